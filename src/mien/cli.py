@@ -1,0 +1,245 @@
+"""The command line: one command for each stage, thin. It parses, calls one function, prints.
+
+An error that the user can mend ends in one message and exit status 1, without a traceback.
+"""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from click.exceptions import ClickException
+
+from mien import __version__, config, console, pipeline, tasks
+from mien.config import RunConfig, Settings
+from mien.errors import MienError
+from mien.workspace import Workspace
+
+app = typer.Typer(
+    help="Read the emotion of a face and the gesture of a hand: from data set to service.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Config = Annotated[Path, typer.Argument(help="The YAML file of the run, as configs/gesture.yaml.")]
+Source = Annotated[
+    str | None,
+    typer.Option(help="A CSV, a YOLO folder or a zip of one; 'sample' for drawn data."),
+]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a key, as params.epochs=5.")
+]
+Home = Annotated[
+    Path | None, typer.Option(help="The workspace; default $MIEN_HOME or the current folder.")
+]
+Why = Annotated[str, typer.Option(help="Written to the registry's history.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    if version:
+        console.result(__version__)
+        raise typer.Exit()
+
+
+@app.command(rich_help_panel="Stages")
+def run(
+    file: Config, source: Source = None, overrides: Overrides = None, home: Home = None
+) -> None:
+    """All training stages in a row; what has not changed is skipped."""
+    pipeline.run(_config(file, source, overrides), _workspace(home))
+
+
+@app.command(rich_help_panel="Stages")
+def demo(
+    leave: Annotated[bool, typer.Option("--exit", help="End after the answers.")] = False,
+    configs: Annotated[Path, typer.Option(help="Where TASK.yaml lies.")] = Path("configs/sample"),
+    home: Home = None,
+) -> None:
+    """The whole way once on drawn data: train, register, serve and ask every task."""
+    from mien.demo import demo as show
+
+    show(_workspace(home), configs, stay=not leave)
+
+
+@app.command(rich_help_panel="Stages")
+def data(
+    file: Config, source: Source = None, overrides: Overrides = None, home: Home = None
+) -> None:
+    """Fetch and prepare data, and report what is in it."""
+    from mien.stages import data as stage
+
+    ready = stage.data(_config(file, source, overrides), _workspace(home))
+    if not ready.fresh:
+        stage.show(ready.folder)
+    console.result(f"prepared: {ready.folder}")
+
+
+@app.command(rich_help_panel="Stages")
+def train(file: Config, overrides: Overrides = None, home: Home = None) -> None:
+    """Fit every candidate on the prepared data."""
+    from mien.stages.train import train as stage
+
+    done = stage(_config(file, None, overrides), _workspace(home))
+    console.result(f"trained: {', '.join(done.fresh) or 'nothing, all are there'}; {done.folder}")
+
+
+@app.command(rich_help_panel="Stages")
+def evaluate(
+    file: Config,
+    on: Annotated[
+        str | None, typer.Option(help="Measure on another source instead; nothing is stored.")
+    ] = None,
+    overrides: Overrides = None,
+    home: Home = None,
+) -> None:
+    """Measure every candidate and let the policy choose."""
+    from mien.stages import evaluate as stage
+
+    run_config, workspace = _config(file, on, overrides), _workspace(home)
+    if on is None:
+        done = stage.evaluate(run_config, workspace)
+        if not done.fresh:
+            stage.show(done.folder)
+        console.result(f"evaluated: {done.folder}")
+        return
+    table = pipeline.score_elsewhere(run_config, workspace)
+    columns = list(dict.fromkeys(name for row in table.values() for name in row))
+    rows = [[name, *(f"{row[column]:.4g}" for column in columns)] for name, row in table.items()]
+    console.table(f"All rows of {on}", ["candidate", *columns], rows)
+
+
+@app.command(rich_help_panel="Stages")
+def register(file: Config, home: Home = None) -> None:
+    """Register the choice; it becomes champion unless it is worse than the present one."""
+    from mien.stages.register import register as stage
+
+    done = stage(_config(file, None, None), _workspace(home))
+    console.result(f"version {done.number} is {done.alias}. {done.why}")
+
+
+@app.command(rich_help_panel="Stages")
+def serve(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Tasks to serve; default: all with a champion.")
+    ] = None,
+    bundles: Annotated[
+        list[Path] | None, typer.Option("--bundle", help="Serve this bundle folder.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Default $HOST or 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="Default $PORT or 8000.")] = None,
+    home: Home = None,
+) -> None:
+    """Answer requests over HTTP with the champions."""
+    from mien.stages.serve import run as stage
+
+    settings = config.settings()
+    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    stage(
+        _workspace(home, settings), names or [], bundles or [], settings.model_copy(update=given)
+    )
+
+
+@app.command(rich_help_panel="Answers")
+def predict(
+    files: Annotated[list[Path], typer.Argument(help="Pictures, or JSON files of landmarks.")],
+    task: Annotated[str | None, typer.Option(help="Default: the first with a champion.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Use this bundle folder.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document a file.")] = False,
+    home: Home = None,
+) -> None:
+    """Answer for files on the command line with the champion."""
+    from mien.stages import predict as stage
+
+    failed = False
+    for path, answer in stage.predict(files, task, bundle, _workspace(home)):
+        failed |= "error" in answer
+        console.result(
+            json.dumps({"file": str(path), **answer}) if as_json else f"{path}: {_words(answer)}"
+        )
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command("tasks", rich_help_panel="Registry")
+def list_tasks() -> None:
+    """List what mien can learn."""
+    found = [tasks.load(name) for name in tasks.names()]
+    rows = [[task.name, str(len(task.labels)), task.summary] for task in found]
+    console.table("Tasks", ["task", "labels", "summary"], rows)
+
+
+@app.command(rich_help_panel="Registry")
+def models(
+    task: Annotated[str | None, typer.Argument(help="Default: all tasks.")] = None,
+    home: Home = None,
+) -> None:
+    """List registered versions, and who moved the aliases when."""
+    from mien.stages.register import show
+
+    for name in [tasks.load(task).name] if task else tasks.names():
+        show(name, _workspace(home))
+
+
+@app.command(rich_help_panel="Registry")
+def promote(task: str, version: int, why: Why = "by hand", home: Home = None) -> None:
+    """Make a registered version the champion."""
+    from mien.stages.register import promote as stage
+
+    stage(tasks.load(task).name, version, why, _workspace(home))
+    console.result(f"mien-{task} version {version} is champion")
+
+
+@app.command(rich_help_panel="Registry")
+def rollback(task: str, why: Why = "by hand", home: Home = None) -> None:
+    """Make the champion before the present one champion again."""
+    from mien.stages.register import rollback as stage
+
+    number = stage(tasks.load(task).name, why, _workspace(home))
+    console.result(f"mien-{task} version {number} is champion")
+
+
+def main() -> None:
+    """Run the command line; end with a message where the user can mend what went wrong."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except MienError as error:
+        console.failure(str(error))
+    except ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        console.failure("interrupted; the same command goes on where it stopped")
+        sys.exit(130)
+    sys.exit(1)
+
+
+def _config(file: Path, source: str | None, overrides: list[str] | None) -> RunConfig:
+    loaded = config.load(file, overrides or ())
+    tasks.load(loaded.task)
+    return loaded.model_copy(update={"source": source}) if source else loaded
+
+
+def _workspace(home: Path | None, settings: Settings | None = None) -> Workspace:
+    return Workspace((home or (settings or config.settings()).home).expanduser())
+
+
+def _words(answer: dict[str, Any]) -> str:
+    if "error" in answer:
+        return f"error: {answer['error']}"
+    label = next(iter(answer.values()))
+    if label is None:
+        return str(answer["outcome"])
+    return f"{label} {answer['confidence']:.3f} ({answer['outcome']})"
+
+
+if __name__ == "__main__":
+    main()

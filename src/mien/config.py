@@ -1,0 +1,156 @@
+"""What to train (one YAML file) and where it runs (the environment), each read once.
+
+This file knows no task: the `params:` section stays a plain mapping here and is
+checked by the task's own schema (`parse`), so a third task needs no edit.
+"""
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from mien.errors import ConfigError, nearest
+
+SchemaT = TypeVar("SchemaT", bound=BaseModel)
+
+
+class Schema(BaseModel):
+    """Base of every schema of mien: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Policy(Schema):
+    """Which candidate becomes champion: the best score within limits that a service can bear."""
+
+    maximise: str = "macro_f1"
+    max_bundle_mb: float = Field(default=50.0, gt=0)
+    max_p95_ms: float = Field(default=200.0, gt=0)
+
+
+class RunConfig(Schema):
+    """One run as its YAML file tells it."""
+
+    name: str
+    """The file's own name without its ending."""
+    task: str
+    source: str | None = None
+    """A CSV, a YOLO folder, a zip of one, or `sample` for the project's own data."""
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    params: dict[str, Any] = Field(default_factory=dict)
+    policy: Policy = Policy()
+
+
+class Settings(BaseSettings):
+    """Where mien runs: read from the environment, never from a config file."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    home: Path = Field(default=Path(), alias="MIEN_HOME")
+    host: str = Field(default="127.0.0.1", alias="HOST")
+    port: int = Field(default=8000, alias="PORT", ge=0, le=65535)
+    threads: int = Field(default=0, alias="MIEN_THREADS", ge=0)
+    queue: int = Field(default=32, alias="MIEN_QUEUE", ge=1)
+    max_upload_mb: float = Field(default=20.0, alias="MIEN_MAX_UPLOAD_MB", gt=0)
+    max_megapixels: float = Field(default=50.0, alias="MIEN_MAX_MEGAPIXELS", gt=0)
+
+
+def settings() -> Settings:
+    """Read the environment.
+
+    Raises:
+        ConfigError: a variable has a value that cannot be used.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise ConfigError(_explain(error, Settings, "the environment")) from None
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a run's YAML file and apply overrides such as ``params.epochs=5``.
+
+    Raises:
+        ConfigError: no such file, not YAML, an unknown key or an unusable value.
+    """
+    document = _read_yaml(path)
+    for override in overrides:
+        _apply(document, override)
+    return parse(RunConfig, {"name": path.stem, **document}, str(path))
+
+
+def parse(schema: type[SchemaT], document: Mapping[str, Any], where: str) -> SchemaT:
+    """Check a mapping against a schema and return it as a frozen object.
+
+    Raises:
+        ConfigError: naming each key at fault and, for an unknown one, the nearest known key.
+    """
+    try:
+        return schema.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, schema, where)) from None
+
+
+def digest(document: Any) -> str:
+    """SHA-256 of a JSON-like value (or schema), independent of key order."""
+    if isinstance(document, BaseModel):
+        document = document.model_dump(mode="json")
+    text = yaml.safe_dump(document, sort_keys=True)
+    return sha256(text.encode()).hexdigest()
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        known = sorted(str(found) for found in path.parent.glob("*.yaml"))
+        listing = f" There are: {', '.join(known)}." if known else ""
+        raise ConfigError(f"There is no config file {path}.{listing}")
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not readable YAML: {error}") from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path} must hold keys and values (task, params, ...), not {document!r}")
+    return document
+
+
+def _apply(document: dict[str, Any], override: str) -> None:
+    key, sign, text = override.partition("=")
+    if not sign or not key:
+        raise ConfigError(f"--set takes KEY=VALUE, as in params.epochs=5; found {override!r}")
+    *parents, last = key.split(".")
+    for parent in parents:
+        document = document.setdefault(parent, {})
+        if not isinstance(document, dict):
+            raise ConfigError(f"--set {override}: {parent!r} holds a value, not a section")
+    try:
+        document[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {override}: the value is not YAML; quote it") from None
+
+
+def _explain(error: ValidationError, schema: type[BaseModel], where: str) -> str:
+    faults = [_fault(fault["loc"], fault["type"], fault["msg"], schema) for fault in error.errors()]
+    return f"{where}: " + "; ".join(faults)
+
+
+def _fault(loc: tuple[int | str, ...], kind: str, text: str, schema: type[BaseModel]) -> str:
+    key = ".".join(str(part) for part in loc)
+    if kind == "extra_forbidden":
+        known = _known_keys(schema, loc[:-1])
+        hint = nearest(str(loc[-1]), known) or f" Known keys: {', '.join(sorted(known))}."
+        return f"unknown key {key!r}.{hint}"
+    return f"{key}: {text}"
+
+
+def _known_keys(schema: type[BaseModel], parents: tuple[int | str, ...]) -> list[str]:
+    for parent in parents:
+        field = schema.model_fields.get(str(parent))
+        annotation = field.annotation if field else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        schema = annotation
+    return list(schema.model_fields)

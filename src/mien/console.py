@@ -1,0 +1,96 @@
+"""What a person at the keyboard sees: sentences, tables and progress bars; the only user of rich.
+
+Everything here goes to standard error, so that results on standard output stay clean for
+machines; `result` alone writes to standard output.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Protocol, TypeVar
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+T = TypeVar("T")
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+_out = Console(highlight=False, soft_wrap=True)
+
+
+class Advance(Protocol):
+    """Moves a bar to `done` of `total` and may change the words beside it."""
+
+    def __call__(self, done: int, total: int, words: str = "") -> None: ...
+
+
+def say(text: str) -> None:
+    """Print one sentence about what is going on."""
+    _err.print(escape(text))
+
+
+def result(text: str) -> None:
+    """Print what the command was asked for, to standard output."""
+    _out.print(escape(text))
+
+
+def failure(text: str) -> None:
+    """Print why a command could not do what it was asked for."""
+    _err.print(f"[bold red]error:[/] {escape(text)}")
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], mark: int = -1) -> None:
+    """Print a table to standard output; row number `mark` stands out."""
+    view = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for place, column in enumerate(columns):
+        view.add_column(column, justify="left" if place == 0 else "right", style="")
+    for place, row in enumerate(rows):
+        view.add_row(*(escape(cell) for cell in row), style="bold green" if place == mark else "")
+    _out.print(view)
+
+
+@contextmanager
+def bar(text: str) -> Iterator[Advance]:
+    """Show a progress bar while the block runs; nothing where no terminal is attached."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[words]}"),
+    )
+    with Progress(*columns, console=_err, transient=True) as progress:
+        job = progress.add_task(escape(text), total=None, words="")
+
+        def advance(done: int, total: int, words: str = "") -> None:
+            progress.update(job, completed=done, total=total, words=escape(words))
+
+        yield advance
+
+
+def track(items: Sequence[T], text: str) -> Iterator[T]:
+    """Iterate with a progress bar."""
+    with bar(text) as advance:
+        for place, item in enumerate(items):
+            yield item
+            advance(place + 1, len(items))
+
+
+class Stopwatch:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._start = perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        return perf_counter() - self._start

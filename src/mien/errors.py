@@ -1,0 +1,66 @@
+"""What can go wrong and is the user's to mend: one base class and its children.
+
+Every message says what was found, what was expected and what to do. This file knows
+neither HTTP status codes (`stages/serve/errors.py` has the table) nor exit codes (`cli.py`).
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MienError(Exception):
+    """Base of all errors that end in a message instead of a traceback."""
+
+
+class ConfigError(MienError):
+    """A config file, an override or an environment variable that cannot be used."""
+
+
+class DataError(MienError):
+    """A data source that is missing, malformed or outside the task's contract."""
+
+
+class BundleError(MienError):
+    """A model folder that is incomplete, altered or of an unknown format."""
+
+
+class TrainingError(MienError):
+    """A training that cannot go on, or an exported model unlike its original."""
+
+
+class PolicyError(MienError):
+    """No candidate keeps the limits of the champion policy."""
+
+
+class RegistryError(MienError):
+    """A version, alias or history entry that the registry does not hold."""
+
+
+class RequestError(MienError):
+    """A request whose form is right but whose content cannot be used."""
+
+
+class UnknownTaskError(RequestError):
+    """A task that is not there, or that this server does not serve."""
+
+
+class ImageError(RequestError):
+    """Bytes that claim to be a picture and cannot be decoded."""
+
+
+class ImageTypeError(ImageError):
+    """A file that is not one of the picture types that mien takes."""
+
+
+class TooLargeError(RequestError):
+    """An upload beyond the limit on bytes, pixels or side length."""
+
+
+class OverloadedError(MienError):
+    """More requests in flight than the server takes."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return a hint such as ``" Did you mean 'epochs'?"``, or an empty string."""
+    match = get_close_matches(word, list(known), n=1)
+    return f" Did you mean {match[0]!r}?" if match else ""

@@ -1,0 +1,157 @@
+"""Pictures of numbers, drawn by matplotlib and written as PNG; its only importer.
+
+Figures are made without pyplot: no global state, no window, nothing left open.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.task import DataReport, Example, Prediction
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ACCENT, QUIET, WARN = "#2a6f97", "#c9d6df", "#c8553d"
+
+
+def data_report(report: DataReport, path: Path) -> None:
+    """Counts per class and split as bars, and the share of items that each check found."""
+    figure = _figure(10, 4.2)
+    counts, checks = figure.subplots(1, 2, width_ratios=(3, 2))
+    labels = list(dict.fromkeys(name for split in report.counts.values() for name in split))
+    start = np.zeros(len(labels))
+    for (split, by_label), shade in zip(
+        report.counts.items(), (ACCENT, "#89b0ae", "#e9c46a", QUIET), strict=False
+    ):
+        values = np.array([by_label.get(label, 0) for label in labels], dtype=float)
+        counts.bar(labels, values, bottom=start, color=shade, label=split)
+        start += values
+    counts.tick_params(axis="x", rotation=60)
+    counts.set_title("Items per class and split")
+    counts.legend(frameon=False)
+    shares = [100 * check.count / max(check.total, 1) for check in report.checks]
+    names = [check.name for check in report.checks]
+    checks.barh(names, shares, color=[WARN if share else QUIET for share in shares])
+    for place, check in enumerate(report.checks):
+        checks.annotate(
+            f" {check.count:,} of {check.total:,}", (shares[place], place), va="center", fontsize=8
+        )
+    checks.invert_yaxis()
+    checks.set_xlim(0, max(100.0, *shares) * 1.35 if shares else 100)
+    checks.set_title("What the checks found, %")
+    _save(figure, path)
+
+
+def confusion(matrix: NDArray[np.int64], labels: Sequence[str], path: Path) -> None:
+    """Confusion matrix in shares of each true class; the last column is 'nothing found'."""
+    size = 2.4 + 0.36 * len(labels)
+    figure = _figure(size + 0.6, size)
+    axes = figure.subplots()
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), share in np.ndenumerate(shares):
+        if matrix[row, column]:
+            ink = "white" if share > 0.6 else "black"
+            axes.text(
+                column, row, f"{share:.0%}"[:-1], ha="center", va="center", color=ink, fontsize=7
+            )
+    axes.set_xticks(range(len(labels) + 1), [*labels, "nothing"], rotation=90)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlabel="answer", ylabel="truth", title="Confusion, % of each true class")
+    _save(figure, path)
+
+
+def classes(f1: NDArray[np.float64], labels: Sequence[str], path: Path) -> None:
+    """F1 of each class as bars."""
+    figure = _figure(5, 1.2 + 0.25 * len(labels))
+    axes = figure.subplots()
+    axes.barh(labels, f1, color=ACCENT)
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 1), title="F1 of each class")
+    axes.axvline(float(f1.mean()), color=WARN, linewidth=1, label=f"mean {f1.mean():.3f}")
+    axes.legend(frameon=False, loc="lower left")
+    _save(figure, path)
+
+
+def reliability(rows: NDArray[np.float64], path: Path) -> None:
+    """Accuracy against confidence; a model that knows what it knows follows the diagonal."""
+    figure = _figure(4, 4)
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1)
+    if len(rows):
+        axes.plot(rows[:, 0], rows[:, 1], color=ACCENT, marker="o")
+        axes.bar(rows[:, 0], rows[:, 2] / rows[:, 2].sum(), width=0.04, color=QUIET)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), title="Reliability")
+    axes.set(xlabel="confidence (bars: share of answers)", ylabel="accuracy")
+    _save(figure, path)
+
+
+def history(steps: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Every metric of a training by epoch or fold: losses left, scores in 0..1 right."""
+    figure = _figure(8, 3.2)
+    losses, scores = figure.subplots(1, 2)
+    names = dict.fromkeys(name for step in steps for name in step)
+    for name in names:
+        points = [(place + 1, step[name]) for place, step in enumerate(steps) if name in step]
+        x, y = zip(*points, strict=True)
+        axes = losses if max(y) > 1 or "loss" in name else scores
+        axes.plot(x, y, marker="o", markersize=2, linewidth=1, label=name)
+    for axes, title in ((losses, "losses and others"), (scores, "scores")):
+        axes.set(xlabel="epoch or fold", title=title)
+        if axes.has_data():
+            axes.legend(frameon=False, fontsize=7)
+    _save(figure, path)
+
+
+def samples(
+    shown: Sequence[tuple[Example, Prediction]], names: Sequence[str], path: Path
+) -> None:
+    """A sheet of examples with what the model found in them: box, points and label."""
+    columns = 6
+    rows = max(1, -(-len(shown) // columns))
+    figure = _figure(2 * columns, 2.25 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, (example, prediction) in zip(grid.flat, shown, strict=False):
+        _sample(axes, example, prediction)
+    figure.suptitle(", ".join(names), fontsize=9)
+    _save(figure, path)
+
+
+def _sample(axes: Any, example: Example, prediction: Prediction) -> None:
+    best = prediction.best
+    right = (best.label if best else None) == example.label
+    if example.request.image is not None:
+        axes.imshow(example.request.image)
+    else:
+        axes.set_aspect("equal")
+        axes.invert_yaxis()
+    if best and best.box:
+        x1, y1, x2, y2 = best.box
+        axes.plot([x1, x2, x2, x1, x1], [y1, y1, y2, y2, y1], color=ACCENT, linewidth=1)
+    if best and "landmarks" in best.extra:
+        points = np.array(best.extra["landmarks"])
+        axes.plot(points[:, 0], points[:, 1], ".", color=ACCENT, markersize=3)
+    said = f"{best.label} {best.confidence:.2f}" if best else prediction.outcome
+    axes.set_title(
+        said if right else f"{said}\nis {example.label}",
+        fontsize=7,
+        color="black" if right else WARN,
+    )
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(figure: "Figure", path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Without the library's version in the file, the same numbers give the same bytes.
+    figure.savefig(path, dpi=90, metadata={"Software": None})

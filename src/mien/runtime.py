@@ -1,0 +1,139 @@
+"""Opens a bundle with ONNX Runtime; the only importer of onnxruntime.
+
+A `Model` may be used by many threads at once. It knows no task: what goes in and what comes
+out is for the task's `predict` to say.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien import bundle
+from mien.bundle import Bundle
+from mien.errors import BundleError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+
+class Closable(Protocol):
+    """Something that a thread keeps and the model closes at the end."""
+
+    def close(self) -> None: ...
+
+
+ClosableT = TypeVar("ClosableT", bound=Closable)
+
+
+class Session:
+    """One ONNX file, opened. One intra-op thread: callers bring their own threads.
+
+    Raises:
+        BundleError: the file is no ONNX model that ONNX Runtime can load.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._session = _open(path)
+        self.inputs = {node.name: tuple(node.shape) for node in self._session.get_inputs()}
+        self.outputs = tuple(node.name for node in self._session.get_outputs())
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Return the outputs in the order of `self.outputs`."""
+        result: list[NDArray[Any]] = self._session.run(None, dict(feeds))
+        return result
+
+
+class Model:
+    """An open bundle: its facts, its sessions, and what each thread keeps beside them."""
+
+    def __init__(self, opened: Bundle) -> None:
+        self.bundle = opened
+        self.facts: Mapping[str, Any] = opened.manifest.facts
+        self._sessions = {
+            name: Session(opened.folder / name)
+            for name in opened.manifest.files
+            if name.endswith(".onnx")
+        }
+        self._local = threading.local()
+        self._closables: list[Closable] = []
+        self._lock = threading.Lock()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.bundle.manifest.labels
+
+    def run(
+        self, feeds: Mapping[str, NDArray[Any]], name: str = "model.onnx"
+    ) -> list[NDArray[Any]]:
+        """Run one ONNX file of the bundle.
+
+        Raises:
+            BundleError: the bundle has no file of that name.
+        """
+        if name not in self._sessions:
+            raise BundleError(f"{self.bundle.folder} holds no {name}; train the bundle again.")
+        return self._sessions[name].run(feeds)
+
+    def input_name(self, name: str = "model.onnx") -> str:
+        """Name of the first input of one ONNX file."""
+        return next(iter(self._sessions[name].inputs))
+
+    def path(self, name: str) -> Path | None:
+        """Where a file of the bundle lies, or None if the bundle has no such file."""
+        return self.bundle.folder / name if name in self.bundle.manifest.files else None
+
+    def per_thread(self, name: str, make: Callable[[], ClosableT]) -> ClosableT:
+        """Return this thread's own object of that name, made on first use, closed with the model."""
+        found: ClosableT | None = getattr(self._local, name, None)
+        if found is None:
+            found = make()
+            setattr(self._local, name, found)
+            with self._lock:
+                self._closables.append(found)
+        return found
+
+    def close(self) -> None:
+        """Close what threads have kept. The model is not to be used afterwards."""
+        with self._lock:
+            closables, self._closables = self._closables, []
+        for closable in closables:
+            closable.close()
+        self._local = threading.local()
+
+
+def load(folder: Path) -> Model:
+    """Verify the bundle in `folder` and open it.
+
+    Raises:
+        BundleError: the bundle is damaged, or ONNX Runtime cannot load it.
+    """
+    return Model(bundle.read(folder))
+
+
+def _open(path: Path) -> "onnxruntime.InferenceSession":
+    # Read by the library at import: its Linux wheels report usage unless told not to.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(3)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # ONNX Runtime raises a family without a common public base
+        reason = str(error).splitlines()[0][:200]
+        raise BundleError(f"{path} cannot be opened by ONNX Runtime: {reason}") from error
+
+
+def as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
+    """Contiguous float32, as ONNX inputs want it; no copy where none is needed."""
+    return np.ascontiguousarray(array, dtype=np.float32)

@@ -1,0 +1,183 @@
+"""How good predictions are: accuracy, F1, calibration, mAP. Numbers in, numbers out.
+
+A subject that was not found counts as a wrong answer: it lowers recall of its class and
+accuracy, and is reported beside them as its own share.
+"""
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.task import Box, Example, Prediction
+
+NOTHING = "(nothing)"
+"""Stands for 'no subject found' beside the labels of a confusion matrix."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One labelled request and what the model said: all that scoring needs of the two."""
+
+    truth: str | None
+    said: str | None
+    confidence: float
+    outcome: str
+    found: tuple[tuple[Box, dict[str, float]], ...]
+    boxes: tuple[tuple[str, Box], ...] | None
+    measures: dict[str, float]
+    seconds: float
+
+
+def answer(example: Example, prediction: Prediction, seconds: float) -> Answer:
+    """Keep of a prediction what scoring needs, so that pictures can be forgotten."""
+    best = prediction.best
+    boxes = [(each.box, dict(each.scores)) for each in prediction.findings if each.box]
+    return Answer(
+        truth=example.label,
+        said=best.label if best else None,
+        confidence=best.confidence if best else 0.0,
+        outcome=prediction.outcome,
+        found=tuple(boxes),
+        boxes=example.boxes,
+        measures=dict(prediction.measures),
+        seconds=seconds,
+    )
+
+
+def summary(answers: Sequence[Answer], labels: Sequence[str]) -> dict[str, float]:
+    """Return every headline number of one split.
+
+    `accuracy` and `macro_f1` are over the examples that show a subject, macro-F1 over the
+    classes that occur among them; `nothing_found` is the share of these without a finding;
+    `false_found` the share of examples without a subject that got one.
+    """
+    matrix = confusion(answers, labels)
+    shown = [each for each in answers if each.truth is not None]
+    empty = [each for each in answers if each.truth is None]
+    scores = {
+        "examples": float(len(answers)),
+        "accuracy": _share([each.said == each.truth for each in shown]),
+        "macro_f1": macro_f1(matrix),
+        "nothing_found": _share([each.said is None for each in shown]),
+        "false_found": _share([each.said is not None for each in empty]),
+        "calibration_error": calibration_error(answers),
+    }
+    if any(each.boxes is not None for each in answers):
+        scores |= mean_average_precision(answers, labels)
+    return scores
+
+
+def confusion(answers: Sequence[Answer], labels: Sequence[str]) -> NDArray[np.int64]:
+    """Counts of shape (labels, labels + 1): rows truth, columns answer, last column nothing."""
+    row = {label: place for place, label in enumerate(labels)}
+    matrix = np.zeros((len(labels), len(labels) + 1), dtype=np.int64)
+    for each in answers:
+        if each.truth is not None:
+            matrix[row[each.truth], row[each.said] if each.said else len(labels)] += 1
+    return matrix
+
+
+def per_class(matrix: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    """Precision, recall, F1 and support of each class from a confusion matrix; 0/0 is 0."""
+    square = matrix[:, : len(matrix)]
+    hits = np.diag(square).astype(np.float64)
+    support = matrix.sum(axis=1)
+    precision = hits / np.maximum(square.sum(axis=0), 1)
+    recall = hits / np.maximum(support, 1)
+    f1 = 2 * hits / np.maximum(square.sum(axis=0) + support, 1)
+    return {"precision": precision, "recall": recall, "f1": f1, "support": support.astype(float)}
+
+
+def macro_f1(matrix: NDArray[np.int64]) -> float:
+    """Mean F1 of the classes that occur in the truth; 0 if none does."""
+    classes = per_class(matrix)
+    present = classes["support"] > 0
+    return float(classes["f1"][present].mean()) if present.any() else 0.0
+
+
+def reliability(answers: Sequence[Answer], bins: int = 10) -> NDArray[np.float64]:
+    """Rows of (mean confidence, accuracy, count), one for each bin of confidence that is filled."""
+    pairs = [(each.confidence, each.said == each.truth) for each in answers if each.said]
+    if not pairs:
+        return np.zeros((0, 3))
+    confidence, right = np.array(pairs, dtype=np.float64).T
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    rows = [
+        (confidence[place == each].mean(), right[place == each].mean(), (place == each).sum())
+        for each in range(bins)
+        if (place == each).any()
+    ]
+    return np.array(rows, dtype=np.float64)
+
+
+def calibration_error(answers: Sequence[Answer]) -> float:
+    """Expected calibration error over ten bins (Naeini et al. 2015)."""
+    rows = reliability(answers)
+    if not len(rows):
+        return 0.0
+    return float((np.abs(rows[:, 0] - rows[:, 1]) * rows[:, 2]).sum() / rows[:, 2].sum())
+
+
+def latency_ms(answers: Sequence[Answer]) -> dict[str, float]:
+    """Median and 95th percentile of the time of one request in milliseconds."""
+    times = np.array([each.seconds for each in answers]) * 1000
+    p50, p95 = np.percentile(times, [50, 95]) if len(times) else (0.0, 0.0)
+    return {"p50_ms": float(p50), "p95_ms": float(p95)}
+
+
+def mean_average_precision(answers: Sequence[Answer], labels: Sequence[str]) -> dict[str, float]:
+    """mAP50 and mAP50-95 as COCO defines them, computed by pycocotools.
+
+    Every finding is a detection of each label with that label's score.
+    """
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    number = {label: place + 1 for place, label in enumerate(labels)}
+    truth = [
+        _coco(image, number[label], box)
+        for image, each in enumerate(answers)
+        for label, box in each.boxes or ()
+    ]
+    found = [
+        {**_coco(image, number[label], box), "score": score}
+        for image, each in enumerate(answers)
+        for box, scores in each.found
+        for label, score in scores.items()
+    ]
+    if not truth or not found:
+        return {"map50": 0.0, "map50_95": 0.0}
+    reference = COCO()
+    reference.dataset = {
+        "info": {},
+        "images": [{"id": image} for image in range(len(answers))],
+        "categories": [{"id": place, "name": label} for label, place in number.items()],
+        "annotations": [{"id": place + 1, **row} for place, row in enumerate(truth)],
+    }
+    with contextlib.redirect_stdout(io.StringIO()):  # the library reports on standard output
+        reference.createIndex()
+        judge = COCOeval(reference, reference.loadRes(found), "bbox")
+        judge.evaluate()
+        judge.accumulate()
+        judge.summarize()
+    return {"map50": float(judge.stats[1]), "map50_95": float(judge.stats[0])}
+
+
+def _coco(image: int, category: int, box: Box) -> dict[str, Any]:
+    x1, y1, x2, y2 = box
+    return {
+        "image_id": image,
+        "category_id": category,
+        "bbox": [x1, y1, x2 - x1, y2 - y1],
+        "area": (x2 - x1) * (y2 - y1),
+        "iscrowd": 0,
+    }
+
+
+def _share(hits: Sequence[bool]) -> float:
+    return float(np.mean(hits)) if len(hits) else 0.0

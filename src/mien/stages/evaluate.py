@@ -1,0 +1,365 @@
+"""From trained bundles to measured ones, the table of all candidates, and the policy's choice.
+
+    models/<task>/trained/<key>/ -> task.predict -> models/<task>/evaluated/<key>/
+
+The exported model is measured through the very function that serves it. The present champion
+is measured on the same data, so that `register` can compare like with like.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from mien import bundle, console, figures, runtime, scores, tasks
+from mien.bundle import Bundle, building, replacing
+from mien.config import Policy, RunConfig
+from mien.errors import PolicyError
+from mien.runtime import Model
+from mien.scores import Answer
+from mien.task import SPLITS, Example, Prediction, Split, Task
+from mien.tracking import CHAMPION, Tracker
+from mien.workspace import RESULT, WORK, Workspace, code, key, point, pointed
+
+MEASURED: tuple[Split, ...] = ("val", "test")
+_WARM_UP = 3
+_SHOWN = 24
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The folder of measured bundles, and whether it was made just now."""
+
+    folder: Path
+    fresh: bool
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One candidate on the splits that count."""
+
+    bundle: Bundle
+    answers: Mapping[str, Sequence[Answer]]
+    shown: Sequence[tuple[Example, Prediction]]
+
+    def numbers(self) -> dict[str, Any]:
+        """Scores by split, latency of one request on the validation split, size in megabytes."""
+        labels = self.bundle.manifest.labels
+        return {
+            **{split: scores.summary(each, labels) for split, each in self.answers.items()},
+            "latency": scores.latency_ms(self.answers["val"]),
+            "bundle_mb": self.bundle.megabytes,
+        }
+
+
+def evaluate(run: RunConfig, workspace: Workspace) -> Evaluated:
+    """Measure every candidate of a run and let the policy choose; skip what is already there.
+
+    Raises:
+        PolicyError: no candidate keeps the policy's limits; the measurements are kept.
+    """
+    remedy = "Train first: `mien train CONFIG`."
+    trained = pointed(workspace.trained(run.task), run.name, remedy)
+    ready = pointed(workspace.processed(run.task), run.name, remedy)
+    made_by = code(f"tasks/{run.task}", "stages/evaluate.py", "scores.py", "runtime.py")
+    folder = workspace.evaluated(run.task) / key(trained.name, ready.name, run.policy, made_by)
+    fresh = not folder.is_dir()
+    if fresh:
+        with building(folder) as temporary:
+            _measure_all(run, workspace, trained, ready, temporary)
+        _publish(folder, workspace.reports(run.task))
+    point(workspace.evaluated(run.task), run.name, folder.name)
+    if fresh:
+        show(folder)
+    _measure_champion(run, workspace, folder, ready)
+    if read(folder)["choice"] is None:
+        raise PolicyError(_nobody(read(folder)))
+    return Evaluated(folder, fresh)
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """Return the table of an evaluation as it was stored."""
+    document: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    return document
+
+
+def show(folder: Path) -> None:
+    """Print the table of all candidates, the policy's choice standing out."""
+    document = read(folder)
+    names = [row["candidate"] for row in document["candidates"]]
+    chosen = names.index(document["choice"]) if document["choice"] else -1
+    columns = ["candidate", "val macro-F1", "test macro-F1", "test acc.", "p95 ms", "MB", "limits"]
+    rows = [
+        [
+            row["candidate"],
+            f"{row['val']['macro_f1']:.3f}",
+            f"{row['test']['macro_f1']:.3f}",
+            f"{row['test']['accuracy']:.3f}",
+            f"{row['latency']['p95_ms']:.2f}",
+            f"{row['bundle_mb']:.1f}",
+            row["fault"] or "kept",
+        ]
+        for row in document["candidates"]
+    ]
+    console.table(f"Candidates of {document['task']}", columns, rows, mark=chosen)
+    _show_boxes(document["candidates"])
+
+
+def on_other_data(run: RunConfig, workspace: Workspace, ready: Path) -> dict[str, dict[str, float]]:
+    """Measure the run's trained candidates on all splits of other prepared data."""
+    trained = pointed(workspace.trained(run.task), run.name, "Train first: `mien train CONFIG`.")
+    task = tasks.load(run.task)
+    table = {}
+    for folder in _bundles(trained):
+        with _opened(folder) as model:
+            examples = chain.from_iterable(task.examples(ready, split) for split in SPLITS)
+            answers, _ = _ask(task, model, examples, f"{folder.name} on other data")
+            table[folder.name] = {
+                **scores.summary(answers, task.labels),
+                **scores.latency_ms(answers),
+            }
+    return table
+
+
+def choose(rows: Sequence[Mapping[str, Any]], policy: Policy) -> tuple[str | None, list[str]]:
+    """Apply the policy: the best validation score among the rows that keep both limits.
+
+    Returns:
+        The candidate's name or None, and for each row what it breaks ("" for nothing).
+    """
+    faults = [_fault(row, policy) for row in rows]
+    kept = [row for row, fault in zip(rows, faults, strict=True) if not fault]
+    best = max(kept, key=lambda row: float(row["val"][policy.maximise]), default=None)
+    return (str(best["candidate"]) if best else None), faults
+
+
+def _measure_all(
+    run: RunConfig, workspace: Workspace, trained: Path, ready: Path, target: Path
+) -> None:
+    task = tasks.load(run.task)
+    measured = [_measure(task, folder, ready) for folder in _bundles(trained)]
+    rows = [{"candidate": each.bundle.manifest.candidate, **each.numbers()} for each in measured]
+    if rows and run.policy.maximise not in rows[0]["val"]:
+        known = ", ".join(rows[0]["val"])
+        raise PolicyError(f"policy.maximise is {run.policy.maximise!r}; there are: {known}.")
+    choice, faults = choose(rows, run.policy)
+    document = {
+        "task": run.task,
+        "data": ready.name,
+        "policy": run.policy.model_dump(),
+        "choice": choice,
+        "candidates": [
+            {**row, "fault": fault} for row, fault in zip(rows, faults, strict=True)
+        ],
+    }
+    for each in measured:
+        _complete(each, document, target, workspace, trained)
+    (target / RESULT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _measure(task: Task[Any], folder: Path, ready: Path) -> Measured:
+    with _opened(folder) as model:
+        answers: dict[str, Sequence[Answer]] = {}
+        shown: list[tuple[Example, Prediction]] = []
+        for split in MEASURED:
+            words = f"evaluate {folder.name} on {split}"
+            answers[split], shown = _ask(task, model, task.examples(ready, split), words)
+        return Measured(model.bundle, answers, shown)
+
+
+class _opened:
+    """A model that is closed at the end of the block."""
+
+    def __init__(self, folder: Path) -> None:
+        self._model = runtime.load(folder)
+
+    def __enter__(self) -> Model:
+        return self._model
+
+    def __exit__(self, *_: object) -> None:
+        self._model.close()
+
+
+def _ask(
+    task: Task[Any], model: Model, examples: Iterable[Example], words: str
+) -> tuple[list[Answer], list[tuple[Example, Prediction]]]:
+    answers: list[Answer] = []
+    shown: dict[str | None, list[tuple[Example, Prediction]]] = {}
+    with console.bar(words) as advance:
+        for place, example in enumerate(examples):
+            for _ in range(0 if place else _WARM_UP):
+                task.predict(example.request, model)
+            start = perf_counter()
+            prediction = task.predict(example.request, model)
+            answers.append(scores.answer(example, prediction, perf_counter() - start))
+            kept = shown.setdefault(example.label, [])
+            if len(kept) < -(-_SHOWN // len(task.labels)):
+                kept.append((example, prediction))
+            advance(place + 1, place + 1)
+    return answers, list(chain.from_iterable(shown.values()))[:_SHOWN]
+
+
+def _complete(
+    measured: Measured,
+    document: Mapping[str, Any],
+    target: Path,
+    workspace: Workspace,
+    trained: Path,
+) -> None:
+    """Write one candidate's bundle with metrics, reference, figures and card, and track it."""
+    manifest = measured.bundle.manifest
+    folder = target / manifest.candidate
+    shutil.copytree(measured.bundle.folder, folder, ignore=_but_the_manifest)
+    _write_json(folder / "reference.json", reference(measured.answers["val"], manifest.labels))
+    _draw(measured, folder / "figures")
+    metrics = {**measured.numbers(), "bake_off": document["candidates"]}
+    complete = manifest.model_copy(update={"metrics": metrics})
+    (folder / "card.md").write_text(card(complete), encoding="utf-8")
+    bundle.write(folder, complete)
+    private = target / "samples" / manifest.candidate
+    figures.samples(measured.shown, ["sample predictions"], private / "samples.png")
+    Tracker(workspace.home).complete(
+        trained / WORK / manifest.candidate,
+        _flat(measured.numbers()),
+        {"bundle": folder, "samples": private},
+    )
+
+
+def reference(answers: Sequence[Answer], labels: Sequence[str]) -> dict[str, Any]:
+    """Distributions of labels, confidence and measures on a split: what monitoring compares with.
+
+    Of each number the eleven deciles are kept, so that ten bins hold equal shares of it.
+    """
+    said = [each.said for each in answers]
+    names = sorted({name for each in answers for name in each.measures})
+    return {
+        "rows": len(answers),
+        "labels": {label: said.count(label) for label in labels},
+        "outcomes": _counts([each.outcome for each in answers]),
+        "confidence": _deciles([each.confidence for each in answers if each.said]),
+        "measures": {
+            name: _deciles([each.measures[name] for each in answers if name in each.measures])
+            for name in names
+        },
+    }
+
+
+def card(manifest: bundle.Manifest) -> str:
+    """The bundle in words: what it is, how it was measured, where it comes from."""
+    test, code_of = manifest.metrics["test"], manifest.lineage.get("code", {})
+    rows = "\n".join(
+        f"| {row['candidate']} | {row['val']['macro_f1']:.4f} | {row['test']['macro_f1']:.4f} | "
+        f"{row['test']['accuracy']:.4f} | {row['bundle_mb']:.2f} | {row['fault'] or 'kept'} |"
+        for row in manifest.metrics["bake_off"]
+    )
+    training = json.dumps(manifest.lineage.get("training", {}), indent=1, sort_keys=True)
+    return (
+        f"# {manifest.task}: {manifest.candidate}\n\n"
+        f"Answers with one of {len(manifest.labels)} labels: {', '.join(manifest.labels)}.\n\n"
+        f"On the test split ({test['examples']:.0f} examples): accuracy {test['accuracy']:.4f}, "
+        f"macro-F1 {test['macro_f1']:.4f}, nothing found in {test['nothing_found']:.2%}, "
+        f"expected calibration error {test['calibration_error']:.4f}.\n\n"
+        "| candidate | val macro-F1 | test macro-F1 | test accuracy | MB | limits |\n"
+        f"| --- | --- | --- | --- | --- | --- |\n{rows}\n\n"
+        f"Code {code_of.get('commit')} (uncommitted changes: {code_of.get('dirty')}), "
+        f"data {manifest.lineage.get('data_fingerprint')}, "
+        f"config {manifest.lineage.get('config_sha256')}, seed {manifest.lineage.get('seed')}.\n\n"
+        f"Training:\n\n```json\n{training}\n```\n"
+    )
+
+
+def _draw(measured: Measured, folder: Path) -> None:
+    labels = measured.bundle.manifest.labels
+    matrix = scores.confusion(measured.answers["test"], labels)
+    figures.confusion(matrix, labels, folder / "confusion.png")
+    figures.classes(scores.per_class(matrix)["f1"], labels, folder / "classes.png")
+    figures.reliability(scores.reliability(measured.answers["test"]), folder / "reliability.png")
+    steps = json.loads((measured.bundle.folder / "history.json").read_text())
+    if steps:
+        figures.history(steps, folder / "history.png")
+
+
+def _measure_champion(run: RunConfig, workspace: Workspace, folder: Path, ready: Path) -> None:
+    """Measure the present champion on this run's validation data, unless it is of this run."""
+    number = workspace.aliases(run.task).get(CHAMPION)
+    if number is None:
+        return
+    path = folder.with_name(f"{folder.name}.champion-{number}.json")
+    champion = bundle.read(workspace.version(run.task, number))
+    own = folder / champion.manifest.candidate
+    if path.is_file() or (own.is_dir() and bundle.read(own).digest == champion.digest):
+        return
+    task = tasks.load(run.task)
+    with _opened(champion.folder) as model:
+        answers, _ = _ask(task, model, task.examples(ready, "val"), f"evaluate champion {number}")
+    with replacing(path) as temporary:
+        _write_json(temporary, scores.summary(answers, task.labels))
+
+
+def _publish(folder: Path, reports: Path) -> None:
+    for path in sorted(folder.rglob("*.png")) + [folder / RESULT]:
+        target = reports / path.relative_to(folder)
+        with replacing(target) as temporary:
+            shutil.copyfile(path, temporary)
+
+
+def _bundles(trained: Path) -> list[Path]:
+    return sorted(path.parent for path in trained.glob(f"*/{bundle.MANIFEST}"))
+
+
+def _but_the_manifest(_: str, names: list[str]) -> list[str]:
+    return [name for name in names if name == bundle.MANIFEST]
+
+
+def _fault(row: Mapping[str, Any], policy: Policy) -> str:
+    faults = []
+    if row["bundle_mb"] > policy.max_bundle_mb:
+        faults.append(f"{row['bundle_mb']:.0f} MB > {policy.max_bundle_mb:g}")
+    if row["latency"]["p95_ms"] > policy.max_p95_ms:
+        faults.append(f"{row['latency']['p95_ms']:.0f} ms > {policy.max_p95_ms:g}")
+    return ", ".join(faults)
+
+
+def _nobody(document: Mapping[str, Any]) -> str:
+    faults = "; ".join(f"{row['candidate']}: {row['fault']}" for row in document["candidates"])
+    return (
+        f"No candidate of {document['task']} keeps the limits of the policy ({faults}). Raise "
+        "policy.max_bundle_mb or policy.max_p95_ms in the config, or train smaller candidates."
+    )
+
+
+def _show_boxes(rows: Sequence[Mapping[str, Any]]) -> None:
+    for row in rows:
+        if "map50" in row["test"]:
+            console.result(
+                f"{row['candidate']} on test: mAP50 {row['test']['map50']:.3f}, mAP50-95 "
+                f"{row['test']['map50_95']:.3f}, nothing found {row['test']['nothing_found']:.1%}"
+            )
+
+
+def _deciles(values: Sequence[float]) -> list[float]:
+    return [float(edge) for edge in np.percentile(values, range(0, 101, 10))] if values else []
+
+
+def _counts(values: Sequence[str]) -> dict[str, int]:
+    return {value: values.count(value) for value in sorted(set(values))}
+
+
+def _flat(numbers: Mapping[str, Any]) -> dict[str, float]:
+    flat: dict[str, float] = {}
+    for name, value in numbers.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name}.{inner}": float(number) for inner, number in value.items()}
+        else:
+            flat[name] = float(value)
+    return flat
+
+
+def _write_json(path: Path, document: Any) -> None:
+    path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,99 @@
+"""From prepared data to one bundle for each candidate, not yet measured.
+
+    data/processed/<task>/<key>/ -> task.fit -> models/<task>/trained/<key>/<candidate>/
+
+A candidate whose bundle is there is skipped; one that was interrupted goes on in the same
+work folder, which the task's trainer may use to resume.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mien import bundle, config, console, lineage, tasks
+from mien.config import RunConfig
+from mien.task import Fit, Recorder
+from mien.tracking import Tracker
+from mien.workspace import WORK, Workspace, code, key, point, pointed
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Bundles by candidate, and which of them were made just now."""
+
+    folder: Path
+    ready: Path
+    fresh: tuple[str, ...]
+
+
+def train(run: RunConfig, workspace: Workspace) -> Trained:
+    """Fit every candidate of a run on its prepared data.
+
+    Raises:
+        ConfigError: the run's `params` do not fit the task.
+        TrainingError: a training cannot go on.
+    """
+    task = tasks.load(run.task)
+    params = config.parse(task.Params, run.params, "params")
+    remedy = f"Prepare the data first: `mien data CONFIG --source PATH` for task {run.task!r}."
+    ready = pointed(workspace.processed(run.task), run.name, remedy)
+    fingerprint = json.loads((ready / "report.json").read_text())["data_fingerprint"]
+    made_by = code(f"tasks/{run.task}", "stages/train.py", "runtime.py")
+    folder = workspace.trained(run.task) / key(
+        ready.name, params, run.seed, made_by, lineage.lock_hash()
+    )
+    origin = lineage.record(run, fingerprint)
+    names = task.candidates(params)
+    fresh = tuple(name for name in names if not (folder / name / bundle.MANIFEST).is_file())
+    for name in fresh:
+        _fit(run, workspace, folder, name, ready, origin)
+    point(workspace.trained(run.task), run.name, folder.name)
+    return Trained(folder, ready, fresh)
+
+
+def _fit(
+    run: RunConfig,
+    workspace: Workspace,
+    folder: Path,
+    candidate: str,
+    ready: Path,
+    origin: Mapping[str, Any],
+) -> None:
+    task = tasks.load(run.task)
+    params = config.parse(task.Params, run.params, "params")
+    work = folder / WORK / candidate
+    work.mkdir(parents=True, exist_ok=True)
+    with Tracker(workspace.home).run(run.task, candidate, work, run.params, origin) as tracked:
+        with console.bar(f"train {candidate}") as advance:
+            fit = task.fit(candidate, ready, work, params, run.seed, _recorder(tracked.log, advance))
+        manifest = bundle.describe(
+            run.task,
+            task.labels,
+            candidate,
+            fit.facts,
+            metrics={},
+            lineage={**origin, "training": dict(fit.lineage)},
+        )
+        with bundle.building(folder / candidate) as temporary:
+            _collect(work, temporary, fit)
+            bundle.write(temporary, manifest)
+
+
+def _recorder(log: Any, advance: console.Advance) -> Recorder:
+    def record(step: int, total: int, metrics: Mapping[str, float]) -> None:
+        log(step, metrics)
+        words = "  ".join(f"{name} {value:.3f}" for name, value in list(metrics.items())[:3])
+        advance(step, total, words)
+
+    return record
+
+
+def _collect(work: Path, target: Path, fit: Fit) -> None:
+    for path in sorted(work.iterdir()):
+        if path.is_file() and path.suffix in {".onnx", ".task"}:
+            shutil.copyfile(path, target / path.name)
+    history = json.dumps([dict(step) for step in fit.history], indent=1)
+    (target / "history.json").write_text(history + "\n", encoding="utf-8")

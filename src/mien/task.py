@@ -1,0 +1,179 @@
+"""THE CONTRACT between what mien does (`stages/`) and what it does it to (`tasks/`).
+
+A task is one folder under `tasks/` whose `__init__.py` builds a `Task`. A stage asks it
+for everything and knows no task by name; a task knows no stage, no HTTP and no tracker.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel
+
+from mien.config import Schema
+from mien.runtime import Model
+
+Outcome = Literal["ok", "no_face", "no_hand", "unsure"]
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+Box = tuple[float, float, float, float]
+"""x1, y1, x2, y2 in pixels of the upright image."""
+
+ParamsT = TypeVar("ParamsT", bound=Schema)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question to a model: a picture, or the body of a JSON request; exactly one of them."""
+
+    image: NDArray[np.uint8] | None = None
+    """(height, width, 3), RGB, upright."""
+    body: BaseModel | None = None
+    """An instance of the task's `Body`."""
+
+    def __post_init__(self) -> None:
+        if (self.image is None) == (self.body is None):
+            raise ValueError("a request holds either an image or a body, not both and not neither")
+        if self.image is not None and (self.image.ndim != 3 or self.image.shape[2] != 3):
+            raise ValueError(f"an image has shape (height, width, 3), not {self.image.shape}")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One face or hand."""
+
+    label: str
+    confidence: float
+    box: Box | None
+    scores: Mapping[str, float]
+    """One number in 0..1 for each label of the task."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """What else the task tells, as JSON values: for hands `handedness` and `landmarks`."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The finding as JSON values; `extra` stands beside the other keys."""
+        return {
+            "label": self.label,
+            "confidence": self.confidence,
+            "box": self.box,
+            "scores": dict(self.scores),
+            **self.extra,
+        }
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer to one request; `findings` stand in order of confidence, best first."""
+
+    outcome: Outcome
+    findings: tuple[Finding, ...] = ()
+    measures: Mapping[str, float] = field(default_factory=dict)
+    """Named floats that monitoring watches: brightness, sharpness, subject size."""
+
+    @property
+    def best(self) -> Finding | None:
+        """The finding that answers the request, if there is one."""
+        return self.findings[0] if self.findings else None
+
+    def as_json(self, task: str) -> dict[str, Any]:
+        """The answer as JSON values: the task's own key first, then what supports it."""
+        best = self.best
+        return {
+            task: best.label if best else None,
+            "confidence": best.confidence if best else 0.0,
+            "outcome": self.outcome,
+            "findings": [each.as_json() for each in self.findings],
+        }
+
+
+@dataclass(frozen=True)
+class Example:
+    """One labelled request of a split. `label` is None where the picture shows no subject."""
+
+    request: Request
+    label: str | None
+    boxes: tuple[tuple[str, Box], ...] | None = None
+    """Every labelled box, for tasks that localise; None for tasks that do not."""
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that the data report looked for."""
+
+    name: str
+    count: int
+    total: int
+    meaning: str
+    """What it means for the model, in plain words."""
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What the data stage found: counts per split and label, and every check with its count."""
+
+    counts: Mapping[str, Mapping[str, int]]
+    checks: tuple[Check, ...]
+    notes: tuple[str, ...] = ()
+    """Sentences that the user must read."""
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "DataReport":
+        """Rebuild a report from its JSON form."""
+        return cls(
+            counts=document["counts"],
+            checks=tuple(Check(**check) for check in document["checks"]),
+            notes=tuple(document["notes"]),
+        )
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a training leaves beside its ONNX files."""
+
+    facts: Mapping[str, Any]
+    """Preprocessing facts as JSON values: all that `predict` must know of this model."""
+    history: tuple[Mapping[str, float], ...]
+    """One mapping of metrics for each epoch or fold."""
+    lineage: Mapping[str, Any] = field(default_factory=dict)
+    """What only the trainer knows: the weights that it started from, chosen settings, parity."""
+
+
+class Recorder(Protocol):
+    """Receives the metrics of an epoch or fold (counted from 1) while a training goes on."""
+
+    def __call__(self, step: int, total: int, metrics: Mapping[str, float], /) -> None: ...
+
+
+@dataclass(frozen=True)
+class Task(Generic[ParamsT]):
+    """One thing that mien can learn, serve and watch. mypy checks it where it is built."""
+
+    name: str
+    """The name of its folder; also its route, and the first key of its answer."""
+    summary: str
+    labels: tuple[str, ...]
+    Params: type[ParamsT]
+    Body: type[BaseModel] | None
+    """Schema of a JSON request; None for a task that takes pictures only."""
+    sample: Callable[[Path, int], None]
+    """`sample(out, seed)` writes the project's own sample data as a raw source."""
+    picture: Callable[[], Image.Image]
+    """A drawn picture with one clear subject, for demos, warm-up and tests."""
+    data_params: tuple[str, ...]
+    """The params that `prepare` reads; the data stage leaves all others at their defaults, so
+    that a change of them cannot change the data."""
+    prepare: Callable[[Path, Path, ParamsT], DataReport]
+    """`prepare(raw, ready, params)` turns raw files into what the trainer reads."""
+    candidates: Callable[[ParamsT], tuple[str, ...]]
+    fit: Callable[[str, Path, Path, ParamsT, int, Recorder], Fit]
+    """`fit(candidate, ready, out, params, seed, record)` leaves the ONNX files in `out`."""
+    examples: Callable[[Path, Split], Iterator[Example]]
+    """`examples(ready, split)`: the labelled split as requests."""
+    predict: Callable[[Request, Model], Prediction]
+    """One function, called by evaluation and by serving, so that the two cannot drift apart."""

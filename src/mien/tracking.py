@@ -1,0 +1,224 @@
+"""Runs and registry in MLflow on SQLite; the only importer of mlflow.
+
+The rest of mien knows runs as objects with `log` and versions as whole numbers. Nothing here
+knows a task, a metric's name or a stage.
+"""
+
+import getpass
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mien.errors import RegistryError
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+_HISTORY = "mien.history"
+_DIGEST = "mien.digest"
+_RUN_FILE = "run.txt"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered model version."""
+
+    number: int
+    run_id: str
+    digest: str
+    aliases: tuple[str, ...]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Move:
+    """One entry of the registry's who-what-when."""
+
+    who: str
+    what: str
+    when: str
+    why: str
+    alias: str
+    before: int | None
+    after: int
+
+
+class TrackedRun:
+    """An MLflow run that is going on."""
+
+    def __init__(self, client: "MlflowClient", run_id: str) -> None:
+        self._client = client
+        self.run_id = run_id
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Store the metrics of one step, in one transaction."""
+        from mlflow.entities import Metric
+
+        now = int(datetime.now(UTC).timestamp() * 1000)
+        rows = [Metric(name, float(value), now, step) for name, value in metrics.items()]
+        self._client.log_batch(self.run_id, metrics=rows)
+
+
+class Tracker:
+    """The runs and the registry of one workspace."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home.resolve()
+
+    @contextmanager
+    def run(
+        self,
+        task: str,
+        candidate: str,
+        work: Path,
+        params: Mapping[str, Any],
+        lineage: Mapping[str, Any],
+    ) -> Iterator[TrackedRun]:
+        """Open the run of a training, or the one that an interrupted training left in `work`."""
+        note = work / _RUN_FILE
+        if note.is_file():
+            run_id = note.read_text().strip()
+            self._client.set_tag(run_id, "mien.resumed", "true")
+        else:
+            run_id = self._start(task, candidate, params, lineage)
+            note.write_text(run_id + "\n")
+        try:
+            yield TrackedRun(self._client, run_id)
+        except BaseException:
+            self._client.set_terminated(run_id, status="FAILED")
+            raise
+        self._client.set_terminated(run_id, status="FINISHED")
+
+    def complete(
+        self, work: Path, metrics: Mapping[str, float], folders: Mapping[str, Path]
+    ) -> None:
+        """Add final metrics and artifact folders to the run that was started in `work`."""
+        run_id = run_of(work)
+        TrackedRun(self._client, run_id).log(0, metrics)
+        for name, folder in folders.items():
+            self._client.log_artifacts(run_id, str(folder), name)
+
+    def register(self, model: str, run_id: str, digest: str, tags: Mapping[str, str]) -> Version:
+        """Return the version that holds this bundle, made now if there is none yet."""
+        found = [version for version in self.versions(model) if version.digest == digest]
+        if found:
+            return found[0]
+        if not self._models(model):
+            self._client.create_registered_model(model)
+        source = f"{self._client.get_run(run_id).info.artifact_uri}/bundle"
+        made = self._client.create_model_version(
+            model, source, run_id, tags={_DIGEST: digest, **tags}
+        )
+        return self._version(made, {})
+
+    def versions(self, model: str) -> list[Version]:
+        """All versions of a registered model, oldest first; none if it is not registered."""
+        models = self._models(model)
+        if not models:
+            return []
+        aliases: dict[int, list[str]] = {}
+        for alias, number in models[0].aliases.items():
+            aliases.setdefault(int(number), []).append(alias)
+        found = self._client.search_model_versions(f"name = '{model}'", max_results=1000)
+        return sorted((self._version(each, aliases) for each in found), key=lambda v: v.number)
+
+    def aliases(self, model: str) -> dict[str, int]:
+        """Which version each alias names."""
+        models = self._models(model)
+        return {name: int(number) for name, number in models[0].aliases.items()} if models else {}
+
+    def move(self, model: str, alias: str, number: int, what: str, why: str) -> Move:
+        """Let an alias name another version, and write who-what-when to the registered model.
+
+        Raises:
+            RegistryError: there is no such version.
+        """
+        known = [version.number for version in self.versions(model)]
+        if number not in known:
+            raise RegistryError(f"{model} has no version {number}; it has {known or 'none'}.")
+        moved = Move(
+            who=_who(),
+            what=what,
+            when=datetime.now(UTC).isoformat(timespec="seconds"),
+            why=why,
+            alias=alias,
+            before=self.aliases(model).get(alias),
+            after=number,
+        )
+        entries = [vars(entry) for entry in [*self.history(model), moved]]
+        self._client.set_registered_model_tag(model, _HISTORY, json.dumps(entries))
+        self._client.set_registered_model_alias(model, alias, str(number))
+        return moved
+
+    def history(self, model: str) -> list[Move]:
+        """Every move of an alias, oldest first."""
+        models = self._models(model)
+        text = models[0].tags.get(_HISTORY, "[]") if models else "[]"
+        return [Move(**entry) for entry in json.loads(text)]
+
+    @cached_property
+    def _client(self) -> "MlflowClient":
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        for noisy in ("alembic", "mlflow"):
+            logging.getLogger(noisy).setLevel(logging.ERROR)
+        from mlflow.tracking import MlflowClient
+
+        self._home.mkdir(parents=True, exist_ok=True)
+        store = f"sqlite:///{self._home / 'mlflow.db'}"
+        return MlflowClient(tracking_uri=store, registry_uri=store)
+
+    def _start(
+        self, task: str, candidate: str, params: Mapping[str, Any], lineage: Mapping[str, Any]
+    ) -> str:
+        experiment = self._client.get_experiment_by_name(task)
+        number = (
+            experiment.experiment_id
+            if experiment
+            else self._client.create_experiment(task, (self._home / "mlruns" / task).as_uri())
+        )
+        flat = {f"lineage.{name}": _text(value) for name, value in lineage.items()}
+        run = self._client.create_run(number, run_name=candidate, tags=flat)
+        run_id: str = run.info.run_id
+        self._client.log_param(run_id, "candidate", candidate)
+        for name, value in params.items():
+            self._client.log_param(run_id, name, _text(value))
+        return run_id
+
+    def _models(self, model: str) -> list[Any]:
+        return list(self._client.search_registered_models(f"name = '{model}'"))
+
+    def _version(self, found: Any, aliases: Mapping[int, list[str]]) -> Version:
+        number = int(found.version)
+        tags = dict(found.tags)
+        return Version(
+            number=number,
+            run_id=found.run_id,
+            digest=tags.get(_DIGEST, ""),
+            aliases=tuple(sorted(aliases.get(number, []))),
+            tags=tags,
+        )
+
+
+def run_of(work: Path) -> str:
+    """Return the id of the run that was started in `work`."""
+    return (work / _RUN_FILE).read_text().strip()
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"uid {os.getuid()}"  # a container's user need not have a name

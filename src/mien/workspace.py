@@ -1,0 +1,117 @@
+"""Where things lie at run time, and how a finished stage is told from an unfinished one.
+
+    data/raw/<task>/<id>/          a source as it came, named by its content
+    data/processed/<task>/<key>/   what the trainer reads, and the data report
+    models/<task>/trained/<key>/   one bundle for each candidate, not yet measured
+    models/<task>/evaluated/<key>/ the same bundles with metrics, figures and card
+    models/<task>/versions/<n>/    bundles of the registry, served from here
+    models/<task>/aliases.json     the registry's aliases, for servers without a tracker
+    reports/<task>/                the newest reports and figures, for people
+    mlflow.db, mlruns/             runs and registry
+
+A stage's folder is named by a key of all that went into it, is filled under another name and
+moved into place at the end: a folder that is there is whole, and the stage can be skipped.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from mien import config
+from mien.bundle import replacing
+from mien.errors import MienError, RegistryError
+
+
+WORK = "work"
+"""Beside trained bundles: what a trainer keeps to resume, never part of a bundle."""
+RESULT = "evaluation.json"
+"""Beside evaluated bundles: the table of all candidates and the policy's choice."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder tree of one installation; makes no folder before something is written."""
+
+    home: Path
+
+    def raw(self, task: str) -> Path:
+        return self.home / "data" / "raw" / task
+
+    def processed(self, task: str) -> Path:
+        return self.home / "data" / "processed" / task
+
+    def models(self, task: str) -> Path:
+        return self.home / "models" / task
+
+    def trained(self, task: str) -> Path:
+        return self.models(task) / "trained"
+
+    def evaluated(self, task: str) -> Path:
+        return self.models(task) / "evaluated"
+
+    def version(self, task: str, number: int) -> Path:
+        return self.models(task) / "versions" / str(number)
+
+    def reports(self, task: str) -> Path:
+        return self.home / "reports" / task
+
+    def aliases(self, task: str) -> dict[str, int]:
+        """Aliases of the registered model as last exported: `champion`, `challenger`.
+
+        Raises:
+            RegistryError: the file is there and cannot be read.
+        """
+        path = self.models(task) / "aliases.json"
+        if not path.is_file():
+            return {}
+        try:
+            return {str(name): int(number) for name, number in json.loads(path.read_text()).items()}
+        except (ValueError, TypeError, AttributeError):
+            raise RegistryError(
+                f"{path} is not readable; write it again with `mien promote {task} VERSION`."
+            ) from None
+
+    def write_aliases(self, task: str, aliases: Mapping[str, int]) -> None:
+        with replacing(self.models(task) / "aliases.json") as temporary:
+            temporary.write_text(json.dumps(dict(aliases), sort_keys=True) + "\n")
+
+
+def key(*parts: Any) -> str:
+    """A short name for a combination of JSON-like inputs: the same inputs, the same name."""
+    return config.digest(list(parts))[:12]
+
+
+@cache
+def code(*modules: str) -> str:
+    """SHA-256 of source files of the package, named as ``stages/data.py`` or ``tasks/emotion``."""
+    state = sha256()
+    root = Path(str(resources.files("mien")))
+    for module in modules:
+        path = root / module
+        for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            state.update(source.relative_to(root).as_posix().encode() + b"\0")
+            state.update(source.read_bytes())
+    return state.hexdigest()
+
+
+def point(folder: Path, name: str, target: str) -> None:
+    """Remember under `name` which of the folders in `folder` was made last."""
+    with replacing(folder / f"{name}.latest") as temporary:
+        temporary.write_text(target + "\n")
+
+
+def pointed(folder: Path, name: str, remedy: str) -> Path:
+    """Return the folder that `point` remembered.
+
+    Raises:
+        MienError: there is none; the message ends with `remedy`.
+    """
+    path = folder / f"{name}.latest"
+    if path.is_file() and (folder / path.read_text().strip()).is_dir():
+        return folder / path.read_text().strip()
+    raise MienError(f"There is nothing for {name!r} in {folder} yet. {remedy}")

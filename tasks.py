@@ -1,0 +1,104 @@
+"""The recipes of this project: `python3 tasks.py RECIPE`, or `invoke RECIPE` inside `.venv`.
+
+An ordinary invoke file. The part at its foot needs nothing but the standard library: it makes
+`.venv`, installs the locked requirements there and hands over to invoke.
+"""
+
+import os
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+LOCK = "requirements_dev.txt"
+UV = "uv==0.13.9"
+
+if Path(sys.prefix).resolve() == VENV.resolve():
+    from invoke import Context, task
+
+    def _run(context: Context, command: str) -> None:
+        context.run(command, echo=True, pty=sys.stdout.isatty())
+
+    @task
+    def demo(context: Context, exit: bool = False) -> None:  # noqa: A002 - the flag users type
+        """Train, evaluate, register and serve both tasks on drawn data."""
+        _run(context, f"{BIN}/mien demo {'--exit' if exit else ''}")
+
+    @task
+    def test(context: Context, k: str = "") -> None:
+        """Run all tests: behaviour, style, types, imports, README."""
+        only = f"-k '{k}'" if k else ""
+        _run(context, f"{BIN}/python -m pytest -n 2 --dist loadgroup {only}")
+
+    @task
+    def lint(context: Context) -> None:
+        """Check style and form of the code."""
+        _run(context, f"{BIN}/ruff check . && {BIN}/ruff format --check .")
+
+    @task
+    def types(context: Context) -> None:
+        """Check types, strictly."""
+        _run(context, f"{BIN}/mypy")
+
+    @task
+    def imports(context: Context) -> None:
+        """Check that imports go down only."""
+        _run(context, f"{BIN}/lint-imports")
+
+    @task
+    def docs(context: Context) -> None:
+        """Build the documentation into site/."""
+        _run(context, f"{BIN}/mkdocs build --strict -f docs/mkdocs.yml -d {ROOT}/site")
+
+    @task
+    def lock(context: Context) -> None:
+        """Compile the three requirements files from pyproject.toml, with hashes."""
+        for name, extra in (
+            ("requirements.txt", "serve"),
+            ("requirements_train.txt", "train"),
+            ("requirements_dev.txt", "dev"),
+        ):
+            _run(
+                context,
+                f"{BIN}/uv pip compile pyproject.toml --extra {extra} --universal "
+                f"--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate "
+                f"--no-header --quiet -o {name}",
+            )
+
+
+def _bootstrap() -> None:
+    """Make `.venv` as the lock file says, then run this file again inside it."""
+    if not (BIN / "python").exists() and not (BIN / "python.exe").exists():
+        _call(sys.executable, "-m", "venv", str(VENV))
+    stamp = VENV / "installed.sha256"
+    wanted = sha256((ROOT / LOCK).read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    if not stamp.is_file() or stamp.read_text() != wanted:
+        _install()
+        stamp.write_text(wanted)
+    os.chdir(ROOT)
+    command = [str(BIN / "python"), "-m", "invoke", *(sys.argv[1:] or ["--list"])]
+    sys.exit(subprocess.call(command))
+
+
+def _install() -> None:
+    print(f"installing {LOCK} into {VENV.name} (about 6 GB, once)", flush=True)
+    _call(str(BIN / "python"), "-m", "pip", "install", "--quiet", UV)
+    uv = [str(BIN / "python"), "-m", "uv", "pip", "install", "--quiet"]
+    uv += ["--python", str(BIN / "python")]
+    _call(*uv, "--require-hashes", "-r", str(ROOT / LOCK))
+    _call(*uv, "--no-deps", "--no-build-isolation", "-e", str(ROOT))
+
+
+def _call(*command: str) -> None:
+    done = subprocess.run(command, cwd=ROOT, check=False)
+    if done.returncode:
+        sys.exit(f"tasks.py: this step failed: {' '.join(command)}")
+
+
+if __name__ == "__main__":
+    if sys.version_info < (3, 11):
+        sys.exit(f"mien needs Python 3.11 or newer; this is {sys.version.split()[0]}.")
+    _bootstrap()

@@ -1,0 +1,92 @@
+"""Promises of `mien.config`."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mien import config
+from mien.config import Policy, RunConfig
+from mien.errors import ConfigError
+
+YAML = "task: gesture\nseed: 3\nparams:\n  folds: 4\n"
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "some.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_file_is_read_into_a_frozen_object(tmp_path: Path) -> None:
+    """The object holds what the file says, takes its name from the file, and cannot change."""
+    run = config.load(write(tmp_path, YAML))
+    assert (run.name, run.task, run.seed, run.params) == ("some", "gesture", 3, {"folds": 4})
+    with pytest.raises(ValueError, match="frozen"):
+        run.seed = 4  # type: ignore[misc]
+
+
+def test_overrides_reach_nested_keys_and_keep_yaml_types(tmp_path: Path) -> None:
+    """`--set` values are YAML: numbers stay numbers, lists stay lists."""
+    path = write(tmp_path, YAML)
+    run = config.load(path, ["params.epochs=5", "policy.max_p95_ms=2.5", "params.names=[a, b]"])
+    assert run.params == {"folds": 4, "epochs": 5, "names": ["a", "b"]}
+    assert run.policy.max_p95_ms == 2.5
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("task: gesture\nsede: 1\n", "unknown key 'sede'. Did you mean 'seed'?"),
+        ("task: gesture\npolicy:\n  max_bundle_mbs: 1\n", "Did you mean 'max_bundle_mb'?"),
+        ("task: gesture\nseed: many\n", "seed: Input should be a valid integer"),
+        ("seed: 1\n", "task: Field required"),
+        ("- a list\n", "must hold keys and values"),
+        ("a: [\n", "is not readable YAML"),
+    ],
+)
+def test_a_bad_file_is_refused_with_a_hint(tmp_path: Path, text: str, message: str) -> None:
+    """Each fault is named, an unknown key with its nearest known one."""
+    with pytest.raises(ConfigError) as error:
+        config.load(write(tmp_path, text))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("override", ["params.epochs", "=5", "seed.deep=1", "params.x=[1"])
+def test_a_bad_override_is_refused(tmp_path: Path, override: str) -> None:
+    """An override that is no KEY=VALUE, or leads through a value, names itself in the message."""
+    with pytest.raises(ConfigError, match="--set"):
+        config.load(write(tmp_path, YAML), [override])
+
+
+def test_a_missing_file_names_the_files_that_are_there(tmp_path: Path) -> None:
+    """The message lists the configs beside the one that is not there."""
+    write(tmp_path, YAML)
+    with pytest.raises(ConfigError, match=r"some\.yaml"):
+        config.load(tmp_path / "other.yaml")
+
+
+def test_the_environment_is_read_and_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`$PORT` and `$HOST` count; a port that is none is refused."""
+    monkeypatch.setenv("PORT", "9123")
+    monkeypatch.setenv("HOST", "0.0.0.0")
+    assert (config.settings().port, config.settings().host) == (9123, "0.0.0.0")
+    monkeypatch.setenv("PORT", "99999999")
+    with pytest.raises(ConfigError, match="PORT"):
+        config.settings()
+
+
+@given(st.dictionaries(st.text(max_size=5), st.integers(), max_size=6))
+def test_a_digest_does_not_depend_on_the_order_of_keys(document: dict[str, int]) -> None:
+    """The same keys and values in another order give the same digest; another value does not."""
+    turned = dict(reversed(list(document.items())))
+    assert config.digest(document) == config.digest(turned)
+    assert config.digest({**document, "more": 1}) != config.digest({**document, "more": 2})
+
+
+def test_a_policy_takes_no_limit_of_zero() -> None:
+    """A limit that nothing can keep is an error of the config."""
+    with pytest.raises(ConfigError, match="max_bundle_mb"):
+        config.parse(RunConfig, {"name": "x", "task": "t", "policy": {"max_bundle_mb": 0}}, "x")
+    assert Policy().maximise == "macro_f1"

@@ -1,0 +1,106 @@
+"""Promises of `mien.images`: any picture becomes upright RGB, or is refused for a reason."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from mien import images
+from mien.errors import ImageError, ImageTypeError, TooLargeError
+from mien.images import Limits
+
+RNG = np.random.default_rng(0)
+PIXELS = np.kron(RNG.integers(0, 256, (6, 8, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+
+
+def encoded(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_lossless_types_come_back_as_they_were(kind: str) -> None:
+    """A picture decodes to the very pixels that were stored."""
+    options = {"lossless": True} if kind == "WEBP" else {}
+    assert (images.decode(encoded(Image.fromarray(PIXELS), kind, **options)) == PIXELS).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation: int) -> None:
+    """However a camera was held, the picture comes out upright."""
+    ways = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    upright = Image.fromarray(PIXELS)
+    held = upright.transpose(ways[orientation]) if orientation in ways else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert (images.decode(encoded(held, exif=exif)) == PIXELS).all()
+
+
+def test_modes_agree_on_the_same_grey_picture() -> None:
+    """Grey, 16-bit grey, palette, opaque alpha and CMYK give the same pixels as RGB."""
+    grey = PIXELS[..., 0]
+    wanted = np.repeat(grey[..., None], 3, axis=2)
+    plain = Image.fromarray(grey)
+    variants = {
+        "L": encoded(plain),
+        "I;16": encoded(Image.fromarray(grey.astype(np.uint16) * 257)),
+        "P": encoded(plain.convert("P")),
+        "RGBA": encoded(plain.convert("RGBA")),
+        "LA": encoded(plain.convert("LA")),
+    }
+    for mode, data in variants.items():
+        assert (images.decode(data) == wanted).all(), mode
+    cmyk = images.decode(encoded(Image.fromarray(wanted).convert("CMYK"), "JPEG", quality=100))
+    assert np.abs(cmyk.astype(int) - wanted).max() <= 6
+
+
+def test_transparency_is_laid_on_white() -> None:
+    """What cannot be seen is white, not whatever colour lies under it."""
+    hidden = Image.new("RGBA", (4, 4), (200, 0, 0, 0))
+    assert (images.decode(encoded(hidden)) == 255).all()
+
+
+@pytest.mark.parametrize("data", [b"", b"GIF89a....", b"<svg/>", b"hello", b"BM" + bytes(60)])
+def test_other_types_are_refused(data: bytes) -> None:
+    """Types are told by content, and only three are taken."""
+    with pytest.raises(ImageTypeError, match="JPEG, PNG or WEBP"):
+        images.decode(data)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@given(cut=st.floats(0.05, 0.9))
+def test_a_cut_off_picture_is_refused_and_never_another_error(kind: str, cut: float) -> None:
+    """Wherever the transfer broke off, the message says that the picture is damaged."""
+    data = encoded(Image.fromarray(PIXELS), kind)
+    with pytest.raises(ImageError):
+        images.decode(data[: max(12, int(len(data) * cut))])
+
+
+def test_limits_are_checked_on_the_header() -> None:
+    """Too many pixels and too long a side are refused, with what is allowed."""
+    data = encoded(Image.fromarray(PIXELS))
+    with pytest.raises(TooLargeError, match="megapixels"):
+        images.decode(data, Limits(pixels=1000))
+    with pytest.raises(TooLargeError, match="longer side"):
+        images.decode(data, Limits(side=63))
+    assert images.decode(data, Limits(pixels=64 * 48, side=64)).shape == (48, 64, 3)
+
+
+def test_measures_tell_dark_from_bright_and_sharp_from_flat() -> None:
+    """Brightness and sharpness order pictures as a person would."""
+    dark, bright = np.full((9, 9, 3), 20, np.uint8), np.full((9, 9, 3), 220, np.uint8)
+    assert images.measures(dark)["brightness"] < images.measures(bright)["brightness"]
+    assert images.measures(dark)["sharpness"] == 0 < images.measures(PIXELS)["sharpness"]
+    assert images.measures(np.zeros((1, 1, 3), np.uint8))["sharpness"] == 0
