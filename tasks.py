@@ -23,12 +23,12 @@ if Path(sys.prefix).resolve() == VENV.resolve():
         context.run(command, echo=True, pty=sys.stdout.isatty())
 
     @task
-    def demo(context: Context, exit: bool = False) -> None:  # noqa: A002 - the flag users type
+    def demo(context: Context, exit: bool = False) -> None:
         """Train, evaluate, register and serve both tasks on drawn data."""
         _run(context, f"{BIN}/mien demo {'--exit' if exit else ''}")
 
     @task
-    def test(context: Context, k: str = "") -> None:
+    def test(context: Context, k: str = "") -> None:  # noqa: PT028 - a recipe, not a test
         """Run all tests: behaviour, style, types, imports, README."""
         only = f"-k '{k}'" if k else ""
         _run(context, f"{BIN}/python -m pytest -n 2 --dist loadgroup {only}")
@@ -99,6 +99,6 @@ def _call(*command: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - whoever starts it may have an older one
         sys.exit(f"mien needs Python 3.11 or newer; this is {sys.version.split()[0]}.")
     _bootstrap()

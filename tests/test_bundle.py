@@ -8,7 +8,7 @@ import pytest
 
 from mien import bundle
 from mien.bundle import MANIFEST
-from mien.errors import BundleError
+from mien.errors import BundleError, DataError
 
 
 def made(folder: Path) -> Path:
@@ -85,7 +85,12 @@ def test_a_failed_build_leaves_nothing_and_the_old_one_stays(tmp_path: Path) -> 
     """An error while a folder is filled leaves what stood there before."""
     (tmp_path / "target").mkdir()
     (tmp_path / "target" / "old").touch()
-    with pytest.raises(ZeroDivisionError), bundle.building(tmp_path / "target") as temporary:
-        (temporary / "new").touch()
-        _ = 1 / 0
+
+    def build() -> None:
+        with bundle.building(tmp_path / "target") as temporary:
+            (temporary / "new").touch()
+            raise DataError("broken")
+
+    with pytest.raises(DataError, match="broken"):
+        build()
     assert [path.name for path in tmp_path.rglob("*")] == ["target", "old"]

@@ -36,9 +36,7 @@ def test_macro_f1_and_accuracy_equal_scikit_learn(
     result = scores.summary([answer(*pair) for pair in given_pairs], LABELS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        wanted = f1_score(
-            truth, said, labels=sorted(set(truth)), average="macro", zero_division=0
-        )
+        wanted = f1_score(truth, said, labels=sorted(set(truth)), average="macro", zero_division=0)
     assert result["macro_f1"] == pytest.approx(wanted)
     assert result["accuracy"] == pytest.approx(accuracy_score(truth, said))
 

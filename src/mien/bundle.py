@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import mkdtemp
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from mien import config
 from mien.config import Schema
@@ -44,9 +44,9 @@ class Manifest(Schema):
     facts: dict[str, Any]
     """Preprocessing facts: all that the task's `predict` must know of this model."""
     facts_sha256: str
-    metrics: dict[str, Any] = {}
-    lineage: dict[str, Any] = {}
-    files: dict[str, FileEntry] = {}
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    lineage: dict[str, Any] = Field(default_factory=dict)
+    files: dict[str, FileEntry] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)

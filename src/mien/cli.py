@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from click.exceptions import ClickException
 
 from mien import __version__, config, console, pipeline, tasks
 from mien.config import RunConfig, Settings
@@ -142,9 +141,7 @@ def serve(
     settings = config.settings()
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    stage(
-        _workspace(home, settings), names or [], bundles or [], settings.model_copy(update=given)
-    )
+    stage(_workspace(home, settings), names or [], bundles or [], settings.model_copy(update=given))
 
 
 @app.command(rich_help_panel="Answers")
@@ -210,16 +207,10 @@ def main() -> None:
     """Run the command line; end with a message where the user can mend what went wrong."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        app()
     except MienError as error:
         console.failure(str(error))
-    except ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        console.failure("interrupted; the same command goes on where it stopped")
-        sys.exit(130)
-    sys.exit(1)
+        sys.exit(1)
 
 
 def _config(file: Path, source: str | None, overrides: list[str] | None) -> RunConfig:

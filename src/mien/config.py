@@ -4,6 +4,7 @@ This file knows no task: the `params:` section stays a plain mapping here and is
 checked by the task's own schema (`parse`), so a third task needs no edit.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -96,11 +97,15 @@ def parse(schema: type[SchemaT], document: Mapping[str, Any], where: str) -> Sch
 
 
 def digest(document: Any) -> str:
-    """SHA-256 of a JSON-like value (or schema), independent of key order."""
-    if isinstance(document, BaseModel):
-        document = document.model_dump(mode="json")
-    text = yaml.safe_dump(document, sort_keys=True)
+    """SHA-256 of JSON-like values and schemas, independent of the order of keys."""
+    text = json.dumps(document, sort_keys=True, default=_plain)
     return sha256(text.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(f"{type(value).__name__} is no JSON value")
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

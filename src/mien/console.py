@@ -47,7 +47,9 @@ def failure(text: str) -> None:
     _err.print(f"[bold red]error:[/] {escape(text)}")
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], mark: int = -1) -> None:
+def table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], mark: int = -1
+) -> None:
     """Print a table to standard output; row number `mark` stands out."""
     view = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for place, column in enumerate(columns):
@@ -68,7 +70,8 @@ def bar(text: str) -> Iterator[Advance]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[words]}"),
     )
-    with Progress(*columns, console=_err, transient=True) as progress:
+    quiet = not _err.is_terminal
+    with Progress(*columns, console=_err, transient=True, disable=quiet) as progress:
         job = progress.add_task(escape(text), total=None, words="")
 
         def advance(done: int, total: int, words: str = "") -> None:

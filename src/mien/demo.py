@@ -5,12 +5,8 @@ HTTP as any client would.
 """
 
 import io
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +14,8 @@ from typing import Any
 from mien import config, console, pipeline, tasks
 from mien.errors import MienError
 from mien.pipeline import Report
-from mien.stages import data, evaluate
+from mien.stages import data, evaluate, serve
 from mien.workspace import Workspace, pointed
-
-READY_WITHIN = 60.0
-"""Seconds that the server may take until it answers."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +30,12 @@ def demo(workspace: Workspace, configs: Path, stay: bool) -> None:
     """Run the demo; with `stay`, serve until Ctrl-C.
 
     Raises:
-        MienError: a stage failed, or the server did not become ready.
+        MienError: a stage failed, or a model could not be loaded.
     """
     watch = console.Stopwatch()
     shown = {name: _train(name, workspace, configs) for name in tasks.names()}
     trained = watch.seconds
-    with _server(workspace) as address:
+    with serve.running(workspace, tuple(shown), (), config.settings()) as address:
         started = watch.seconds
         answers = {name: ask(address, name) for name in shown}
         _print(shown, answers, address, (trained, started - trained, watch.seconds - started))
@@ -75,45 +68,6 @@ def _train(name: str, workspace: Workspace, configs: Path) -> Shown:
     report = pipeline.run(run, workspace)
     folder = pointed(workspace.evaluated(name), run.name, "")
     return Shown(report, evaluate.read(folder))
-
-
-@contextmanager
-def _server(workspace: Workspace) -> Iterator[str]:
-    """Start `mien serve` as a process of its own; stop it at the end as Ctrl-C would."""
-    settings = config.settings()
-    command = [sys.executable, "-m", "mien.cli", "serve", "--home", str(workspace.home)]
-    log = workspace.home / "reports" / "server.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=os.environ)
-        try:
-            address = f"http://{settings.host}:{settings.port}"
-            _until_ready(address, process, log)
-            yield address
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=30)
-
-
-def _until_ready(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    import requests
-    from requests.adapters import HTTPAdapter
-    from urllib3 import Retry
-
-    session = requests.Session()
-    retry = Retry(total=None, connect=400, status=400, status_forcelist=[503], backoff_factor=0.05)
-    retry.backoff_max = 0.25
-    session.mount("http://", HTTPAdapter(max_retries=retry))
-    watch = console.Stopwatch()
-    while watch.seconds < READY_WITHIN:
-        if process.poll() is not None:
-            break
-        try:
-            if session.get(f"{address}/readyz", timeout=2).status_code == 200:
-                return
-        except requests.RequestException:
-            continue
-    raise MienError(f"The server did not become ready; its log is {log}:\n{log.read_text()[-2000:]}")
 
 
 def _print(
@@ -162,6 +116,6 @@ def _version(report: Report) -> str:
 
 def _wait() -> None:
     try:
-        signal.pause()
+        threading.Event().wait()
     except KeyboardInterrupt:
         console.say("stopped")

@@ -107,9 +107,7 @@ def history(steps: Sequence[Mapping[str, float]], path: Path) -> None:
     _save(figure, path)
 
 
-def samples(
-    shown: Sequence[tuple[Example, Prediction]], names: Sequence[str], path: Path
-) -> None:
+def samples(shown: Sequence[tuple[Example, Prediction]], names: Sequence[str], path: Path) -> None:
     """A sheet of examples with what the model found in them: box, points and label."""
     columns = 6
     rows = max(1, -(-len(shown) // columns))

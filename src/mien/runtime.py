@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +88,7 @@ class Model:
         return self.bundle.folder / name if name in self.bundle.manifest.files else None
 
     def per_thread(self, name: str, make: Callable[[], ClosableT]) -> ClosableT:
-        """Return this thread's own object of that name, made on first use, closed with the model."""
+        """This thread's own object of that name: made on first use, closed with the model."""
         found: ClosableT | None = getattr(self._local, name, None)
         if found is None:
             found = make()
@@ -96,6 +96,12 @@ class Model:
             with self._lock:
                 self._closables.append(found)
         return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close what threads have kept. The model is not to be used afterwards."""
@@ -126,9 +132,7 @@ def _open(path: Path) -> "onnxruntime.InferenceSession":
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises a family without a common public base
         reason = str(error).splitlines()[0][:200]
         raise BundleError(f"{path} cannot be opened by ONNX Runtime: {reason}") from error

@@ -127,7 +127,10 @@ class DataReport:
         """Rebuild a report from its JSON form."""
         return cls(
             counts=document["counts"],
-            checks=tuple(Check(**check) for check in document["checks"]),
+            checks=tuple(
+                Check(**{**check, "examples": tuple(check["examples"])})
+                for check in document["checks"]
+            ),
             notes=tuple(document["notes"]),
         )
 

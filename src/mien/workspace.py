@@ -26,7 +26,6 @@ from mien import config
 from mien.bundle import replacing
 from mien.errors import MienError, RegistryError
 
-
 WORK = "work"
 """Beside trained bundles: what a trainer keeps to resume, never part of a bundle."""
 RESULT = "evaluation.json"

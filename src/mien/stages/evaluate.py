@@ -117,7 +117,7 @@ def on_other_data(run: RunConfig, workspace: Workspace, ready: Path) -> dict[str
     task = tasks.load(run.task)
     table = {}
     for folder in _bundles(trained):
-        with _opened(folder) as model:
+        with runtime.load(folder) as model:
             examples = chain.from_iterable(task.examples(ready, split) for split in SPLITS)
             answers, _ = _ask(task, model, examples, f"{folder.name} on other data")
             table[folder.name] = {
@@ -154,9 +154,7 @@ def _measure_all(
         "data": ready.name,
         "policy": run.policy.model_dump(),
         "choice": choice,
-        "candidates": [
-            {**row, "fault": fault} for row, fault in zip(rows, faults, strict=True)
-        ],
+        "candidates": [{**row, "fault": fault} for row, fault in zip(rows, faults, strict=True)],
     }
     for each in measured:
         _complete(each, document, target, workspace, trained)
@@ -164,26 +162,13 @@ def _measure_all(
 
 
 def _measure(task: Task[Any], folder: Path, ready: Path) -> Measured:
-    with _opened(folder) as model:
+    with runtime.load(folder) as model:
         answers: dict[str, Sequence[Answer]] = {}
         shown: list[tuple[Example, Prediction]] = []
         for split in MEASURED:
             words = f"evaluate {folder.name} on {split}"
             answers[split], shown = _ask(task, model, task.examples(ready, split), words)
         return Measured(model.bundle, answers, shown)
-
-
-class _opened:
-    """A model that is closed at the end of the block."""
-
-    def __init__(self, folder: Path) -> None:
-        self._model = runtime.load(folder)
-
-    def __enter__(self) -> Model:
-        return self._model
-
-    def __exit__(self, *_: object) -> None:
-        self._model.close()
 
 
 def _ask(
@@ -296,14 +281,14 @@ def _measure_champion(run: RunConfig, workspace: Workspace, folder: Path, ready:
     if path.is_file() or (own.is_dir() and bundle.read(own).digest == champion.digest):
         return
     task = tasks.load(run.task)
-    with _opened(champion.folder) as model:
+    with runtime.load(champion.folder) as model:
         answers, _ = _ask(task, model, task.examples(ready, "val"), f"evaluate champion {number}")
     with replacing(path) as temporary:
         _write_json(temporary, scores.summary(answers, task.labels))
 
 
 def _publish(folder: Path, reports: Path) -> None:
-    for path in sorted(folder.rglob("*.png")) + [folder / RESULT]:
+    for path in [*sorted(folder.rglob("*.png")), folder / RESULT]:
         target = reports / path.relative_to(folder)
         with replacing(target) as temporary:
             shutil.copyfile(path, temporary)

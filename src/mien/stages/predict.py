@@ -22,13 +22,10 @@ def predict(
         RegistryError: no champion is there to answer.
         BundleError: the bundle is damaged.
     """
-    model = runtime.load(bundle or _champion(name, workspace))
-    task = tasks.load(model.bundle.manifest.task)
-    try:
+    with runtime.load(bundle or _champion(name, workspace)) as model:
+        task = tasks.load(model.bundle.manifest.task)
         for path in files:
             yield path, _answer(path, task, model)
-    finally:
-        model.close()
 
 
 def _answer(path: Path, task: Task[Any], model: Model) -> dict[str, Any]:

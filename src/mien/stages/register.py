@@ -114,9 +114,8 @@ def show(task: str, workspace: Workspace) -> None:
     console.table(name, columns, rows)
     for move in tracker.history(name):
         before = f" (before: {move.before})" if move.before else ""
-        console.result(
-            f"{move.when}  {move.who}  {move.what}: {move.alias} -> {move.after}{before}. {move.why}"
-        )
+        moved = f"{move.what}: {move.alias} -> {move.after}{before}"
+        console.result(f"{move.when}  {move.who}  {moved}. {move.why}")
 
 
 def _set_champion(task: str, number: int, what: str, why: str, workspace: Workspace) -> None:

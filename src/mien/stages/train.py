@@ -68,7 +68,9 @@ def _fit(
     work.mkdir(parents=True, exist_ok=True)
     with Tracker(workspace.home).run(run.task, candidate, work, run.params, origin) as tracked:
         with console.bar(f"train {candidate}") as advance:
-            fit = task.fit(candidate, ready, work, params, run.seed, _recorder(tracked.log, advance))
+            fit = task.fit(
+                candidate, ready, work, params, run.seed, _recorder(tracked.log, advance)
+            )
         manifest = bundle.describe(
             run.task,
             task.labels,

@@ -25,6 +25,8 @@ def load(name: str) -> Task[Any]:
     """
     if name not in names():
         known = ", ".join(names())
-        raise UnknownTaskError(f"There is no task {name!r}; there are: {known}." + nearest(name, names()))
+        raise UnknownTaskError(
+            f"There is no task {name!r}; there are: {known}." + nearest(name, names())
+        )
     task: Task[Any] = import_module(f"{__name__}.{name}").TASK
     return task

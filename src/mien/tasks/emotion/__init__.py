@@ -1,0 +1,25 @@
+"""The task `emotion`: find the faces of a picture and name the emotion of each."""
+
+from mien.task import Task
+
+from .data import examples, prepare
+from .params import LABELS, Params
+from .predict import predict
+from .sample import face_picture, write_sample
+from .train import candidates, fit
+
+TASK = Task(
+    name=__name__.rpartition(".")[2],
+    summary="the emotion of a face: a YOLO detector with eight classes",
+    labels=LABELS,
+    Params=Params,
+    Body=None,
+    sample=write_sample,
+    picture=lambda: face_picture("happy"),
+    data_params=(),
+    prepare=prepare,
+    candidates=candidates,
+    fit=fit,
+    examples=examples,
+    predict=predict,
+)

@@ -1,0 +1,118 @@
+"""Trains a detector and leaves one ONNX file: the door to everything that needs torch.
+
+Joins the networks of LibreYOLO (`networks.py`), the pictures (`pictures.py`) and the training
+loop (`learning.py`). Knows neither stages nor tracking; the work folder it trains in is no
+part of a bundle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from . import networks
+from .decode import letterbox, planes
+from .learning import Lesson, OnEpoch, learn
+from .pictures import read_split
+from .recipe import Recipe, Trained
+
+WEIGHTS = "best.pt"
+"""The trained torch weights in `out/work`, for comparison with the exported file."""
+
+
+def train(
+    size: str,
+    data_yaml: Path,
+    out: Path,
+    recipe: Recipe,
+    labels: Sequence[str],
+    seed: int,
+    on_epoch: OnEpoch,
+) -> Trained:
+    """Train a detector on a YOLO data set and export it to `out/model.onnx`.
+
+    Same size, recipe, data and seed on one machine give the same bytes, also after an
+    interruption: an unfinished checkpoint of the same training in `out/work` is continued.
+
+    Args:
+        size: a key of `networks.FAMILIES`.
+        data_yaml: names `path`, `train` and `val`; see `pictures.read_split`.
+        labels: names in the order of the numbers in the label files.
+        on_epoch: called after every epoch with its number from 1 and its metrics.
+
+    Raises:
+        ConfigError: an unknown size, or pretrained weights that cannot be used.
+        DataError: the data set cannot be read.
+        TrainingError: the loss diverged.
+    """
+    work = out / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    chosen = networks.family(size)
+    facts = chosen.facts(recipe.image_size)
+    with _settings(recipe.threads, seed):
+        network, started_from = networks.build(size, labels, seed, recipe.pretrained)
+        train_split, val_split = (
+            read_split(data_yaml, split, recipe.image_size, facts["pad_value"], len(labels))
+            for split in ("train", "val")
+        )
+        identity = _identity(
+            size, recipe.as_dict(), list(labels), seed, started_from,
+            train_split.digest, val_split.digest,
+        )  # fmt: skip
+        lesson = Lesson(chosen, recipe, len(labels), train_split, val_split, identity)
+        progress, resumed = learn(lesson, network, seed, work, on_epoch)
+        networks.export(progress.average["network"], size, recipe.image_size, out / "model.onnx")
+    return Trained(
+        onnx=out / "model.onnx",
+        facts=facts,
+        history=progress.history,
+        best_epoch=progress.best_epoch,
+        started_from=started_from,
+        resumed=resumed,
+    )
+
+
+def reference_output(
+    out: Path, size: str, label_count: int, image: NDArray[np.uint8], side: int
+) -> NDArray[np.float32]:
+    """Run the torch weights of a finished training on one RGB picture (h, w, 3).
+
+    Returns what the exported file returns for the same picture, to be held against it.
+    """
+    chosen = networks.family(size)
+    network, _ = networks.build(size, [""] * label_count, 0, None)
+    stored = torch.load(out / "work" / WEIGHTS, map_location="cpu", weights_only=True)
+    network.load_state_dict(stored["model"])
+    facts = chosen.facts(side)
+    canvas, _ = letterbox(image, side, facts["pad_value"])
+    with torch.no_grad():
+        output = networks.predict(network, chosen.layout, torch.from_numpy(planes(canvas, facts)))
+    result: NDArray[np.float32] = output[0].numpy()
+    return result
+
+
+def _identity(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps([*parts, torch.__version__]).encode()).hexdigest()
+
+
+@contextmanager
+def _settings(threads: int, seed: int) -> Iterator[None]:
+    """Fix what decides the last digits of a sum, and give the process its own settings back."""
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])

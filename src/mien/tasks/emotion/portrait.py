@@ -1,0 +1,421 @@
+"""Draws cartoon people with one of eight expressions.
+
+Knows how a face tells its emotion: brows, lids, eyes, nose, mouth and cheeks after the Facial
+Action Coding System, exaggerated as a cartoonist would. Does not know data sets, splits or files.
+
+Shapes are arrays of complex numbers x + iy, so that turning, scaling and moving a shape is one
+multiplication and one addition. Face space has its origin at the centre of the head, y points
+down, and the head reaches from y = -1 (top of the skull) to y = 1 (chin).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+Points = NDArray[np.complex128]
+Colour = tuple[int, int, int]
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Expression:
+    """The pose of a face; lengths in half head heights, positive is up for everything lifted.
+
+    The comments name the action units (AU) of the Facial Action Coding System.
+    """
+
+    brow_inner: float = 0.0  # AU1 up, AU4 down
+    brow_outer: float = 0.0  # AU2 up
+    brow_odd: float = 0.0  # one brow higher than the other
+    eye: float = 1.0  # AU5 above 1, AU7 below 1: height of the open eye
+    lid: float = 0.12  # part of the eye under the upper lid
+    lid_slant: float = 0.0  # positive: the lid falls towards the nose
+    iris: float = 1.0
+    gaze: float = 0.0
+    width: float = 0.30  # AU20 stretches, AU18 puckers
+    corners: float = 0.0  # AU12 up, AU15 down
+    corner_odd: float = 0.0  # one corner only (AU14)
+    upper: float = 0.0  # AU10 lifts the upper lip
+    lower: float = 0.0  # AU26 drops the jaw
+    teeth: float = 0.0  # part of the open mouth that shows teeth
+    clenched: bool = False
+    tongue: bool = False
+    nose_wrinkle: bool = False  # AU9
+    frown_lines: bool = False
+    shut_smile: bool = False  # AU6: eyes closed to arcs by the cheeks
+    tear: bool = False
+    sweat: bool = False
+    tint: Colour | None = None  # what the blood does to the face
+    tint_share: float = 0.0
+
+
+EXPRESSIONS: dict[str, Expression] = {
+    "anger": Expression(
+        brow_inner=-0.17, brow_outer=0.13, eye=0.95, lid=0.30, lid_slant=0.55, iris=0.85,
+        width=0.34, corners=-0.10, upper=0.09, lower=0.11, teeth=1.0, clenched=True,
+        frown_lines=True, tint=(226, 40, 28), tint_share=0.55,
+    ),
+    "contempt": Expression(
+        brow_inner=0.0, brow_outer=0.0, brow_odd=0.17, eye=0.95, lid=0.50, gaze=0.40,
+        width=0.27, corners=-0.02, corner_odd=0.22, tint=(160, 90, 190), tint_share=0.50,
+    ),
+    "disgust": Expression(
+        brow_inner=-0.10, brow_outer=-0.03, eye=0.55, lid=0.30, lid_slant=0.25, iris=0.8,
+        width=0.27, corners=-0.15, upper=0.10, lower=0.02, tongue=True, nose_wrinkle=True,
+        tint=(96, 180, 50), tint_share=0.55,
+    ),
+    "fear": Expression(
+        brow_inner=0.24, brow_outer=0.02, eye=1.30, lid=0.0, iris=0.50, width=0.36,
+        corners=-0.11, upper=0.10, lower=0.16, teeth=0.42, sweat=True,
+        tint=(205, 225, 250), tint_share=0.65,
+    ),
+    "happy": Expression(
+        brow_inner=0.08, brow_outer=0.06, shut_smile=True, width=0.40, corners=0.14,
+        upper=-0.04, lower=0.30, teeth=0.42, tint=(255, 205, 40), tint_share=0.55,
+    ),
+    "neutral": Expression(width=0.25, lid=0.14),
+    "sad": Expression(
+        brow_inner=0.18, brow_outer=-0.14, eye=0.80, lid=0.36, lid_slant=-0.45, width=0.24,
+        corners=-0.17, tear=True, tint=(70, 110, 210), tint_share=0.55,
+    ),
+    "surprise": Expression(
+        brow_inner=0.22, brow_outer=0.22, eye=1.42, lid=0.0, iris=0.72, width=0.17, upper=0.15,
+        lower=0.34, tint=(255, 120, 170), tint_share=0.50,
+    ),
+}  # fmt: skip
+
+_SKINS: tuple[Colour, ...] = (
+    (255, 224, 196), (246, 205, 170), (236, 188, 150), (222, 168, 124), (198, 140, 98),
+    (168, 112, 74), (132, 86, 58), (102, 66, 48),
+)  # fmt: skip
+_HAIRS: tuple[Colour, ...] = (
+    (38, 30, 28), (66, 44, 32), (104, 68, 40), (150, 98, 48), (218, 178, 96), (172, 72, 36),
+    (158, 156, 158), (226, 222, 214), (96, 60, 120), (52, 84, 130),
+)  # fmt: skip
+_CLOTHES: tuple[Colour, ...] = (
+    (58, 92, 148), (176, 60, 66), (64, 130, 104), (226, 178, 74), (86, 78, 112), (214, 214, 220),
+    (48, 52, 60), (204, 120, 84),
+)  # fmt: skip
+_WALLS: tuple[Colour, ...] = (
+    (196, 212, 224), (226, 214, 190), (178, 202, 178), (214, 190, 198), (120, 140, 160),
+    (168, 158, 146), (92, 112, 104), (232, 232, 226), (150, 168, 204), (204, 176, 140),
+)  # fmt: skip
+_INK: Colour = (44, 32, 34)
+_WHITE: Colour = (250, 250, 247)
+
+_CIRCLE: Points = np.array(
+    [complex(math.cos(2 * math.pi * k / 28), math.sin(2 * math.pi * k / 28)) for k in range(28)]
+)
+_STEPS = np.arange(11) / 10
+_BEND = np.stack([(1 - _STEPS) ** 2, 2 * _STEPS * (1 - _STEPS), _STEPS**2])
+_TAPER = np.array([math.sin(math.pi * (0.12 + 0.76 * k / 10)) for k in range(11)])
+
+
+class _Pen:
+    """Draws shapes of face space on a canvas, turned, scaled and moved."""
+
+    def __init__(self, canvas: Image.Image, centre: complex, unit: complex) -> None:
+        self.draw = ImageDraw.Draw(canvas)
+        self.centre, self.unit = centre, unit
+
+    def moved(self, by: complex) -> _Pen:
+        pen = object.__new__(_Pen)
+        pen.draw, pen.unit, pen.centre = self.draw, self.unit, self.centre + by * self.unit
+        return pen
+
+    def place(self, points: Points) -> list[float]:
+        """Flat x, y pixels, rounded so that the last bit of a sum never changes a picture."""
+        placed: NDArray[np.float64] = (points * self.unit + self.centre).view(np.float64)
+        flat: list[float] = placed.round().tolist()
+        return flat
+
+    def shape(self, points: Points, fill: Colour) -> None:
+        self.draw.polygon(self.place(points), fill=fill)
+
+    def oval(self, at: complex, rx: float, ry: float, fill: Colour) -> None:
+        self.shape(at + _CIRCLE.real * rx + 1j * ry * _CIRCLE.imag, fill)
+
+    def stroke(self, points: Points, width: float, fill: Colour) -> None:
+        """A line of eleven points that thins out at both ends."""
+        along = np.gradient(points)
+        across = 1j * along / np.maximum(np.abs(along), 1e-9) * (_TAPER * width / 2)
+        self.shape(np.concatenate([points + across, (points - across)[::-1]]), fill)
+
+
+def draw_person(
+    canvas: Image.Image, label: str, centre: complex, unit: complex, rng: np.random.Generator
+) -> Box:
+    """Draws one person and returns the box (left, top, right, bottom) of the face in pixels.
+
+    `unit` is half the head's height in pixels, turned by the tilt of the head. The box holds the
+    head from the skull to the chin without hair and ears; it may reach beyond the canvas.
+    """
+    pen = _Pen(canvas, centre, unit)
+    pose = _varied(EXPRESSIONS[label], rng)
+    skin = _shade(_pick(_SKINS, rng), rng.uniform(0.94, 1.06))
+    hair = _pick(_HAIRS, rng)
+    slim, style = rng.uniform(0.70, 0.84), int(rng.integers(6))
+    face = _mix(skin, pose.tint, pose.tint_share * rng.uniform(0.75, 1.15)) if pose.tint else skin
+    head = _head(slim, rng.uniform(0.80, 1.0))
+    _draw_body(pen, skin, slim, rng)
+    _draw_back_hair(pen, hair, slim, style)
+    for side in (-1, 1):
+        pen.oval(side * slim * 1.0 + 0.05j, 0.12, 0.19, _shade(skin, 0.88))
+    pen.shape(head * 1.02, _shade(face, 0.70))
+    pen.shape(head, face)
+    _draw_front_hair(pen, head, hair, style, rng)
+    turned = pen.moved(complex(rng.uniform(-0.10, 0.10), rng.uniform(-0.04, 0.05)))
+    _draw_features(turned, pose, face, hair, rng)
+    xy = np.array(pen.place(head)).reshape(-1, 2)
+    (left, top), (right, bottom) = xy.min(0), xy.max(0)
+    return float(left), float(top), float(right), float(bottom)
+
+
+def draw_scene(canvas: Image.Image, rng: np.random.Generator) -> None:
+    """Fills the canvas with a wall and clutter: frames, shelves, discs and stripes."""
+    width, height = canvas.size
+    wall = _pick(_WALLS, rng)
+    canvas.paste(wall, (0, 0, width, height))
+    draw = ImageDraw.Draw(canvas)
+    for _ in range(int(rng.integers(2, 8))):
+        x, y = rng.uniform(-0.1, 1.0) * width, rng.uniform(-0.1, 1.0) * height
+        w, h = rng.uniform(0.06, 0.45) * width, rng.uniform(0.06, 0.5) * height
+        colour = _mix(wall, _pick(_WALLS + _CLOTHES, rng), rng.uniform(0.25, 0.9))
+        corners = [round(v) for v in (x, y, x + w, y + h)]
+        kind = int(rng.integers(4))
+        if kind == 0:
+            draw.ellipse(corners, fill=colour)
+        elif kind == 1:
+            draw.rectangle(corners, fill=colour, outline=_shade(colour, 0.7), width=3)
+        elif kind == 2:
+            lean = round(rng.uniform(-0.4, 0.4) * w)
+            a, b, c, d = corners
+            draw.polygon([a, d, a + lean, b, c + lean, b, c, d], fill=colour)
+        else:
+            draw.rectangle([0, corners[1], width, corners[1] + round(h / 6)], fill=colour)
+
+
+def _varied(pose: Expression, rng: np.random.Generator) -> Expression:
+    """The same expression as another person would wear it, mirrored half of the time."""
+    force = rng.uniform(0.85, 1.15)
+    side = 1.0 if rng.random() < 0.5 else -1.0
+    values = dict(pose.__dict__)
+    for name in ("brow_inner", "brow_outer", "corners", "upper", "lower", "lid_slant"):
+        values[name] *= force
+    values["brow_odd"] *= side * force
+    values["corner_odd"] *= side * force
+    values["gaze"] = values["gaze"] * side + rng.uniform(-0.18, 0.18)
+    values["width"] *= rng.uniform(0.90, 1.12)
+    return Expression(**values)
+
+
+def _draw_features(
+    pen: _Pen, pose: Expression, skin: Colour, hair: Colour, rng: np.random.Generator
+) -> None:
+    line = _shade(skin, 0.55)
+    eye_gap, eye_y = rng.uniform(0.30, 0.36), rng.uniform(-0.16, -0.08)
+    iris = _pick(((70, 44, 30), (52, 84, 120), (64, 100, 62), (40, 32, 30)), rng)
+    if not pose.tint:
+        for side in (-1, 1):
+            pen.oval(side * 0.42 + 0.26j, 0.15, 0.10, _mix(skin, (236, 92, 88), 0.28))
+    for side in (-1, 1):
+        at = complex(side * eye_gap, eye_y)
+        _draw_eye(pen, pose, at, side, skin, iris)
+        _draw_brow(pen, pose, at, side, _mix(hair, _INK, 0.55))
+    _draw_nose(pen, pose, line)
+    _draw_mouth(pen, pose, complex(0.0, rng.uniform(0.50, 0.56)), line)
+    _draw_extras(pen, pose, eye_gap, eye_y, line)
+    if rng.random() < 0.18:
+        _draw_glasses(pen, eye_gap, eye_y, _pick((_INK, (120, 50, 40), (60, 70, 110)), rng))
+
+
+def _draw_eye(
+    pen: _Pen, pose: Expression, at: complex, side: int, skin: Colour, iris: Colour
+) -> None:
+    rx, ry = 0.175, 0.125 * pose.eye
+    if pose.shut_smile:
+        pen.stroke(_curve(at - rx + 0.05j, at - 0.24j, at + rx + 0.05j), 0.10, _INK)
+        return
+    pen.oval(at, rx + 0.025, ry + 0.025, _INK)
+    pen.oval(at, rx, ry, _WHITE)
+    look = at + pose.gaze * 0.16 + 0.01j
+    size = 0.105 * pose.iris
+    pen.oval(look, size, min(size, ry), iris)
+    pen.oval(look, size * 0.55, min(size, ry) * 0.55, (12, 10, 12))
+    pen.oval(look - (0.035 + 0.035j) * pose.iris, size * 0.25, size * 0.25, _WHITE)
+    _draw_lid(pen, pose, at, side, rx + 0.03, ry + 0.03, _shade(skin, 0.86))
+
+
+def _draw_lid(
+    pen: _Pen, pose: Expression, at: complex, side: int, rx: float, ry: float, skin: Colour
+) -> None:
+    """Covers the eye from above down to a line that may slant towards the nose."""
+    if pose.lid <= 0.0:
+        return
+    middle, slant = -ry + 2 * ry * pose.lid, pose.lid_slant * ry * side
+    left, right = at - rx + 1j * (middle + slant), at + rx + 1j * (middle - slant)
+    top = at + 1j * (-ry - 0.05)
+    pen.shape(np.array([left, right, right.real + 1j * top.imag, left.real + 1j * top.imag]), skin)
+    pen.stroke(_curve(left, (left + right) / 2 - 0.01j, right), 0.065, _INK)
+
+
+def _draw_brow(pen: _Pen, pose: Expression, at: complex, side: int, colour: Colour) -> None:
+    lift = pose.brow_odd * side
+    inner = at + complex(-side * 0.19, -0.25 - pose.brow_inner - lift)
+    outer = at + complex(side * 0.21, -0.24 - pose.brow_outer - lift)
+    arch = (inner + outer) / 2 - 1j * (0.10 + 0.25 * max(0.0, lift))
+    pen.stroke(_curve(inner, arch, outer), 0.115, colour)
+
+
+def _draw_nose(pen: _Pen, pose: Expression, line: Colour) -> None:
+    lift = -0.04 if pose.nose_wrinkle else 0.0
+    tip = complex(0.0, 0.24 + lift)
+    pen.stroke(_curve(tip - 0.10 - 0.02j, tip + 0.11j, tip + 0.10 - 0.02j), 0.06, line)
+    if pose.nose_wrinkle:
+        for k in (0, 1, 2):
+            y = 1j * (-0.06 + 0.085 * k)
+            for side in (-1, 1):
+                pen.stroke(_curve(y + side * 0.02, y + side * 0.08 - 0.04j, y + side * 0.13 + 0.05j),
+                           0.05, line)  # fmt: skip
+
+
+def _draw_mouth(pen: _Pen, pose: Expression, at: complex, line: Colour) -> None:
+    """An open mouth lies between two curves through the corners; a shut one is one line."""
+    left = at - pose.width - 1j * (pose.corners + max(0.0, -pose.corner_odd))
+    right = at + pose.width - 1j * (pose.corners + max(0.0, pose.corner_odd))
+    if pose.lower <= 0.0:
+        sag = at + 1j * pose.corners * 0.9 + 0.05j * (pose.corner_odd != 0.0)
+        pen.stroke(_curve(left, sag, right), 0.095, _INK)
+        if pose.corner_odd:
+            end = right if pose.corner_odd > 0 else left
+            out = 0.05 if pose.corner_odd > 0 else -0.05
+            pen.stroke(_curve(end + out - 0.12j, end + 2.2 * out, end + out + 0.10j), 0.06, line)
+        return
+    top = _curve(left, at - 2j * pose.upper + 1j * pose.corners, right)
+    low = _curve(left, at + 2j * pose.lower + 1j * pose.corners, right)
+    rim = np.concatenate([top, low[::-1]])
+    middle = rim.mean()
+    pen.shape(middle + (rim - middle) * 1.14, _INK)
+    pen.shape(rim, (122, 26, 36))
+    if pose.teeth:
+        pen.shape(np.concatenate([top, (top + (low - top) * pose.teeth)[::-1]]), _WHITE)
+    elif not pose.tongue:
+        pen.shape(np.concatenate([(top + (low - top) * 0.72), low[::-1]]), (206, 84, 92))
+    if pose.clenched:
+        _draw_clench(pen, top, low)
+    if pose.tongue:
+        pen.oval(at + 0.15j, pose.width * 0.62, 0.20, _INK)
+        pen.oval(at + 0.15j, pose.width * 0.62 - 0.03, 0.17, (228, 92, 110))
+        pen.stroke(_curve(at + 0.04j, at + 0.10j, at + 0.22j), 0.04, (176, 52, 74))
+
+
+def _draw_clench(pen: _Pen, top: Points, low: Points) -> None:
+    pen.stroke((top + low) / 2, 0.035, _INK)
+    for k in (2, 4, 6, 8):
+        pen.stroke(top[k] + (low[k] - top[k]) * _STEPS, 0.035, _INK)
+
+
+def _draw_extras(pen: _Pen, pose: Expression, eye_gap: float, eye_y: float, line: Colour) -> None:
+    if pose.frown_lines:
+        for side in (-1, 1):
+            x = side * 0.05
+            y = eye_y - 0.12
+            pen.stroke(_curve(complex(x, y - 0.16), complex(x * 1.5, y - 0.05), complex(x, y + 0.05)),
+                       0.05, line)  # fmt: skip
+    if pose.tear:
+        for side in (-1, 1):
+            at = complex(side * (eye_gap + 0.05), eye_y + 0.30)
+            _draw_drop(pen, at, 1.25)
+    if pose.sweat:
+        _draw_drop(pen, complex(0.60, -0.42), 1.0)
+        _draw_drop(pen, complex(-0.62, -0.28), 0.8)
+
+
+def _draw_drop(pen: _Pen, at: complex, size: float) -> None:
+    tip = np.array([at - 0.085 * size, at - 0.22j * size, at + 0.085 * size])
+    for grow, colour in ((1.25, (40, 92, 168)), (0.95, (120, 196, 246))):
+        pen.shape(at + (tip - at) * grow, colour)
+        pen.oval(at + 0.02j * size, 0.085 * size * grow, 0.095 * size * grow, colour)
+
+
+def _draw_glasses(pen: _Pen, eye_gap: float, eye_y: float, frame: Colour) -> None:
+    ring = np.append(_CIRCLE, _CIRCLE[0])
+    for side in (-1, 1):
+        at = complex(side * eye_gap, eye_y + 0.02)
+        rim = at + 0.26 * ring.real + 0.24j * ring.imag
+        pen.shape(np.concatenate([rim, (at + (rim - at) * 0.88)[::-1]]), frame)
+    pen.stroke(_curve(complex(-eye_gap + 0.24, eye_y), complex(0, eye_y - 0.08),
+                      complex(eye_gap - 0.24, eye_y)), 0.06, frame)  # fmt: skip
+
+
+def _draw_body(pen: _Pen, skin: Colour, slim: float, rng: np.random.Generator) -> None:
+    cloth = _pick(_CLOTHES, rng)
+    broad = rng.uniform(1.15, 1.6)
+    upright = _Pen.moved(pen, 0.0)
+    upright.shape(np.array([-broad + 3.2j, -broad + 1.65j, -0.45 + 1.22j, 0.45 + 1.22j,
+                            broad + 1.65j, broad + 3.2j]), cloth)  # fmt: skip
+    neck = 0.5 * slim
+    upright.shape(np.array([-neck + 0.5j, -neck + 1.25j, 1.45j, neck + 1.25j, neck + 0.5j]),
+                  _shade(skin, 0.80))  # fmt: skip
+
+
+def _draw_back_hair(pen: _Pen, hair: Colour, slim: float, style: int) -> None:
+    if style == 1:
+        pen.oval(-0.05j, slim * 1.28, 1.18, hair)
+        pen.shape(np.array([-slim * 1.27 + 0j, -slim * 1.22 + 1.35j, slim * 1.22 + 1.35j,
+                            slim * 1.27 + 0j]), hair)  # fmt: skip
+    elif style == 2:
+        for k in range(9):
+            turn = complex(math.cos(math.pi * k / 8), -math.sin(math.pi * k / 8))
+            pen.oval(complex(turn.real * slim * 1.05, turn.imag * 0.95 - 0.05), 0.36, 0.36, hair)
+    elif style == 3:
+        pen.oval(-1.12j, 0.34, 0.32, hair)
+        pen.oval(-0.12j, slim * 1.08, 1.0, hair)
+
+
+def _draw_front_hair(
+    pen: _Pen, head: Points, hair: Colour, style: int, rng: np.random.Generator
+) -> None:
+    if style == 5:
+        return
+    line = -0.62 if style in (0, 3) else -0.54
+    crown = head[head.imag < line + 0.05]
+    crown = crown[np.argsort(crown.real)] * 1.07
+    part = complex(rng.uniform(-0.4, 0.4), line - rng.uniform(0.0, 0.30))
+    edge = _curve(crown[-1] + 0.10j, part, crown[0] + 0.10j)
+    pen.shape(np.concatenate([crown, edge]), hair)
+    if style == 4:
+        for k in range(5):
+            pen.oval(complex(-0.5 + 0.25 * k, -0.86 - 0.05 * (k % 2)), 0.22, 0.20, hair)
+
+
+def _head(slim: float, jaw: float) -> Points:
+    """The outline of a head: an oval that narrows to the chin."""
+    narrowing = np.where(_CIRCLE.imag > 0, 1 - (1 - jaw) * _CIRCLE.imag, 1.0)
+    outline: Points = _CIRCLE.real * slim * narrowing + 1j * _CIRCLE.imag
+    return outline
+
+
+def _curve(start: complex, pull: complex, end: complex) -> Points:
+    """Eleven points of the quadratic Bezier curve from `start` to `end`."""
+    points: Points = start * _BEND[0] + pull * _BEND[1] + end * _BEND[2]
+    return points
+
+
+def _pick(colours: tuple[Colour, ...], rng: np.random.Generator) -> Colour:
+    return colours[int(rng.integers(len(colours)))]
+
+
+def _mix(one: Colour, other: Colour, share: float) -> Colour:
+    r, g, b = (round(a + (z - a) * share) for a, z in zip(one, other, strict=True))
+    return r, g, b
+
+
+def _shade(colour: Colour, light: float) -> Colour:
+    r, g, b = (min(255, round(c * light)) for c in colour)
+    return r, g, b

@@ -1,0 +1,120 @@
+"""Sample data of the emotion task: a small YOLO data set of drawn faces.
+
+Knows how such sets are laid out when they are downloaded (train, valid and test, each with images/
+and labels/, and one data.yaml) and how a drawing becomes a photograph (size, light, noise). Does
+not know how a face is drawn, see `portrait`, nor how the set is prepared and learnt.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .portrait import EXPRESSIONS, Box, draw_person, draw_scene
+
+LABELS: tuple[str, ...] = tuple(EXPRESSIONS)
+COUNTS: Mapping[str, int] = {"train": 480, "valid": 80, "test": 160}
+
+_SIZES = ((96, 96), (112, 112), (128, 96), (96, 128), (160, 120), (120, 160), (144, 144),
+          (192, 144), (144, 192), (240, 180), (320, 240))  # fmt: skip
+_EMPTY_EVERY = 25  # one picture in 25 shows no face
+_SHARE = (0.50, 0.90)  # height of the head as a part of the picture's short side
+
+
+def write_sample(out: Path, seed: int = 0, counts: Mapping[str, int] | None = None) -> None:
+    """Writes the data set into `out`; the same seed always gives the same pictures.
+
+    `counts` says how many pictures each of the splits train, valid and test holds (default
+    `COUNTS`). Labels take turns, so that every split is balanced; about 4 % of the pictures show
+    no face and have an empty label file. A picture depends on the seed, its split and its number
+    only, so that a larger sample contains the smaller one.
+    """
+    for number, (split, count) in enumerate((counts or COUNTS).items()):
+        images, labels = out / split / "images", out / split / "labels"
+        images.mkdir(parents=True, exist_ok=True)
+        labels.mkdir(parents=True, exist_ok=True)
+        for index in range(count):
+            rng = np.random.default_rng([seed, number, index])
+            label = _label_of(index)
+            picture, box = _photo(label, _SIZES[int(rng.integers(len(_SIZES)))], rng)
+            name = f"{label or 'nobody'}_{index:04d}"
+            picture.save(images / f"{name}.png", compress_level=1)
+            (labels / f"{name}.txt").write_text(_label_line(label, box, picture.size))
+    (out / "data.yaml").write_text(_data_yaml())
+
+
+def face_picture(label: str, seed: int = 0) -> Image.Image:
+    """One portrait of 360 x 480 pixels, RGB, for demonstrations and requests."""
+    rng = np.random.default_rng([seed, len(COUNTS), LABELS.index(label)])
+    return _photo(label, (360, 480), rng, share=0.72)[0]
+
+
+def _label_of(index: int) -> str | None:
+    if index % _EMPTY_EVERY == _EMPTY_EVERY - 1:
+        return None
+    return LABELS[(index - index // _EMPTY_EVERY) % len(LABELS)]
+
+
+def _photo(
+    label: str | None, size: tuple[int, int], rng: np.random.Generator, share: float | None = None
+) -> tuple[Image.Image, Box | None]:
+    """Draws large and shrinks; returns the picture and the box of the face in its pixels."""
+    width, height = size
+    zoom = 3 if min(size) < 112 else 2
+    canvas = Image.new("RGB", (width * zoom, height * zoom))
+    draw_scene(canvas, rng)
+    box: Box | None = None
+    if label is not None:
+        share = rng.uniform(*_SHARE) if share is None else share
+        unit = share * min(size) / 2
+        centre = complex(_position(width, unit * 0.85, rng), _position(height, unit * 1.03, rng))
+        tilt = math.radians(rng.uniform(-18.0, 18.0))
+        turn = complex(math.cos(tilt), math.sin(tilt))
+        left, top, right, bottom = draw_person(canvas, label, centre * zoom, unit * zoom * turn, rng)
+        box = (left / zoom, top / zoom, right / zoom, bottom / zoom)
+    return _lit(canvas.reduce(zoom), rng), box
+
+
+def _position(length: int, reach: float, rng: np.random.Generator) -> float:
+    """Any place between the edges, the middle preferred as people do who take portraits."""
+    room = max(0.0, length - 2 * reach)
+    return length / 2 + room * (rng.uniform(-0.5, 0.5) + rng.uniform(-0.5, 0.5)) / 2
+
+
+def _lit(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Light that falls from one side, a lamp's colour and the noise of a sensor."""
+    width, height = picture.size
+    pixels = np.asarray(picture, dtype=np.float32)
+    across = np.linspace(-1, 1, width, dtype=np.float32) * np.float32(rng.uniform(-0.18, 0.18))
+    down = np.linspace(-1, 1, height, dtype=np.float32) * np.float32(rng.uniform(-0.15, 0.15))
+    level = np.float32(rng.uniform(0.75, 1.12))
+    lamp = np.array([rng.uniform(0.94, 1.06), 1.0, rng.uniform(0.94, 1.06)], dtype=np.float32)
+    light = (down[:, None] + across) * level + level
+    grain = int(rng.integers(2, 11))
+    noise = rng.integers(-grain, grain + 1, size=(height, width), dtype=np.int8)
+    lit = pixels * light[:, :, None] * lamp + noise[:, :, None]
+    return Image.fromarray(np.clip(lit, 0, 255).astype(np.uint8))
+
+
+def _label_line(label: str | None, box: Box | None, size: tuple[int, int]) -> str:
+    """One line `class cx cy w h`, parts of the picture's width and height; empty without a face."""
+    if label is None or box is None:
+        return ""
+    width, height = size
+    left, right = (min(max(x / width, 0.0), 1.0) for x in (box[0], box[2]))
+    top, bottom = (min(max(y / height, 0.0), 1.0) for y in (box[1], box[3]))
+    parts = ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
+    return " ".join([str(LABELS.index(label)), *(f"{part:.6f}" for part in parts)]) + "\n"
+
+
+def _data_yaml() -> str:
+    names = ", ".join(f"'{label}'" for label in LABELS)
+    splits = "".join(
+        f"{key}: {split}/images\n"
+        for key, split in (("train", "train"), ("val", "valid"), ("test", "test"))
+    )
+    return f"{splits}\nnc: {len(LABELS)}\nnames: [{names}]\n"

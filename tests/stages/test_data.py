@@ -1,0 +1,227 @@
+"""Promises of the data stage: any usual form of a source is taken, any other ends in a message."""
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.config import RunConfig
+from mien.errors import DataError
+from mien.stages import data
+from mien.task import DataReport
+from mien.workspace import Workspace
+
+Maker = Callable[[Path], Path]
+LABELS = ("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+
+
+def yolo(folder: Path, val: str = "valid", suffix: str = "png", copies: int = 1) -> Path:
+    """A tiny YOLO data set: one picture of noise for each class and split."""
+    rng = np.random.default_rng(0)
+    for split in ("train", val, "test"):
+        for kind in ("images", "labels"):
+            (folder / split / kind).mkdir(parents=True)
+        for number, label in enumerate(LABELS * copies):
+            pixels = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+            name = f"{label}{number}"
+            Image.fromarray(pixels).save(folder / split / "images" / f"{name}.{suffix}")
+            line = f"{LABELS.index(label)} 0.5 0.5 0.4 0.6\n"
+            (folder / split / "labels" / f"{name}.txt").write_text(line)
+    names = ", ".join(LABELS)
+    (folder / "data.yaml").write_text(f"train: ../train/images\nnc: 8\nnames: [{names}]\n")
+    return folder
+
+
+def zipped(folder: Path, target: Path, inside: str = "") -> Path:
+    with zipfile.ZipFile(target, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                archive.write(path, Path(inside) / path.relative_to(folder))
+    return target
+
+
+def prepared(source: Path | str, home: Path) -> DataReport:
+    run = RunConfig(name="run", task="emotion", source=str(source))
+    return data.read_report(data.data(run, Workspace(home)).folder)
+
+
+def found(report: DataReport) -> dict[str, int]:
+    return {check.name: check.count for check in report.checks if check.count}
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "nested zip", "nested folder"])
+@pytest.mark.parametrize(("val", "suffix"), [("valid", "png"), ("val", "jpg")])
+def test_every_usual_form_is_taken(tmp_path: Path, form: str, val: str, suffix: str) -> None:
+    """Folder or zip, at the top or one folder deep, `valid` or `val`, png or jpg."""
+    inside = "set" if "nested" in form else ""
+    yolo(tmp_path / "source" / inside, val, suffix)
+    source = tmp_path / "source"
+    if "zip" in form:
+        source = zipped(source, tmp_path / "source.zip")
+    report = prepared(source, tmp_path / "home")
+    assert {split: sum(counts.values()) for split, counts in report.counts.items()} == {
+        "train": 8,
+        "val": 8,
+        "test": 8,
+    }
+    assert found(report) == {}
+
+
+def test_a_zip_and_its_folder_have_the_same_fingerprint(tmp_path: Path) -> None:
+    """The fingerprint is that of the data, not of the way they came."""
+    folder = yolo(tmp_path / "set")
+    archive = zipped(folder, tmp_path / "set.zip")
+    runs = [RunConfig(name="r", task="emotion", source=str(s)) for s in (folder, archive)]
+    one, two = (data.data(run, Workspace(tmp_path / "home")) for run in runs)
+    assert one.fingerprint == two.fingerprint
+    assert (one.fresh, two.fresh) == (True, False)
+
+
+def test_an_unchanged_source_is_not_prepared_again(tmp_path: Path) -> None:
+    """The second time nothing is written; a changed label makes another version."""
+    folder = yolo(tmp_path / "set")
+    run = RunConfig(name="run", task="emotion", source=str(folder))
+    home = Workspace(tmp_path / "home")
+    first = data.data(run, home)
+    assert not data.data(run, home).fresh
+    (folder / "train" / "labels" / "anger0.txt").write_text("1 0.5 0.5 0.4 0.6\n")
+    changed = data.data(run, home)
+    assert changed.fresh
+    assert changed.fingerprint != first.fingerprint
+    assert first.folder.is_dir()
+
+
+def test_faults_are_counted_and_left_out(tmp_path: Path) -> None:
+    """One bad file among many stops nothing and is told with its name."""
+    folder = yolo(tmp_path / "set", copies=2)
+    images, labels = folder / "train" / "images", folder / "train" / "labels"
+    (images / "anger0.png").write_bytes(b"not a picture")
+    (labels / "contempt1.txt").unlink()
+    (labels / "disgust2.txt").write_text("")
+    (labels / "fear3.txt").write_text("3 0.9 0.5 0.4 0.6\n")
+    (labels / "happy4.txt").write_text("4 0.5 0.5 0.0 0.6\n")
+    (labels / "neutral5.txt").write_text("five 0.5\n")
+    (labels / "nobody.txt").write_text("1 0.5 0.5 0.1 0.1\n")
+    report = prepared(folder, tmp_path / "home")
+    assert found(report) == {
+        "unreadable picture": 1,
+        "picture without label file": 1,
+        "label without picture": 1,
+        "label line without meaning": 1,
+        "empty label file": 1,
+        "box out of range": 1,
+        "degenerate box": 1,
+    }
+    unreadable = next(check for check in report.checks if check.name == "unreadable picture")
+    assert unreadable.examples == ("train/anger0.png",)
+    assert sum(report.counts["train"].values()) == 16 - 5
+
+
+def test_boxes_of_the_whole_picture_are_told_in_plain_words(tmp_path: Path) -> None:
+    """A data set without real boxes must not pass for one that has them."""
+    folder = yolo(tmp_path / "set")
+    for path in folder.rglob("labels/*.txt"):
+        path.write_text(path.read_text()[0] + " 0.499 0.499 0.999 0.999\n")
+    report = prepared(folder, tmp_path / "home")
+    assert "Every box (24 of 24) is the whole picture" in report.notes[0]
+
+
+def test_class_numbers_follow_data_yaml(tmp_path: Path) -> None:
+    """Another order of names, or names by number, means other labels for the same numbers."""
+    folder = yolo(tmp_path / "set")
+    turned = dict(enumerate(reversed(LABELS)))
+    (folder / "data.yaml").write_text(f"names: {json.dumps(turned)}\n")
+    report = prepared(folder, tmp_path / "home")
+    assert report.counts["train"] == dict.fromkeys(LABELS, 1)
+    (folder / "data.yaml").unlink()
+    assert "There is no data.yaml" in prepared(folder, tmp_path / "home").notes[0]
+
+
+def _outside(folder: Path) -> Path:
+    path = zipped(yolo(folder / "set"), folder / "bad.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("../evil.txt", "gotcha")
+    return path
+
+
+def _cut(folder: Path) -> Path:
+    path = zipped(yolo(folder / "set"), folder / "cut.zip")
+    raw = bytearray(path.read_bytes())
+    raw[200:260] = bytes(60)
+    path.write_bytes(raw)
+    return path
+
+
+def _empty(folder: Path) -> Path:
+    (folder / "empty.zip").touch()
+    return folder / "empty.zip"
+
+
+def _bare(folder: Path) -> Path:
+    (folder / "bare").mkdir()
+    return folder / "bare"
+
+
+def _edited(name: str, text: str) -> Maker:
+    def make(folder: Path) -> Path:
+        source = yolo(folder / "set")
+        (source / name).write_text(text)
+        return source
+
+    return make
+
+
+def _without(name: str) -> Maker:
+    def make(folder: Path) -> Path:
+        source = yolo(folder / "set")
+        shutil.rmtree(source / name)
+        return source
+
+    return make
+
+
+BAD: dict[str, tuple[Maker, str]] = {
+    "absent": (lambda folder: folder / "absent.zip", "There is no"),
+    "empty file": (_empty, "is empty"),
+    "empty folder": (_bare, "holds no file"),
+    "outside": (_outside, "outside its folder"),
+    "damaged zip": (_cut, "cannot be unpacked"),
+    "no split": (_without("train"), "expected a YOLO data set"),
+    "no test": (_without("test"), "no test/images"),
+    "unknown class": (_edited("data.yaml", "names: [hapy]\n"), "Did you mean 'happy'"),
+    "no names": (_edited("data.yaml", "nc: 8\n"), "has no list `names`"),
+    "no YAML": (_edited("data.yaml", "a: [\n"), "not readable YAML"),
+    "class number": (_edited("train/labels/anger0.txt", "8 0.5 0.5 0.1 0.1"), "has class 8"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_source_ends_in_a_message_and_leaves_nothing(tmp_path: Path, kind: str) -> None:
+    """The message says what was found and what to do; no half-written folder stays behind."""
+    make, message = BAD[kind]
+    source = make(tmp_path)
+    with pytest.raises(DataError, match=message):
+        prepared(source, tmp_path / "home")
+    assert not list((tmp_path / "home").glob("data/processed/emotion/*"))
+    assert not [path for path in (tmp_path / "home").rglob(".*")]
+    assert not (tmp_path / "evil.txt").exists()
+    assert not list((tmp_path / "home").rglob("evil.txt"))
+
+
+def test_no_source_says_how_to_give_one(tmp_path: Path) -> None:
+    """A config without a source and a command without --source is the first thing one gets wrong."""
+    with pytest.raises(DataError, match="--source"):
+        data.data(RunConfig(name="run", task="emotion"), Workspace(tmp_path))
+
+
+def test_affectnet_is_told_to_have_no_boxes(real_data: Path, tmp_path: Path) -> None:
+    """The real set: every one of its boxes is the whole picture, and nothing else is wrong."""
+    report = prepared(real_data / "emotion" / "affectnet_yolo.zip", tmp_path)
+    assert "Every box (6,408 of 6,408) is the whole picture" in report.notes[0]
+    assert found(report) == {"whole-picture box": 6408}
+    assert report.counts["test"] == dict.fromkeys(LABELS, 80)

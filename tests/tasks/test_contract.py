@@ -1,0 +1,153 @@
+"""The contract of `mien.task`, held against every folder under `tasks/` by one suite."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mien import images, runtime, tasks
+from mien.bundle import checksum
+from mien.errors import ConfigError, DataError
+from mien.task import SPLITS, Request, Task
+
+pytestmark = pytest.mark.parametrize(
+    "task", [tasks.load(name) for name in tasks.names()], ids=tasks.names()
+)
+
+OUTCOMES = {"ok", "no_face", "no_hand", "unsure"}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The prepared sample data of every task."""
+    folders = {}
+    for name in tasks.names():
+        task = tasks.load(name)
+        raw, ready = (tmp_path_factory.mktemp(f"{name}-{kind}") for kind in ("raw", "ready"))
+        task.sample(raw, 0)
+        task.prepare(raw, ready, task.Params())
+        folders[name] = ready
+    return folders
+
+
+def test_it_is_named_by_its_folder(task: Task[Any]) -> None:
+    """The folder's name is the route, the key of the answer and the name of the command."""
+    assert task.name in tasks.names()
+    assert task.summary
+
+
+def test_labels_are_distinct_and_sorted(task: Task[Any]) -> None:
+    """Their order is fixed for ever: models of years ago must mean the same by it."""
+    assert len(set(task.labels)) == len(task.labels) > 1
+    assert list(task.labels) == sorted(task.labels)
+
+
+def test_params_have_defaults_and_refuse_unknown_keys(task: Task[Any]) -> None:
+    """A config may leave everything out, and cannot misspell anything."""
+    from mien import config
+
+    assert config.parse(task.Params, {}, "params") == task.Params()
+    with pytest.raises(ConfigError, match="no_such_key"):
+        config.parse(task.Params, {"no_such_key": 1}, "params")
+    assert set(task.data_params) <= set(task.Params.model_fields)
+
+
+def test_candidates_are_named_once(task: Task[Any]) -> None:
+    """There is at least one, and no name stands twice."""
+    names = task.candidates(task.Params())
+    assert names
+    assert len(set(names)) == len(names)
+
+
+def test_the_sample_is_the_same_every_time(task: Task[Any], tmp_path: Path) -> None:
+    """One seed, the same files to the byte; another seed, others."""
+    trees = []
+    for place, seed in enumerate((0, 0, 1)):
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        task.sample(folder, seed)
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        trees.append({path.relative_to(folder): checksum(path) for path in files})
+    assert trees[0] == trees[1] != trees[2]
+
+
+def test_preparing_reports_every_split_and_counts_every_example(
+    task: Task[Any], prepared: dict[str, Path], tmp_path: Path
+) -> None:
+    """The report's counts are those of the examples that evaluation gets to see."""
+    for folder in ("raw", "ready"):
+        (tmp_path / folder).mkdir()
+    task.sample(tmp_path / "raw", 0)
+    report = task.prepare(tmp_path / "raw", tmp_path / "ready", task.Params())
+    assert list(report.counts) == list(SPLITS)
+    for split in SPLITS:
+        found = [example.label for example in task.examples(prepared[task.name], split)]
+        counted = {label: found.count(label) for label in task.labels if label in found}
+        assert {k: v for k, v in report.counts[split].items() if v} == counted
+        assert set(counted) == set(task.labels)
+    assert report.checks
+
+
+def test_examples_come_in_the_same_order(task: Task[Any], prepared: dict[str, Path]) -> None:
+    """Two readings of a split name the same examples in the same order."""
+    ready = prepared[task.name]
+    one, two = ([each.name for each in task.examples(ready, "test")] for _ in range(2))
+    assert one == two
+    assert len(set(one)) == len(one)
+
+
+def test_an_empty_source_is_a_data_error(task: Task[Any], tmp_path: Path) -> None:
+    """A folder without anything that the task knows ends in a message."""
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "readme.md").write_text("nothing here")
+    (tmp_path / "ready").mkdir()
+    with pytest.raises(DataError):
+        task.prepare(tmp_path / "raw", tmp_path / "ready", task.Params())
+
+
+def test_the_drawn_picture_survives_a_round_trip(task: Task[Any]) -> None:
+    """It encodes to a file that the service would take, the same every time."""
+    streams = []
+    for _ in range(2):
+        stream = io.BytesIO()
+        task.picture().save(stream, "PNG")
+        streams.append(stream.getvalue())
+    assert streams[0] == streams[1]
+    assert images.decode(streams[0]).ndim == 3
+
+
+@pytest.mark.xdist_group("demo")
+def test_a_champion_answers_for_its_own_examples(
+    task: Task[Any], prepared: dict[str, Path], champions: dict[str, Path]
+) -> None:
+    """Predictions hold what the contract says, for the picture and for every test example."""
+    if task.name not in champions:
+        pytest.skip(f"the demo trained no champion of {task.name}")
+    requests = [example.request for example in task.examples(prepared[task.name], "test")]
+    requests.append(Request(image=np.asarray(task.picture().convert("RGB"))))
+    with runtime.load(champions[task.name]) as model:
+        predictions = [task.predict(request, model) for request in requests]
+    for prediction in predictions:
+        assert prediction.outcome in OUTCOMES
+        assert bool(prediction.findings) == (prediction.outcome in {"ok", "unsure"})
+        assert all(isinstance(value, float) for value in prediction.measures.values())
+        for finding in prediction.findings:
+            assert set(finding.scores) == set(task.labels)
+            assert finding.label == max(finding.scores, key=lambda label: finding.scores[label])
+            assert finding.confidence == pytest.approx(finding.scores[finding.label])
+            assert 0 <= finding.confidence <= 1
+
+
+@pytest.mark.xdist_group("demo")
+def test_an_empty_picture_is_no_error(task: Task[Any], champions: dict[str, Path]) -> None:
+    """Where there is nothing to see, the outcome says so."""
+    if task.name not in champions:
+        pytest.skip(f"the demo trained no champion of {task.name}")
+    grey = np.full((120, 160, 3), 127, np.uint8)
+    with runtime.load(champions[task.name]) as model:
+        for pixels in (grey, grey[:1, :1]):
+            prediction = task.predict(Request(image=pixels), model)
+            assert prediction.best is None
+            assert prediction.outcome.startswith("no_")

@@ -1,0 +1,147 @@
+"""Promises about the code as a whole: its form, its types, and who imports what."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+SOURCE = ROOT / "src" / "mien"
+
+# Library -> the one place that may import it, as a path below src/mien.
+PLACES = {
+    "fastapi": "stages/serve",
+    "starlette": "stages/serve",
+    "uvicorn": "stages/serve",
+    "prometheus_client": "stages/serve",
+    "typer": "cli.py",
+    "rich": "console.py",
+    "onnxruntime": "runtime.py",
+    "mlflow": "tracking.py",
+    "matplotlib": "figures.py",
+    "pycocotools": "scores.py",
+    "libreyolo": "tasks/emotion/networks.py",
+    "torch": "tasks/emotion",
+    "mediapipe": "tasks/gesture/landmarker.py",
+    "sklearn": "tasks/gesture/train.py",
+    "lightgbm": "tasks/gesture/train.py",
+    "skl2onnx": "tasks/gesture/train.py",
+    "onnxmltools": "tasks/gesture/train.py",
+}
+
+
+def tool(*command: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)],
+    ids=["lint", "format", "types"],
+)
+def test_code_passes_its_checkers(command: tuple[str, ...]) -> None:
+    """Style, form and strict types hold for the whole project."""
+    done = tool(*command)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_imports_go_down_only() -> None:
+    """Layers, stages and tasks import as pyproject.toml says, without any exception."""
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports"))],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def imports() -> Iterator[tuple[str, str]]:
+    """Every imported top-level package with the file that imports it."""
+    for path in sorted(SOURCE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            for name in names:
+                yield name.partition(".")[0], path.relative_to(SOURCE).as_posix()
+
+
+def test_heavy_libraries_are_imported_in_one_place_each() -> None:
+    """Replacing a library means to change one file, or one folder."""
+    astray = [
+        f"{file} imports {name}"
+        for name, file in imports()
+        if name in PLACES and not file.startswith(PLACES[name])
+    ]
+    assert astray == []
+    assert {name for name, _ in imports()} >= set(PLACES), "a place is listed that has no importer"
+
+
+def test_importing_the_command_line_imports_nothing_heavy() -> None:
+    """`mien --help` must not wait for torch, MLflow or ONNX Runtime."""
+    heavy = sorted(set(PLACES) - {"typer", "rich"})
+    code = (
+        "import sys, mien.cli; from mien import tasks; [tasks.load(n) for n in tasks.names()]; "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_files_stay_readable() -> None:
+    """No source file is longer than 400 lines."""
+    long = [
+        f"{path.relative_to(ROOT)} has {count} lines"
+        for path in sorted(SOURCE.rglob("*.py"))
+        if (count := len(path.read_text(encoding="utf-8").splitlines())) > 400
+    ]
+    assert long == []
+
+
+def test_lock_files_carry_hashes_and_no_addresses() -> None:
+    """Whoever installs gets the same bytes, from whichever index they use."""
+    for name in ("requirements.txt", "requirements_train.txt", "requirements_dev.txt"):
+        lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+        pins = [line for line in lines if line and line[0].isalnum()]
+        assert pins, name
+        assert all("==" in pin and pin.endswith("\\") for pin in pins), name
+        assert not [line for line in lines if "://" in line or "index-url" in line], name
+
+
+def test_known_holes_are_closed_in_the_lock_file() -> None:
+    """Versions below these have published vulnerabilities."""
+    least = {
+        "starlette": (1, 3, 1),
+        "python-multipart": (0, 0, 32),
+        "pillow": (12, 3),
+        "onnx": (1, 21),
+        "mlflow": (3, 17, 2),
+        "h11": (0, 16),
+        "protobuf": (6, 33, 5),
+    }
+    text = (ROOT / "requirements_dev.txt").read_text(encoding="utf-8")
+    pins = dict(line.split(" ")[0].split("==") for line in text.splitlines() if "==" in line)
+    for name, version in least.items():
+        assert tuple(int(part) for part in pins[name].split(".")) >= version, name
+
+
+def test_the_serving_lock_holds_no_training_library() -> None:
+    """`mien[serve]` stays slim."""
+    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    pins = {line.partition("==")[0] for line in text.splitlines()}
+    assert not pins & {
+        "torch",
+        "libreyolo",
+        "scikit-learn",
+        "lightgbm",
+        "mlflow",
+        "onnx",
+        "skl2onnx",
+    }

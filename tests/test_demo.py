@@ -1,0 +1,71 @@
+"""Promises of the demo: the whole way works from one command, and both models learned."""
+
+import re
+
+import pytest
+from conftest import Demo, free_port, mien
+
+from mien import tasks
+from mien.stages import evaluate
+from mien.workspace import Workspace, pointed
+
+pytestmark = pytest.mark.xdist_group("demo")
+
+
+def test_every_task_gets_a_champion_that_learned(demo: Demo) -> None:
+    """Macro-F1 on the sample's test split is 0.8 or better for what is served."""
+    for name in tasks.names():
+        if name not in demo.out:
+            continue
+        table = evaluate.read(pointed(Workspace(demo.home).evaluated(name), name, ""))
+        row = next(each for each in table["candidates"] if each["candidate"] == table["choice"])
+        assert row["test"]["macro_f1"] >= 0.8, row
+
+
+def test_it_prints_the_table_the_seconds_and_the_addresses(demo: Demo) -> None:
+    """A user reads who won, how long each stage took, an answer, and where to go on."""
+    for word in ("champion is version 1", "macro-F1", "train", "evaluate", "register", "/docs"):
+        assert word in demo.out
+    assert re.search(r"asked for a drawn picture: happy 0\.\d+", demo.out)
+    assert re.search(r"asked for a drawn picture: like 0\.\d+", demo.out)
+
+
+def test_a_second_run_skips_what_has_not_changed(demo: Demo) -> None:
+    """Nothing is trained twice; the output says so."""
+    again = mien("demo", "--exit", home=demo.home, PORT=str(free_port()))
+    assert again.returncode == 0, again.stderr
+    for stage in ("data", "train", "evaluate", "register"):
+        assert re.search(rf"{stage} .*unchanged, skipped", again.stderr), stage
+    assert "champion is version 1" in again.stdout
+
+
+def test_tracking_holds_a_run_for_each_candidate(demo: Demo) -> None:
+    """Each run has lineage, metrics by step, figures and the bundle."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{demo.home / 'mlflow.db'}")
+    for name in tasks.names():
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            continue
+        table = evaluate.read(pointed(Workspace(demo.home).evaluated(name), name, ""))
+        wanted = {row["candidate"] for row in table["candidates"]}
+        runs = client.search_runs([experiment.experiment_id])
+        assert {run.data.params["candidate"] for run in runs} == wanted
+        for run in runs:
+            assert run.info.status == "FINISHED"
+            assert {"lineage.data_fingerprint", "lineage.seed"} <= set(run.data.tags)
+            assert "test.macro_f1" in run.data.metrics
+            stored = {file.path for file in client.list_artifacts(run.info.run_id, "bundle")}
+            assert {"bundle/bundle.json", "bundle/model.onnx", "bundle/figures"} <= stored
+            drawn = {f.path for f in client.list_artifacts(run.info.run_id, "bundle/figures")}
+            assert {"bundle/figures/confusion.png", "bundle/figures/reliability.png"} <= drawn
+
+
+def test_the_champion_of_the_registry_is_the_one_that_is_served(demo: Demo) -> None:
+    """MLflow's alias and the export for the server name the same version."""
+    from mien.tracking import Tracker
+
+    workspace = Workspace(demo.home)
+    for name in tasks.names():
+        assert Tracker(demo.home).aliases(f"mien-{name}") == workspace.aliases(name)
