@@ -13,7 +13,7 @@ import typer
 
 from mien import __version__, config, console, pipeline, tasks
 from mien.config import RunConfig, Settings
-from mien.errors import MienError
+from mien.errors import ConfigError, MienError
 from mien.workspace import Workspace
 
 app = typer.Typer(
@@ -58,7 +58,7 @@ def run(
 @app.command(rich_help_panel="Stages")
 def demo(
     leave: Annotated[bool, typer.Option("--exit", help="End after the answers.")] = False,
-    configs: Annotated[Path, typer.Option(help="Where TASK.yaml lies.")] = Path("configs/sample"),
+    configs: Annotated[Path, typer.Option(help="Where sample_TASK.yaml lies.")] = Path("configs"),
     home: Home = None,
 ) -> None:
     """The whole way once on drawn data: train, register, serve and ask every task."""
@@ -163,6 +163,17 @@ def predict(
         )
     if failed:
         raise typer.Exit(1)
+
+
+@app.command(rich_help_panel="Answers")
+def picture(
+    task: str, file: Annotated[Path, typer.Argument(help="A .jpg or .png file to write.")]
+) -> None:
+    """Draw a picture with one clear subject, to send to the service."""
+    if file.suffix.lower() not in {".jpg", ".jpeg", ".png"}:
+        raise ConfigError(f"{file} must end in .jpg or .png, the pictures that mien draws.")
+    tasks.load(task).picture().convert("RGB").save(file)
+    console.result(f"drawn: {file}")
 
 
 @app.command("tasks", rich_help_panel="Registry")

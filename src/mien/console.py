@@ -50,10 +50,14 @@ def failure(text: str) -> None:
 def table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], mark: int = -1
 ) -> None:
-    """Print a table to standard output; row number `mark` stands out."""
+    """Print a table to standard output; numbers stand right, row number `mark` stands out."""
+    rows = list(rows)
     view = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for place, column in enumerate(columns):
-        view.add_column(column, justify="left" if place == 0 else "right", style="")
+        numbers = all(row[place][:1].isdigit() for row in rows)
+        view.add_column(
+            column, justify="right" if numbers else "left", overflow="fold", no_wrap=place == 0
+        )
     for place, row in enumerate(rows):
         view.add_row(*(escape(cell) for cell in row), style="bold green" if place == mark else "")
     _out.print(view)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mien import config, console, pipeline, tasks
+from mien.config import RunConfig
 from mien.errors import MienError
 from mien.pipeline import Report
 from mien.stages import data, evaluate, serve
@@ -64,7 +65,12 @@ def ask(address: str, name: str) -> dict[str, Any]:
 
 def _train(name: str, workspace: Workspace, configs: Path) -> Shown:
     console.say(f"\n{name}: {tasks.load(name).summary}")
-    run = config.load(configs / f"{name}.yaml").model_copy(update={"source": data.SAMPLE})
+    path = configs / f"sample_{name}.yaml"
+    run = (
+        config.load(path)
+        if path.is_file()
+        else RunConfig(name=path.stem, task=name, source=data.SAMPLE)
+    )
     report = pipeline.run(run, workspace)
     folder = pointed(workspace.evaluated(name), run.name, "")
     return Shown(report, evaluate.read(folder))

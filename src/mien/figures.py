@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.task import DataReport, Example, Prediction
+from mien.task import DataReport, Example, Finding, Prediction
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,9 +30,9 @@ def data_report(report: DataReport, path: Path) -> None:
         values = np.array([by_label.get(label, 0) for label in labels], dtype=float)
         counts.bar(labels, values, bottom=start, color=shade, label=split)
         start += values
-    counts.tick_params(axis="x", rotation=60)
-    counts.set_title("Items per class and split")
-    counts.legend(frameon=False)
+    counts.tick_params(axis="x", rotation=90)
+    counts.set_title("Items per class and split", pad=22)
+    counts.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     shares = [100 * check.count / max(check.total, 1) for check in report.checks]
     names = [check.name for check in report.checks]
     checks.barh(names, shares, color=[WARN if share else QUIET for share in shares])
@@ -41,7 +41,8 @@ def data_report(report: DataReport, path: Path) -> None:
             f" {check.count:,} of {check.total:,}", (shares[place], place), va="center", fontsize=8
         )
     checks.invert_yaxis()
-    checks.set_xlim(0, max(100.0, *shares) * 1.35 if shares else 100)
+    checks.set_xlim(0, 140)  # room for the counts beside the longest bar
+    checks.set_xticks(range(0, 101, 25))
     checks.set_title("What the checks found, %")
     _save(figure, path)
 
@@ -104,6 +105,8 @@ def history(steps: Sequence[Mapping[str, float]], path: Path) -> None:
         axes.set(xlabel="epoch or fold", title=title)
         if axes.has_data():
             axes.legend(frameon=False, fontsize=7)
+        else:
+            axes.set_axis_off()
     _save(figure, path)
 
 
@@ -132,8 +135,7 @@ def _sample(axes: Any, example: Example, prediction: Prediction) -> None:
     if best and best.box:
         x1, y1, x2, y2 = best.box
         axes.plot([x1, x2, x2, x1, x1], [y1, y1, y2, y2, y1], color=ACCENT, linewidth=1)
-    if best and "landmarks" in best.extra:
-        points = np.array(best.extra["landmarks"])
+    for points in _points(example, best):
         axes.plot(points[:, 0], points[:, 1], ".", color=ACCENT, markersize=3)
     said = f"{best.label} {best.confidence:.2f}" if best else prediction.outcome
     axes.set_title(
@@ -141,6 +143,14 @@ def _sample(axes: Any, example: Example, prediction: Prediction) -> None:
         fontsize=7,
         color="black" if right else WARN,
     )
+
+
+def _points(example: Example, best: Finding | None) -> list[NDArray[np.float64]]:
+    """Points that came with the request or were found in its picture, as (n, 2 or more)."""
+    sent = example.request.body.model_dump() if example.request.body else {}
+    lists = [*sent.values(), *(best.extra.values() if best else ())]
+    arrays = [np.array(each, dtype=float) for each in lists if isinstance(each, list)]
+    return [array for array in arrays if array.ndim == 2]
 
 
 def _figure(width: float, height: float) -> "Figure":

@@ -73,6 +73,7 @@ class Tracker:
 
     def __init__(self, home: Path) -> None:
         self._home = home.resolve()
+        self._database = self._home / "mlflow.db"
 
     @contextmanager
     def run(
@@ -168,12 +169,12 @@ class Tracker:
     @cached_property
     def _client(self) -> "MlflowClient":
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        for noisy in ("alembic", "mlflow"):
-            logging.getLogger(noisy).setLevel(logging.ERROR)
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+        logging.getLogger("alembic").setLevel(logging.ERROR)
         from mlflow.tracking import MlflowClient
 
         self._home.mkdir(parents=True, exist_ok=True)
-        store = f"sqlite:///{self._home / 'mlflow.db'}"
+        store = f"sqlite:///{self._database}"
         return MlflowClient(tracking_uri=store, registry_uri=store)
 
     def _start(
@@ -194,6 +195,8 @@ class Tracker:
         return run_id
 
     def _models(self, model: str) -> list[Any]:
+        if not self._database.is_file():
+            return []  # asking makes no database
         return list(self._client.search_registered_models(f"name = '{model}'"))
 
     def _version(self, found: Any, aliases: Mapping[int, list[str]]) -> Version:

@@ -94,7 +94,7 @@ def show(folder: Path) -> None:
     document = read(folder)
     names = [row["candidate"] for row in document["candidates"]]
     chosen = names.index(document["choice"]) if document["choice"] else -1
-    columns = ["candidate", "val macro-F1", "test macro-F1", "test acc.", "p95 ms", "MB", "limits"]
+    columns = ["candidate", "val F1", "test F1", "test acc.", "p95 ms", "MB", "limits"]
     rows = [
         [
             row["candidate"],
@@ -107,7 +107,7 @@ def show(folder: Path) -> None:
         ]
         for row in document["candidates"]
     ]
-    console.table(f"Candidates of {document['task']}", columns, rows, mark=chosen)
+    console.table(f"Candidates of {document['task']} (F1: macro-F1)", columns, rows, mark=chosen)
     _show_boxes(document["candidates"])
 
 
@@ -184,7 +184,7 @@ def _ask(
             prediction = task.predict(example.request, model)
             answers.append(scores.answer(example, prediction, perf_counter() - start))
             kept = shown.setdefault(example.label, [])
-            if len(kept) < -(-_SHOWN // len(task.labels)):
+            if len(kept) < max(1, _SHOWN // len(task.labels)):
                 kept.append((example, prediction))
             advance(place + 1, place + 1)
     return answers, list(chain.from_iterable(shown.values()))[:_SHOWN]

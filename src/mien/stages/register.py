@@ -44,11 +44,14 @@ def register(run: RunConfig, workspace: Workspace) -> Registered:
     if choice is None:
         raise RegistryError("The evaluation chose no candidate; see `mien evaluate`.")
     source = bundle.read(evaluated / choice)
+    served = _served(source.digest, workspace, run.task)
+    if served:
+        return served
     tracker = Tracker(workspace.home)
     name = model_name(run.task)
     known = {version.digest: version for version in tracker.versions(name)}
     if source.digest in known and known[source.digest].aliases:
-        return _again(known[source.digest], source.folder, tracker, workspace, run.task)
+        return _export_again(known[source.digest], source.folder, tracker, workspace, run.task)
     version = tracker.register(
         name, run_of(trained / WORK / choice), source.digest, _tags(source.manifest, run)
     )
@@ -149,16 +152,25 @@ def _verdict(
     return CHALLENGER, f"Worse than the champion, which stays: {compared}."
 
 
-def _again(
+def _served(digest: str, workspace: Workspace, task: str) -> Registered | None:
+    """The exported version of that digest that has an alias: known without asking MLflow."""
+    for alias, number in sorted(workspace.aliases(task).items()):
+        folder = workspace.version(task, number)
+        if folder.is_dir() and bundle.read(folder).digest == digest:
+            return Registered(number, alias, _KNOWN, fresh=False)
+    return None
+
+
+def _export_again(
     version: Version, source: Path, tracker: Tracker, workspace: Workspace, task: str
 ) -> Registered:
-    """Registered before: see that the export is whole, and leave the aliases as they are."""
+    """Registered before, but its export is gone: make it again, and leave the aliases alone."""
     _export(source, workspace.version(task, version.number), version.digest)
-    aliases = tracker.aliases(model_name(task))
-    if workspace.aliases(task) != aliases:
-        workspace.write_aliases(task, aliases)
-    alias = version.aliases[0]
-    return Registered(version.number, alias, "Registered before, nothing changed.", fresh=False)
+    workspace.write_aliases(task, tracker.aliases(model_name(task)))
+    return Registered(version.number, version.aliases[0], _KNOWN, fresh=False)
+
+
+_KNOWN = "Registered before, nothing changed."
 
 
 def _export(source: Path, target: Path, digest: str) -> None:

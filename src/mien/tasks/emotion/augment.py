@@ -33,6 +33,31 @@ def augment(
     return _cover(coloured, strength, generator), boxes
 
 
+def crop_faces(
+    pixels: Tensor, boxes: Tensor, side: int, generator: torch.Generator | None
+) -> Tensor:
+    """Cut the first labelled face of every picture out, enlarged or reduced to `side`.
+
+    The cut is 1.15 times the box; with a generator its size varies by 15 % and its place by
+    10 %, as a detector's box would. A picture without a face is taken whole.
+    """
+    count, whole = pixels.shape[0], pixels.shape[-1]
+    label, low, high = boxes[:, 0, :1], boxes[:, 0, 1:3], boxes[:, 0, 3:5]
+    half = (high - low).amax(1, keepdim=True) / whole * 1.15
+    centre = (low + high) / whole - 1
+    if generator is not None:
+        half = half * (1 + _spread(count, 0.15, generator)[:, None])
+        jitter = torch.stack([_spread(count, 0.1, generator) for _ in "xy"], 1)
+        centre = centre + jitter * half
+    half = torch.where(label >= 0, half, torch.ones_like(half))
+    centre = torch.where(label >= 0, centre, torch.zeros_like(centre))
+    turn = torch.eye(2) * half[:, :, None]
+    grid = functional.affine_grid(
+        torch.cat([turn, centre[:, :, None]], 2), [count, 3, side, side], align_corners=False
+    )
+    return functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+
+
 def _move(
     pixels: Tensor, boxes: Tensor, strength: Strength, pad: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:

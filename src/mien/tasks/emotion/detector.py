@@ -7,8 +7,10 @@ part of a bundle.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
+import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,6 +108,7 @@ def _identity(*parts: Any) -> str:
 @contextmanager
 def _settings(threads: int, seed: int) -> Iterator[None]:
     """Fix what decides the last digits of a sum, and give the process its own settings back."""
+    _keep_memory()
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -116,3 +119,15 @@ def _settings(threads: int, seed: int) -> Iterator[None]:
     finally:
         torch.set_num_threads(before[0])
         torch.use_deterministic_algorithms(before[1])
+
+
+def _keep_memory() -> None:
+    """Tell glibc to keep freed memory: giving it back after every step costs a fifth of the time.
+
+    The numbers are M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h; other C libraries have no
+    such function and need none.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-3, 1 << 30)
+        libc.mallopt(-1, (1 << 31) - 1)

@@ -16,7 +16,7 @@ import logging
 import math
 import pickle
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,7 +28,7 @@ from torch.nn import functional
 from mien.errors import TrainingError
 
 from . import networks
-from .augment import augment
+from .augment import augment, crop_faces
 from .decode import Fit, detect, overlap
 from .pictures import Pictures
 from .recipe import Recipe
@@ -123,7 +123,7 @@ def _begin(lesson: Lesson, network: nn.Module, seed: int) -> Progress:
 
 def _head(lesson: Lesson, network: nn.Module) -> nn.ModuleList:
     """One linear layer per level of the backbone, zero at first so that all levels start even."""
-    side = lesson.recipe.image_size
+    side = lesson.recipe.primer_crop or lesson.recipe.image_size
     with torch.no_grad():
         network.eval()
         levels = networks.backbone_features(
@@ -143,13 +143,16 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         {"params": weights, "weight_decay": recipe.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=recipe.lr)
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=MOMENTUM, nesterov=True)
 
 
 def _epoch(lesson: Lesson, progress: Progress) -> dict[str, float]:
     """Train one epoch and return its mean losses and its last learning rate."""
+    primer = progress.epoch < lesson.recipe.primer_epochs
+    lesson = _grown(lesson, progress.epoch)
     recipe = lesson.recipe
-    primer = progress.epoch < recipe.primer_epochs
     progress.model.train()
     sums: dict[str, float] = {}
     steps = len(lesson.train) // recipe.batch or 1
@@ -162,6 +165,14 @@ def _epoch(lesson: Lesson, progress: Progress) -> dict[str, float]:
             sums[name] = sums.get(name, 0.0) + float(value.detach())
     means = {f"train_{name}": value / steps for name, value in sums.items()}
     return {"primer": float(primer), "lr": rate, **means}
+
+
+def _grown(lesson: Lesson, epoch: int) -> Lesson:
+    """Start with plain pictures: a new network leaves chance sooner when they keep still."""
+    grow = lesson.recipe.grow_epochs
+    if epoch >= grow:
+        return lesson
+    return replace(lesson, recipe=lesson.recipe.scaled(epoch / grow))
 
 
 def _batches(
@@ -203,6 +214,8 @@ def _primer_loss(
 ) -> dict[str, Tensor]:
     """Cross-entropy of the whole picture's emotion, on two pictures laid over each other."""
     recipe = lesson.recipe
+    if recipe.primer_crop:
+        inputs = crop_faces(inputs, boxes, recipe.primer_crop, progress.generator)
     label = boxes[:, 0, 0].long()
     target = functional.one_hot(label.clamp(min=0), lesson.label_count).float()
     if recipe.mixup > 0:
@@ -288,10 +301,12 @@ def _stale(lesson: Lesson, progress: Progress) -> bool:
 def _primer_accuracy(lesson: Lesson, average: nn.ModuleDict) -> float:
     average.eval()
     label = lesson.val.boxes[:, 0, 0].long()
-    guesses = [
-        _primer_logits(lesson, average, _inputs(chunk, lesson.family)).argmax(1)
-        for chunk in _chunks(lesson.val.pixels)
-    ]
+    guesses = []
+    for pixels, boxes in zip(_chunks(lesson.val.pixels), _chunks(lesson.val.boxes), strict=True):
+        inputs = _inputs(pixels, lesson.family)
+        if lesson.recipe.primer_crop:
+            inputs = crop_faces(inputs, boxes, lesson.recipe.primer_crop, None)
+        guesses.append(_primer_logits(lesson, average, inputs).argmax(1))
     right = (torch.cat(guesses) == label) & (label >= 0)
     return float(right.sum() / (label >= 0).sum().clamp(min=1))
 

@@ -6,7 +6,7 @@ torch. The defaults are for photos of about 96 pixels that show one face.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -42,12 +42,18 @@ class Recipe(Schema):
     image_size: int = Field(default=96, ge=32, multiple_of=32)
     """Side of the square input in pixels, a multiple of 32."""
     batch: int = Field(default=16, ge=1)
-    lr: float = 0.01
-    """Peak learning rate of the detector phase (SGD with Nesterov momentum 0.9)."""
-    primer_lr: float = 0.02
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: float = 0.001
+    """Peak learning rate of the detector phase."""
+    primer_lr: float = 0.002
+    """Peak learning rate of the primer."""
+    primer_crop: int = Field(default=0, ge=0, multiple_of=32)
+    """Side to which the primer cuts out the labelled face; 0 shows it the whole picture."""
     ramp_epochs: float = 1.0
     """Epochs over which the rate rises to its peak, in either phase; it falls as a cosine."""
-    weight_decay: float = 5e-4
+    grow_epochs: float = 0.0
+    """Epochs of the primer over which `strength` and `mixup` grow from nothing to full."""
+    weight_decay: float = 0.05
     average: float = 0.998
     """Decay per step of the moving average of the weights."""
     label_smoothing: float = 0.1
@@ -61,6 +67,13 @@ class Recipe(Schema):
     """Path of a LibreYOLO .pt file, "auto", or None for scratch."""
     threads: int = Field(default=2, ge=1)
     """Part of the recipe, because sums in another order give other last digits."""
+
+    def scaled(self, share: float) -> "Recipe":
+        """Return the recipe with `strength` and `mixup` at a share of 0..1 of their values."""
+        weaker = {name: value * share for name, value in self.strength.model_dump().items()}
+        weaker["flip"] = self.strength.flip
+        changes = {"strength": Strength(**weaker), "mixup": self.mixup * share}
+        return self.model_copy(update=changes)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON values."""

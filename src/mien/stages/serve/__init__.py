@@ -1,0 +1,33 @@
+"""The stage `serve`: champions behind HTTP.
+
+The only importer of fastapi, starlette, uvicorn and prometheus_client. It knows tasks through
+their contract, models as bundles, and neither a training library nor a tracker. Importing this
+package imports none of them: `run` and `running` bring the web framework in.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from mien.config import Settings
+from mien.workspace import Workspace
+
+
+def run(
+    workspace: Workspace, tasks: Sequence[str], bundles: Sequence[Path], settings: Settings
+) -> None:
+    """Serve until the process is told to stop; see `app.run`."""
+    from mien.stages.serve import app
+
+    app.run(workspace, tasks, bundles, settings)
+
+
+@contextmanager
+def running(
+    workspace: Workspace, tasks: Sequence[str], bundles: Sequence[Path], settings: Settings
+) -> Iterator[str]:
+    """Serve from a thread while the block runs and give the address; see `app.running`."""
+    from mien.stages.serve import app
+
+    with app.running(workspace, tasks, bundles, settings) as address:
+        yield address

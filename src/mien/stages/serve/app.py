@@ -1,0 +1,176 @@
+"""The wiring of the service, in one place: models, threads, metrics, addresses, and uvicorn."""
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+import mien
+from mien.config import Settings
+from mien.errors import BundleError, ConfigError
+from mien.stages.serve import errors, models, openapi, routes
+from mien.stages.serve.metrics import Metrics, Observe
+from mien.stages.serve.models import Broken, Models, Wanted
+from mien.stages.serve.routes import Service
+from mien.stages.serve.workers import Workers
+from mien.workspace import Workspace
+
+DRAIN_SECONDS = 30
+"""How long requests that are being answered may go on after the process was told to stop."""
+_log = logging.getLogger("mien.serve")
+
+
+def create(
+    wanted: Sequence[Wanted | Broken],
+    settings: Settings,
+    loaded: Callable[[Models], None] = lambda _: None,
+) -> FastAPI:
+    """Make the app; its lifespan loads the models. An app lives once.
+
+    Args:
+        wanted: what to serve, from `models.choose`.
+        settings: where it runs.
+        loaded: called, from the loading thread, when each model is ready or has failed.
+    """
+    service = Service(
+        settings=settings,
+        models=Models(wanted),
+        workers=Workers(settings.threads or os.cpu_count() or 1, settings.queue),
+        metrics=Metrics(),
+    )
+    app = FastAPI(
+        title="mien",
+        version=mien.__version__,
+        description=mien.__doc__ or "",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan(service, loaded),
+    )
+    errors.install(app)
+    routes.install(app, service)
+    app.add_middleware(errors.Catch)
+    app.add_middleware(Observe, metrics=service.metrics)
+    # Made once, on first use: the schemas of bodies and problems are in no route's signature.
+    made = cache(lambda: openapi.document(app, service.models.tasks))
+    app.openapi = made  # type: ignore[method-assign]
+    return app
+
+
+def run(
+    workspace: Workspace, tasks: Sequence[str], bundles: Sequence[Path], settings: Settings
+) -> None:
+    """Serve until SIGTERM or SIGINT; requests that are being answered are answered first.
+
+    Raises:
+        MienError: nothing to serve, or the address cannot be used. A model that cannot be
+            loaded is no error here: the server stays up and its /health tells the reason.
+    """
+    wanted = models.choose(workspace, tasks, bundles)
+    # The lines of answers and requests are part of the service, whatever else is kept quiet.
+    logging.getLogger("mien").setLevel(logging.INFO)
+    with _listen(settings) as listener:
+        address = _address(settings.host, listener)
+        app = create(wanted, settings, lambda loaded: _announce(loaded, address))
+        with suppress(KeyboardInterrupt):
+            _server(app).run(sockets=[listener])
+
+
+@contextmanager
+def running(
+    workspace: Workspace, tasks: Sequence[str], bundles: Sequence[Path], settings: Settings
+) -> Iterator[str]:
+    """Serve from a thread while the block runs; gives the address once every model is ready.
+
+    Raises:
+        MienError: as `run`, and BundleError when a model cannot be loaded.
+    """
+    wanted, faults, done = models.choose(workspace, tasks, bundles), [], threading.Event()
+
+    def loaded(state: Models) -> None:
+        faults.extend([state.reason] if state.reason else [])
+        done.set()
+
+    with _listen(settings) as listener:
+        server = _server(create(wanted, settings, loaded))
+        thread = threading.Thread(target=server.run, args=([listener],), name="mien-serve")
+        thread.start()
+        try:
+            while not done.wait(0.1) and thread.is_alive():
+                pass
+            if faults:
+                raise BundleError(faults[0])
+            yield _address(settings.host, listener)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def _lifespan(service: Service, loaded: Callable[[Models], None]) -> Any:
+    def load() -> None:
+        service.models.load(service.workers.everywhere)
+        loaded(service.models)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        loader = threading.Thread(target=load, name="mien-load")
+        loader.start()
+        try:
+            yield
+        finally:
+            service.models.stop()
+            loader.join()
+            service.workers.close()
+            service.models.close()
+
+    return lifespan
+
+
+def _server(app: FastAPI) -> uvicorn.Server:
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            ws="none",
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+        )
+    )
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigError(
+            f"HOST={settings.host} PORT={settings.port} cannot be used: {error.strerror or error}. "
+            "Set another PORT; 0 takes any free one."
+        ) from None
+    # Connections inherit it. Without, an answer's body waits 40 ms for its header's receipt.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def _address(host: str, listener: socket.socket) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listener.getsockname()[1]}"
+
+
+def _announce(loaded: Models, address: str) -> None:
+    if loaded.ready:
+        _log.info("mien serves %s on %s", ", ".join(loaded.ready), address)
+    else:
+        _log.error("mien serves nothing on %s: %s", address, loaded.reason)

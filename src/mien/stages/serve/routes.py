@@ -1,0 +1,237 @@
+"""The addresses of the service: each parses, calls one function and formats.
+
+Knows HTTP and the contract of tasks. How an address is described is in `openapi.py`, what is
+behind it in the other files beside this one.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from mien import events
+from mien.config import Settings
+from mien.images import Limits
+from mien.stages.serve import answers, errors, openapi, uploads
+from mien.stages.serve.errors import KINDS, NotReadyError
+from mien.stages.serve.metrics import MEDIA_TYPE, Metrics
+from mien.stages.serve.models import Entry, Models, Served
+from mien.stages.serve.uploads import Upload
+from mien.stages.serve.workers import Workers
+from mien.task import Prediction
+
+STATIC = Path(__file__).parent / "static"
+_FILES = StaticFiles(directory=STATIC, check_dir=False)
+READ_SECONDS = 30.0
+"""How long an upload may take to arrive, so that idle clients cannot hold the queue's places."""
+_HEADERS = {
+    # The pages load nothing from elsewhere; browsers then refuse it, should one ever try.
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; "
+    "style-src 'self' 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+Endpoint = Callable[..., Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the endpoints work with; made in `app.create`."""
+
+    settings: Settings
+    models: Models
+    workers: Workers
+    metrics: Metrics
+
+    @property
+    def max_bytes(self) -> int:
+        return int(self.settings.max_upload_mb * 1e6)
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(pixels=int(self.settings.max_megapixels * 1e6))
+
+
+def install(app: FastAPI, service: Service) -> None:
+    """Add every address to the app."""
+    app.state.service = service
+    tasks = service.models.tasks
+    if tasks:
+        _post(app, "/predict", predict_default, openapi.first(tasks))
+    for task in tasks:
+        _post(app, f"/predict/{task.name}", _predict_task(task.name), openapi.one(task))
+    _post(app, "/predict/{task}", predict_unknown, {"include_in_schema": False})
+    _get(app, "/health", health, openapi.HEALTH)
+    _get(app, "/livez", livez, openapi.LIVEZ)
+    _get(app, "/readyz", readyz, openapi.READYZ)
+    _get(app, "/metrics", metrics, openapi.METRICS)
+    _get(app, "/sample/{task}", sample, openapi.SAMPLE)
+    _get(app, "/errors/{name}", problem, openapi.ERRORS)
+    _get(app, "/openapi.json", schema, {"include_in_schema": False})
+    _get(app, "/docs", docs, {"include_in_schema": False})
+    _get(app, "/", page, {"include_in_schema": False})
+    _get(app, "/static/{path:path}", static, {"include_in_schema": False})
+
+
+async def predict_default(
+    request: Request,
+    task: Annotated[str | None, Query(description="The task; without it the first one.")] = None,
+) -> Response:
+    return await _predict(request, task or _service(request).models.tasks[0].name)
+
+
+async def predict_unknown(request: Request) -> Response:
+    return await _predict(request, request.path_params["task"])
+
+
+def _predict_task(name: str) -> Endpoint:
+    async def predict(request: Request) -> Response:
+        return await _predict(request, name)
+
+    return predict
+
+
+async def health(request: Request) -> Response:
+    models = _service(request).models
+    report = [_line(entry) for entry in models.entries]
+    if models.reason:
+        return errors.answer(NotReadyError(models.reason), request.scope, models=report)
+    return JSONResponse({"status": "ok", "models": report})
+
+
+async def livez(request: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+async def readyz(request: Request) -> Response:
+    models = _service(request).models
+    if models.loading or not models.ready:
+        raise NotReadyError(models.reason or "nothing is served")
+    return JSONResponse({"status": "ok", "tasks": models.ready})
+
+
+async def metrics(request: Request) -> Response:
+    service = _service(request)
+    for entry in service.models.entries:
+        service.metrics.model(entry)
+    return Response(service.metrics.page(), media_type=MEDIA_TYPE)
+
+
+async def sample(request: Request) -> Response:
+    served = _service(request).models.find(request.path_params["task"])
+    return Response(served.picture, media_type="image/png")
+
+
+async def problem(request: Request) -> Response:
+    for kind in KINDS.values():
+        if kind.slug == request.path_params["name"]:
+            facts = {"type": kind.type, "title": kind.title, "status": kind.status}
+            return JSONResponse(facts | {"remedy": kind.remedy})
+    raise HTTPException(404)
+
+
+async def schema(request: Request) -> Response:
+    return JSONResponse(request.app.openapi())
+
+
+async def docs(request: Request) -> Response:
+    return FileResponse(STATIC / "docs.html", headers=_HEADERS)
+
+
+async def page(request: Request) -> Response:
+    return FileResponse(STATIC / "index.html", headers=_HEADERS)
+
+
+async def static(request: Request) -> Response:
+    # A mounted StaticFiles would leave the request without a route template to count it by.
+    return await _FILES.get_response(_FILES.get_path(request.path_params), request.scope)
+
+
+async def _predict(request: Request, name: str) -> Response:
+    service = _service(request)
+    served = service.models.find(name)
+    with service.workers.slot():
+        start = time.perf_counter()
+        upload = await _read(request, served, service.max_bytes)
+        read = time.perf_counter()
+        prediction, seconds = await service.workers.run(
+            lambda: _work(served, upload, service.limits, read)
+        )
+    service.metrics.answer(served, prediction, {"read": read - start, **seconds})
+    _record(request, served, prediction)
+    return JSONResponse(answers.document(served, prediction, request.state.trace_id))
+
+
+async def _read(request: Request, served: Served, limit: int) -> Upload:
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            return await uploads.read(request, served.task.Body is not None, limit)
+    except TimeoutError:
+        raise HTTPException(408) from None
+
+
+def _work(
+    served: Served, upload: Upload, limits: Limits, sent: float
+) -> tuple[Prediction, dict[str, float]]:
+    """Answer in a worker's thread; gives the seconds of each stage beside the prediction."""
+    taken = time.perf_counter()
+    question = uploads.question(upload, served.task.Body, limits)
+    decoded = time.perf_counter()
+    prediction = served.task.predict(question, served.model)
+    done = time.perf_counter()
+    seconds = {"wait": taken - sent, "decode": decoded - taken, "predict": done - decoded}
+    return prediction, seconds
+
+
+def _record(request: Request, served: Served, prediction: Prediction) -> None:
+    best = prediction.best
+    events.write(
+        events.Event(
+            trace_id=request.state.trace_id,
+            when=time.time(),
+            task=served.task.name,
+            version=served.version,
+            outcome=prediction.outcome,
+            label=best.label if best else None,
+            confidence=best.confidence if best else 0.0,
+            measures=dict(prediction.measures),
+            seconds=time.perf_counter() - request.state.start,
+        )
+    )
+
+
+def _line(entry: Entry) -> dict[str, Any]:
+    served = entry.served
+    return {
+        "task": entry.name,
+        "name": f"mien-{entry.name}",
+        "version": served.version if served else None,
+        "candidate": served.candidate if served else None,
+        "digest": served.digest if served else None,
+        "labels": list(served.task.labels) if served else [],
+        "state": entry.state,
+        "reason": entry.reason,
+    }
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+def _post(app: FastAPI, path: str, endpoint: Endpoint, described: dict[str, Any]) -> None:
+    app.add_api_route(path, endpoint, methods=["POST"], response_model=None, **described)
+
+
+def _get(app: FastAPI, path: str, endpoint: Endpoint, described: dict[str, Any]) -> None:
+    app.add_api_route(path, endpoint, methods=["GET"], response_model=None, **described)
+    app.add_api_route(
+        path, endpoint, methods=["HEAD"], response_model=None, include_in_schema=False
+    )

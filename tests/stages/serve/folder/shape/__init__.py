@@ -1,0 +1,84 @@
+"""A task made up for the tests of serving: it tells from its mean colour what a picture is.
+
+It lies outside the package; `conftest.py` adds the folder to where `mien.tasks` looks.
+"""
+
+from dataclasses import fields
+from typing import Annotated, Any
+
+import numpy as np
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
+
+from mien.errors import RequestError
+from mien.runtime import Model, as_float32
+from mien.task import Finding, Prediction, Request, Task
+
+LABELS = ("round", "square", "star")
+
+
+class Point(BaseModel):
+    """A schema within the schema, as real bodies have."""
+
+    model_config = ConfigDict(extra="forbid")
+    values: Annotated[list[FiniteFloat], Field(min_length=3, max_length=3)]
+
+
+class Body(BaseModel):
+    """Three numbers, given straight."""
+
+    model_config = ConfigDict(extra="forbid")
+    point: Point
+
+    @field_validator("point")
+    @classmethod
+    def not_negative(cls, point: Point) -> Point:
+        if min(point.values) < 0:
+            raise ValueError("no value may be negative")
+        return point
+
+
+def predict(request: Request, model: Model) -> Prediction:
+    """Black is no hand, all red (255, 0, 0) breaks, (0, 255, 0) is refused."""
+    if request.image is None:
+        assert isinstance(request.body, Body)
+        values = np.array(request.body.point.values)
+    else:
+        values = request.image.mean(axis=(0, 1)) / 255
+    if request.image is not None and values.sum() < 0.01:
+        return Prediction("no_hand", measures={"brightness": 0.0})
+    if tuple(values.round(1)) == (1.0, 0.0, 0.0):
+        raise ZeroDivisionError("a secret of the server")
+    if tuple(values.round(1)) == (0.0, 1.0, 0.0):
+        raise RequestError("Pure green cannot be judged; send another colour.")
+    scores = model.run({"x": as_float32(values[None])})[0][0]
+    best = int(scores.argmax())
+    finding = Finding(
+        LABELS[best],
+        float(scores[best]),
+        (1.0, 2.0, 3.004, 4.0) if request.image is not None else None,
+        dict(zip(LABELS, map(float, scores), strict=True)),
+        {"handedness": "left"},
+    )
+    return Prediction("ok", (finding,), {"brightness": float(values.mean())})
+
+
+def picture() -> Image.Image:
+    return Image.new("RGB", (40, 30), (20, 40, 200))
+
+
+def _no_part_of_serving(*_: object) -> None:
+    raise NotImplementedError
+
+
+_PARTS: dict[str, Any] = {
+    "name": "shape",
+    "summary": "Tell the shape of a thing",
+    "labels": LABELS,
+    "Body": Body,
+    "picture": picture,
+    "predict": predict,
+}
+TASK: Task[Any] = Task(
+    **{part.name: _PARTS.get(part.name, _no_part_of_serving) for part in fields(Task)}
+)

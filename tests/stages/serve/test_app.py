@@ -1,0 +1,190 @@
+"""The wiring, with a real server on a real port."""
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import uvicorn
+
+from mien import config
+from mien.bundle import Bundle
+from mien.config import Settings
+from mien.errors import BundleError, ConfigError, RegistryError
+from mien.stages import serve
+from mien.stages.serve import app, models, routes
+from mien.workspace import Workspace
+
+Draw = Callable[..., bytes]
+MakeBundle = Callable[..., Bundle]
+FREE = Settings(HOST="127.0.0.1", PORT=0, MIEN_THREADS=2)
+
+
+def test_a_real_server_answers(workspace: Workspace, picture: Draw) -> None:
+    """Over a real socket, on a port that the system chose."""
+    with serve.running(workspace, [], [], FREE) as address:
+        answer = requests.post(f"{address}/predict", files={"file": picture()}, timeout=30)
+        probe = requests.head(f"{address}/health", timeout=30)
+        metrics = requests.get(f"{address}/metrics", timeout=30)
+    assert address.startswith("http://127.0.0.1:")
+    assert answer.json()["colour"] == "star"
+    assert (probe.status_code, probe.content) == (200, b"")
+    assert "server" not in answer.headers
+    assert 'mien_predictions_total{label="star",outcome="ok",task="colour"} 1.0' in metrics.text
+    with pytest.raises(requests.ConnectionError):
+        requests.get(address, timeout=30)
+
+
+def test_a_client_reads_why_its_upload_was_refused(workspace: Workspace) -> None:
+    """The connection is not cut off while the client still sends: it gets to see the 413."""
+    with serve.running(workspace, ["shape"], [], FREE) as address:
+        refused = requests.post(f"{address}/predict", files={"file": b"a" * 20_000_001}, timeout=30)
+        after = requests.get(f"{address}/livez", timeout=30)
+    assert (refused.status_code, refused.json()["type"]) == (413, "/errors/too-large")
+    assert after.status_code == 200
+
+
+def test_chunked_uploads_are_refused_too(workspace: Workspace) -> None:
+    """Without a declared length, the bytes are counted."""
+    settings = FREE.model_copy(update={"max_upload_mb": 0.05})
+
+    def pieces() -> Any:
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        for _ in range(20):
+            yield b"a" * 5_000
+
+    with serve.running(workspace, ["shape"], [], settings) as address:
+        refused = requests.post(
+            f"{address}/predict",
+            data=pieces(),
+            headers={"content-type": "multipart/form-data; boundary=x"},
+            timeout=30,
+        )
+    assert refused.status_code == 413
+
+
+def test_a_request_in_work_is_answered_when_the_server_stops(
+    workspace: Workspace, picture: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is made only after the server has begun to stop, and is still sent."""
+    entered, leave = threading.Event(), threading.Event()
+    original, answers = routes._work, []
+
+    def slow(*arguments: Any) -> Any:
+        entered.set()
+        assert leave.wait(30)
+        return original(*arguments)
+
+    async def shutdown(server: uvicorn.Server, *arguments: Any, **named: Any) -> None:
+        leave.set()
+        await stop(server, *arguments, **named)
+
+    stop = uvicorn.Server.shutdown
+    monkeypatch.setattr(routes, "_work", slow)
+    monkeypatch.setattr(uvicorn.Server, "shutdown", shutdown)
+    with serve.running(workspace, ["shape"], [], FREE) as address:
+        client = threading.Thread(
+            target=lambda: answers.append(
+                requests.post(f"{address}/predict", files={"file": picture()}, timeout=30)
+            )
+        )
+        client.start()
+        assert entered.wait(30)
+        assert not leave.is_set()
+    client.join()
+    assert [answer.status_code for answer in answers] == [200]
+
+
+def test_a_taken_port_is_told(workspace: Workspace) -> None:
+    """The message names the variables and the way out."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = FREE.model_copy(update={"port": taken.getsockname()[1]})
+        with (
+            pytest.raises(ConfigError, match=r"PORT=\d+ cannot be used.*Set another PORT"),
+            serve.running(workspace, ["shape"], [], settings),
+        ):
+            pass
+
+
+def test_answers_do_not_wait_for_receipts() -> None:
+    """A server that binds its own socket has to switch Nagle's algorithm off itself."""
+    with (
+        app._listen(FREE) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as connection,
+    ):
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_running_says_why_a_model_is_not_there(workspace: Workspace) -> None:
+    """Where a person waits for the server, a broken model is an error at once."""
+    (workspace.version("shape", 3) / "model.onnx").write_bytes(b"")
+    with (
+        pytest.raises(BundleError, match="differs from its checksum"),
+        serve.running(workspace, ["shape"], [], FREE),
+    ):
+        pass
+
+
+def test_nothing_to_serve_is_an_error_before_a_port_is_taken(tmp_path: Path) -> None:
+    """`mien serve` in an empty folder ends with a message."""
+    with pytest.raises(RegistryError, match="no champion"):
+        serve.run(Workspace(tmp_path), [], [], FREE)
+
+
+SCRIPT = """
+import logging, sys
+from pathlib import Path
+from mien import config, tasks
+from mien.stages import serve
+from mien.workspace import Workspace
+tasks.__path__ = [sys.argv[1]]
+logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
+serve.run(Workspace(Path(sys.argv[2])), [], [], config.settings())
+"""
+
+
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_process_says_where_it_is_and_stops_when_told(
+    workspace: Workspace, told: signal.Signals
+) -> None:
+    """HOST and PORT come from the environment; the line at readiness has the bound port; answers
+    are logged even where the command line keeps other libraries quiet."""
+    command = [sys.executable, "-c", SCRIPT]
+    command += [str(Path(__file__).parent / "folder"), str(workspace.home)]
+    surroundings = {**os.environ, "HOST": "127.0.0.1", "PORT": "0", "MIEN_THREADS": "1"}
+    surroundings["PYTHONPATH"] = str(Path(config.__file__).parents[1])
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=surroundings) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline().strip()
+        address = line.rpartition(" ")[2]
+        health = requests.get(f"{address}/health", timeout=30)
+        sample = requests.get(f"{address}/sample/shape", timeout=30).content
+        answer = requests.post(f"{address}/predict/shape", files={"file": sample}, timeout=30)
+        process.send_signal(told)
+        rest = process.stdout.read()
+        code = process.wait(30)
+    assert line.startswith("mien serves colour, shape on http://127.0.0.1:")
+    assert health.status_code == 200
+    assert f'{{"trace_id":"{answer.json()["trace_id"]}"' in rest
+    assert "Traceback" not in rest
+    assert code in (0, -told)
+
+
+def test_what_is_served_is_announced(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server without any model says so, as an error."""
+    caplog.set_level(logging.INFO)
+    made = models.Models(models.choose(workspace, ["shape"], []))
+    app._announce(made, "http://127.0.0.1:1")
+    assert caplog.records[-1].levelno == logging.ERROR
+    assert "mien serves nothing on http://127.0.0.1:1: shape: loading" in caplog.text

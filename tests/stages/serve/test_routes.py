@@ -1,0 +1,153 @@
+"""The addresses: what they answer when all is well."""
+
+import json
+import logging
+from collections.abc import Callable
+
+import pytest
+from starlette.testclient import TestClient
+
+from mien import tasks
+from mien.stages.serve import answers
+
+Draw = Callable[..., bytes]
+
+
+def test_an_answer_has_its_keys_in_the_promised_order(client: TestClient, picture: Draw) -> None:
+    """The task's name and the confidence come first, the rest in the order of the papers."""
+    answer = client.post("/predict/shape", files={"file": ("hand.png", picture())}).json()
+    assert list(answer) == ["shape", "confidence", "outcome", "findings", "model", "trace_id"]
+    assert answer["shape"] == "star"
+    assert answer["model"] == {"name": "mien-shape", "version": "3"}
+    assert list(answer["findings"][0]) == ["label", "confidence", "box", "scores", "handedness"]
+
+
+def test_a_confidence_is_the_model_s_own_to_six_decimals(client: TestClient, picture: Draw) -> None:
+    """Blue 200, green 40, red 20 through softmax(10 x / 255): computed by hand."""
+    answer = client.post("/predict/shape", files={"file": ("a.png", picture())}).json()
+    assert answer["confidence"] == pytest.approx(0.997264, abs=1e-6)
+    assert sum(answer["findings"][0]["scores"].values()) == pytest.approx(1, abs=2e-6)
+    assert answer["findings"][0]["box"] == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_picture_without_a_subject_is_no_error(client: TestClient, picture: Draw) -> None:
+    """200, null, confidence 0 and the outcome."""
+    response = client.post("/predict/shape", files={"file": ("a.png", picture((0, 0, 0)))})
+    answer = response.json()
+    assert response.status_code == 200
+    assert (answer["shape"], answer["confidence"], answer["findings"]) == (None, 0, [])
+    assert answer["outcome"] == "no_hand"
+
+
+@pytest.mark.parametrize(
+    ("address", "key"),
+    [
+        ("/predict", "shape"),
+        ("/predict?task=colour", "colour"),
+        ("/predict?task=shape", "shape"),
+        ("/predict/colour", "colour"),
+    ],
+)
+def test_the_address_picks_the_task(
+    client: TestClient, picture: Draw, address: str, key: str
+) -> None:
+    """Without a name it is the first task that the server was started with."""
+    answer = client.post(address, files={"file": ("a.png", picture())}).json()
+    assert next(iter(answer)) == key
+
+
+def test_json_is_taken_where_the_task_has_a_body(client: TestClient) -> None:
+    """Numbers in place of a picture: there is no box then."""
+    answer = client.post("/predict/shape", json={"point": {"values": [2, 0, 0]}}).json()
+    assert answer["shape"] == "round"
+    assert answer["findings"][0]["box"] is None
+
+
+def test_answers_follow_the_schema_that_openapi_shows(client: TestClient, picture: Draw) -> None:
+    """With a subject and without one, and the example of the description too."""
+    schema = answers.schema(tasks.load("shape"))
+    for colour in ((20, 40, 200), (0, 0, 0)):
+        answer = client.post("/predict/shape", files={"file": ("a.png", picture(colour))})
+        schema.model_validate_json(answer.content)
+    schema.model_validate_json(json.dumps(schema.model_json_schema()["example"]))
+
+
+def test_openapi_describes_every_task(client: TestClient) -> None:
+    """Each task has its own path; only the one with a body takes JSON; every reference holds."""
+    document = client.get("/openapi.json").json()
+    shape = document["paths"]["/predict/shape"]["post"]
+    colour = document["paths"]["/predict/colour"]["post"]
+    assert set(shape["requestBody"]["content"]) == {"multipart/form-data", "application/json"}
+    assert set(colour["requestBody"]["content"]) == {"multipart/form-data"}
+    assert "curl -F file=@" in shape["description"]
+    assert {"200", "400", "404", "408", "413", "415", "422", "500", "503"} <= set(
+        shape["responses"]
+    )
+    known = document["components"]["schemas"]
+    assert {"ShapeBody", "ShapePoint", "ShapeAnswer", "ColourAnswer", "Problem"} <= set(known)
+    used = {part.split('"')[0] for part in json.dumps(document).split("#/components/schemas/")[1:]}
+    assert used <= set(known)
+
+
+def test_an_event_is_written_for_every_answer(
+    client: TestClient, picture: Draw, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It carries the answer's trace_id and what monitoring watches, and not the file's name."""
+    caplog.set_level(logging.INFO)
+    response = client.post("/predict", files={"file": ("passport-of-ann.png", picture())})
+    (line,) = [record.message for record in caplog.records if record.name == "mien.answers"]
+    event = json.loads(line)
+    assert event["trace_id"] == response.json()["trace_id"] == response.headers["x-trace-id"]
+    assert (event["task"], event["version"], event["label"]) == ("shape", "3", "star")
+    assert event["measures"] == pytest.approx({"brightness": 260 / 3 / 255})
+    assert event["seconds"] > 0
+    assert "passport" not in caplog.text
+
+
+def test_every_request_has_its_line_in_the_log(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Route template and status, never the address that was asked for."""
+    caplog.set_level(logging.INFO)
+    response = client.get("/secret-address")
+    (line,) = [record.message for record in caplog.records if record.name == "mien.requests"]
+    told = json.loads(line)
+    assert told.pop("seconds") >= 0
+    assert told == {
+        "trace_id": response.headers["x-trace-id"],
+        "route": "unmatched",
+        "method": "GET",
+        "status": 404,
+    }
+
+
+def test_health_names_every_model(client: TestClient) -> None:
+    """200 with name, version, candidate and digest of each."""
+    response = client.get("/health")
+    first, second = response.json()["models"]
+    assert response.status_code == 200
+    assert (first["name"], first["version"], first["candidate"]) == ("mien-shape", "3", "only")
+    assert (second["task"], second["state"], len(second["digest"])) == ("colour", "ready", 64)
+
+
+@pytest.mark.parametrize(
+    "path", ["/health", "/livez", "/readyz", "/metrics", "/", "/docs", "/openapi.json"]
+)
+def test_get_and_head_are_answered(client: TestClient, path: str) -> None:
+    """HEAD says of an address what GET says."""
+    assert client.get(path).status_code == 200
+    assert client.head(path).status_code == 200
+
+
+def test_every_request_has_another_trace_id(client: TestClient) -> None:
+    """32 hexadecimal digits, as tracing systems have them."""
+    names = {client.get("/livez").headers["x-trace-id"] for _ in range(50)}
+    assert len(names) == 50
+    assert all(len(name) == 32 and int(name, 16) >= 0 for name in names)
+
+
+def test_the_sample_is_a_picture_that_the_task_can_judge(client: TestClient) -> None:
+    """What GET /sample gives, POST /predict takes."""
+    sample = client.get("/sample/shape")
+    assert sample.headers["content-type"] == "image/png"
+    assert client.post("/predict", files={"file": sample.content}).json()["outcome"] == "ok"

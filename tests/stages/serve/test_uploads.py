@@ -1,0 +1,129 @@
+"""What a client sent, read within limits."""
+
+import io
+import json
+import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from starlette.testclient import TestClient
+
+from mien.stages.serve import uploads
+
+Draw = Callable[..., bytes]
+Serving = Callable[..., AbstractContextManager[TestClient]]
+HEAD = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+FORM = {"content-type": "multipart/form-data; boundary=x"}
+
+
+@pytest.fixture(scope="module")
+def noise() -> bytes:
+    """A PNG file of about 4 MB: more than the form parser keeps in memory by itself."""
+    pixels = np.random.default_rng(0).integers(0, 255, (1200, 1100, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=0)
+    return file.getvalue()
+
+
+def test_a_picture_never_reaches_the_disk(
+    client: TestClient, noise: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture of several megabytes stays in memory, as a read-only container needs it."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a temporary file was made")
+
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", refuse)
+    assert len(noise) > 3e6
+    assert client.post("/predict", files={"file": noise}).status_code == 200
+
+
+def test_the_name_and_type_of_a_file_do_not_count(client: TestClient, picture: Draw) -> None:
+    """A PNG picture named as text is a PNG picture."""
+    sent = {"file": ("notes.txt", picture(), "text/plain")}
+    assert client.post("/predict", files=sent).status_code == 200
+
+
+def test_other_fields_beside_the_picture_are_ignored(client: TestClient, picture: Draw) -> None:
+    """A form of a browser may have more in it."""
+    sent = client.post("/predict", files={"file": picture()}, data={"comment": "mine"})
+    assert sent.status_code == 200
+
+
+def test_the_content_type_may_have_parameters_and_any_case(client: TestClient) -> None:
+    """As HTTP has it."""
+    response = client.post(
+        "/predict/shape",
+        content=b'{"point": {"values": [1, 2, 3]}}',
+        headers={"content-type": "Application/JSON; charset=utf-8"},
+    )
+    assert response.status_code == 200
+
+
+def test_json_has_a_smaller_limit_than_pictures(client: TestClient) -> None:
+    """A megabyte of numbers is no subject."""
+    content = b" " * (uploads.JSON_BYTES + 1)
+    response = client.post(
+        "/predict/shape", content=content, headers={"content-type": "application/json"}
+    )
+    assert response.status_code == 413
+
+
+def test_a_body_of_exactly_the_limit_is_read(serving: Serving) -> None:
+    """One byte more is not."""
+    with serving(max_upload_mb=0.001) as client:
+        for size, status in ((1000, 415), (1001, 413)):
+            tail = b"\r\n--x--\r\n"
+            body = HEAD + b"a" * (size - len(HEAD) - len(tail)) + tail
+            assert client.post("/predict", content=body, headers=FORM).status_code == status
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(body=st.binary(max_size=400), framed=st.booleans(), boundary=st.text('xé"; =', max_size=4))
+@example(body=b"", framed=False, boundary="")
+@example(
+    body=b"--x\r\nContent-Disposition: form-data\r\n\r\na\r\n--x--", framed=False, boundary="x"
+)
+@example(body=b"--x\r\n\r\n\r\n--x--", framed=False, boundary="x")
+def test_no_form_of_any_bytes_makes_the_server_fail(
+    client: TestClient, body: bytes, framed: bool, boundary: str
+) -> None:
+    """Any body is told what is wrong with it: 4xx, never 5xx."""
+    sent = HEAD + body + b"\r\n--x--\r\n" if framed else body
+    kind = f"multipart/form-data; boundary={'x' if framed else boundary}".encode("latin-1")
+    response = client.post("/predict", content=sent, headers={"content-type": kind})
+    assert 400 <= response.status_code < 500
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.integers(),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(st.sampled_from(["point", "values", "x"]), inner, max_size=3)
+        ),
+        max_leaves=8,
+    )
+)
+def test_no_json_of_any_content_makes_the_server_fail(client: TestClient, body: object) -> None:
+    """Either it follows the task's schema, or it is told that it does not."""
+    response = client.post(
+        "/predict/shape",
+        content=json.dumps(body),
+        headers={"content-type": "application/json"},
+    )
+    assert response.status_code in (200, 422)

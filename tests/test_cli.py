@@ -1,0 +1,93 @@
+"""Promises of the command line: it reads well, and no mistake ends in a traceback."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT, Demo, mien
+from mien import tasks
+
+
+def test_help_names_every_command() -> None:
+    """A newcomer finds the way from `mien --help` alone."""
+    done = mien("--help", home=ROOT)
+    for command in ("run", "data", "train", "evaluate", "register", "serve", "predict", "tasks"):
+        assert f" {command} " in done.stdout
+    assert done.returncode == 0
+
+
+def test_tasks_are_listed() -> None:
+    """`mien tasks` names each folder under tasks/."""
+    done = mien("tasks", home=ROOT)
+    for name in tasks.names():
+        assert name in done.stdout
+
+
+MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
+    "no config": (("run", "configs/absent.yaml"), "configs/emotion.yaml"),
+    "no source": (("run", "configs/emotion.yaml"), "--source"),
+    "no such source": (("data", "configs/emotion.yaml", "--source", "absent.zip"), "absent.zip"),
+    "unknown param": (
+        ("run", "configs/sample_emotion.yaml", "--set", "params.epoch=5"),
+        "Did you mean 'epochs'?",
+    ),
+    "bad param": (("run", "configs/sample_emotion.yaml", "--set", "params.epochs=0"), "epochs"),
+    "bad override": (("run", "configs/sample_emotion.yaml", "--set", "epochs"), "KEY=VALUE"),
+    "unknown task": (("models", "emotoin"), "Did you mean 'emotion'?"),
+    "too early": (("train", "configs/emotion.yaml"), "mien data"),
+    "no champion": (("predict", "README.md"), "There is no champion"),
+    "nothing to serve": (("serve",), "no champion"),
+    "no bundle": (("predict", "README.md", "--bundle", "configs"), "is no bundle"),
+    "no version": (("promote", "emotion", "7"), "no version 7"),
+    "no rollback": (("rollback", "emotion"), "no champion before"),
+}
+
+
+@pytest.mark.parametrize("kind", MISTAKES)
+def test_a_mistake_ends_in_one_message(tmp_path: Path, kind: str) -> None:
+    """Status 1, a message that says what to do, no traceback, and nothing half-written."""
+    arguments, message = MISTAKES[kind]
+    done = mien(*arguments, home=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert message in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+    assert not [path for path in tmp_path.rglob(".*")]
+
+
+def test_an_unusable_port_is_told(tmp_path: Path) -> None:
+    """The environment is checked as strictly as a config."""
+    done = mien("serve", home=tmp_path, PORT="many")
+    assert (done.returncode, "PORT" in done.stderr) == (1, True)
+
+
+@pytest.mark.xdist_group("demo")
+def test_predict_answers_for_pictures_and_landmarks(demo: Demo, tmp_path: Path) -> None:
+    """One line a file for people, one JSON document a file for machines; faults do not stop it."""
+    for name in tasks.names():
+        if name in {"emotion", "gesture"}:
+            tasks.load(name).picture().save(tmp_path / f"{name}.png")
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    done = mien("predict", str(tmp_path / "emotion.png"), "--task", "emotion", home=demo.home)
+    assert "happy" in done.stdout
+    files = [str(tmp_path / "broken.jpg"), str(tmp_path / "gesture.png")]
+    done = mien("predict", *files, "--task", "gesture", "--json", home=demo.home)
+    broken, answer = (json.loads(line) for line in done.stdout.splitlines())
+    assert done.returncode == 1
+    assert "damaged" in broken["error"]
+    assert answer["gesture"] == "like"
+    landmarks = answer["findings"][0]["landmarks"]
+    (tmp_path / "hand.json").write_text(json.dumps({"landmarks": landmarks}))
+    done = mien(
+        "predict", str(tmp_path / "hand.json"), "--task", "gesture", "--json", home=demo.home
+    )
+    assert json.loads(done.stdout)["gesture"] == "like"
+
+
+@pytest.mark.xdist_group("demo")
+def test_models_lists_versions_and_their_history(demo: Demo) -> None:
+    """Who made which version champion when, and why."""
+    done = mien("models", "gesture", home=demo.home)
+    assert "mien-gesture" in done.stdout
+    assert "register: champion -> 1. There was no champion before." in done.stdout

@@ -1,0 +1,100 @@
+"""The README is true: its blocks run as printed, its file tree is the project's."""
+
+import contextlib
+import re
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT, Demo, free_port
+from mien import config, tasks
+from mien.stages import serve
+from mien.workspace import Workspace
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PORT = 8000
+
+
+def block(marker: str) -> str:
+    """The first fenced block that holds the marker."""
+    blocks = re.findall(r"```(?:bash|python|text)\n(.*?)```", README, flags=re.DOTALL)
+    return next(text for text in blocks if marker in text)
+
+
+@contextlib.contextmanager
+def served(demo: Demo) -> Iterator[str]:
+    """A server on the README's port, or on another one where that is taken."""
+    with socket.socket() as probe:
+        taken = probe.connect_ex(("127.0.0.1", PORT)) == 0
+    settings = config.settings().model_copy(update={"port": free_port() if taken else PORT})
+    with serve.running(Workspace(demo.home), ["gesture", "emotion"], [], settings) as address:
+        yield address
+
+
+@pytest.mark.xdist_group("demo")
+def test_the_examples_answer_as_printed(demo: Demo, tmp_path: Path) -> None:
+    """curl and requests, as they stand in the README, give a gesture."""
+    if not {"gesture", "emotion"} <= set(tasks.names()):
+        pytest.skip("the README speaks of both tasks")
+    (tmp_path / "hand.jpg").unlink(missing_ok=True)
+    tasks.load("gesture").picture().convert("RGB").save(tmp_path / "hand.jpg")
+    tasks.load("emotion").picture().convert("RGB").save(tmp_path / "face.jpg")
+    with served(demo) as address:
+        shell = block("curl -X POST").replace(f"http://localhost:{PORT}", address)
+        script = block("import requests").replace(f"http://localhost:{PORT}", address)
+        for command in (["bash", "-euc", shell], [sys.executable, "-c", script]):
+            done = subprocess.run(
+                command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+            )
+            assert done.returncode == 0, done.stderr
+            assert "like" in done.stdout
+            assert "happy" in done.stdout
+
+
+def test_the_commands_exist() -> None:
+    """Every `mien` command and recipe that the README names is there."""
+    from typer.main import get_command
+
+    from mien.cli import app
+
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    for name in set(re.findall(r"^(?:\.venv/bin/)?mien ([a-z]+)", README, flags=re.MULTILINE)):
+        assert name in commands, name
+    recipes = (ROOT / "tasks.py").read_text(encoding="utf-8")
+    for name in set(re.findall(r"tasks\.py ([a-z][a-z-]+)", README)):
+        assert f"def {name.replace('-', '_')}(" in recipes, name
+
+
+def test_the_file_tree_is_the_projects() -> None:
+    """Each line of the tree exists, and each tracked folder and module of the package is in it."""
+    listed = _tree(block("src/mien/"))
+    missing = [path for path in listed if not (ROOT / path).exists()]
+    assert missing == []
+    package = ROOT / "src" / "mien"
+    wanted = {
+        path.relative_to(ROOT).as_posix()
+        for path in [*package.glob("*.py"), *package.glob("stages/*"), *package.glob("tasks/*")]
+        if not path.name.startswith("__")
+    }
+    assert wanted - set(listed) == set()
+
+
+def _tree(text: str) -> list[str]:
+    """Paths of an indented tree; a line may name several files of one folder."""
+    folders: list[tuple[int, str]] = []
+    paths = []
+    for line in textwrap.dedent(text).splitlines():
+        names, _, _ = line.strip().partition("  ")
+        depth = len(line) - len(line.lstrip())
+        folders = [entry for entry in folders if entry[0] < depth]
+        above = "".join(entry[1] for entry in folders)
+        for name in names.split():
+            paths.append((above + name).rstrip("/"))
+        if names.endswith("/"):
+            folders.append((depth, names))
+    return paths
