@@ -54,6 +54,11 @@ if Path(sys.prefix).resolve() == VENV.resolve():
         _run(context, f"{BIN}/mkdocs build --strict -f docs/mkdocs.yml -d {ROOT}/site")
 
     @task
+    def bench(context: Context, name: str) -> None:
+        """Measure what the docs say: gesture, emotion, normalisation, demo."""
+        _run(context, f"{BIN}/python -m bench.{name}")
+
+    @task
     def lock(context: Context) -> None:
         """Compile the three requirements files from pyproject.toml, with hashes."""
         for name, extra in (

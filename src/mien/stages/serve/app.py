@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 import mien
 from mien.config import Settings
-from mien.errors import BundleError, ConfigError
+from mien.errors import BundleError, ConfigError, MienError
 from mien.stages.serve import errors, models, openapi, routes
 from mien.stages.serve.metrics import Metrics, Observe
 from mien.stages.serve.models import Broken, Models, Wanted
@@ -107,6 +107,8 @@ def running(
         try:
             while not done.wait(0.1) and thread.is_alive():
                 pass
+            if not done.is_set():
+                raise MienError("The server ended before it was ready; its log has the reason.")
             if faults:
                 raise BundleError(faults[0])
             yield _address(settings.host, listener)

@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 MOMENTUM = 0.9
+BETAS = (0.9, 0.99)
+"""A shorter memory of squared gradients than AdamW's 0.999 suits runs of few hundred steps."""
 CLIP = 10.0
 """Largest norm of a gradient; a guard against the rare broken batch, seldom reached."""
 GRID = 3
@@ -78,6 +80,7 @@ class Progress:
     generator: torch.Generator
     epoch: int = 0
     """Epochs done, over both phases."""
+    steps: int = 0
     best_epoch: int = 0
     best_score: float = -1.0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -116,6 +119,9 @@ def _begin(lesson: Lesson, network: nn.Module, seed: int) -> Progress:
     generator = torch.Generator().manual_seed(seed)
     head = _head(lesson, network)
     model = nn.ModuleDict({"network": network, "head": head})
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = lesson.recipe.bn_momentum
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(model).requires_grad_(False)
     return Progress(model, average, _optimizer(model, lesson.recipe), generator)
@@ -144,7 +150,7 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         {"params": others, "weight_decay": 0.0},
     ]
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.lr)
+        return torch.optim.AdamW(groups, lr=recipe.lr, betas=BETAS)
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=MOMENTUM, nesterov=True)
 
 
@@ -246,9 +252,29 @@ def _primer_logits(lesson: Lesson, model: nn.ModuleDict, inputs: Tensor) -> Tens
 def _detector_loss(
     lesson: Lesson, progress: Progress, inputs: Tensor, boxes: Tensor
 ) -> dict[str, Tensor]:
+    """LibreYOLO's own loss, and cross-entropy of what its candidates say together.
+
+    The library's loss judges every candidate by itself, label by label. The added part judges
+    the vote that `decode.detect` will take, labels against each other.
+    """
     network, layout = progress.model["network"], lesson.family.layout
     raw = networks.raw_outputs(network, layout, inputs)
-    return networks.losses(network, layout, raw, inputs, boxes)
+    logits, confidence = networks.candidates(raw, layout, lesson.label_count)
+    vote = _vote_loss(logits, confidence.detach(), boxes, lesson.recipe.label_smoothing)
+    parts = networks.losses(network, layout, raw, inputs, boxes)
+    total = parts["loss"] + lesson.recipe.vote_weight * vote
+    return {**parts, "loss": total, "vote": vote}
+
+
+def _vote_loss(logits: Tensor, confidence: Tensor, boxes: Tensor, smoothing: float) -> Tensor:
+    """Cross-entropy of the candidates' mean, for pictures with exactly one face."""
+    weight = confidence / confidence.sum(1, keepdim=True).clamp(min=1e-9)
+    mean = (logits * weight[:, :, None]).sum(1)
+    single = (boxes[:, :, 0] >= 0).sum(1) == 1
+    # Removed boxes leave gaps, so the one face may stand in any row.
+    label = boxes[:, :, 0].amax(1).clamp(min=0).long()
+    each = functional.cross_entropy(mean, label, reduction="none", label_smoothing=smoothing)
+    return (each * single).sum() / single.sum().clamp(min=1)
 
 
 def _beta(alpha: float, generator: torch.Generator) -> float:
@@ -266,7 +292,9 @@ def _step(progress: Progress, loss: Tensor, rate: float, decay: float) -> None:
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(progress.model.parameters(), CLIP)
     progress.optimizer.step()
-    _follow(progress, decay)
+    progress.steps += 1
+    # A young average follows faster: the first weights say nothing.
+    _follow(progress, min(decay, (1 + progress.steps) / (10 + progress.steps)))
 
 
 @torch.no_grad()
@@ -354,6 +382,7 @@ def _checkpoint(lesson: Lesson, progress: Progress) -> dict[str, Any]:
     return {
         "identity": lesson.identity,
         "epoch": progress.epoch,
+        "steps": progress.steps,
         "best_epoch": progress.best_epoch,
         "best_score": progress.best_score,
         "history": progress.history,
@@ -373,7 +402,7 @@ def _resume(lesson: Lesson, progress: Progress, path: Path) -> bool:
     progress.average.load_state_dict(stored["average"])
     progress.optimizer.load_state_dict(stored["optimizer"])
     progress.generator.set_state(stored["generator"])
-    for name in ("epoch", "best_epoch", "best_score", "history"):
+    for name in ("epoch", "steps", "best_epoch", "best_score", "history"):
         setattr(progress, name, stored[name])
     log.info("Going on after epoch %d of %d.", progress.epoch, lesson.total)
     return True

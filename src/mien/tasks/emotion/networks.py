@@ -115,20 +115,27 @@ def build(
 
 
 def raw_outputs(network: Network, layout: str, inputs: Tensor) -> Any:
-    """Run the training branch up to the loss; the result goes to `losses` and `class_logits`."""
+    """Run the training branch up to the loss; the result goes to `losses` and `candidates`."""
     if layout == "yolox":
         return network.head.forward_train_maps(network.backbone(inputs))
     return network(inputs)
 
 
-def class_logits(raw: Any, layout: str, label_count: int) -> Tensor:
-    """Return the class logits (batch, anchors, labels) out of `raw_outputs`."""
+def candidates(raw: Any, layout: str, label_count: int) -> tuple[Tensor, Tensor]:
+    """Return what the anchors say out of `raw_outputs`.
+
+    Returns:
+        class logits (batch, anchors, labels), and the confidence of each anchor
+        (batch, anchors) in 0..1 as `decode.detect` will see it.
+    """
     import torch
 
     if layout == "yolox":
-        yolox: Tensor = raw[0][:, :, 5:]
-        return yolox
-    return torch.cat([level.flatten(2)[:, -label_count:] for level in raw], 2).transpose(1, 2)
+        logits = raw[0][:, :, 5:]
+        best = logits.sigmoid().amax(2) * raw[0][:, :, 4].sigmoid()
+        return logits, best
+    logits = torch.cat([level.flatten(2)[:, -label_count:] for level in raw], 2).transpose(1, 2)
+    return logits, logits.sigmoid().amax(2)
 
 
 def losses(

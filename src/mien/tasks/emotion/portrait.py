@@ -1,7 +1,7 @@
 """Draws cartoon people with one of eight expressions.
 
-Knows how a face tells its emotion: brows, lids, eyes, nose, mouth and cheeks after the Facial
-Action Coding System, exaggerated as a cartoonist would. Does not know data sets, splits or files.
+Knows how heads, hair, eyes, mouths and rooms are drawn; how an emotion poses them stands in
+`expressions`. Does not know data sets, splits or files.
 
 Shapes are arrays of complex numbers x + iy, so that turning, scaling and moving a shape is one
 multiplication and one addition. Face space has its origin at the centre of the head, y points
@@ -11,83 +11,17 @@ down, and the head reaches from y = -1 (top of the skull) to y = 1 (chin).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from .expressions import EXPRESSIONS, Colour, Expression
+
 Points = NDArray[np.complex128]
-Colour = tuple[int, int, int]
 Box = tuple[float, float, float, float]
 
-
-@dataclass(frozen=True)
-class Expression:
-    """The pose of a face; lengths in half head heights, positive is up for everything lifted.
-
-    The comments name the action units (AU) of the Facial Action Coding System.
-    """
-
-    brow_inner: float = 0.0  # AU1 up, AU4 down
-    brow_outer: float = 0.0  # AU2 up
-    brow_odd: float = 0.0  # one brow higher than the other
-    eye: float = 1.0  # AU5 above 1, AU7 below 1: height of the open eye
-    lid: float = 0.12  # part of the eye under the upper lid
-    lid_slant: float = 0.0  # positive: the lid falls towards the nose
-    iris: float = 1.0
-    gaze: float = 0.0
-    width: float = 0.30  # AU20 stretches, AU18 puckers
-    corners: float = 0.0  # AU12 up, AU15 down
-    corner_odd: float = 0.0  # one corner only (AU14)
-    upper: float = 0.0  # AU10 lifts the upper lip
-    lower: float = 0.0  # AU26 drops the jaw
-    teeth: float = 0.0  # part of the open mouth that shows teeth
-    clenched: bool = False
-    tongue: bool = False
-    nose_wrinkle: bool = False  # AU9
-    frown_lines: bool = False
-    shut_smile: bool = False  # AU6: eyes closed to arcs by the cheeks
-    tear: bool = False
-    sweat: bool = False
-    tint: Colour | None = None  # what the blood does to the face
-    tint_share: float = 0.0
-
-
-EXPRESSIONS: dict[str, Expression] = {
-    "anger": Expression(
-        brow_inner=-0.17, brow_outer=0.13, eye=0.95, lid=0.30, lid_slant=0.55, iris=0.85,
-        width=0.34, corners=-0.10, upper=0.09, lower=0.11, teeth=1.0, clenched=True,
-        frown_lines=True, tint=(226, 40, 28), tint_share=0.55,
-    ),
-    "contempt": Expression(
-        brow_inner=0.0, brow_outer=0.0, brow_odd=0.17, eye=0.95, lid=0.50, gaze=0.40,
-        width=0.27, corners=-0.02, corner_odd=0.22, tint=(160, 90, 190), tint_share=0.50,
-    ),
-    "disgust": Expression(
-        brow_inner=-0.10, brow_outer=-0.03, eye=0.55, lid=0.30, lid_slant=0.25, iris=0.8,
-        width=0.27, corners=-0.15, upper=0.10, lower=0.02, tongue=True, nose_wrinkle=True,
-        tint=(96, 180, 50), tint_share=0.55,
-    ),
-    "fear": Expression(
-        brow_inner=0.24, brow_outer=0.02, eye=1.30, lid=0.0, iris=0.50, width=0.36,
-        corners=-0.11, upper=0.10, lower=0.16, teeth=0.42, sweat=True,
-        tint=(205, 225, 250), tint_share=0.65,
-    ),
-    "happy": Expression(
-        brow_inner=0.08, brow_outer=0.06, shut_smile=True, width=0.40, corners=0.14,
-        upper=-0.04, lower=0.30, teeth=0.42, tint=(255, 205, 40), tint_share=0.55,
-    ),
-    "neutral": Expression(width=0.25, lid=0.14),
-    "sad": Expression(
-        brow_inner=0.18, brow_outer=-0.14, eye=0.80, lid=0.36, lid_slant=-0.45, width=0.24,
-        corners=-0.17, tear=True, tint=(70, 110, 210), tint_share=0.55,
-    ),
-    "surprise": Expression(
-        brow_inner=0.22, brow_outer=0.22, eye=1.42, lid=0.0, iris=0.72, width=0.17, upper=0.15,
-        lower=0.34, tint=(255, 120, 170), tint_share=0.50,
-    ),
-}  # fmt: skip
 
 _SKINS: tuple[Colour, ...] = (
     (255, 224, 196), (246, 205, 170), (236, 188, 150), (222, 168, 124), (198, 140, 98),
@@ -204,14 +138,19 @@ def _varied(pose: Expression, rng: np.random.Generator) -> Expression:
     """The same expression as another person would wear it, mirrored half of the time."""
     force = rng.uniform(0.85, 1.15)
     side = 1.0 if rng.random() < 0.5 else -1.0
-    values = dict(pose.__dict__)
-    for name in ("brow_inner", "brow_outer", "corners", "upper", "lower", "lid_slant"):
-        values[name] *= force
-    values["brow_odd"] *= side * force
-    values["corner_odd"] *= side * force
-    values["gaze"] = values["gaze"] * side + rng.uniform(-0.18, 0.18)
-    values["width"] *= rng.uniform(0.90, 1.12)
-    return Expression(**values)
+    return replace(
+        pose,
+        brow_inner=pose.brow_inner * force,
+        brow_outer=pose.brow_outer * force,
+        brow_odd=pose.brow_odd * side * force,
+        lid_slant=pose.lid_slant * force,
+        gaze=pose.gaze * side + rng.uniform(-0.18, 0.18),
+        corners=pose.corners * force,
+        corner_odd=pose.corner_odd * side * force,
+        upper=pose.upper * force,
+        lower=pose.lower * force,
+        width=pose.width * rng.uniform(0.90, 1.12),
+    )
 
 
 def _draw_features(
@@ -280,8 +219,8 @@ def _draw_nose(pen: _Pen, pose: Expression, line: Colour) -> None:
         for k in (0, 1, 2):
             y = 1j * (-0.06 + 0.085 * k)
             for side in (-1, 1):
-                pen.stroke(_curve(y + side * 0.02, y + side * 0.08 - 0.04j, y + side * 0.13 + 0.05j),
-                           0.05, line)  # fmt: skip
+                fold = _curve(y + side * 0.02, y + side * 0.08 - 0.04j, y + side * 0.13 + 0.05j)
+                pen.stroke(fold, 0.05, line)
 
 
 def _draw_mouth(pen: _Pen, pose: Expression, at: complex, line: Colour) -> None:
@@ -323,10 +262,9 @@ def _draw_clench(pen: _Pen, top: Points, low: Points) -> None:
 def _draw_extras(pen: _Pen, pose: Expression, eye_gap: float, eye_y: float, line: Colour) -> None:
     if pose.frown_lines:
         for side in (-1, 1):
-            x = side * 0.05
-            y = eye_y - 0.12
-            pen.stroke(_curve(complex(x, y - 0.16), complex(x * 1.5, y - 0.05), complex(x, y + 0.05)),
-                       0.05, line)  # fmt: skip
+            x, y = side * 0.05, eye_y - 0.12
+            fold = _curve(complex(x, y - 0.16), complex(x * 1.5, y - 0.05), complex(x, y + 0.05))
+            pen.stroke(fold, 0.05, line)
     if pose.tear:
         for side in (-1, 1):
             at = complex(side * (eye_gap + 0.05), eye_y + 0.30)
@@ -356,11 +294,10 @@ def _draw_glasses(pen: _Pen, eye_gap: float, eye_y: float, frame: Colour) -> Non
 def _draw_body(pen: _Pen, skin: Colour, slim: float, rng: np.random.Generator) -> None:
     cloth = _pick(_CLOTHES, rng)
     broad = rng.uniform(1.15, 1.6)
-    upright = _Pen.moved(pen, 0.0)
-    upright.shape(np.array([-broad + 3.2j, -broad + 1.65j, -0.45 + 1.22j, 0.45 + 1.22j,
+    pen.shape(np.array([-broad + 3.2j, -broad + 1.65j, -0.45 + 1.22j, 0.45 + 1.22j,
                             broad + 1.65j, broad + 3.2j]), cloth)  # fmt: skip
     neck = 0.5 * slim
-    upright.shape(np.array([-neck + 0.5j, -neck + 1.25j, 1.45j, neck + 1.25j, neck + 0.5j]),
+    pen.shape(np.array([-neck + 0.5j, -neck + 1.25j, 1.45j, neck + 1.25j, neck + 0.5j]),
                   _shade(skin, 0.80))  # fmt: skip
 
 

@@ -54,10 +54,14 @@ class Recipe(Schema):
     grow_epochs: float = 0.0
     """Epochs of the primer over which `strength` and `mixup` grow from nothing to full."""
     weight_decay: float = 0.05
-    average: float = 0.998
-    """Decay per step of the moving average of the weights."""
+    bn_momentum: float = Field(default=0.1, gt=0, le=1)
+    """Of the running means of batch normalisation. LibreYOLO's own 0.03 lags on short runs."""
+    average: float = Field(default=0.998, ge=0, lt=1)
+    """Decay per step of the moving average of the weights; 0 takes the weights as they are."""
     label_smoothing: float = 0.1
-    """Of the primer's cross-entropy."""
+    """Of both cross-entropies: the primer's and the vote's."""
+    vote_weight: float = 1.0
+    """Weight of the candidates' common vote beside LibreYOLO's own loss."""
     mixup: float = 0.0
     """Alpha of the beta distribution that mixes two pictures in the primer; 0 is off."""
     strength: Strength = Strength()

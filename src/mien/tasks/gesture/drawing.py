@@ -31,6 +31,7 @@ PALM_RADIUS = 0.15
 WRIST_RADIUS = 0.17
 WRIST_BREADTH = 0.2  # half of the distance between the two edges' centre lines
 FOREARM = 3.0  # length, beyond the picture's edge
+FOREARM_FLARE = 0.3  # how much wider it ends
 
 SKINS = ((226, 176, 146), (240, 196, 168), (198, 142, 108), (150, 100, 74), (116, 76, 56))
 WALLS = ((176, 188, 198), (196, 188, 172), (168, 184, 170), (188, 178, 190))
@@ -110,8 +111,8 @@ def _arm(joints: Array) -> list[Bone]:
     radius, bones = WRIST_RADIUS * UNIT, []
     for step in np.linspace(0, 1, 6):
         start = left + step * (right - left)
-        end = start + along + (step - 0.5) * 0.7 * (right - left)
-        bones.append((start, end, radius, radius * 1.35))
+        end = start + along + (step - 0.5) * FOREARM_FLARE * (right - left)
+        bones.append((start, end, radius, radius * (1 + FOREARM_FLARE)))
     return bones
 
 

@@ -32,7 +32,6 @@ THUMB_ROOT = np.array([-0.25, 0.25, 0.15])
 
 BONE_SPREAD = 0.05  # standard deviation between people, relative
 BREADTH_SPREAD = 0.07  # the same for the breadth of the palm
-TURN_SPREADS = np.array([[1.0], [1.0], [1.0]])  # of roll, tilt and turn, times the view's spread
 OPENING_SPREAD = 0.3  # how differently wide people fan their fingers, relative
 SWAY = 4.0  # all fingers together to one side, degrees
 FAN_JITTER = 1.2  # each finger alone, degrees
@@ -137,8 +136,8 @@ GESTURES: dict[str, Gesture] = {
     "stop_inverted": Gesture((UP,) * 4, (4, 2, 0, -2), ALONG, BACK),
     "three": Gesture((UP, UP, UP, DOWN), (-12, 4, 26, 14), ACROSS, PALM),
     "three2": Gesture((UP, UP, DOWN, DOWN), (-7, 20, 24, 22), OUT, View(4, 3, -26, 0.92)),
-    "two_up": Gesture((UP, UP, DOWN, DOWN), (9, 6, 12, 8), ACROSS, View(5, -2, -20)),
-    "two_up_inverted": Gesture((UP, UP, HIDDEN, HIDDEN), (6, 3, 14, 12), BEHIND, BACK),
+    "two_up": Gesture((UP, UP, DOWN, DOWN), (9, 5, 12, 8), ACROSS, View(5, -2, -20)),
+    "two_up_inverted": Gesture((UP, UP, HIDDEN, HIDDEN), (8, 3, 14, 12), BEHIND, BACK),
 }
 
 
@@ -231,7 +230,7 @@ def _lengths(bones: Array, count: int, rng: np.random.Generator, vary: float) ->
 
 def _turned(points: Array, view: View, rng: np.random.Generator, vary: float) -> Array:
     """The hands in the camera frame, each turned a little differently."""
-    spread = vary * view.spread * TURN_SPREADS * rng.standard_normal((3, len(points)))
+    spread = vary * view.spread * rng.standard_normal((3, len(points)))
     roll, tilt, turn = np.radians(np.array([[view.roll], [view.tilt], [view.turn]]) + spread)
     one, nil = np.ones_like(roll), np.zeros_like(roll)
     about_z = [[np.cos(roll), -np.sin(roll), nil], [np.sin(roll), np.cos(roll), nil], [nil, nil, one]]

@@ -1,0 +1,70 @@
+"""Ways to normalise landmarks, by the accuracy of an RBF SVC on tables it was not trained on."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.svm import SVC
+
+from bench import page
+from mien.tasks.gesture import table as tables
+from mien.tasks.gesture.landmarks import DEPTH_WEIGHT, normalise, recognise, to_common
+from mien.tasks.gesture.table import Faults
+
+Floats = NDArray[np.float64]
+Size = Callable[[Floats], Floats]
+
+MIDDLE_KNUCKLE, MIDDLE_TIP = 9, 12
+
+SIZES: dict[str, Size] = {
+    "wrist to middle fingertip": lambda plane: np.linalg.norm(plane[:, MIDDLE_TIP], axis=1),
+    "wrist to middle knuckle": lambda plane: np.linalg.norm(plane[:, MIDDLE_KNUCKLE], axis=1),
+    "largest distance": lambda plane: np.linalg.norm(plane, axis=2).max(axis=1),
+    "root mean square": lambda plane: np.sqrt((plane**2).sum(axis=2).mean(axis=1)),
+}
+DEPTHS = {"own RMS": 1.0, "own RMS x 0.5": DEPTH_WEIGHT, "left out": 0.0}
+
+
+def main() -> None:
+    """Fit on one table, score on two others, for every combination."""
+    data = page.real_data() / "gesture"
+    names = ("landmarks_iti.csv", "landmarks_photos.csv", "landmarks_crops12.csv")
+    (hands, labels), *others = (_read(data / name) for name in names)
+    rows = []
+    for size, measure in SIZES.items():
+        for depth, weight in DEPTHS.items():
+            model = SVC(C=10).fit(_features(hands, measure, weight), labels)
+            scores = [model.score(_features(other, measure, weight), y) for other, y in others]
+            largest = max(float(np.abs(_features(h, measure, 0)).max()) for h, _ in [(hands, 0), *others])
+            rows.append(
+                {
+                    "x, y divided by": size,
+                    "z": depth,
+                    "accuracy on photos": scores[0],
+                    "accuracy on crops12": scores[1],
+                    "largest feature": f"{largest:.1f}",
+                }
+            )
+    model = SVC(C=10).fit(normalise(hands), labels)
+    chosen = {"x, y divided by": "`normalise`, as the product calls it", "z": "", "largest feature": ""}
+    for name, (other, y) in zip(("photos", "crops12"), others, strict=True):
+        chosen[f"accuracy on {name}"] = model.score(normalise(other), y)
+    page.write("normalisation", "Ways to normalise landmarks", [page.table([*rows, chosen])])
+
+
+def _read(path: object) -> tuple[Floats, list[str]]:
+    rows = tables.read(path, (), Faults())
+    convention = recognise(rows.landmarks).convention
+    return to_common(rows.landmarks, convention, rows.sizes, 1.0), list(rows.labels)
+
+
+def _features(hands: Floats, measure: Size, weight: float) -> Floats:
+    offset = hands - hands[:, :1]
+    plane = offset[:, :, :2] / np.maximum(measure(offset[:, :, :2]), 1e-9)[:, None, None]
+    own = np.sqrt((offset[:, :, 2] ** 2).mean(axis=1))
+    depth = offset[:, :, 2:] / np.maximum(own, 1e-9)[:, None, None] * weight
+    return np.concatenate([plane, depth], axis=2).reshape(len(hands), 63)
+
+
+if __name__ == "__main__":
+    main()

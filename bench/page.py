@@ -1,0 +1,42 @@
+"""A page of measured numbers: what was run, on what, and the tables."""
+
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+REAL = ROOT.parent / "shared" / "data"
+
+
+def real_data() -> Path:
+    """The folder of real data beside the project; ends the program where it is absent."""
+    if not REAL.is_dir():
+        sys.exit(f"This bench needs the real data sets in {REAL.parent.name}/{REAL.name}.")
+    return REAL
+
+
+def table(rows: Sequence[Mapping[str, object]]) -> str:
+    """A Markdown table; the keys of the first row are the columns."""
+    columns = list(rows[0])
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    lines += ["| " + " | ".join(_cell(row.get(name, "")) for name in columns) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def write(name: str, title: str, parts: Sequence[str]) -> None:
+    """Print the page and write it to docs/source/measured/."""
+    head = (
+        f"# {title}\n\nMade by `python3 tasks.py bench {name}` on {os.cpu_count()} cores, "
+        f"{platform.system()} {platform.machine()}, Python {platform.python_version()}."
+    )
+    text = "\n\n".join([head, *parts]) + "\n"
+    path = ROOT / "docs" / "source" / "measured" / f"{name}.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    print(text)
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

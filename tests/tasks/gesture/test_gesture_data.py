@@ -1,0 +1,301 @@
+"""From CSV tables to prepared splits: what is refused, what is left out, what is told."""
+
+import csv
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.bundle import checksum
+from mien.errors import DataError
+from mien.task import SPLITS, DataReport
+from mien.tasks.gesture.data import examples, prepare, read
+from mien.tasks.gesture.params import LABELS, Params
+from mien.tasks.gesture.sample import landmark_rows
+from mien.tasks.gesture.table import COLUMNS
+
+PER_LABEL = 20
+Table = list[dict[str, str]]
+
+
+def rows(**more: Callable[[int], object]) -> Table:
+    """Rows of the sample hands in pixels; `more` makes further columns from the row's number."""
+    hands, labels = landmark_rows(PER_LABEL, 3)
+    table = []
+    for number, (hand, label) in enumerate(zip(hands, labels, strict=True)):
+        cells = dict(zip(COLUMNS, map(str, hand.ravel().tolist()), strict=True))
+        table.append({**cells, "label": label} | {k: str(f(number)) for k, f in more.items()})
+    return table
+
+
+def write(table: Table, path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(table[0]))
+        writer.writeheader()
+        writer.writerows(table)
+
+
+def prepared(table: Table, home: Path, params: Params | None = None) -> DataReport:
+    """Prepare one table in `home`, into `home`/ready."""
+    write(table, home / "raw" / "hands.csv")
+    (home / "ready").mkdir(exist_ok=True)
+    return prepare(home / "raw", home / "ready", params or Params())
+
+
+def count(report: DataReport, name: str) -> int:
+    return next(check.count for check in report.checks if check.name == name)
+
+
+def splits_of(ready: Path) -> dict[bytes, str]:
+    return {hand.tobytes(): split for split in SPLITS for hand in read(ready, split).landmarks}
+
+
+def test_rows_come_back_bit_for_bit_in_the_promised_shares(tmp_path: Path) -> None:
+    """Nothing is lost between the source and the examples, and every label is in every split."""
+    table = rows()
+    report = prepared(table, tmp_path)
+    assert {
+        label: sum(report.counts[s][label] for s in SPLITS) for label in LABELS
+    } == dict.fromkeys(LABELS, PER_LABEL)
+    assert {split: set(report.counts[split].values()) for split in SPLITS} == {
+        "train": {14},
+        "val": {3},
+        "test": {3},
+    }
+    given = Counter((tuple(float(row[c]) for c in COLUMNS), row["label"]) for row in table)
+    found = Counter(
+        (tuple(np.ravel(example.request.body.landmarks).tolist()), example.label)  # type: ignore[union-attr]
+        for split in SPLITS
+        for example in examples(tmp_path / "ready", split)
+    )
+    assert found == given
+    assert all(check.count == 0 for check in report.checks)
+    assert "pixels" in report.notes[0]
+
+
+def test_the_same_source_gives_the_same_bytes(tmp_path: Path) -> None:
+    """Prepared data have a fingerprint worth the name."""
+    for home in ("one", "two"):
+        (tmp_path / home).mkdir()
+        prepared(rows(), tmp_path / home)
+    for split in SPLITS:
+        files = [tmp_path / home / "ready" / f"{split}.csv" for home in ("one", "two")]
+        assert checksum(files[0]) == checksum(files[1])
+
+
+def test_the_order_of_rows_does_not_change_their_split(tmp_path: Path) -> None:
+    """A sorted and a shuffled copy of a table are divided alike."""
+    table = rows()
+    shuffled = [table[place] for place in np.random.default_rng(0).permutation(len(table))]
+    for home, each in (("one", table), ("two", shuffled)):
+        (tmp_path / home).mkdir()
+        prepared(each, tmp_path / home)
+    assert splits_of(tmp_path / "one" / "ready") == splits_of(tmp_path / "two" / "ready")
+
+
+def test_nobody_is_in_two_splits(tmp_path: Path) -> None:
+    """Rows that name a user stay together, and the splits keep their shares."""
+    report = prepared(rows(user=lambda n: f"u{n % 40}"), tmp_path)
+    assert count(report, "users in more than one split") == 0
+    users = [set(read(tmp_path / "ready", split).users) for split in SPLITS]
+    assert sum(map(len, users)) == len(set.union(*users)) == 40
+    total = PER_LABEL * len(LABELS)
+    assert sum(report.counts["train"].values()) == pytest.approx(0.7 * total, rel=0.1)
+    assert any("by user" in note for note in report.notes)
+
+
+def test_a_split_column_is_honoured(tmp_path: Path) -> None:
+    """Whatever the source calls its splits; people in two of them are counted."""
+    words = ("train", "train", "valid", "Test")
+    table = rows(split=lambda n: words[n % 4], user=lambda n: n // 4)
+    report = prepared(table, tmp_path)
+    assert [sum(report.counts[split].values()) for split in SPLITS] == [180, 90, 90]
+    assert count(report, "users in more than one split") == 90
+
+
+def test_a_split_that_the_source_leaves_out_is_taken_from_train(tmp_path: Path) -> None:
+    """Many sets have train and test only; the test rows stay as they are, and a note tells."""
+    report = prepared(rows(split=lambda n: "test" if n % 5 == 0 else "train"), tmp_path)
+    assert sum(report.counts["test"].values()) == 72
+    assert sum(report.counts["val"].values()) > 0
+    assert any("no row to val" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"), [("trian", "Did you mean 'train'"), ("", "found nothing")]
+)
+def test_a_split_column_must_be_complete(tmp_path: Path, word: str, said: str) -> None:
+    """A typing error must not move rows to another split."""
+    with pytest.raises(DataError, match=said):
+        prepared(rows(split=lambda n: word if n == 7 else "train"), tmp_path)
+
+
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
+    """62 of 63 columns is no table of landmarks."""
+    table = rows()
+    for row in table:
+        del row["y17"]
+    with pytest.raises(DataError, match=r"found 62 of the 63, missing: y17"):
+        prepared(table, tmp_path)
+
+
+def test_a_column_must_stand_once(tmp_path: Path) -> None:
+    """Which of two columns is meant cannot be known."""
+    path = tmp_path / "raw" / "hands.csv"
+    write(rows(), path)
+    path.write_text(path.read_text(encoding="utf-8").replace("z2,", "z1,", 1), encoding="utf-8")
+    with pytest.raises(DataError, match="missing: z2"):
+        prepare(tmp_path / "raw", tmp_path, Params())
+    write(rows(again=lambda n: n), path)
+    path.write_text(path.read_text(encoding="utf-8").replace("again", "label", 1), encoding="utf-8")
+    with pytest.raises(DataError, match="more than once: label"):
+        prepare(tmp_path / "raw", tmp_path, Params())
+
+
+def test_unknown_labels_are_named_with_rows_and_the_nearest(tmp_path: Path) -> None:
+    """A misspelt label is a label of its own until somebody looks."""
+    table = rows()
+    table[0]["label"] = "Peace_inverted"
+    table[4]["label"] = table[5]["label"] = "no_gesture"
+    with pytest.raises(DataError, match="unknown labels") as caught:
+        prepared(table, tmp_path)
+    text = str(caught.value)
+    assert "'no_gesture' in 2 rows (hands.csv:6, hands.csv:7)" in text
+    assert "hands that show nothing" in text
+    assert "'Peace_inverted' in 1 rows (hands.csv:2) Did you mean 'peace_inverted'" in text
+    assert "params.ignore_labels=[Peace_inverted,no_gesture]" in text
+
+
+def test_ignored_labels_are_left_out_and_counted(tmp_path: Path) -> None:
+    """HaGRID's no_gesture rows need a word of the user, not a repair of the file."""
+    table = rows()
+    for row in table[:4]:
+        row["label"] = "no_gesture"
+    report = prepared(table, tmp_path, Params(ignore_labels=("no_gesture",)))
+    assert count(report, "rows of ignored labels") == 4
+    assert sum(sum(each.values()) for each in report.counts.values()) == len(table) - 4
+
+
+def test_unusable_rows_are_left_out_counted_and_named(tmp_path: Path) -> None:
+    """Text, gaps, infinities, a missing label, and a hand whose points coincide."""
+    table = rows()
+    table[0]["x3"], table[1]["y4"], table[2]["z5"] = "abc", "", "inf"
+    table[3]["label"] = ""
+    table[4].update(dict.fromkeys(COLUMNS, "300"))
+    report = prepared(table, tmp_path)
+    unreadable = next(check for check in report.checks if check.name == "rows without 63 numbers")
+    assert (unreadable.count, unreadable.total) == (3, len(table))
+    assert unreadable.examples == ("hands.csv:2", "hands.csv:3", "hands.csv:4")
+    assert count(report, "rows without a label") == 1
+    assert count(report, "hands without extent") == 1
+    assert sum(sum(each.values()) for each in report.counts.values()) == len(table) - 5
+
+
+def test_copies_are_counted_and_kept_on_one_side(tmp_path: Path) -> None:
+    """A copy of a training row in the test split would be remembered, not recognised."""
+    table = rows()
+    report = prepared(table + table[:10], tmp_path)
+    assert count(report, "exact copies of a row") == 10
+    assert count(report, "rows with a copy in another split") == 0
+    torn = dict(table[0], label="rock")
+    wished = [dict(row, split="train" if n % 2 else "test") for n, row in enumerate([*table, torn])]
+    wished += [dict(wished[0], split="val"), dict(wished[1], split="val")]
+    report = prepared(wished, tmp_path)
+    assert count(report, "rows with a copy in another split") == 5
+    assert count(report, "equal rows with different labels") == 3
+
+
+def test_labels_that_a_split_lacks_are_counted(tmp_path: Path) -> None:
+    """Twelve of the eighteen gestures are still a data set, and the report says what is missing."""
+    table = [row for row in rows() if row["label"] in LABELS[:12]]
+    assert count(prepared(table, tmp_path), "labels without a row in a split") == 18
+
+
+def test_several_tables_are_read_each_by_its_own_convention(tmp_path: Path) -> None:
+    """A folder may hold tables of different origin; what is no table of landmarks is told."""
+    table = rows(width=lambda n: 4000, height=lambda n: 2000)
+    shares = [
+        {
+            c: str(float(v) / {"x": 4000, "y": 2000}.get(c[0], 1))
+            for c, v in row.items()
+            if c in COLUMNS
+        }
+        | {c: v for c, v in row.items() if c not in COLUMNS}
+        for row in table
+    ]
+    write(shares, tmp_path / "raw" / "shares.csv")
+    write([{"photo": "a.jpg"}], tmp_path / "raw" / "photos.csv")
+    report = prepared(table, tmp_path)
+    notes = "\n".join(report.notes)
+    assert "hands.csv: x and y were taken as pixels" in notes
+    assert "shares.csv: x and y were taken as shares" in notes
+    assert "multiplied by the row's width and height" in notes
+    assert "photos.csv was passed over" in notes
+    assert sum(sum(each.values()) for each in report.counts.values()) == 2 * len(table)
+    pixels = np.sort(
+        np.concatenate([read(tmp_path / "ready", s).landmarks[:, 4, 0] for s in SPLITS])
+    )
+    np.testing.assert_allclose(pixels[::2], pixels[1::2])
+
+
+def test_rows_without_picture_size_are_left_out(tmp_path: Path) -> None:
+    """Shares of an unknown width are no shape."""
+    table = rows(width=lambda n: "" if n < 3 else 4000, height=lambda n: 4000)
+    for row in table:
+        row.update({c: str(float(row[c]) / 4000) for c in COLUMNS if c[0] != "z"})
+    report = prepared(table, tmp_path)
+    assert count(report, "rows without width and height") == 3
+
+
+def test_lost_proportions_need_a_word_of_the_user(tmp_path: Path) -> None:
+    """Without the pictures' sizes the message names file and key; with the key it goes on."""
+    table = rows()
+    for row in table:
+        row.update({c: str(float(row[c]) / 4000) for c in COLUMNS if c[0] != "z"})
+    with pytest.raises(DataError, match=r"hands\.csv: .*params\.aspect"):
+        prepared(table, tmp_path)
+    report = prepared(table, tmp_path, Params(aspect=1.0))
+    assert "params.aspect = 1.0" in report.notes[0]
+
+
+def test_a_named_convention_is_taken_and_told(tmp_path: Path) -> None:
+    """What the values do not tell, the user may."""
+    table = rows()
+    for row in table:
+        row.update({c: str(float(row[c]) / 100) for c in COLUMNS if c[0] != "z"})
+    with pytest.raises(DataError, match=r"hands\.csv: the convention"):
+        prepared(table, tmp_path)
+    report = prepared(table, tmp_path, Params(convention="pixels"))
+    assert "(params.convention = pixels)" in report.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "no table of landmarks"),
+        (",".join([*COLUMNS, "label"]).encode() + b"\n", "only a header"),
+        (",".join([*COLUMNS, "label"]).encode() + b"\n\xff\xfe\n", "UTF-8"),
+        (",".join([*COLUMNS, "label"]).encode() + b"\n1,2,3\n", "1 with no label"),
+    ],
+    ids=["empty", "header", "binary", "short"],
+)
+def test_files_without_usable_rows_are_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    """Each with its own reason."""
+    (tmp_path / "hands.csv").write_bytes(content)
+    with pytest.raises(DataError, match=said):
+        prepare(tmp_path, tmp_path, Params())
+
+
+def test_too_few_rows_to_divide_are_refused(tmp_path: Path) -> None:
+    """A split without rows would make the scores meaningless."""
+    with pytest.raises(DataError, match="too few"):
+        prepared(rows()[:2], tmp_path)
+
+
+def test_unprepared_data_are_a_message(tmp_path: Path) -> None:
+    """Not a traceback."""
+    with pytest.raises(DataError, match="mien data"):
+        read(tmp_path, "val")

@@ -1,0 +1,264 @@
+"""One function answers landmarks and pictures, for evaluation and for serving."""
+
+import importlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import ValidationError
+
+from mien import bundle, runtime, tasks
+from mien.errors import BundleError, RequestError
+from mien.runtime import Model
+from mien.task import Request
+from mien.tasks.gesture import data, landmarks
+from mien.tasks.gesture.landmarker import Hand, Landmarker, squares
+from mien.tasks.gesture.params import LABELS, Body, Params
+from mien.tasks.gesture.predict import LANDMARKER, predict
+from mien.tasks.gesture.sample import landmark_rows, write_sample
+from mien.tasks.gesture.train import fit
+
+GREY = np.full((480, 640, 3), 120, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of the sample data that takes landmarks only."""
+    raw, ready, out = (tmp_path_factory.mktemp(name) for name in ("raw", "ready", "out"))
+    params = Params(images=False)
+    write_sample(raw, 0, per_label=40)
+    data.prepare(raw, ready, params)
+    done = fit("svm", ready, out, params, 0, lambda *_: None)
+    bundle.write(out, bundle.describe("gesture", LABELS, "svm", done.facts, metrics={}, lineage={}))
+    return out
+
+
+@pytest.fixture
+def model(trained: Path) -> Iterator[Model]:
+    with runtime.load(trained) as opened:
+        yield opened
+
+
+def altered(trained: Path, out: Path, facts: dict[str, Any], landmarker: bytes = b"") -> Path:
+    """A copy of the bundle with other facts and, if given, a landmarker."""
+    out.mkdir()
+    (out / "model.onnx").write_bytes((trained / "model.onnx").read_bytes())
+    if landmarker:
+        (out / LANDMARKER).write_bytes(landmarker)
+    old = dict(bundle.read(trained).manifest.facts)
+    bundle.write(
+        out, bundle.describe("gesture", LABELS, "svm", old | facts, metrics={}, lineage={})
+    )
+    return out
+
+
+def hand_of(label: str) -> landmarks.Floats:
+    hands, labels = landmark_rows(30, 8)
+    return np.asarray(hands[labels.index(label) + 1])
+
+
+def test_landmarks_are_answered(model: Model) -> None:
+    """Most hands of another seed get their own label, and the answer has every promised part."""
+    hands, labels = landmark_rows(4, 9)
+    answers = [predict(Request(body=Body(landmarks=hand.tolist())), model) for hand in hands]
+    right = [a.best is not None and a.best.label == t for a, t in zip(answers, labels, strict=True)]
+    assert np.mean(right) > 0.8
+    best = answers[0].best
+    assert best is not None
+    assert list(best.scores) == list(LABELS)
+    assert best.confidence == max(best.scores.values())
+    assert best.box is None
+    assert answers[0].measures == {"hands": 1.0}
+
+
+def test_an_answer_does_not_depend_on_unit_and_place(model: Model) -> None:
+    """Pixels of a large picture, or numbers around the wrist: the same hand, the same answer."""
+    hand = hand_of("rock")
+    one = predict(Request(body=Body(landmarks=hand.tolist())), model).best
+    two = predict(Request(body=Body(landmarks=((hand - hand[0]) / 321).tolist())), model).best
+    assert one is not None
+    assert two is not None
+    assert one.label == two.label
+    assert one.confidence == pytest.approx(two.confidence, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"landmarks": [[1, 2, 3]] * 20}, "at least 21 items after validation, not 20"),
+        ({"landmarks": [[1, 2, 3]] * 22}, "at most 21 items"),
+        ({"landmarks": [[1, 2]] + [[1, 2, 3]] * 20}, "at least 3 items after validation, not 2"),
+        ({"landmarks": [["1", 2, 3]] + [[1, 2, 3]] * 20}, "valid number"),
+        ({"landmarks": [[True, 2, 3]] + [[1, 2, 3]] * 20}, "valid number"),
+        ({"landmarks": [[None, 2, 3]] + [[1, 2, 3]] * 20}, "valid number"),
+        ({"landmarks": [[float("nan"), 2, 3]] + [[1, 2, 3]] * 20}, "finite number"),
+        ({"landmarks": [[float("inf"), 2, 3]] + [[1, 2, 3]] * 20}, "finite number"),
+        ({"landmarks": [[1, 2, 3]] * 21, "width": 4}, "Extra inputs"),
+        ({}, "Field required"),
+    ],
+)
+def test_a_body_of_another_form_is_refused(body: dict[str, Any], said: str) -> None:
+    """The message says what was expected and what was found."""
+    with pytest.raises(ValidationError, match=said):
+        Body.model_validate_json(json.dumps(body))
+
+
+def test_a_hand_without_extent_is_a_request_error(model: Model) -> None:
+    """Numbers of the right form can still be no hand."""
+    for value in (7.0, 0.0):
+        with pytest.raises(RequestError, match="one place"):
+            predict(Request(body=Body(landmarks=[[value] * 3] * 21)), model)
+    far = [[1e308, 0.0, 0.0], *[[-1e308, 0.0, 0.0]] * 20]
+    with pytest.raises(RequestError, match="too far apart"):
+        predict(Request(body=Body(landmarks=far)), model)
+
+
+def test_a_bundle_of_another_normalisation_is_refused(trained: Path, tmp_path: Path) -> None:
+    """Better no answer than one from numbers that mean something else."""
+    folder = altered(trained, tmp_path / "other", {"normalisation": "tip-origin/1"})
+    with runtime.load(folder) as other, pytest.raises(BundleError, match="'tip-origin/1'"):
+        predict(Request(body=Body(landmarks=hand_of("ok").tolist())), other)
+
+
+def test_below_the_threshold_an_answer_is_unsure(trained: Path, tmp_path: Path) -> None:
+    """The finding is still listed."""
+    request = Request(body=Body(landmarks=hand_of("ok").tolist()))
+    for threshold, outcome in ((0.0, "ok"), (1.0, "unsure")):
+        folder = altered(trained, tmp_path / outcome, {"min_confidence": threshold})
+        with runtime.load(folder) as other:
+            answer = predict(request, other)
+        assert answer.outcome == outcome
+        assert answer.best is not None
+
+
+def test_a_picture_without_landmarker_is_a_request_error(model: Model) -> None:
+    """The message says what to send instead."""
+    with pytest.raises(RequestError, match="landmarks"):
+        predict(Request(image=GREY), model)
+
+
+class FakeLandmarker:
+    """Finds the hands that a test wants found."""
+
+    hands: tuple[Hand, ...] = ()
+
+    def __init__(self, path: Path) -> None:
+        assert path.name == LANDMARKER
+
+    def find(self, pixels: Any) -> list[Hand]:
+        return list(self.hands)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def seeing(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Model]:
+    """A model whose landmarker finds `FakeLandmarker.hands`."""
+    monkeypatch.setattr(
+        importlib.import_module("mien.tasks.gesture.predict"), "Landmarker", FakeLandmarker
+    )
+    with runtime.load(altered(trained, tmp_path / "seeing", {}, b"not opened")) as opened:
+        yield opened
+
+
+def test_the_surest_hand_answers_whatever_the_order(
+    seeing: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A resting hand beside the gesture is listed second, even where it is found first or larger."""
+    clear = Hand(hand_of("rock"), "Right", 0.9)
+    blurred = Hand(np.mean([hand_of("rock"), hand_of("ok")], axis=0) * 2, "Left", 0.99)
+    for order in ((clear, blurred), (blurred, clear)):
+        monkeypatch.setattr(FakeLandmarker, "hands", order)
+        answer = predict(Request(image=GREY), seeing)
+        assert answer.best is not None
+        assert answer.best.label == "rock"
+        assert [each.extra["handedness"] for each in answer.findings] == ["Right", "Left"]
+        assert answer.measures["hands"] == 2.0
+
+
+def test_a_hand_is_told_in_pixels_of_the_picture(
+    seeing: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Box and landmarks are in pixels, the box inside the picture even where the hand is not."""
+    points = np.zeros((21, 3))
+    points[1:, 0], points[1:, 1] = np.linspace(-20, 320, 20), np.linspace(120, 600, 20)
+    points[0] = [100.004, 200, 0]
+    monkeypatch.setattr(FakeLandmarker, "hands", (Hand(points, "Left", 0.8),))
+    answer = predict(Request(image=GREY), seeing)
+    assert answer.best is not None
+    assert answer.best.box == (0.0, 120.0, 320.0, 480.0)
+    assert answer.best.extra["landmarks"][0] == [100.0, 200.0, 0.0]
+    assert answer.measures["subject_size"] == pytest.approx(320 * 360 / (640 * 480))
+    assert set(answer.measures) == {"brightness", "sharpness", "hands", "subject_size"}
+    json.dumps(dict(answer.best.extra))
+
+
+def test_no_hand_is_an_answer(seeing: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing found is not an error, and a hand shrunk to a point is nothing."""
+    for hands in ((), (Hand(np.ones((21, 3)), "Left", 0.9),)):
+        monkeypatch.setattr(FakeLandmarker, "hands", hands)
+        answer = predict(Request(image=GREY), seeing)
+        assert answer.outcome == "no_hand"
+        assert answer.best is None
+        assert answer.measures["hands"] == 0.0
+
+
+def test_the_second_look_covers_the_whole_picture() -> None:
+    """Every pixel lies in a square, and every square in the picture."""
+    for width, height in ((512, 683), (683, 512), (400, 400), (3000, 200)):
+        seen = np.zeros((height, width), bool)
+        for left, top, side in squares(width, height):
+            assert left >= 0 <= top
+            assert left + side <= width
+            assert top + side <= height
+            seen[top : top + side, left : left + side] = True
+        assert seen.all() or max(width, height) > 2 * min(width, height)
+    assert list(squares(100, 2000)) == []
+
+
+def test_a_damaged_landmarker_is_a_bundle_error(real_data: Path, tmp_path: Path) -> None:
+    """MediaPipe's own words come with the file's name."""
+    path = tmp_path / LANDMARKER
+    path.write_bytes(b"no zip")
+    with pytest.raises(BundleError, match=LANDMARKER):
+        Landmarker(path)
+
+
+def test_pictures_are_answered_by_the_real_landmarker(
+    real_data: Path, trained: Path, tmp_path: Path
+) -> None:
+    """The drawn hand is found, where it is also in a corner of a large picture, and grey is empty."""
+    weights = (real_data / "models" / "hand_landmarker_rebundled.task").read_bytes()
+    hand = tasks.load("gesture").picture().convert("RGB")
+    corner = Image.new("RGB", (hand.width * 3, hand.height * 3), hand.getpixel((2, 2)))
+    corner.paste(hand, (hand.width * 2, hand.height * 2))
+    with runtime.load(altered(trained, tmp_path / "real", {}, weights)) as model:
+        for picture in (hand, corner):
+            answer = predict(Request(image=np.asarray(picture)), model)
+            assert answer.best is not None
+            assert answer.best.label == "like"
+            assert answer.best.box is not None
+        assert answer.best.box[0] > hand.width * 2 - 5
+        for shape in ((1, 1, 3), (200, 300, 3)):
+            assert predict(Request(image=np.full(shape, 99, np.uint8)), model).outcome == "no_hand"
+
+
+def test_real_photos_are_answered_through_the_bundle(
+    real_data: Path, trained: Path, tmp_path: Path
+) -> None:
+    """Of 36 photos of people, a hand is found in nearly all, and drawn hands taught most of them."""
+    weights = (real_data / "models" / "hand_landmarker_rebundled.task").read_bytes()
+    photos = [sorted((real_data / "gesture" / "photos" / label).iterdir())[:2] for label in LABELS]
+    found = right = 0
+    with runtime.load(altered(trained, tmp_path / "real", {}, weights)) as model:
+        for path in (path for pair in photos for path in pair):
+            best = predict(Request(image=np.asarray(Image.open(path).convert("RGB"))), model).best
+            found += best is not None
+            right += best is not None and best.label == path.parent.name
+    assert found >= 34
+    assert right >= 26

@@ -1,0 +1,197 @@
+"""Four candidates: the same bytes twice, and an exported form that answers like its original."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mien import bundle, runtime
+from mien.config import parse
+from mien.errors import ConfigError, TrainingError
+from mien.runtime import Session
+from mien.tasks.gesture import data, landmarks
+from mien.tasks.gesture.params import LABELS, Params
+from mien.tasks.gesture.predict import class_scores, rounded
+from mien.tasks.gesture.sample import write_sample
+from mien.tasks.gesture.train import Original, compare, fit, original
+
+PARAMS = Params(images=False, trees=10, rounds=10)
+CANDIDATES = Params().candidates
+
+
+def ignore(step: int, total: int, metrics: Any) -> None:
+    """Nobody listens."""
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepared sample data, 40 rows a label."""
+    raw, ready = (tmp_path_factory.mktemp(name) for name in ("raw", "ready"))
+    write_sample(raw, 0, per_label=40)
+    data.prepare(raw, ready, PARAMS)
+    return ready
+
+
+def test_the_listed_candidates_are_the_four_by_default() -> None:
+    """A fifth is refused, and so is one named twice."""
+    assert set(CANDIDATES) == {"random_forest", "svm", "logistic_regression", "lightgbm"}
+    for wrong in (["forest"], ["svm", "svm"], []):
+        with pytest.raises(ConfigError):
+            parse(Params, {"candidates": wrong}, "params")
+
+
+@pytest.mark.parametrize("candidate", CANDIDATES)
+def test_the_same_data_and_seed_give_the_same_bytes(
+    candidate: str, ready: Path, tmp_path: Path
+) -> None:
+    """And these answer like the original, on rows that it never saw, through the product's path."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    fits = [fit(candidate, ready, tmp_path / name, PARAMS, 3, ignore) for name in ("one", "two")]
+    one, two = (tmp_path / name / "model.onnx" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+    assert fits[0] == fits[1]
+    assert fits[0].lineage["parity"]["labels_that_differ"] == 0
+    test = data.read(ready, "test")
+    trained = original(candidate, ready, PARAMS, 3)
+    expected = trained.probabilities(test.landmarks)
+    session = Session(one)
+    found = class_scores(session.run, test.landmarks)
+    assert (found.argmax(axis=1) == rounded(expected).argmax(axis=1)).all()
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-3)
+    right = np.array(LABELS)[found.argmax(axis=1)] == np.array(test.labels)
+    assert right.mean() > 0.6
+    assert session.outputs == (session.outputs[0],), "probabilities are the only output"
+    assert found.shape == (len(test.labels), 18)
+
+
+def test_every_fold_of_every_setting_is_recorded(ready: Path, tmp_path: Path) -> None:
+    """Steps count from 1 to the announced total; the history keeps the same numbers."""
+    heard: list[tuple[int, int, Any]] = []
+    done = fit("svm", ready, tmp_path, PARAMS, 0, lambda *each: heard.append(each))
+    assert [step for step, _, _ in heard] == list(range(1, 10))
+    assert {total for _, total, _ in heard} == {9}
+    assert [metrics for _, _, metrics in heard] == list(done.history)
+    assert done.lineage["setting"]["C"] in (3.0, 10.0, 30.0)
+    assert done.facts == {"normalisation": landmarks.VERSION, "min_confidence": 0.5}
+
+
+def test_another_normalisation_in_serving_is_caught(
+    ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fault of published projects: another joint measures the hand when serving."""
+    fit("logistic_regression", ready, tmp_path, PARAMS, 0, ignore)
+    trained = original("logistic_regression", ready, PARAMS, 0)
+    points = data.read(ready, "val").landmarks
+    session = Session(tmp_path / "model.onnx")
+    assert compare(trained, session.run, points)["rows"] == len(points)
+    true_way = landmarks.normalise
+
+    def other(hands: Any) -> Any:
+        features = true_way(hands).reshape(-1, 21, 3)
+        size = np.linalg.norm(features[:, 12:13, :2], axis=2, keepdims=True)
+        return (features / size).reshape(-1, 63)
+
+    serving = importlib.import_module("mien.tasks.gesture.predict")
+    fake = type("Landmarks", (), {"normalise": staticmethod(other)})
+    monkeypatch.setattr(serving, "landmarks", fake)
+    with pytest.raises(TrainingError, match="unlike its original"):
+        compare(trained, session.run, points)
+
+
+def test_a_wrong_probability_alone_is_caught(ready: Path) -> None:
+    """Labels may agree while confidence does not."""
+    points = data.read(ready, "val").landmarks
+    trained = Original(_Constant(0.5), tuple(range(18)), {}, (), False)
+
+    def run(_: Any) -> list[Any]:
+        return [_Constant(0.502).predict_proba(points)]
+
+    with pytest.raises(TrainingError, match=r"0 labels differ and probabilities by up to 0\.002"):
+        compare(trained, run, points)
+
+
+class _Constant:
+    """Gives one probability to the first label and none to the others."""
+
+    def __init__(self, probability: float) -> None:
+        self.probability = probability
+
+    def predict_proba(self, features: Any) -> Any:
+        scores = np.zeros((len(features), 18))
+        scores[:, 0] = self.probability
+        return scores
+
+
+@pytest.mark.parametrize("candidate", CANDIDATES)
+def test_labels_without_rows_get_no_probability(
+    candidate: str, ready: Path, tmp_path: Path
+) -> None:
+    """A set of five gestures trains a model that still answers with all eighteen."""
+    kept = ("fist", "like", "palm", "rock", "two_up")
+    small = tmp_path / "ready"
+    small.mkdir()
+    for split in ("train", "val", "test"):
+        lines = (ready / f"{split}.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+        chosen = [line for line in lines[1:] if line.split(",")[63] in kept]
+        (small / f"{split}.csv").write_text("".join([lines[0], *chosen]), encoding="utf-8")
+    fit(candidate, small, tmp_path, PARAMS, 0, ignore)
+    test = data.read(small, "test")
+    scores = class_scores(Session(tmp_path / "model.onnx").run, test.landmarks)
+    absent = [place for place, label in enumerate(LABELS) if label not in kept]
+    assert scores.shape == (len(test.labels), 18)
+    assert not scores[:, absent].any()
+    assert (np.array(LABELS)[scores.argmax(axis=1)] == np.array(test.labels)).mean() > 0.8
+
+
+def test_too_few_rows_of_a_label_are_named(ready: Path, tmp_path: Path) -> None:
+    """Cross-validation needs a row of every label in every fold."""
+    lines = (ready / "train.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    mute = [line for line in lines if line.split(",")[63] == "mute"]
+    rest = [line for line in lines if line not in mute]
+    (tmp_path / "train.csv").write_text("".join(rest + mute[:2]), encoding="utf-8")
+    with pytest.raises(TrainingError, match=r"found mute: 2.*params\.folds|params\.folds.*mute: 2"):
+        original("svm", tmp_path, PARAMS, 0)
+
+
+def test_people_are_kept_apart_where_they_are_known(tmp_path: Path) -> None:
+    """The folds that choose a setting must not know the person already."""
+    write_sample(tmp_path / "raw", 0, per_label=40)
+    path = tmp_path / "raw" / "landmarks.csv"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text(
+        "\n".join([lines[0] + ",user", *(f"{line},u{n % 30}" for n, line in enumerate(lines[1:]))]),
+        encoding="utf-8",
+    )
+    (tmp_path / "ready").mkdir()
+    data.prepare(tmp_path / "raw", tmp_path / "ready", PARAMS)
+    assert original("logistic_regression", tmp_path / "ready", PARAMS, 0).grouped
+
+
+def test_champions_of_real_hands_recognise_other_peoples_hands(
+    real_data: Path, tmp_path: Path
+) -> None:
+    """Trained on one team's table, at least 96 % right on photos of another, through a bundle."""
+    tables = {}
+    for name in ("iti", "photos"):
+        (tmp_path / name / "raw").mkdir(parents=True)
+        (tmp_path / name / "ready").mkdir()
+        source = real_data / "gesture" / f"landmarks_{name}.csv"
+        (tmp_path / name / "raw" / source.name).write_bytes(source.read_bytes())
+        data.prepare(tmp_path / name / "raw", tmp_path / name / "ready", Params())
+        tables[name] = tmp_path / name / "ready"
+    done = fit("svm", tables["iti"], tmp_path, PARAMS, 0, ignore)
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "model.onnx").rename(tmp_path / "bundle" / "model.onnx")
+    manifest = bundle.describe("gesture", LABELS, "svm", done.facts, metrics={}, lineage={})
+    bundle.write(tmp_path / "bundle", manifest)
+    right = total = 0
+    with runtime.load(tmp_path / "bundle") as model:
+        for split in ("train", "val", "test"):
+            rows = data.read(tables["photos"], split)
+            said = np.array(LABELS)[class_scores(model.run, rows.landmarks).argmax(axis=1)]
+            right, total = right + int((said == rows.labels).sum()), total + len(rows.labels)
+    assert right / total >= 0.96
