@@ -1,10 +1,5 @@
-"""What tests share: where the project and the real data lie."""
+"""Fixtures that all tests share: the real data, and one finished demo."""
 
-import os
-import socket
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,13 +7,11 @@ from hypothesis import settings
 
 from mien import tasks
 from mien.workspace import Workspace
+from project import REAL, Demo, free_port, mien
 
 # Deadlines measure the machine, not the code; the same examples every time keep CI calm.
 settings.register_profile("mien", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("mien")
-
-ROOT = Path(__file__).resolve().parents[1]
-REAL = ROOT.parent / "shared" / "data"
 
 
 @pytest.fixture(scope="session")
@@ -27,36 +20,6 @@ def real_data() -> Path:
     if not REAL.is_dir():
         pytest.skip(f"no real data: {REAL.name}/ is not beside the project")
     return REAL
-
-
-@dataclass(frozen=True)
-class Demo:
-    """A finished `mien demo`: its workspace and what it printed."""
-
-    home: Path
-    out: str
-    err: str
-
-
-def mien(*arguments: str, home: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Run the command line as a user would, in the project's folder."""
-    return subprocess.run(
-        [sys.executable, "-m", "mien.cli", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "MIEN_HOME": str(home), "COLUMNS": "120", **environment},
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-
-
-def free_port() -> int:
-    """A port on the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="session")

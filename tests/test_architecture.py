@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from project import ROOT
 
 SOURCE = ROOT / "src" / "mien"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, Demo, mien
+from project import ROOT, Demo, mien
 from mien import tasks
 
 

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import Demo, free_port, mien
+from project import Demo, free_port, mien
 
 from mien import tasks
 from mien.stages import evaluate

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, Demo, free_port
+from project import ROOT, Demo, free_port
 from mien import config, tasks
 from mien.stages import serve
 from mien.workspace import Workspace

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
+from project import ROOT
 from mien import bundle
 from mien.bundle import MANIFEST
 
