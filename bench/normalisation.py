@@ -1,6 +1,7 @@
 """Ways to normalise landmarks, by the accuracy of an RBF SVC on tables it was not trained on."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +31,13 @@ def main() -> None:
     data = page.real_data() / "gesture"
     names = ("landmarks_iti.csv", "landmarks_photos.csv", "landmarks_crops12.csv")
     (hands, labels), *others = (_read(data / name) for name in names)
-    rows = []
+    rows: list[dict[str, object]] = []
     for size, measure in SIZES.items():
         for depth, weight in DEPTHS.items():
             model = SVC(C=10).fit(_features(hands, measure, weight), labels)
             scores = [model.score(_features(other, measure, weight), y) for other, y in others]
-            largest = max(float(np.abs(_features(h, measure, 0)).max()) for h, _ in [(hands, 0), *others])
+            every = [hands, *(other for other, _ in others)]
+            largest = max(np.abs(_features(each, measure, 0)).max() for each in every)
             rows.append(
                 {
                     "x, y divided by": size,
@@ -46,13 +48,13 @@ def main() -> None:
                 }
             )
     model = SVC(C=10).fit(normalise(hands), labels)
-    chosen = {"x, y divided by": "`normalise`, as the product calls it", "z": "", "largest feature": ""}
+    chosen: dict[str, object] = {"x, y divided by": "`normalise`, as the product calls it"}
     for name, (other, y) in zip(("photos", "crops12"), others, strict=True):
         chosen[f"accuracy on {name}"] = model.score(normalise(other), y)
     page.write("normalisation", "Ways to normalise landmarks", [page.table([*rows, chosen])])
 
 
-def _read(path: object) -> tuple[Floats, list[str]]:
+def _read(path: Path) -> tuple[Floats, list[str]]:
     rows = tables.read(path, (), Faults())
     convention = recognise(rows.landmarks).convention
     return to_common(rows.landmarks, convention, rows.sizes, 1.0), list(rows.labels)

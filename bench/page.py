@@ -21,7 +21,8 @@ def table(rows: Sequence[Mapping[str, object]]) -> str:
     """A Markdown table; the keys of the first row are the columns."""
     columns = list(rows[0])
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
-    lines += ["| " + " | ".join(_cell(row.get(name, "")) for name in columns) + " |" for row in rows]
+    for row in rows:
+        lines.append("| " + " | ".join(_cell(row.get(name, "")) for name in columns) + " |")
     return "\n".join(lines)
 
 

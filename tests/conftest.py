@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from project import REAL, Demo, free_port, mien
 
 from mien import tasks
 from mien.workspace import Workspace
-from project import REAL, Demo, free_port, mien
 
 # Deadlines measure the machine, not the code; the same examples every time keep CI calm.
 settings.register_profile("mien", deadline=None, derandomize=True, max_examples=50)

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-
 from project import ROOT, Demo, mien
+
 from mien import tasks
 
 
@@ -53,7 +53,7 @@ def test_a_mistake_ends_in_one_message(tmp_path: Path, kind: str) -> None:
     assert message in done.stderr
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
-    assert not [path for path in tmp_path.rglob(".*")]
+    assert not list(tmp_path.rglob(".*"))
 
 
 def test_an_unusable_port_is_told(tmp_path: Path) -> None:

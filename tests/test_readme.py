@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from project import ROOT, Demo, free_port
+
 from mien import config, tasks
 from mien.stages import serve
 from mien.workspace import Workspace

@@ -208,13 +208,13 @@ def test_a_bad_source_ends_in_a_message_and_leaves_nothing(tmp_path: Path, kind:
     with pytest.raises(DataError, match=message):
         prepared(source, tmp_path / "home")
     assert not list((tmp_path / "home").glob("data/processed/emotion/*"))
-    assert not [path for path in (tmp_path / "home").rglob(".*")]
+    assert not list((tmp_path / "home").rglob(".*"))
     assert not (tmp_path / "evil.txt").exists()
     assert not list((tmp_path / "home").rglob("evil.txt"))
 
 
 def test_no_source_says_how_to_give_one(tmp_path: Path) -> None:
-    """A config without a source and a command without --source is the first thing one gets wrong."""
+    """A config without a source and no --source: the first thing that one gets wrong."""
     with pytest.raises(DataError, match="--source"):
         data.data(RunConfig(name="run", task="emotion"), Workspace(tmp_path))
 

@@ -19,7 +19,7 @@ def row(name: str, score: float, megabytes: float = 1, p95: float = 1) -> dict[s
 
 
 def test_the_best_score_within_the_limits_wins() -> None:
-    """The best model of all is too large and the next too slow: the third is shipped, not the worst."""
+    """The best is too large and the next too slow: the third is shipped, not the worst."""
     rows = [row("huge", 0.99, 11), row("slow", 0.98, p95=51), row("good", 0.97), row("bad", 0.2)]
     choice, faults = evaluate.choose(rows, POLICY)
     assert choice == "good"

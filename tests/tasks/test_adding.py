@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from project import ROOT
+
 from mien import bundle
 from mien.bundle import MANIFEST
 

@@ -17,7 +17,7 @@ from .sample import DOWN, GESTURES, HIDDEN, Array, hands
 
 SIZE = 512  # pixels
 FINE = 2  # drawn at twice the size, then reduced: smooth edges
-UNIT = 120 * FINE  # pixels per hand unit (wrist to middle knuckle)
+UNIT = 108 * FINE  # pixels per hand unit (wrist to middle knuckle)
 
 # Radii in hand units from the root to the tip of thumb, index, middle, ring and little finger.
 RADII = (
@@ -61,9 +61,9 @@ def hand_picture(label: str = "like", seed: int = 0) -> Image.Image:
 def _posed(label: str, rng: np.random.Generator) -> Array:
     """Joints in fine pixels, (21, 3): x right, y down, z towards the camera."""
     gesture = GESTURES[label]
-    real = tuple(DOWN if finger is HIDDEN else finger for finger in gesture.fingers)
-    joints = hands(replace(gesture, fingers=real), 1, rng, vary=0.35)[0]
-    joints = joints * UNIT * [1.0, -1.0, 1.0]
+    index, middle, ring, little = (DOWN if f is HIDDEN else f for f in gesture.fingers)
+    real = replace(gesture, fingers=(index, middle, ring, little))
+    joints: Array = hands(real, 1, rng, vary=0.35)[0] * UNIT * np.array([1.0, -1.0, 1.0])
     low, high = joints[:, :2].min(axis=0), joints[:, :2].max(axis=0)
     joints[:, :2] += SIZE * FINE / 2 - (low + high) / 2
     return joints
@@ -166,7 +166,9 @@ def _blurred(plane: Array, radius: int) -> Array:
     return plane
 
 
-def _shaded(depth: Array, layers: NDArray[np.int64], skin: Array, rng: np.random.Generator) -> Array:
+def _shaded(
+    depth: Array, layers: NDArray[np.int64], skin: Array, rng: np.random.Generator
+) -> Array:
     """Skin colours under one soft light, (side, side, 3); creases where parts meet are darker."""
     solid = np.isfinite(depth)
     floor = depth[solid].min() - 0.3 * UNIT
@@ -183,7 +185,8 @@ def _shaded(depth: Array, layers: NDArray[np.int64], skin: Array, rng: np.random
     mottled = 0.010 * _clouds(rng, 40)
     bright = (bright + mottled)[:, :, None]
     warm = np.array([1.0, 0.9, 0.85]) ** (np.clip(1 - bright, 0, 1) * 2.2)
-    return skin * bright * warm
+    colours: Array = skin * bright * warm
+    return colours
 
 
 def _wall(rng: np.random.Generator) -> Array:

@@ -25,8 +25,12 @@ PER_LABEL = 150
 PICTURE_SIZES = ((512, 683), (683, 512), (512, 910), (512, 512))
 
 # Lengths in units of wrist to middle knuckle; ratios of an adult hand, index to little finger.
-FINGER_BONES = np.array([[0.45, 0.29, 0.24], [0.48, 0.31, 0.25], [0.45, 0.29, 0.23], [0.36, 0.21, 0.19]])
-KNUCKLES = np.array([[-0.26, 0.97, -0.05], [0.0, 1.0, -0.03], [0.23, 0.94, 0.0], [0.43, 0.83, 0.04]])
+FINGER_BONES = np.array(
+    [[0.45, 0.29, 0.24], [0.48, 0.31, 0.25], [0.45, 0.29, 0.23], [0.36, 0.21, 0.19]]
+)
+KNUCKLES = np.array(
+    [[-0.26, 0.97, -0.05], [0.0, 1.0, -0.03], [0.23, 0.94, 0.0], [0.43, 0.83, 0.04]]
+)
 THUMB_BONES = np.array([0.40, 0.33, 0.27])
 THUMB_ROOT = np.array([-0.25, 0.25, 0.15])
 
@@ -177,9 +181,7 @@ def hands(gesture: Gesture, count: int, rng: np.random.Generator, vary: float = 
     return _turned(points, gesture.view, rng, vary)
 
 
-def _fans(
-    fan: tuple[float, ...], count: int, rng: np.random.Generator, vary: float
-) -> Array:
+def _fans(fan: tuple[float, ...], count: int, rng: np.random.Generator, vary: float) -> Array:
     """Directions of the fingers in the plane of the palm, radians, (count, 4).
 
     Hands open more or less wide and lean to a side as a whole; fingers that touch stay touching.
@@ -233,9 +235,21 @@ def _turned(points: Array, view: View, rng: np.random.Generator, vary: float) ->
     spread = vary * view.spread * rng.standard_normal((3, len(points)))
     roll, tilt, turn = np.radians(np.array([[view.roll], [view.tilt], [view.turn]]) + spread)
     one, nil = np.ones_like(roll), np.zeros_like(roll)
-    about_z = [[np.cos(roll), -np.sin(roll), nil], [np.sin(roll), np.cos(roll), nil], [nil, nil, one]]
-    about_x = [[one, nil, nil], [nil, np.cos(tilt), -np.sin(tilt)], [nil, np.sin(tilt), np.cos(tilt)]]
-    about_y = [[np.cos(turn), nil, np.sin(turn)], [nil, one, nil], [-np.sin(turn), nil, np.cos(turn)]]
+    about_z = [
+        [np.cos(roll), -np.sin(roll), nil],
+        [np.sin(roll), np.cos(roll), nil],
+        [nil, nil, one],
+    ]
+    about_x = [
+        [one, nil, nil],
+        [nil, np.cos(tilt), -np.sin(tilt)],
+        [nil, np.sin(tilt), np.cos(tilt)],
+    ]
+    about_y = [
+        [np.cos(turn), nil, np.sin(turn)],
+        [nil, one, nil],
+        [-np.sin(turn), nil, np.cos(turn)],
+    ]
     matrices = [np.moveaxis(np.array(m), 2, 0) for m in (about_z, about_x, about_y)]
     turned: Array = points @ (matrices[0] @ matrices[1] @ matrices[2]).transpose(0, 2, 1)
     return turned

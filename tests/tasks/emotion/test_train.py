@@ -1,0 +1,127 @@
+"""Promises of the detector's training: repeatable, resumable, and exported without a change."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.errors import ConfigError
+from mien.runtime import Session
+from mien.tasks.emotion.data import examples
+from mien.tasks.emotion.decode import detect, letterbox, planes
+from mien.tasks.emotion.params import LABELS, Params
+from mien.tasks.emotion.train import candidates
+
+from .short import SHORT, Training, train
+
+pytestmark = pytest.mark.xdist_group("torch")
+
+
+@pytest.mark.parametrize("size", ["yolox-nano", "yolov9-t"])
+def test_the_same_training_gives_the_same_bytes(size: str, ready: Path, tmp_path: Path) -> None:
+    """Config, data and seed decide every byte of the ONNX file; another seed gives another."""
+    one, two = (train(size, ready, tmp_path / name) for name in ("one", "two"))
+    assert (one.out / "model.onnx").read_bytes() == (two.out / "model.onnx").read_bytes()
+    other = train(size, ready, tmp_path / "three", seed=1)
+    assert (one.out / "model.onnx").read_bytes() != (other.out / "model.onnx").read_bytes()
+
+
+def test_an_interrupted_training_goes_on_and_ends_the_same(
+    ready: Path, nano: Training, tmp_path: Path
+) -> None:
+    """After Ctrl-C the next start does the missing epochs only, and leaves the same bytes."""
+    from mien.tasks.emotion.train import fit
+
+    def stop(step: int, total: int, metrics: object) -> None:
+        if step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit("yolox-nano", ready, tmp_path, SHORT, 0, stop)
+    again = train("yolox-nano", ready, tmp_path)
+    assert again.fit.lineage["resumed"] is True
+    assert again.steps == (3,)
+    assert (tmp_path / "model.onnx").read_bytes() == (nano.out / "model.onnx").read_bytes()
+
+
+def test_every_epoch_is_reported_with_its_metrics(nano: Training) -> None:
+    """Losses and a validation score for each epoch, of the primer and of the detector."""
+    assert nano.steps == (1, 2, 3)
+    assert len(nano.fit.history) == 3
+    assert all({"lr", "val_accuracy"} <= set(step) for step in nano.fit.history)
+    assert nano.fit.lineage["started_from"] == "scratch"
+
+
+def parity(nano: Training, ready: Path, pad: int | None = None) -> tuple[int, float]:
+    """Labels that differ and the largest difference of confidence, torch against ONNX."""
+    from mien.tasks.emotion.detector import reference_output
+
+    session = Session(nano.out / "model.onnx")
+    facts = nano.fit.facts
+    differing, largest = 0, 0.0
+    for example in examples(ready, "test"):
+        image = example.request.image
+        assert image is not None
+        canvas, fit = letterbox(image, 64, facts["pad_value"] if pad is None else pad)
+        mine = session.run({"images": planes(canvas, facts)})[0][0]
+        theirs = reference_output(nano.out, "yolox-nano", len(LABELS), image, 64)
+        mine_scores, their_scores = (
+            detect(output, facts, fit, floor=0.0)[1][0] for output in (mine, theirs)
+        )
+        differing += int(mine_scores.argmax() != their_scores.argmax())
+        largest = max(largest, float(np.abs(mine_scores - their_scores).max()))
+    return differing, largest
+
+
+def test_the_exported_file_answers_as_torch_does(nano: Training, ready: Path) -> None:
+    """Label equal and confidence within 1e-3 on every test picture."""
+    differing, largest = parity(nano, ready)
+    assert differing == 0
+    assert largest < 1e-3
+
+
+def test_another_preprocessing_is_noticed(nano: Training, ready: Path) -> None:
+    """The same comparison fails when only the colour of the border is another."""
+    assert parity(nano, ready, pad=0)[1] > 1e-3
+
+
+def test_the_file_serves_batches_and_holds_no_trace_of_the_machine(nano: Training) -> None:
+    """Dynamic batch; no path, date or metadata in it."""
+    session = Session(nano.out / "model.onnx")
+    batch = np.zeros((3, 3, 64, 64), np.float32)
+    assert session.run({"images": batch})[0].shape[0] == 3
+    raw = (nano.out / "model.onnx").read_bytes()
+    assert str(nano.out).encode() not in raw
+    assert b"/torch/" not in raw
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"candidates": ("yolox-nanu",)}, "Did you mean 'yolox-nano'"),
+        ({"candidates": ()}, "candidates is empty"),
+    ],
+)
+def test_unknown_sizes_are_refused(params: dict[str, object], message: str) -> None:
+    """A misspelt size names the nearest one."""
+    with pytest.raises(ConfigError, match=message):
+        candidates(Params(**params))  # type: ignore[arg-type]
+
+
+def test_missing_pretrained_weights_are_refused(ready: Path, tmp_path: Path) -> None:
+    """A path that is not there is an error; `auto` trains from scratch and says so."""
+    with pytest.raises(ConfigError, match="no pretrained weights"):
+        train("yolox-nano", ready, tmp_path / "a", SHORT.model_copy(update={"pretrained": "x.pt"}))
+
+
+def test_pretrained_weights_are_used_and_named(
+    nano: Training, ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`auto` takes the file of that size from the folder; the lineage has its name and hash."""
+    (tmp_path / "weights").mkdir()
+    best = nano.out / "work" / "best.pt"
+    (tmp_path / "weights" / "yolox-nano.pt").write_bytes(best.read_bytes())
+    monkeypatch.setenv("MIEN_PRETRAINED_DIR", str(tmp_path / "weights"))
+    params = SHORT.model_copy(update={"pretrained": "auto", "epochs": 1, "primer_epochs": 0})
+    done = train("yolox-nano", ready, tmp_path / "out", params)
+    assert done.fit.lineage["started_from"].startswith("file yolox-nano.pt sha256 ")
