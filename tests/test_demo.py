@@ -35,7 +35,7 @@ def test_a_second_run_skips_what_has_not_changed(demo: Demo) -> None:
     again = mien("demo", "--exit", home=demo.home, PORT=str(free_port()))
     assert again.returncode == 0, again.stderr
     for stage in ("data", "train", "evaluate", "register"):
-        assert re.search(rf"{stage} .*unchanged, skipped", again.stderr), stage
+        assert re.search(rf": {stage} .*unchanged, skipped", again.stderr), stage
     assert "champion is version 1" in again.stdout
 
 

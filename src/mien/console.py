@@ -24,12 +24,19 @@ from rich.table import Table
 T = TypeVar("T")
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 _out = Console(highlight=False, soft_wrap=True)
+_quiet: set[str] = set()
 
 
 class Advance(Protocol):
     """Moves a bar to `done` of `total` and may change the words beside it."""
 
     def __call__(self, done: int, total: int, words: str = "") -> None: ...
+
+
+def hush() -> None:
+    """Show no tables and bars from now on: for a worker whose parent tells the result."""
+    _out.quiet = True
+    _quiet.add("bars")
 
 
 def say(text: str) -> None:
@@ -74,8 +81,8 @@ def bar(text: str) -> Iterator[Advance]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[words]}"),
     )
-    quiet = not _err.is_terminal
-    with Progress(*columns, console=_err, transient=True, disable=quiet) as progress:
+    hidden = bool(_quiet) or not _err.is_terminal
+    with Progress(*columns, console=_err, transient=True, disable=hidden) as progress:
         job = progress.add_task(escape(text), total=None, words="")
 
         def advance(done: int, total: int, words: str = "") -> None:

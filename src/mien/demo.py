@@ -5,9 +5,12 @@ HTTP as any client would.
 """
 
 import io
+import os
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +37,7 @@ def demo(workspace: Workspace, configs: Path, stay: bool) -> None:
         MienError: a stage failed, or a model could not be loaded.
     """
     watch = console.Stopwatch()
-    shown = {name: _train(name, workspace, configs) for name in tasks.names()}
+    shown = _train_all(workspace, configs)
     trained = watch.seconds
     with serve.running(workspace, tuple(shown), (), config.settings()) as address:
         started = watch.seconds
@@ -63,8 +66,18 @@ def ask(address: str, name: str) -> dict[str, Any]:
     return answer
 
 
+def _train_all(workspace: Workspace, configs: Path) -> dict[str, Shown]:
+    """Train every task in a process of its own: small models keep one core busy, not two."""
+    names = tasks.names()
+    context = get_context("spawn")  # a forked copy of a process with threads is no safe place
+    workers = min(len(names), os.cpu_count() or 1)
+    console.say("\n".join(f"{name}: {tasks.load(name).summary}" for name in names))
+    with ProcessPoolExecutor(workers, context, initializer=console.hush) as pool:
+        jobs = {name: pool.submit(_train, name, workspace, configs) for name in names}
+        return {name: job.result() for name, job in jobs.items()}
+
+
 def _train(name: str, workspace: Workspace, configs: Path) -> Shown:
-    console.say(f"\n{name}: {tasks.load(name).summary}")
     path = configs / f"sample_{name}.yaml"
     run = (
         config.load(path)

@@ -27,10 +27,21 @@ class Report:
 def run(config: RunConfig, workspace: Workspace) -> Report:
     """Take a run from its source to a registered version, skipping what has not changed."""
     report = Report()
-    _stage(report, "data", lambda: data(config, workspace), lambda done: done.fresh)
-    _stage(report, "train", lambda: train(config, workspace), lambda done: bool(done.fresh))
-    _stage(report, "evaluate", lambda: evaluate(config, workspace), lambda done: done.fresh)
-    done = _stage(report, "register", lambda: register(config, workspace), lambda done: done.fresh)
+
+    def stage(name: str, work: Callable[[], T], fresh: Callable[[T], bool]) -> T:
+        watch = console.Stopwatch()
+        done = work()
+        report.seconds[name] = watch.seconds
+        if not fresh(done):
+            report.skipped.append(name)
+        state = "done" if fresh(done) else "unchanged, skipped"
+        console.say(f"{config.task}: {name:<9}{watch.seconds:6.1f} s  {state}")
+        return done
+
+    stage("data", lambda: data(config, workspace), lambda done: done.fresh)
+    stage("train", lambda: train(config, workspace), lambda done: bool(done.fresh))
+    stage("evaluate", lambda: evaluate(config, workspace), lambda done: done.fresh)
+    done = stage("register", lambda: register(config, workspace), lambda done: done.fresh)
     report.registered = done
     console.say(f"mien-{config.task} version {done.number} is {done.alias}. {done.why}")
     return report
@@ -39,14 +50,3 @@ def run(config: RunConfig, workspace: Workspace) -> Report:
 def score_elsewhere(config: RunConfig, workspace: Workspace) -> dict[str, dict[str, float]]:
     """Measure the candidates of a trained run on the data of `config.source`, all splits."""
     return on_other_data(config, workspace, prepare(config, workspace).folder)
-
-
-def _stage(report: Report, name: str, work: Callable[[], T], fresh: Callable[[T], bool]) -> T:
-    watch = console.Stopwatch()
-    done = work()
-    report.seconds[name] = watch.seconds
-    if not fresh(done):
-        report.skipped.append(name)
-    state = "done" if fresh(done) else "unchanged, skipped"
-    console.say(f"{name:<9} {watch.seconds:6.1f} s  {state}")
-    return done

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from mien import bundle
@@ -79,10 +78,6 @@ class Model:
             raise BundleError(f"{self.bundle.folder} holds no {name}; train the bundle again.")
         return self._sessions[name].run(feeds)
 
-    def input_name(self, name: str = "model.onnx") -> str:
-        """Name of the first input of one ONNX file."""
-        return next(iter(self._sessions[name].inputs))
-
     def path(self, name: str) -> Path | None:
         """Where a file of the bundle lies, or None if the bundle has no such file."""
         return self.bundle.folder / name if name in self.bundle.manifest.files else None
@@ -136,8 +131,3 @@ def _open(path: Path) -> "onnxruntime.InferenceSession":
     except Exception as error:  # ONNX Runtime raises a family without a common public base
         reason = str(error).splitlines()[0][:200]
         raise BundleError(f"{path} cannot be opened by ONNX Runtime: {reason}") from error
-
-
-def as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
-    """Contiguous float32, as ONNX inputs want it; no copy where none is needed."""
-    return np.ascontiguousarray(array, dtype=np.float32)

@@ -171,11 +171,16 @@ class Tracker:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
         logging.getLogger("alembic").setLevel(logging.ERROR)
+        from filelock import FileLock
         from mlflow.tracking import MlflowClient
 
         self._home.mkdir(parents=True, exist_ok=True)
         store = f"sqlite:///{self._database}"
-        return MlflowClient(tracking_uri=store, registry_uri=store)
+        # Two processes that make the tables at once leave one of them with an error.
+        with FileLock(self._database.with_suffix(".lock")):
+            client = MlflowClient(tracking_uri=store, registry_uri=store)
+            client.search_experiments(max_results=1)
+        return client
 
     def _start(
         self, task: str, candidate: str, params: Mapping[str, Any], lineage: Mapping[str, Any]

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from . import networks
 from .decode import letterbox, planes
-from .learning import Lesson, OnEpoch, learn
+from .learning import OnEpoch, learn
+from .lesson import Lesson
 from .pictures import read_split
 from .recipe import Recipe, Trained
 

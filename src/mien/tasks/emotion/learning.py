@@ -5,8 +5,8 @@ cheaper than a detector's step and gives it features to start from. Then the det
 faces and emotions together. All random numbers come from one generator whose state is in the
 checkpoint, so that an interrupted training ends with the same weights as an undisturbed one.
 
-Knows phases, steps and checkpoints. Does not know how a network is built or exported
-(`networks.py`), how pictures get into memory (`pictures.py`), nor who asked for the training.
+Knows phases, steps and checkpoints. Does not know what is minimised (`lesson.py`), how a
+network is built or exported (`networks.py`), nor who asked for the training.
 """
 
 from __future__ import annotations
@@ -18,19 +18,24 @@ import pickle
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mien.errors import TrainingError
 
 from . import networks
-from .augment import augment, crop_faces
-from .decode import Fit, detect, overlap
-from .pictures import Pictures
+from .augment import augment
+from .lesson import (
+    Lesson,
+    detector_loss,
+    detector_scores,
+    primer_accuracy,
+    primer_head,
+    primer_loss,
+    to_inputs,
+)
 from .recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -41,31 +46,8 @@ BETAS = (0.9, 0.99)
 """A shorter memory of squared gradients than AdamW's 0.999 suits runs of few hundred steps."""
 CLIP = 10.0
 """Largest norm of a gradient; a guard against the rare broken batch, seldom reached."""
-GRID = 3
-"""Cells a side to which the primer pools features: a face has three storeys."""
 LAST_RATE = 0.01
 """Learning rate at the end of a phase as a share of its peak."""
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What stays the same: the network's family, the recipe and the two splits."""
-
-    family: networks.Family
-    recipe: Recipe
-    label_count: int
-    train: Pictures
-    val: Pictures
-    identity: str
-    """Digest of everything that decides the outcome; a checkpoint of another one is not used."""
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        return self.family.facts(self.recipe.image_size)
-
-    @property
-    def total(self) -> int:
-        return self.recipe.primer_epochs + self.recipe.epochs
 
 
 @dataclass
@@ -78,9 +60,12 @@ class Progress:
     """Moving average of the model; what is validated and exported."""
     optimizer: torch.optim.Optimizer
     generator: torch.Generator
+    teacher: nn.ModuleDict | None = None
+    """The finished primer, in the detector phase."""
     epoch: int = 0
     """Epochs done, over both phases."""
     steps: int = 0
+    """Steps done in the phase; the layers that a phase adds need a young average."""
     best_epoch: int = 0
     best_score: float = -1.0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -103,7 +88,7 @@ def learn(
     resumed = _resume(lesson, progress, work / "last.pt")
     while progress.epoch < lesson.total and not _stale(lesson, progress):
         if progress.epoch == lesson.recipe.primer_epochs > 0:
-            progress.optimizer = _optimizer(progress.model, lesson.recipe)
+            _begin_detector(lesson, progress)
         numbers = _epoch(lesson, progress)
         progress.epoch += 1
         _judge(lesson, progress, numbers, work / "best.pt")
@@ -117,40 +102,40 @@ def learn(
 
 def _begin(lesson: Lesson, network: nn.Module, seed: int) -> Progress:
     generator = torch.Generator().manual_seed(seed)
-    head = _head(lesson, network)
+    head = primer_head(lesson, network)
     model = nn.ModuleDict({"network": network, "head": head})
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = lesson.recipe.bn_momentum
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(model).requires_grad_(False)
-    return Progress(model, average, _optimizer(model, lesson.recipe), generator)
+    primer = lesson.recipe.primer_epochs > 0
+    return Progress(model, average, _optimizer(lesson, model, primer), generator)
 
 
-def _head(lesson: Lesson, network: nn.Module) -> nn.ModuleList:
-    """One linear layer per level of the backbone, zero at first so that all levels start even."""
-    side = lesson.recipe.primer_crop or lesson.recipe.image_size
-    with torch.no_grad():
-        network.eval()
-        levels = networks.backbone_features(
-            network, lesson.family.layout, torch.zeros(1, 3, side, side)
-        )
-    head = nn.ModuleList(nn.Linear(f.shape[1] * GRID**2, lesson.label_count) for f in levels)
-    for parameter in head.parameters():
-        nn.init.zeros_(parameter)
-    return head
+def _begin_detector(lesson: Lesson, progress: Progress) -> None:
+    """Go on from the primer's averaged weights, with a new optimizer and a young average."""
+    progress.model.load_state_dict(progress.average.state_dict())
+    progress.teacher = copy.deepcopy(progress.average)
+    progress.optimizer = _optimizer(lesson, progress.model, primer=False)
+    progress.steps = 0
 
 
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Decay weights and not biases or normalisation, as usual for such networks."""
-    weights = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
+def _optimizer(lesson: Lesson, model: nn.ModuleDict, primer: bool) -> torch.optim.Optimizer:
+    """Decay weights and not biases or normalisation; let a primed backbone move slower."""
+    recipe = lesson.recipe
+    slow = {id(p) for p in networks.backbone(model["network"], lesson.family.layout).parameters()}
+    share = 1.0 if primer or not recipe.primer_epochs else recipe.backbone_share
     groups = [
-        {"params": weights, "weight_decay": recipe.weight_decay},
-        {"params": others, "weight_decay": 0.0},
+        {
+            "params": [p for p in model.parameters() if (p.ndim > 1, id(p) in slow) == key],
+            "weight_decay": recipe.weight_decay if key[0] else 0.0,
+            "share": share if key[1] else 1.0,
+        }
+        for key in ((True, True), (True, False), (False, True), (False, False))
     ]
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.lr, betas=BETAS)
+        return torch.optim.AdamW(groups, lr=recipe.lr, betas=BETAS, fused=True)
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=MOMENTUM, nesterov=True)
 
 
@@ -165,7 +150,10 @@ def _epoch(lesson: Lesson, progress: Progress) -> dict[str, float]:
     rate = 0.0
     for step, (pixels, boxes) in enumerate(_batches(lesson, progress.generator, steps)):
         rate = _rate(recipe, progress.epoch, step / steps)
-        parts = (_primer_loss if primer else _detector_loss)(lesson, progress, pixels, boxes)
+        if primer:
+            parts = primer_loss(lesson, progress.model, pixels, boxes, progress.generator)
+        else:
+            parts = detector_loss(lesson, progress.model, progress.teacher, pixels, boxes)
         _step(progress, parts["loss"], rate, recipe.average)
         for name, value in parts.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach())
@@ -193,13 +181,7 @@ def _batches(
             lesson.train.pixels[chosen], lesson.train.boxes[chosen],
             recipe.strength, lesson.facts["pad_value"], generator,
         )  # fmt: skip
-        yield _inputs(pixels, lesson.family), boxes
-
-
-def _inputs(pixels: Tensor, family: networks.Family) -> Tensor:
-    """Do to a batch what `decode.planes` does to one picture."""
-    ordered = pixels.flip(1) if family.channels == "bgr" else pixels
-    return (ordered.float() * family.scale).contiguous(memory_format=torch.channels_last)
+        yield to_inputs(pixels, lesson.family), boxes
 
 
 def _rate(recipe: Recipe, epoch: int, part: float) -> float:
@@ -215,79 +197,11 @@ def _rate(recipe: Recipe, epoch: int, part: float) -> float:
     return peak * (LAST_RATE + (1 - LAST_RATE) * fall)
 
 
-def _primer_loss(
-    lesson: Lesson, progress: Progress, inputs: Tensor, boxes: Tensor
-) -> dict[str, Tensor]:
-    """Cross-entropy of the whole picture's emotion, on two pictures laid over each other."""
-    recipe = lesson.recipe
-    if recipe.primer_crop:
-        inputs = crop_faces(inputs, boxes, recipe.primer_crop, progress.generator)
-    label = boxes[:, 0, 0].long()
-    target = functional.one_hot(label.clamp(min=0), lesson.label_count).float()
-    if recipe.mixup > 0:
-        share = _beta(recipe.mixup, progress.generator)
-        inputs = share * inputs + (1 - share) * inputs.flip(0)
-        target = share * target + (1 - share) * target.flip(0)
-    target = target * (1 - recipe.label_smoothing) + recipe.label_smoothing / lesson.label_count
-    logits = _primer_logits(lesson, progress.model, inputs)
-    # Pictures without a face say nothing about emotions.
-    each = functional.cross_entropy(logits, target, reduction="none") * (label >= 0)
-    return {"loss": each.sum() / (label >= 0).sum().clamp(min=1)}
-
-
-def _primer_logits(lesson: Lesson, model: nn.ModuleDict, inputs: Tensor) -> Tensor:
-    """Sum what every level says of the picture, pooled to a grid that keeps brows over mouths.
-
-    Pooling to one cell, and the deepest level alone, stayed at chance for thousands of steps.
-    """
-    network, head = model["network"], cast(nn.ModuleList, model["head"])
-    levels = networks.backbone_features(network, lesson.family.layout, inputs)
-    logits = torch.zeros(len(inputs), lesson.label_count)
-    for layer, level in zip(head, levels, strict=True):
-        pooled = functional.adaptive_avg_pool2d(level, GRID).flatten(1) / GRID**2
-        logits = logits + layer(pooled)
-    return logits
-
-
-def _detector_loss(
-    lesson: Lesson, progress: Progress, inputs: Tensor, boxes: Tensor
-) -> dict[str, Tensor]:
-    """LibreYOLO's own loss, and cross-entropy of what its candidates say together.
-
-    The library's loss judges every candidate by itself, label by label. The added part judges
-    the vote that `decode.detect` will take, labels against each other.
-    """
-    network, layout = progress.model["network"], lesson.family.layout
-    raw = networks.raw_outputs(network, layout, inputs)
-    logits, confidence = networks.candidates(raw, layout, lesson.label_count)
-    vote = _vote_loss(logits, confidence.detach(), boxes, lesson.recipe.label_smoothing)
-    parts = networks.losses(network, layout, raw, inputs, boxes)
-    total = parts["loss"] + lesson.recipe.vote_weight * vote
-    return {**parts, "loss": total, "vote": vote}
-
-
-def _vote_loss(logits: Tensor, confidence: Tensor, boxes: Tensor, smoothing: float) -> Tensor:
-    """Cross-entropy of the candidates' mean, for pictures with exactly one face."""
-    weight = confidence / confidence.sum(1, keepdim=True).clamp(min=1e-9)
-    mean = (logits * weight[:, :, None]).sum(1)
-    single = (boxes[:, :, 0] >= 0).sum(1) == 1
-    # Removed boxes leave gaps, so the one face may stand in any row.
-    label = boxes[:, :, 0].amax(1).clamp(min=0).long()
-    each = functional.cross_entropy(mean, label, reduction="none", label_smoothing=smoothing)
-    return (each * single).sum() / single.sum().clamp(min=1)
-
-
-def _beta(alpha: float, generator: torch.Generator) -> float:
-    """Draw from Beta(alpha, alpha) with the checkpointed generator as its source of seeds."""
-    seed = int(torch.randint(2**31, (1,), generator=generator))
-    return float(np.random.default_rng(seed).beta(alpha, alpha))
-
-
 def _step(progress: Progress, loss: Tensor, rate: float, decay: float) -> None:
     if not torch.isfinite(loss):
         raise TrainingError("The loss is no number any more; train again with a smaller lr.")
     for group in progress.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["share"]
     progress.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(progress.model.parameters(), CLIP)
@@ -311,9 +225,9 @@ def _follow(progress: Progress, decay: float) -> None:
 def _judge(lesson: Lesson, progress: Progress, numbers: dict[str, float], best: Path) -> None:
     """Validate the average, note the numbers, and keep the weights if they are the best yet."""
     if progress.epoch <= lesson.recipe.primer_epochs:
-        numbers["val_accuracy"] = _primer_accuracy(lesson, progress.average)
+        numbers["val_accuracy"] = primer_accuracy(lesson, progress.average)
     else:
-        numbers.update(_detector_scores(lesson, progress.average["network"]))
+        numbers.update(detector_scores(lesson, progress.average["network"]))
         if numbers["val_accuracy"] > progress.best_score:
             progress.best_score, progress.best_epoch = numbers["val_accuracy"], progress.epoch
             _write({"model": progress.average["network"].state_dict()}, best)
@@ -323,59 +237,6 @@ def _judge(lesson: Lesson, progress: Progress, numbers: dict[str, float], best: 
 def _stale(lesson: Lesson, progress: Progress) -> bool:
     patience = lesson.recipe.patience
     return 0 < patience <= progress.epoch - progress.best_epoch and progress.best_epoch > 0
-
-
-@torch.no_grad()
-def _primer_accuracy(lesson: Lesson, average: nn.ModuleDict) -> float:
-    average.eval()
-    label = lesson.val.boxes[:, 0, 0].long()
-    guesses = []
-    for pixels, boxes in zip(_chunks(lesson.val.pixels), _chunks(lesson.val.boxes), strict=True):
-        inputs = _inputs(pixels, lesson.family)
-        if lesson.recipe.primer_crop:
-            inputs = crop_faces(inputs, boxes, lesson.recipe.primer_crop, None)
-        guesses.append(_primer_logits(lesson, average, inputs).argmax(1))
-    right = (torch.cat(guesses) == label) & (label >= 0)
-    return float(right.sum() / (label >= 0).sum().clamp(min=1))
-
-
-def _detector_scores(lesson: Lesson, network: nn.Module) -> dict[str, float]:
-    """Share of pictures whose best finding overlaps a labelled face and names its emotion."""
-    rows: list[tuple[float, float, float]] = []
-    for number, output in enumerate(_outputs(lesson, network)):
-        truth = lesson.val.boxes[number].numpy()
-        truth = truth[truth[:, 0] >= 0]
-        if len(truth):
-            rows.append(_hit(lesson, output, truth))
-    right, iou, confidence = np.array(rows or [(0.0, 0.0, 0.0)]).mean(0)
-    return {
-        "val_accuracy": float(right), "val_iou": float(iou), "val_confidence": float(confidence),
-    }  # fmt: skip
-
-
-def _chunks(pixels: Tensor, size: int = 64) -> Iterator[Tensor]:
-    for start in range(0, len(pixels), size):
-        yield pixels[start : start + size]
-
-
-@torch.no_grad()
-def _outputs(lesson: Lesson, network: nn.Module) -> Iterator[np.ndarray[Any, Any]]:
-    for chunk in _chunks(lesson.val.pixels):
-        inputs = _inputs(chunk, lesson.family)
-        yield from networks.predict(network, lesson.family.layout, inputs).numpy()
-
-
-def _hit(
-    lesson: Lesson, output: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]
-) -> tuple[float, float, float]:
-    side = lesson.recipe.image_size
-    boxes, scores = detect(output, lesson.facts, Fit(1.0, 0, 0, side, side))
-    if not len(boxes):
-        return 0.0, 0.0, 0.0
-    overlaps = overlap(boxes[0], truth[:, 1:])
-    match = int(overlaps.argmax())
-    right = overlaps[match] >= 0.5 and scores[0].argmax() == truth[match, 0]
-    return float(right), float(overlaps[match]), float(scores[0].max())
 
 
 def _checkpoint(lesson: Lesson, progress: Progress) -> dict[str, Any]:
@@ -390,6 +251,7 @@ def _checkpoint(lesson: Lesson, progress: Progress) -> dict[str, Any]:
         "average": progress.average.state_dict(),
         "optimizer": progress.optimizer.state_dict(),
         "generator": progress.generator.get_state(),
+        "teacher": progress.teacher and progress.teacher.state_dict(),
     }
 
 
@@ -400,8 +262,14 @@ def _resume(lesson: Lesson, progress: Progress, path: Path) -> bool:
         return False
     progress.model.load_state_dict(stored["model"])
     progress.average.load_state_dict(stored["average"])
-    progress.optimizer.load_state_dict(stored["optimizer"])
+    if stored["epoch"] != lesson.recipe.primer_epochs:  # there a new optimizer begins anyway
+        primer = stored["epoch"] < lesson.recipe.primer_epochs
+        progress.optimizer = _optimizer(lesson, progress.model, primer)
+        progress.optimizer.load_state_dict(stored["optimizer"])
     progress.generator.set_state(stored["generator"])
+    if stored["teacher"]:
+        progress.teacher = copy.deepcopy(progress.average)
+        progress.teacher.load_state_dict(stored["teacher"])
     for name in ("epoch", "steps", "best_epoch", "best_score", "history"):
         setattr(progress, name, stored[name])
     log.info("Going on after epoch %d of %d.", progress.epoch, lesson.total)

@@ -171,11 +171,15 @@ def predict(network: Network, layout: str, inputs: Tensor) -> Tensor:
     return output
 
 
+def backbone(network: Network, layout: str) -> Network:
+    """Return the part that turns a picture into features, without the neck."""
+    return network.backbone.backbone if layout == "yolox" else network.backbone
+
+
 def backbone_features(network: Network, layout: str, inputs: Tensor) -> list[Tensor]:
     """Return the backbone's features at strides 8, 16 and 32, each (batch, channels, h, w)."""
-    if layout == "yolox":
-        return list(network.backbone.backbone(inputs).values())
-    return list(network.backbone(inputs))
+    levels = backbone(network, layout)(inputs)
+    return list(levels.values() if layout == "yolox" else levels)
 
 
 def export(network: Network, size: str, side: int, path: Path) -> None:

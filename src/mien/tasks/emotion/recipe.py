@@ -45,6 +45,8 @@ class Recipe(Schema):
     optimizer: Literal["adamw", "sgd"] = "adamw"
     lr: float = 0.001
     """Peak learning rate of the detector phase."""
+    backbone_share: float = Field(default=0.2, ge=0, le=1)
+    """Share of `lr` for a primed backbone; the layers after it are new and learn faster."""
     primer_lr: float = 0.002
     """Peak learning rate of the primer."""
     primer_crop: int = Field(default=0, ge=0, multiple_of=32)
@@ -54,6 +56,8 @@ class Recipe(Schema):
     grow_epochs: float = 0.0
     """Epochs of the primer over which `strength` and `mixup` grow from nothing to full."""
     weight_decay: float = 0.05
+    teacher_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of the finished primer's opinion in the vote's target; needs a primer."""
     bn_momentum: float = Field(default=0.1, gt=0, le=1)
     """Of the running means of batch normalisation. LibreYOLO's own 0.03 lags on short runs."""
     average: float = Field(default=0.998, ge=0, lt=1)

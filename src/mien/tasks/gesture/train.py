@@ -324,7 +324,7 @@ def _answer_all_labels(model: Any, present: tuple[int, ...]) -> None:
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """Sums of many threads differ from run to run, and waiting threads cost more than they give."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1):
         yield
