@@ -38,7 +38,6 @@ class Session:
 
     def __init__(self, path: Path) -> None:
         self._session = _open(path)
-        self.inputs = {node.name: tuple(node.shape) for node in self._session.get_inputs()}
         self.outputs = tuple(node.name for node in self._session.get_outputs())
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:

@@ -54,9 +54,10 @@ def test_every_epoch_is_reported_with_its_metrics(nano: Training) -> None:
 
 def parity(nano: Training, ready: Path, pad: int | None = None) -> tuple[int, float]:
     """Labels that differ and the largest difference of confidence, torch against ONNX."""
-    from mien.tasks.emotion.detector import reference_output
+    from mien.tasks.emotion.detector import reference
 
     session = Session(nano.out / "model.onnx")
+    original = reference(nano.out, "yolox-nano", len(LABELS), 64)
     facts = nano.fit.facts
     differing, largest = 0, 0.0
     for example in examples(ready, "test"):
@@ -64,7 +65,7 @@ def parity(nano: Training, ready: Path, pad: int | None = None) -> tuple[int, fl
         assert image is not None
         canvas, fit = letterbox(image, 64, facts["pad_value"] if pad is None else pad)
         mine = session.run({"images": planes(canvas, facts)})[0][0]
-        theirs = reference_output(nano.out, "yolox-nano", len(LABELS), image, 64)
+        theirs = original(image)
         mine_scores, their_scores = (
             detect(output, facts, fit, floor=0.0)[1][0] for output in (mine, theirs)
         )

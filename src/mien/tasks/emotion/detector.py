@@ -11,7 +11,7 @@ import ctypes
 import hashlib
 import json
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from .lesson import Lesson
 from .pictures import read_split
 from .recipe import Recipe, Trained
 
+Reference = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 WEIGHTS = "best.pt"
 """The trained torch weights in `out/work`, for comparison with the exported file."""
 
@@ -83,23 +84,25 @@ def train(
     )
 
 
-def reference_output(
-    out: Path, size: str, label_count: int, image: NDArray[np.uint8], side: int
-) -> NDArray[np.float32]:
-    """Run the torch weights of a finished training on one RGB picture (h, w, 3).
+def reference(out: Path, size: str, label_count: int, side: int) -> Reference:
+    """Open the torch weights of a finished training, to hold the exported file against them.
 
-    Returns what the exported file returns for the same picture, to be held against it.
+    Returns a function that gives for one RGB picture (h, w, 3) what the exported file gives.
     """
     chosen = networks.family(size)
     network, _ = networks.build(size, [""] * label_count, 0, None)
     stored = torch.load(out / "work" / WEIGHTS, map_location="cpu", weights_only=True)
     network.load_state_dict(stored["model"])
     facts = chosen.facts(side)
-    canvas, _ = letterbox(image, side, facts["pad_value"])
-    with torch.no_grad():
-        output = networks.predict(network, chosen.layout, torch.from_numpy(planes(canvas, facts)))
-    result: NDArray[np.float32] = output[0].numpy()
-    return result
+
+    def output(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        canvas, _ = letterbox(image, side, facts["pad_value"])
+        inputs = torch.from_numpy(planes(canvas, facts))
+        with torch.no_grad():
+            result: NDArray[np.float32] = networks.predict(network, chosen.layout, inputs)[0].numpy()
+        return result
+
+    return output
 
 
 def _identity(*parts: Any) -> str:

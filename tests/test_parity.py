@@ -1,0 +1,136 @@
+"""The original framework, the ONNX file and the HTTP answer agree on every test example."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+
+from mien import bundle, config, tasks
+from mien.stages import serve
+from mien.task import Prediction, Request
+from mien.workspace import WORK, Workspace, pointed
+from project import Demo
+
+pytestmark = pytest.mark.xdist_group("demo")
+TOLERANCE = 1e-3
+Answer = tuple[str | None, float]
+
+
+@pytest.fixture(scope="module")
+def address(demo: Demo) -> Iterator[str]:
+    if not {"gesture", "emotion"} <= set(tasks.names()):
+        pytest.skip("parity is held for both tasks")
+    settings = config.settings().model_copy(update={"port": 0})
+    with serve.running(Workspace(demo.home), [], [], settings) as url:
+        yield url
+
+
+def folders(demo: Demo, name: str) -> tuple[Path, Path, str]:
+    """Prepared data, trained folder and champion's candidate of a task."""
+    workspace = Workspace(demo.home)
+    ready, trained = (
+        pointed(place(name), f"sample_{name}", "")
+        for place in (workspace.processed, workspace.trained)
+    )
+    champion = workspace.version(name, workspace.aliases(name)["champion"])
+    return ready, trained, bundle.read(champion).manifest.candidate
+
+
+def said(answer: Any, name: str) -> Answer:
+    return answer[name], answer["confidence"]
+
+
+def best(prediction: Prediction) -> Answer:
+    finding = prediction.best
+    return (finding.label, finding.confidence) if finding else (None, 0.0)
+
+
+def differences(one: list[Answer], two: list[Answer]) -> tuple[int, float]:
+    """How many labels differ, and the largest difference of confidence."""
+    labels = sum(a[0] != b[0] for a, b in zip(one, two, strict=True))
+    return labels, max(abs(a[1] - b[1]) for a, b in zip(one, two, strict=True))
+
+
+def onnx(name: str, demo: Demo, requests_: list[Request]) -> list[Answer]:
+    from mien import runtime
+
+    workspace = Workspace(demo.home)
+    folder = workspace.version(name, workspace.aliases(name)["champion"])
+    with runtime.load(folder) as model:
+        return [best(tasks.load(name).predict(request, model)) for request in requests_]
+
+
+def test_gestures_agree(demo: Demo, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """scikit-learn or LightGBM, ONNX and HTTP: same label, confidence within 1e-3, every row."""
+    from mien.tasks.gesture import data, landmarks
+    from mien.tasks.gesture.params import LABELS, Params
+    from mien.tasks.gesture.train import original
+
+    ready, _, candidate = folders(demo, "gesture")
+    hands = data.read(ready, "test").landmarks
+    fitted = original(candidate, ready, Params(), 0)
+
+    def framework() -> list[Answer]:
+        scores = fitted.probabilities(hands)
+        return [(LABELS[int(row.argmax())], float(row.max())) for row in scores]
+
+    examples = [each.request for each in tasks.load("gesture").examples(ready, "test")]
+    exported = onnx("gesture", demo, examples)
+    url = f"{address}/predict/gesture"
+    with requests.Session() as session:
+        http = [
+            said(session.post(url, json={"landmarks": hand.tolist()}, timeout=60).json(), "gesture")
+            for hand in hands
+        ]
+    for pair in ((framework(), exported), (exported, http)):
+        labels, largest = differences(*pair)
+        assert labels == 0
+        assert largest <= TOLERANCE
+
+    real = landmarks.normalise
+    monkeypatch.setattr(landmarks, "normalise", lambda points: real(points) * np.float32(1.05))
+    assert differences(framework(), http)[1] > TOLERANCE, "another preprocessing must be noticed"
+
+
+def test_emotions_agree(demo: Demo, address: str) -> None:
+    """PyTorch, ONNX and HTTP: same label, confidence within 1e-3, every test picture."""
+    from mien.tasks.emotion.decode import Fit, detect, letterbox
+    from mien.tasks.emotion.detector import reference
+    from mien.tasks.emotion.params import LABELS
+
+    ready, trained, candidate = folders(demo, "emotion")
+    facts = json.loads((trained / candidate / bundle.MANIFEST).read_text())["facts"]
+    side, pad = facts["input_size"], facts["pad_value"]
+
+    original = reference(trained / WORK / candidate, candidate, len(LABELS), side)
+
+    def framework(image: Any, shown: Any) -> Answer:
+        fit: Fit = letterbox(image, side, pad)[1]
+        _, scores = detect(original(shown), facts, fit)
+        return (LABELS[int(scores[0].argmax())], float(scores[0].max())) if len(scores) else NONE
+
+    examples = list(tasks.load("emotion").examples(ready, "test"))
+    pictures = [each.request.image for each in examples]
+    torch = [framework(image, image) for image in pictures]
+    exported = onnx("emotion", demo, [each.request for each in examples])
+    http = []
+    with requests.Session() as session:
+        for example in examples:
+            content = (ready / "test" / "images" / example.name).read_bytes()
+            files = {"file": (example.name, content)}
+            answer = session.post(f"{address}/predict/emotion", files=files, timeout=60)
+            http.append(said(answer.json(), "emotion"))
+    for pair in ((torch, exported), (exported, http)):
+        labels, largest = differences(*pair)
+        assert labels == 0
+        assert largest <= TOLERANCE
+
+    changed = [framework(image, 255 - image) for image in pictures[:20] if image is not None]
+    assert differences(changed, http[:20])[1] > TOLERANCE, "another preprocessing must be noticed"
+
+
+NONE: Answer = (None, 0.0)
