@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+from project import Demo
 
 from mien import bundle, config, tasks
 from mien.stages import serve
 from mien.task import Prediction, Request
 from mien.workspace import WORK, Workspace, pointed
-from project import Demo
 
 pytestmark = pytest.mark.xdist_group("demo")
 TOLERANCE = 1e-3

@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mien.errors import ConfigError
+
 from . import networks
 from .decode import letterbox, planes
 from .learning import OnEpoch, learn
@@ -53,10 +55,12 @@ def train(
         on_epoch: called after every epoch with its number from 1 and its metrics.
 
     Raises:
-        ConfigError: an unknown size, or pretrained weights that cannot be used.
+        ConfigError: an unknown size, no such device, or pretrained weights that cannot be used.
         DataError: the data set cannot be read.
         TrainingError: the loss diverged.
     """
+    if recipe.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("params.device is cuda, and torch finds no GPU. Set it to cpu.")
     work = out / "work"
     work.mkdir(parents=True, exist_ok=True)
     chosen = networks.family(size)
@@ -73,7 +77,8 @@ def train(
         )  # fmt: skip
         lesson = Lesson(chosen, recipe, len(labels), train_split, val_split, identity)
         progress, resumed = learn(lesson, network, seed, work, on_epoch)
-        networks.export(progress.average["network"], size, recipe.image_size, out / "model.onnx")
+        network = progress.average["network"].cpu()
+        networks.export(network, size, recipe.image_size, out / "model.onnx")
     return Trained(
         onnx=out / "model.onnx",
         facts=facts,
@@ -99,7 +104,8 @@ def reference(out: Path, size: str, label_count: int, side: int) -> Reference:
         canvas, _ = letterbox(image, side, facts["pad_value"])
         inputs = torch.from_numpy(planes(canvas, facts))
         with torch.no_grad():
-            result: NDArray[np.float32] = networks.predict(network, chosen.layout, inputs)[0].numpy()
+            batch = networks.predict(network, chosen.layout, inputs)
+        result: NDArray[np.float32] = batch[0].numpy()
         return result
 
     return output

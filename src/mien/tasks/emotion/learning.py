@@ -107,7 +107,7 @@ def _begin(lesson: Lesson, network: nn.Module, seed: int) -> Progress:
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = lesson.recipe.bn_momentum
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(lesson.recipe.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(model).requires_grad_(False)
     primer = lesson.recipe.primer_epochs > 0
     return Progress(model, average, _optimizer(lesson, model, primer), generator)
@@ -181,7 +181,7 @@ def _batches(
             lesson.train.pixels[chosen], lesson.train.boxes[chosen],
             recipe.strength, lesson.facts["pad_value"], generator,
         )  # fmt: skip
-        yield to_inputs(pixels, lesson.family), boxes
+        yield to_inputs(pixels, lesson), boxes.to(recipe.device)
 
 
 def _rate(recipe: Recipe, epoch: int, part: float) -> float:
@@ -207,8 +207,9 @@ def _step(progress: Progress, loss: Tensor, rate: float, decay: float) -> None:
     nn.utils.clip_grad_norm_(progress.model.parameters(), CLIP)
     progress.optimizer.step()
     progress.steps += 1
-    # A young average follows faster: the first weights say nothing.
-    _follow(progress, min(decay, (1 + progress.steps) / (10 + progress.steps)))
+    if decay > 0:
+        # A young average follows faster: the first weights say nothing.
+        _follow(progress, min(decay, (1 + progress.steps) / (10 + progress.steps)))
 
 
 @torch.no_grad()
@@ -224,6 +225,8 @@ def _follow(progress: Progress, decay: float) -> None:
 
 def _judge(lesson: Lesson, progress: Progress, numbers: dict[str, float], best: Path) -> None:
     """Validate the average, note the numbers, and keep the weights if they are the best yet."""
+    if lesson.recipe.average == 0:
+        progress.average.load_state_dict(progress.model.state_dict())
     if progress.epoch <= lesson.recipe.primer_epochs:
         numbers["val_accuracy"] = primer_accuracy(lesson, progress.average)
     else:

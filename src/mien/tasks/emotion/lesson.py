@@ -61,10 +61,11 @@ def primer_head(lesson: Lesson, network: nn.Module) -> nn.ModuleList:
     return head
 
 
-def to_inputs(pixels: Tensor, family: networks.Family) -> Tensor:
-    """Do to a batch what `decode.planes` does to one picture."""
-    ordered = pixels.flip(1) if family.channels == "bgr" else pixels
-    return (ordered.float() * family.scale).contiguous(memory_format=torch.channels_last)
+def to_inputs(pixels: Tensor, lesson: Lesson) -> Tensor:
+    """Do to a batch what `decode.planes` does to one picture, and bring it to the device."""
+    ordered = pixels.flip(1) if lesson.family.channels == "bgr" else pixels
+    inputs = (ordered.float() * lesson.family.scale).contiguous(memory_format=torch.channels_last)
+    return inputs.to(lesson.recipe.device)
 
 
 def primer_loss(
@@ -97,7 +98,7 @@ def _primer_logits(lesson: Lesson, model: nn.ModuleDict, inputs: Tensor) -> Tens
     """
     network, head = model["network"], cast(nn.ModuleList, model["head"])
     levels = networks.backbone_features(network, lesson.family.layout, inputs)
-    logits = torch.zeros(len(inputs), lesson.label_count)
+    logits = inputs.new_zeros(len(inputs), lesson.label_count)
     for layer, level in zip(head, levels, strict=True):
         pooled = functional.adaptive_avg_pool2d(level, GRID).flatten(1) / GRID**2
         logits = logits + layer(pooled)
@@ -165,10 +166,10 @@ def primer_accuracy(lesson: Lesson, average: nn.ModuleDict) -> float:
     label = lesson.val.boxes[:, 0, 0].long()
     guesses = []
     for pixels, boxes in zip(_chunks(lesson.val.pixels), _chunks(lesson.val.boxes), strict=True):
-        inputs = to_inputs(pixels, lesson.family)
+        inputs = to_inputs(pixels, lesson)
         if lesson.recipe.primer_crop:
             inputs = crop_faces(inputs, boxes, lesson.recipe.primer_crop, None)
-        guesses.append(_primer_logits(lesson, average, inputs).argmax(1))
+        guesses.append(_primer_logits(lesson, average, inputs).argmax(1).cpu())
     right = (torch.cat(guesses) == label) & (label >= 0)
     return float(right.sum() / (label >= 0).sum().clamp(min=1))
 
@@ -195,8 +196,8 @@ def _chunks(pixels: Tensor, size: int = 64) -> Iterator[Tensor]:
 @torch.no_grad()
 def _outputs(lesson: Lesson, network: nn.Module) -> Iterator[NDArray[np.float32]]:
     for chunk in _chunks(lesson.val.pixels):
-        inputs = to_inputs(chunk, lesson.family)
-        yield from networks.predict(network, lesson.family.layout, inputs).numpy()
+        inputs = to_inputs(chunk, lesson)
+        yield from networks.predict(network, lesson.family.layout, inputs).cpu().numpy()
 
 
 def _hit(

@@ -97,7 +97,8 @@ def build(
 
     Args:
         pretrained: path of a LibreYOLO .pt file; None for scratch; "auto" for the file
-            `<size>.pt` in $MIEN_PRETRAINED_DIR, else LibreYOLO's download, else scratch.
+            `<size>.pt` in $MIEN_PRETRAINED_DIR, else scratch. LibreYOLO's own download is not
+            used: it comes without a hash.
 
     Returns:
         The network, and "scratch" or "file <name> sha256 <digest>".
@@ -267,8 +268,12 @@ def _load_weights(network: Network, chosen: Family, path: Path) -> None:
 
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise ConfigError(f"{path} is no weights file that torch can read: {error}") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError):
+        # torch's own message advises to load the file unsafely.
+        raise ConfigError(
+            f"{path} is no weights file that torch can read safely (tensors only); "
+            "give a LibreYOLO .pt file."
+        ) from None
     weights = stored.get("model", stored) if isinstance(stored, dict) else {}
     own = network.state_dict()
     fitting = {
@@ -318,5 +323,5 @@ def _normalised(boxes: Tensor, side: int) -> Tensor:
     import torch
 
     scaled = torch.cat([boxes[..., :1], boxes[..., 1:] / side], -1)
-    empty = torch.tensor([-1.0, 0, 0, 0, 0], dtype=boxes.dtype)
+    empty = boxes.new_tensor([-1.0, 0, 0, 0, 0])
     return torch.where(boxes[..., :1] >= 0, scaled, empty)

@@ -73,6 +73,8 @@ class Recipe(Schema):
     """Detector epochs without a better validation before stopping early; 0 never stops early."""
     pretrained: str | None = None
     """Path of a LibreYOLO .pt file, "auto", or None for scratch."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where torch computes. Bytes are promised to repeat on one machine and device only."""
     threads: int = Field(default=2, ge=1)
     """Part of the recipe, because sums in another order give other last digits."""
 

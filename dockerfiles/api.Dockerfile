@@ -1,0 +1,62 @@
+# The service and nothing else: no torch, no MLflow, no compiler. The models are not in the image;
+# they come with the workspace, which is mounted and only read.
+#
+#   docker build -f dockerfiles/api.Dockerfile -t mien-api .
+#   docker run --rm -p 8000:8000 --read-only --tmpfs /tmp --cap-drop ALL \
+#     -v "$PWD:/workspace:ro" mien-api
+#
+# The workspace must be readable by user 10001. MIEN_THREADS says how many pictures are worked on
+# at once (default: all cores of the machine, even where the container may use fewer).
+
+FROM python:3.11-slim AS wheel
+WORKDIR /source
+COPY requirements_dev.txt ./
+# What builds the wheel, out of the lock and with its hashes; none of it is in the last stage.
+RUN awk '/^[a-z]/ {keep = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/} keep' \
+    requirements_dev.txt > build.txt \
+    && pip install --no-cache-dir --require-hashes -r build.txt
+COPY pyproject.toml README.md LICENSE NOTICE ./
+COPY src src
+RUN hatchling build -t wheel -d /wheel
+
+FROM python:3.11-slim AS packages
+WORKDIR /source
+RUN python -m venv /opt/mien
+ENV PATH=/opt/mien/bin:$PATH
+COPY requirements.txt ./
+RUN pip install --no-cache-dir --require-hashes --only-binary :all: -r requirements.txt
+COPY --from=wheel /wheel /wheel
+RUN pip install --no-cache-dir --no-index --no-deps /wheel/*.whl \
+    && pip uninstall --yes pip setuptools
+
+FROM python:3.11-slim
+# MediaPipe imports OpenCV, which is linked to libGL and GLib, and is itself linked to EGL and GLES.
+# Mesa's drivers and their compiler come along, 160 MB; nothing here draws, so they go again.
+# Debian keeps one version of a package only: a pinned one would end the build some day.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends libegl1 libgl1 libgles2 libglib2.0-0 \
+    && apt-get clean \
+    && rm -rf /var/lib/apt/lists/* \
+    && rm -rf /usr/lib/*/dri /usr/lib/*/libgallium* /usr/lib/*/libLLVM* /usr/lib/*/libz3* \
+    && groupadd --gid 10001 mien \
+    && useradd --uid 10001 --gid mien --no-create-home --home-dir /tmp --shell /usr/sbin/nologin mien
+COPY --from=packages /opt/mien /opt/mien
+# Nothing is written but caches, and these go to /tmp, so that the root file system may be read-only.
+ENV PATH=/opt/mien/bin:$PATH \
+    HOME=/tmp \
+    HOST=0.0.0.0 \
+    MIEN_HOME=/workspace \
+    MPLCONFIGDIR=/tmp/matplotlib \
+    ORT_DISABLE_TELEMETRY=1 \
+    PORT=8000 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    XDG_CACHE_HOME=/tmp/cache
+WORKDIR /workspace
+USER 10001:10001
+EXPOSE 8000
+# No proxy stands between a container and itself, whatever the environment says.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as web; web.build_opener(web.ProxyHandler({})).open('http://127.0.0.1:' + os.environ['PORT'] + '/readyz', timeout=4)"]
+CMD ["mien", "serve"]

@@ -1,0 +1,52 @@
+# Everything that `mien` can do, training above all; about 6 GB, most of it torch.
+#
+#   docker build -f dockerfiles/train.Dockerfile -t mien-train .
+#   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/workspace" \
+#     mien-train run configs/gesture.yaml --source /workspace/landmarks.csv
+#
+# Data, models and the registry lie in /workspace. The code runs from /app: mount a checkout there
+# (-v "$PWD:/app:ro") to train with it, and the models' lineage then names its commit.
+
+FROM python:3.11-slim
+# OpenCV and MediaPipe want libGL, GLib, EGL and GLES, LightGBM wants OpenMP, the lineage git.
+# Mesa's drivers and their compiler come along, 160 MB; nothing here draws, so they go again.
+# Debian keeps one version of a package only: a pinned one would end the build some day.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends \
+        git libegl1 libgl1 libgles2 libglib2.0-0 libgomp1 \
+    && apt-get clean \
+    && rm -rf /var/lib/apt/lists/* \
+    && rm -rf /usr/lib/*/dri /usr/lib/*/libgallium* /usr/lib/*/libLLVM* /usr/lib/*/libz3* \
+    && groupadd --gid 10001 mien \
+    && useradd --uid 10001 --gid mien --no-create-home --home-dir /tmp --shell /usr/sbin/nologin mien \
+    && install --directory --owner mien --group mien /workspace \
+    && git config --system --add safe.directory /app \
+    && python -m venv /opt/mien
+ENV PATH=/opt/mien/bin:$PATH
+WORKDIR /app
+COPY requirements_train.txt ./
+RUN pip install --no-cache-dir --require-hashes --only-binary :all: -r requirements_train.txt
+COPY LICENSE NOTICE README.md pyproject.toml requirements_dev.txt ./
+# What installs the project, out of the lock and with its hashes.
+RUN awk '/^[a-z]/ {keep = /^(editables|hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/} keep' \
+    requirements_dev.txt > /tmp/build.txt \
+    && pip install --no-cache-dir --require-hashes -r /tmp/build.txt \
+    && rm /tmp/build.txt
+COPY configs configs
+COPY src src
+RUN pip install --no-cache-dir --no-index --no-deps --no-build-isolation --editable .
+# Any user may run it, also one without an entry in /etc/passwd: home and name are set here.
+ENV HOME=/tmp \
+    HOST=0.0.0.0 \
+    MIEN_HOME=/workspace \
+    MLFLOW_DISABLE_TELEMETRY=true \
+    MPLCONFIGDIR=/tmp/matplotlib \
+    ORT_DISABLE_TELEMETRY=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    USER=mien \
+    XDG_CACHE_HOME=/tmp/cache
+USER 10001:10001
+ENTRYPOINT ["mien"]
+CMD ["--help"]
