@@ -55,7 +55,7 @@ if Path(sys.prefix).resolve() == VENV.resolve():
 
     @task
     def bench(context: Context, name: str) -> None:
-        """Measure what the docs say: gesture, emotion, normalisation, demo."""
+        """Measure what the docs say: gesture, emotion, normalisation, answers."""
         _run(context, f"{BIN}/python -m bench.{name}")
 
     @task
@@ -85,7 +85,9 @@ def _bootstrap() -> None:
         stamp.write_text(wanted)
     os.chdir(ROOT)
     command = [str(BIN / "python"), "-m", "invoke", *(sys.argv[1:] or ["--list"])]
-    sys.exit(subprocess.call(command))
+    if os.name == "nt":
+        sys.exit(subprocess.call(command))
+    os.execv(command[0], command)  # Ctrl-C then reaches the recipe alone, which ends cleanly
 
 
 def _install() -> None:

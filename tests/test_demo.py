@@ -24,7 +24,7 @@ def test_every_task_gets_a_champion_that_learned(demo: Demo) -> None:
 
 def test_it_prints_the_table_the_seconds_and_the_addresses(demo: Demo) -> None:
     """A user reads who won, how long each stage took, an answer, and where to go on."""
-    for word in ("champion is version 1", "macro-F1", "train", "evaluate", "register", "/docs"):
+    for word in ("version 1 is champion", "macro-F1", "train", "evaluate", "register", "/docs"):
         assert word in demo.out
     assert re.search(r"asked for a drawn picture: happy 0\.\d+", demo.out)
     assert re.search(r"asked for a drawn picture: like 0\.\d+", demo.out)
@@ -36,7 +36,7 @@ def test_a_second_run_skips_what_has_not_changed(demo: Demo) -> None:
     assert again.returncode == 0, again.stderr
     for stage in ("data", "train", "evaluate", "register"):
         assert re.search(rf": {stage} .*unchanged, skipped", again.stderr), stage
-    assert "champion is version 1" in again.stdout
+    assert "version 1 is champion" in again.stdout
 
 
 def test_tracking_holds_a_run_for_each_candidate(demo: Demo) -> None:

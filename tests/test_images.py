@@ -104,3 +104,15 @@ def test_measures_tell_dark_from_bright_and_sharp_from_flat() -> None:
     assert images.measures(dark)["brightness"] < images.measures(bright)["brightness"]
     assert images.measures(dark)["sharpness"] == 0 < images.measures(PIXELS)["sharpness"]
     assert images.measures(np.zeros((1, 1, 3), np.uint8))["sharpness"] == 0
+
+
+def test_damaged_exif_does_not_cost_the_picture() -> None:
+    """An orientation that cannot be read is passed over; the pixels are what they are."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = bytearray(encoded(Image.fromarray(PIXELS), "JPEG", exif=exif, quality=95))
+    start = data.index(b"Exif")
+    for place in range(start + 6, start + 30):
+        damaged = bytearray(data)
+        damaged[place] ^= 0xFF
+        assert images.decode(bytes(damaged)).size == PIXELS.size

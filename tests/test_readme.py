@@ -56,6 +56,16 @@ def test_the_examples_answer_as_printed(demo: Demo, tmp_path: Path) -> None:
             assert "happy" in done.stdout
 
 
+def test_the_documentation_builds_without_a_broken_link(tmp_path: Path) -> None:
+    """mkdocs in strict mode: every page is there, every link leads somewhere; no gap is left."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", "docs/mkdocs.yml"]
+    done = subprocess.run(
+        [*command, "-d", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "@@" not in README
+
+
 def test_the_commands_exist() -> None:
     """Every `mien` command and recipe that the README names is there."""
     from typer.main import get_command

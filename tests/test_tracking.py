@@ -62,7 +62,7 @@ def test_a_bundle_is_registered_once_and_aliases_have_a_history(home: Path) -> N
     two = tracker.register("mien-x", run_id, "d2", {})
     assert (one.number, two.number) == (1, 2)
     assert tracker.register("mien-x", run_id, "d1", {}).number == 1
-    tracker.move("mien-x", CHAMPION, 1, "register", "first")
+    tracker.move("mien-x", CHAMPION, 1, "register", "first" * 200)
     tracker.move("mien-x", CHAMPION, 2, "promote", "better")
     assert tracker.aliases("mien-x") == {CHAMPION: 2}
     last = tracker.history("mien-x")[-1]

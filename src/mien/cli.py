@@ -74,7 +74,9 @@ def data(
     """Fetch and prepare data, and report what is in it."""
     from mien.stages import data as stage
 
-    ready = stage.data(_config(file, source, overrides), _workspace(home))
+    run_config, workspace = _config(file, source, overrides), _workspace(home)
+    with workspace.locked(run_config.task):
+        ready = stage.data(run_config, workspace)
     if not ready.fresh:
         stage.show(ready.folder)
     console.result(f"prepared: {ready.folder}")
@@ -85,7 +87,9 @@ def train(file: Config, overrides: Overrides = None, home: Home = None) -> None:
     """Fit every candidate on the prepared data."""
     from mien.stages.train import train as stage
 
-    done = stage(_config(file, None, overrides), _workspace(home))
+    run_config, workspace = _config(file, None, overrides), _workspace(home)
+    with workspace.locked(run_config.task):
+        done = stage(run_config, workspace)
     console.result(f"trained: {', '.join(done.fresh) or 'nothing, all are there'}; {done.folder}")
 
 
@@ -103,7 +107,8 @@ def evaluate(
 
     run_config, workspace = _config(file, on, overrides), _workspace(home)
     if on is None:
-        done = stage.evaluate(run_config, workspace)
+        with workspace.locked(run_config.task):
+            done = stage.evaluate(run_config, workspace)
         if not done.fresh:
             stage.show(done.folder)
         console.result(f"evaluated: {done.folder}")
@@ -119,7 +124,9 @@ def register(file: Config, home: Home = None) -> None:
     """Register the choice; it becomes champion unless it is worse than the present one."""
     from mien.stages.register import register as stage
 
-    done = stage(_config(file, None, None), _workspace(home))
+    run_config, workspace = _config(file, None, None), _workspace(home)
+    with workspace.locked(run_config.task):
+        done = stage(run_config, workspace)
     console.result(f"version {done.number} is {done.alias}. {done.why}")
 
 
@@ -201,7 +208,9 @@ def promote(task: str, version: int, why: Why = "by hand", home: Home = None) ->
     """Make a registered version the champion."""
     from mien.stages.register import promote as stage
 
-    stage(tasks.load(task).name, version, why, _workspace(home))
+    name, workspace = tasks.load(task).name, _workspace(home)
+    with workspace.locked(name):
+        stage(name, version, why, workspace)
     console.result(f"mien-{task} version {version} is champion")
 
 
@@ -210,7 +219,9 @@ def rollback(task: str, why: Why = "by hand", home: Home = None) -> None:
     """Make the champion before the present one champion again."""
     from mien.stages.register import rollback as stage
 
-    number = stage(tasks.load(task).name, why, _workspace(home))
+    name, workspace = tasks.load(task).name, _workspace(home)
+    with workspace.locked(name):
+        number = stage(name, why, workspace)
     console.result(f"mien-{task} version {number} is champion")
 
 
@@ -218,10 +229,12 @@ def main() -> None:
     """Run the command line; end with a message where the user can mend what went wrong."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        app()
+        app()  # ends the program itself where all went well
     except MienError as error:
         console.failure(str(error))
-        sys.exit(1)
+    except OSError as error:
+        console.failure(f"{error.strerror or error}: {error.filename or 'no file named'}")
+    sys.exit(1)
 
 
 def _config(file: Path, source: str | None, overrides: list[str] | None) -> RunConfig:

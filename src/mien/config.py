@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -28,7 +28,7 @@ class Schema(BaseModel):
 class Policy(Schema):
     """Which candidate becomes champion: the best score within limits that a service can bear."""
 
-    maximise: str = "macro_f1"
+    maximise: Literal["macro_f1", "accuracy", "map50", "map50_95"] = "macro_f1"
     max_bundle_mb: float = Field(default=50.0, gt=0)
     max_p95_ms: float = Field(default=200.0, gt=0)
 
@@ -36,7 +36,7 @@ class Policy(Schema):
 class RunConfig(Schema):
     """One run as its YAML file tells it."""
 
-    name: str
+    name: str = Field(pattern=r"^[\w.-]+$")
     """The file's own name without its ending."""
     task: str
     source: str | None = None
@@ -81,7 +81,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     document = _read_yaml(path)
     for override in overrides:
         _apply(document, override)
-    return parse(RunConfig, {"name": path.stem, **document}, str(path))
+    return parse(RunConfig, {**document, "name": path.stem}, str(path))
 
 
 def parse(schema: type[SchemaT], document: Mapping[str, Any], where: str) -> SchemaT:

@@ -5,6 +5,7 @@ upright, RGB, 8 bits. This file knows no task and no HTTP.
 """
 
 import io
+import struct
 from dataclasses import dataclass
 from typing import cast
 
@@ -92,8 +93,17 @@ def _check_size(size: tuple[int, int], limits: Limits) -> None:
         )
 
 
+def _turned(picture: Image.Image) -> Image.Image:
+    """Apply the orientation that EXIF tells; a picture with damaged EXIF is taken as it lies."""
+    try:
+        return ImageOps.exif_transpose(picture)
+    except (struct.error, SyntaxError, ValueError, TypeError, KeyError):
+        picture.load()  # what is damaged beyond EXIF is told here
+        return picture
+
+
 def _to_rgb(picture: Image.Image) -> Pixels:
-    upright = ImageOps.exif_transpose(picture)
+    upright = _turned(picture)
     if upright.mode.startswith("I"):
         grey = np.asarray(upright, dtype=np.float64) / 257.0  # 65535 / 255
         upright = Image.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8))

@@ -26,6 +26,11 @@ class Report:
 
 def run(config: RunConfig, workspace: Workspace) -> Report:
     """Take a run from its source to a registered version, skipping what has not changed."""
+    with workspace.locked(config.task):
+        return _run(config, workspace)
+
+
+def _run(config: RunConfig, workspace: Workspace) -> Report:
     report = Report()
 
     def stage(name: str, work: Callable[[], T], fresh: Callable[[T], bool]) -> T:

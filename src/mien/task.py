@@ -180,3 +180,5 @@ class Task(Generic[ParamsT]):
     """`examples(ready, split)`: the labelled split as requests."""
     predict: Callable[[Request, Model], Prediction]
     """One function, called by evaluation and by serving, so that the two cannot drift apart."""
+    outside: Callable[[ParamsT], Any] = lambda _: None
+    """What a training reads beside its data and params, as JSON values: hashes of weights."""

@@ -24,8 +24,30 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 _HISTORY = "mien.history"
+_WHY = 500
+"""Characters of a reason that are kept."""
 _DIGEST = "mien.digest"
 _RUN_FILE = "run.txt"
+
+
+def model_name(task: str) -> str:
+    """Name of a task's registered model."""
+    return f"mien-{task}"
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what the store raises into one message."""
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith(("mlflow", "sqlalchemy")):
+            raise
+        reason = str(error).splitlines()[0][:300]
+        raise RegistryError(
+            f"The registry (mlflow.db) cannot do this: {reason} If the database was deleted or "
+            "damaged, bring it back, or move models/ away and train again."
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -99,6 +121,7 @@ class Tracker:
             raise
         self._client.set_terminated(run_id, status="FINISHED")
 
+    @_told()
     def complete(
         self, work: Path, metrics: Mapping[str, float], folders: Mapping[str, Path]
     ) -> None:
@@ -108,6 +131,7 @@ class Tracker:
         for name, folder in folders.items():
             self._client.log_artifacts(run_id, str(folder), name)
 
+    @_told()
     def register(self, model: str, run_id: str, digest: str, tags: Mapping[str, str]) -> Version:
         """Return the version that holds this bundle, made now if there is none yet."""
         found = [version for version in self.versions(model) if version.digest == digest]
@@ -121,6 +145,7 @@ class Tracker:
         )
         return self._version(made, {})
 
+    @_told()
     def versions(self, model: str) -> list[Version]:
         """All versions of a registered model, oldest first; none if it is not registered."""
         models = self._models(model)
@@ -132,11 +157,13 @@ class Tracker:
         found = self._client.search_model_versions(f"name = '{model}'", max_results=1000)
         return sorted((self._version(each, aliases) for each in found), key=lambda v: v.number)
 
+    @_told()
     def aliases(self, model: str) -> dict[str, int]:
         """Which version each alias names."""
         models = self._models(model)
         return {name: int(number) for name, number in models[0].aliases.items()} if models else {}
 
+    @_told()
     def move(self, model: str, alias: str, number: int, what: str, why: str) -> Move:
         """Let an alias name another version, and write who-what-when to the registered model.
 
@@ -150,21 +177,27 @@ class Tracker:
             who=_who(),
             what=what,
             when=datetime.now(UTC).isoformat(timespec="seconds"),
-            why=why,
+            why=why[:_WHY],
             alias=alias,
             before=self.aliases(model).get(alias),
             after=number,
         )
-        entries = [vars(entry) for entry in [*self.history(model), moved]]
-        self._client.set_registered_model_tag(model, _HISTORY, json.dumps(entries))
+        place = len(self.history(model)) + 1
         self._client.set_registered_model_alias(model, alias, str(number))
+        for other in (CHALLENGER,) if alias == CHAMPION else ():
+            if self.aliases(model).get(other) == number:
+                self._client.delete_registered_model_alias(model, other)
+        entry = json.dumps(vars(moved))
+        self._client.set_registered_model_tag(model, f"{_HISTORY}.{place:06d}", entry)
         return moved
 
+    @_told()
     def history(self, model: str) -> list[Move]:
         """Every move of an alias, oldest first."""
         models = self._models(model)
-        text = models[0].tags.get(_HISTORY, "[]") if models else "[]"
-        return [Move(**entry) for entry in json.loads(text)]
+        tags = models[0].tags if models else {}
+        names = sorted(name for name in tags if name.startswith(_HISTORY))
+        return [Move(**json.loads(tags[name])) for name in names]
 
     @cached_property
     def _client(self) -> "MlflowClient":
@@ -182,6 +215,7 @@ class Tracker:
             client.search_experiments(max_results=1)
         return client
 
+    @_told()
     def _start(
         self, task: str, candidate: str, params: Mapping[str, Any], lineage: Mapping[str, Any]
     ) -> str:

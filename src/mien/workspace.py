@@ -14,7 +14,9 @@ moved into place at the end: a folder that is there is whole, and the stage can 
 """
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -26,8 +28,11 @@ from mien import config
 from mien.bundle import replacing
 from mien.errors import MienError, RegistryError
 
+_log = logging.getLogger(__name__)
 WORK = "work"
 """Beside trained bundles: what a trainer keeps to resume, never part of a bundle."""
+DATA = "data.txt"
+"""Beside trained bundles: the name of the prepared data that they were trained on."""
 RESULT = "evaluation.json"
 """Beside evaluated bundles: the table of all candidates and the policy's choice."""
 
@@ -74,6 +79,23 @@ class Workspace:
             raise RegistryError(
                 f"{path} is not readable; write it again with `mien promote {task} VERSION`."
             ) from None
+
+    @contextmanager
+    def locked(self, task: str) -> Iterator[None]:
+        """Let one process at a time change what belongs to a task; others wait and say so."""
+        from filelock import FileLock, Timeout
+
+        self.models(task).mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.models(task) / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            _log.warning("Another run of %s is going on here; waiting for it.", task)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     def write_aliases(self, task: str, aliases: Mapping[str, int]) -> None:
         with replacing(self.models(task) / "aliases.json") as temporary:

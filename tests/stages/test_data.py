@@ -38,7 +38,7 @@ def yolo(folder: Path, val: str = "valid", suffix: str = "png", copies: int = 1)
 
 
 def zipped(folder: Path, target: Path, inside: str = "") -> Path:
-    with zipfile.ZipFile(target, "w") as archive:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(folder.rglob("*")):
             if path.is_file():
                 archive.write(path, Path(inside) / path.relative_to(folder))
@@ -106,20 +106,21 @@ def test_faults_are_counted_and_left_out(tmp_path: Path) -> None:
     (labels / "fear3.txt").write_text("3 0.9 0.5 0.4 0.6\n")
     (labels / "happy4.txt").write_text("4 0.5 0.5 0.0 0.6\n")
     (labels / "neutral5.txt").write_text("five 0.5\n")
+    (labels / "sad6.txt").write_text("inf 0.5 0.5 0.1 0.1\n")
     (labels / "nobody.txt").write_text("1 0.5 0.5 0.1 0.1\n")
     report = prepared(folder, tmp_path / "home")
     assert found(report) == {
         "unreadable picture": 1,
         "picture without label file": 1,
         "label without picture": 1,
-        "label line without meaning": 1,
+        "label line without meaning": 2,
         "empty label file": 1,
         "box out of range": 1,
         "degenerate box": 1,
     }
     unreadable = next(check for check in report.checks if check.name == "unreadable picture")
     assert unreadable.examples == ("train/anger0.png",)
-    assert sum(report.counts["train"].values()) == 16 - 5
+    assert sum(report.counts["train"].values()) == 16 - 6
 
 
 def test_boxes_of_the_whole_picture_are_told_in_plain_words(tmp_path: Path) -> None:
@@ -195,6 +196,7 @@ BAD: dict[str, tuple[Maker, str]] = {
     "no test": (_without("test"), "no test/images"),
     "unknown class": (_edited("data.yaml", "names: [hapy]\n"), "Did you mean 'happy'"),
     "no names": (_edited("data.yaml", "nc: 8\n"), "has no list `names`"),
+    "numbers from 1": (_edited("data.yaml", "names: {1: anger, 2: fear}\n"), "expected 0 to 1"),
     "no YAML": (_edited("data.yaml", "a: [\n"), "not readable YAML"),
     "class number": (_edited("train/labels/anger0.txt", "8 0.5 0.5 0.1 0.1"), "has class 8"),
 }

@@ -29,7 +29,13 @@ def evaluated(home: Path, name: str, score: float, champion: tuple[int, float] |
     manifest = bundle.describe("gesture", ("a", "b"), "svm", {}, metrics=metrics, lineage={})
     bundle.write(folder / "svm", manifest)
     rows = [{"candidate": "svm", "val": {"macro_f1": score}}]
-    (folder / RESULT).write_text(json.dumps({"choice": "svm", "candidates": rows}))
+    document = {
+        "choice": "svm",
+        "trained": name,
+        "policy": {"maximise": "macro_f1"},
+        "candidates": rows,
+    }
+    (folder / RESULT).write_text(json.dumps(document))
     if champion:
         path = folder.with_name(f"{name}.champion-{champion[0]}.json")
         path.write_text(json.dumps({"macro_f1": champion[1]}))
@@ -95,6 +101,41 @@ def test_promote_and_rollback_move_the_alias_and_say_why(home: Path) -> None:
         ("rollback", 1, "further"),
     ]
     register.promote("gesture", 3, "back", workspace)
+
+
+def test_running_again_does_not_undo_a_rollback(home: Path) -> None:
+    """A version that people set aside stays aside when its unchanged run is started again."""
+    workspace = Workspace(home)
+    register.rollback("gesture", "bad in the field", workspace)
+    set_aside = register.register(RUN, workspace)
+    assert (set_aside.number, set_aside.alias, set_aside.fresh) == (3, None, False)
+    assert workspace.aliases("gesture")["champion"] != 3
+    register.promote("gesture", 3, "mended", workspace)
+
+
+def test_the_registry_is_the_truth_where_its_export_is_lost(tmp_path: Path) -> None:
+    """Without aliases.json a worse model still meets the champion that MLflow knows."""
+    workspace = Workspace(tmp_path)
+    evaluated(tmp_path, "first", 0.9, None)
+    register.register(RUN, workspace)
+    (workspace.models("gesture") / "aliases.json").unlink()
+    evaluated(tmp_path, "worse", 0.1, (1, 0.9))
+    assert register.register(RUN, workspace).alias == "challenger"
+    assert workspace.aliases("gesture") == {"champion": 1, "challenger": 2}
+
+
+def test_a_champion_that_cannot_answer_gives_way(tmp_path: Path) -> None:
+    """After a change of preprocessing the old champion must not block every new one."""
+    workspace = Workspace(tmp_path)
+    evaluated(tmp_path, "first", 0.9, None)
+    register.register(RUN, workspace)
+    evaluated(tmp_path, "second", 0.5, (1, 0.9))
+    folder = workspace.evaluated("gesture") / "second"
+    unable = json.dumps({"cannot_answer": "Train it again."})
+    folder.with_name("second.champion-1.json").write_text(unable)
+    done = register.register(RUN, workspace)
+    assert done.alias == "champion"
+    assert "can no longer answer: Train it again." in done.why
 
 
 def test_a_version_that_is_not_there_is_not_promoted(home: Path) -> None:

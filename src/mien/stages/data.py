@@ -7,8 +7,10 @@ fetch and fingerprint bytes; what the bytes mean is the task's business.
 """
 
 import json
+import lzma
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -166,21 +168,31 @@ def _import_folder(source: Path, home: Path) -> tuple[Path, str]:
 def _unpack(source: Path, target: Path) -> None:
     try:
         with zipfile.ZipFile(source) as archive:
-            members = [member for member in archive.infolist() if not member.is_dir()]
+            members = [member for member in archive.infolist() if _is_data(member)]
             _check_members(members, source)
             for member in console.track(members, f"unpack {source.name}"):
                 path = target / member.filename
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(member) as stream, path.open("wb") as out:
                     shutil.copyfileobj(stream, out)
-    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+    except (*_DAMAGED, OSError, RuntimeError, NotImplementedError) as error:
         raise DataError(f"{source} cannot be unpacked ({error}). Fetch it again.") from None
+
+
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
+
+
+def _is_data(member: zipfile.ZipInfo) -> bool:
+    """Not a folder, and not one of the shadow files that macOS packs beside each file."""
+    parts = PurePosixPath(member.filename).parts
+    shadow = "__MACOSX" in parts or (bool(parts) and parts[-1].startswith("._"))
+    return not member.is_dir() and not shadow
 
 
 def _check_members(members: list[zipfile.ZipInfo], source: Path) -> None:
     for member in members:
         name = PurePosixPath(member.filename.replace("\\", "/"))
-        if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+        if not name.parts or name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
             raise DataError(
                 f"{source} holds a file that would land outside its folder ({member.filename!r}). "
                 "Nothing was unpacked. Get the archive from a source that you trust."

@@ -16,7 +16,7 @@ from typing import Any
 from mien import bundle, console
 from mien.config import RunConfig
 from mien.errors import RegistryError
-from mien.tracking import CHALLENGER, CHAMPION, Tracker, Version, run_of
+from mien.tracking import CHALLENGER, CHAMPION, Tracker, Version, model_name, run_of
 from mien.workspace import RESULT, WORK, Workspace, pointed
 
 
@@ -30,15 +30,9 @@ class Registered:
     fresh: bool
 
 
-def model_name(task: str) -> str:
-    """Name of a task's registered model."""
-    return f"mien-{task}"
-
-
 def register(run: RunConfig, workspace: Workspace) -> Registered:
     """Register a run's choice; make it champion if it is not worse than the present one."""
     evaluated = pointed(workspace.evaluated(run.task), run.name, "Evaluate first: `mien evaluate`.")
-    trained = pointed(workspace.trained(run.task), run.name, "Train first: `mien train`.")
     document = json.loads((evaluated / RESULT).read_text(encoding="utf-8"))
     choice = document["choice"]
     if choice is None:
@@ -47,16 +41,19 @@ def register(run: RunConfig, workspace: Workspace) -> Registered:
     served = _served(source.digest, workspace, run.task)
     if served:
         return served
+    trained = workspace.trained(run.task) / document["trained"]
     tracker = Tracker(workspace.home)
     name = model_name(run.task)
+    workspace.write_aliases(run.task, tracker.aliases(name))
     known = {version.digest: version for version in tracker.versions(name)}
-    if source.digest in known and known[source.digest].aliases:
-        return _export_again(known[source.digest], source.folder, tracker, workspace, run.task)
+    before = known.get(source.digest)
+    if before and any(move.after == before.number for move in tracker.history(name)):
+        return _export_again(before, source.folder, workspace, run.task)
     version = tracker.register(
         name, run_of(trained / WORK / choice), source.digest, _tags(source.manifest, run)
     )
     _export(source.folder, workspace.version(run.task, version.number), source.digest)
-    alias, why = _verdict(run, workspace, evaluated, document)
+    alias, why = _verdict(workspace.aliases(run.task).get(CHAMPION), evaluated, document)
     tracker.move(name, alias, version.number, "register", why)
     workspace.write_aliases(run.task, tracker.aliases(name))
     return Registered(version.number, alias, why, fresh=True)
@@ -83,7 +80,7 @@ def rollback(task: str, why: str, workspace: Workspace) -> int:
     for move in moves:
         if move.what == "rollback":
             stack.pop()
-        else:
+        elif stack[-1:] != [move.after]:
             stack.append(move.after)
     if len(stack) < 2:
         raise RegistryError(
@@ -131,11 +128,8 @@ def _set_champion(task: str, number: int, what: str, why: str, workspace: Worksp
     workspace.write_aliases(task, tracker.aliases(name))
 
 
-def _verdict(
-    run: RunConfig, workspace: Workspace, evaluated: Path, document: Mapping[str, Any]
-) -> tuple[str, str]:
-    metric = run.policy.maximise
-    number = workspace.aliases(run.task).get(CHAMPION)
+def _verdict(number: int | None, evaluated: Path, document: Mapping[str, Any]) -> tuple[str, str]:
+    metric = document["policy"]["maximise"]
     row = next(each for each in document["candidates"] if each["candidate"] == document["choice"])
     new = row["val"][metric]
     if number is None:
@@ -145,7 +139,10 @@ def _verdict(
         raise RegistryError(
             f"Champion {number} was not measured on this run's data; run `mien evaluate` again."
         )
-    old = json.loads(path.read_text(encoding="utf-8"))[metric]
+    champion = json.loads(path.read_text(encoding="utf-8"))
+    if "cannot_answer" in champion:
+        return CHAMPION, f"Version {number} can no longer answer: {champion['cannot_answer']}"
+    old = champion[metric]
     compared = f"validation {metric} {new:.4f} against {old:.4f} of version {number}, same data"
     if new >= old:
         return CHAMPION, f"Not worse than the champion: {compared}."
@@ -154,23 +151,24 @@ def _verdict(
 
 def _served(digest: str, workspace: Workspace, task: str) -> Registered | None:
     """The exported version of that digest that has an alias: known without asking MLflow."""
-    for alias, number in sorted(workspace.aliases(task).items()):
+    for alias, number in sorted(workspace.aliases(task).items(), reverse=True):
         folder = workspace.version(task, number)
         if folder.is_dir() and bundle.read(folder).digest == digest:
             return Registered(number, alias, _KNOWN, fresh=False)
     return None
 
 
-def _export_again(
-    version: Version, source: Path, tracker: Tracker, workspace: Workspace, task: str
-) -> Registered:
-    """Registered before, but its export is gone: make it again, and leave the aliases alone."""
+def _export_again(version: Version, source: Path, workspace: Workspace, task: str) -> Registered:
+    """Registered before: see that its export is there, and leave the aliases as people set them."""
     _export(source, workspace.version(task, version.number), version.digest)
-    workspace.write_aliases(task, tracker.aliases(model_name(task)))
-    return Registered(version.number, version.aliases[0], _KNOWN, fresh=False)
+    if not version.aliases:
+        return Registered(version.number, None, _SET_ASIDE, fresh=False)
+    alias = CHAMPION if CHAMPION in version.aliases else version.aliases[0]
+    return Registered(version.number, alias, _KNOWN, fresh=False)
 
 
 _KNOWN = "Registered before, nothing changed."
+_SET_ASIDE = "Registered before and set aside since; `mien promote` brings it back."
 
 
 def _export(source: Path, target: Path, digest: str) -> None:

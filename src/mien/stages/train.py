@@ -17,7 +17,7 @@ from mien import bundle, config, console, lineage, tasks
 from mien.config import RunConfig
 from mien.task import Fit, Recorder
 from mien.tracking import Tracker
-from mien.workspace import WORK, Workspace, code, key, point, pointed
+from mien.workspace import DATA, WORK, Workspace, code, key, point, pointed
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,15 @@ def train(run: RunConfig, workspace: Workspace) -> Trained:
     fingerprint = json.loads((ready / "report.json").read_text())["data_fingerprint"]
     made_by = code(f"tasks/{run.task}", "stages/train.py", "runtime.py")
     folder = workspace.trained(run.task) / key(
-        ready.name, params, run.seed, made_by, lineage.lock_hash()
+        ready.name, params, task.outside(params), run.seed, made_by, lineage.lock_hash()
     )
     origin = lineage.record(run, fingerprint)
     names = task.candidates(params)
     fresh = tuple(name for name in names if not (folder / name / bundle.MANIFEST).is_file())
     for name in fresh:
         _fit(run, workspace, folder, name, ready, origin)
+    with bundle.replacing(folder / DATA) as temporary:
+        temporary.write_text(ready.name + "\n", encoding="utf-8")
     point(workspace.trained(run.task), run.name, folder.name)
     return Trained(folder, ready, fresh)
 

@@ -12,7 +12,7 @@ import pytest
 from mien.errors import ConfigError
 from mien.runtime import Session
 from mien.tasks.emotion.params import Params
-from mien.tasks.emotion.train import candidates
+from mien.tasks.emotion.train import candidates, outside
 
 from .short import SHORT, Training, train
 
@@ -111,3 +111,5 @@ def test_pretrained_weights_are_used_and_named(
     params = SHORT.model_copy(update={"pretrained": "auto", "epochs": 1, "primer_epochs": 0})
     done = train("yolox-nano", ready, tmp_path / "out", params)
     assert done.fit.lineage["started_from"].startswith("file yolox-nano.pt sha256 ")
+    assert outside(params)["yolox-nano"] == done.fit.lineage["started_from"].split()[-1]
+    assert outside(SHORT)["yolox-nano"] is None

@@ -6,7 +6,7 @@ from .data import examples, prepare
 from .params import LABELS, Params
 from .predict import predict
 from .sample import face_picture, write_sample
-from .train import candidates, fit
+from .train import candidates, fit, outside
 
 TASK = Task(
     name=__name__.rpartition(".")[2],
@@ -22,4 +22,5 @@ TASK = Task(
     fit=fit,
     examples=examples,
     predict=predict,
+    outside=outside,
 )

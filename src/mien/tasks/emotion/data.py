@@ -135,7 +135,12 @@ def _names(root: Path) -> tuple[list[str], list[str]]:
         raise DataError(f"data.yaml is not readable YAML ({error}). Mend or remove it.") from None
     listed = document.get("names") if isinstance(document, dict) else None
     if isinstance(listed, dict):
-        listed = [listed[number] for number in sorted(listed)]
+        if sorted(map(str, listed)) != sorted(map(str, range(len(listed)))):
+            raise DataError(
+                f"data.yaml numbers its classes {', '.join(map(str, listed))}; expected 0 to "
+                f"{len(listed) - 1}, as the label files count."
+            )
+        listed = [listed[number] for number in sorted(listed, key=int)]
     if not isinstance(listed, list) or not listed:
         raise DataError("data.yaml has no list `names`; it must name the classes by number.")
     return [_known(str(name)) for name in listed], []
@@ -205,8 +210,10 @@ def _read_rows(
     rows = []
     for line in lines:
         try:
-            number, cx, cy, w, h = line.split()
-            row = (int(float(number)), float(cx), float(cy), float(w), float(h))
+            number, cx, cy, w, h = (float(word) for word in line.split())
+            if not number.is_integer():
+                raise ValueError(number)
+            row = (int(number), cx, cy, w, h)
         except ValueError:
             count.add("label line without meaning", name)
             return None

@@ -96,7 +96,6 @@ def learn(
         on_epoch(progress.epoch, numbers)
     best = torch.load(work / "best.pt", map_location="cpu", weights_only=True)
     progress.average["network"].load_state_dict(best["model"])
-    (work / "last.pt").unlink()
     return progress, resumed
 
 

@@ -115,6 +115,16 @@ def build(
     return network, f"file {path.name} sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
+def weights_digest(size: str, pretrained: str | None) -> str | None:
+    """SHA-256 of the weights that a training of this size would start from; None for scratch.
+
+    Raises:
+        ConfigError: `pretrained` is a path that is not there.
+    """
+    path = _find_weights(family(size), pretrained)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path else None
+
+
 def raw_outputs(network: Network, layout: str, inputs: Tensor) -> Any:
     """Run the training branch up to the loss; the result goes to `losses` and `candidates`."""
     if layout == "yolox":

@@ -64,7 +64,9 @@ def find(raw: Path) -> tuple[list[Path], list[Path]]:
     Raises:
         DataError: there is none.
     """
-    files = [path for path in sorted(raw.rglob("*")) if path.suffix.lower() == ".csv"]
+    files = [
+        path for path in sorted(raw.rglob("*")) if path.suffix.lower() == ".csv" and path.is_file()
+    ]
     tables = [path for path in files if set(_header(_lines(path))) & set(COLUMNS)]
     if not tables:
         found = ", ".join(path.name for path in files[:_NAMED]) or "no CSV file"

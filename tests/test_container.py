@@ -1,0 +1,161 @@
+"""Promises about images and the notebook that can be held without building or running either."""
+
+import json
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from project import ROOT
+
+API, TRAIN = (ROOT / "dockerfiles" / f"{name}.Dockerfile" for name in ("api", "train"))
+BOTH = pytest.mark.parametrize("path", [API, TRAIN], ids=lambda path: path.stem)
+NOTEBOOK = ROOT / "notebooks" / "tour.ipynb"
+Instruction = tuple[str, str]
+
+
+def stages(path: Path) -> list[list[Instruction]]:
+    """The instructions of each stage: keyword and argument, comments gone, lines joined."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    text = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+    found: list[list[Instruction]] = []
+    for line in text.replace("\\\n", " ").splitlines():
+        keyword, _, argument = line.strip().partition(" ")
+        if keyword == "FROM":
+            found.append([])
+        if keyword:
+            found[-1].append((keyword, " ".join(argument.split())))
+    return found
+
+
+def arguments(stage: list[Instruction], keyword: str) -> list[str]:
+    return [argument for name, argument in stage if name == keyword]
+
+
+def probe() -> list[str]:
+    """The health check as a command of this machine."""
+    (check,) = arguments(stages(API)[-1], "HEALTHCHECK")
+    command: list[str] = json.loads(check.partition(" CMD ")[2])
+    assert command[0] == "python"
+    return [sys.executable, *command[1:]]
+
+
+@contextmanager
+def answering(status: int) -> Iterator[int]:
+    """A server whose /readyz answers with the status, and whose other addresses with 500."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/readyz" else 500)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def cells() -> list[tuple[str, str]]:
+    """Identifier and source of each code cell."""
+    book = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    return [
+        (cell["id"], "".join(cell["source"]))
+        for cell in book["cells"]
+        if cell["cell_type"] == "code"
+    ]
+
+
+def test_the_service_holds_the_serving_lock_and_the_package_alone() -> None:
+    """What is copied into the last stage was installed from requirements.txt, with its hashes."""
+    *_, packages, last = stages(API)
+    installs = re.findall(r"pip install ([^&]*)", " && ".join(arguments(packages, "RUN")))
+    locked, own = (install.split() for install in installs)
+    assert locked[locked.index("-r") + 1 :] == ["requirements.txt"]
+    assert "--require-hashes" in locked
+    assert {"--no-index", "--no-deps"} <= set(own)
+    assert [copy.split()[0] for copy in arguments(last, "COPY")] == ["--from=packages"]
+    assert "pip" not in " ".join(arguments(last, "RUN"))
+
+
+@BOTH
+def test_images_do_not_run_as_root(path: Path) -> None:
+    """The user is a number above 0, as Kubernetes needs it to see that it is not root."""
+    (user,) = arguments(stages(path)[-1], "USER")
+    assert all(int(number) > 0 for number in user.split(":"))
+
+
+@BOTH
+def test_images_name_no_address(path: Path) -> None:
+    """Packages come from wherever the builder's pip looks; only the loopback is spoken to."""
+    text = path.read_text(encoding="utf-8")
+    assert set(re.findall(r"\w+://[\w.-]+", text)) <= {"http://127.0.0.1"}
+    assert not re.search(r"index-url|find-links|trusted-host|PIP_", text)
+
+
+@BOTH
+def test_images_need_no_newer_builder(path: Path) -> None:
+    """The classic builder takes them: no mounts, no heredocs, no frontend of their own."""
+    assert not re.search(r"--mount|<<|^# *syntax", path.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@BOTH
+def test_images_are_built_from_files_that_reach_the_builder(path: Path) -> None:
+    """Each file that is copied is there, and .dockerignore lets it through."""
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    passed = {line[1:] for line in lines if line.startswith("!")}
+    copies = [copy for stage in stages(path) for copy in arguments(stage, "COPY")]
+    sources = {
+        name for copy in copies if not copy.startswith("--from") for name in copy.split()[:-1]
+    }
+    assert sources <= passed
+    assert [name for name in sorted(passed) if not (ROOT / name).exists()] == []
+
+
+@BOTH
+def test_the_build_tools_are_all_named(path: Path) -> None:
+    """The names picked from the lock are what hatchling needs; one missing would end the build."""
+    (listed,) = re.findall(r"/\^\(([\w|-]+)\)==/", path.read_text(encoding="utf-8"))
+    named, wanted = set(listed.split("|")), {"hatchling"}
+    while more := {name for tool in wanted for name in needs(tool)} - wanted:
+        wanted |= more
+    assert named - {"editables"} == wanted
+    lock = (ROOT / "requirements_dev.txt").read_text(encoding="utf-8")
+    assert [name for name in sorted(named) if f"\n{name}==" not in lock] == []
+
+
+def needs(name: str) -> set[str]:
+    wanted = [Requirement(line) for line in metadata.requires(name) or ()]
+    return {each.name for each in wanted if not each.marker or each.marker.evaluate({"extra": ""})}
+
+
+@pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False)])
+def test_the_health_check_asks_whether_the_service_is_ready(status: int, healthy: bool) -> None:
+    """It follows PORT, ignores proxies, and fails unless /readyz answers 200."""
+    with answering(status) as port:
+        environment = {"PORT": str(port), "http_proxy": "http://127.0.0.1:9"}
+        done = subprocess.run(probe(), env=environment, capture_output=True, check=False)
+    assert (done.returncode == 0) is healthy, done.stderr
+
+
+def test_the_notebook_is_clean_code() -> None:
+    """Its cells compile, have names of their own, and carry no output."""
+    names = [name for name, _ in cells()]
+    assert len(names) == len(set(names)) > 0
+    for name, source in cells():
+        compile(source, name, "exec")
+    book = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    assert book["nbformat"] == 4
+    assert not [cell["id"] for cell in book["cells"] if cell.get("outputs")]
