@@ -29,6 +29,13 @@ def candidates(params: Params) -> tuple[str, ...]:
     return tuple(family(size).size for size in params.candidates)
 
 
+def outside(params: Params) -> dict[str, str | None]:
+    """Hashes of the pretrained weights of each candidate: other weights make another training."""
+    from .networks import weights_digest
+
+    return {size: weights_digest(size, params.pretrained) for size in candidates(params)}
+
+
 def fit(candidate: str, ready: Path, out: Path, params: Params, seed: int, record: Recorder) -> Fit:
     """Train one detector size; see `detector.train` for what it promises and raises."""
     from .detector import train
