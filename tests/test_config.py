@@ -77,6 +77,15 @@ def test_the_environment_is_read_and_checked(monkeypatch: pytest.MonkeyPatch) ->
         config.settings()
 
 
+def test_only_the_documented_variables_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`$HOME` is where a person lives, not where the workspace is."""
+    monkeypatch.delenv("MIEN_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/elsewhere")
+    monkeypatch.setenv("THREADS", "7")
+    assert config.settings().home == Path()
+    assert config.settings().threads == 0
+
+
 @given(st.dictionaries(st.text(max_size=5), st.integers(), max_size=6))
 def test_a_digest_does_not_depend_on_the_order_of_keys(document: dict[str, int]) -> None:
     """The same keys and values in another order give the same digest; another value does not."""

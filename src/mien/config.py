@@ -49,7 +49,7 @@ class RunConfig(Schema):
 class Settings(BaseSettings):
     """Where mien runs: read from the environment, never from a config file."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
     home: Path = Field(default=Path(), alias="MIEN_HOME")
     host: str = Field(default="127.0.0.1", alias="HOST")

@@ -87,7 +87,7 @@ def serving(workspace: Workspace) -> Serving:
         loaded = threading.Event()
         made = serve_app.create(
             models.choose(workspace, names, folders),
-            Settings(**{"threads": 2, **settings}),
+            Settings().model_copy(update={"threads": 2, **settings}),
             lambda _: loaded.set(),
         )
         with TestClient(made) as client:

@@ -25,7 +25,7 @@ from mien.config import Settings
 from mien.stages.serve import app, models
 from mien.workspace import Workspace
 tasks.__path__ = [sys.argv[1]]
-with app.running(Workspace(Path(sys.argv[2])), ["shape"], [], Settings(port=0)) as address:
+with app.running(Workspace(Path(sys.argv[2])), ["shape"], [], Settings(PORT=0)) as address:
     from urllib.request import Request, urlopen
     body = b'{"point": {"values": [0, 1, 0.5]}}'
     kind = {"content-type": "application/json"}
