@@ -106,6 +106,7 @@ def test_measures_tell_dark_from_bright_and_sharp_from_flat() -> None:
     assert images.measures(np.zeros((1, 1, 3), np.uint8))["sharpness"] == 0
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow tells of each damage
 def test_damaged_exif_does_not_cost_the_picture() -> None:
     """An orientation that cannot be read is passed over; the pixels are what they are."""
     exif = Image.Exif()
