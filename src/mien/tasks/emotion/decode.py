@@ -92,7 +92,7 @@ def detect(
 
     A face is what one box says after non-maximum suppression over all labels together, since
     a face has one emotion. Its scores are what all overlapping candidates say on average
-    (`vote`): neighbours look at the same face, and their mean errs less than the loudest one.
+    (`vote`), as the training's loss judges them: neighbours look at the same face.
 
     Args:
         output: see `decode`.
