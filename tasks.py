@@ -5,8 +5,10 @@ An ordinary invoke file. The part at its foot needs nothing but the standard lib
 """
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from hashlib import sha256
 from pathlib import Path
 
@@ -57,6 +59,35 @@ if Path(sys.prefix).resolve() == VENV.resolve():
     def bench(context: Context, name: str) -> None:
         """Measure what the docs say: gesture, emotion, normalisation, answers."""
         _run(context, f"{BIN}/python -m bench.{name}")
+
+    @task
+    def stack_test(context: Context, home: str = "") -> None:
+        """Build the image and try the Compose stack for real, with an engine of its own."""
+        _run(context, f"{BIN}/python -m stack {f'--home {home}' if home else ''}")
+
+    @task
+    def prometheus(context: Context) -> None:
+        """Fetch Prometheus and Alertmanager, which tests of rules need; as any user, with apt."""
+        if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+            sys.exit(
+                "Debian's packages need apt-get and dpkg-deb; elsewhere, put prometheus,\n"
+                "promtool, alertmanager and amtool on PATH (https://prometheus.io/download)."
+            )
+        found = context.run("LC_ALL=C apt-cache policy prometheus", hide=True).stdout
+        version = found.partition("Candidate: ")[2].partition("\n")[0]
+        if version in ("", "(none)"):
+            sys.exit("apt knows no package prometheus: run `apt-get update` as root, then again.")
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        bin = cache / "mien" / "prometheus" / version / "bin"
+        if not (bin / "amtool").exists():
+            with tempfile.TemporaryDirectory() as folder, context.cd(folder):
+                _run(context, "apt-get download prometheus prometheus-alertmanager")
+                _run(context, 'for package in *.deb; do dpkg-deb -x "$package" .; done')
+                bin.mkdir(parents=True, exist_ok=True)
+                for name in ("prometheus", "promtool", "prometheus-alertmanager", "amtool"):
+                    there = bin / name.removeprefix("prometheus-")
+                    shutil.copy2(Path(folder, "usr", "bin", name), there)
+        print(f"prometheus, promtool, alertmanager and amtool are in {bin}")
 
     @task
     def lock(context: Context) -> None:

@@ -2,11 +2,12 @@
 # they come with the workspace, which is mounted and only read.
 #
 #   docker build -f dockerfiles/api.Dockerfile -t mien-api .
-#   docker run --rm -p 8000:8000 --read-only --tmpfs /tmp --cap-drop ALL \
-#     -v "$PWD:/workspace:ro" mien-api
+#   docker run --rm -p 127.0.0.1:8000:8000 --read-only --tmpfs /tmp --cap-drop ALL \
+#     -v "$PWD:/workspace:ro" -v mien-journal:/journal mien-api
 #
 # The workspace must be readable by user 10001. MIEN_THREADS says how many pictures are worked on
-# at once (default: all cores of the machine, even where the container may use fewer).
+# at once (default: all cores of the machine, even where the container may use fewer). A volume
+# at /journal keeps what was answered.
 
 FROM python:3.11-slim AS wheel
 WORKDIR /source
@@ -40,13 +41,16 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && rm -rf /usr/lib/*/dri /usr/lib/*/libgallium* /usr/lib/*/libLLVM* /usr/lib/*/libz3* \
     && groupadd --gid 10001 mien \
-    && useradd --uid 10001 --gid mien --no-create-home --home-dir /tmp --shell /usr/sbin/nologin mien
+    && useradd --uid 10001 --gid mien --no-create-home --home-dir /tmp --shell /usr/sbin/nologin mien \
+    && install --directory --owner mien --group mien /journal
 COPY --from=packages /opt/mien /opt/mien
-# Nothing is written but caches, and these go to /tmp, so that the root file system may be read-only.
+# Nothing is written but the journal and caches, and these go to /tmp, so that the root file system
+# may be read-only. A new volume takes over the owner of /journal.
 ENV PATH=/opt/mien/bin:$PATH \
     HOME=/tmp \
     HOST=0.0.0.0 \
     MIEN_HOME=/workspace \
+    MIEN_JOURNAL=/journal/journal.db \
     MPLCONFIGDIR=/tmp/matplotlib \
     ORT_DISABLE_TELEMETRY=1 \
     PORT=8000 \

@@ -50,7 +50,7 @@ def test_pictures_without_a_subject_count_apart() -> None:
 
 def test_the_confusion_matrix_has_a_column_for_nothing() -> None:
     """Rows are the truth, the last column counts missed subjects."""
-    matrix = scores.confusion([answer("a", "b"), answer("c", None)], LABELS)
+    matrix = scores.confusion([("a", "b"), ("c", None), (None, "a")], LABELS)
     assert matrix.shape == (3, 4)
     assert (matrix[0, 1], matrix[2, 3], matrix.sum()) == (1, 1, 2)
 

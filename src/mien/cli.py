@@ -5,6 +5,7 @@ An error that the user can mend ends in one message and exit status 1, without a
 
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -223,6 +224,115 @@ def rollback(task: str, why: Why = "by hand", home: Home = None) -> None:
     with workspace.locked(name):
         number = stage(name, why, workspace)
     console.result(f"mien-{task} version {number} is champion")
+
+
+@app.command(rich_help_panel="Monitoring")
+def dashboards(
+    out: Annotated[Path, typer.Option(help="The folder that Grafana reads.")] = Path(
+        "grafana/provisioning/dashboards"
+    ),
+    pictures: Annotated[
+        Path | None,
+        typer.Option("--picture", help="Draw them into this folder instead, from live data."),
+    ] = None,
+    prometheus: Annotated[str, typer.Option(help="Whom to ask for it.")] = "http://127.0.0.1:9090",
+    minutes: Annotated[float, typer.Option(help="How far back a picture goes.", min=1)] = 30,
+) -> None:
+    """Write the three Grafana dashboards, or draw what they show now."""
+    from mien.stages.monitor import dashboards as stage
+    from mien.stages.monitor.panels import DASHBOARDS
+
+    if pictures is None:
+        written = stage.write(DASHBOARDS, out)
+    else:
+        from mien.stages.monitor import picture
+        from mien.stages.monitor.web import Prometheus
+
+        written = picture.write(DASHBOARDS, Prometheus.at(prometheus).ask, pictures, minutes)
+    for path in written:
+        console.result(f"written: {path}")
+
+
+Api = Annotated[str, typer.Option(help="Where the server answers.")]
+PrometheusAt = Annotated[str, typer.Option("--prometheus", help="Where Prometheus answers.")]
+
+
+@app.command(rich_help_panel="Monitoring")
+def verify(
+    api: Api = "http://127.0.0.1:8000",
+    prometheus: PrometheusAt = "http://127.0.0.1:9090",
+    alertmanager: Annotated[
+        str | None, typer.Option(help="Where Alertmanager answers.")
+    ] = "http://127.0.0.1:9093",
+    grafana: Annotated[
+        str | None, typer.Option(help="Where Grafana answers; its login is GRAFANA_PASSWORD.")
+    ] = "http://127.0.0.1:3000",
+    without: Annotated[
+        list[str] | None, typer.Option(help="A part that is known not to run, as grafana.")
+    ] = None,
+    project: Annotated[Path, typer.Option(help="Where docker-compose.yml lies.")] = Path(),
+    out: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("reports"),
+    home: Home = None,
+) -> None:
+    """Hold a running stack against its promises; name the file or metric at fault."""
+    from mien.stages.monitor import verify as stage
+    from mien.stages.monitor.web import Prometheus, Site
+
+    left_out = frozenset(without or ())
+    password = os.environ.get("GRAFANA_PASSWORD") or "admin"
+    findings = stage.verify_all(
+        stage.Stack(
+            api=Site(api),
+            prometheus=Prometheus.at(prometheus),
+            alertmanager=None if "alertmanager" in left_out else Site(alertmanager or ""),
+            grafana=None if "grafana" in left_out else Site(grafana or "", ("admin", password)),
+            project=project,
+            workspace=_workspace(home),
+            without=left_out,
+        ),
+        out,
+    )
+    if not all(finding.kept for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel="Monitoring")
+def drill(
+    name: Annotated[
+        str, typer.Argument(help="drift, flood, corrupt, slow, errors, killed; or clean: none.")
+    ],
+    task: Annotated[
+        str | None, typer.Option(help="Whose questions are sent; default: the first that fits.")
+    ] = None,
+    api: Api = "http://127.0.0.1:8000",
+    prometheus: PrometheusAt = "http://127.0.0.1:9090",
+    rate: Annotated[float, typer.Option(help="Questions a second.", min=0.1)] = 5.0,
+    patience: Annotated[
+        float, typer.Option(help="Seconds until the alert must fire; how long clean lasts.")
+    ] = 1200.0,
+    linger: Annotated[
+        float, typer.Option(help="Seconds that the fault goes on after its alert.")
+    ] = 60.0,
+    kill: Annotated[str, typer.Option(help="What kills the server.")] = "docker-compose kill api",
+    start: Annotated[str, typer.Option(help="What starts it again.")] = "docker-compose start api",
+    home: Home = None,
+) -> None:
+    """Put a fault into a running stack and time the alert that it must raise."""
+    from mien.stages.monitor import drill as stage
+    from mien.stages.monitor import traffic
+    from mien.stages.monitor.web import Prometheus, Site
+
+    chosen = stage.find(name)
+    here = Path()
+    stack = stage.Stack(
+        Site(api),
+        Prometheus.at(prometheus),
+        kill=stage.command(kill, here),
+        start=stage.command(start, here),
+    )
+    questions = traffic.fitting(task, chosen.pictures, _workspace(home))
+    seen = stage.run(chosen, stack, questions, rate, patience, linger)
+    console.result(stage.words(chosen, seen))
 
 
 def main() -> None:

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mien.errors import ConfigError, nearest
@@ -58,6 +65,18 @@ class Settings(BaseSettings):
     queue: int = Field(default=32, alias="MIEN_QUEUE", ge=1)
     max_upload_mb: float = Field(default=20.0, alias="MIEN_MAX_UPLOAD_MB", gt=0)
     max_megapixels: float = Field(default=50.0, alias="MIEN_MAX_MEGAPIXELS", gt=0)
+    journal: Path | None = Field(default=None, alias="MIEN_JOURNAL")
+    """Where answers are recorded; None for `journal.db` in the workspace."""
+    journal_days: float = Field(default=30.0, alias="MIEN_JOURNAL_DAYS", gt=0)
+    journal_mb: float = Field(default=200.0, alias="MIEN_JOURNAL_MB", gt=0)
+    drill: bool = Field(default=False, alias="MIEN_DRILL")
+    """Whether the header X-Mien-Drill may slow a request down or make it fail."""
+
+    @field_validator("drill", "journal", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: Any, info: ValidationInfo) -> Any:
+        """Compose sets a variable that its user left out to the empty string."""
+        return cls.model_fields[info.field_name or ""].default if value == "" else value
 
 
 def settings() -> Settings:

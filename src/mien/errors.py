@@ -60,6 +60,18 @@ class OverloadedError(MienError):
     """More requests in flight than the server takes."""
 
 
+class UnknownAnswerError(RequestError):
+    """A verdict on an answer that the journal does not hold, or no longer."""
+
+
+class JournalError(MienError):
+    """The journal of answers cannot be read or written."""
+
+
+class CheckError(MienError):
+    """A running stack that does not keep its promises."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return a hint such as ``" Did you mean 'epochs'?"``, or an empty string."""
     match = get_close_matches(word, list(known), n=1)

@@ -1,24 +1,55 @@
-"""The record written for every answer; shared by serving, which writes it, and monitoring.
+"""What is kept of every answer: the record, and the journal that keeps it.
 
-It holds what was answered and how long it took, never what was sent.
+The journal is one SQLite file, bounded in age and size. It holds what was answered and what
+people said of it, never what was sent. An answer is in the file before it is on the wire, so a
+killed process loses none; a full disk loses the record, counts it and loses no answer.
 """
 
 import json
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import sqlite3
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-_log = logging.getLogger("mien.answers")
+from mien.errors import JournalError
+
+DAY = 86400.0
+_STEP = 500
+"""After so many answers the journal looks for old ones; so many times four go at once."""
+_PAUSE = 3600.0
+"""It looks after so many seconds too: where little is asked, old answers must go all the same."""
+_TABLE = """
+create table if not exists answers (
+    id integer primary key, trace_id text unique not null, moment real not null,
+    task text not null, version text not null, checksum text not null, outcome text not null,
+    label text, confidence real not null, measures text not null, seconds real not null,
+    truth text, told real
+)
+"""
+_INDEX = (
+    "create index if not exists verdicts on answers (task, version, told) where told is not null"
+)
+_COLUMNS = (
+    "trace_id, moment, task, version, checksum, outcome, label, confidence, measures, seconds"
+)
+_INSERT = f"insert into answers ({_COLUMNS}) values ({', '.join('?' * 10)})"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Event:
-    """One answer. `when` is seconds since 1970, `seconds` the time from request to answer."""
+    """One answer. `moment` is seconds since 1970, `seconds` the time from request to answer."""
 
     trace_id: str
-    when: float
+    moment: float
     task: str
     version: str
+    checksum: str
+    """SHA-256 of the bundle's manifest."""
     outcome: str
     label: str | None
     confidence: float
@@ -26,6 +57,232 @@ class Event:
     seconds: float
 
 
-def write(event: Event) -> None:
-    """Log the event as one line of JSON."""
-    _log.info(json.dumps(asdict(event), separators=(",", ":")))
+@dataclass(frozen=True)
+class Verdict:
+    """What a model answered, and what a person says is right; None for 'no subject'."""
+
+    said: str | None
+    truth: str | None
+
+    @property
+    def right(self) -> bool:
+        return self.said == self.truth
+
+
+class Journal:
+    """One file of answers. May be used by many threads; never raises for a bad disk on `add`."""
+
+    def __init__(self, path: Path, days: float = 30.0, megabytes: float = 200.0) -> None:
+        self.dropped = 0
+        self._days, self._bytes = days, megabytes * 1e6
+        self._lock = threading.Lock()
+        self._since, self._looked = 0, time.time()
+        self._failing = False
+        self._database = _open(path)
+        while self._database is not None and self._prune(self._database, self._looked):
+            pass
+
+    def add(self, event: Event) -> bool:
+        """Keep one answer; False, a count and a line in the log where that cannot be done."""
+        try:
+            with self._lock:
+                self._insert(event)
+        except (sqlite3.Error, JournalError) as error:
+            if not self._failing:
+                _log.error("answers are not recorded from now on: %s", error)
+            self._failing = True
+            self.dropped += 1
+            return False
+        if self._failing:
+            _log.warning("answers are recorded again; %d were not", self.dropped)
+            self._failing = False
+        return True
+
+    def find(self, trace_id: str) -> Event | None:
+        """Return the answer of that name, if it is still kept.
+
+        Raises:
+            JournalError: the file cannot be read.
+        """
+        rows = self._read(
+            f"select {_COLUMNS} from answers where trace_id = ? and moment > ?",
+            *(trace_id, time.time() - self._days * DAY),
+        )
+        return _event(rows[0]) if rows else None
+
+    def judge(self, trace_id: str, truth: str | None, moment: float) -> bool:
+        """Keep a person's verdict on an answer, in place of an earlier one.
+
+        Returns:
+            Whether there is such an answer.
+
+        Raises:
+            JournalError: the verdict could not be written.
+        """
+        try:
+            with self._lock:
+                done = self._opened().execute(
+                    "update answers set truth = ?, told = ? where trace_id = ?",
+                    (truth, moment, trace_id),
+                )
+                return done.rowcount > 0
+        except sqlite3.Error as error:
+            raise JournalError(f"The verdict could not be kept: {error}.") from error
+
+    def recent(self, task: str, version: str, count: int) -> list[Event]:
+        """Return the last `count` answers of a model, oldest first.
+
+        Raises:
+            JournalError: the file cannot be read.
+        """
+        rows = self._read(
+            f"select {_COLUMNS} from answers where task = ? and version = ? "
+            "order by id desc limit ?",
+            *(task, version, count),
+        )
+        return [_event(row) for row in reversed(rows)]
+
+    def verdicts(self, task: str, version: str, count: int) -> list[Verdict]:
+        """Return the last `count` verdicts on answers of a model, newest first.
+
+        Raises:
+            JournalError: the file cannot be read.
+        """
+        rows = self._read(
+            "select label, truth from answers where task = ? and version = ? "
+            "and told is not null order by told desc limit ?",
+            *(task, version, count),
+        )
+        return [Verdict(*row) for row in rows]
+
+    def size(self) -> tuple[int, int]:
+        """Return how many answers are kept, and how many bytes they take.
+
+        Raises:
+            JournalError: the file cannot be read.
+        """
+        try:
+            with self._lock:
+                database = self._opened()
+                # Only the oldest are ever deleted, so the numbers have no gaps.
+                query = "select coalesce(max(id) - min(id) + 1, 0) from answers"
+                return int(database.execute(query).fetchone()[0]), _bytes(database)
+        except sqlite3.Error as error:
+            raise JournalError(f"The journal cannot be read: {error}.") from error
+
+    def close(self) -> None:
+        """Close the file; what is added afterwards is dropped."""
+        with self._lock:
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._database is None:
+            raise JournalError("The journal could not be opened; the server's log has the reason.")
+        return self._database
+
+    def _insert(self, event: Event) -> None:
+        database = self._opened()
+        database.execute(_INSERT, _values(event))
+        self._since += 1
+        if self._since >= _STEP or event.moment - self._looked >= _PAUSE:
+            self._since, self._looked = 0, event.moment
+            self._prune(database, event.moment)
+
+    def _prune(self, database: sqlite3.Connection, now: float) -> int:
+        """Drop answers beyond the age, and the oldest while they take too much room."""
+        oldest = f"select id, moment from answers order by id limit {4 * _STEP}"
+        age = self._days * DAY if _bytes(database) <= self._bytes else 0.0
+        delete = f"delete from answers where id in (select id from ({oldest}) where moment <= ?)"
+        try:
+            return database.execute(delete, (now - age,)).rowcount
+        except sqlite3.Error as error:
+            _log.warning("old answers could not be deleted: %s", error)
+            return 0
+
+    def _read(self, query: str, *values: str | float) -> list[Any]:
+        try:
+            with self._lock:
+                return self._opened().execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise JournalError(f"The journal cannot be read: {error}.") from error
+
+
+def _open(path: Path) -> sqlite3.Connection | None:
+    """Open or make the file; one that is no journal is set aside, not overwritten."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return _connect(path)
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
+            aside = _aside(path)
+            _log.error("%s is damaged (%s); it is now %s, and a new one begins", path, error, aside)
+            return _connect(path)
+    except (sqlite3.Error, OSError) as error:
+        _log.error("answers are not recorded: %s cannot be opened (%s)", path, error)
+        return None
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=0.5, isolation_level=None, check_same_thread=False)
+    try:
+        _begin(database)
+    except sqlite3.Error:
+        database.close()  # which clears away what lies beside the file, or the next would apply it
+        raise
+    return database
+
+
+def _begin(database: sqlite3.Connection) -> None:
+    # Written through to the system at every commit, to the disk at every checkpoint: a killed
+    # process loses nothing, a power cut the last moments, and neither breaks the file.
+    database.execute("pragma journal_mode = wal")
+    database.execute("pragma synchronous = normal")
+    database.execute(_TABLE)
+    database.execute(_INDEX)
+    # Half a second for a full journal; a torn page would else stop the recording only later.
+    (found,) = database.execute("pragma quick_check(1)").fetchone()
+    if found != "ok":
+        raise sqlite3.DatabaseError(found)
+
+
+def _aside(path: Path) -> Path:
+    number = 1
+    while (target := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    return path.replace(target)
+
+
+def _bytes(database: sqlite3.Connection) -> int:
+    pages, free, size = (
+        database.execute(f"pragma {name}").fetchone()[0]
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)
+
+
+def _values(event: Event) -> tuple[Any, ...]:
+    measures = json.dumps(dict(event.measures), separators=(",", ":"))
+    return (
+        *(event.trace_id, event.moment, event.task, event.version, event.checksum),
+        *(event.outcome, event.label, event.confidence, measures, event.seconds),
+    )
+
+
+def _event(row: Sequence[Any]) -> Event:
+    trace_id, moment, task, version, checksum, outcome, label, confidence, measures, seconds = row
+    return Event(
+        trace_id=trace_id,
+        moment=moment,
+        task=task,
+        version=version,
+        checksum=checksum,
+        outcome=outcome,
+        label=label,
+        confidence=confidence,
+        measures=json.loads(measures),
+        seconds=seconds,
+    )

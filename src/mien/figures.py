@@ -5,7 +5,7 @@ Figures are made without pyplot: no global state, no window, nothing left open.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ACCENT, QUIET, WARN = "#2a6f97", "#c9d6df", "#c8553d"
+DPI = 90
 
 
 def data_report(report: DataReport, path: Path) -> None:
     """Counts per class and split as bars, and the share of items that each check found."""
-    figure = _figure(10, 4.2)
+    figure = sheet(10, 4.2)
     counts, checks = figure.subplots(1, 2, width_ratios=(3, 2))
     labels = list(dict.fromkeys(name for split in report.counts.values() for name in split))
     start = np.zeros(len(labels))
@@ -44,13 +45,13 @@ def data_report(report: DataReport, path: Path) -> None:
     checks.set_xlim(0, 140)  # room for the counts beside the longest bar
     checks.set_xticks(range(0, 101, 25))
     checks.set_title("What the checks found, %")
-    _save(figure, path)
+    save(figure, path)
 
 
 def confusion(matrix: NDArray[np.int64], labels: Sequence[str], path: Path) -> None:
     """Confusion matrix in shares of each true class; the last column is 'nothing found'."""
     size = 2.4 + 0.36 * len(labels)
-    figure = _figure(size + 0.6, size)
+    figure = sheet(size + 0.6, size)
     axes = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -63,24 +64,24 @@ def confusion(matrix: NDArray[np.int64], labels: Sequence[str], path: Path) -> N
     axes.set_xticks(range(len(labels) + 1), [*labels, "nothing"], rotation=90)
     axes.set_yticks(range(len(labels)), labels)
     axes.set(xlabel="answer", ylabel="truth", title="Confusion, % of each true class")
-    _save(figure, path)
+    save(figure, path)
 
 
 def classes(f1: NDArray[np.float64], labels: Sequence[str], path: Path) -> None:
     """F1 of each class as bars."""
-    figure = _figure(5, 1.2 + 0.25 * len(labels))
+    figure = sheet(5, 1.2 + 0.25 * len(labels))
     axes = figure.subplots()
     axes.barh(labels, f1, color=ACCENT)
     axes.invert_yaxis()
     axes.set(xlim=(0, 1), title="F1 of each class")
     axes.axvline(float(f1.mean()), color=WARN, linewidth=1, label=f"mean {f1.mean():.3f}")
     axes.legend(frameon=False, loc="lower left")
-    _save(figure, path)
+    save(figure, path)
 
 
 def reliability(rows: NDArray[np.float64], path: Path) -> None:
     """Accuracy against confidence; a model that knows what it knows follows the diagonal."""
-    figure = _figure(4, 4)
+    figure = sheet(4, 4)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1)
     if len(rows):
@@ -88,12 +89,12 @@ def reliability(rows: NDArray[np.float64], path: Path) -> None:
         axes.bar(rows[:, 0], rows[:, 2] / rows[:, 2].sum(), width=0.04, color=QUIET)
     axes.set(xlim=(0, 1), ylim=(0, 1.02), title="Reliability")
     axes.set(xlabel="confidence (bars: share of answers)", ylabel="accuracy")
-    _save(figure, path)
+    save(figure, path)
 
 
 def history(steps: Sequence[Mapping[str, float]], path: Path) -> None:
     """Every metric of a training by epoch or fold: losses left, scores in 0..1 right."""
-    figure = _figure(8, 3.2)
+    figure = sheet(8, 3.2)
     losses, scores = figure.subplots(1, 2)
     names = dict.fromkeys(name for step in steps for name in step)
     for name in names:
@@ -107,21 +108,37 @@ def history(steps: Sequence[Mapping[str, float]], path: Path) -> None:
             axes.legend(frameon=False, fontsize=7)
         else:
             axes.set_axis_off()
-    _save(figure, path)
+    save(figure, path)
 
 
 def samples(shown: Sequence[tuple[Example, Prediction]], names: Sequence[str], path: Path) -> None:
     """A sheet of examples with what the model found in them: box, points and label."""
     columns = 6
     rows = max(1, -(-len(shown) // columns))
-    figure = _figure(2 * columns, 2.25 * rows)
+    figure = sheet(2 * columns, 2.25 * rows)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, (example, prediction) in zip(grid.flat, shown, strict=False):
         _sample(axes, example, prediction)
     figure.suptitle(", ".join(names), fontsize=9)
-    _save(figure, path)
+    save(figure, path)
+
+
+def sheet(
+    width: float, height: float, layout: Literal["constrained"] | None = "constrained"
+) -> "Figure":
+    """An empty figure of so many inches; without a layout, axes stay where they are put."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout=layout)
+
+
+def save(figure: "Figure", path: Path) -> None:
+    """Write it with `DPI` pixels an inch."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Without the library's version in the file, the same numbers give the same bytes.
+    figure.savefig(path, dpi=DPI, metadata={"Software": None})
 
 
 def _sample(axes: Any, example: Example, prediction: Prediction) -> None:
@@ -151,15 +168,3 @@ def _points(example: Example, best: Finding | None) -> list[NDArray[np.float64]]
     lists = [*sent.values(), *(best.extra.values() if best else ())]
     arrays = [np.array(each, dtype=float) for each in lists if isinstance(each, list)]
     return [array for array in arrays if array.ndim == 2]
-
-
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _save(figure: "Figure", path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Without the library's version in the file, the same numbers give the same bytes.
-    figure.savefig(path, dpi=90, metadata={"Software": None})

@@ -6,8 +6,10 @@ out is for the task's `predict` to say.
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from numpy.typing import NDArray
@@ -27,6 +29,40 @@ class Closable(Protocol):
 
 
 ClosableT = TypeVar("ClosableT", bound=Closable)
+T = TypeVar("T")
+_now = threading.local()
+
+
+class Times:
+    """When the networks of a bundle were asked while a prediction was made; seconds."""
+
+    def __init__(self) -> None:
+        self.first: float | None = None
+        """`time.perf_counter()` when the first network was asked."""
+        self.inferring = 0.0
+
+
+@contextmanager
+def timed() -> Iterator[Times]:
+    """Collect in the block what `inferring` measures in this thread."""
+    _now.times = times = Times()
+    try:
+        yield times
+    finally:
+        _now.times = None
+
+
+@contextmanager
+def inferring() -> Iterator[None]:
+    """Measure the block as time of a network; for those that do not run through `Model.run`."""
+    times: Times | None = getattr(_now, "times", None)
+    start = perf_counter()
+    try:
+        yield
+    finally:
+        if times is not None:
+            times.first = start if times.first is None else times.first
+            times.inferring += perf_counter() - start
 
 
 class Session:
@@ -59,6 +95,7 @@ class Model:
         }
         self._local = threading.local()
         self._closables: list[Closable] = []
+        self._shared: dict[str, Any] = {}
         self._lock = threading.Lock()
 
     @property
@@ -75,7 +112,8 @@ class Model:
         """
         if name not in self._sessions:
             raise BundleError(f"{self.bundle.folder} holds no {name}; train the bundle again.")
-        return self._sessions[name].run(feeds)
+        with inferring():
+            return self._sessions[name].run(feeds)
 
     def path(self, name: str) -> Path | None:
         """Where a file of the bundle lies, or None if the bundle has no such file."""
@@ -89,6 +127,13 @@ class Model:
             setattr(self._local, name, found)
             with self._lock:
                 self._closables.append(found)
+        return found
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What all threads share under that name: made on first use from the bundle's facts."""
+        if name not in self._shared:
+            self._shared[name] = make()
+        found: T = self._shared[name]
         return found
 
     def __enter__(self) -> Self:

@@ -6,6 +6,7 @@ accuracy, and is reported beside them as its own share.
 
 import contextlib
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from mien.task import Box, Example, Prediction
 
 NOTHING = "(nothing)"
 """Stands for 'no subject found' beside the labels of a confusion matrix."""
+Pair = tuple[str | None, str | None]
+"""What is true and what was said; None for 'no subject'."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def summary(answers: Sequence[Answer], labels: Sequence[str]) -> dict[str, float
     classes that occur among them; `nothing_found` is the share of these without a finding;
     `false_found` the share of examples without a subject that got one.
     """
-    matrix = confusion(answers, labels)
+    matrix = confusion([(each.truth, each.said) for each in answers], labels)
     shown = [each for each in answers if each.truth is not None]
     empty = [each for each in answers if each.truth is None]
     scores = {
@@ -72,14 +75,28 @@ def summary(answers: Sequence[Answer], labels: Sequence[str]) -> dict[str, float
     return scores
 
 
-def confusion(answers: Sequence[Answer], labels: Sequence[str]) -> NDArray[np.int64]:
+def confusion(pairs: Sequence[Pair], labels: Sequence[str]) -> NDArray[np.int64]:
     """Counts of shape (labels, labels + 1): rows truth, columns answer, last column nothing."""
     row = {label: place for place, label in enumerate(labels)}
     matrix = np.zeros((len(labels), len(labels) + 1), dtype=np.int64)
-    for each in answers:
-        if each.truth is not None:
-            matrix[row[each.truth], row[each.said] if each.said else len(labels)] += 1
+    for truth, said in pairs:
+        if truth is not None:
+            matrix[row[truth], row[said] if said else len(labels)] += 1
     return matrix
+
+
+def wilson(hits: int, count: int, z: float = 1.96) -> tuple[float, float]:
+    """Both ends of the interval of a share of which `hits` of `count` were seen; z 1.96 is 95 %.
+
+    Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
+    """
+    if count == 0:
+        return 0.0, 1.0
+    share = hits / count
+    centre = share + z * z / (2 * count)
+    reach = z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
+    scale = 1 + z * z / count
+    return max(0.0, (centre - reach) / scale), min(1.0, (centre + reach) / scale)
 
 
 def per_class(matrix: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:

@@ -8,6 +8,7 @@
     models/<task>/aliases.json     the registry's aliases, for servers without a tracker
     reports/<task>/                the newest reports and figures, for people
     mlflow.db, mlruns/             runs and registry
+    journal.db                     answers that were given, and what people said of them
 
 A stage's folder is named by a key of all that went into it, is filled under another name and
 moved into place at the end: a folder that is there is whole, and the stage can be skipped.
@@ -33,6 +34,8 @@ WORK = "work"
 """Beside trained bundles: what a trainer keeps to resume, never part of a bundle."""
 DATA = "data.txt"
 """Beside trained bundles: the name of the prepared data that they were trained on."""
+REPORT = "report.json"
+"""Beside prepared data: what the data stage found in it."""
 RESULT = "evaluation.json"
 """Beside evaluated bundles: the table of all candidates and the policy's choice."""
 
@@ -63,6 +66,11 @@ class Workspace:
 
     def reports(self, task: str) -> Path:
         return self.home / "reports" / task
+
+    @property
+    def journal(self) -> Path:
+        """Where a server keeps its answers unless it is told otherwise."""
+        return self.home / "journal.db"
 
     def aliases(self, task: str) -> dict[str, int]:
         """Aliases of the registered model as last exported: `champion`, `challenger`.

@@ -21,7 +21,7 @@ from mien.bundle import building, checksum, replacing
 from mien.config import RunConfig
 from mien.errors import DataError
 from mien.task import DataReport
-from mien.workspace import Workspace, code, key, point
+from mien.workspace import REPORT, Workspace, code, key, point
 
 SAMPLE = "sample"
 UNPACKED_LIMIT = 50e9
@@ -98,16 +98,16 @@ def read_report(folder: Path) -> DataReport:
     Raises:
         DataError: there is none.
     """
-    path = folder / "report.json"
+    path = folder / REPORT
     if not path.is_file():
-        raise DataError(f"{folder} holds no report.json; prepare it with `mien data`.")
+        raise DataError(f"{folder} holds no {REPORT}; prepare it with `mien data`.")
     document = json.loads(path.read_text(encoding="utf-8"))
     return DataReport.from_json(document)
 
 
 def _write_report(report: DataReport, fingerprint: str, folder: Path) -> None:
     document = {"data_fingerprint": fingerprint, **asdict(report)}
-    (folder / "report.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    (folder / REPORT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     figures.data_report(report, folder / "report.png")
 
 

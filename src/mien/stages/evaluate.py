@@ -17,15 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from mien import bundle, console, figures, runtime, scores, tasks
+from mien import bundle, console, drift, figures, runtime, scores, tasks
 from mien.bundle import Bundle, building, replacing
 from mien.config import Policy, RunConfig
+from mien.drift import Row
 from mien.errors import BundleError, PolicyError, RequestError
 from mien.runtime import Model
 from mien.scores import Answer
-from mien.task import SPLITS, Example, Prediction, Request, Split, Task
+from mien.task import SPLITS, DataReport, Example, Prediction, Request, Split, Task
 from mien.tracking import CHAMPION, Tracker, model_name
-from mien.workspace import DATA, RESULT, WORK, Workspace, code, key, point, pointed
+from mien.workspace import DATA, REPORT, RESULT, WORK, Workspace, code, key, point, pointed
 
 MEASURED: tuple[Split, ...] = ("val", "test")
 _WARM_UP = 3
@@ -70,7 +71,7 @@ def evaluate(run: RunConfig, workspace: Workspace) -> Evaluated:
     """
     trained = pointed(workspace.trained(run.task), run.name, "Train first: `mien train CONFIG`.")
     ready = workspace.processed(run.task) / (trained / DATA).read_text(encoding="utf-8").strip()
-    made_by = code(f"tasks/{run.task}", "stages/evaluate.py", "scores.py", "runtime.py")
+    made_by = code(f"tasks/{run.task}", "stages/evaluate.py", "scores.py", "drift.py", "runtime.py")
     folder = workspace.evaluated(run.task) / key(trained.name, ready.name, run.policy, made_by)
     fresh = not folder.is_dir()
     if fresh:
@@ -160,8 +161,9 @@ def _measure_all(
         "choice": choice,
         "candidates": [{**row, "fault": fault} for row, fault in zip(rows, faults, strict=True)],
     }
+    report = DataReport.from_json(json.loads((ready / REPORT).read_text(encoding="utf-8")))
     for each in measured:
-        _complete(each, document, target, workspace, trained)
+        _complete(each, document, report, target, workspace, trained)
     (target / RESULT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
@@ -221,6 +223,7 @@ def _ask(
 def _complete(
     measured: Measured,
     document: Mapping[str, Any],
+    report: DataReport,
     target: Path,
     workspace: Workspace,
     trained: Path,
@@ -229,7 +232,8 @@ def _complete(
     manifest = measured.bundle.manifest
     folder = target / manifest.candidate
     shutil.copytree(measured.bundle.folder, folder, ignore=_but_the_manifest)
-    _write_json(folder / "reference.json", reference(measured.answers["val"], manifest.labels))
+    known = reference(measured.answers["val"], manifest.labels, report)
+    _write_json(folder / "reference.json", known)
     _draw(measured, folder / "figures")
     metrics = {**measured.numbers(), "bake_off": document["candidates"]}
     complete = manifest.model_copy(update={"metrics": metrics})
@@ -244,23 +248,15 @@ def _complete(
     )
 
 
-def reference(answers: Sequence[Answer], labels: Sequence[str]) -> dict[str, Any]:
-    """Distributions of labels, confidence and measures on a split: what monitoring compares with.
-
-    Of each number the eleven deciles are kept, so that ten bins hold equal shares of it.
-    """
-    said = [each.said for each in answers]
-    names = sorted({name for each in answers for name in each.measures})
-    return {
-        "rows": len(answers),
-        "labels": {label: said.count(label) for label in labels},
-        "outcomes": _counts([each.outcome for each in answers]),
-        "confidence": _deciles([each.confidence for each in answers if each.said]),
-        "measures": {
-            name: _deciles([each.measures[name] for each in answers if name in each.measures])
-            for name in names
-        },
-    }
+def reference(
+    answers: Sequence[Answer], labels: Sequence[str], report: DataReport
+) -> dict[str, Any]:
+    """What monitoring compares live traffic with: distributions of the validation split, and
+    what the training data was."""
+    rows = [Row(each.said, each.confidence, each.measures) for each in answers]
+    passed = {each.name: 1 - each.count / max(each.total, 1) for each in report.checks}
+    training = {"examples": report.counts, "completeness": passed}
+    return {**drift.reference(rows, labels), "training": training}
 
 
 def card(manifest: bundle.Manifest) -> str:
@@ -289,7 +285,8 @@ def card(manifest: bundle.Manifest) -> str:
 
 def _draw(measured: Measured, folder: Path) -> None:
     labels = measured.bundle.manifest.labels
-    matrix = scores.confusion(measured.answers["test"], labels)
+    pairs = [(each.truth, each.said) for each in measured.answers["test"]]
+    matrix = scores.confusion(pairs, labels)
     figures.confusion(matrix, labels, folder / "confusion.png")
     figures.classes(scores.per_class(matrix)["f1"], labels, folder / "classes.png")
     figures.reliability(scores.reliability(measured.answers["test"]), folder / "reliability.png")
@@ -370,14 +367,6 @@ def _show_boxes(rows: Sequence[Mapping[str, Any]]) -> None:
                 f"{row['candidate']} on test: mAP50 {row['test']['map50']:.3f}, mAP50-95 "
                 f"{row['test']['map50_95']:.3f}, nothing found {row['test']['nothing_found']:.1%}"
             )
-
-
-def _deciles(values: Sequence[float]) -> list[float]:
-    return [float(edge) for edge in np.percentile(values, range(0, 101, 10))] if values else []
-
-
-def _counts(values: Sequence[str]) -> dict[str, int]:
-    return {value: values.count(value) for value in sorted(set(values))}
 
 
 def _flat(numbers: Mapping[str, Any]) -> dict[str, float]:

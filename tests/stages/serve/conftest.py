@@ -1,26 +1,54 @@
 """Two made-up tasks, tiny real bundles for them, and clients of a running service."""
 
 import io
+import json
+import os
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from mien import bundle, tasks
+from mien import bundle, config, drift, tasks
 from mien.bundle import Bundle
 from mien.config import Settings
+from mien.drift import Row
 from mien.stages.serve import app as serve_app
 from mien.stages.serve import models
 from mien.workspace import Workspace
 
 FOLDER = Path(__file__).parent / "folder"
+LABELS = ("round", "square", "star")
+TRAINING = {
+    "examples": {split: dict.fromkeys(LABELS, count) for split, count in (("train", 90), ("val", 30))},
+    "completeness": {"blurred": 0.95, "duplicates": 1.0},
+}
+METRICS = {
+    "bake_off": [
+        {
+            "candidate": name,
+            "val": {"accuracy": 0.91, "macro_f1": 0.9, "examples": 90.0},
+            "test": {"accuracy": 0.9, "macro_f1": 0.89, "examples": 100.0},
+        }
+        for name in ("only", "other")
+    ],
+    "test": {"accuracy": 0.9, "macro_f1": 0.89, "examples": 100.0},
+}
 
 MakeBundle = Callable[..., Bundle]
 Serving = Callable[..., AbstractContextManager[TestClient]]
+Series = Callable[[str], dict[tuple[str, tuple[tuple[str, str], ...]], float]]
+Value = Callable[..., float | None]
 
 
 @pytest.fixture(autouse=True)
@@ -48,15 +76,33 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return content
 
 
+@pytest.fixture(scope="session")
+def reference() -> dict[str, Any]:
+    """What evaluation leaves beside a model: of 600 made-up answers, none of them dark."""
+    chance = np.random.default_rng(4)
+    rows = [
+        Row(str(label), confidence, {"brightness": brightness})
+        for label, confidence, brightness in zip(
+            chance.choice(LABELS, 600, p=(0.5, 0.3, 0.2)),
+            chance.uniform(0.6, 1.0, 600).tolist(),
+            chance.uniform(0.3, 0.9, 600).tolist(),
+            strict=True,
+        )
+    ]
+    return {**drift.reference(rows, LABELS), "training": TRAINING}
+
+
 @pytest.fixture
-def make_bundle(network: bytes) -> MakeBundle:
-    """Write a bundle; keywords replace what is in its manifest."""
+def make_bundle(network: bytes, reference: dict[str, Any]) -> MakeBundle:
+    """Write a bundle; keywords replace what is in its manifest, and its reference."""
 
     def make(folder: Path, task: str = "shape", **changes: Any) -> Bundle:
         folder.mkdir(parents=True)
         (folder / "model.onnx").write_bytes(changes.pop("network", network))
-        labels = changes.pop("labels", ("round", "square", "star"))
-        manifest = bundle.describe(task, labels, "only", {}, metrics={}, lineage={})
+        if known := changes.pop("reference", reference):
+            (folder / "reference.json").write_text(json.dumps(known), encoding="utf-8")
+        labels = changes.pop("labels", LABELS)
+        manifest = bundle.describe(task, labels, "only", {}, metrics=METRICS, lineage={})
         return bundle.write(folder, manifest)
 
     return make
@@ -82,10 +128,9 @@ def serving(workspace: Workspace) -> Serving:
         folders: tuple[Path, ...] = (),
         **settings: Any,
     ) -> Iterator[TestClient]:
-        import threading
-
         loaded = threading.Event()
         made = serve_app.create(
+            workspace,
             models.choose(workspace, names, folders),
             Settings().model_copy(update={"threads": 2, **settings}),
             lambda _: loaded.set(),
@@ -116,3 +161,84 @@ def picture() -> Callable[..., bytes]:
         return file.getvalue()
 
     return draw
+
+
+@pytest.fixture
+def series() -> Series:
+    """Read a page of metrics: every series of mien, as its name and labels, with its value."""
+
+    def read(page: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+        return {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            for family in text_string_to_metric_families(page)
+            for sample in family.samples
+            if sample.name.startswith("mien_")
+        }
+
+    return read
+
+
+@pytest.fixture
+def value(series: Series) -> Value:
+    """Ask a service for the value of one series; None where there is none."""
+
+    def ask(client: Any, metric: str, **labels: str) -> float | None:
+        return series(client.get("/metrics").text).get((metric, tuple(sorted(labels.items()))))
+
+    return ask
+
+
+_SCRIPT = """
+import logging, os, resource, sys
+from pathlib import Path
+from mien import config, tasks
+from mien.stages import serve
+from mien.workspace import Workspace
+tasks.__path__ = [sys.argv[1]]
+logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
+if "LARGEST_FILE" in os.environ:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["LARGEST_FILE"]),) * 2)
+serve.run(Workspace(Path(sys.argv[2])), [], [], config.settings())
+"""
+
+
+@dataclass
+class Server:
+    """A server in a process of its own; `address` is what its first line ends with."""
+
+    process: "subprocess.Popen[str]"
+    first: "Queue[str]" = field(default_factory=Queue)
+    lines: list[str] = field(default_factory=list)
+    address: str = ""
+
+    def read(self) -> None:
+        """Collect what it logs, so that it never waits for a reader."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+            self.first.put(line.strip())
+
+
+@pytest.fixture
+def server_process(workspace: Workspace) -> Callable[..., AbstractContextManager[Server]]:
+    """Start a real server process; keywords are its environment. It is killed at the end."""
+
+    @contextmanager
+    def start(**environment: str) -> Iterator[Server]:
+        surroundings = {**os.environ, "HOST": "127.0.0.1", "PORT": "0", "MIEN_THREADS": "1"}
+        surroundings["PYTHONPATH"] = str(Path(config.__file__).parents[1])
+        command = [sys.executable, "-c", _SCRIPT, str(FOLDER), str(workspace.home)]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env=surroundings | environment
+        ) as process:
+            server = Server(process)
+            reader = threading.Thread(target=server.read)
+            reader.start()
+            try:
+                server.address = server.first.get(timeout=60).rpartition(" ")[2]
+                yield server
+            finally:
+                process.kill()
+                reader.join()
+
+    return start

@@ -1,13 +1,11 @@
 """The wiring, with a real server on a real port."""
 
 import logging
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,6 @@ import pytest
 import requests
 import uvicorn
 
-from mien import config
-from mien.bundle import Bundle
 from mien.config import Settings
 from mien.errors import BundleError, ConfigError, RegistryError
 from mien.stages import serve
@@ -24,7 +20,7 @@ from mien.stages.serve import app, models, routes
 from mien.workspace import Workspace
 
 Draw = Callable[..., bytes]
-MakeBundle = Callable[..., Bundle]
+StartServer = Callable[..., AbstractContextManager[Any]]
 FREE = Settings(HOST="127.0.0.1", PORT=0, MIEN_THREADS=2)
 
 
@@ -38,7 +34,7 @@ def test_a_real_server_answers(workspace: Workspace, picture: Draw) -> None:
     assert answer.json()["colour"] == "star"
     assert (probe.status_code, probe.content) == (200, b"")
     assert "server" not in answer.headers
-    assert 'mien_predictions_total{label="star",outcome="ok",task="colour"} 1.0' in metrics.text
+    assert 'mien_predictions_total{label="star",outcome="ok",task="colour",version="1"} 1.0' in metrics.text
     with pytest.raises(requests.ConnectionError):
         requests.get(address, timeout=30)
 
@@ -140,41 +136,23 @@ def test_nothing_to_serve_is_an_error_before_a_port_is_taken(tmp_path: Path) -> 
         serve.run(Workspace(tmp_path), [], [], FREE)
 
 
-SCRIPT = """
-import logging, sys
-from pathlib import Path
-from mien import config, tasks
-from mien.stages import serve
-from mien.workspace import Workspace
-tasks.__path__ = [sys.argv[1]]
-logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
-serve.run(Workspace(Path(sys.argv[2])), [], [], config.settings())
-"""
-
-
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
 def test_a_server_process_says_where_it_is_and_stops_when_told(
-    workspace: Workspace, told: signal.Signals
+    server_process: StartServer, told: signal.Signals
 ) -> None:
-    """HOST and PORT come from the environment; the line at readiness has the bound port; answers
+    """HOST and PORT come from the environment; the line at readiness has the bound port; requests
     are logged even where the command line keeps other libraries quiet."""
-    command = [sys.executable, "-c", SCRIPT]
-    command += [str(Path(__file__).parent / "folder"), str(workspace.home)]
-    surroundings = {**os.environ, "HOST": "127.0.0.1", "PORT": "0", "MIEN_THREADS": "1"}
-    surroundings["PYTHONPATH"] = str(Path(config.__file__).parents[1])
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=surroundings) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline().strip()
-        address = line.rpartition(" ")[2]
-        health = requests.get(f"{address}/health", timeout=30)
-        sample = requests.get(f"{address}/sample/shape", timeout=30).content
-        answer = requests.post(f"{address}/predict/shape", files={"file": sample}, timeout=30)
-        process.send_signal(told)
-        rest = process.stdout.read()
-        code = process.wait(30)
+    with server_process() as server:
+        health = requests.get(f"{server.address}/health", timeout=30)
+        sample = requests.get(f"{server.address}/sample/shape", timeout=30).content
+        url = f"{server.address}/predict/shape"
+        answer = requests.post(url, files={"file": sample}, timeout=30)
+        server.process.send_signal(told)
+        code = server.process.wait(30)
+    line, rest = server.lines[0], "".join(server.lines[1:])
     assert line.startswith("mien serves colour, shape on http://127.0.0.1:")
     assert health.status_code == 200
-    assert f'{{"trace_id":"{answer.json()["trace_id"]}"' in rest
+    assert f'{{"trace_id": "{answer.json()["trace_id"]}", "route": "/predict/shape"' in rest
     assert "Traceback" not in rest
     assert code in (0, -told)
 

@@ -1,14 +1,17 @@
 """The page on serving says what the code does."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
 from mien.config import Settings
-from mien.stages.serve import app, routes, uploads
+from mien.events import Event
+from mien.stages.serve import app, drill, routes, uploads
 from mien.stages.serve.errors import KINDS
-from mien.stages.serve.metrics import STAGES, Metrics
+from mien.stages.serve.feedback import Feedback, Judged
+from mien.workspace import Workspace
 
 PAGE = (Path(__file__).parents[3] / "docs/source/serving.md").read_text(encoding="utf-8")
 
@@ -32,16 +35,24 @@ def test_the_table_of_settings_has_each_with_its_default(monkeypatch: pytest.Mon
         monkeypatch.delenv(str(field.alias), raising=False)
     found = {name: default for name, default, _ in rows("Settings")}
     fields = Settings.model_fields.values()
-    assert found == {
-        str(field.alias): f"{field.default:g}"
-        if isinstance(field.default, float)
-        else str(field.default)
-        for field in fields
-    }
+    assert found == {str(field.alias): told(field.default) for field in fields}
+
+
+def told(default: object) -> str:
+    """A default as one would set it; only the journal's depends on another setting."""
+    if default is None:
+        return f"{Workspace(Path()).journal.name} in the workspace"
+    return f"{default:g}" if isinstance(default, float | bool) else str(default)
 
 
 def test_the_numbers_beside_the_tables_are_those_of_the_code() -> None:
-    """Times and the limit on JSON."""
+    """Times, what is kept, and the limits on JSON."""
+    settings = Settings()
+    assert f"Rows are kept for {settings.journal_days:g} days" in PAGE
+    assert f"while the journal holds more than {settings.journal_mb:g} MB" in PAGE
+    assert f"the body may have {uploads.DOCUMENT_BYTES} bytes" in PAGE
+    assert f"the header `{drill.HEADER}`" in PAGE.lower()
+    assert drill.SECONDS == 1, "the page says `a second`"
     assert f"An upload has {routes.READ_SECONDS:g} seconds to arrive" in PAGE
     assert f"a JSON body may have {uploads.JSON_BYTES / 1e6:g} MB" in PAGE
     assert f"requests in work have {app.DRAIN_SECONDS} seconds to be answered" in PAGE
@@ -60,10 +71,29 @@ def test_every_address_is_described(client: TestClient) -> None:
     assert named == described - of_tasks | others
 
 
-def test_every_metric_is_described() -> None:
-    """With its labels, and every stage of an answer."""
-    told = {name: labels for name, labels, _ in rows("Metrics")}
-    families = [family for family in Metrics().registry.collect() if family.name[:5] == "mien_"]
-    names = {f"{f.name}_total" if f.type == "counter" else f.name for f in families}
-    assert set(told) == names
-    assert all(f"`{stage}`" in PAGE for stage in STAGES)
+def test_feedback_is_shown_as_it_is_sent_and_told() -> None:
+    """The examples of the page are documents of the code's schemas."""
+    section = PAGE.partition("## Feedback\n")[2].partition("\n## ")[0]
+    sent = section.partition("-d '")[2].partition("'")[0]
+    kept = section.partition("as it was kept:\n")[2].partition("}")[0] + "}"
+    assert Feedback.model_validate_json(sent, strict=True).label == "like"
+    assert Judged.model_validate_json(kept).right
+
+
+def test_what_is_recorded_is_named() -> None:
+    """Every column of the journal has its words on the page; the test knows which."""
+    section = PAGE.partition("## What is recorded\n")[2].partition("\n## ")[0]
+    words = {
+        "trace_id": "`trace_id`",
+        "moment": "the time,",
+        "task": "task",
+        "version": "version",
+        "checksum": "checksum",
+        "outcome": "outcome",
+        "label": "label",
+        "confidence": "confidence",
+        "measures": "measures",
+        "seconds": "the time that it took",
+    }
+    assert set(words) == {field.name for field in fields(Event)}
+    assert [word for word in words.values() if word not in section] == []

@@ -112,6 +112,13 @@ def faults(picture: Draw) -> dict[str, tuple[str, str, dict[str, Any], int, str]
             422,
             "malformed-request",
         ),
+        "unknown answer": (
+            "POST",
+            "/feedback",
+            {"json": {"trace_id": "0" * 32, "label": SECRET}},
+            404,
+            "unknown-answer",
+        ),
         "refused by the task": ("POST", "/predict", form(picture(GREEN)), 422, "malformed-request"),
         "crash": ("POST", "/predict", form(picture(RED)), 500, "internal"),
     }
@@ -140,9 +147,9 @@ def test_a_failure_is_a_problem_document(serving: Serving, picture: Draw, name: 
 
 
 def test_every_kind_of_problem_is_brought_about_by_a_test(picture: Draw) -> None:
-    """The cases above, and the three that need more than one request."""
+    """The cases above, and the four that need more than one request."""
     tested = {slug for *_, slug in faults(picture).values()}
-    assert tested | {"overloaded", "not-ready", "too-slow"} == {
+    assert tested | {"overloaded", "not-ready", "too-slow", "journal"} == {
         kind.slug for kind in KINDS.values()
     }
 

@@ -219,7 +219,7 @@ def test_while_models_are_being_loaded_the_server_lives(
         return task.picture()
 
     wanted = Wanted(replace(task, picture=slow), workspace.version("shape", 3), "3")
-    app = serve_app.create([wanted], Settings(MIEN_THREADS=1), lambda _: loaded.set())
+    app = serve_app.create(workspace, [wanted], Settings(MIEN_THREADS=1), lambda _: loaded.set())
     with TestClient(app) as client:
         before = {path: client.get(path) for path in ("/livez", "/readyz", "/health")}
         asked = client.post("/predict", files={"file": picture()})

@@ -2,13 +2,17 @@
 
 import json
 import logging
+import time
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 from starlette.testclient import TestClient
 
 from mien import tasks
+from mien.events import Journal
 from mien.stages.serve import answers
+from mien.workspace import Workspace
 
 Draw = Callable[..., bytes]
 
@@ -89,19 +93,39 @@ def test_openapi_describes_every_task(client: TestClient) -> None:
     assert used <= set(known)
 
 
-def test_an_event_is_written_for_every_answer(
-    client: TestClient, picture: Draw, caplog: pytest.LogCaptureFixture
+def test_every_answer_is_recorded(
+    client: TestClient, picture: Draw, workspace: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It carries the answer's trace_id and what monitoring watches, and not the file's name."""
+    """Under the answer's trace_id, with what monitoring watches, and without the file's name."""
     caplog.set_level(logging.INFO)
+    started = time.time()
     response = client.post("/predict", files={"file": ("passport-of-ann.png", picture())})
-    (line,) = [record.message for record in caplog.records if record.name == "mien.answers"]
-    event = json.loads(line)
-    assert event["trace_id"] == response.json()["trace_id"] == response.headers["x-trace-id"]
-    assert (event["task"], event["version"], event["label"]) == ("shape", "3", "star")
-    assert event["measures"] == pytest.approx({"brightness": 260 / 3 / 255})
-    assert event["seconds"] > 0
+    with closing(Journal(workspace.journal)) as journal:
+        event = journal.find(response.json()["trace_id"])
+    assert event is not None
+    assert event.trace_id == response.headers["x-trace-id"]
+    assert (event.task, event.version, event.label) == ("shape", "3", "star")
+    assert (event.outcome, event.confidence) == ("ok", pytest.approx(0.997264, abs=1e-6))
+    assert event.checksum == client.get("/health").json()["models"][0]["digest"]
+    assert event.measures == pytest.approx({"brightness": 260 / 3 / 255})
+    assert 0 < event.seconds < 30
+    assert started <= event.moment <= time.time()
+    kept = b"".join(path.read_bytes() for path in workspace.home.glob("journal.db*"))
+    assert response.json()["trace_id"].encode() in kept
+    assert b"passport" not in kept
     assert "passport" not in caplog.text
+
+
+def test_an_answer_without_a_subject_is_recorded_too(
+    client: TestClient, picture: Draw, workspace: Workspace
+) -> None:
+    """With no label, confidence 0 and the outcome; a refused picture leaves no row."""
+    told = client.post("/predict", files={"file": picture((0, 0, 0))}).json()
+    client.post("/predict", files={"file": b"text"})
+    with closing(Journal(workspace.journal)) as journal:
+        (event,) = journal.recent("shape", "3", 10)
+    assert event.trace_id == told["trace_id"]
+    assert (event.label, event.confidence, event.outcome) == (None, 0, "no_hand")
 
 
 def test_every_request_has_its_line_in_the_log(

@@ -16,10 +16,13 @@ from fastapi import FastAPI
 import mien
 from mien.config import Settings
 from mien.errors import BundleError, ConfigError, MienError
+from mien.events import Journal
 from mien.stages.serve import errors, models, openapi, routes
+from mien.stages.serve.gauges import Gauges
 from mien.stages.serve.metrics import Metrics, Observe
-from mien.stages.serve.models import Broken, Models, Wanted
+from mien.stages.serve.models import Broken, Models, Served, Wanted
 from mien.stages.serve.routes import Service
+from mien.stages.serve.windows import Windows
 from mien.stages.serve.workers import Workers
 from mien.workspace import Workspace
 
@@ -29,6 +32,7 @@ _log = logging.getLogger("mien.serve")
 
 
 def create(
+    workspace: Workspace,
     wanted: Sequence[Wanted | Broken],
     settings: Settings,
     loaded: Callable[[Models], None] = lambda _: None,
@@ -36,16 +40,18 @@ def create(
     """Make the app; its lifespan loads the models. An app lives once.
 
     Args:
+        workspace: where the journal of answers lies, unless the settings name another place.
         wanted: what to serve, from `models.choose`.
         settings: where it runs.
         loaded: called, from the loading thread, when each model is ready or has failed.
     """
-    service = Service(
-        settings=settings,
-        models=Models(wanted),
-        workers=Workers(settings.threads or os.cpu_count() or 1, settings.queue),
-        metrics=Metrics(),
-    )
+    served, metrics = Models(wanted), Metrics()
+    workers = Workers(settings.threads or os.cpu_count() or 1, settings.queue)
+    path = settings.journal or workspace.journal
+    journal = Journal(path, settings.journal_days, settings.journal_mb)
+    windows = Windows(journal)
+    metrics.registry.register(Gauges(served, workers, journal, windows))
+    service = Service(settings, served, workers, metrics, journal, windows)
     app = FastAPI(
         title="mien",
         version=mien.__version__,
@@ -80,7 +86,7 @@ def run(
     logging.getLogger("mien").setLevel(logging.INFO)
     with _listen(settings) as listener:
         address = _address(settings.host, listener)
-        app = create(wanted, settings, lambda loaded: _announce(loaded, address))
+        app = create(workspace, wanted, settings, lambda loaded: _announce(loaded, address))
         with suppress(KeyboardInterrupt):
             _server(app).run(sockets=[listener])
 
@@ -101,7 +107,7 @@ def running(
         done.set()
 
     with _listen(settings) as listener:
-        server = _server(create(wanted, settings, loaded))
+        server = _server(create(workspace, wanted, settings, loaded))
         thread = threading.Thread(target=server.run, args=([listener],), name="mien-serve")
         thread.start()
         try:
@@ -118,8 +124,12 @@ def running(
 
 
 def _lifespan(service: Service, loaded: Callable[[Models], None]) -> Any:
+    def begin(model: Served) -> None:
+        service.metrics.serve(model)
+        service.windows.begin(model)
+
     def load() -> None:
-        service.models.load(service.workers.everywhere)
+        service.models.load(service.workers.everywhere, begin)
         loaded(service.models)
 
     @asynccontextmanager
@@ -133,6 +143,7 @@ def _lifespan(service: Service, loaded: Callable[[Models], None]) -> Any:
             loader.join()
             service.workers.close()
             service.models.close()
+            service.journal.close()
 
     return lifespan
 

@@ -21,10 +21,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mien.errors import (
     ImageError,
     ImageTypeError,
+    JournalError,
     MienError,
     OverloadedError,
     RequestError,
     TooLargeError,
+    UnknownAnswerError,
     UnknownTaskError,
 )
 
@@ -83,6 +85,13 @@ KINDS: Mapping[type[Exception] | int, Kind] = {
         "unknown-task",
         "This server does not serve that task",
         "GET /health lists the tasks that are served.",
+        speaks=True,
+    ),
+    UnknownAnswerError: Kind(
+        404,
+        "unknown-answer",
+        "There is no such answer",
+        "Send the trace_id of an answer of this server; old answers are forgotten.",
         speaks=True,
     ),
     404: Kind(
@@ -151,6 +160,13 @@ KINDS: Mapping[type[Exception] | int, Kind] = {
         speaks=True,
         retry_after=5,
     ),
+    JournalError: Kind(
+        503,
+        "journal",
+        "Answers cannot be recorded now",
+        "Send the verdict again later; the server's log has the reason.",
+        retry_after=60,
+    ),
     Exception: Kind(
         500,
         "internal",
@@ -170,6 +186,7 @@ def kind_of(error: Exception) -> Kind:
 def answer(error: Exception, scope: Scope, **more: Any) -> Response:
     """Make the problem document of an exception, with `more` members than those of `Problem`."""
     kind = kind_of(error)
+    scope.setdefault("state", {})["problem"] = kind.slug
     document = Problem(
         type=kind.type,
         title=kind.title,

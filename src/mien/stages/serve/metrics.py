@@ -1,7 +1,8 @@
-"""What Prometheus is told, and the middleware that measures every request.
+"""The metrics that requests move, and the middleware that measures every request.
 
 Each app has its own registry. All label values come from closed sets: route templates, the
-methods of HTTP, task names, labels and outcomes; nothing that a client sends becomes a label.
+methods of HTTP, task names, versions, labels and outcomes; nothing that a client sends becomes
+a label. What there is to tell stands in `mien.metrics`.
 """
 
 import json
@@ -9,6 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -22,122 +24,122 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mien.stages.serve.models import Entry, Served
+from mien.drift import NOTHING
+from mien.metrics import BY_NAME, STAGES, Metric
+from mien.stages.serve.errors import KINDS
+from mien.stages.serve.models import Served
 from mien.task import Prediction
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 UNMATCHED = "unmatched"
-NO_LABEL = "none"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-STAGES = ("read", "wait", "decode", "predict")
-"""Upload read, worker waited for, picture decoded (or JSON checked), model asked."""
-SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-CONFIDENCE = tuple(step / 10 for step in range(1, 11))
 _QUIET = frozenset({"/livez", "/readyz", "/health", "/metrics", "/static/{path:path}"})
-"""Routes that probes and pages ask all the time; their lines are for debugging."""
+"""Routes that probes and pages ask all the time; their lines are for debugging, and that they
+are told 'not ready' is no rejection."""
 _log = logging.getLogger("mien.requests")
 
 
 class Metrics:
-    """The metrics of one app. Children are kept, as looking one up costs more than using it."""
+    """The counters of one app. Children are kept, as looking one up costs more than using it."""
 
     def __init__(self) -> None:
         # One more series beside each counter, which no dashboard of ours reads.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self._requests = Counter(
-            "mien_requests_total",
-            "Requests answered, by route template.",
-            ("route", "method", "status"),
-            registry=self.registry,
-        )
-        self._request_seconds = Histogram(
-            "mien_request_seconds",
-            "Time from the first byte of a request to the last of its answer.",
-            ("route",),
-            buckets=SECONDS,
-            registry=self.registry,
-        )
-        self.in_flight = Gauge(
-            "mien_requests_in_flight", "Requests being answered now.", registry=self.registry
-        )
-        self._predictions = Counter(
-            "mien_predictions_total",
-            "Answers of a model; label is 'none' where nothing was found.",
-            ("task", "label", "outcome"),
-            registry=self.registry,
-        )
-        self._confidence = Histogram(
-            "mien_confidence",
-            "Confidence of the answers that name a label.",
-            ("task",),
-            buckets=CONFIDENCE,
-            registry=self.registry,
-        )
-        self._predict_seconds = Histogram(
-            "mien_predict_seconds",
-            f"Time of each stage of an answer: {', '.join(STAGES)}.",
-            ("task", "stage"),
-            buckets=SECONDS,
-            registry=self.registry,
-        )
-        self._info = Gauge(
-            "mien_model_info",
-            "The model that answers; always 1.",
-            ("task", "version", "candidate", "digest"),
-            registry=self.registry,
-        )
-        self._loaded = Gauge(
-            "mien_model_loaded",
-            "1 once the model has answered its warm-up, 0 before and when it could not be loaded.",
-            ("task",),
-            registry=self.registry,
-        )
-        self._request_children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        self._answer_children: dict[tuple[str, str, str], Counter] = {}
-        self._task_children: dict[str, tuple[Histogram, dict[str, Histogram]]] = {}
+        self._requests = self._counter("mien_requests_total")
+        self._request_seconds = self._histogram("mien_request_seconds")
+        self._in_progress = self._gauge("mien_requests_in_progress")
+        self._predictions = self._counter("mien_predictions_total")
+        self._confidence = self._histogram("mien_confidence")
+        self._predict_seconds = self._histogram("mien_predict_seconds")
+        self._measures = self._histogram("mien_measure")
+        self._feedback = self._counter("mien_feedback_total")
+        self._upload_seconds = self._histogram("mien_upload_seconds")
+        self._upload_bytes = self._histogram("mien_upload_bytes")
+        self._queue_wait = self._histogram("mien_queue_wait_seconds")
+        self._dropped = self._counter("mien_journal_dropped_total")
+        rejected = self._counter("mien_rejected_total")
+        self._rejected = {kind.slug: rejected.labels(kind.slug) for kind in KINDS.values()}
+        self._children: dict[tuple[Any, ...], Any] = {}
 
-    def model(self, entry: Entry) -> None:
-        """Tell the state of one model."""
-        served = entry.served
-        self._loaded.labels(entry.name).set(served is not None)
-        if served is not None:
-            digest = served.digest[:12]
-            self._info.labels(entry.name, served.version, served.candidate, digest).set(1)
+    def begin(self, route: str) -> None:
+        """Count a request that is being answered now."""
+        self._child(self._in_progress, route).inc()
 
-    def request(self, route: str, method: str, status: int, seconds: float) -> None:
+    def end(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count one finished request."""
-        key = (route, method, status)
-        if key not in self._request_children:
-            counter = self._requests.labels(route, method, str(status))
-            self._request_children[key] = (counter, self._request_seconds.labels(route))
-        counter, histogram = self._request_children[key]
-        counter.inc()
-        histogram.observe(seconds)
+        self._child(self._in_progress, route).dec()
+        self._child(self._requests, route, method, str(status)).inc()
+        self._child(self._request_seconds, route, str(status)).observe(seconds)
+
+    def reject(self, reason: str) -> None:
+        """Count a request that was answered with a problem document."""
+        self._rejected[reason].inc()
+
+    def read(self, size: int, seconds: float) -> None:
+        """Observe the size of a question and the time that it took to arrive."""
+        self._upload_bytes.observe(size)
+        self._upload_seconds.observe(seconds)
+
+    def serve(self, served: Served) -> None:
+        """Begin the series of a model at 0, so that their first increase is seen."""
+        of = (served.task.name, served.version)
+        for label in served.task.labels:
+            self._child(self._predictions, *of, label, "ok")
+        for verdict in ("right", "wrong"):
+            self._child(self._feedback, *of, verdict)
 
     def answer(self, served: Served, prediction: Prediction, seconds: Mapping[str, float]) -> None:
-        """Count one answer of a model; `seconds` has a number for each of `STAGES`."""
-        task, best = served.task.name, prediction.best
-        key = (task, best.label if best else NO_LABEL, prediction.outcome)
-        if key not in self._answer_children:
-            self._answer_children[key] = self._predictions.labels(*key)
-        self._answer_children[key].inc()
-        confidence, stages = self._of_task(task)
+        """Count one answer; `seconds` has a number for `wait` and each of `STAGES`."""
+        task, version, best = served.task.name, served.version, prediction.best
+        label = best.label if best else NOTHING
+        self._child(self._predictions, task, version, label, prediction.outcome).inc()
         if best:
-            confidence.observe(best.confidence)
-        for stage, histogram in stages.items():
-            histogram.observe(seconds[stage])
+            self._child(self._confidence, task, version).observe(best.confidence)
+        self._queue_wait.observe(seconds["wait"])
+        for stage in STAGES:
+            self._child(self._predict_seconds, task, stage).observe(seconds[stage])
+        for measure, value in prediction.measures.items():
+            self._child(self._measures, task, measure).observe(value)
+
+    def drop(self) -> None:
+        """Count an answer that could not be recorded."""
+        self._dropped.inc()
+
+    def judge(self, task: str, version: str, right: bool) -> None:
+        """Count a verdict."""
+        self._child(self._feedback, task, version, "right" if right else "wrong").inc()
 
     def page(self) -> bytes:
         """Everything in Prometheus' text format."""
         return generate_latest(self.registry)
 
-    def _of_task(self, task: str) -> tuple[Histogram, dict[str, Histogram]]:
-        if task not in self._task_children:
-            stages = {stage: self._predict_seconds.labels(task, stage) for stage in STAGES}
-            self._task_children[task] = (self._confidence.labels(task), stages)
-        return self._task_children[task]
+    def _child(self, parent: Any, *labels: str) -> Any:
+        key = (parent, *labels)
+        found = self._children.get(key)
+        if found is None:
+            found = self._children[key] = parent.labels(*labels)
+        return found
+
+    def _counter(self, name: str) -> Counter:
+        row = _row(name, "counter")
+        return Counter(name, row.meaning, row.labels, registry=self.registry)
+
+    def _gauge(self, name: str) -> Gauge:
+        row = _row(name, "gauge")
+        return Gauge(name, row.meaning, row.labels, registry=self.registry)
+
+    def _histogram(self, name: str) -> Histogram:
+        row = _row(name, "histogram")
+        return Histogram(name, row.meaning, row.labels, buckets=row.buckets, registry=self.registry)
+
+
+def _row(name: str, kind: str) -> Metric:
+    row = BY_NAME[name]
+    if row.kind != kind:
+        raise TypeError(f"{name} is a {row.kind} in the table, not a {kind}")
+    return row
 
 
 class Observe:
@@ -146,6 +148,7 @@ class Observe:
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app
         self.metrics = metrics
+        self._templates: dict[str, str] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -153,6 +156,7 @@ class Observe:
             return
         trace_id, start, status = secrets.token_hex(16), time.perf_counter(), 499
         scope.setdefault("state", {}).update(trace_id=trace_id, start=start)
+        route = self._template(scope)
 
         async def watch(message: Message) -> None:
             nonlocal status
@@ -161,18 +165,19 @@ class Observe:
                 message["headers"] = [*message["headers"], *_headers(trace_id)]
             await send(message)
 
-        self.metrics.in_flight.inc()
+        self.metrics.begin(route)
         try:
             await self.app(scope, receive, watch)
         finally:
-            self.metrics.in_flight.dec()
-            self._finish(scope, status, time.perf_counter() - start)
+            self._finish(scope, route, status, time.perf_counter() - start)
 
-    def _finish(self, scope: Scope, status: int, seconds: float) -> None:
+    def _finish(self, scope: Scope, route: str, status: int, seconds: float) -> None:
         """Count and log; 499 stands for a client that left before it was answered."""
-        route = getattr(scope.get("route"), "path", UNMATCHED) or UNMATCHED
         method = scope["method"] if scope["method"] in METHODS else "other"
-        self.metrics.request(route, method, status, seconds)
+        self.metrics.end(route, method, status, seconds)
+        problem = scope["state"].get("problem")
+        if problem and route not in _QUIET:
+            self.metrics.reject(problem)
         line = {
             "trace_id": scope["state"]["trace_id"],
             "route": route,
@@ -181,6 +186,17 @@ class Observe:
             "seconds": round(seconds, 6),
         }
         _log.log(logging.DEBUG if route in _QUIET else logging.INFO, json.dumps(line))
+
+    def _template(self, scope: Scope) -> str:
+        """The route template of a request, told before the router has looked at it."""
+        path = scope["path"]
+        if self._templates is None:
+            routes = scope["app"].routes if "app" in scope else ()
+            self._templates = {each.path: each.path for each in routes if "{" not in each.path}
+            self._patterns = [(each.path_regex, each.path) for each in routes if "{" in each.path]
+        if path in self._templates:
+            return self._templates[path]
+        return next((own for regex, own in self._patterns if regex.match(path)), UNMATCHED)
 
 
 def _headers(trace_id: str) -> list[tuple[bytes, bytes]]:

@@ -4,15 +4,17 @@ Knows the workspace, bundles and the contract of tasks; knows nothing of HTTP.
 """
 
 import io
+import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Literal
 
 import numpy as np
 
-from mien import bundle, runtime, tasks
+from mien import bundle, drift, runtime, tasks
 from mien.errors import (
     BundleError,
     ConfigError,
@@ -28,6 +30,7 @@ from mien.task import Request, Task
 from mien.workspace import Workspace
 
 State = Literal["loading", "ready", "failed"]
+REFERENCE = "reference.json"
 _log = logging.getLogger("mien.serve")
 
 
@@ -57,6 +60,11 @@ class Served:
     version: str
     picture: bytes
     """The task's own drawn picture, as a PNG file."""
+    reference: Mapping[str, Any] | None
+    """Distributions of the validation data; None for a bundle without any."""
+    load_seconds: float
+    created: float
+    """When the bundle was written, in seconds since 1970."""
 
     @property
     def name(self) -> str:
@@ -125,6 +133,11 @@ class Entry:
     served: Served | None = None
 
     @property
+    def alias(self) -> str:
+        """The registry's alias under which it is served."""
+        return "champion" if isinstance(self.wanted, Wanted) and self.wanted.version else "none"
+
+    @property
     def name(self) -> str:
         """The task's name, or the folder's where no task can be told."""
         return self.wanted.task.name if isinstance(self.wanted, Wanted) else self.wanted.folder.name
@@ -179,16 +192,23 @@ class Models:
         known = ", ".join(task.name for task in self.tasks) or "none"
         raise UnknownTaskError(f"This server answers for these tasks: {known}.")
 
-    def load(self, everywhere: Callable[[Callable[[], object]], None]) -> None:
+    def load(
+        self,
+        everywhere: Callable[[Callable[[], object]], None],
+        ready: Callable[[Served], None] = lambda _: None,
+    ) -> None:
         """Open and warm up one model after the other; a failure is kept, not raised.
 
-        `everywhere` runs a function once in every thread that will answer requests.
+        `everywhere` runs a function once in every thread that will answer requests; `ready` is
+        called with each model before the first question can reach it.
         """
         for entry in self.entries:
             if isinstance(entry.wanted, Broken) or self._stopped:
                 continue
             try:
-                entry.served = _open(entry.wanted, everywhere)
+                served = _open(entry.wanted, everywhere)
+                ready(served)
+                entry.served = served
                 entry.state = "ready"
             except MienError as error:
                 entry.state, entry.reason = "failed", str(error)
@@ -218,6 +238,7 @@ _WORDS: dict[State, str] = {
 
 
 def _open(wanted: Wanted, everywhere: Callable[[Callable[[], object]], None]) -> Served:
+    start = perf_counter()
     task, model = wanted.task, runtime.load(wanted.folder)
     manifest = model.bundle.manifest
     if manifest.task != task.name:
@@ -232,7 +253,27 @@ def _open(wanted: Wanted, everywhere: Callable[[Callable[[], object]], None]) ->
     everywhere(lambda: _warm_up(task, model, pixels))
     file = io.BytesIO()
     picture.save(file, "PNG")
-    return Served(task, model, wanted.version or model.bundle.digest[:12], file.getvalue())
+    return Served(
+        task=task,
+        model=model,
+        version=wanted.version or model.bundle.digest[:12],
+        picture=file.getvalue(),
+        reference=_reference(model),
+        load_seconds=perf_counter() - start,
+        created=(wanted.folder / bundle.MANIFEST).stat().st_mtime,
+    )
+
+
+def _reference(model: Model) -> Mapping[str, Any] | None:
+    path = model.path(REFERENCE)
+    if path is None:
+        _log.warning("%s has no %s: no drift is told of it", model.bundle.folder, REFERENCE)
+        return None
+    try:
+        return drift.read(json.loads(path.read_text(encoding="utf-8")))
+    except BundleError as error:  # a model that cannot be watched answers as well as before
+        _log.warning("%s: no drift is told of it: %s", model.bundle.folder, error)
+        return None
 
 
 def _warm_up(task: Task[Any], model: Model, pixels: Pixels) -> None:

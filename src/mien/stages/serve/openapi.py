@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from mien.stages.serve import answers
 from mien.stages.serve.errors import KINDS, MEDIA_TYPE, Problem
+from mien.stages.serve.feedback import Feedback, Judged
 from mien.stages.serve.uploads import FIELD, FORM, JSON
 from mien.task import Task
 
@@ -40,6 +41,20 @@ def _problems(*statuses: int) -> dict[int | str, Any]:
 
 
 _PREDICT_PROBLEMS = _problems(400, 404, 408, 413, 415, 422, 500, 503)
+FEEDBACK: Described = {
+    "tags": ["feedback"],
+    "summary": "Tell what the right answer is",
+    "description": "One verdict for each answer; a later one takes the place of an earlier one.\n\n"
+    "    curl http://127.0.0.1:8000/feedback -H 'Content-Type: application/json' \\\n"
+    '      -d \'{"trace_id": "0af7651916cd43dd8448eb211c80319c", "label": null}\'',
+    "responses": {200: {"model": Judged}, **_problems(404, 408, 413, 415, 422, 503)},
+    "openapi_extra": {
+        "requestBody": {
+            "required": True,
+            "content": {JSON: {"schema": {"$ref": _REFERENCE.format(model=Feedback.__name__)}}},
+        }
+    },
+}
 HEALTH: Described = {
     "tags": ["state"],
     "summary": "Name, version and state of every model",
@@ -137,7 +152,7 @@ def document(app: FastAPI, tasks: Sequence[Task[Any]]) -> dict[str, Any]:
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
-    schemas.update(_definitions(Problem))
+    schemas.update(_definitions(Problem) | _definitions(Feedback))
     for task in tasks:
         if task.Body is not None:
             schemas.update(_definitions(task.Body, answers.title(task)))

@@ -6,8 +6,10 @@ behind it in the other files beside this one.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,14 +19,17 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from mien import events
+from mien import runtime
 from mien.config import Settings
+from mien.events import Event, Journal
 from mien.images import Limits
-from mien.stages.serve import answers, errors, openapi, uploads
+from mien.stages.serve import answers, drill, errors, openapi, uploads
 from mien.stages.serve.errors import KINDS, NotReadyError
+from mien.stages.serve.feedback import Feedback, judge
 from mien.stages.serve.metrics import MEDIA_TYPE, Metrics
 from mien.stages.serve.models import Entry, Models, Served
 from mien.stages.serve.uploads import Upload
+from mien.stages.serve.windows import Windows
 from mien.stages.serve.workers import Workers
 from mien.task import Prediction
 
@@ -49,6 +54,8 @@ class Service:
     models: Models
     workers: Workers
     metrics: Metrics
+    journal: Journal
+    windows: Windows
 
     @property
     def max_bytes(self) -> int:
@@ -68,6 +75,7 @@ def install(app: FastAPI, service: Service) -> None:
     for task in tasks:
         _post(app, f"/predict/{task.name}", _predict_task(task.name), openapi.one(task))
     _post(app, "/predict/{task}", predict_unknown, {"include_in_schema": False})
+    _post(app, "/feedback", feedback, openapi.FEEDBACK)
     _get(app, "/health", health, openapi.HEALTH)
     _get(app, "/livez", livez, openapi.LIVEZ)
     _get(app, "/readyz", readyz, openapi.READYZ)
@@ -98,6 +106,15 @@ def _predict_task(name: str) -> Endpoint:
     return predict
 
 
+async def feedback(request: Request) -> Response:
+    service = _service(request)
+    async with _deadline():
+        sent = await uploads.document(request, Feedback)
+    judged = await asyncio.to_thread(judge, service.journal, service.models.tasks, sent)
+    service.metrics.judge(judged.task, judged.version, judged.right)
+    return JSONResponse(judged.model_dump())
+
+
 async def health(request: Request) -> Response:
     models = _service(request).models
     report = [_line(entry) for entry in models.entries]
@@ -118,10 +135,8 @@ async def readyz(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    service = _service(request)
-    for entry in service.models.entries:
-        service.metrics.model(entry)
-    return Response(service.metrics.page(), media_type=MEDIA_TYPE)
+    page = await asyncio.to_thread(_service(request).metrics.page)
+    return Response(page, media_type=MEDIA_TYPE)
 
 
 async def sample(request: Request) -> Response:
@@ -159,51 +174,65 @@ async def _predict(request: Request, name: str) -> Response:
     served = service.models.find(name)
     with service.workers.slot():
         start = time.perf_counter()
-        upload = await _read(request, served, service.max_bytes)
-        read = time.perf_counter()
-        prediction, seconds = await service.workers.run(
-            lambda: _work(served, upload, service.limits, read)
-        )
-    service.metrics.answer(served, prediction, {"read": read - start, **seconds})
-    _record(request, served, prediction)
+        async with _deadline():
+            upload = await uploads.read(request, served.task.Body is not None, service.max_bytes)
+        sent = time.perf_counter()
+        service.metrics.read(len(upload.data), sent - start)
+        ask = partial(_work, request, service, served, upload, sent)
+        prediction, event, seconds = await service.workers.run(ask)
+    service.metrics.answer(served, prediction, seconds)
+    service.windows.add(event)
     return JSONResponse(answers.document(served, prediction, request.state.trace_id))
 
 
-async def _read(request: Request, served: Served, limit: int) -> Upload:
+@asynccontextmanager
+async def _deadline() -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(READ_SECONDS):
-            return await uploads.read(request, served.task.Body is not None, limit)
+            yield
     except TimeoutError:
         raise HTTPException(408) from None
 
 
 def _work(
-    served: Served, upload: Upload, limits: Limits, sent: float
-) -> tuple[Prediction, dict[str, float]]:
-    """Answer in a worker's thread; gives the seconds of each stage beside the prediction."""
+    request: Request, service: Service, served: Served, upload: Upload, sent: float
+) -> tuple[Prediction, Event, dict[str, float]]:
+    """Answer and record it, in a worker's thread; gives the seconds of each stage too."""
     taken = time.perf_counter()
-    question = uploads.question(upload, served.task.Body, limits)
+    if service.settings.drill:
+        drill.obey(request.headers.get(drill.HEADER))
+    question = uploads.question(upload, served.task.Body, service.limits)
     decoded = time.perf_counter()
-    prediction = served.task.predict(question, served.model)
+    with runtime.timed() as networks:
+        prediction = served.task.predict(question, served.model)
     done = time.perf_counter()
-    seconds = {"wait": taken - sent, "decode": decoded - taken, "predict": done - decoded}
-    return prediction, seconds
+    first = networks.first or done
+    seconds = {
+        "wait": taken - sent,
+        "decode": decoded - taken,
+        "preprocess": first - decoded,
+        "infer": networks.inferring,
+        "postprocess": done - first - networks.inferring,
+    }
+    event = _event(request, served, prediction)
+    if not service.journal.add(event):
+        service.metrics.drop()
+    return prediction, event, seconds
 
 
-def _record(request: Request, served: Served, prediction: Prediction) -> None:
+def _event(request: Request, served: Served, prediction: Prediction) -> Event:
     best = prediction.best
-    events.write(
-        events.Event(
-            trace_id=request.state.trace_id,
-            when=time.time(),
-            task=served.task.name,
-            version=served.version,
-            outcome=prediction.outcome,
-            label=best.label if best else None,
-            confidence=best.confidence if best else 0.0,
-            measures=dict(prediction.measures),
-            seconds=time.perf_counter() - request.state.start,
-        )
+    return Event(
+        trace_id=request.state.trace_id,
+        moment=time.time(),
+        task=served.task.name,
+        version=served.version,
+        checksum=served.digest,
+        outcome=prediction.outcome,
+        label=best.label if best else None,
+        confidence=best.confidence if best else 0.0,
+        measures=prediction.measures,
+        seconds=time.perf_counter() - request.state.start,
     )
 
 

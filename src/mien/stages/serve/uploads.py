@@ -7,7 +7,7 @@ A picture stays in memory: it is never written to a file, not even a temporary o
 import sys
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import Headers, UploadFile
@@ -19,9 +19,11 @@ from mien.errors import RequestError, TooLargeError
 from mien.stages.serve.errors import MediaTypeError
 from mien.task import Request
 
+DocumentT = TypeVar("DocumentT", bound=BaseModel)
 FIELD = "file"
 FORM = "multipart/form-data"
 JSON = "application/json"
+DOCUMENT_BYTES = 4096
 JSON_BYTES = 1_000_000
 """The largest JSON body, in bytes: numbers of one subject take a thousandth of it."""
 
@@ -52,6 +54,24 @@ async def read(request: HttpRequest, takes_json: bool, limit: int) -> Upload:
     return Upload("picture", await _field(request.headers, _counted(request, limit)))
 
 
+async def document(request: HttpRequest, schema: type[DocumentT]) -> DocumentT:
+    """Read a small JSON body of a fixed schema.
+
+    Raises:
+        MediaTypeError: the body is no JSON.
+        TooLargeError: it is too large to be of that schema.
+        RequestError: it does not follow the schema.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != JSON:
+        raise MediaTypeError(f"Send {JSON} as GET /docs describes it.")
+    data = b"".join([piece async for piece in _counted(request, DOCUMENT_BYTES)])
+    try:
+        return schema.model_validate_json(data, strict=True)
+    except ValidationError as error:
+        raise RequestError(_explain(error, schema)) from None
+
+
 def question(upload: Upload, body: type[BaseModel] | None, limits: images.Limits) -> Request:
     """Decode the picture or check the JSON body: work for a worker's thread.
 
@@ -80,6 +100,8 @@ async def _counted(request: HttpRequest, limit: int) -> AsyncGenerator[bytes, No
 
 
 def _too_large(limit: int) -> TooLargeError:
+    if limit <= DOCUMENT_BYTES:
+        return TooLargeError(f"A document of this form has at most {limit} bytes.")
     return TooLargeError(f"A request may have {limit / 1e6:g} MB here. Scale the picture down.")
 
 

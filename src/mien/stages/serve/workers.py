@@ -20,24 +20,24 @@ class Workers:
 
     def __init__(self, threads: int, queue: int) -> None:
         self.threads = threads
-        self._queue = queue
-        self._taken = 0
+        self.places = queue
+        self.taken = 0
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="mien-worker")
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """Hold one of the `queue` places from before the upload is read until the answer.
+        """Hold one of the queue's places from before the upload is read until the answer.
 
         Raises:
             OverloadedError: every place is taken.
         """
-        if self._taken >= self._queue:
+        if self.taken >= self.places:
             raise OverloadedError
-        self._taken += 1
+        self.taken += 1
         try:
             yield
         finally:
-            self._taken -= 1
+            self.taken -= 1
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run `work` in one of the threads."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import BundleError
+from mien.runtime import inferring
 
 MAX_HANDS = 2
 CLOSE_UP = 0.6
@@ -77,7 +78,8 @@ class Landmarker:
         image = self._mediapipe.Image(
             image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(pixels)
         )
-        found = self._landmarker.detect(image)
+        with inferring():
+            found = self._landmarker.detect(image)
         height, width = pixels.shape[:2]
         return [
             Hand(

@@ -15,7 +15,7 @@ from mien.errors import BundleError, RequestError
 from mien.runtime import Model
 from mien.task import Box, Finding, Outcome, Prediction, Request
 
-from . import landmarks
+from . import landmarks, typical
 from .landmarker import Hand, Landmarker
 from .landmarks import Floats
 from .params import Body
@@ -46,17 +46,13 @@ def predict(request: Request, model: Model) -> Prediction:
             f"{landmarks.VERSION!r}. Train it again."
         )
     if request.image is None:
-        findings = _of_body(request.body, model)
-        return Prediction(_outcome(findings, facts), findings, {"hands": 1.0})
-    findings = _of_image(request.image, model)
-    measures = {**images.measures(request.image), **_measures(findings, request.image.shape)}
-    return Prediction(_outcome(findings, facts), findings, measures)
+        return _of_body(request.body, model)
+    return _of_image(request.image, model)
 
 
 def class_scores(run: Run, points: Floats) -> Floats:
     """Scores (n, labels) of hands (n, 21, 3) of the common frame, as the product tells them."""
-    output = run({INPUT: landmarks.normalise(points)})[0]
-    return rounded(output)
+    return _scores(run, landmarks.normalise(points))
 
 
 def rounded(scores: NDArray[Any]) -> Floats:
@@ -65,7 +61,7 @@ def rounded(scores: NDArray[Any]) -> Floats:
     return result
 
 
-def _of_body(body: object, model: Model) -> tuple[Finding, ...]:
+def _of_body(body: object, model: Model) -> Prediction:
     if not isinstance(body, Body):
         raise RequestError("The gesture task takes a picture, or JSON {'landmarks': 21 points}.")
     points = landmarks.as_array(body.landmarks)
@@ -74,11 +70,30 @@ def _of_body(body: object, model: Model) -> tuple[Finding, ...]:
             "landmarks: all 21 points lie in one place, or too far apart to be computed with; "
             "expected the points of one hand in pixels."
         )
-    scores = class_scores(model.run, points)[0]
-    return (_finding(scores, model.labels, None, {}),)
+    features = landmarks.normalise(points)
+    finding = _finding(_scores(model.run, features)[0], model.labels, None, {})
+    measures = {"hands": 1.0, **_unusual(features[0], model)}
+    return Prediction(_outcome((finding,), model.facts), (finding,), measures)
 
 
-def _of_image(pixels: images.Pixels, model: Model) -> tuple[Finding, ...]:
+def _of_image(pixels: images.Pixels, model: Model) -> Prediction:
+    hands = _hands(pixels, model)
+    measures = {**images.measures(pixels), "hands": float(len(hands))}
+    if not hands:
+        return Prediction("no_hand", (), measures)
+    features = landmarks.normalise(np.stack([hand.points for hand in hands]))
+    named = [
+        (_finding(row, model.labels, _box(hand, pixels.shape), _extra(hand)), hand, own)
+        for row, hand, own in zip(_scores(model.run, features), hands, features, strict=True)
+    ]
+    named.sort(key=lambda each: -each[0].confidence)
+    findings = tuple(finding for finding, _, _ in named)
+    _, hand, own = named[0]
+    measures |= {**_measures(hand, pixels.shape), **_unusual(own, model)}
+    return Prediction(_outcome(findings, model.facts), findings, measures)
+
+
+def _hands(pixels: images.Pixels, model: Model) -> list[Hand]:
     path = model.path(LANDMARKER)
     if path is None:
         raise RequestError(
@@ -86,15 +101,12 @@ def _of_image(pixels: images.Pixels, model: Model) -> tuple[Finding, ...]:
             "Send JSON {'landmarks': [[x, y, z], ...]} with 21 points."
         )
     landmarker = model.per_thread("hand_landmarker", lambda: Landmarker(path))
-    hands = [hand for hand in landmarker.find(pixels) if landmarks.measurable(hand.points[None])[0]]
-    if not hands:
-        return ()
-    scores = class_scores(model.run, np.stack([hand.points for hand in hands]))
-    findings = [
-        _finding(row, model.labels, _box(hand, pixels.shape), _extra(hand))
-        for hand, row in zip(hands, scores, strict=True)
-    ]
-    return tuple(sorted(findings, key=lambda finding: -finding.confidence))
+    found = landmarker.find(pixels)
+    return [hand for hand in found if landmarks.measurable(hand.points[None])[0]]
+
+
+def _scores(run: Run, features: NDArray[np.float32]) -> Floats:
+    return rounded(run({INPUT: features})[0])
 
 
 def _finding(
@@ -123,9 +135,21 @@ def _outcome(findings: Sequence[Finding], facts: Mapping[str, Any]) -> Outcome:
     return "ok" if findings[0].confidence >= facts["min_confidence"] else "unsure"
 
 
-def _measures(findings: Sequence[Finding], shape: tuple[int, ...]) -> dict[str, float]:
-    if not findings or findings[0].box is None:
-        return {"hands": 0.0}
-    x1, y1, x2, y2 = findings[0].box
-    share = (x2 - x1) * (y2 - y1) / (shape[0] * shape[1])
-    return {"hands": float(len(findings)), "subject_size": share}
+def _measures(hand: Hand, shape: tuple[int, ...]) -> dict[str, float]:
+    """Share of the picture that the hand takes, and share of its points that lie inside."""
+    height, width = shape[:2]
+    x1, y1, x2, y2 = _box(hand, shape)
+    inside = (hand.points[:, :2] >= 0).all(axis=1) & (hand.points[:, :2] <= (width, height)).all(
+        axis=1
+    )
+    return {
+        "subject_size": (x2 - x1) * (y2 - y1) / (height * width),
+        "landmark_completeness": float(inside.mean()),
+    }
+
+
+def _unusual(features: NDArray[np.float32], model: Model) -> dict[str, float]:
+    if "typical" not in model.facts:
+        return {}  # a bundle from before hands were described
+    known = model.once("typical", lambda: typical.Typical.of(model.facts["typical"]))
+    return {typical.MEASURE: known.distance(features)}

@@ -22,7 +22,7 @@ from mien.errors import TrainingError
 from mien.runtime import Session
 from mien.task import Fit, Recorder
 
-from . import data, landmarks, weights
+from . import data, landmarks, typical, weights
 from .landmarks import Floats
 from .params import LABELS, Params
 from .predict import INPUT, LANDMARKER, Run, class_scores, rounded
@@ -87,7 +87,11 @@ def fit(candidate: str, ready: Path, out: Path, params: Params, seed: int, recor
     session = Session(path)
     parity = compare(trained, session.run, data.read(ready, "val").landmarks)
     return Fit(
-        facts={"normalisation": landmarks.VERSION, "min_confidence": params.min_confidence},
+        facts={
+            "normalisation": landmarks.VERSION,
+            "min_confidence": params.min_confidence,
+            "typical": typical.describe(landmarks.normalise(data.read(ready, "train").landmarks)),
+        },
         history=trained.history,
         lineage={
             "setting": dict(trained.setting),

@@ -1,0 +1,196 @@
+"""Whether answers still look like those on the validation data. Numbers in, numbers out.
+
+A *quantity* is one thing that is watched: `label` (which label won, `none` for nothing found),
+`confidence`, and each measure of a task. A reference keeps the counts of every quantity in bins;
+a window of live answers is counted in the same bins and compared by the population stability
+index. How large the index gets by chance is not guessed but drawn: see `thresholds`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import BundleError
+
+Counts = NDArray[np.int64]
+
+FORMAT = 2
+NOTHING = "none"
+"""Stands for 'nothing found' among the labels."""
+WINDOW = 1000
+"""Answers in the sliding window."""
+ENOUGH = 200
+"""Answers under which there is no verdict."""
+FALSE_ALARMS = 0.01
+"""Share of windows of clean traffic in which any quantity at all exceeds its threshold."""
+_SIZES = (200, 500, 1000)
+_DRAWS = 10_000
+_FEW = 10
+"""Up to so many different values a measure is taken for a count, and each value has a bin."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What drift looks at of one answer."""
+
+    label: str | None
+    confidence: float
+    measures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Population stability index of one quantity, and the threshold that chance seldom exceeds."""
+
+    score: float
+    limit: float
+
+
+def reference(rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Any]:
+    """Count every quantity of the validation split, and draw the thresholds.
+
+    Returns:
+        JSON values: `rows`; `quantities`, each with `counts` and either `values` (of the label)
+        or `edges` (bins are (-inf, e0], (e0, e1], ... , (en, inf)); `false_alarm_rate`; and
+        `thresholds` by window size and quantity.
+    """
+    quantities: dict[str, Any] = {
+        "label": {"values": [*labels, NOTHING], "counts": _by_label(rows, [*labels, NOTHING])}
+    }
+    for name, values in _numbers(rows).items():
+        edges = _edges(values)
+        quantities[name] = {"edges": edges.tolist(), "counts": _binned(values, edges).tolist()}
+    return {
+        "format": FORMAT,
+        "rows": len(rows),
+        "quantities": quantities,
+        "false_alarm_rate": FALSE_ALARMS,
+        "thresholds": thresholds({name: each["counts"] for name, each in quantities.items()}),
+    }
+
+
+def thresholds(counts: Mapping[str, Sequence[int]]) -> dict[str, dict[str, float]]:
+    """Draw how far clean windows lie from a clean reference, for each size of window.
+
+    Both are drawn from the counted distribution: the reference too is a sample, and of a small
+    one the windows differ more. The rate of false alarms is shared out among the quantities
+    (Bonferroni), so that it holds for all of them together, whatever hangs together with what.
+    """
+    chance = np.random.default_rng(0)
+    level = 1 - FALSE_ALARMS / max(len(counts), 1)
+    return {
+        str(size): {
+            name: _drawn(np.asarray(each), size, level, chance) for name, each in counts.items()
+        }
+        for size in _SIZES
+    }
+
+
+def compare(rows: Sequence[Row], known: Mapping[str, Any]) -> dict[str, Compared]:
+    """Compare every quantity that the reference has and enough of the rows have.
+
+    Raises:
+        BundleError: the reference is of another format.
+    """
+    quantities = read(known)["quantities"]
+    live = {"label": np.array(_by_label(rows, quantities["label"]["values"]))}
+    for name, values in _numbers(rows).items():
+        if name in quantities:
+            live[name] = _binned(values, np.array(quantities[name]["edges"]))
+    return {
+        name: Compared(stability(counts, _of(quantities[name])), _limit(name, counts, known))
+        for name, counts in live.items()
+        if counts.sum() >= ENOUGH
+    }
+
+
+def shares(known: Mapping[str, Any]) -> dict[str, float]:
+    """Share of each label, and of nothing found, in the reference."""
+    label = read(known)["quantities"]["label"]
+    total = max(sum(label["counts"]), 1)
+    return {
+        name: count / total for name, count in zip(label["values"], label["counts"], strict=True)
+    }
+
+
+def stability(live: Counts, known: Counts) -> float:
+    """Population stability index of two rows of counts over the same bins.
+
+    Half an observation is added to every bin (Jeffreys), so that an empty one has a logarithm.
+    """
+    return float(_stability(live[None], known[None])[0])
+
+
+def read(known: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the reference if it is of this format.
+
+    Raises:
+        BundleError: it is not.
+    """
+    if known.get("format") != FORMAT:
+        raise BundleError(
+            f"reference.json is of format {known.get('format')!r}, expected {FORMAT}: "
+            "train the model again to watch it for drift."
+        )
+    return known
+
+
+def _stability(live: Counts, known: Counts) -> NDArray[np.float64]:
+    p, q = _smooth(live), _smooth(known)
+    return np.asarray(((p - q) * np.log(p / q)).sum(axis=1), dtype=np.float64)
+
+
+def _smooth(counts: Counts) -> NDArray[np.float64]:
+    more = counts.astype(np.float64) + 0.5
+    return np.asarray(more / more.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+def _drawn(counts: Counts, size: int, level: float, chance: np.random.Generator) -> float:
+    share = _smooth(counts[None])[0]
+    windows = chance.multinomial(size, share, _DRAWS)
+    references = chance.multinomial(int(counts.sum()), share, _DRAWS)
+    return round(float(np.quantile(_stability(windows, references), level)), 6)
+
+
+def _limit(name: str, counts: Counts, known: Mapping[str, Any]) -> float:
+    """The threshold that was drawn for the next smaller window."""
+    size = max(each for each in map(int, known["thresholds"]) if each <= counts.sum())
+    return float(known["thresholds"][str(size)][name])
+
+
+def _numbers(rows: Sequence[Row]) -> dict[str, NDArray[np.float64]]:
+    """Confidence of the rows with a label, and every measure, as arrays."""
+    found: dict[str, list[float]] = {"confidence": []}
+    for row in rows:
+        if row.label is not None:
+            found["confidence"].append(row.confidence)
+        for name, value in row.measures.items():
+            found.setdefault(name, []).append(value)
+    return {name: np.array(values) for name, values in found.items() if values}
+
+
+def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    different = np.unique(values)
+    if len(different) > _FEW:
+        deciles: NDArray[np.float64] = np.unique(np.percentile(values, range(10, 100, 10)))
+        return deciles
+    # One bin for each value, and one on either side for values never seen.
+    between = (different[1:] + different[:-1]) / 2
+    return np.array([np.nextafter(different[0], -np.inf), *between, different[-1]])
+
+
+def _binned(values: NDArray[np.float64], edges: NDArray[np.float64]) -> Counts:
+    result: Counts = np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1)
+    return result
+
+
+def _by_label(rows: Sequence[Row], values: Sequence[str]) -> list[int]:
+    said = [row.label or NOTHING for row in rows]
+    return [said.count(value) for value in values]
+
+
+def _of(quantity: Mapping[str, Any]) -> Counts:
+    return np.array(quantity["counts"], dtype=np.int64)

@@ -1,0 +1,181 @@
+"""Dashboards: panels in rows on a grid, written as the JSON that Grafana reads.
+
+Which panels there are stands in `panels/`, what a panel is in `grafana.py`, and the forms of
+queries in `promql.py`. No Grafana is needed here.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mien import metrics
+from mien.bundle import replacing
+from mien.stages.monitor import grafana, promql
+from mien.stages.monitor.grafana import RED, SOURCE, Json, Panel
+
+COLUMNS = 24
+SCHEMA = 41
+"""The form of Grafana 12.0; newer ones bring it up to date by themselves."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Panels of one topic under a heading."""
+
+    title: str
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """One page of Grafana; its file and its uid are called by its name."""
+
+    name: metrics.Topic
+    title: str
+    description: str
+    rows: tuple[Row, ...]
+
+
+def write(boards: Iterable[Dashboard], folder: Path) -> list[Path]:
+    """Write each dashboard as NAME.json in one move; the same panels give the same bytes."""
+    paths = []
+    for board in boards:
+        path = folder / f"{board.name}.json"
+        with replacing(path) as temporary:
+            temporary.write_text(text(board), encoding="utf-8")
+        paths.append(path)
+    return paths
+
+
+def text(board: Dashboard) -> str:
+    """The content of a dashboard's file."""
+    return json.dumps(as_json(board), indent=1, sort_keys=True) + "\n"
+
+
+def as_json(board: Dashboard) -> Json:
+    """The dashboard as Grafana stores it.
+
+    Raises:
+        ValueError: a query names a metric that is not in the metrics table.
+    """
+    return {
+        "annotations": {"list": _annotations()},
+        "description": board.description,
+        "editable": True,
+        "graphTooltip": 1,
+        "links": [_link()],
+        "panels": _panels(board.rows),
+        "refresh": "10s",
+        "schemaVersion": SCHEMA,
+        "tags": ["mien"],
+        "templating": {"list": _variables(board)},
+        "time": {"from": "now-30m", "to": "now"},
+        "timepicker": {"refresh_intervals": ["5s", "10s", "30s", "1m", "5m"]},
+        "timezone": "browser",
+        "title": board.title,
+        "uid": f"mien-{board.name}",
+        "version": 1,
+    }
+
+
+def place(sizes: Sequence[tuple[int, int]], top: int = 0) -> list[dict[str, int]]:
+    """Put panels of (width, height) one by one as high as there is room, and there to the left.
+
+    Grafana lets panels float up; placed like this, they stay where the file says.
+    """
+    used = [top] * COLUMNS
+    places = []
+    for w, h in sizes:
+        tops = [max(used[x : x + w]) for x in range(COLUMNS - w + 1)]
+        y = min(tops)
+        x = tops.index(y)
+        used[x : x + w] = [y + h] * w
+        places.append({"x": x, "y": y, "w": w, "h": h})
+    return places
+
+
+def _panels(rows: Iterable[Row]) -> list[Json]:
+    """A heading and its panels after each other; identifiers count from 1 in reading order."""
+    found: list[Json] = []
+    y = 0
+    for row in rows:
+        spot = {"x": 0, "y": y, "w": COLUMNS, "h": 1}
+        heading = {"type": "row", "title": row.title, "collapsed": False, "panels": []}
+        found.append({**heading, "id": len(found) + 1, "gridPos": spot})
+        spots = place([(panel.width, panel.height) for panel in row.panels], y + 1)
+        for panel, spot in zip(row.panels, spots, strict=True):
+            found.append({**grafana.as_json(panel), "id": len(found) + 1, "gridPos": spot})
+        y = max(spot["y"] + spot["h"] for spot in spots)
+    return found
+
+
+def _link() -> Json:
+    return {
+        "asDropdown": False,
+        "icon": "external link",
+        "includeVars": True,
+        "keepTime": True,
+        "tags": ["mien"],
+        "targetBlank": False,
+        "title": "mien",
+        "tooltip": "",
+        "type": "dashboards",
+        "url": "",
+    }
+
+
+def _variables(board: Dashboard) -> list[Json]:
+    asked = {
+        "task": "label_values(mien_model_info, task)",
+        "version": 'label_values(mien_model_info{task=~"$task"}, version)',
+    }
+    repeats = [panel.repeat for row in board.rows for panel in row.panels if panel.repeat]
+    for label in repeats:
+        asked[label] = f'label_values(mien_measure_count{{task=~"$task"}}, {label})'
+    return [_variable(name, query) for name, query in asked.items()]
+
+
+def _variable(name: str, query: str) -> Json:
+    return {
+        # All means all, also what has come or gone since the list was read.
+        "allValue": ".*",
+        "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
+        "datasource": SOURCE,
+        "includeAll": True,
+        "label": name,
+        "multi": True,
+        "name": name,
+        "query": {
+            "qryType": 1,
+            "query": query,
+            "refId": "PrometheusVariableQueryEditor-VariableQuery",
+        },
+        "refresh": 2,
+        "sort": 1,
+        "type": "query",
+    }
+
+
+def _annotations() -> list[Json]:
+    """Marks on every panel: a new version, for the minute after it came; alerts while they fire."""
+    seen = promql.select("mien_model_info")
+    came = f"{seen} unless on (task, version) ({seen} offset 1m)"
+    return [
+        _annotation("New version", "blue", came, "{{task}}: version {{version}}", "task,version"),
+        _annotation("Alerts", RED, 'ALERTS{alertstate="firing"}', "{{alertname}}", "severity,task"),
+    ]
+
+
+def _annotation(name: str, colour: str, expr: str, title: str, tags: str) -> Json:
+    list(promql.named(expr))  # refuses names that nobody exposes
+    return {
+        "datasource": SOURCE,
+        "enable": True,
+        "expr": expr,
+        "iconColor": colour,
+        "name": name,
+        "step": "10s",
+        "tagKeys": tags,
+        "titleFormat": title,
+    }

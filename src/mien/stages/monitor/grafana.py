@@ -1,0 +1,287 @@
+"""A panel: what is asked, how it is shown, and the JSON in which Grafana reads it.
+
+Descriptions and units come from the metrics table unless a panel says more. Knows nothing of the
+other panels, nor of where on the page it stands.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from mien import metrics
+from mien.stages.monitor import promql
+
+Json = dict[str, Any]
+Kind = Literal["timeseries", "stat", "bargauge", "table", "heatmap"]
+Role = Literal["value", "bound", "limit"]
+"""A bound is drawn thin beside its value, a limit dashed and red."""
+
+SOURCE = {"type": "prometheus", "uid": "prometheus"}
+UNITS: Mapping[metrics.Unit, str] = {
+    "count": "short",
+    "ratio": "percentunit",
+    "seconds": "s",
+    "bytes": "decbytes",
+    "timestamp": "s",
+    "value": "none",
+}
+"""Grafana's name of each unit. A moment is shown as the seconds since, which the query makes."""
+PER_SECOND = "cps"
+RED, GREEN = "red", "green"
+
+
+@dataclass(frozen=True)
+class Query:
+    """A question to Prometheus. In a table the legend is the title of the value's column."""
+
+    expr: str
+    legend: str = ""
+    role: Role = "value"
+    unit: str = ""
+    """Of a table's column only."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture of a dashboard: what is asked and how it is shown."""
+
+    title: str
+    queries: tuple[Query, ...]
+    kind: Kind = "timeseries"
+    width: int = 8
+    height: int = 8
+    unit: str = ""
+    description: str = ""
+    above: float | None = None
+    """The number above which it is red."""
+    below: float | None = None
+    """The number below which it is red."""
+    top: float | None = None
+    """Where the axis ends."""
+    words: Mapping[int, str] = field(default_factory=dict)
+    """What is shown in place of a number."""
+    repeat: str = ""
+    """The variable for each of whose values the panel is shown once."""
+
+
+def as_json(panel: Panel) -> Json:
+    """The panel as Grafana stores it, without its identifier and its place.
+
+    Raises:
+        ValueError: a query names a metric that is not in the metrics table.
+    """
+    rows = [row for query in panel.queries for _, row in promql.named(query.expr) if row]
+    meanings = dict.fromkeys(row.meaning for row in rows)
+    made: Json = {
+        "type": panel.kind,
+        "title": panel.title,
+        "description": panel.description or "\n\n".join(meanings),
+        "datasource": SOURCE,
+        "targets": [_target(panel, place) for place in range(len(panel.queries))],
+        "options": _OPTIONS[panel.kind],
+        "fieldConfig": {
+            "defaults": _defaults(panel, panel.unit or UNITS[rows[0].unit]),
+            "overrides": _columns(panel) if panel.kind == "table" else _roles(panel),
+        },
+    }
+    if panel.kind == "table":
+        made["transformations"] = _joined(panel)
+    if panel.repeat:
+        made |= {"repeat": panel.repeat, "repeatDirection": "h", "maxPerRow": 3}
+    return made
+
+
+def _target(panel: Panel, number: int) -> Json:
+    query = panel.queries[number]
+    now = panel.kind in ("table", "bargauge")
+    forms = {"table": "table", "heatmap": "heatmap"}
+    return {
+        "datasource": SOURCE,
+        "editorMode": "code",
+        "expr": query.expr,
+        "format": forms.get(panel.kind, "time_series"),
+        "instant": now,
+        "legendFormat": query.legend or "__auto",
+        "range": not now,
+        "refId": _ref(number),
+    }
+
+
+def _defaults(panel: Panel, unit: str) -> Json:
+    made: Json = {
+        "custom": _custom(panel),
+        "mappings": [_mapping(panel.words)] if panel.words else [],
+        "noValue": "no data",
+        "thresholds": {"mode": "absolute", "steps": _steps(panel)},
+        "unit": unit,
+    }
+    if panel.kind in ("timeseries", "bargauge"):
+        made["min"] = 0
+    if panel.top is not None:
+        made["max"] = panel.top
+    if panel.kind == "stat":
+        made["color"] = {"mode": "thresholds"}
+    if panel.kind == "bargauge":
+        limited = panel.above is not None or panel.below is not None
+        made["color"] = {"mode": "thresholds" if limited else "palette-classic"}
+    return made
+
+
+def _custom(panel: Panel) -> Json:
+    if panel.kind == "table":
+        return {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False}
+    if panel.kind != "timeseries":
+        return {}
+    limited = panel.above is not None or panel.below is not None
+    return {
+        "drawStyle": "line",
+        "fillOpacity": 0,
+        "lineWidth": 2,
+        "scaleDistribution": {"type": "linear"},
+        "showPoints": "never",
+        "spanNulls": False,
+        "thresholdsStyle": {"mode": "dashed" if limited else "off"},
+    }
+
+
+def _steps(panel: Panel) -> list[Json]:
+    """From the lowest number up: the colour of each stretch."""
+    if panel.above is not None:
+        return [{"color": GREEN, "value": None}, {"color": RED, "value": panel.above}]
+    if panel.below is not None:
+        return [{"color": RED, "value": None}, {"color": GREEN, "value": panel.below}]
+    return [{"color": GREEN, "value": None}]
+
+
+def _mapping(words: Mapping[int, str]) -> Json:
+    options = {str(number): {"text": word, "index": number} for number, word in words.items()}
+    return {"type": "value", "options": options}
+
+
+def _roles(panel: Panel) -> list[Json]:
+    """How bounds and limits are drawn, by the letter of their query."""
+    looks: Mapping[Role, list[Json]] = {
+        "value": [],
+        "bound": [
+            {"id": "custom.lineWidth", "value": 1},
+            {"id": "custom.lineStyle", "value": {"fill": "dot", "dash": [2, 4]}},
+        ],
+        "limit": [
+            {"id": "custom.lineWidth", "value": 1},
+            {"id": "custom.lineStyle", "value": {"fill": "dash", "dash": [8, 6]}},
+            {"id": "color", "value": {"mode": "fixed", "fixedColor": RED}},
+        ],
+    }
+    return [
+        {
+            "matcher": {"id": "byFrameRefID", "options": _ref(number)},
+            "properties": looks[query.role],
+        }
+        for number, query in enumerate(panel.queries)
+        if looks[query.role]
+    ]
+
+
+def _joined(panel: Panel) -> list[Json]:
+    """One line for each set of labels, one column for each query that has a title."""
+    values = _values(panel)
+    hidden = [name for name, query in values.items() if not query.legend]
+    renamed = {name: query.legend for name, query in values.items() if query.legend}
+    options = {
+        "excludeByName": dict.fromkeys(["Time", *hidden], True),
+        "indexByName": {label: number for number, label in enumerate(_labels(panel))},
+        "renameByName": renamed,
+    }
+    return [{"id": "merge", "options": {}}, {"id": "organize", "options": options}]
+
+
+def _labels(panel: Panel) -> list[str]:
+    """The labels that make the columns of a table, in the order of the metrics table."""
+    (row,) = [row for _, row in promql.named(panel.queries[0].expr) if row]
+    asked = set(re.findall(r"\w+", panel.queries[0].expr.partition("(")[2].partition(")")[0]))
+    return [label for label in row.labels if label in asked]
+
+
+def _columns(panel: Panel) -> list[Json]:
+    """The unit of each column that has one of its own."""
+    return [
+        {
+            "matcher": {"id": "byName", "options": query.legend},
+            "properties": [{"id": "unit", "value": query.unit}],
+        }
+        for query in panel.queries
+        if query.unit
+    ]
+
+
+def _values(panel: Panel) -> dict[str, Query]:
+    """Grafana's name of each query's column of numbers; a lone query has no letter in it."""
+    if len(panel.queries) == 1:
+        return {"Value": panel.queries[0]}
+    return {f"Value #{_ref(number)}": query for number, query in enumerate(panel.queries)}
+
+
+def _ref(number: int) -> str:
+    return chr(ord("A") + number)
+
+
+_REDUCE = {"calcs": ["lastNotNull"], "fields": "", "values": False}
+_LEGEND = {
+    "calcs": ["lastNotNull"],
+    "displayMode": "list",
+    "placement": "bottom",
+    "showLegend": True,
+}
+_OPTIONS: Mapping[Kind, Json] = {
+    "timeseries": {"legend": _LEGEND, "tooltip": {"mode": "multi", "sort": "desc"}},
+    "stat": {
+        "colorMode": "value",
+        "graphMode": "none",
+        "justifyMode": "auto",
+        "orientation": "auto",
+        "percentChangeColorMode": "standard",
+        "reduceOptions": _REDUCE,
+        "showPercentChange": False,
+        "textMode": "auto",
+        "wideLayout": True,
+    },
+    "bargauge": {
+        "displayMode": "basic",
+        "legend": {**_LEGEND, "calcs": [], "showLegend": False},
+        "maxVizHeight": 300,
+        "minVizHeight": 14,
+        "minVizWidth": 8,
+        "namePlacement": "left",
+        "orientation": "horizontal",
+        "reduceOptions": _REDUCE,
+        "showUnfilled": True,
+        "sizing": "auto",
+        "valueMode": "text",
+    },
+    "table": {
+        "cellHeight": "sm",
+        "frameIndex": 0,
+        "showHeader": True,
+        "sortBy": [{"displayName": "task", "desc": False}],
+    },
+    "heatmap": {
+        "calculate": False,
+        "cellGap": 1,
+        "color": {
+            "exponent": 0.5,
+            "fill": "dark-orange",
+            "mode": "scheme",
+            "reverse": False,
+            "scheme": "Blues",
+            "steps": 64,
+        },
+        "exemplars": {"color": "rgba(255,0,255,0.7)"},
+        "filterValues": {"le": 1e-9},
+        "legend": {"show": True},
+        "rowsFrame": {"layout": "auto"},
+        "showValue": "never",
+        "tooltip": {"mode": "single", "showColorScale": True, "yHistogram": False},
+        "yAxis": {"axisPlacement": "left", "unit": "percentunit"},
+    },
+}

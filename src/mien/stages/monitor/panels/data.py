@@ -1,0 +1,139 @@
+"""The page of the data: what the models were trained on, and how the traffic differs from it."""
+
+from mien.stages.monitor.dashboards import Dashboard, Row
+from mien.stages.monitor.grafana import Panel, Query
+from mien.stages.monitor.promql import MODEL, latest, quantile, rate
+
+NAME = "{{task}} v{{version}}"
+RECENT = "5m"
+"""Over which the class mix is looked at: shares of a few seconds would jump about."""
+_SHARE = (
+    f"{rate('mien_predictions_total', *MODEL, 'label', window=RECENT)} / on (task, version) "
+    f"group_left () ({rate('mien_predictions_total', *MODEL, window=RECENT)} > 0)"
+)
+_SHARE_OF_LIMIT = (
+    f"({_SHARE}) / on (task, version, label) {latest('mien_label_share_limit', *MODEL, 'label')}"
+)
+_TRAINED = latest("mien_training_examples", "task", "label", where='split="train"')
+_COMPLETE = latest("mien_training_completeness", "task", "check")
+_DRIFT = latest("mien_drift_score", *MODEL, "quantity")
+_THRESHOLD = latest("mien_drift_threshold", *MODEL, "quantity")
+TRAINED_ON = Row(
+    "What the training data was",
+    (
+        Panel(
+            "Examples by label and split",
+            tuple(
+                Query(
+                    latest("mien_training_examples", *MODEL, "label", where=f'split="{split}"'),
+                    split,
+                )
+                for split in ("train", "val", "test")
+            ),
+            kind="table",
+            width=9,
+            height=11,
+        ),
+        Panel(
+            "Examples of the training split",
+            (Query(f"sort_desc({_TRAINED})", "{{task}} {{label}}"),),
+            kind="bargauge",
+            height=11,
+        ),
+        Panel(
+            "Completeness by check",
+            (Query(f"sort({_COMPLETE})", "{{task}} {{check}}"),),
+            kind="bargauge",
+            width=7,
+            height=11,
+            top=1,
+        ),
+    ),
+)
+MIX = Row(
+    "Class mix of the answers, last 5 minutes",
+    (
+        Panel(
+            "Share of each label",
+            (Query(f"sort_desc({_SHARE} > 0)", "{{task}} {{label}}"),),
+            kind="bargauge",
+            height=12,
+            unit="percentunit",
+            top=1,
+            description="How often each label was the answer of its model, 'none' included.",
+        ),
+        Panel(
+            "Share of each label, as part of its limit",
+            (Query(_SHARE_OF_LIMIT, "{{task}} {{label}}"),),
+            width=16,
+            height=12,
+            unit="percentunit",
+            above=1,
+        ),
+    ),
+)
+DRIFT = Row(
+    "Drift of the traffic from the validation data",
+    (
+        Panel(
+            "Drift score, as part of its threshold",
+            (Query(f"{_DRIFT} / {_THRESHOLD}", "{{task}} {{quantity}}"),),
+            width=12,
+            height=9,
+            unit="percentunit",
+            above=1,
+            description="Population stability index of the window against the validation data, "
+            "over the score that chance alone exceeds with the stated false-alarm rate. Above "
+            "100 % the traffic has moved; there is no score under 200 answers.",
+        ),
+        Panel(
+            "Drift score and its threshold",
+            (
+                Query(_DRIFT, "{{task}} {{quantity}}"),
+                Query(_THRESHOLD, "{{task}} {{quantity}} threshold", "limit"),
+            ),
+            width=12,
+            height=9,
+        ),
+        Panel(
+            "Drift now",
+            (
+                Query(_DRIFT, "score"),
+                Query(_THRESHOLD, "threshold"),
+                Query(f"{_DRIFT} / {_THRESHOLD}", "score / threshold", unit="percentunit"),
+            ),
+            kind="table",
+            width=16,
+        ),
+        Panel(
+            "Answers in the window",
+            (Query(latest("mien_drift_window_rows", *MODEL), NAME),),
+            kind="stat",
+            below=200,
+        ),
+    ),
+)
+MEASURES = Row(
+    "What was measured of each input",
+    (
+        Panel(
+            "$measure",
+            tuple(
+                Query(quantile(level, "mien_measure", "task", "measure"), legend)
+                for level, legend in (
+                    (0.05, "{{task}} p5"),
+                    (0.5, "{{task}} median"),
+                    (0.95, "{{task}} p95"),
+                )
+            ),
+            width=24,
+            repeat="measure",
+        ),
+    ),
+)
+PAGE = Dashboard(
+    "data",
+    "mien: data",
+    "What the models were trained on, and how the traffic differs from it.",
+    (TRAINED_ON, MIX, DRIFT, MEASURES),
+)

@@ -1,0 +1,76 @@
+"""The latest answers of each served model, and how far they have drifted.
+
+Kept in memory, filled from the journal at the start, so that drift is watched on where the
+journal cannot be read.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mien import drift
+from mien.drift import ENOUGH, WINDOW, Compared, Row
+from mien.errors import JournalError
+from mien.events import Event, Journal
+from mien.stages.serve.models import Served
+
+
+@dataclass(frozen=True)
+class Drifted:
+    """What is known of one window; no scores where there is no verdict yet."""
+
+    rows: int
+    quantities: Mapping[str, Compared]
+
+
+class _Window:
+    def __init__(self, rows: list[Row]) -> None:
+        self.rows = deque(rows, maxlen=WINDOW)
+        self.seen = 0
+        self.known: tuple[int, Drifted] | None = None
+
+
+class Windows:
+    """One sliding window for each task and version. May be used by many threads."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._lock = threading.Lock()
+        self._windows: dict[tuple[str, str], _Window] = {}
+
+    def begin(self, served: Served) -> None:
+        """Fill the window of a model from the journal; to be called before its first answer."""
+        task, version = served.task.name, served.version
+        try:
+            past = self._journal.recent(task, version, WINDOW)
+        except JournalError:
+            past = []  # the journal has told its trouble in the log
+        with self._lock:
+            self._windows[task, version] = _Window([_row(event) for event in past])
+
+    def add(self, event: Event) -> None:
+        """Let the answer into its window, and the oldest one out."""
+        with self._lock:
+            window = self._windows[event.task, event.version]
+            window.rows.append(_row(event))
+            window.seen += 1
+
+    def drifted(self, served: Served) -> Drifted:
+        """Compare the window of a model with the reference of its bundle."""
+        with self._lock:
+            window = self._windows[served.task.name, served.version]
+            seen, rows = window.seen, list(window.rows)
+        if window.known is None or window.known[0] != seen:
+            window.known = (seen, _compare(rows, served.reference))
+        return window.known[1]
+
+
+def _row(event: Event) -> Row:
+    return Row(event.label, event.confidence, event.measures)
+
+
+def _compare(rows: list[Row], reference: Mapping[str, object] | None) -> Drifted:
+    if reference is None or len(rows) < ENOUGH:
+        return Drifted(len(rows), {})
+    return Drifted(len(rows), drift.compare(rows, reference))

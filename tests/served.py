@@ -1,0 +1,95 @@
+"""A real server process and a real Prometheus that watches it, on a clock that runs faster."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import prometheus
+from project import ROOT, free_port
+from prometheus import Prometheus
+
+from mien.stages.monitor import web
+
+FASTER = 60
+"""A minute of Prometheus' clock passes in a second."""
+
+
+@dataclass
+class Server:
+    """`mien serve` of one task, which can be killed and started again at the same address."""
+
+    home: Path
+    folder: Path
+    task: str
+    port: int
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        environment = {
+            **os.environ,
+            "MIEN_HOME": str(self.home),
+            "MIEN_JOURNAL": str(self.folder / "journal.db"),
+            "MIEN_DRILL": "1",
+            "MIEN_THREADS": "1",
+            "PORT": str(self.port),
+        }
+        command = [sys.executable, "-m", "mien.cli", "serve", self.task]
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=log, stderr=log
+            )
+        prometheus.poll(self._ready, 60, (self.folder / "server.log").read_text)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def _ready(self) -> bool:
+        try:
+            with urlopen(f"{self.address}/readyz", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except (URLError, TimeoutError, ConnectionError):
+            return False
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A server and who watches it."""
+
+    server: Server
+    prometheus: Prometheus
+
+    @property
+    def api(self) -> web.Site:
+        return web.Site(self.server.address)
+
+
+@contextmanager
+def watched(home: Path, folder: Path, task: str, alertmanager: bool = False) -> Iterator[Watched]:
+    """Serve the champion of a task and let Prometheus watch, until the block ends."""
+    prometheus.require("prometheus")
+    server = Server(home, folder, task, free_port())
+    try:
+        server.start()
+        targets = {"mien": f"127.0.0.1:{server.port}"}
+        with prometheus.running(
+            targets, folder / "prometheus", faster=FASTER, alertmanager=alertmanager
+        ) as watcher:
+            # Prometheus looks for its targets every 5 seconds, whatever the clock.
+            watcher.wait_for(lambda it: it.query('up{job="mien"} == 1') and not it.alerts(), 60)
+            yield Watched(server, watcher)
+    finally:
+        server.kill()

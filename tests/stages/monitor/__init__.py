@@ -1,0 +1,1 @@
+"""Tests of monitoring; a package, so that `conftest` and modules have names of their own."""

@@ -1,0 +1,146 @@
+"""Promises about the picture of a dashboard: it asks what Grafana would ask, and shows gaps."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from project import mien
+
+from mien.stages.monitor import dashboards, picture, tiles
+from mien.stages.monitor.panels import DASHBOARDS
+from mien.stages.monitor.tiles import Series, Spot, Tile
+
+LABELS = {
+    **{"task": "shape", "version": "2", "label": "round", "candidate": "net", "split": "val"},
+    **{"le": "0.5", "stage": "infer", "route": "/predict", "status": "200", "measure": "size"},
+    **{"quantity": "size", "check": "whole", "outcome": "ok", "instance": "api:8000"},
+}
+END = 1_800_000_000.0
+
+
+class Told:
+    """A Prometheus that answers every question with one series, and keeps the questions."""
+
+    def __init__(self, empty: bool = False) -> None:
+        self.questions: list[str] = []
+        self.empty = empty
+
+    def __call__(self, what: str, parameters: Mapping[str, str]) -> Any:
+        if what == "label/measure/values":
+            return [] if self.empty else ["light", "size", "sharpness", "width"]
+        self.questions.append(parameters["query"])
+        points = [[END - 600 + 60 * step, str(0.1 * step)] for step in range(11)]
+        values = {"values": points} if what == "query_range" else {"value": points[-1]}
+        return {"result": [] if self.empty else [{"metric": LABELS, **values}]}
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Tile]:
+    """The tiles that are handed to the drawing, which happens all the same."""
+    seen: list[Tile] = []
+    real = tiles.draw
+
+    def draw(title: str, words: str, shown: list[Tile], path: Path) -> None:
+        seen.extend(shown)
+        real(title, words, shown, path)
+
+    monkeypatch.setattr(tiles, "draw", draw)
+    return seen
+
+
+@pytest.mark.parametrize("board", DASHBOARDS, ids=lambda board: board.name)
+def test_every_panel_is_drawn_with_its_numbers(
+    board: dashboards.Dashboard, drawn: list[Tile], tmp_path: Path
+) -> None:
+    """A picture 1600 pixels wide; each panel at its place, none without data, no variable left."""
+    told, document = Told(), dashboards.as_json(board)
+    picture.draw(document, told, tmp_path / "new" / "page.png", end=END)
+    with Image.open(tmp_path / "new" / "page.png") as image:
+        assert image.width == pytest.approx(1600, abs=1)
+    assert not [tile.title for tile in drawn if tile.kind != "row" and tile.empty]
+    assert not [question for question in told.questions if "$" in question]
+    spots = [tile.spot for tile in drawn]
+    for panel in document["panels"]:
+        assert "repeat" in panel or Spot(**panel["gridPos"]) in spots
+
+
+def test_a_repeated_panel_is_drawn_for_each_value(drawn: list[Tile], tmp_path: Path) -> None:
+    """Three beside each other and the fourth below, each asked for its own value."""
+    told = Told()
+    (data,) = [board for board in DASHBOARDS if board.name == "data"]
+    picture.draw(dashboards.as_json(data), told, tmp_path / "page.png", end=END)
+    repeated = [tile for tile in drawn if tile.title in ("light", "size", "sharpness", "width")]
+    first = repeated[0].spot
+    assert [tile.spot.x for tile in repeated] == [0, 8, 16, 0]
+    assert [tile.spot.y - first.y for tile in repeated] == [0, 0, 0, first.h]
+    assert [question for question in told.questions if 'measure=~"sharpness"' in question]
+
+
+def test_what_a_query_is_for_and_its_words_are_kept(drawn: list[Tile], tmp_path: Path) -> None:
+    """Legends are filled in, limits stay limits, numbers with a word become words."""
+    picture.draw(dashboards.as_json(DASHBOARDS[0]), Told(), tmp_path / "page.png", end=END)
+    by_title = {tile.title: tile for tile in drawn}
+    names = [(series.name, series.role) for series in by_title["Live accuracy"].series]
+    assert names[0] == ("shape v2", "value")
+    assert names[-1] == ("shape v2 floor", "limit")
+    assert by_title["Model"].words == {"0": "not loaded", "1": "loaded"}
+    table = by_title["Scores of every candidate"]
+    assert list(table.header) == [
+        *("task", "version", "candidate", "split"),
+        *("accuracy", "macro-F1", "mAP50", "mAP50-95"),
+    ]
+    assert list(table.rows) == [["shape", "2", "net", "val", *["100 %"] * 4]]
+
+
+def test_a_panel_without_data_says_so(drawn: list[Tile], tmp_path: Path) -> None:
+    """Red words stand in an empty panel, and no red is in one with data."""
+    full = Tile("stat", "full", Spot(0, 0, 4, 4), series=[Series("a", np.zeros(1), np.ones(1))])
+    for name, tile in {"empty": Tile("stat", "empty", Spot(0, 0, 4, 4)), "full": full}.items():
+        tiles.draw("", "", [tile], tmp_path / f"{name}.png")
+    red = {name: reds(tmp_path / f"{name}.png") for name in ("empty", "full")}
+    assert red["empty"] > 50
+    assert red["full"] == 0
+    picture.draw(dashboards.as_json(DASHBOARDS[1]), Told(empty=True), tmp_path / "page.png")
+    assert all(tile.empty for tile in drawn if tile.spot.h > 4)
+
+
+def reds(path: Path) -> int:
+    """How many pixels are clearly red."""
+    with Image.open(path) as image:
+        colours = np.asarray(image.convert("RGB")).astype(int)
+    return int(((colours[..., 0] > 150) & (colours[..., 1:].max(axis=2) < 80)).sum())
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "words"),
+    [
+        *((0.1234, "percentunit", "12.3 %"), (1.0, "percentunit", "100 %")),
+        *(
+            (0.0123, "s", "12.3 ms"),
+            (0.0, "s", "0 s"),
+            (7200.0, "s", "2 h"),
+            (90.0, "s", "1.5 min"),
+        ),
+        *((300e6, "decbytes", "300 MB"), (12.0, "decbytes", "12 B"), (0.0, "decbytes", "0 B")),
+        *((4000.0, "short", "4,000"), (2.5e6, "short", "2.5 M"), (0.5, "cps", "0.5 /s")),
+        *((0.163, "none", "0.163"), (float("nan"), "s", "no number")),
+    ],
+)
+def test_numbers_are_short(value: float, unit: str, words: str) -> None:
+    """Three digits and the unit that makes them few."""
+    assert tiles.say(value, unit) == words
+
+
+def test_no_prometheus_is_said(tmp_path: Path) -> None:
+    """Where nothing listens the command ends with the address, and draws nothing."""
+    nobody = "http://127.0.0.1:9"
+    done = mien(
+        "dashboards", "--picture", str(tmp_path / "new"), "--prometheus", nobody, home=tmp_path
+    )
+    assert done.returncode == 1
+    assert nobody in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "new").exists()
