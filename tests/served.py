@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,11 +10,11 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-import prometheus
 from project import ROOT, free_port
-from prometheus import Prometheus
 
+import prometheus
 from mien.stages.monitor import web
+from prometheus import Prometheus
 
 FASTER = 60
 """A minute of Prometheus' clock passes in a second."""
@@ -23,11 +22,11 @@ FASTER = 60
 
 @dataclass
 class Server:
-    """`mien serve` of one task, which can be killed and started again at the same address."""
+    """`mien serve`, which can be killed and started again at the same address."""
 
     home: Path
     folder: Path
-    task: str
+    tasks: tuple[str, ...]
     port: int
     process: "subprocess.Popen[bytes] | None" = None
 
@@ -44,7 +43,7 @@ class Server:
             "MIEN_THREADS": "1",
             "PORT": str(self.port),
         }
-        command = [sys.executable, "-m", "mien.cli", "serve", self.task]
+        command = [sys.executable, "-m", "mien.cli", "serve", *self.tasks]
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdout=log, stderr=log
@@ -78,16 +77,14 @@ class Watched:
 
 
 @contextmanager
-def watched(home: Path, folder: Path, task: str, alertmanager: bool = False) -> Iterator[Watched]:
-    """Serve the champion of a task and let Prometheus watch, until the block ends."""
+def watched(home: Path, folder: Path, *tasks: str) -> Iterator[Watched]:
+    """Serve the champions of tasks (of all) and let Prometheus watch, until the block ends."""
     prometheus.require("prometheus")
-    server = Server(home, folder, task, free_port())
+    server = Server(home, folder, tasks, free_port())
     try:
         server.start()
         targets = {"mien": f"127.0.0.1:{server.port}"}
-        with prometheus.running(
-            targets, folder / "prometheus", faster=FASTER, alertmanager=alertmanager
-        ) as watcher:
+        with prometheus.running(targets, folder / "prometheus", faster=FASTER) as watcher:
             # Prometheus looks for its targets every 5 seconds, whatever the clock.
             watcher.wait_for(lambda it: it.query('up{job="mien"} == 1') and not it.alerts(), 60)
             yield Watched(server, watcher)

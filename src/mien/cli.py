@@ -308,8 +308,9 @@ def drill(
     prometheus: PrometheusAt = "http://127.0.0.1:9090",
     rate: Annotated[float, typer.Option(help="Questions a second.", min=0.1)] = 5.0,
     patience: Annotated[
-        float, typer.Option(help="Seconds until the alert must fire; how long clean lasts.")
-    ] = 1200.0,
+        float | None,
+        typer.Option(help="Seconds until the alert must fire, default 1200; clean lasts 120."),
+    ] = None,
     linger: Annotated[
         float, typer.Option(help="Seconds that the fault goes on after its alert.")
     ] = 60.0,
@@ -331,7 +332,7 @@ def drill(
         start=stage.command(start, here),
     )
     questions = traffic.fitting(task, chosen.pictures, _workspace(home))
-    seen = stage.run(chosen, stack, questions, rate, patience, linger)
+    seen = stage.run(chosen, stack, questions, rate, patience or chosen.patience, linger)
     console.result(stage.words(chosen, seen))
 
 

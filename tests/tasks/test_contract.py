@@ -1,6 +1,7 @@
 """The contract of `mien.task`, held against every folder under `tasks/` by one suite."""
 
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from mien import images, runtime, tasks
 from mien.bundle import checksum
+from mien.drift import NOTHING
 from mien.errors import ConfigError, DataError
 from mien.task import SPLITS, Request, Task
 
@@ -42,6 +44,7 @@ def test_labels_are_distinct_and_sorted(task: Task[Any]) -> None:
     """Their order is fixed for ever: models of years ago must mean the same by it."""
     assert len(set(task.labels)) == len(task.labels) > 1
     assert list(task.labels) == sorted(task.labels)
+    assert NOTHING not in task.labels, "the word for nothing found"
 
 
 def test_params_have_defaults_and_refuse_unknown_keys(task: Task[Any]) -> None:
@@ -88,6 +91,8 @@ def test_preparing_reports_every_split_and_counts_every_example(
         assert {k: v for k, v in report.counts[split].items() if v} == counted
         assert set(counted) == set(task.labels)
     assert report.checks
+    assert all(0 <= check.count <= check.total for check in report.checks)
+    assert len({check.name for check in report.checks}) == len(report.checks)
 
 
 def test_examples_come_in_the_same_order(task: Task[Any], prepared: dict[str, Path]) -> None:
@@ -133,6 +138,7 @@ def test_a_champion_answers_for_its_own_examples(
         assert prediction.outcome in OUTCOMES
         assert bool(prediction.findings) == (prediction.outcome in {"ok", "unsure"})
         assert all(isinstance(value, float) for value in prediction.measures.values())
+        assert all(math.isfinite(value) for value in prediction.measures.values())
         for finding in prediction.findings:
             assert set(finding.scores) == set(task.labels)
             assert finding.label == max(finding.scores, key=lambda label: finding.scores[label])

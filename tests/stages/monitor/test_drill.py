@@ -9,7 +9,6 @@ import pytest
 from project import Demo
 from served import Watched, watched
 
-from mien.errors import CheckError
 from mien.stages.monitor import drill, traffic
 from mien.stages.monitor.drill import DRILLS, Seen, Stack
 from mien.stages.monitor.traffic import Question

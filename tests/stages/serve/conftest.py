@@ -30,7 +30,9 @@ from mien.workspace import Workspace
 FOLDER = Path(__file__).parent / "folder"
 LABELS = ("round", "square", "star")
 TRAINING = {
-    "examples": {split: dict.fromkeys(LABELS, count) for split, count in (("train", 90), ("val", 30))},
+    "examples": {
+        split: dict.fromkeys(LABELS, count) for split, count in (("train", 90), ("val", 30))
+    },
     "completeness": {"blurred": 0.95, "duplicates": 1.0},
 }
 METRICS = {

@@ -34,7 +34,10 @@ def test_a_real_server_answers(workspace: Workspace, picture: Draw) -> None:
     assert answer.json()["colour"] == "star"
     assert (probe.status_code, probe.content) == (200, b"")
     assert "server" not in answer.headers
-    assert 'mien_predictions_total{label="star",outcome="ok",task="colour",version="1"} 1.0' in metrics.text
+    assert (
+        'mien_predictions_total{label="star",outcome="ok",task="colour",version="1"} 1.0'
+        in metrics.text
+    )
     with pytest.raises(requests.ConnectionError):
         requests.get(address, timeout=30)
 

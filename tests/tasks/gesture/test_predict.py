@@ -43,13 +43,16 @@ def model(trained: Path) -> Iterator[Model]:
         yield opened
 
 
-def altered(trained: Path, out: Path, facts: dict[str, Any], landmarker: bytes = b"") -> Path:
-    """A copy of the bundle with other facts and, if given, a landmarker."""
+def altered(
+    trained: Path, out: Path, facts: dict[str, Any], landmarker: bytes = b"", without: str = ""
+) -> Path:
+    """A copy of the bundle with other facts, without one and, if given, with a landmarker."""
     out.mkdir()
     (out / "model.onnx").write_bytes((trained / "model.onnx").read_bytes())
     if landmarker:
         (out / LANDMARKER).write_bytes(landmarker)
     old = dict(bundle.read(trained).manifest.facts)
+    old.pop(without, None)
     bundle.write(
         out, bundle.describe("gesture", LABELS, "svm", old | facts, metrics={}, lineage={})
     )
@@ -72,7 +75,30 @@ def test_landmarks_are_answered(model: Model) -> None:
     assert list(best.scores) == list(LABELS)
     assert best.confidence == max(best.scores.values())
     assert best.box is None
-    assert answers[0].measures == {"hands": 1.0}
+    assert all(set(each.measures) == {"hands", "landmark_distance"} for each in answers)
+    assert {each.measures["hands"] for each in answers} == {1.0}
+    far = [each.measures["landmark_distance"] for each in answers]
+    assert 0.5 < np.mean(far) < 2, "hands like those of the training are about 1 away"
+
+
+def test_what_is_no_hand_is_unusual(model: Model) -> None:
+    """The answer names some gesture all the same; the measure tells that it means nothing."""
+    hand = hand_of("rock")
+    mixed = np.random.default_rng(3).permutation(hand)
+    usual, unusual = (
+        predict(Request(body=Body(landmarks=points.tolist())), model).measures["landmark_distance"]
+        for points in (hand, mixed)
+    )
+    assert unusual > 10 * usual
+
+
+def test_a_bundle_from_before_hands_were_described_answers(trained: Path, tmp_path: Path) -> None:
+    """Without that measure."""
+    folder = altered(trained, tmp_path / "before", {}, without="typical")
+    with runtime.load(folder) as old:
+        answer = predict(Request(body=Body(landmarks=hand_of("ok").tolist())), old)
+    assert answer.best is not None
+    assert answer.measures == {"hands": 1.0}
 
 
 def test_an_answer_does_not_depend_on_unit_and_place(model: Model) -> None:
@@ -194,8 +220,45 @@ def test_a_hand_is_told_in_pixels_of_the_picture(
     assert answer.best.box == (0.0, 120.0, 320.0, 480.0)
     assert answer.best.extra["landmarks"][0] == [100.0, 200.0, 0.0]
     assert answer.measures["subject_size"] == pytest.approx(320 * 360 / (640 * 480))
-    assert set(answer.measures) == {"brightness", "sharpness", "hands", "subject_size"}
+    assert set(answer.measures) == {
+        "brightness",
+        "sharpness",
+        "hands",
+        "subject_size",
+        "landmark_completeness",
+        "landmark_distance",
+    }
+    inside = (points[:, :2] >= 0).all(axis=1) & (points[:, :2] <= (640, 480)).all(axis=1)
+    assert 0 < inside.sum() < 21
+    assert answer.measures["landmark_completeness"] == pytest.approx(inside.sum() / 21)
     json.dumps(dict(answer.best.extra))
+
+
+@pytest.mark.parametrize(("shift", "share"), [(0.0, 1.0), (-5000.0, 0.0)])
+def test_completeness_is_the_share_of_points_inside_the_picture(
+    seeing: Model, monkeypatch: pytest.MonkeyPatch, shift: float, share: float
+) -> None:
+    """All of a hand in the middle, none of one beside the picture."""
+    hand = hand_of("rock")
+    spread = (hand - hand.min(axis=0)) / (hand.max(axis=0) - hand.min(axis=0)) * 300 + 100
+    monkeypatch.setattr(FakeLandmarker, "hands", (Hand(spread + [shift, 0, 0], "Left", 0.8),))
+    measures = predict(Request(image=GREY), seeing).measures
+    assert measures["landmark_completeness"] == share
+    assert measures["landmark_distance"] > 0
+
+
+def test_measures_are_those_of_the_hand_that_answers(
+    seeing: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever hand is found first."""
+    clear = Hand(hand_of("rock"), "Right", 0.9)
+    blurred = Hand(np.mean([hand_of("rock"), hand_of("ok")], axis=0) * 2, "Left", 0.99)
+    monkeypatch.setattr(FakeLandmarker, "hands", (clear,))
+    alone = dict(predict(Request(image=GREY), seeing).measures)
+    for order in ((clear, blurred), (blurred, clear)):
+        monkeypatch.setattr(FakeLandmarker, "hands", order)
+        measures = dict(predict(Request(image=GREY), seeing).measures)
+        assert measures == {**alone, "hands": 2.0}
 
 
 def test_no_hand_is_an_answer(seeing: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,6 +269,7 @@ def test_no_hand_is_an_answer(seeing: Model, monkeypatch: pytest.MonkeyPatch) ->
         assert answer.outcome == "no_hand"
         assert answer.best is None
         assert answer.measures["hands"] == 0.0
+        assert set(answer.measures) == {"brightness", "sharpness", "hands"}
 
 
 def test_the_second_look_covers_the_whole_picture() -> None:

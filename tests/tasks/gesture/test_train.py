@@ -1,6 +1,7 @@
 """Four candidates: the same bytes twice, and an exported form that answers like its original."""
 
 import importlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from mien import bundle, runtime
 from mien.config import parse
 from mien.errors import ConfigError, TrainingError
 from mien.runtime import Session
-from mien.tasks.gesture import data, landmarks
+from mien.tasks.gesture import data, landmarks, typical
 from mien.tasks.gesture.params import LABELS, Params
 from mien.tasks.gesture.predict import class_scores, rounded
 from mien.tasks.gesture.sample import write_sample
@@ -76,7 +77,11 @@ def test_every_fold_of_every_setting_is_recorded(ready: Path, tmp_path: Path) ->
     assert {total for _, total, _ in heard} == {9}
     assert [metrics for _, _, metrics in heard] == list(done.history)
     assert done.lineage["setting"]["C"] in (3.0, 10.0, 30.0)
-    assert done.facts == {"normalisation": landmarks.VERSION, "min_confidence": 0.5}
+    assert set(done.facts) == {"normalisation", "min_confidence", "typical"}
+    assert (done.facts["normalisation"], done.facts["min_confidence"]) == (landmarks.VERSION, 0.5)
+    training = landmarks.normalise(data.read(ready, "train").landmarks)
+    assert done.facts["typical"] == typical.describe(training)
+    assert done.facts == json.loads(json.dumps(done.facts)), "plain JSON values"
 
 
 def test_another_normalisation_in_serving_is_caught(

@@ -38,6 +38,8 @@ class Drill:
     """Whether it needs a task that is asked with pictures."""
     clients: int = traffic.CLIENTS
     kills: bool = False
+    patience: float = 1200.0
+    """Seconds until the alert must have fired, if nobody says otherwise."""
     feedback: bool = False
     """Whether the truth about every answer is sent too."""
     order: str = ""
@@ -266,24 +268,50 @@ def _slow(found: Sequence[Question], seed: int) -> Iterator[Question]:
     return endless([replace(question, order="slow") for question in found], seed)
 
 
-DRILLS = {
-    drill.name: drill
-    for drill in (
-        Drill("clean", None, "none: clean traffic, and the truth as feedback", feedback=True),
-        Drill("drift", "MienDrift", f"pictures with {DARK:.0%} of their light", _dark, True),
-        Drill("flood", "MienClassCollapse", "questions of one class only", _one_class),
-        Drill("corrupt", "MienUploadsRejected", "every second picture torn", _torn, True),
-        Drill(
-            "slow",
-            "MienLatencyBudgetBurn",
-            "every answer takes a second longer",
-            _slow,
-            clients=1,
-            order="slow",
-        ),
-        Drill(
-            "errors", "MienErrorBudgetBurn", "every second question fails", _failing, order="error"
-        ),
-        Drill("killed", "MienServerDown", "the server is killed", kills=True),
-    )
-}
+_ALL = (
+    Drill(
+        name="clean",
+        alert=None,
+        fault="none: clean traffic, and the truth as feedback",
+        patience=120.0,
+        feedback=True,
+    ),
+    Drill(
+        name="drift",
+        alert="MienDrift",
+        fault=f"pictures with {DARK:.0%} of their light",
+        spoil=_dark,
+        pictures=True,
+    ),
+    Drill(
+        name="flood",
+        alert="MienClassCollapse",
+        fault="questions of one class only",
+        spoil=_one_class,
+    ),
+    Drill(
+        name="corrupt",
+        alert="MienUploadsRejected",
+        fault="every second picture torn",
+        spoil=_torn,
+        pictures=True,
+    ),
+    # One client: a second one would wait in the queue, which has an alert of its own.
+    Drill(
+        name="slow",
+        alert="MienLatencyBudgetBurn",
+        fault="every answer takes a second longer",
+        spoil=_slow,
+        clients=1,
+        order="slow",
+    ),
+    Drill(
+        name="errors",
+        alert="MienErrorBudgetBurn",
+        fault="every second question fails",
+        spoil=_failing,
+        order="error",
+    ),
+    Drill(name="killed", alert="MienServerDown", fault="the server is killed", kills=True),
+)
+DRILLS = {drill.name: drill for drill in _ALL}

@@ -5,6 +5,7 @@ the project's own files: Prometheus' configuration and rules, Grafana's provisio
 """
 
 import io
+import json
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -83,6 +84,8 @@ def verify_all(stack: Stack, out: Path) -> list[Finding]:
     for finding in findings:
         if not finding.kept:
             console.result(f"BROKEN {finding.check}: {finding.fault}")
+    if any(finding.check == "panels" and not finding.kept for finding in findings):
+        console.result("Panels fill with traffic: run `mien drill clean`, then verify again.")
     when = datetime.now(UTC).isoformat(timespec="seconds")
     for path in report.write(findings, out, when):
         console.result(f"written: {path}")
@@ -213,8 +216,7 @@ def _provisioning(stack: Stack) -> Found:
     yield f"{COMPOSE}", "" if right else f"{COMPOSE}: nothing is mounted at {MOUNT}"
     for board in DASHBOARDS:
         file = PROVIDER.parent / f"{board.name}.json"
-        _read(stack.project / file)
-        fresh = (stack.project / file).read_text(encoding="utf-8") == dashboards.text(board)
+        fresh = _text(stack.project / file) == dashboards.text(board)
         yield f"{file}", "" if fresh else f"{file} is not what `mien dashboards` writes"
 
 
@@ -229,8 +231,8 @@ def _grafana(stack: Stack) -> Found:
 
 def _examples(stack: Stack) -> Found:
     """The addresses that the README shows answer; pictures with the task's own answer."""
-    text = (stack.project / README).read_text(encoding="utf-8")
-    for path in sorted(set(_ADDRESS.findall(text))):
+    shown = _ADDRESS.findall(_text(stack.project / README))
+    for path in sorted(set(shown)):
         task = path.removeprefix("/predict/")
         if task in tasks.names():
             yield f"POST {path}", _example_fault(stack.api, path, task)
@@ -252,17 +254,22 @@ def _example_fault(api: Site, path: str, task: str) -> str:
 
 
 def _read(path: Path) -> Any:
-    """Read a YAML or JSON file, which is YAML too.
+    """Read a YAML or JSON file.
 
     Raises:
-        CheckError: naming the file, where it is not there or is neither.
+        CheckError: naming the file, where it is not there or cannot be read.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return json.loads(_text(path)) if path.suffix == ".json" else yaml.safe_load(_text(path))
+    except (yaml.YAMLError, ValueError) as error:
+        raise CheckError(f"{path} cannot be read: {error}") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise CheckError(f"{path}: {error.strerror}; git has it.") from None
-    except yaml.YAMLError as error:
-        raise CheckError(f"{path} cannot be read: {error}") from None
 
 
 CHECKS: dict[str, Callable[[Stack], Found]] = {

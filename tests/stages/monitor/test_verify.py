@@ -1,0 +1,188 @@
+"""A running stack is held against its promises: green when they are kept, else the culprit."""
+
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from project import ROOT, Demo, mien
+from served import Watched, watched
+
+from mien.stages.monitor import report, traffic, verify
+from mien.stages.monitor.report import Finding
+from mien.stages.monitor.verify import Stack
+from mien.stages.monitor.web import Prometheus, Site
+from mien.workspace import Workspace
+from prometheus import poll
+
+pytestmark = pytest.mark.xdist_group("demo")
+ELSEWHERE = frozenset({"prometheus", "alertmanager", "grafana"})
+PROVISIONED = sorted(
+    str(path.relative_to(ROOT)) for path in (ROOT / "grafana/provisioning").rglob("*.*")
+)
+PROMISED = [*PROVISIONED, *map(str, verify.RULES), "prometheus/prometheus.yml", "README.md"]
+
+
+@pytest.fixture(scope="module")
+def running(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """Both champions, asked often enough for every verdict, and judged."""
+    with watched(demo.home, tmp_path_factory.mktemp("verify")) as stack:
+        for name in ("emotion", "gesture"):
+            found = traffic.questions(name, Workspace(demo.home))
+            assert traffic.send_all(stack.api, traffic.endless(found), 220) == 220
+            for question in found[:3]:
+                traffic.judge(stack.api, question, traffic.send(stack.api, question))
+        query = "count(mien_drift_score and on(task) mien_live_accuracy) > 8"
+        stack.prometheus.wait_for(lambda it: it.query(query), 30)
+        yield stack
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the files that promise something."""
+    for name in [*PROMISED, "docker-compose.yml"]:
+        target = tmp_path / "project" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, target)
+    return tmp_path / "project"
+
+
+@pytest.fixture
+def stack(running: Watched, demo: Demo, project: Path) -> Stack:
+    watcher = Prometheus.at(running.prometheus.address)
+    home = Workspace(demo.home)
+    return Stack(running.api, watcher, None, None, project, home, ELSEWHERE)
+
+
+def faults(stack: Stack) -> list[str]:
+    return [finding.fault for finding in verify.verify(stack) if not finding.kept]
+
+
+def test_a_stack_that_keeps_its_promises_is_green(
+    running: Watched, demo: Demo, tmp_path: Path
+) -> None:
+    """The command ends with 0, and leaves the whole report as JSON and as a page."""
+    parts = ["--api", running.server.address, "--prometheus", running.prometheus.address]
+    parts += [word for name in sorted(ELSEWHERE) for word in ("--without", name)]
+    done = mien("verify", *parts, "--out", str(tmp_path), home=demo.home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads((tmp_path / "verify.json").read_text(encoding="utf-8"))
+    assert (report["broken"], report["kept"]) == (0, len(report["findings"]))
+    checks = {finding["check"] for finding in report["findings"]}
+    assert checks == set(verify.CHECKS) - {"alertmanager", "grafana"}
+    page = (tmp_path / "verify.html").read_text(encoding="utf-8")
+    assert page.count('<td class="kept">') == report["kept"]
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_a_file_that_is_gone_is_named(stack: Stack, name: str) -> None:
+    """Whichever of provisioning, rules, configuration and README it is."""
+    (stack.project / name).unlink()
+    found = faults(stack)
+    assert found
+    assert all(name in fault for fault in found), found
+
+
+def test_a_metric_that_was_renamed_in_the_server_is_named(stack: Stack) -> None:
+    """Both what is missing and what is new; the command ends with 1."""
+    with renaming(stack.api, "mien_confidence", "mien_sureness") as address:
+        found = faults(replace(stack, api=Site(address)))
+    assert [fault.partition(" is ")[0] for fault in found] == ["mien_confidence", "mien_sureness"]
+
+
+def test_a_metric_that_was_renamed_in_a_panel_is_named(stack: Stack) -> None:
+    """With the file and the panel, and the file is said to be no longer the generator's."""
+    path = stack.project / "grafana/provisioning/dashboards/server.json"
+    path.write_text(path.read_text().replace("process_open_fds", "process_opened"))
+    stale, empty = faults(stack)
+    assert "server.json is not what `mien dashboards` writes" in stale
+    assert "server.json: panel" in empty
+    assert "process_opened" in empty
+
+
+def test_a_rule_that_is_not_loaded_is_named(stack: Stack) -> None:
+    path = stack.project / verify.RULES[0]
+    path.write_text(path.read_text().replace("alert: MienSaturated", "alert: MienFull"))
+    (fault,) = faults(stack)
+    assert fault.startswith("prometheus/rules/alerts.yml: MienFull is not loaded")
+
+
+def test_a_champion_that_is_not_served_is_named(stack: Stack, tmp_path: Path) -> None:
+    """The registry's alias and what /health answers are both told."""
+    other = Workspace(tmp_path / "home")
+    other.write_aliases("emotion", {"champion": 7})
+    (fault,) = faults(replace(stack, workspace=other))
+    assert str(other.models("emotion") / "aliases.json") in fault
+    assert "version 7, /health names 1" in fault
+
+
+def test_a_target_that_stopped_is_named(running: Watched, stack: Stack) -> None:
+    """By its address and by its scrape job; green again once it is back."""
+    running.server.kill()
+    try:
+        up = 'up{job="mien"} == 1'
+        running.prometheus.wait_for(lambda it: not it.query(up), 30)
+        found = faults(stack)
+        command = ["verify", "--api", running.server.address, "--out", str(stack.project / "out")]
+        done = mien(*command, "--prometheus", running.prometheus.address, home=stack.workspace.home)
+    finally:
+        running.server.start()
+    assert any(f"Nothing answers at {running.server.address}/livez" in fault for fault in found)
+    assert any(fault.startswith("mien is down (http") for fault in found)
+    assert done.returncode == 1
+    running.prometheus.wait_for(lambda it: it.query(up), 30)
+    left = poll(lambda: not broken(stack, "targets"), 30, lambda: "targets stay broken")
+    assert left
+
+
+def test_the_page_shows_faults_first_and_escapes_them(tmp_path: Path) -> None:
+    """A fault may hold what a query or an answer holds."""
+    found = [Finding("a", "kept"), Finding("b", "broken", "<script>alert(1)</script>")]
+    page = report.write(found, tmp_path, "now")[1].read_text(encoding="utf-8")
+    assert "1 of 2 promises are broken" in page
+    assert page.index("&lt;script&gt;") < page.index('class="kept">kept')
+    assert "<script>" not in page
+
+
+def broken(stack: Stack, check: str) -> list[Finding]:
+    return [each for each in verify.verify(stack) if each.check == check and not each.kept]
+
+
+@contextmanager
+def renaming(site: Site, old: str, new: str) -> Iterator[str]:
+    """A server in front of the real one, which calls a metric by another name."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            with urlopen(f"{site.address}{self.path}", timeout=30) as answer:
+                self.reply(answer.status, answer.read())
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            reply = site.post(self.path, body, self.headers["content-type"])
+            self.reply(reply.status, reply.body)
+
+        def reply(self, status: int, body: bytes) -> None:
+            renamed = body.replace(f" {old} ".encode(), f" {new} ".encode())
+            self.send_response(status)
+            self.send_header("content-length", str(len(renamed)))
+            self.end_headers()
+            self.wfile.write(renamed)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        serve: Callable[..., None] = server.serve_forever
+        thread = threading.Thread(target=serve, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
