@@ -77,14 +77,14 @@ class Watched:
 
 
 @contextmanager
-def watched(home: Path, folder: Path, *tasks: str) -> Iterator[Watched]:
+def watched(home: Path, folder: Path, *tasks: str, faster: int = FASTER) -> Iterator[Watched]:
     """Serve the champions of tasks (of all) and let Prometheus watch, until the block ends."""
     prometheus.require("prometheus")
     server = Server(home, folder, tasks, free_port())
     try:
         server.start()
         targets = {"mien": f"127.0.0.1:{server.port}"}
-        with prometheus.running(targets, folder / "prometheus", faster=FASTER) as watcher:
+        with prometheus.running(targets, folder / "prometheus", faster=faster) as watcher:
             # Prometheus looks for its targets every 5 seconds, whatever the clock.
             watcher.wait_for(lambda it: it.query('up{job="mien"} == 1') and not it.alerts(), 60)
             yield Watched(server, watcher)

@@ -86,6 +86,43 @@ def test_only_the_documented_variables_count(monkeypatch: pytest.MonkeyPatch) ->
     assert config.settings().threads == 0
 
 
+def test_a_journal_is_where_the_workspace_is_unless_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Thirty days and 200 MB of it; limits of nothing are refused."""
+    for name in ("MIEN_JOURNAL", "MIEN_JOURNAL_DAYS", "MIEN_JOURNAL_MB"):
+        monkeypatch.delenv(name, raising=False)
+    found = config.settings()
+    assert (found.journal, found.journal_days, found.journal_mb) == (None, 30, 200)
+    monkeypatch.setenv("MIEN_JOURNAL", str(tmp_path / "a.db"))
+    monkeypatch.setenv("MIEN_JOURNAL_DAYS", "0.5")
+    found = config.settings()
+    assert (found.journal, found.journal_days) == (tmp_path / "a.db", 0.5)
+    for name in ("MIEN_JOURNAL_DAYS", "MIEN_JOURNAL_MB"):
+        monkeypatch.setenv(name, "0")
+        with pytest.raises(ConfigError, match=name):
+            config.settings()
+        monkeypatch.delenv(name)
+
+
+def test_drills_are_off_unless_they_are_ordered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a clear yes counts, and a word that is none is an error, not a yes."""
+    monkeypatch.delenv("MIEN_DRILL", raising=False)
+    assert config.settings().drill is False
+    for word, meaning in (("1", True), ("true", True), ("0", False), ("", False)):
+        monkeypatch.setenv("MIEN_DRILL", word)
+        assert config.settings().drill is meaning
+    monkeypatch.setenv("MIEN_DRILL", "perhaps")
+    with pytest.raises(ConfigError, match="MIEN_DRILL"):
+        config.settings()
+
+
+def test_a_journal_of_an_empty_name_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose hands on variables that its user left out as empty ones."""
+    monkeypatch.setenv("MIEN_JOURNAL", "")
+    assert config.settings().journal is None
+
+
 @given(st.dictionaries(st.text(max_size=5), st.integers(), max_size=6))
 def test_a_digest_does_not_depend_on_the_order_of_keys(document: dict[str, int]) -> None:
     """The same keys and values in another order give the same digest; another value does not."""

@@ -83,3 +83,37 @@ def test_latency_is_told_in_milliseconds() -> None:
         Answer("a", "a", 1, "ok", (), None, {}, seconds) for seconds in np.linspace(0, 0.1, 101)
     ]
     assert scores.latency_ms(answers) == pytest.approx({"p50_ms": 50, "p95_ms": 95})
+
+
+@pytest.mark.parametrize(
+    ("hits", "count", "lower", "upper"),
+    [
+        # Worked out with z = 1.96 from the formula of the 1927 paper.
+        (7, 10, 0.396773, 0.892209),
+        (0, 10, 0.0, 0.277533),
+        (10, 10, 0.722467, 1.0),
+        (81, 263, 0.255225, 0.366202),
+    ],
+)
+def test_the_interval_of_a_share_is_wilson_s(
+    hits: int, count: int, lower: float, upper: float
+) -> None:
+    """81 of 263 is an example of Newcombe 1998, who gives 0.2553 to 0.3662."""
+    assert scores.wilson(hits, count) == pytest.approx((lower, upper), abs=1e-4)
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1))
+def test_the_interval_holds_the_share_and_narrows(count: int, share: float) -> None:
+    """Inside 0..1, around the share, mirrored for misses, narrower with four times as many."""
+    hits = round(share * count)
+    lower, upper = scores.wilson(hits, count)
+    assert 0 <= lower <= hits / count <= upper <= 1
+    mirrored = scores.wilson(count - hits, count)
+    assert mirrored == pytest.approx((1 - upper, 1 - lower))
+    closer = scores.wilson(4 * hits, 4 * count)
+    assert closer[1] - closer[0] < upper - lower
+
+
+def test_of_nothing_any_share_may_be_true() -> None:
+    """No observation, no knowledge."""
+    assert scores.wilson(0, 0) == (0.0, 1.0)

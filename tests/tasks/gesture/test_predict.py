@@ -241,7 +241,8 @@ def test_completeness_is_the_share_of_points_inside_the_picture(
     """All of a hand in the middle, none of one beside the picture."""
     hand = hand_of("rock")
     spread = (hand - hand.min(axis=0)) / (hand.max(axis=0) - hand.min(axis=0)) * 300 + 100
-    monkeypatch.setattr(FakeLandmarker, "hands", (Hand(spread + [shift, 0, 0], "Left", 0.8),))
+    spread[:, 0] += shift
+    monkeypatch.setattr(FakeLandmarker, "hands", (Hand(spread, "Left", 0.8),))
     measures = predict(Request(image=GREY), seeing).measures
     assert measures["landmark_completeness"] == share
     assert measures["landmark_distance"] > 0

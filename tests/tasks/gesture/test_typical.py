@@ -62,7 +62,9 @@ def test_place_and_scale_of_a_hand_do_not_count(
     hand = hands(0)[number : number + 1]
     moved = hand * scale + np.array([right, down, 0.0])
     there = TYPICAL.distance(landmarks.normalise(moved)[0])
-    assert there == pytest.approx(TYPICAL.distance(landmarks.normalise(hand)[0]), rel=0.02, abs=0.01)
+    assert there == pytest.approx(
+        TYPICAL.distance(landmarks.normalise(hand)[0]), rel=0.02, abs=0.01
+    )
 
 
 def test_the_same_hands_give_the_same_description() -> None:

@@ -21,7 +21,7 @@ from PIL import Image
 from mien import bundle, console, tasks
 from mien.errors import CheckError
 from mien.stages.monitor.web import Reply, Site
-from mien.task import Example, Task
+from mien.task import Example, Split, Task
 from mien.workspace import REPORT, Workspace
 
 MOST = 1000
@@ -46,8 +46,10 @@ class Question:
         return self.content_type != "application/json"
 
 
-def questions(name: str, workspace: Workspace, seed: int = 0) -> list[Question]:
-    """Return up to `MOST` questions of a task, in an order that the seed fixes.
+def questions(
+    name: str, workspace: Workspace, split: Split = "val", seed: int = 0
+) -> list[Question]:
+    """Return up to `MOST` questions of a task, chosen by the seed.
 
     Raises:
         CheckError: there are none.
@@ -55,10 +57,10 @@ def questions(name: str, workspace: Workspace, seed: int = 0) -> list[Question]:
     task = tasks.load(name)
     ready = _data(task, workspace)
     if ready is not None:
-        found = _encoded(task, ready, "val")
+        found = _encoded(task, ready, split)
     else:
         with tempfile.TemporaryDirectory() as scratch:
-            found = _encoded(task, _drawn(task, Path(scratch), seed + 1), "val")
+            found = _encoded(task, _drawn(task, Path(scratch), seed + 1), split)
     if not found:
         raise CheckError(f"There are no examples of {name} to send.")
     random.Random(seed).shuffle(found)
@@ -85,10 +87,13 @@ def fitting(name: str | None, pictures: bool, workspace: Workspace) -> list[Ques
 
 
 def endless(found: Sequence[Question], seed: int = 0) -> Iterator[Question]:
-    """Draw questions with replacement, for ever: every window is then a fair sample."""
+    """Go through the questions in a new order again and again.
+
+    Not drawn with replacement: a sample of a sample strays further than any clean traffic.
+    """
     chance = random.Random(seed)
     while True:
-        yield chance.choice(found)
+        yield from chance.sample(found, len(found))
 
 
 def send(site: Site, question: Question) -> Reply:
@@ -161,7 +166,7 @@ def _drawn(task: Task[Any], scratch: Path, seed: int) -> Path:
     return ready
 
 
-def _encoded(task: Task[Any], ready: Path, split: Any) -> list[Question]:
+def _encoded(task: Task[Any], ready: Path, split: Split) -> list[Question]:
     examples = islice(task.examples(ready, split), 4 * MOST)
     return [_question(task.name, example) for example in examples]
 

@@ -1,0 +1,34 @@
+"""The container test: builds the image, starts docker-compose.yml as it stands, asks it, breaks it.
+
+    python3 tasks.py stack-test
+
+It needs a Docker engine, or root and Debian's docker.io to start one for the time of the test;
+where neither can be had it says so and ends without an error. `bases.py` has the images that are
+not built here, `engine.py` the engine, `compose.py` the stack, `trial.py` what is tried.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+START = time.monotonic()
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class AbsentError(Exception):
+    """What the test needs cannot be had here; the test is skipped, and this is why."""
+
+
+class PromiseError(Exception):
+    """The stack does not keep a promise."""
+
+
+def say(text: str) -> None:
+    """Tell the person who waits, and after how many seconds; at once, also into a pipe."""
+    sys.stdout.write(f"[{time.monotonic() - START:4.0f} s] {text}\n")
+    sys.stdout.flush()
+
+
+def shout(text: str) -> None:
+    """Tell what nobody must overlook."""
+    say(f"\n\n{'!' * 100}\n!! {text}\n{'!' * 100}\n")

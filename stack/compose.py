@@ -1,0 +1,140 @@
+"""The stack of docker-compose.yml, on ports of its own: up, healthy, asked, down again.
+
+Knows the Compose program and HTTP, and nothing of what is tried.
+"""
+
+import json
+import re
+import shutil
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stack import AbsentError, PromiseError, say
+from stack.bases import COMPOSE, images
+from stack.engine import PACKAGES, Engine, undisturbed
+
+PROJECT = "mien-stack-test"
+VARIABLES = {
+    "api": "MIEN_PORT",
+    "prometheus": "PROMETHEUS_PORT",
+    "alertmanager": "ALERTMANAGER_PORT",
+    "grafana": "GRAFANA_PORT",
+}
+PATIENCE = 180.0
+"""Seconds for every container to be healthy."""
+LOST = re.compile(r"exited|absent|unhealthy")
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running stack: the services that were started, and how to reach them."""
+
+    docker: Engine
+    compose: tuple[str, ...]
+    variables: dict[str, str]
+    services: tuple[str, ...]
+
+    def address(self, service: str) -> str:
+        return f"http://127.0.0.1:{self.variables[VARIABLES[service]]}"
+
+    def call(self, *arguments: str) -> None:
+        """Run the Compose program on this stack."""
+        self.docker.run(*self.compose, *arguments, **self.variables)
+
+    def inside(self, service: str, script: str) -> bool:
+        """Whether a shell script ends well inside a service's container."""
+        words = ["exec", "-T", service, "sh", "-c", script]
+        return self.docker.ask(*self.compose, *words, **self.variables).returncode == 0
+
+    def health(self, service: str) -> str:
+        """What the container's own health check says, or how it ended."""
+        listed = self.docker.ask(*self.compose, "ps", "-q", "-a", service, **self.variables)
+        form = "{{.State.Status}} {{with .State.Health}}{{.Status}}{{end}}"
+        found = self.docker.ask("docker", "inspect", "-f", form, listed.stdout.strip())
+        return found.stdout.strip() or "absent"
+
+
+@contextmanager
+def up(docker: Engine, home: Path, without: list[str]) -> Iterator[Stack]:
+    """Start the stack with a workspace and wait until all of it is healthy; then take it down.
+
+    Raises:
+        AbsentError: there is no Compose program.
+        PromiseError: a container does not become healthy.
+    """
+    services = tuple(name for name in ("api", *images()) if name not in without)
+    variables = dict(zip(VARIABLES.values(), _free_ports(len(VARIABLES)), strict=True))
+    variables |= {"MIEN_HOME": str(home.resolve()), "MIEN_DRILL": "1"}
+    stack = Stack(docker, _program(docker), variables, services)
+    say("Starting the stack ...")
+    start = time.monotonic()
+    try:
+        stack.call("up", "--detach", "--no-build", *services)
+        _await(stack)
+        say(f"{', '.join(services)} are healthy {time.monotonic() - start:.1f} s after `up`.")
+        yield stack
+    except PromiseError:
+        stack.call("logs", "--no-color", "--tail", "30")
+        raise
+    finally:
+        say("Taking the stack down ...")
+        with undisturbed():
+            stack.call("down", "--volumes", "--remove-orphans", "--timeout", "20")
+
+
+def get(url: str, data: bytes | None = None, kind: str = "") -> Any:
+    """JSON, or text, of an answer; a body makes it a POST.
+
+    Raises:
+        PromiseError: nobody answers, or the status is not one of success.
+    """
+    headers = {"Content-Type": kind} if kind else {}
+    request = urllib.request.Request(url, data, headers)
+    try:
+        with _direct.open(request, timeout=30) as answer:
+            text = answer.read().decode()
+    except urllib.error.HTTPError as error:
+        raise PromiseError(f"{url} answers {error.code}: {error.read()[:300]!r}") from None
+    except OSError as error:
+        raise PromiseError(f"{url} does not answer: {error}") from None
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _program(docker: Engine) -> tuple[str, ...]:
+    """Compose of either generation, on the file as it stands."""
+    name: tuple[str, ...] = ("docker", "compose")
+    if docker.ask(*name, "version").returncode:
+        name = ("docker-compose",)
+        if not shutil.which(*name):
+            raise AbsentError(f"there is no Compose program: {PACKAGES}")
+    return (*name, "--project-name", PROJECT, "--file", str(COMPOSE))
+
+
+def _await(stack: Stack) -> None:
+    deadline = time.monotonic() + PATIENCE
+    waiting = list(stack.services)
+    while waiting := [name for name in waiting if stack.health(name) != "running healthy"]:
+        states = {name: stack.health(name) for name in waiting}
+        lost = [name for name, state in states.items() if LOST.search(state)]
+        if lost or time.monotonic() > deadline:
+            raise PromiseError(f"not healthy: {states}")
+        time.sleep(0.5)
+
+
+def _free_ports(count: int) -> list[str]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [str(each.getsockname()[1]) for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
