@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from mien import drift
@@ -75,6 +75,7 @@ values = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60)
 @example([0.1, 0.2, 0.3], [0.1 + 0.2, 0.30000000000000004])
 def test_every_value_falls_into_one_bin(seen: list[float], live: list[float]) -> None:
     """Those of the reference and whatever comes later; bins are told by rising edges."""
+    assume(len(set(seen)) > 1)
     answers = [Row("fist", 0.5, {"measure": value}) for value in seen]
     quantity = drift.reference(answers, LABELS)["quantities"]["measure"]
     edges = np.array(quantity["edges"])
@@ -87,9 +88,9 @@ def test_every_value_falls_into_one_bin(seen: list[float], live: list[float]) ->
     assert np.cumsum(found)[:-1].tolist() == by_hand
 
 
-@pytest.mark.parametrize("seen", [(1.0,), (0.0, 1.0), (0.0, 1.0, 2.0)])
+@pytest.mark.parametrize("seen", [(0.0, 1.0), (0.0, 1.0, 2.0)])
 def test_counts_have_a_bin_for_each_value_and_one_on_either_side(seen: tuple[float, ...]) -> None:
-    """A constant too: what was never seen below or above is not lost among what was."""
+    """What was never seen below or above is not lost among what was."""
     answers = [Row("fist", 0.5, {"hands": value}) for value in seen for _ in range(50)]
     quantity = drift.reference(answers, LABELS)["quantities"]["hands"]
     assert quantity["counts"] == [0, *[50] * len(seen), 0]
@@ -124,7 +125,7 @@ def test_clean_traffic_gives_no_more_alarms_than_stated(count: int) -> None:
         fresh = drift.reference(rows(count, chance), LABELS)
         for size in [200] * 10 + [1000] * 10:
             compared = drift.compare(rows(size, chance), fresh)
-            assert set(compared) >= {"label", "brightness", "hands", "constant"}
+            assert set(compared) >= {"label", "brightness", "hands"}
             alarms += any(each.score > each.limit for each in compared.values())
     assert alarms / 400 <= 3 * FALSE_ALARMS
 
@@ -159,14 +160,14 @@ def test_another_mix_of_labels_is_seen(known: dict[str, Any]) -> None:
     assert compared["brightness"].score <= compared["brightness"].limit
 
 
-def test_a_constant_that_changes_is_seen(known: dict[str, Any]) -> None:
-    """A fifth of the answers with a value that the reference never had."""
+def test_a_constant_is_not_watched(known: dict[str, Any]) -> None:
+    """It was fixed by how the data were made; two hands in one picture are no alarm."""
+    assert "constant" not in known["quantities"]
     live = [
         Row(row.label, row.confidence, {**row.measures, "constant": 1.0 + (place % 5 == 0)})
         for place, row in enumerate(rows(400, np.random.default_rng(3)))
     ]
-    found = drift.compare(live, known)["constant"]
-    assert found.score > found.limit
+    assert "constant" not in drift.compare(live, known)
 
 
 def test_there_is_no_verdict_on_few_rows(known: dict[str, Any]) -> None:
@@ -175,7 +176,7 @@ def test_there_is_no_verdict_on_few_rows(known: dict[str, Any]) -> None:
     assert drift.compare(live[:-1], known) == {}
     assert drift.compare([], known) == {}
     found = drift.compare(live, known)
-    assert set(found) == {"label", "brightness", "hands", "constant"}, "not all have a confidence"
+    assert set(found) == {"label", "brightness", "hands"}, "not all have a confidence"
     dim = [Row(row.label, row.confidence, {}) for row in live[:100]] + live[100:]
     assert set(drift.compare(dim, known)) == {"label"}
 

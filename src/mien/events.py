@@ -18,6 +18,8 @@ from typing import Any
 from mien.errors import JournalError
 
 DAY = 86400.0
+_RETRY = 60.0
+"""Seconds until a file that could not be opened is tried again."""
 _STEP = 500
 """After so many answers the journal looks for old ones; so many times four go at once."""
 _PAUSE = 3600.0
@@ -78,7 +80,8 @@ class Journal:
         self._lock = threading.Lock()
         self._since, self._looked = 0, time.time()
         self._failing = False
-        self._database = _open(path)
+        self._path, self._closed = path, False
+        self._database = self._open_again()
         while self._database is not None and self._prune(self._database, self._looked):
             pass
 
@@ -173,14 +176,21 @@ class Journal:
     def close(self) -> None:
         """Close the file; what is added afterwards is dropped."""
         with self._lock:
+            self._closed = True
             if self._database is not None:
                 self._database.close()
                 self._database = None
 
     def _opened(self) -> sqlite3.Connection:
+        if self._database is None and not self._closed and time.monotonic() >= self._again:
+            self._database = self._open_again()
         if self._database is None:
             raise JournalError("The journal could not be opened; the server's log has the reason.")
         return self._database
+
+    def _open_again(self) -> sqlite3.Connection | None:
+        self._again = time.monotonic() + _RETRY
+        return _open(self._path)
 
     def _insert(self, event: Event) -> None:
         database = self._opened()

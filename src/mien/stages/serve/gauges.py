@@ -123,11 +123,11 @@ def _training(served: Served) -> Iterator[Reading]:
     if served.reference is None:
         return
     of = (served.task.name, served.version)
-    training = served.reference["training"]
-    for split, counts in training["examples"].items():
+    training = served.reference.get("training", {})
+    for split, counts in training.get("examples", {}).items():
         for label, count in counts.items():
             yield ("mien_training_examples", (*of, split, label), float(count))
-    for check, share in training["completeness"].items():
+    for check, share in training.get("completeness", {}).items():
         yield ("mien_training_completeness", (*of, check), share)
     for label, share in drift.shares(served.reference).items():
         yield ("mien_label_share_limit", (*of, label), (1 + share) / 2)
