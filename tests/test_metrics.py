@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from project import ROOT
 
 from mien.metrics import BY_NAME, EXPOSED, METRICS, Metric
 
@@ -58,3 +59,15 @@ def test_a_histogram_is_stored_under_three_names() -> None:
     parts = tuple(f"mien_confidence_{part}" for part in ("bucket", "sum", "count"))
     assert BY_NAME["mien_confidence"].exposed == parts
     assert BY_NAME["mien_drift_score"].exposed == ("mien_drift_score",)
+
+
+def test_the_page_has_the_table() -> None:
+    """Row for row, as docs/source/monitoring.md is what people read."""
+    page = (ROOT / "docs/source/monitoring.md").read_text(encoding="utf-8")
+    section = page.partition("## Metrics\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| `")]
+    shown = [tuple(cell.strip(" `") for cell in line.strip("|").split("|")) for line in lines]
+    assert shown == [
+        (row.name, row.kind, row.topic, row.unit, ", ".join(row.labels), row.meaning)
+        for row in METRICS
+    ]

@@ -6,7 +6,7 @@ Prometheus' clock runs sixty times faster, and so does the traffic.
 from pathlib import Path
 
 import pytest
-from project import Demo
+from project import Demo, mien
 from served import Watched, watched
 
 from mien.stages.monitor import drill, traffic
@@ -15,7 +15,6 @@ from mien.stages.monitor.traffic import Question
 from mien.stages.monitor.web import Prometheus
 from mien.workspace import Workspace
 
-pytestmark = pytest.mark.xdist_group("demo")
 TASK = "emotion"
 RATE = 40.0
 FAULTS = sorted(name for name, each in DRILLS.items() if each.alert)
@@ -26,16 +25,19 @@ def found(demo: Demo) -> list[Question]:
     return traffic.questions(TASK, Workspace(demo.home))
 
 
-def run(name: str, stack: Watched, found: list[Question], patience: float) -> Seen:
+def run(
+    name: str, stack: Watched, found: list[Question], patience: float, rate: float = RATE
+) -> Seen:
     parts = Stack(
         api=stack.api,
         prometheus=Prometheus.at(stack.prometheus.address),
         kill=stack.server.kill,
         start=stack.server.start,
     )
-    return drill.run(DRILLS[name], parts, found, RATE, patience, linger=2)
+    return drill.run(DRILLS[name], parts, found, rate, patience, linger=2)
 
 
+@pytest.mark.xdist_group("demo")
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_raises_its_alert_and_no_other(
     name: str, demo: Demo, found: list[Question], tmp_path: Path
@@ -46,15 +48,31 @@ def test_a_fault_raises_its_alert_and_no_other(
     assert set(seen.fired) == {DRILLS[name].alert}
 
 
+@pytest.mark.xdist_group("demo")
 def test_half_an_hour_of_clean_traffic_raises_none(
     demo: Demo, found: list[Question], tmp_path: Path
 ) -> None:
     """Thirty minutes of Prometheus' clock, with drift and live accuracy in judgement."""
     with watched(demo.home, tmp_path, TASK) as stack:
         seen = run("clean", stack, found, patience=30)
-        judged = {
-            name: stack.prometheus.query(name)
-            for name in ("mien_drift_score", "mien_live_accuracy_upper")
-        }
+        assert all(judged(stack).values())
     assert seen.fired == {}
-    assert all(judged.values()), judged
+
+
+def test_half_an_hour_of_real_traffic_raises_none(real_data: Path, tmp_path: Path) -> None:
+    """Hands of people that the model has neither learnt from nor been judged on."""
+    home, source = tmp_path / "home", real_data / "gesture" / "landmarks_iti.csv"
+    quick = ["--set", "params.candidates=[logistic_regression]"]
+    done = mien("run", "configs/gesture.yaml", "--source", str(source), *quick, home=home)
+    assert done.returncode == 0, done.stderr
+    unseen = traffic.questions("gesture", Workspace(home), split="test")
+    with watched(home, tmp_path, "gesture") as stack:
+        seen = run("clean", stack, unseen, patience=30, rate=60)
+        assert all(judged(stack).values())
+    assert seen.fired == {}
+
+
+def judged(stack: Watched) -> dict[str, list[tuple[dict[str, str], float]]]:
+    """What could have raised an alert, had it been otherwise."""
+    names = ("mien_drift_score", "mien_live_accuracy_upper")
+    return {name: stack.prometheus.query(name) for name in names}

@@ -1,18 +1,27 @@
 """The web page and Swagger UI: they work without a network."""
 
 import re
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
+from mien.stages.serve.feedback import Feedback
 from mien.stages.serve.routes import STATIC
 
 ROOT = Path(__file__).parents[3]
 OWN = sorted(path.name for path in STATIC.iterdir() if path.is_file())
 ADDRESS = re.compile(r"(?:https?:)?//[\w.-]+\.\w+[^\s\"')]*")
 NAMESPACE = "http://www.w3.org/2000/svg"
+PAGES = [name for name in OWN if name.endswith(".html")]
+SCRIPTS = [name for name in OWN if name.endswith(".js")]
+Draw = Callable[..., bytes]
+
+
+def read(name: str) -> str:
+    return (STATIC / name).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -33,6 +42,32 @@ def test_a_page_loads_only_what_this_server_has(client: TestClient, page: str) -
         assert client.get(f"/{address}").status_code == 200
 
 
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_imports_only_what_lies_beside_it(name: str) -> None:
+    """By its relative name, which holds behind a proxy too, and only names that are exported."""
+    imports = re.findall(r'^import (?:\{(.+)\} from )?"(.+)";', read(name), re.MULTILINE)
+    assert len(imports) == len(re.findall(r"\bimport\b", read(name)))
+    for taken, address in imports:
+        assert address.startswith("./")
+        exported = re.findall(r"^export (?:function|const) (\w+)", read(address[2:]), re.MULTILINE)
+        assert set(re.findall(r"\w+", taken)) <= set(exported)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_has_no_script_in_its_text(name: str) -> None:
+    """Browsers refuse one under the policy that is sent, and the page would stand still."""
+    for tag in re.findall(r"<[a-z][^>]*>", read(name)):
+        assert not re.search(r"\son\w+\s*=|javascript:", tag)
+        assert "src=" in tag or not tag.startswith("<script")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_what_the_server_says_is_never_taken_for_html(name: str) -> None:
+    """Nor is it run: it is put in place as text."""
+    words = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|\beval\b|setHTML"
+    assert re.findall(words + r"|createContextualFragment|srcdoc|\bFunction\(", read(name)) == []
+
+
 @pytest.mark.parametrize("page", ["/", "/docs"])
 def test_a_browser_is_told_to_load_nothing_from_elsewhere(client: TestClient, page: str) -> None:
     """So that a mistake shows at once, with a network as without."""
@@ -51,6 +86,7 @@ def test_swagger_ui_asks_no_one_to_check_the_description() -> None:
     ("name", "kind"),
     [
         ("page.js", "text/javascript"),
+        ("verdict.js", "text/javascript"),
         ("page.css", "text/css"),
         ("icon.svg", "image/svg+xml"),
         ("swagger-ui/swagger-ui-bundle.js", "text/javascript"),
@@ -77,3 +113,47 @@ def test_the_page_knows_no_task_by_name() -> None:
     text = "".join((STATIC / name).read_text() for name in OWN).lower()
     for word in ("gesture", "emotion"):
         assert word not in text
+
+
+@pytest.mark.parametrize("name", ["page.js", "verdict.js"])
+def test_every_element_that_a_script_takes_is_in_the_page(name: str) -> None:
+    """A renamed id would stop the whole page."""
+    lists = re.findall(r"=\s*\[([^\]]+)\]\.map\(at\)", read(name))
+    taken = [one for found in lists for one in re.findall(r'"(\w+)"', found)]
+    assert len(taken) >= 5
+    ids = re.findall(r'\bid="([^"]+)"', read("index.html"))
+    assert set(taken) <= set(ids)
+    assert len(ids) == len(set(ids))
+
+
+def test_whether_an_answer_is_right_can_be_told_without_seeing_the_page() -> None:
+    """A screen reader hears the question with each control, a name for each, and the outcome."""
+    found = re.search(r'<form id="verdict"[^>]*\shidden>(.*?)</form>', read("index.html"), re.DOTALL)
+    assert found, "the question waits, hidden, for an answer"
+    form = found[1]
+    assert re.search(r"<fieldset[^>]*>\s*<legend>Is this right\?</legend>", form)
+    for select in re.findall(r'<(?:select|input)\b[^>]*\bid="(\w+)"', form):
+        assert re.search(rf'<label for="{select}">\w.+</label>', form)
+    assert len(re.findall(r"<(?:select|input)\b", form)) == 1
+    assert re.findall(r"<button[^>]*>(.*?)</button>", form) == ["Yes", "Send"]
+    assert re.search(r'<p id="kept"[^>]*\brole="status"', form)
+
+
+def test_the_page_sends_a_verdict_of_the_form_that_is_taken() -> None:
+    """Exactly the keys of a verdict, as JSON, to the address of feedback."""
+    text = read("verdict.js")
+    sent = re.search(r"JSON\.stringify\(\{ (.+) \}\)", text)
+    assert sent and {part.split(":")[0] for part in sent[1].split(", ")} == {*Feedback.model_fields}
+    assert 'fetch("feedback", {' in text
+    assert '"Content-Type": "application/json"' in text
+
+
+def test_every_label_that_the_page_offers_is_taken(client: TestClient, picture: Draw) -> None:
+    """It offers what /health lists, and null; each takes the place of the one before."""
+    for model in client.get("/health").json()["models"]:
+        asked = client.post(f"/predict/{model['task']}", files={"file": picture()}).json()
+        assert next(iter(asked)) == model["task"], "the page looks the labels up by the first key"
+        assert model["labels"]
+        for label in [*model["labels"], None]:
+            told = client.post("/feedback", json={"trace_id": asked["trace_id"], "label": label})
+            assert (told.status_code, told.json()["label"]) == (200, label)

@@ -1,5 +1,8 @@
 /* The web page: pick a picture, ask POST /predict/TASK, show the answer.
-   It knows no task by name: tasks come from GET /health, and a finding is drawn by what it holds. */
+   It knows no task by name: tasks come from GET /health, and a finding is drawn by what it holds.
+   Whether the answer is right is asked in verdict.js. */
+
+import { closeVerdict, openVerdict, pauseVerdict, words } from "./verdict.js";
 
 const at = (id) => document.getElementById(id);
 const [tasks, file, stage, prompt, canvas, camera] =
@@ -20,6 +23,7 @@ const BONES = [
 ];
 
 let picture = null; // { blob, image } of what is shown
+let labels = {}; // of each task
 let asked = 0; // answers to questions that are not the newest are dropped
 
 /* ---- which tasks there are ---- */
@@ -27,6 +31,7 @@ let asked = 0; // answers to questions that are not the newest are dropped
 async function loadTasks() {
   const report = await (await fetch("health")).json().catch(() => ({ models: [] }));
   const chosen = task();
+  labels = Object.fromEntries(report.models.map((model) => [model.task, model.labels]));
   tasks.querySelectorAll("label").forEach((label) => label.remove());
   for (const model of report.models) tasks.append(option(model, chosen));
   const first = tasks.querySelector("input:not(:disabled)");
@@ -69,6 +74,7 @@ async function ask() {
   const form = new FormData();
   form.append("file", picture.blob, "picture");
   answer.setAttribute("aria-busy", "true");
+  pauseVerdict();
   const start = performance.now();
   try {
     const response = await fetch(`predict/${task()}`, { method: "POST", body: form });
@@ -92,12 +98,13 @@ function report(fine, found, milliseconds) {
     return addFacts({ "Trace": found.trace_id });
   }
   draw(found.findings);
-  const label = Object.values(found)[0];
+  const [name, label] = Object.entries(found)[0];
   const sure = label === null ? "" : `${percent(found.confidence)} confident. `;
   tell([
     make("p", { className: "label" }, words(label) ?? "Nothing found"),
     make("p", { className: "outcome" }, sure + (OUTCOMES[found.outcome] ?? "")),
   ]);
+  openVerdict(found.trace_id, label, labels[name]);
   found.findings.forEach((finding, index) => {
     if (found.findings.length > 1) scores.append(make("p", { className: "subject" }, title(finding, index)));
     scores.append(bars(finding));
@@ -110,14 +117,17 @@ function report(fine, found, milliseconds) {
   });
 }
 
-const words = (label) => label?.replaceAll("_", " ");
 const percent = (share) => `${(100 * share).toFixed(share > 0.999 || share < 0.01 ? 2 : 1)} %`;
 const title = (finding, index) => `${index + 1}. ${words(finding.label)}`;
 const waiting = () => [make("p", { className: "quiet" }, "Waiting for a picture.")];
-const tell = (parts) => answer.replaceChildren(...parts);
 const fault = (head, text) => [
   make("p", { className: "label fault" }, head), make("p", { className: "outcome" }, text),
 ];
+
+function tell(parts) {
+  closeVerdict(); // it belongs to what stood here
+  answer.replaceChildren(...parts);
+}
 
 function bars(finding) {
   const list = make("ul", { className: "bars" });
