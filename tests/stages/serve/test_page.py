@@ -128,7 +128,9 @@ def test_every_element_that_a_script_takes_is_in_the_page(name: str) -> None:
 
 def test_whether_an_answer_is_right_can_be_told_without_seeing_the_page() -> None:
     """A screen reader hears the question with each control, a name for each, and the outcome."""
-    found = re.search(r'<form id="verdict"[^>]*\shidden>(.*?)</form>', read("index.html"), re.DOTALL)
+    found = re.search(
+        r'<form id="verdict"[^>]*\shidden>(.*?)</form>', read("index.html"), re.DOTALL
+    )
     assert found, "the question waits, hidden, for an answer"
     form = found[1]
     assert re.search(r"<fieldset[^>]*>\s*<legend>Is this right\?</legend>", form)
@@ -143,7 +145,8 @@ def test_the_page_sends_a_verdict_of_the_form_that_is_taken() -> None:
     """Exactly the keys of a verdict, as JSON, to the address of feedback."""
     text = read("verdict.js")
     sent = re.search(r"JSON\.stringify\(\{ (.+) \}\)", text)
-    assert sent and {part.split(":")[0] for part in sent[1].split(", ")} == {*Feedback.model_fields}
+    assert sent
+    assert {part.split(":")[0] for part in sent[1].split(", ")} == {*Feedback.model_fields}
     assert 'fetch("feedback", {' in text
     assert '"Content-Type": "application/json"' in text
 
