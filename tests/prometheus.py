@@ -19,9 +19,8 @@ from urllib.request import urlopen
 
 import pytest
 import yaml
+from clock import UNITS, faster
 from project import ROOT, free_port
-
-from mien.stages.monitor.rules import UNITS, faster
 
 FOLDER = ROOT / "prometheus"
 RECIPE = "python3 tasks.py prometheus"

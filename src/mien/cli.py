@@ -5,7 +5,6 @@ An error that the user can mend ends in one message and exit status 1, without a
 
 import json
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -226,6 +225,10 @@ def rollback(task: str, why: Why = "by hand", home: Home = None) -> None:
     console.result(f"mien-{task} version {number} is champion")
 
 
+Project = Annotated[Path, typer.Option(help="Where docker-compose.yml lies.")]
+At = Annotated[str | None, typer.Option(help="Its address; default: as in docker-compose.yml.")]
+
+
 @app.command(rich_help_panel="Monitoring")
 def dashboards(
     out: Annotated[Path, typer.Option(help="The folder that Grafana reads.")] = Path(
@@ -235,7 +238,7 @@ def dashboards(
         Path | None,
         typer.Option("--picture", help="Draw them into this folder instead, from live data."),
     ] = None,
-    prometheus: Annotated[str, typer.Option(help="Whom to ask for it.")] = "http://127.0.0.1:9090",
+    prometheus: At = None,
     minutes: Annotated[float, typer.Option(help="How far back a picture goes.", min=1)] = 30,
 ) -> None:
     """Write the three Grafana dashboards, or draw what they show now."""
@@ -245,47 +248,42 @@ def dashboards(
     if pictures is None:
         written = stage.write(DASHBOARDS, out)
     else:
-        from mien.stages.monitor import picture
+        from mien.stages.monitor import compose, picture
         from mien.stages.monitor.web import Prometheus
 
-        written = picture.write(DASHBOARDS, Prometheus.at(prometheus).ask, pictures, minutes)
+        watcher = Prometheus.at(compose.address("prometheus", Path(), prometheus))
+        written = picture.write(DASHBOARDS, watcher.ask, pictures, minutes)
     for path in written:
         console.result(f"written: {path}")
 
 
-Api = Annotated[str, typer.Option(help="Where the server answers.")]
-PrometheusAt = Annotated[str, typer.Option("--prometheus", help="Where Prometheus answers.")]
-
-
 @app.command(rich_help_panel="Monitoring")
 def verify(
-    api: Api = "http://127.0.0.1:8000",
-    prometheus: PrometheusAt = "http://127.0.0.1:9090",
-    alertmanager: Annotated[
-        str | None, typer.Option(help="Where Alertmanager answers.")
-    ] = "http://127.0.0.1:9093",
-    grafana: Annotated[
-        str | None, typer.Option(help="Where Grafana answers; its login is GRAFANA_PASSWORD.")
-    ] = "http://127.0.0.1:3000",
+    api: At = None,
+    prometheus: At = None,
+    alertmanager: At = None,
+    grafana: At = None,
     without: Annotated[
         list[str] | None, typer.Option(help="A part that is known not to run, as grafana.")
     ] = None,
-    project: Annotated[Path, typer.Option(help="Where docker-compose.yml lies.")] = Path(),
+    project: Project = Path(),
     out: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("reports"),
     home: Home = None,
 ) -> None:
     """Hold a running stack against its promises; name the file or metric at fault."""
+    from mien.stages.monitor import compose
     from mien.stages.monitor import verify as stage
     from mien.stages.monitor.web import Prometheus, Site
 
     left_out = frozenset(without or ())
-    password = os.environ.get("GRAFANA_PASSWORD") or "admin"
+    watcher = Site(compose.address("alertmanager", project, alertmanager))
+    shown = Site(compose.address("grafana", project, grafana), compose.login(project))
     findings = stage.verify_all(
         stage.Stack(
-            api=Site(api),
-            prometheus=Prometheus.at(prometheus),
-            alertmanager=None if "alertmanager" in left_out else Site(alertmanager or ""),
-            grafana=None if "grafana" in left_out else Site(grafana or "", ("admin", password)),
+            api=Site(compose.address("api", project, api)),
+            prometheus=Prometheus.at(compose.address("prometheus", project, prometheus)),
+            alertmanager=None if "alertmanager" in left_out else watcher,
+            grafana=None if "grafana" in left_out else shown,
             project=project,
             workspace=_workspace(home),
             without=left_out,
@@ -304,8 +302,8 @@ def drill(
     task: Annotated[
         str | None, typer.Option(help="Whose questions are sent; default: the first that fits.")
     ] = None,
-    api: Api = "http://127.0.0.1:8000",
-    prometheus: PrometheusAt = "http://127.0.0.1:9090",
+    api: At = None,
+    prometheus: At = None,
     rate: Annotated[float, typer.Option(help="Questions a second.", min=0.1)] = 5.0,
     patience: Annotated[
         float | None,
@@ -314,22 +312,26 @@ def drill(
     linger: Annotated[
         float, typer.Option(help="Seconds that the fault goes on after its alert.")
     ] = 60.0,
-    kill: Annotated[str, typer.Option(help="What kills the server.")] = "docker-compose kill api",
-    start: Annotated[str, typer.Option(help="What starts it again.")] = "docker-compose start api",
+    kill: Annotated[
+        str | None, typer.Option(help="What kills the server; default: docker-compose kill api.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="What starts it; default: docker-compose start api.")
+    ] = None,
+    project: Project = Path(),
     home: Home = None,
 ) -> None:
     """Put a fault into a running stack and time the alert that it must raise."""
+    from mien.stages.monitor import compose, traffic
     from mien.stages.monitor import drill as stage
-    from mien.stages.monitor import traffic
     from mien.stages.monitor.web import Prometheus, Site
 
     chosen = stage.find(name)
-    here = Path()
     stack = stage.Stack(
-        Site(api),
-        Prometheus.at(prometheus),
-        kill=stage.command(kill, here),
-        start=stage.command(start, here),
+        Site(compose.address("api", project, api)),
+        Prometheus.at(compose.address("prometheus", project, prometheus)),
+        kill=stage.command(kill or compose.command("kill"), project),
+        start=stage.command(start or compose.command("start"), project),
     )
     questions = traffic.fitting(task, chosen.pictures, _workspace(home))
     seen = stage.run(chosen, stack, questions, rate, patience or chosen.patience, linger)

@@ -10,7 +10,8 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from typing import Any
 from mien.errors import JournalError
 
 DAY = 86400.0
+_WAIT, _LOCKED, _REST = 1.0, 0.25, 2.0
+"""Seconds that a thread waits for its turn, and the turn for another program; and for which
+nobody tries it after that."""
 _RETRY = 60.0
 """Seconds until a file that could not be opened is tried again."""
 _STEP = 500
@@ -32,13 +36,12 @@ create table if not exists answers (
     truth text, told real
 )
 """
-_INDEX = (
-    "create index if not exists verdicts on answers (task, version, told) where told is not null"
-)
+_INDEX = "create index if not exists judged on answers (checksum, told) where told is not null"
 _COLUMNS = (
     "trace_id, moment, task, version, checksum, outcome, label, confidence, measures, seconds"
 )
 _INSERT = f"insert into answers ({_COLUMNS}) values ({', '.join('?' * 10)})"
+_MEASURES = json.JSONEncoder(separators=(",", ":"))  # `dumps` would make one for each answer
 _log = logging.getLogger(__name__)
 
 
@@ -71,6 +74,10 @@ class Verdict:
         return self.said == self.truth
 
 
+class JournalBusyError(JournalError):
+    """The file is held by somebody else."""
+
+
 class Journal:
     """One file of answers. May be used by many threads; never raises for a bad disk on `add`."""
 
@@ -79,18 +86,26 @@ class Journal:
         self._days, self._bytes = days, megabytes * 1e6
         self._lock = threading.Lock()
         self._since, self._looked = 0, time.time()
-        self._failing = False
+        self._failing, self._rest = False, 0.0
         self._path, self._closed = path, False
         self._database = self._open_again()
         while self._database is not None and self._prune(self._database, self._looked):
             pass
 
     def add(self, event: Event) -> bool:
-        """Keep one answer; False, a count and a line in the log where that cannot be done."""
+        """Keep one answer; False, a count and a line in the log where that cannot be done.
+
+        Where the file is held by somebody else, or the disk hangs, answers wait a moment for it
+        once, and those of the next second are dropped at once.
+        """
         try:
-            with self._lock:
+            if time.monotonic() < self._rest:
+                raise JournalError("The journal is busy.")
+            with self._held():
                 self._insert(event)
         except (sqlite3.Error, JournalError) as error:
+            if _is_busy(error):
+                self._rest = time.monotonic() + _REST
             if not self._failing:
                 _log.error("answers are not recorded from now on: %s", error)
             self._failing = True
@@ -109,7 +124,7 @@ class Journal:
         """
         rows = self._read(
             f"select {_COLUMNS} from answers where trace_id = ? and moment > ?",
-            *(trace_id, time.time() - self._days * DAY),
+            *(trace_id, self._oldest()),
         )
         return _event(rows[0]) if rows else None
 
@@ -123,53 +138,58 @@ class Journal:
             JournalError: the verdict could not be written.
         """
         try:
-            with self._lock:
+            with self._held():
                 done = self._opened().execute(
-                    "update answers set truth = ?, told = ? where trace_id = ?",
-                    (truth, moment, trace_id),
+                    "update answers set truth = ?, told = ? where trace_id = ? and moment > ?",
+                    (truth, moment, trace_id, self._oldest()),
                 )
                 return done.rowcount > 0
         except sqlite3.Error as error:
             raise JournalError(f"The verdict could not be kept: {error}.") from error
 
-    def recent(self, task: str, version: str, count: int) -> list[Event]:
-        """Return the last `count` answers of a model, oldest first.
+    def recent(self, checksum: str, count: int, since: float = 0.0) -> list[Event]:
+        """Return the last `count` answers of a model after a moment, oldest first.
+
+        A model is named by its checksum: version numbers begin anew in another workspace.
 
         Raises:
             JournalError: the file cannot be read.
         """
         rows = self._read(
-            f"select {_COLUMNS} from answers where task = ? and version = ? "
+            f"select {_COLUMNS} from answers where checksum = ? and moment > ? "
             "order by id desc limit ?",
-            *(task, version, count),
+            *(checksum, max(since, self._oldest()), count),
         )
         return [_event(row) for row in reversed(rows)]
 
-    def verdicts(self, task: str, version: str, count: int) -> list[Verdict]:
+    def verdicts(self, checksum: str, count: int) -> list[Verdict]:
         """Return the last `count` verdicts on answers of a model, newest first.
 
         Raises:
             JournalError: the file cannot be read.
         """
         rows = self._read(
-            "select label, truth from answers where task = ? and version = ? "
-            "and told is not null order by told desc limit ?",
-            *(task, version, count),
+            "select label, truth from answers where checksum = ? "
+            "and told is not null and moment > ? order by told desc limit ?",
+            *(checksum, self._oldest(), count),
         )
         return [Verdict(*row) for row in rows]
 
     def size(self) -> tuple[int, int]:
-        """Return how many answers are kept, and how many bytes they take.
+        """Return how many answers are kept, and how many bytes their file takes.
+
+        Lets old ones go as well, so that they do in a server that nobody asks.
 
         Raises:
             JournalError: the file cannot be read.
         """
         try:
-            with self._lock:
+            with self._held():
                 database = self._opened()
+                self._prune_at_times(database, time.time())
                 # Only the oldest are ever deleted, so the numbers have no gaps.
                 query = "select coalesce(max(id) - min(id) + 1, 0) from answers"
-                return int(database.execute(query).fetchone()[0]), _bytes(database)
+                return int(database.execute(query).fetchone()[0]), _pages(database)[0]
         except sqlite3.Error as error:
             raise JournalError(f"The journal cannot be read: {error}.") from error
 
@@ -180,6 +200,19 @@ class Journal:
             if self._database is not None:
                 self._database.close()
                 self._database = None
+
+    def _oldest(self) -> float:
+        return time.time() - self._days * DAY
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Wait for the file's turn, but not for a disk that hangs."""
+        if not self._lock.acquire(timeout=_WAIT):
+            raise JournalBusyError("The journal is busy; another thread waits for the disk.")
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _opened(self) -> sqlite3.Connection:
         if self._database is None and not self._closed and time.monotonic() >= self._again:
@@ -196,24 +229,29 @@ class Journal:
         database = self._opened()
         database.execute(_INSERT, _values(event))
         self._since += 1
-        if self._since >= _STEP or event.moment - self._looked >= _PAUSE:
-            self._since, self._looked = 0, event.moment
-            self._prune(database, event.moment)
+        self._prune_at_times(database, event.moment)
+
+    def _prune_at_times(self, database: sqlite3.Connection, now: float) -> None:
+        if self._since >= _STEP or now - self._looked >= _PAUSE:
+            self._since, self._looked = 0, now
+            self._prune(database, now)
 
     def _prune(self, database: sqlite3.Connection, now: float) -> int:
         """Drop answers beyond the age, and the oldest while they take too much room."""
         oldest = f"select id, moment from answers order by id limit {4 * _STEP}"
-        age = self._days * DAY if _bytes(database) <= self._bytes else 0.0
+        age = self._days * DAY if _pages(database)[1] <= self._bytes else 0.0
         delete = f"delete from answers where id in (select id from ({oldest}) where moment <= ?)"
         try:
-            return database.execute(delete, (now - age,)).rowcount
+            gone = database.execute(delete, (now - age,)).rowcount
+            database.execute("pragma incremental_vacuum").fetchall()
+            return gone
         except sqlite3.Error as error:
             _log.warning("old answers could not be deleted: %s", error)
             return 0
 
     def _read(self, query: str, *values: str | float) -> list[Any]:
         try:
-            with self._lock:
+            with self._held():
                 return self._opened().execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise JournalError(f"The journal cannot be read: {error}.") from error
@@ -237,7 +275,7 @@ def _open(path: Path) -> sqlite3.Connection | None:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=0.5, isolation_level=None, check_same_thread=False)
+    database = sqlite3.connect(path, timeout=_LOCKED, isolation_level=None, check_same_thread=False)
     try:
         _begin(database)
     except sqlite3.Error:
@@ -249,6 +287,8 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _begin(database: sqlite3.Connection) -> None:
     # Written through to the system at every commit, to the disk at every checkpoint: a killed
     # process loses nothing, a power cut the last moments, and neither breaks the file.
+    if database.execute("pragma page_count").fetchone()[0] == 0:  # later it is not heeded
+        database.execute("pragma auto_vacuum = incremental")
     database.execute("pragma journal_mode = wal")
     database.execute("pragma synchronous = normal")
     database.execute(_TABLE)
@@ -266,16 +306,22 @@ def _aside(path: Path) -> Path:
     return path.replace(target)
 
 
-def _bytes(database: sqlite3.Connection) -> int:
+def _is_busy(error: Exception) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)
+    return isinstance(error, JournalBusyError) or code == sqlite3.SQLITE_BUSY
+
+
+def _pages(database: sqlite3.Connection) -> tuple[int, int]:
+    """Bytes of the file, and of what is in use in it."""
     pages, free, size = (
         database.execute(f"pragma {name}").fetchone()[0]
         for name in ("page_count", "freelist_count", "page_size")
     )
-    return int((pages - free) * size)
+    return int(pages * size), int((pages - free) * size)
 
 
 def _values(event: Event) -> tuple[Any, ...]:
-    measures = json.dumps(dict(event.measures), separators=(",", ":"))
+    measures = _MEASURES.encode(dict(event.measures))
     return (
         *(event.trace_id, event.moment, event.task, event.version, event.checksum),
         *(event.outcome, event.label, event.confidence, measures, event.seconds),

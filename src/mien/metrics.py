@@ -17,7 +17,12 @@ networks of a bundle."""
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 TENTHS = tuple(step / 10 for step in range(1, 11))
 BYTES = (1e3, 1e4, 3e4, 1e5, 3e5, 1e6, 3e6, 1e7, 2e7)
-DECADES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 100.0)
+MEASURED = (
+    *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05),
+    *(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.999, 1.0),
+    *(1.5, 2.0, 3.0, 5.0, 10.0, 100.0),
+)
+"""For measures of any kind: fine where shares lie, and just below 1, which many of them are."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ METRICS = (
         "model",
         "count",
         ("task", "version"),
-        "Answers with a verdict in the window of live accuracy.",
+        "Verdicts on what shows a subject, in the window of live accuracy: the last 500.",
     ),
     Metric(
         "mien_live_accuracy",
@@ -134,7 +139,7 @@ METRICS = (
         "model",
         "ratio",
         ("task", "version"),
-        "Share of right answers among those with a verdict; absent without any.",
+        "Share of right answers where a verdict names a label; absent without any.",
     ),
     Metric(
         "mien_live_accuracy_lower",
@@ -158,7 +163,7 @@ METRICS = (
         "model",
         "ratio",
         ("task", "version"),
-        "Macro-F1 of the answers with a verdict, over the labels that verdicts name.",
+        "Macro-F1 of the same answers, over the labels that verdicts name.",
     ),
     Metric(
         "mien_live_accuracy_floor",
@@ -193,7 +198,7 @@ METRICS = (
         "value",
         ("task", "measure"),
         "What was measured of each input: brightness, sharpness, size of the subject, ...",
-        DECADES,
+        MEASURED,
     ),
     Metric(
         "mien_label_share_limit",

@@ -55,7 +55,7 @@ def answer(example: Example, prediction: Prediction, seconds: float) -> Answer:
 def summary(answers: Sequence[Answer], labels: Sequence[str]) -> dict[str, float]:
     """Return every headline number of one split.
 
-    `accuracy` and `macro_f1` are over the examples that show a subject, macro-F1 over the
+    `accuracy` and `macro_f1` are over the examples that show a subject (`shown`), macro-F1 over the
     classes that occur among them; `nothing_found` is the share of these without a finding;
     `false_found` the share of examples without a subject that got one.
     """
@@ -64,6 +64,7 @@ def summary(answers: Sequence[Answer], labels: Sequence[str]) -> dict[str, float
     empty = [each for each in answers if each.truth is None]
     scores = {
         "examples": float(len(answers)),
+        "shown": float(len(shown)),
         "accuracy": _share([each.said == each.truth for each in shown]),
         "macro_f1": macro_f1(matrix),
         "nothing_found": _share([each.said is None for each in shown]),

@@ -13,13 +13,13 @@ from urllib.request import Request, urlopen
 
 import pytest
 import yaml
+from clock import UNITS, divided, expression, faster, milliseconds
 from hypothesis import given
 from hypothesis import strategies as st
 from project import ROOT, free_port
 
 from mien.errors import ConfigError
 from mien.metrics import EXPOSED
-from mien.stages.monitor.rules import UNITS, divided, expression, faster, milliseconds
 from prometheus import FOLDER, configure, poll, require, running
 
 ALERTS = {

@@ -11,8 +11,9 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from clock import faster
 from project import ROOT, Demo, mien
-from served import Watched, watched
+from served import FASTER, Watched, watched
 
 from mien.stages.monitor import report, traffic, verify
 from mien.stages.monitor.report import Finding
@@ -50,6 +51,9 @@ def project(tmp_path: Path) -> Path:
         target = tmp_path / "project" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, target)
+    for path in verify.RULES:
+        target = tmp_path / "project" / path
+        target.write_text(faster((ROOT / path).read_text(encoding="utf-8"), FASTER))
     return tmp_path / "project"
 
 
@@ -65,11 +69,12 @@ def faults(stack: Stack) -> list[str]:
 
 
 def test_a_stack_that_keeps_its_promises_is_green(
-    running: Watched, demo: Demo, tmp_path: Path
+    running: Watched, demo: Demo, project: Path, tmp_path: Path
 ) -> None:
     """The command ends with 0, and leaves the whole report as JSON and as a page."""
     parts = ["--api", running.server.address, "--prometheus", running.prometheus.address]
     parts += [word for name in sorted(ELSEWHERE) for word in ("--without", name)]
+    parts += ["--project", str(project)]
     done = mien("verify", *parts, "--out", str(tmp_path), home=demo.home)
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads((tmp_path / "verify.json").read_text(encoding="utf-8"))
@@ -106,11 +111,42 @@ def test_a_metric_that_was_renamed_in_a_panel_is_named(stack: Stack) -> None:
     assert "process_opened" in empty
 
 
-def test_a_rule_that_is_not_loaded_is_named(stack: Stack) -> None:
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("alert: MienSaturated", "alert: MienFull", "MienFull is not loaded"),
+        ("> 0.8", "> 0.9", "MienSaturated is not as it stands there"),
+        ("mien_model_loaded == 0", "mien_model_loaded == 2", "MienModelNotLoaded is not as it"),
+    ],
+)
+def test_a_rule_that_is_not_loaded_is_named(stack: Stack, old: str, new: str, fault: str) -> None:
+    """By its name, and as it stands in the file."""
     path = stack.project / verify.RULES[0]
-    path.write_text(path.read_text().replace("alert: MienSaturated", "alert: MienFull"))
-    (fault,) = faults(stack)
-    assert fault.startswith("prometheus/rules/alerts.yml: MienFull is not loaded")
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+    (found,) = faults(stack)
+    assert found.startswith(f"prometheus/rules/alerts.yml: {fault}")
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        (str(verify.SOURCE), "http://prometheus:9090", "http://nobody:1"),
+        (str(verify.PROVIDER), "type: file", "type: fil"),
+        (str(verify.PROVIDER), "/etc/grafana/provisioning/dashboards", "/etc/grafana"),
+        ("docker-compose.yml", "source: ./grafana/provisioning", "source: ./grafana"),
+    ],
+)
+def test_provisioning_that_leads_nowhere_is_named(
+    stack: Stack, name: str, old: str, new: str
+) -> None:
+    path = stack.project / name
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    (found,) = faults(stack)
+    assert found.startswith(f"{name}: ")
 
 
 def test_a_champion_that_is_not_served_is_named(stack: Stack, tmp_path: Path) -> None:

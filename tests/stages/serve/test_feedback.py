@@ -10,7 +10,7 @@ import pytest
 import requests
 from starlette.testclient import TestClient
 
-from mien import scores
+from mien import bundle, scores
 from mien.events import DAY, Journal, Verdict
 from mien.stages.serve import gauges
 from mien.workspace import Workspace
@@ -29,6 +29,11 @@ def ask(client: TestClient, picture: Draw, colour: tuple[int, int, int] = STAR) 
     answer = client.post("/predict/shape", files={"file": picture(colour)})
     assert answer.status_code == 200
     return str(answer.json()["trace_id"])
+
+
+def checksum(workspace: Workspace) -> str:
+    """By which the journal knows the champion."""
+    return bundle.read(workspace.version("shape", 3)).digest
 
 
 def tell(client: TestClient, trace_id: str, label: str | None) -> Any:
@@ -51,7 +56,7 @@ def test_a_verdict_is_kept_and_told_back(
         "right": True,
     }
     with closing(Journal(workspace.journal)) as journal:
-        assert journal.verdicts("shape", "3", 9) == [Verdict("star", "star")]
+        assert journal.verdicts(checksum(workspace), 9) == [Verdict("star", "star")]
 
 
 def test_a_later_verdict_takes_the_place_of_an_earlier_one(
@@ -64,7 +69,7 @@ def test_a_later_verdict_takes_the_place_of_an_earlier_one(
         False,
     ]
     with closing(Journal(workspace.journal)) as journal:
-        assert journal.verdicts("shape", "3", 9) == [Verdict("star", "round")]
+        assert journal.verdicts(checksum(workspace), 9) == [Verdict("star", "round")]
     of = {"task": "shape", "version": "3"}
     assert value(client, "mien_live_verdicts", **of) == 1
     assert value(client, "mien_live_accuracy", **of) == 0
@@ -179,9 +184,9 @@ def test_a_restarted_server_takes_verdicts_on_what_it_answered_before(
 def test_live_scores_are_those_worked_out_by_hand(
     client: TestClient, picture: Draw, value: Value
 ) -> None:
-    """Ten verdicts: star 4 of 5 right, round 2 of 3, square missed, nothing rightly found."""
+    """Of what shows a subject ten verdicts: star 5 of 6 right, round 2 of 3, square missed."""
     verdicts = (
-        [(STAR, "star")] * 4
+        [(STAR, "star")] * 5
         + [(ROUND, "star")]
         + [(ROUND, "round")] * 2
         + [(STAR, "round")]
@@ -197,10 +202,10 @@ def test_live_scores_are_those_worked_out_by_hand(
     # Wilson with z = 1.96: (0.7 + 0.19208 -+ 1.96 sqrt(0.021 + 0.0096040)) / 1.38416.
     assert value(client, "mien_live_accuracy_lower", **of) == pytest.approx(0.396773, abs=1e-5)
     assert value(client, "mien_live_accuracy_upper", **of) == pytest.approx(0.892209, abs=1e-5)
-    # F1: star 2*4/(5+5), round 2*2/(3+3), square 0.
-    by_hand = (8 / 10 + 4 / 6 + 0) / 3
+    # F1: star 2*5/(6+6), round 2*2/(3+3), square 0.
+    by_hand = (10 / 12 + 4 / 6 + 0) / 3
     assert value(client, "mien_live_macro_f1", **of) == pytest.approx(by_hand)
-    assert value(client, "mien_feedback_total", **of, verdict="right") == 7
+    assert value(client, "mien_feedback_total", **of, verdict="right") == 8
     assert value(client, "mien_feedback_total", **of, verdict="wrong") == 3
 
 
@@ -234,7 +239,7 @@ def test_a_verdict_counts_for_the_version_that_answered(
     """Not for the one that has taken its place meanwhile."""
     with serving() as client:
         trace_id = ask(client, picture)
-    make_bundle(workspace.version("shape", 4))
+    make_bundle(workspace.version("shape", 4), reference=None)
     workspace.write_aliases("shape", {"champion": 4})
     with serving() as client:
         assert tell(client, trace_id, "round").json()["version"] == "3"
@@ -243,7 +248,7 @@ def test_a_verdict_counts_for_the_version_that_answered(
         assert value(client, count, task="shape", version="4", verdict="wrong") == 0
         assert value(client, "mien_live_verdicts", task="shape", version="4") == 0
     with closing(Journal(workspace.journal)) as journal:
-        assert journal.verdicts("shape", "3", 9) == [Verdict("star", "round")]
+        assert journal.verdicts(checksum(workspace), 9) == [Verdict("star", "round")]
 
 
 def test_the_interval_is_the_one_that_scores_has() -> None:
@@ -266,7 +271,7 @@ def test_an_answer_survives_the_kill_of_its_server(
         told = requests.post(f"{server.address}/feedback", json=sent, timeout=30)
     assert (told.status_code, told.json()["answered"]) == (200, "star")
     with closing(Journal(workspace.journal)) as journal:
-        assert journal.verdicts("shape", "3", 9) == [Verdict("star", "round")]
+        assert journal.verdicts(checksum(workspace), 9) == [Verdict("star", "round")]
 
 
 def test_a_full_disk_costs_verdicts_and_no_answers(

@@ -342,3 +342,18 @@ def test_a_metric_that_is_not_in_the_table_cannot_be_made() -> None:
     with pytest.raises(TypeError, match="is a histogram in the table"):
         _row("mien_confidence", "counter")
     assert metrics.BY_NAME.keys() == {row.name for row in METRICS}
+
+
+def test_a_first_burst_of_failures_is_an_increase(client: TestClient, value: Value) -> None:
+    """Series of predictions begin at 0: one that begins at 400 shows no increase to Prometheus."""
+    for status in ("200", "400", "413", "415", "422", "500", "503"):
+        labels = {"route": "/predict/shape", "method": "POST", "status": status}
+        assert value(client, "mien_requests_total", **labels) == 0
+    served = {"task": "shape", "version": "3", "label": "star"}
+    assert value(client, "mien_predictions_total", **served, outcome="unsure") == 0
+
+
+def test_a_share_of_all_is_told_apart_from_less() -> None:
+    """Quantiles are drawn between a bucket's edges: one that ends at 1 must begin close by."""
+    edges = metrics.BY_NAME["mien_measure"].buckets
+    assert edges[edges.index(1.0) - 1] > 0.99

@@ -160,7 +160,7 @@ def _variable(name: str, query: str) -> Json:
 def _annotations() -> list[Json]:
     """Marks on every panel: a new version, for the minute after it came; alerts while they fire."""
     seen = promql.select("mien_model_info")
-    came = f"{seen} unless on (task, version) ({seen} offset 1m)"
+    came = f"{seen} unless on (task, version) last_over_time({seen}[1d] offset 1m)"
     return [
         _annotation("New version", "blue", came, "{{task}}: version {{version}}", "task,version"),
         _annotation("Alerts", RED, 'ALERTS{alertstate="firing"}', "{{alertname}}", "severity,task"),

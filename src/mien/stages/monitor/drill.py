@@ -10,7 +10,8 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -38,6 +39,8 @@ class Drill:
     """Whether it needs a task that is asked with pictures."""
     clients: int = traffic.CLIENTS
     kills: bool = False
+    healthy: bool = True
+    """Whether the server must answer nearly every question while the fault lasts."""
     patience: float = 1200.0
     """Seconds until the alert must have fired, if nobody says otherwise."""
     feedback: bool = False
@@ -52,7 +55,10 @@ class Seen:
 
     fired: dict[str, float] = field(default_factory=dict)
     sent: int = 0
-    unanswered: int = 0
+    answered: int = 0
+    """With status 200."""
+    pending: set[str] = field(default_factory=set)
+    """Alerts that would have fired, had nothing changed, when the drill ended."""
     seconds: float = 0.0
 
 
@@ -109,6 +115,12 @@ def run(
     others = sorted(set(seen.fired) - {drill.alert})
     if others:
         raise CheckError(f"{drill.name}: {', '.join(others)} fired too, which it must not.")
+    if drill.alert is None and seen.pending:
+        raise CheckError(f"{drill.name}: {', '.join(sorted(seen.pending))} is about to fire.")
+    if drill.healthy and seen.answered < 0.95 * seen.sent:
+        raise CheckError(
+            f"{drill.name}: only {seen.answered} of {seen.sent} questions were answered."
+        )
     if drill.alert and drill.alert not in seen.fired:
         raise CheckError(f"{drill.name}: {drill.alert} did not fire within {patience:.0f} s.")
     return seen
@@ -175,18 +187,17 @@ def _fault(
         return
     over, lock = threading.Event(), threading.Lock()
     stream = drill.spoil(found, seed)
-    senders = [
-        threading.Thread(target=_send, args=(drill, stack.api, stream, rate, over, lock, seen))
-        for _ in range(drill.clients)
-    ]
+    with ThreadPoolExecutor(drill.clients) as pool:
+        senders = [
+            pool.submit(_send, drill, stack.api, stream, rate, over, lock, seen)
+            for _ in range(drill.clients)
+        ]
+        try:
+            yield
+        finally:
+            over.set()
     for sender in senders:
-        sender.start()
-    try:
-        yield
-    finally:
-        over.set()
-        for sender in senders:
-            sender.join()
+        sender.result()
 
 
 def _send(
@@ -205,12 +216,12 @@ def _send(
         with lock:
             question = next(stream)
             seen.sent += 1
-        try:
+        with suppress(CheckError):  # no answer: not counted as one
             reply = traffic.send(site, question)
             if drill.feedback and reply.status == 200:
                 traffic.judge(site, question, reply)
-        except CheckError:
-            seen.unanswered += 1
+            with lock:
+                seen.answered += reply.status == 200
         over.wait(max(0.0, pause - (time.monotonic() - start)))
 
 
@@ -218,17 +229,17 @@ def _watch(
     drill: Drill, prometheus: Prometheus, patience: float, linger: float, seen: Seen
 ) -> None:
     start = time.monotonic()
-    end, told, pending = start + patience, start, set[str]()
+    end, told, told_of = start + patience, start, set[str]()
     while (now := time.monotonic()) < end:
         for name in prometheus.firing() - set(seen.fired):
             seen.fired[name] = now - start
             console.say(f"{name} fires after {now - start:.0f} s")
             if name == drill.alert:
                 end = now + linger
-        new = prometheus.pending()
-        for name in new - pending - set(seen.fired):
+        seen.pending = prometheus.pending()
+        for name in seen.pending - told_of - set(seen.fired):
             console.say(f"{name} is pending after {now - start:.0f} s")
-        pending |= new
+        told_of |= seen.pending
         if now - told > _TOLD_EVERY:
             console.say(f"{now - start:.0f} s, {seen.sent} questions sent")
             told = now
@@ -295,6 +306,7 @@ _ALL = (
         fault="every second picture torn",
         spoil=_torn,
         pictures=True,
+        healthy=False,
     ),
     # One client: a second one would wait in the queue, which has an alert of its own.
     Drill(
@@ -311,6 +323,7 @@ _ALL = (
         fault="every second question fails",
         spoil=_failing,
         order="error",
+        healthy=False,
     ),
     Drill(name="killed", alert="MienServerDown", fault="the server is killed", kills=True),
 )

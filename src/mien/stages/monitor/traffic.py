@@ -20,14 +20,13 @@ from PIL import Image
 
 from mien import bundle, console, tasks
 from mien.errors import CheckError
-from mien.stages.monitor.web import Reply, Site
+from mien.stages.monitor.web import FORM_HEAD, FORM_TAIL, Reply, Site, form
 from mien.task import Example, Split, Task
 from mien.workspace import REPORT, Workspace
 
 MOST = 1000
 """Questions that are kept in memory."""
 CLIENTS = 4
-_EDGE = "mien-traffic-7d1f0c"
 
 
 @dataclass(frozen=True)
@@ -87,10 +86,7 @@ def fitting(name: str | None, pictures: bool, workspace: Workspace) -> list[Ques
 
 
 def endless(found: Sequence[Question], seed: int = 0) -> Iterator[Question]:
-    """Go through the questions in a new order again and again.
-
-    Not drawn with replacement: a sample of a sample strays further than any clean traffic.
-    """
+    """Go through the questions again and again, each time in a new order."""
     chance = random.Random(seed)
     while True:
         yield from chance.sample(found, len(found))
@@ -132,7 +128,7 @@ def darkened(question: Question, share: float) -> Question:
 def torn(question: Question) -> Question:
     """The same picture with its second half missing."""
     picture = _picture_of(question.body)
-    return replace(question, body=_form(picture[: len(picture) // 2]))
+    return replace(question, body=form(picture[: len(picture) // 2])[0])
 
 
 def _redrawn(
@@ -140,7 +136,7 @@ def _redrawn(
 ) -> Question:
     with Image.open(io.BytesIO(_picture_of(question.body))) as picture:
         pixels = np.asarray(picture.convert("RGB"))
-    return replace(question, body=_form(_png(change(pixels))))
+    return replace(question, body=form(_png(change(pixels)))[0])
 
 
 def _data(task: Task[Any], workspace: Workspace) -> Path | None:
@@ -177,8 +173,7 @@ def _question(task: str, example: Example) -> Question:
         assert example.request.body is not None
         body = example.request.body.model_dump_json().encode()
         return Question(path, body, "application/json", example.label)
-    content_type = f"multipart/form-data; boundary={_EDGE}"
-    return Question(path, _form(_png(example.request.image)), content_type, example.label)
+    return Question(path, *form(_png(example.request.image)), example.label)
 
 
 def _png(pixels: np.ndarray[Any, Any]) -> bytes:
@@ -187,16 +182,5 @@ def _png(pixels: np.ndarray[Any, Any]) -> bytes:
     return file.getvalue()
 
 
-_HEAD = (
-    f"--{_EDGE}\r\nContent-Disposition: form-data; "
-    'name="file"; filename="picture.png"\r\nContent-Type: image/png\r\n\r\n'
-).encode()
-_TAIL = f"\r\n--{_EDGE}--\r\n".encode()
-
-
-def _form(picture: bytes) -> bytes:
-    return _HEAD + picture + _TAIL
-
-
 def _picture_of(body: bytes) -> bytes:
-    return body[len(_HEAD) : -len(_TAIL)]
+    return body[len(FORM_HEAD) : -len(FORM_TAIL)]

@@ -22,7 +22,7 @@ from mien.metrics import METRICS
 from mien.stages.monitor import dashboards, grafana, promql, report
 from mien.stages.monitor.panels import DASHBOARDS
 from mien.stages.monitor.report import Finding
-from mien.stages.monitor.web import Prometheus, Site
+from mien.stages.monitor.web import Prometheus, Site, form, seconds
 from mien.workspace import Workspace
 
 CONFIG = Path("prometheus/prometheus.yml")
@@ -32,6 +32,14 @@ PROVIDER = Path("grafana/provisioning/dashboards/mien.yml")
 COMPOSE = Path("docker-compose.yml")
 README = Path("README.md")
 MOUNT = "/etc/grafana/provisioning"
+_SOURCE = {
+    "uid": grafana.SOURCE["uid"],
+    "type": "prometheus",
+    "access": "proxy",
+    "url": "http://prometheus:9090",
+}
+_PROVIDER = {"type": "file", "path": f"{MOUNT}/dashboards"}
+_MOUNTED = {"source": f"./{SOURCE.parents[1]}", "target": MOUNT}
 WINDOW = "10m"
 """The window of rates while panels are checked: traffic of the last minutes counts."""
 _REASONS = {
@@ -145,7 +153,7 @@ def _targets(stack: Stack) -> Found:
 
 
 def _rules(stack: Stack) -> Found:
-    """Every rule of the files is loaded and can be computed."""
+    """Every rule of the files is loaded as it stands there, and can be computed."""
     loaded: dict[tuple[str, str], list[Any]] = {}
     for group in stack.prometheus.ask("rules")["groups"]:
         for rule in group["rules"]:
@@ -154,14 +162,21 @@ def _rules(stack: Stack) -> Found:
         for group in _read(stack.project / path)["groups"]:
             for rule in group["rules"]:
                 name = rule.get("alert") or rule["record"]
-                yield f"rule {name}", _rule_fault(path, name, loaded.get((path.name, name), []))
+                own = loaded.get((path.name, name), [])
+                yield f"rule {name}", _rule_fault(stack.prometheus, path, name, rule, own)
 
 
-def _rule_fault(path: Path, name: str, loaded: list[Any]) -> str:
-    if not loaded:
-        return f"{path}: {name} is not loaded; restart Prometheus, or POST /-/reload"
-    bad = [rule for rule in loaded if rule["health"] == "err"]
-    return f"{path}: {name} fails: {bad[0]['lastError']}" if bad else ""
+def _rule_fault(prometheus: Prometheus, path: Path, name: str, rule: Any, loaded: list[Any]) -> str:
+    written = prometheus.formatted(rule["expr"])
+    same = [each for each in loaded if prometheus.formatted(each["query"]) == written]
+    if "for" in rule:
+        same = [each for each in same if each.get("duration") == seconds(rule["for"])]
+    if not same:
+        kind = "not as it stands there" if loaded else "not loaded"
+        return f"{path}: {name} is {kind}; restart Prometheus, or POST /-/reload"
+    bad = [each for each in same if each["health"] != "ok"]
+    words = bad and (bad[0].get("lastError") or "not computed yet")
+    return f"{path}: {name} is {bad[0]['health']}: {words}" if bad else ""
 
 
 def _alertmanager(stack: Stack) -> Found:
@@ -204,27 +219,32 @@ def _why(name: str) -> str:
 
 
 def _provisioning(stack: Stack) -> Found:
-    """Files are there, are those that the code writes, and lie where Grafana looks."""
+    """Files are there, say what they must, and lie where Grafana looks."""
     source = _read(stack.project / SOURCE)["datasources"][0]
-    right = source["uid"] == grafana.SOURCE["uid"]
-    yield f"{SOURCE}", "" if right else f"{SOURCE}: uid {source['uid']!r} is not the panels' own"
-    path = _read(stack.project / PROVIDER)["providers"][0]["options"]["path"]
-    own = f"{MOUNT}/dashboards"
-    yield f"{PROVIDER}", "" if path == own else f"{PROVIDER}: path {path}, expected {own}"
+    yield f"{SOURCE}", _differing(SOURCE, source, _SOURCE)
+    provider = _read(stack.project / PROVIDER)["providers"][0]
+    found = {"type": provider["type"], "path": provider["options"]["path"]}
+    yield f"{PROVIDER}", _differing(PROVIDER, found, _PROVIDER)
     mounts = _read(stack.project / COMPOSE)["services"]["grafana"]["volumes"]
-    right = any(each.get("target") == MOUNT for each in mounts if isinstance(each, dict))
-    yield f"{COMPOSE}", "" if right else f"{COMPOSE}: nothing is mounted at {MOUNT}"
+    right = any(_MOUNTED.items() <= each.items() for each in mounts if isinstance(each, dict))
+    yield f"{COMPOSE}", "" if right else f"{COMPOSE}: {SOURCE.parents[1]} is not at {MOUNT}"
     for board in DASHBOARDS:
         file = PROVIDER.parent / f"{board.name}.json"
         fresh = _text(stack.project / file) == dashboards.text(board)
         yield f"{file}", "" if fresh else f"{file} is not what `mien dashboards` writes"
 
 
+def _differing(path: Path, found: dict[str, Any], wanted: dict[str, str]) -> str:
+    wrong = [key for key, value in wanted.items() if found.get(key) != value]
+    told = [f"{key} is {found.get(key)!r}, expected {wanted[key]!r}" for key in wrong]
+    return f"{path}: {', '.join(told)}" if told else ""
+
+
 def _grafana(stack: Stack) -> Found:
     if stack.grafana is None:
         return
     uids = [f"dashboards/uid/mien-{board.name}" for board in DASHBOARDS]
-    for path in (f"datasources/uid/{grafana.SOURCE['uid']}", *uids):
+    for path in (f"datasources/uid/{grafana.SOURCE['uid']}/health", *uids):
         reply = stack.grafana.get(f"/api/{path}")
         yield path, "" if reply.status == 200 else f"{reply.url} answers {reply.status}"
 
@@ -244,7 +264,7 @@ def _examples(stack: Stack) -> Found:
 def _example_fault(api: Site, path: str, task: str) -> str:
     file = io.BytesIO()
     tasks.load(task).picture().convert("RGB").save(file, "PNG")
-    reply = api.upload(path, file.getvalue())
+    reply = api.post(path, *form(file.getvalue()))
     if reply.status != 200:
         return f"{README}: {path} answers {reply.status}: {reply.text[:200]}"
     answer = reply.json()

@@ -4,14 +4,27 @@ Knows the form of Prometheus' HTTP API; knows nothing of what is asked.
 """
 
 import json
+import re
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import ProxyHandler, Request, build_opener
 
 from mien.errors import CheckError
 
 SECONDS = 30.0
 """How long one answer may take."""
+_EDGE = "mien-7d1f0c"
+FORM_HEAD = (
+    f"--{_EDGE}\r\nContent-Disposition: form-data; "
+    'name="file"; filename="picture.png"\r\nContent-Type: image/png\r\n\r\n'
+).encode()
+FORM_TAIL = f"\r\n--{_EDGE}--\r\n".encode()
+_OPENER = build_opener(ProxyHandler({}))
 
 
 @dataclass(frozen=True)
@@ -27,7 +40,7 @@ class Site:
         Raises:
             CheckError: nothing answers there.
         """
-        return self._send("GET", path, params=parameters)
+        return self._send(f"{path}?{urlencode(parameters)}" if parameters else path)
 
     def post(
         self, path: str, body: bytes, content_type: str, headers: Mapping[str, str] | None = None
@@ -37,30 +50,28 @@ class Site:
         Raises:
             CheckError: nothing answers there.
         """
-        return self._send(
-            "POST", path, data=body, headers={"Content-Type": content_type, **(headers or {})}
-        )
+        return self._send(path, body, {"Content-Type": content_type, **(headers or {})})
 
-    def upload(self, path: str, picture: bytes) -> "Reply":
-        """Send a picture as the form field `file`.
-
-        Raises:
-            CheckError: nothing answers there.
-        """
-        return self._send("POST", path, files={"file": ("picture.png", picture, "image/png")})
-
-    def _send(self, method: str, path: str, **more: Any) -> "Reply":
-        import requests
-
+    def _send(
+        self, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> "Reply":
         url = f"{self.address.rstrip('/')}{path}"
+        request = Request(url, body, dict(headers or {}))
+        if self.login:
+            word = b64encode(":".join(self.login).encode()).decode()
+            request.add_header("Authorization", f"Basic {word}")
         try:
-            with requests.Session() as session:
-                session.trust_env = False  # a stack on this machine; no proxy stands between
-                session.auth = self.login
-                answer = session.request(method, url, timeout=SECONDS, **more)
-        except requests.RequestException as error:
-            raise CheckError(f"Nothing answers at {url} ({type(error).__name__}).") from None
-        return Reply(url, answer.status_code, answer.content)
+            with _OPENER.open(request, timeout=SECONDS) as answer:
+                return Reply(url, answer.status, answer.read())
+        except HTTPError as refusal:
+            return Reply(url, refusal.code, refusal.read())
+        except (OSError, HTTPException, ValueError) as error:
+            raise CheckError(f"Nothing answers at {url} ({error}).") from None
+
+
+def form(picture: bytes) -> tuple[bytes, str]:
+    """A picture as a browser sends it in the field `file`, and the content type of that."""
+    return FORM_HEAD + picture + FORM_TAIL, f"multipart/form-data; boundary={_EDGE}"
 
 
 @dataclass(frozen=True)
@@ -114,6 +125,10 @@ class Prometheus:
         found = self.ask("query", {"query": expression})["result"]
         return [(each["metric"], float(each["value"][1])) for each in found]
 
+    def formatted(self, expression: str) -> str:
+        """The expression as Prometheus writes it, so that two can be compared."""
+        return str(self.ask("format_query", {"query": expression}))
+
     def firing(self) -> set[str]:
         """Names of the alerts that are firing now."""
         return self._alerts("firing")
@@ -125,3 +140,12 @@ class Prometheus:
     def _alerts(self, state: str) -> set[str]:
         alerts = self.ask("alerts")["alerts"]
         return {each["labels"]["alertname"] for each in alerts if each["state"] == state}
+
+
+def seconds(duration: str) -> float:
+    """Seconds of a duration such as 1m or 1h30m, as rules have them."""
+    parts = re.findall(r"(\d+)(ms|[smhd])", duration)
+    return sum(int(number) * _SECONDS[unit] for number, unit in parts)
+
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}

@@ -74,16 +74,17 @@ class Gauges(Collector):
     def _live(self, served: Served) -> Iterator[Reading]:
         of = (served.task.name, served.version)
         try:
-            verdicts = self.journal.verdicts(*of, VERDICTS)
+            verdicts = self.journal.verdicts(served.digest, VERDICTS)
         except JournalError:
             return
-        yield ("mien_live_verdicts", of, float(len(verdicts)))
-        if verdicts:
-            right = sum(verdict.right for verdict in verdicts)
-            lower, upper = scores.wilson(right, len(verdicts))
-            pairs = [(verdict.truth, verdict.said) for verdict in verdicts]
+        # Like the test's accuracy: of what shows a subject.
+        pairs = [(each.truth, each.said) for each in verdicts if each.truth is not None]
+        yield ("mien_live_verdicts", of, float(len(pairs)))
+        if pairs:
+            right = sum(truth == said for truth, said in pairs)
+            lower, upper = scores.wilson(right, len(pairs))
             matrix = scores.confusion(pairs, served.task.labels)
-            yield ("mien_live_accuracy", of, right / len(verdicts))
+            yield ("mien_live_accuracy", of, right / len(pairs))
             yield ("mien_live_accuracy_lower", of, lower)
             yield ("mien_live_accuracy_upper", of, upper)
             yield ("mien_live_macro_f1", of, scores.macro_f1(matrix))
@@ -114,8 +115,8 @@ def _model(entry: Entry, served: Served) -> Iterator[Reading]:
                     labels = (*of, row["candidate"], split, score)
                     yield ("mien_model_score", labels, row[split][score])
     if test := metrics.get("test"):
-        count = round(test["examples"])
-        lower, _ = scores.wilson(round(test["accuracy"] * count), count)
+        shown = round(test.get("shown", test["examples"]))
+        lower, _ = scores.wilson(round(test["accuracy"] * shown), shown)
         yield ("mien_live_accuracy_floor", of, lower)
 
 

@@ -5,7 +5,6 @@ methods of HTTP, task names, versions, labels and outcomes; nothing that a clien
 a label. What there is to tell stands in `mien.metrics`.
 """
 
-import json
 import logging
 import secrets
 import time
@@ -82,22 +81,30 @@ class Metrics:
         self._upload_bytes.observe(size)
         self._upload_seconds.observe(seconds)
 
+    def wait(self, seconds: float) -> None:
+        """Observe how long a question waited for a worker, whatever becomes of it."""
+        self._queue_wait.observe(seconds)
+
     def serve(self, served: Served) -> None:
-        """Begin the series of a model at 0, so that their first increase is seen."""
+        """Begin the series of a model at 0, so that even a first burst is seen as an increase."""
         of = (served.task.name, served.version)
+        for route in ("/predict", f"/predict/{served.task.name}"):
+            for status in (200, *sorted({kind.status for kind in KINDS.values()})):
+                self._child(self._requests, route, "POST", str(status))
+            self._child(self._request_seconds, route, "200")
         for label in served.task.labels:
-            self._child(self._predictions, *of, label, "ok")
+            for outcome in ("ok", "unsure"):
+                self._child(self._predictions, *of, label, outcome)
         for verdict in ("right", "wrong"):
             self._child(self._feedback, *of, verdict)
 
     def answer(self, served: Served, prediction: Prediction, seconds: Mapping[str, float]) -> None:
-        """Count one answer; `seconds` has a number for `wait` and each of `STAGES`."""
+        """Count one answer; `seconds` has a number for each of `STAGES`."""
         task, version, best = served.task.name, served.version, prediction.best
         label = best.label if best else NOTHING
         self._child(self._predictions, task, version, label, prediction.outcome).inc()
         if best:
             self._child(self._confidence, task, version).observe(best.confidence)
-        self._queue_wait.observe(seconds["wait"])
         for stage in STAGES:
             self._child(self._predict_seconds, task, stage).observe(seconds[stage])
         for measure, value in prediction.measures.items():
@@ -178,14 +185,21 @@ class Observe:
         problem = scope["state"].get("problem")
         if problem and route not in _QUIET:
             self.metrics.reject(problem)
-        line = {
-            "trace_id": scope["state"]["trace_id"],
-            "route": route,
-            "method": method,
-            "status": status,
-            "seconds": round(seconds, 6),
-        }
-        _log.log(logging.DEBUG if route in _QUIET else logging.INFO, json.dumps(line))
+        self._tell(scope, route, method, status, seconds)
+
+    def _tell(self, scope: Scope, route: str, method: str, status: int, seconds: float) -> None:
+        """Log one line of JSON; that of a probe only where debugging is on.
+
+        Written by hand, as no value needs escaping, and without the search for the calling line:
+        the line is the largest cost of monitoring after the journal's, and this takes a third off.
+        """
+        level = logging.DEBUG if route in _QUIET else logging.INFO
+        if _log.isEnabledFor(level):
+            line = (
+                f'{{"trace_id": "{scope["state"]["trace_id"]}", "route": "{route}", '
+                f'"method": "{method}", "status": {status}, "seconds": {seconds:.6f}}}'
+            )
+            _log.handle(logging.LogRecord(_log.name, level, __file__, 0, line, (), None))
 
     def _template(self, scope: Scope) -> str:
         """The route template of a request, told before the router has looked at it."""

@@ -199,6 +199,7 @@ def _work(
 ) -> tuple[Prediction, Event, dict[str, float]]:
     """Answer and record it, in a worker's thread; gives the seconds of each stage too."""
     taken = time.perf_counter()
+    service.metrics.wait(taken - sent)
     if service.settings.drill:
         drill.obey(request.headers.get(drill.HEADER))
     question = uploads.question(upload, served.task.Body, service.limits)
@@ -208,7 +209,6 @@ def _work(
     done = time.perf_counter()
     first = networks.first or done
     seconds = {
-        "wait": taken - sent,
         "decode": decoded - taken,
         "preprocess": first - decoded,
         "infer": networks.inferring,

@@ -5,6 +5,7 @@ journal cannot be read.
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from mien import drift
 from mien.drift import ENOUGH, WINDOW, Compared, Row
 from mien.errors import JournalError
-from mien.events import Event, Journal
+from mien.events import DAY, Event, Journal
 from mien.stages.serve.models import Served
 
 
@@ -32,34 +33,36 @@ class _Window:
 
 
 class Windows:
-    """One sliding window for each task and version. May be used by many threads."""
+    """One sliding window for each model, by its checksum. May be used by many threads."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._lock = threading.Lock()
-        self._windows: dict[tuple[str, str], _Window] = {}
+        self._windows: dict[str, _Window] = {}
 
     def begin(self, served: Served) -> None:
-        """Fill the window of a model from the journal; to be called before its first answer."""
-        task, version = served.task.name, served.version
+        """Fill the window of a model from the journal; to be called before its first answer.
+
+        What is older than a day tells nothing of now, as after a rollback.
+        """
         try:
-            past = self._journal.recent(task, version, WINDOW)
+            past = self._journal.recent(served.digest, WINDOW, time.time() - DAY)
         except JournalError:
             past = []  # the journal has told its trouble in the log
         with self._lock:
-            self._windows[task, version] = _Window([_row(event) for event in past])
+            self._windows[served.digest] = _Window([_row(event) for event in past])
 
     def add(self, event: Event) -> None:
         """Let the answer into its window, and the oldest one out."""
         with self._lock:
-            window = self._windows[event.task, event.version]
+            window = self._windows[event.checksum]
             window.rows.append(_row(event))
             window.seen += 1
 
     def drifted(self, served: Served) -> Drifted:
         """Compare the window of a model with the reference of its bundle."""
         with self._lock:
-            window = self._windows[served.task.name, served.version]
+            window = self._windows[served.digest]
             seen, rows = window.seen, list(window.rows)
         if window.known is None or window.known[0] != seen:
             window.known = (seen, _compare(rows, served.reference))
