@@ -307,7 +307,7 @@ def drill(
     rate: Annotated[float, typer.Option(help="Questions a second.", min=0.1)] = 5.0,
     patience: Annotated[
         float | None,
-        typer.Option(help="Seconds until the alert must fire, default 1200; clean lasts 120."),
+        typer.Option(help="Seconds until the alert must fire, default 1200; clean lasts 420."),
     ] = None,
     linger: Annotated[
         float, typer.Option(help="Seconds that the fault goes on after its alert.")

@@ -8,7 +8,9 @@ a label. What there is to tell stands in `mien.metrics`.
 import logging
 import secrets
 import time
+from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from prometheus_client import (
@@ -35,6 +37,8 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _QUIET = frozenset({"/livez", "/readyz", "/health", "/metrics", "/static/{path:path}"})
 """Routes that probes and pages ask all the time; their lines are for debugging, and that they
 are told 'not ready' is no rejection."""
+_TOGETHER = 64
+"""Answers that are counted at once."""
 _log = logging.getLogger("mien.requests")
 
 
@@ -60,6 +64,7 @@ class Metrics:
         self._dropped = self._counter("mien_journal_dropped_total")
         rejected = self._counter("mien_rejected_total")
         self._rejected = {kind.slug: rejected.labels(kind.slug) for kind in KINDS.values()}
+        self._answers: deque[tuple[Served, Prediction, Mapping[str, float]]] = deque()
         self._children: dict[tuple[Any, ...], Any] = {}
 
     def begin(self, route: str) -> None:
@@ -99,16 +104,14 @@ class Metrics:
             self._child(self._feedback, *of, verdict)
 
     def answer(self, served: Served, prediction: Prediction, seconds: Mapping[str, float]) -> None:
-        """Count one answer; `seconds` has a number for each of `STAGES`."""
-        task, version, best = served.task.name, served.version, prediction.best
-        label = best.label if best else NOTHING
-        self._child(self._predictions, task, version, label, prediction.outcome).inc()
-        if best:
-            self._child(self._confidence, task, version).observe(best.confidence)
-        for stage in STAGES:
-            self._child(self._predict_seconds, task, stage).observe(seconds[stage])
-        for measure, value in prediction.measures.items():
-            self._child(self._measures, task, measure).observe(value)
+        """Count one answer; `seconds` has a number for each of `STAGES`.
+
+        Answers are counted some at a time and before a scrape: the dozen observations of one
+        answer cost a fraction where the code for them is in the processor's cache already.
+        """
+        self._answers.append((served, prediction, seconds))
+        if len(self._answers) >= _TOGETHER:
+            self._count_answers()
 
     def drop(self) -> None:
         """Count an answer that could not be recorded."""
@@ -120,7 +123,24 @@ class Metrics:
 
     def page(self) -> bytes:
         """Everything in Prometheus' text format."""
+        self._count_answers()
         return generate_latest(self.registry)
+
+    def _count_answers(self) -> None:
+        with suppress(IndexError):  # until nothing is left, whoever else takes some
+            while True:
+                self._count(*self._answers.popleft())
+
+    def _count(self, served: Served, prediction: Prediction, seconds: Mapping[str, float]) -> None:
+        task, version, best = served.task.name, served.version, prediction.best
+        label = best.label if best else NOTHING
+        self._child(self._predictions, task, version, label, prediction.outcome).inc()
+        if best:
+            self._child(self._confidence, task, version).observe(best.confidence)
+        for stage in STAGES:
+            self._child(self._predict_seconds, task, stage).observe(seconds[stage])
+        for measure, value in prediction.measures.items():
+            self._child(self._measures, task, measure).observe(value)
 
     def _child(self, parent: Any, *labels: str) -> Any:
         key = (parent, *labels)
@@ -161,7 +181,7 @@ class Observe:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        trace_id, start, status = secrets.token_hex(16), time.perf_counter(), 499
+        trace_id, start, status = _new_trace(), time.perf_counter(), 499
         scope.setdefault("state", {}).update(trace_id=trace_id, start=start)
         route = self._template(scope)
 
@@ -191,7 +211,7 @@ class Observe:
         """Log one line of JSON; that of a probe only where debugging is on.
 
         Written by hand, as no value needs escaping, and without the search for the calling line:
-        the line is the largest cost of monitoring after the journal's, and this takes a third off.
+        the line is the largest cost of monitoring after the journal's.
         """
         level = logging.DEBUG if route in _QUIET else logging.INFO
         if _log.isEnabledFor(level):
@@ -211,6 +231,14 @@ class Observe:
         if path in self._templates:
             return self._templates[path]
         return next((own for regex, own in self._patterns if regex.match(path)), UNMATCHED)
+
+
+def _new_trace() -> str:
+    """32 hexadecimal digits, the last 20 of them by chance.
+
+    The first are the time, so that the journal's index grows at its end instead of everywhere.
+    """
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 
 def _headers(trace_id: str) -> list[tuple[bytes, bytes]]:

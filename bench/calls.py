@@ -1,0 +1,171 @@
+"""The service's app called within the process, without sockets: as it is served, and the same
+without monitoring, or with a clock at each part of it.
+"""
+
+import asyncio
+import logging
+import secrets
+import threading
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from inspect import getmembers, isfunction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, TypeVar, cast
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mien import config
+from mien.stages.serve import app as serve_app
+from mien.stages.serve import models
+from mien.stages.serve.metrics import Observe
+from mien.stages.serve.routes import Service
+from mien.workspace import Workspace
+
+T = TypeVar("T")
+LINE = "the line in the log"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request as it is sent."""
+
+    path: str
+    body: bytes = b""
+    content_type: str = "application/json"
+    method: str = "POST"
+
+    @property
+    def scope(self) -> dict[str, Any]:
+        sent = {"content-type": self.content_type, "content-length": str(len(self.body))}
+        headers = [(name.encode(), value.encode()) for name, value in sent.items()]
+        path = {"path": self.path, "raw_path": self.path.encode(), "query_string": b""}
+        return {"type": "http", "method": self.method, "headers": headers, **path}
+
+
+class Silent:
+    """In place of metrics, journal or windows: every method of theirs does nothing."""
+
+    def __init__(self, whole: object) -> None:
+        for name in _methods(whole):
+            setattr(self, name, lambda *_: True)
+
+
+class Plain:
+    """In place of `Observe`: what the app cannot do without, and nothing else."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = {"trace_id": secrets.token_hex(16), "start": time.perf_counter()}
+        scope.setdefault("state", {}).update(found)
+        await self.app(scope, receive, send)
+
+
+class Clock:
+    """CPU seconds of the parts of monitoring while requests are answered, by name of the part."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = defaultdict(float)
+
+    def around(self, part: str, work: Callable[..., T]) -> Callable[..., T]:
+        def timed(*arguments: Any) -> T:
+            start = time.thread_time()
+            try:
+                return work(*arguments)
+            finally:
+                self.spent[part] += time.thread_time() - start
+
+        return timed
+
+    def beside(self, part: str, whole: object) -> Any:
+        """Something with the same methods, each of them timed."""
+        return SimpleNamespace(
+            **{name: self.around(part, getattr(whole, name)) for name in _methods(whole)}
+        )
+
+
+def _methods(whole: object) -> list[str]:
+    return [name for name, _ in getmembers(type(whole), isfunction) if not name.startswith("_")]
+
+
+class Clocked(Observe):
+    """`Observe` whose line in the log is timed."""
+
+    def __init__(self, app: ASGIApp, metrics: Any, clock: Clock) -> None:
+        super().__init__(app, metrics)
+        self._tell = clock.around(LINE, self._tell)  # type: ignore[method-assign]
+
+
+@asynccontextmanager
+async def served(home: Workspace, scratch: Path) -> AsyncIterator[FastAPI]:
+    """The app as it is served, ready; its lines go to a file, as to a container's log."""
+    (scratch / "log").unlink(missing_ok=True)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", filename=scratch / "log")
+    loaded = threading.Event()
+    app = _create(home, scratch / "journal.db", loaded.set)
+    async with app.router.lifespan_context(app):
+        await asyncio.to_thread(loaded.wait)
+        if reason := app.state.service.models.reason:
+            raise SystemExit(reason)
+        yield app
+
+
+def _create(home: Workspace, journal: Path, ready: Callable[[], None]) -> FastAPI:
+    settings = config.settings().model_copy(update={"threads": 1, "journal": journal})
+    wanted = models.choose(home, ["emotion", "gesture"], [])
+    return serve_app.create(home, wanted, settings, lambda _: ready())
+
+
+def _variant(
+    full: FastAPI, home: Workspace, scratch: Path, observe: Middleware, **silent: Any
+) -> FastAPI:
+    """Another app over the same models and threads: their place in memory changes speed too."""
+    app = _create(home, scratch / "unused.db", lambda: None)
+    own: Service = app.state.service
+    own.journal.close()
+    own.workers.close()
+    app.state.service = replace(full.state.service, **silent)
+    app.user_middleware = [
+        observe if cast(object, each.cls) is Observe else each for each in app.user_middleware
+    ]
+    return app
+
+
+def variants(full: FastAPI, home: Workspace, scratch: Path, clock: Clock) -> dict[str, FastAPI]:
+    """The app with monitoring, without, and with a clock at each of its parts."""
+    own: Service = full.state.service
+    timed = {
+        "metrics": clock.beside("metrics of the answer", own.metrics),
+        "journal": clock.beside("the answer in the journal", own.journal),
+        "windows": clock.beside("the answer in the window of drift", own.windows),
+    }
+    counters = clock.beside("counters of the request", own.metrics)
+    observe = Middleware(Clocked, metrics=counters, clock=clock)
+    none = {name: Silent(getattr(own, name)) for name in timed}
+    return {
+        "with": full,
+        "without": _variant(full, home, scratch, Middleware(Plain), **none),
+        "timed": _variant(full, home, scratch, observe, **timed),
+    }
+
+
+async def send(app: FastAPI, ask: Ask) -> int:
+    """Send one request and return the status, without a client library, which would cost more."""
+    status = 0
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": ask.body, "more_body": False}
+
+    async def sent(message: Message) -> None:
+        nonlocal status
+        status = message.get("status", status)
+
+    await app(ask.scope, receive, sent)
+    return status

@@ -1,0 +1,74 @@
+"""Pictures of the three dashboards: reports/figures/dashboard_*.png.
+
+    python3 tasks.py bench dashboards
+
+Takes a quarter of an hour: the champions of the workspace (after `python3 tasks.py demo --exit`)
+are asked with clean questions, whose truth is sent as feedback, then for some minutes with darkened
+pictures, while a Prometheus watches at its ordinary speed.
+"""
+
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import monotonic, sleep
+
+from bench.page import ROOT
+from mien import config, console, tasks
+from mien.stages.monitor import drill, picture, traffic
+from mien.stages.monitor.panels import DASHBOARDS
+from mien.stages.monitor.traffic import Question
+from mien.stages.monitor.web import Prometheus, Site
+from mien.workspace import Workspace
+
+sys.path.insert(0, str(ROOT / "tests"))  # the tests have the server and the Prometheus to try
+from served import watched
+
+CLEAN, DARK = 600.0, 240.0
+"""Seconds of clean traffic, and of darkened pictures after it."""
+PAUSE = 0.3
+FIGURES = ROOT / "reports" / "figures"
+
+
+def main() -> None:
+    """Send traffic, then draw what Prometheus has seen of it."""
+    workspace = Workspace(config.settings().home.resolve())
+    found = {name: traffic.questions(name, workspace) for name in tasks.names()}
+    dark = {
+        name: [
+            traffic.darkened(each, drill.DARK) if each.is_picture else each for each in questions
+        ]
+        for name, questions in found.items()
+    }
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        watched(workspace.home, Path(folder), faster=1) as stack,
+    ):
+        for questions, seconds in ((found, CLEAN), (dark, DARK)):
+            console.say(f"sending for {seconds:g} s")
+            with ThreadPoolExecutor(len(questions)) as pool:
+                jobs = [pool.submit(_send, stack.api, each, seconds) for each in questions.values()]
+                for job in jobs:
+                    job.result()
+        watcher = Prometheus.at(stack.prometheus.address)
+        made = picture.write(DASHBOARDS, watcher.ask, Path(folder), (CLEAN + DARK) / 60)
+        for path in made:
+            target = FIGURES / f"dashboard_{path.name}"
+            target.write_bytes(path.read_bytes())
+            console.result(f"drawn: {target.relative_to(ROOT)}")
+
+
+def _send(site: Site, questions: list[Question], seconds: float) -> None:
+    """As one client, with the truth about two answers in three."""
+    end = monotonic() + seconds
+    for place, question in enumerate(traffic.endless(questions)):
+        if monotonic() > end:
+            return
+        reply = traffic.send(site, question)
+        if place % 3 and reply.status == 200:
+            traffic.judge(site, question, reply)
+        sleep(PAUSE)
+
+
+if __name__ == "__main__":
+    main()
