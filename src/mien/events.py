@@ -1,8 +1,9 @@
 """What is kept of every answer: the record, and the journal that keeps it.
 
-The journal is one SQLite file, bounded in age and size. It holds what was answered and what
-people said of it, never what was sent. An answer is in the file before it is on the wire, so a
-killed process loses none; a full disk loses the record, counts it and loses no answer.
+The journal is one SQLite file, bounded in age and size, and a spool beside it. It holds what was
+answered and what people said of it, never what was sent. An answer is in the spool before it is
+on the wire, so a killed process loses none; from there it goes into SQLite with others, which
+costs a fraction of going alone. A full disk loses the record, counts it and loses no answer.
 """
 
 import json
@@ -11,17 +12,18 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mien import spool
 from mien.errors import JournalError
 
 DAY = 86400.0
 _WAIT, _LOCKED, _REST = 1.0, 0.25, 2.0
 """Seconds that a thread waits for its turn, and the turn for another program; and for which
-nobody tries it after that."""
+nobody waits again after that."""
 _RETRY = 60.0
 """Seconds until a file that could not be opened is tried again."""
 _STEP = 500
@@ -40,8 +42,10 @@ _INDEX = "create index if not exists judged on answers (checksum, told) where to
 _COLUMNS = (
     "trace_id, moment, task, version, checksum, outcome, label, confidence, measures, seconds"
 )
-_INSERT = f"insert into answers ({_COLUMNS}) values ({', '.join('?' * 10)})"
-_MEASURES = json.JSONEncoder(separators=(",", ":"))  # `dumps` would make one for each answer
+_INSERT = f"insert or ignore into answers ({_COLUMNS}) values ({', '.join('?' * 10)})"
+_TOGETHER = 64
+"""Answers that go into SQLite at once, if nobody asks for them before."""
+_JSON = json.JSONEncoder(separators=(",", ":"))  # `dumps` would make one for each answer
 _log = logging.getLogger(__name__)
 
 
@@ -86,26 +90,27 @@ class Journal:
         self._days, self._bytes = days, megabytes * 1e6
         self._lock = threading.Lock()
         self._since, self._looked = 0, time.time()
-        self._failing, self._rest = False, 0.0
+        self._failing, self._rest, self._stuck = False, 0.0, 0.0
         self._path, self._closed = path, False
         self._database = self._open_again()
+        # Another process may hold it, and some systems have none: then each answer goes alone.
+        self._spool = spool.take(path.with_name(f"{path.name}-spool"))
+        self._waiting = len(list(self._spool.lines())) if self._spool else 0
+        with suppress(JournalError):  # told in the log; what waits is taken later
+            self._drain()
         while self._database is not None and self._prune(self._database, self._looked):
             pass
 
     def add(self, event: Event) -> bool:
         """Keep one answer; False, a count and a line in the log where that cannot be done.
 
-        Where the file is held by somebody else, or the disk hangs, answers wait a moment for it
-        once, and those of the next second are dropped at once.
+        Where the disk hangs, answers wait a moment for it once, and those of the next seconds are
+        dropped at once.
         """
         try:
-            if time.monotonic() < self._rest:
-                raise JournalError("The journal is busy.")
             with self._held():
-                self._insert(event)
-        except (sqlite3.Error, JournalError) as error:
-            if _is_busy(error):
-                self._rest = time.monotonic() + _REST
+                self._keep(event)
+        except (sqlite3.Error, OSError, JournalError) as error:
             if not self._failing:
                 _log.error("answers are not recorded from now on: %s", error)
             self._failing = True
@@ -139,6 +144,7 @@ class Journal:
         """
         try:
             with self._held():
+                self._drain()
                 done = self._opened().execute(
                     "update answers set truth = ?, told = ? where trace_id = ? and moment > ?",
                     (truth, moment, trace_id, self._oldest()),
@@ -186,17 +192,25 @@ class Journal:
         try:
             with self._held():
                 database = self._opened()
+                with suppress(JournalError):  # told in the log; what waits is counted
+                    self._drain()
                 self._prune_at_times(database, time.time())
                 # Only the oldest are ever deleted, so the numbers have no gaps.
                 query = "select coalesce(max(id) - min(id) + 1, 0) from answers"
-                return int(database.execute(query).fetchone()[0]), _pages(database)[0]
+                rows = int(database.execute(query).fetchone()[0])
+                return rows + self._waiting, _pages(database)[0]
         except sqlite3.Error as error:
             raise JournalError(f"The journal cannot be read: {error}.") from error
 
     def close(self) -> None:
         """Close the file; what is added afterwards is dropped."""
         with self._lock:
+            with suppress(JournalError):  # what waits is taken by the next one
+                self._drain()
             self._closed = True
+            if self._spool is not None:
+                self._spool.close()
+                self._spool = None
             if self._database is not None:
                 self._database.close()
                 self._database = None
@@ -207,7 +221,8 @@ class Journal:
     @contextmanager
     def _held(self) -> Iterator[None]:
         """Wait for the file's turn, but not for a disk that hangs."""
-        if not self._lock.acquire(timeout=_WAIT):
+        if not self._lock.acquire(timeout=0 if time.monotonic() < self._stuck else _WAIT):
+            self._stuck = time.monotonic() + _REST
             raise JournalBusyError("The journal is busy; another thread waits for the disk.")
         try:
             yield
@@ -225,11 +240,46 @@ class Journal:
         self._again = time.monotonic() + _RETRY
         return _open(self._path)
 
-    def _insert(self, event: Event) -> None:
+    def _keep(self, event: Event) -> None:
+        if self._spool is None:
+            self._insert([_values(event)], event.moment)
+            return
+        self._spool.append(_JSON.encode(_values(event)).encode() + b"\n")
+        self._waiting += 1
+        if self._waiting >= _TOGETHER and time.monotonic() >= self._rest:
+            with suppress(JournalError):  # told in the log; the answer is kept where it is
+                self._drain()
+
+    def _drain(self) -> None:
+        """Bring what waits in the spool into SQLite.
+
+        Raises:
+            JournalError: it stays in the spool, as SQLite cannot be written now.
+        """
+        if self._spool is None or not (lines := list(self._spool.lines())):
+            return
+        try:
+            rows = [json.loads(line) for line in lines]
+            self._insert(rows, max(row[1] for row in rows))
+        except sqlite3.Error as error:
+            self._rest = time.monotonic() + _REST
+            _log.warning("%d answers wait beside the journal: %s", len(lines), error)
+            raise JournalError(f"The journal cannot be written: {error}.") from error
+        self._spool.clear()
+        self._waiting = 0
+
+    def _insert(self, rows: Sequence[Sequence[Any]], now: float) -> None:
         database = self._opened()
-        database.execute(_INSERT, _values(event))
-        self._since += 1
-        self._prune_at_times(database, event.moment)
+        database.execute("begin immediate")
+        try:
+            database.executemany(_INSERT, rows)
+            database.execute("commit")
+        except sqlite3.Error:
+            if database.in_transaction:
+                database.execute("rollback")
+            raise
+        self._since += len(rows)
+        self._prune_at_times(database, now)
 
     def _prune_at_times(self, database: sqlite3.Connection, now: float) -> None:
         if self._since >= _STEP or now - self._looked >= _PAUSE:
@@ -252,9 +302,17 @@ class Journal:
     def _read(self, query: str, *values: str | float) -> list[Any]:
         try:
             with self._held():
-                return self._opened().execute(query, values).fetchall()
+                database, left = self._opened(), None
+                try:
+                    self._drain()
+                except JournalError as error:
+                    left = error
+                rows = database.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise JournalError(f"The journal cannot be read: {error}.") from error
+        if left is not None and not rows:
+            raise left  # it may be among those that wait
+        return rows
 
 
 def _open(path: Path) -> sqlite3.Connection | None:
@@ -306,11 +364,6 @@ def _aside(path: Path) -> Path:
     return path.replace(target)
 
 
-def _is_busy(error: Exception) -> bool:
-    code = getattr(error, "sqlite_errorcode", None)
-    return isinstance(error, JournalBusyError) or code == sqlite3.SQLITE_BUSY
-
-
 def _pages(database: sqlite3.Connection) -> tuple[int, int]:
     """Bytes of the file, and of what is in use in it."""
     pages, free, size = (
@@ -321,7 +374,7 @@ def _pages(database: sqlite3.Connection) -> tuple[int, int]:
 
 
 def _values(event: Event) -> tuple[Any, ...]:
-    measures = _MEASURES.encode(dict(event.measures))
+    measures = _JSON.encode(dict(event.measures))
     return (
         *(event.trace_id, event.moment, event.task, event.version, event.checksum),
         *(event.outcome, event.label, event.confidence, measures, event.seconds),

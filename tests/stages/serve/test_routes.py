@@ -100,6 +100,7 @@ def test_every_answer_is_recorded(
     caplog.set_level(logging.INFO)
     started = time.time()
     response = client.post("/predict", files={"file": ("passport-of-ann.png", picture())})
+    client.get("/metrics")  # brings what waits beside the journal into it
     with closing(Journal(workspace.journal)) as journal:
         event = journal.find(response.json()["trace_id"])
     assert event is not None
@@ -127,6 +128,7 @@ def test_an_answer_without_a_subject_is_recorded_too(
     """With no label, confidence 0 and the outcome; a refused picture leaves no row."""
     told = client.post("/predict", files={"file": picture((0, 0, 0))}).json()
     client.post("/predict", files={"file": b"text"})
+    client.get("/metrics")
     with closing(Journal(workspace.journal)) as journal:
         (event,) = journal.recent(checksum(workspace), 10)
     assert event.trace_id == told["trace_id"]

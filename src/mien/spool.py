@@ -1,0 +1,79 @@
+"""Lines in a file until somebody takes them: cheap to append, and not lost with the process.
+
+One process at a time has the file. Knows nothing of what the lines hold.
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # not on Windows; `take` then says that the file cannot be had
+    fcntl = None  # type: ignore[assignment]
+
+LIMIT = 32_000_000
+"""Bytes at which the file is full, should nobody take lines from it."""
+
+
+class Spool:
+    """A file of lines, held until `close`; not for many threads at once."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._file = descriptor
+        self._size = os.fstat(descriptor).st_size
+        self._cut(self._read().rfind(b"\n") + 1)  # a killed process may have left half a line
+
+    def append(self, line: bytes) -> None:
+        """Write one line, whose end is the line's end.
+
+        Raises:
+            OSError: it could not be written whole; then nothing of it stays.
+        """
+        if self._size + len(line) > LIMIT:
+            raise OSError(errno.ENOSPC, "the file of waiting answers is full")
+        try:
+            whole = os.write(self._file, line) == len(line)
+        except OSError:
+            self._cut(self._size)
+            raise
+        if not whole:
+            self._cut(self._size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._size += len(line)
+
+    def lines(self) -> Iterator[bytes]:
+        """Every line that is there, without its end."""
+        yield from self._read().splitlines()
+
+    def clear(self) -> None:
+        """Forget all lines."""
+        self._cut(0)
+
+    def close(self) -> None:
+        """Let another process have the file."""
+        os.close(self._file)
+
+    def _read(self) -> bytes:
+        return os.pread(self._file, self._size, 0) if self._size else b""
+
+    def _cut(self, size: int) -> None:
+        os.ftruncate(self._file, size)
+        self._size = size
+
+
+def take(path: Path) -> Spool | None:
+    """Open or make the file; None where another process holds it, or it cannot be had at all."""
+    if fcntl is None:
+        return None
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return Spool(descriptor)
+    except OSError:
+        os.close(descriptor)
+        return None
