@@ -106,7 +106,11 @@ REQUESTS = Row(
     (
         Panel(
             "Rate of requests by route and status",
-            (Query(rate("mien_requests_total", "route", "status"), "{{route}} {{status}}"),),
+            (
+                Query(
+                    f"{rate('mien_requests_total', 'route', 'status')} > 0", "{{route}} {{status}}"
+                ),
+            ),
             unit="reqps",
         ),
         Panel(
