@@ -57,7 +57,7 @@ if Path(sys.prefix).resolve() == VENV.resolve():
 
     @task
     def bench(context: Context, name: str) -> None:
-        """Measure what the docs say: gesture, emotion, normalisation, answers."""
+        """Measure what the docs say: gesture, hands, emotion, normalisation, answers."""
         _run(context, f"{BIN}/python -m bench.{name}")
 
     @task

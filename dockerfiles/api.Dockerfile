@@ -31,16 +31,7 @@ RUN pip install --no-cache-dir --no-index --no-deps /wheel/*.whl \
     && pip uninstall --yes pip setuptools
 
 FROM python:3.11-slim
-# MediaPipe imports OpenCV, which is linked to libGL and GLib, and is itself linked to EGL and GLES.
-# Mesa's drivers and their compiler come along, 160 MB; nothing here draws, so they go again.
-# Debian keeps one version of a package only: a pinned one would end the build some day.
-# hadolint ignore=DL3008
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libegl1 libgl1 libgles2 libglib2.0-0 \
-    && apt-get clean \
-    && rm -rf /var/lib/apt/lists/* \
-    && rm -rf /usr/lib/*/dri /usr/lib/*/libgallium* /usr/lib/*/libLLVM* /usr/lib/*/libz3* \
-    && groupadd --gid 10001 mien \
+RUN groupadd --gid 10001 mien \
     && useradd --uid 10001 --gid mien --no-create-home --home-dir /tmp --shell /usr/sbin/nologin mien \
     && install --directory --owner mien --group mien /journal
 COPY --from=packages /opt/mien /opt/mien
@@ -51,7 +42,6 @@ ENV PATH=/opt/mien/bin:$PATH \
     HOST=0.0.0.0 \
     MIEN_HOME=/workspace \
     MIEN_JOURNAL=/journal/journal.db \
-    MPLCONFIGDIR=/tmp/matplotlib \
     ORT_DISABLE_TELEMETRY=1 \
     PORT=8000 \
     PYTHONDONTWRITEBYTECODE=1 \

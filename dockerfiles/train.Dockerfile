@@ -8,13 +8,13 @@
 # (-v "$PWD:/app:ro") to train with it, and the models' lineage then names its commit.
 
 FROM python:3.11-slim
-# OpenCV and MediaPipe want libGL, GLib, EGL and GLES, LightGBM wants OpenMP, the lineage git.
+# OpenCV wants libGL and GLib, LightGBM wants OpenMP, the lineage git.
 # Mesa's drivers and their compiler come along, 160 MB; nothing here draws, so they go again.
 # Debian keeps one version of a package only: a pinned one would end the build some day.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
-        git libegl1 libgl1 libgles2 libglib2.0-0 libgomp1 \
+        git libgl1 libglib2.0-0 libgomp1 \
     && apt-get clean \
     && rm -rf /var/lib/apt/lists/* \
     && rm -rf /usr/lib/*/dri /usr/lib/*/libgallium* /usr/lib/*/libLLVM* /usr/lib/*/libz3* \

@@ -21,8 +21,8 @@ from stack.compose import VARIABLES, Stack, get
 from stack.engine import Engine
 
 BUDGET_MB = 900
-"""What the service's image may weigh, base included; MediaPipe, OpenCV and ONNX Runtime are most of
-it. The unit is 10**6 bytes, as `docker images` prints it."""
+"""What the service's image may weigh, base included; ONNX Runtime, numpy and LiteRT are most of it.
+The unit is 10**6 bytes, as `docker images` prints it."""
 IMAGE = "mien-api"
 REAL = ROOT.parent / "shared" / "data"
 PICTURES = 60

@@ -91,16 +91,17 @@ def test_the_service_holds_the_serving_lock_and_the_package_alone() -> None:
 
 
 def test_opencv_is_installed_once_or_in_one_version() -> None:
-    """Its two packages write one folder: the service holds MediaPipe's, a training equal ones."""
+    """Its two packages write one folder: a service holds none, a training one, tests equal ones."""
     pinned = {
         name: dict(re.findall(r"^(opencv[\w-]+)==(\S+)", text, re.MULTILINE))
         for name in ("requirements.txt", "requirements_train.txt", "requirements_dev.txt")
         for text in [(ROOT / name).read_text(encoding="utf-8")]
     }
-    assert list(pinned.pop("requirements.txt")) == ["opencv-contrib-python"]
-    for found in pinned.values():
-        assert set(found) == {"opencv-contrib-python", "opencv-python"}
-        assert len(set(found.values())) == 1
+    service, training, tests = pinned.values()
+    assert list(service) == []
+    assert list(training) == ["opencv-python"]
+    assert list(tests) == ["opencv-contrib-python", "opencv-python"]
+    assert len({*training.values(), *tests.values()}) == 1
 
 
 @BOTH

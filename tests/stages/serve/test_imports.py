@@ -33,7 +33,7 @@ with app.running(Workspace(Path(sys.argv[2])), ["shape"], [], Settings(PORT=0)) 
 """
 BLOCKED = (
     "torch torchvision libreyolo ultralytics sklearn lightgbm skl2onnx onnxmltools onnx mlflow "
-    "matplotlib pandas scipy dvc ray optuna typer rich httpx httpx2"
+    "mediapipe cv2 matplotlib pandas scipy dvc ray optuna typer rich httpx httpx2"
 )
 
 

@@ -16,7 +16,7 @@ from mien.errors import BundleError, RequestError
 from mien.runtime import Model
 from mien.task import Request
 from mien.tasks.gesture import data, landmarks
-from mien.tasks.gesture.landmarker import Hand, Landmarker, squares
+from mien.tasks.gesture.hands import Hand
 from mien.tasks.gesture.params import LABELS, Body, Params
 from mien.tasks.gesture.predict import LANDMARKER, predict
 from mien.tasks.gesture.sample import landmark_rows, write_sample
@@ -271,27 +271,6 @@ def test_no_hand_is_an_answer(seeing: Model, monkeypatch: pytest.MonkeyPatch) ->
         assert answer.best is None
         assert answer.measures["hands"] == 0.0
         assert set(answer.measures) == {"brightness", "sharpness", "hands"}
-
-
-def test_the_second_look_covers_the_whole_picture() -> None:
-    """Every pixel lies in a square, and every square in the picture."""
-    for width, height in ((512, 683), (683, 512), (400, 400), (3000, 200)):
-        seen = np.zeros((height, width), bool)
-        for left, top, side in squares(width, height):
-            assert left >= 0 <= top
-            assert left + side <= width
-            assert top + side <= height
-            seen[top : top + side, left : left + side] = True
-        assert seen.all() or max(width, height) > 2 * min(width, height)
-    assert list(squares(100, 2000)) == []
-
-
-def test_a_damaged_landmarker_is_a_bundle_error(real_data: Path, tmp_path: Path) -> None:
-    """MediaPipe's own words come with the file's name."""
-    path = tmp_path / LANDMARKER
-    path.write_bytes(b"no zip")
-    with pytest.raises(BundleError, match=LANDMARKER):
-        Landmarker(path)
 
 
 def test_pictures_are_answered_by_the_real_landmarker(

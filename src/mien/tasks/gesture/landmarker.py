@@ -1,19 +1,19 @@
-"""Finds hands in a picture with MediaPipe's HandLandmarker; the only importer of mediapipe.
+"""Finds hands in a picture: the palm detector, then the landmark network where a palm is.
 
-Knows pictures and pixels, not gestures. MediaPipe writes a few lines to standard error when it
-opens a model; its library has no switch for that.
+Knows the way from a picture to hands, not gestures. It is the way of MediaPipe's HandLandmarker for
+single pictures, with the same two networks, and finds the same hands; the tests compare them.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mien.errors import BundleError
-from mien.runtime import inferring
+from mien.images import Pixels
+
+from . import crops, hands, networks, palms
+from .hands import Hand
 
 MAX_HANDS = 2
 CLOSE_UP = 0.6
@@ -24,71 +24,51 @@ SMALLEST = 64
 """Side in pixels below which a square holds too little to look at again."""
 
 
-@dataclass(frozen=True)
-class Hand:
-    """One hand of a picture."""
-
-    points: NDArray[np.float64]
-    """(21, 3): x and y in pixels of the picture, z in the same unit, negative to the camera."""
-    handedness: str
-    """Left or Right, as the person whose hand it is would say."""
-    score: float
-    """How sure the detector is of the handedness, 0..1."""
-
-
 class Landmarker:
-    """MediaPipe's hand landmarker, opened; for one thread at a time, to be closed.
+    """The hand landmarker, opened; for one thread at a time, to be closed.
 
     Raises:
-        BundleError: the file is no task bundle that MediaPipe can open.
+        BundleError: the file is no task file that LiteRT can open.
     """
 
     def __init__(self, path: Path) -> None:
-        import mediapipe
+        self._palms, self._hands = networks.open_task(path)
 
-        self._mediapipe = mediapipe
-        vision = mediapipe.tasks.vision
-        options = vision.HandLandmarkerOptions(
-            base_options=mediapipe.tasks.BaseOptions(model_asset_path=str(path)),
-            running_mode=vision.RunningMode.IMAGE,
-            num_hands=MAX_HANDS,
-        )
-        try:
-            self._landmarker = vision.HandLandmarker.create_from_options(options)
-        except (RuntimeError, ValueError) as error:
-            raise BundleError(f"{path} cannot be opened by MediaPipe: {error}") from error
-
-    def find(self, pixels: NDArray[np.uint8]) -> list[Hand]:
+    def find(self, pixels: Pixels) -> list[Hand]:
         """Return up to two hands of a picture (height, width, 3), RGB, upright.
 
         Where the whole picture shows none, its parts are looked at until one shows a hand.
         """
-        hands = self._detect(pixels, 0, 0)
-        for left, top, side in squares(pixels.shape[1], pixels.shape[0]):
-            if hands:
-                break
-            hands = self._detect(pixels[top : top + side, left : left + side], left, top)
-        return hands
+        return look_twice(self.look, pixels)
+
+    def look(self, pixels: Pixels) -> list[Hand]:
+        """Return up to two hands that a single look at the whole picture finds."""
+        boxes, scores = self._palms.run(palms.seen(pixels))
+        found = []
+        for palm in palms.found(boxes, scores)[:MAX_HANDS]:
+            square = palms.hand_square(palms.placed(palm, crops.around(pixels)))
+            points, presence, right, _ = self._hands.run(crops.cut(pixels, square, hands.SIDE))
+            if presence[0] > hands.MIN_PRESENCE:
+                found.append(hands.read(points, float(right[0]), square))
+        return hands.distinct(found)
 
     def close(self) -> None:
-        """Free what the library holds."""
-        self._landmarker.close()
+        """Free what LiteRT holds."""
+        self._palms.close()
+        self._hands.close()
 
-    def _detect(self, pixels: NDArray[np.uint8], left: int, top: int) -> list[Hand]:
-        image = self._mediapipe.Image(
-            image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(pixels)
-        )
-        with inferring():
-            found = self._landmarker.detect(image)
-        height, width = pixels.shape[:2]
-        return [
-            Hand(
-                points=_in_pixels(points, width, height) + np.array([left, top, 0]),
-                handedness=sides[0].category_name,
-                score=float(sides[0].score),
-            )
-            for points, sides in zip(found.hand_landmarks, found.handedness, strict=True)
+
+def look_twice(look: Callable[[Pixels], list[Hand]], pixels: Pixels) -> list[Hand]:
+    """What `look` finds in a picture, or else in the first of its `squares` that shows a hand."""
+    found = look(pixels)
+    for left, top, side in squares(pixels.shape[1], pixels.shape[0]):
+        if found:
+            break
+        found = [
+            replace(hand, points=hand.points + np.array([left, top, 0]))
+            for hand in look(np.ascontiguousarray(pixels[top : top + side, left : left + side]))
         ]
+    return found
 
 
 def squares(width: int, height: int) -> Iterator[tuple[int, int, int]]:
@@ -103,8 +83,3 @@ def squares(width: int, height: int) -> Iterator[tuple[int, int, int]]:
     for top in np.linspace(0, height - side, rows).astype(int):
         for left in np.linspace(0, width - side, columns).astype(int):
             yield int(left), int(top), side
-
-
-def _in_pixels(points: Any, width: int, height: int) -> NDArray[np.float64]:
-    # MediaPipe scales z like x: both by the picture's width.
-    return np.array([[point.x * width, point.y * height, point.z * width] for point in points])

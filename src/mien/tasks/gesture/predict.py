@@ -16,7 +16,8 @@ from mien.runtime import Model
 from mien.task import Box, Finding, Outcome, Prediction, Request
 
 from . import landmarks, typical
-from .landmarker import Hand, Landmarker
+from .hands import Hand
+from .landmarker import Landmarker
 from .landmarks import Floats
 from .params import Body
 

@@ -1,4 +1,4 @@
-"""The hand landmarker's weights: fetched once, checked, packed as the file that MediaPipe opens.
+"""The hand landmarker's weights: fetched once, checked, packed as a file that MediaPipe opens too.
 
 MediaPipe 1.x ships no weights. The two Apache-2.0 networks lie in the wheel of an older release on
 the package registry; pip downloads it by its hash, and it is never installed. This file knows
@@ -153,7 +153,7 @@ def _pip() -> list[str]:
 
 
 def _pack(networks: Mapping[str, bytes], target: Path) -> None:
-    """Zip the networks uncompressed, as MediaPipe wants them, with fixed dates and modes."""
+    """Zip the networks uncompressed, as MediaPipe wants them too, with fixed dates and modes."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(networks):
             entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))

@@ -1,0 +1,228 @@
+"""Finding hands with LiteRT and with MediaPipe: the same hands, and at what cost.
+
+Both ways run the same two networks in one process, photo by photo in turn; what a process costs
+that does nothing else is measured in processes of their own. Times are CPU seconds of one thread.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from bench import page
+from bench.reference import Reference
+from mien.images import Pixels
+from mien.runtime import Session
+from mien.tasks.gesture import data, palms, weights
+from mien.tasks.gesture.hands import Hand
+from mien.tasks.gesture.landmarker import Landmarker
+from mien.tasks.gesture.params import LABELS, Params
+from mien.tasks.gesture.predict import class_scores
+from mien.tasks.gesture.train import fit
+
+NO_GESTURE = "no_gesture"
+OWN, THEIRS = "LiteRT (the product)", "MediaPipe"
+Find = Callable[[Pixels], list[Hand]]
+ALONE = """
+import json, sys, time
+from pathlib import Path
+import numpy
+from PIL import Image
+
+def resident():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith("VmRSS"))
+
+before, start = resident(), time.process_time()
+{library}
+loaded = time.process_time()
+from {module} import {name}
+opened = {name}(Path(sys.argv[1]))
+ready = time.process_time()
+for path in sys.argv[2:]:
+    opened.find(numpy.asarray(Image.open(path).convert("RGB")))
+print(json.dumps([loaded - start, ready - loaded, before, resident()]))
+opened.close()
+"""
+
+
+def main() -> None:
+    """Compare on all photos, then each way alone."""
+    source = page.real_data() / "gesture"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "hand_landmarker.task"
+        weights.write_landmarker(path)
+        answer = _namer(source / "landmarks_iti.csv", Path(folder))
+        photos = sorted((source / "photos").rglob("*.*"))
+        own, theirs = Landmarker(path), Reference(path)
+        parts = [
+            "278 photos of people, 268 of which show a gesture; a second look is taken where "
+            "the first finds no hand, both ways. Gestures are named by the product's SVM, trained "
+            "on landmarks_iti.csv; of several hands the surest answers.",
+            *_compared(photos, {OWN: own.find, THEIRS: theirs.find}, answer),
+            "## Squares that stand upright",
+            "MediaPipe's squares around hands lie 27 degrees askew (`palms.UPRIGHT`). The product "
+            "with squares that stand upright:",
+            _upright(photos, own.find, answer),
+            "## A process that does nothing else",
+            "CPU seconds to import the library and to open the two networks; MB resident after 20 "
+            "photos and, of these, before the import (Python, numpy and Pillow); MB that the "
+            "library and what it alone requires take on disk.",
+            page.table([_alone(way, path, photos[:20]) for way in (OWN, THEIRS)]),
+        ]
+        own.close()
+        theirs.close()
+    page.write("hands", "Finding hands", parts)
+
+
+def _compared(
+    photos: Sequence[Path], ways: Mapping[str, Find], answer: Callable[[list[Hand]], str]
+) -> list[str]:
+    seen: dict[str, list[list[Hand]]] = {way: [] for way in ways}
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for path in photos:
+        pixels: Pixels = np.asarray(Image.open(path).convert("RGB"))
+        for way, find in ways.items():
+            start = time.process_time()
+            seen[way].append(find(pixels))
+            seconds[way].append(time.process_time() - start)
+    rows = [
+        {
+            "hands found by": way,
+            **_right(photos, seen[way], answer),
+            "CPU ms a photo, median": f"{np.median(seconds[way]) * 1000:.1f}",
+            "mean": f"{np.mean(seconds[way]) * 1000:.1f}",
+        }
+        for way in ways
+    ]
+    return [page.table(rows), page.table([_alike(seen[OWN], seen[THEIRS], answer)])]
+
+
+def _right(
+    photos: Sequence[Path], seen: Sequence[list[Hand]], answer: Callable[[list[Hand]], str]
+) -> dict[str, object]:
+    shown = [
+        (path.parent.name, hands)
+        for path, hands in zip(photos, seen, strict=True)
+        if path.parent.name != NO_GESTURE
+    ]
+    right = sum(bool(hands) and answer(hands) == truth for truth, hands in shown)
+    return {
+        "photos that show a gesture": len(shown),
+        "a hand is found": sum(bool(hands) for _, hands in shown),
+        "named right": f"{right} ({right / len(shown):.1%})",
+    }
+
+
+def _alike(
+    own: Sequence[list[Hand]], theirs: Sequence[list[Hand]], answer: Callable[[list[Hand]], str]
+) -> dict[str, object]:
+    """How far LiteRT's hands are from MediaPipe's; sizes are diagonals of a hand's box."""
+    both = list(zip(own, theirs, strict=True))
+    pairs = [
+        each for one, two in both if len(one) == len(two) for each in zip(one, two, strict=True)
+    ]
+    far = [
+        np.linalg.norm((one.points - two.points)[:, :2], axis=1).mean()
+        / np.linalg.norm(np.ptp(two.points[:, :2], axis=0))
+        for one, two in pairs
+    ]
+    same = [bool(one) == bool(two) and (not one or answer(one) == answer(two)) for one, two in both]
+    return {
+        "photos": len(both),
+        "as many hands": f"{np.mean([len(one) == len(two) for one, two in both]):.1%}",
+        "same answer": f"{np.mean(same):.1%}",
+        "hands": len(pairs),
+        "same side": f"{np.mean([one.handedness == two.handedness for one, two in pairs]):.1%}",
+        "distance of landmarks in sizes of the hand, median": f"{np.median(far):.2%}",
+        "95th percentile": f"{np.percentile(far, 95):.2%}",
+    }
+
+
+def _upright(photos: Sequence[Path], find: Find, answer: Callable[[list[Hand]], str]) -> str:
+    askew, palms.UPRIGHT = palms.UPRIGHT, np.pi / 2
+    seen = [find(np.asarray(Image.open(path).convert("RGB"))) for path in photos]
+    palms.UPRIGHT = askew
+    return page.table([_right(photos, seen, answer)])
+
+
+def _namer(table: Path, folder: Path) -> Callable[[list[Hand]], str]:
+    """The gesture of the surest hand, as the product's SVM names it."""
+    raw, ready, out = (folder / name for name in ("raw", "ready", "out"))
+    for each in (raw, ready, out):
+        each.mkdir()
+    (raw / table.name).write_bytes(table.read_bytes())
+    params = Params(images=False)
+    data.prepare(raw, ready, params)
+    fit("svm", ready, out, params, 0, lambda *_: None)
+    session = Session(out / "model.onnx")
+
+    def answer(hands: list[Hand]) -> str:
+        scores = class_scores(session.run, np.stack([hand.points for hand in hands]))
+        return LABELS[int(scores[scores.max(axis=1).argmax()].argmax())]
+
+    return answer
+
+
+def _alone(way: str, path: Path, photos: Sequence[Path]) -> dict[str, object]:
+    library, module, name, package = {
+        OWN: (
+            "from ai_edge_litert.interpreter import Interpreter",
+            "mien.tasks.gesture.landmarker",
+            "Landmarker",
+            "ai-edge-litert",
+        ),
+        THEIRS: ("import mediapipe", "bench.reference", "Reference", "mediapipe"),
+    }[way]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            ALONE.format(library=library, module=module, name=name),
+            *map(str, (path, *photos)),
+        ],
+        cwd=page.ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported, opened, before, after = json.loads(done.stdout)
+    return {
+        "hands found by": f"{way.partition(' ')[0]} {metadata.version(package)}",
+        "import s": f"{imported:.2f}",
+        "open s": f"{opened:.2f}",
+        "MB resident": f"{after:.0f}",
+        "before the import": f"{before:.0f}",
+        "MB on disk": f"{sum(map(_size, _REQUIRED[way])):.0f}",
+    }
+
+
+_REQUIRED = {
+    OWN: ("ai-edge-litert", "backports-strenum", "ml-dtypes", "tqdm"),
+    THEIRS: (
+        *("mediapipe", "absl-py", "sounddevice", "cffi", "pycparser", "opencv-contrib-python"),
+        *("matplotlib", "contourpy", "cycler", "fonttools", "kiwisolver", "pyparsing"),
+        *("python-dateutil", "certifi"),
+    ),
+}
+"""What `mien[serve]` holds for one way and would not hold for the other."""
+
+
+def _size(package: str) -> float:
+    """MB that an installed package's own files take."""
+    files = metadata.files(package) or []
+    return (
+        sum(found.stat().st_size for file in files if (found := Path(str(file.locate()))).exists())
+        / 1e6
+    )
+
+
+if __name__ == "__main__":
+    main()
