@@ -26,7 +26,8 @@ from mien.workspace import Workspace
 picture = io.BytesIO()
 tasks.load("signs").picture().save(picture, "PNG")
 settings = config.settings().model_copy(update={"port": 0})
-with serve.running(Workspace(Path(sys.argv[1])), [], [Path(sys.argv[1])], settings) as address:
+folder = Path(sys.argv[1])
+with serve.running(Workspace(folder.parent / "home"), [], [folder], settings) as address:
     files = {"file": ("hand.png", picture.getvalue(), "image/png")}
     print(requests.post(f"{address}/predict/signs", files=files, timeout=60).text)
 """
