@@ -45,6 +45,8 @@ _COLUMNS = (
 _INSERT = f"insert or ignore into answers ({_COLUMNS}) values ({', '.join('?' * 10)})"
 _TOGETHER = 64
 """Answers that go into SQLite at once, if nobody asks for them before."""
+_ROUNDS = 3
+"""How often the spool is read for what was added meanwhile, before adding has to wait."""
 _JSON = json.JSONEncoder(separators=(",", ":"))  # `dumps` would make one for each answer
 _log = logging.getLogger(__name__)
 
@@ -88,14 +90,14 @@ class Journal:
     def __init__(self, path: Path, days: float = 30.0, megabytes: float = 200.0) -> None:
         self.dropped = 0
         self._days, self._bytes = days, megabytes * 1e6
-        self._lock = threading.Lock()
+        self._lock, self._spooling = threading.Lock(), threading.Lock()
         self._since, self._looked = 0, time.time()
         self._failing, self._rest, self._stuck = False, 0.0, 0.0
         self._path, self._closed = path, False
         self._database = self._open_again()
         # Another process may hold it, and some systems have none: then each answer goes alone.
         self._spool = spool.take(path.with_name(f"{path.name}-spool"))
-        self._waiting = len(list(self._spool.lines())) if self._spool else 0
+        self._waiting = len(self._spool.lines()[0]) if self._spool else 0
         with suppress(JournalError):  # told in the log; what waits is taken later
             self._drain()
         while self._database is not None and self._prune(self._database, self._looked):
@@ -108,8 +110,7 @@ class Journal:
         dropped at once.
         """
         try:
-            with self._held():
-                self._keep(event)
+            self._keep(event)
         except (sqlite3.Error, OSError, JournalError) as error:
             if not self._failing:
                 _log.error("answers are not recorded from now on: %s", error)
@@ -143,7 +144,7 @@ class Journal:
             JournalError: the verdict could not be written.
         """
         try:
-            with self._held():
+            with self._held(self._lock):
                 self._drain()
                 done = self._opened().execute(
                     "update answers set truth = ?, told = ? where trace_id = ? and moment > ?",
@@ -190,7 +191,7 @@ class Journal:
             JournalError: the file cannot be read.
         """
         try:
-            with self._held():
+            with self._held(self._lock):
                 database = self._opened()
                 with suppress(JournalError):  # told in the log; what waits is counted
                     self._drain()
@@ -208,9 +209,10 @@ class Journal:
             with suppress(JournalError):  # what waits is taken by the next one
                 self._drain()
             self._closed = True
-            if self._spool is not None:
-                self._spool.close()
-                self._spool = None
+            with self._spooling:
+                if self._spool is not None:
+                    self._spool.close()
+                    self._spool = None
             if self._database is not None:
                 self._database.close()
                 self._database = None
@@ -219,15 +221,15 @@ class Journal:
         return time.time() - self._days * DAY
 
     @contextmanager
-    def _held(self) -> Iterator[None]:
-        """Wait for the file's turn, but not for a disk that hangs."""
-        if not self._lock.acquire(timeout=0 if time.monotonic() < self._stuck else _WAIT):
+    def _held(self, lock: threading.Lock) -> Iterator[None]:
+        """Wait for one's turn, but not for a disk that hangs."""
+        if not lock.acquire(timeout=0 if time.monotonic() < self._stuck else _WAIT):
             self._stuck = time.monotonic() + _REST
             raise JournalBusyError("The journal is busy; another thread waits for the disk.")
         try:
             yield
         finally:
-            self._lock.release()
+            lock.release()
 
     def _opened(self) -> sqlite3.Connection:
         if self._database is None and not self._closed and time.monotonic() >= self._again:
@@ -241,32 +243,55 @@ class Journal:
         return _open(self._path)
 
     def _keep(self, event: Event) -> None:
-        if self._spool is None:
-            self._insert([_values(event)], event.moment)
-            return
-        self._spool.append(_JSON.encode(_values(event)).encode() + b"\n")
-        self._waiting += 1
-        if self._waiting >= _TOGETHER and time.monotonic() >= self._rest:
-            with suppress(JournalError):  # told in the log; the answer is kept where it is
-                self._drain()
+        line = _JSON.encode(_values(event)).encode() + b"\n"
+        with self._held(self._spooling):
+            if self._spool is not None:
+                self._spool.append(line)
+                self._waiting += 1
+                line = b""
+        if line:
+            with self._held(self._lock):
+                self._insert([_values(event)], event.moment)
+        elif self._waiting >= _TOGETHER and time.monotonic() >= self._rest:
+            self._drain_if_free()
+
+    def _drain_if_free(self) -> None:
+        """Where another thread is at the file, maybe waiting for the disk, nobody waits for it."""
+        if self._lock.acquire(blocking=False):
+            try:
+                with suppress(JournalError):  # told in the log; the answers are kept as they are
+                    self._drain()
+            finally:
+                self._lock.release()
 
     def _drain(self) -> None:
-        """Bring what waits in the spool into SQLite.
+        """Bring what waits in the spool into SQLite; answers go on being added to it meanwhile.
 
         Raises:
             JournalError: it stays in the spool, as SQLite cannot be written now.
         """
-        if self._spool is None or not (lines := list(self._spool.lines())):
+        place, rounds = 0, 0
+        while self._spool is not None:
+            with self._spooling:
+                lines, end = self._spool.lines(place)
+                if not lines or rounds == _ROUNDS:
+                    self._take(lines)
+                    self._spool.clear()
+                    self._waiting = 0
+                    return
+            self._take(lines)
+            place, rounds = end, rounds + 1
+
+    def _take(self, lines: Sequence[bytes]) -> None:
+        if not lines:
             return
+        rows = [json.loads(line) for line in lines]
         try:
-            rows = [json.loads(line) for line in lines]
             self._insert(rows, max(row[1] for row in rows))
         except sqlite3.Error as error:
             self._rest = time.monotonic() + _REST
             _log.warning("%d answers wait beside the journal: %s", len(lines), error)
             raise JournalError(f"The journal cannot be written: {error}.") from error
-        self._spool.clear()
-        self._waiting = 0
 
     def _insert(self, rows: Sequence[Sequence[Any]], now: float) -> None:
         database = self._opened()
@@ -301,7 +326,7 @@ class Journal:
 
     def _read(self, query: str, *values: str | float) -> list[Any]:
         try:
-            with self._held():
+            with self._held(self._lock):
                 database, left = self._opened(), None
                 try:
                     self._drain()

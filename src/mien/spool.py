@@ -5,7 +5,6 @@ One process at a time has the file. Knows nothing of what the lines hold.
 
 import errno
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 try:
@@ -43,9 +42,9 @@ class Spool:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._size += len(line)
 
-    def lines(self) -> Iterator[bytes]:
-        """Every line that is there, without its end."""
-        yield from self._read().splitlines()
+    def lines(self, start: int = 0) -> tuple[list[bytes], int]:
+        """The lines from a place in the file on, without their ends, and the place after them."""
+        return self._read(start).splitlines(), self._size
 
     def clear(self) -> None:
         """Forget all lines."""
@@ -55,8 +54,8 @@ class Spool:
         """Let another process have the file."""
         os.close(self._file)
 
-    def _read(self) -> bytes:
-        return os.pread(self._file, self._size, 0) if self._size else b""
+    def _read(self, start: int = 0) -> bytes:
+        return os.pread(self._file, self._size - start, start)
 
     def _cut(self, size: int) -> None:
         os.ftruncate(self._file, size)
