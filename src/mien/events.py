@@ -80,12 +80,11 @@ class Verdict:
         return self.said == self.truth
 
 
-class JournalBusyError(JournalError):
-    """The file is held by somebody else."""
-
-
 class Journal:
-    """One file of answers. May be used by many threads; never raises for a bad disk on `add`."""
+    """One file of answers. May be used by many threads.
+
+    Every method but `add` and `close` raises JournalError where the file cannot be read or written.
+    """
 
     def __init__(self, path: Path, days: float = 30.0, megabytes: float = 200.0) -> None:
         self.dropped = 0
@@ -123,11 +122,7 @@ class Journal:
         return True
 
     def find(self, trace_id: str) -> Event | None:
-        """Return the answer of that name, if it is still kept.
-
-        Raises:
-            JournalError: the file cannot be read.
-        """
+        """Return the answer of that name, if it is still kept."""
         rows = self._read(
             f"select {_COLUMNS} from answers where trace_id = ? and moment > ?",
             *(trace_id, self._oldest()),
@@ -139,9 +134,6 @@ class Journal:
 
         Returns:
             Whether there is such an answer.
-
-        Raises:
-            JournalError: the verdict could not be written.
         """
         try:
             with self._held(self._lock):
@@ -158,9 +150,6 @@ class Journal:
         """Return the last `count` answers of a model after a moment, oldest first.
 
         A model is named by its checksum: version numbers begin anew in another workspace.
-
-        Raises:
-            JournalError: the file cannot be read.
         """
         rows = self._read(
             f"select {_COLUMNS} from answers where checksum = ? and moment > ? "
@@ -170,11 +159,7 @@ class Journal:
         return [_event(row) for row in reversed(rows)]
 
     def verdicts(self, checksum: str, count: int) -> list[Verdict]:
-        """Return the last `count` verdicts on answers of a model, newest first.
-
-        Raises:
-            JournalError: the file cannot be read.
-        """
+        """Return the last `count` verdicts on answers of a model, newest first."""
         rows = self._read(
             "select label, truth from answers where checksum = ? "
             "and told is not null and moment > ? order by told desc limit ?",
@@ -186,9 +171,6 @@ class Journal:
         """Return how many answers are kept, and how many bytes their file takes.
 
         Lets old ones go as well, so that they do in a server that nobody asks.
-
-        Raises:
-            JournalError: the file cannot be read.
         """
         try:
             with self._held(self._lock):
@@ -225,7 +207,7 @@ class Journal:
         """Wait for one's turn, but not for a disk that hangs."""
         if not lock.acquire(timeout=0 if time.monotonic() < self._stuck else _WAIT):
             self._stuck = time.monotonic() + _REST
-            raise JournalBusyError("The journal is busy; another thread waits for the disk.")
+            raise JournalError("The journal is busy; another thread waits for the disk.")
         try:
             yield
         finally:
@@ -265,11 +247,7 @@ class Journal:
                 self._lock.release()
 
     def _drain(self) -> None:
-        """Bring what waits in the spool into SQLite; answers go on being added to it meanwhile.
-
-        Raises:
-            JournalError: it stays in the spool, as SQLite cannot be written now.
-        """
+        """Bring what waits in the spool into SQLite; answers go on being added to it meanwhile."""
         place, rounds = 0, 0
         while self._spool is not None:
             with self._spooling:
