@@ -426,6 +426,21 @@ def test_a_disk_that_hangs_holds_nobody_up(journal: Journal) -> None:
     assert journal.recent(OURS, 9999) == made
 
 
+def test_a_file_that_cannot_be_opened_is_not_tried_with_each_answer(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits beside it is read again only after a rest, or a thousand answers would be read
+    a thousand times."""
+    path.mkdir(parents=True)
+    with closing(Journal(path)) as journal:
+        spool = journal._spool
+        assert spool is not None
+        reads, lines = [], spool.lines
+        monkeypatch.setattr(spool, "lines", lambda start=0: (reads.append(start), lines(start))[1])
+        assert all(journal.add(event()) for _ in range(1000))
+        assert 1 <= len(reads) < 100
+
+
 def test_a_spool_that_hangs_costs_the_record_alone(journal: Journal) -> None:
     """Nobody waits for it more than once in a while."""
     start = time.monotonic()

@@ -105,8 +105,8 @@ class Journal:
     def add(self, event: Event) -> bool:
         """Keep one answer; False, a count and a line in the log where that cannot be done.
 
-        Where the disk hangs, answers wait a moment for it once, and those of the next seconds are
-        dropped at once.
+        Where even the spool hangs, an answer waits a moment for it, and those of the next seconds
+        are dropped at once.
         """
         try:
             self._keep(event)
@@ -266,8 +266,8 @@ class Journal:
         rows = [json.loads(line) for line in lines]
         try:
             self._insert(rows, max(row[1] for row in rows))
-        except sqlite3.Error as error:
-            self._rest = time.monotonic() + _REST
+        except (sqlite3.Error, JournalError) as error:
+            self._rest = time.monotonic() + _REST  # or each answer would read the spool again
             _log.warning("%d answers wait beside the journal: %s", len(lines), error)
             raise JournalError(f"The journal cannot be written: {error}.") from error
 
