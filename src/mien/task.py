@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel
 
+from mien import images
 from mien.config import Schema
+from mien.images import Limits
 from mien.runtime import Model
 
 Outcome = Literal["ok", "no_face", "no_hand", "unsure"]
@@ -182,3 +184,11 @@ class Task(Generic[ParamsT]):
     """One function, called by evaluation and by serving, so that the two cannot drift apart."""
     outside: Callable[[ParamsT], Any] = lambda _: None
     """What a training reads beside its data and params, as JSON values: hashes of weights."""
+
+    def ask(self, data: bytes, limits: Limits | None = None) -> Request:
+        """Make the request that the bytes of a JPEG, PNG or WEBP file are.
+
+        Raises:
+            ImageError, ImageTypeError, TooLargeError: as `images.decode` has it.
+        """
+        return Request(image=images.decode(data, limits))

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mien import config, images, runtime, tasks
+from mien import config, runtime, tasks
 from mien.errors import MienError, RegistryError, RequestError
 from mien.runtime import Model
 from mien.task import Request, Task
@@ -41,7 +41,7 @@ def _request(path: Path, task: Task[Any]) -> Request:
     except OSError as error:
         raise RequestError(f"cannot be read: {error.strerror}") from None
     if path.suffix != ".json" or task.Body is None:
-        return Request(image=images.decode(raw))
+        return task.ask(raw)
     try:
         document = json.loads(raw)
     except ValueError:

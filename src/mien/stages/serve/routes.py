@@ -202,7 +202,7 @@ def _work(
     service.metrics.wait(taken - sent)
     if service.settings.drill:
         drill.obey(request.headers.get(drill.HEADER))
-    question = uploads.question(upload, served.task.Body, service.limits)
+    question = uploads.question(upload, served.task, service.limits)
     decoded = time.perf_counter()
     with runtime.timed() as networks:
         prediction = served.task.predict(question, served.model)

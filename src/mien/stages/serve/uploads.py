@@ -17,7 +17,7 @@ from starlette.requests import Request as HttpRequest
 from mien import images
 from mien.errors import RequestError, TooLargeError
 from mien.stages.serve.errors import MediaTypeError
-from mien.task import Request
+from mien.task import Request, Task
 
 DocumentT = TypeVar("DocumentT", bound=BaseModel)
 FIELD = "file"
@@ -72,19 +72,19 @@ async def document(request: HttpRequest, schema: type[DocumentT]) -> DocumentT:
         raise RequestError(_explain(error, schema)) from None
 
 
-def question(upload: Upload, body: type[BaseModel] | None, limits: images.Limits) -> Request:
+def question(upload: Upload, task: Task[Any], limits: images.Limits) -> Request:
     """Decode the picture or check the JSON body: work for a worker's thread.
 
     Raises:
         ImageError, ImageTypeError, TooLargeError: as `images.decode` has it.
         RequestError: the body does not follow the task's schema.
     """
-    if upload.kind == "picture" or body is None:
-        return Request(image=images.decode(upload.data, limits))
+    if upload.kind == "picture" or task.Body is None:
+        return task.ask(upload.data, limits)
     try:
-        return Request(body=body.model_validate_json(upload.data))
+        return Request(body=task.Body.model_validate_json(upload.data))
     except ValidationError as error:
-        raise RequestError(_explain(error, body)) from None
+        raise RequestError(_explain(error, task.Body)) from None
 
 
 async def _counted(request: HttpRequest, limit: int) -> AsyncGenerator[bytes, None]:
