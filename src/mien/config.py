@@ -8,13 +8,14 @@ import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -24,6 +25,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from mien.errors import ConfigError, nearest
 
 SchemaT = TypeVar("SchemaT", bound=BaseModel)
+Form = Literal["int8", "fp16"]
+FORMS: tuple[Form, ...] = get_args(Form)
 
 
 class Schema(BaseModel):
@@ -38,6 +41,10 @@ class Policy(Schema):
     maximise: Literal["macro_f1", "accuracy", "map50", "map50_95"] = "macro_f1"
     max_bundle_mb: float = Field(default=50.0, gt=0)
     max_p95_ms: float = Field(default=200.0, gt=0)
+    max_loss: float = Field(default=0.01, ge=0, lt=1)
+    """How much of the score a variant may lose against the candidate that it was made from."""
+    max_slower: float = Field(default=0.1, ge=0)
+    """Share by which a variant may be slower than that candidate; a tenth is lost in noise."""
 
 
 class RunConfig(Schema):
@@ -50,21 +57,43 @@ class RunConfig(Schema):
     """A CSV, a YOLO folder, a zip of one, or `sample` for the project's own data."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     params: dict[str, Any] = Field(default_factory=dict)
+    variants: tuple[Form, ...] = ()
+    """Smaller forms of every candidate that take part beside it."""
     policy: Policy = Policy()
 
 
 class Settings(BaseSettings):
     """Where mien runs: read from the environment, never from a config file."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     home: Path = Field(default=Path(), alias="MIEN_HOME")
     host: str = Field(default="127.0.0.1", alias="HOST")
     port: int = Field(default=8000, alias="PORT", ge=0, le=65535)
     threads: int = Field(default=0, alias="MIEN_THREADS", ge=0)
+    """Threads that answer; 0 is one for each core that the process may use."""
     queue: int = Field(default=32, alias="MIEN_QUEUE", ge=1)
+    connections: int = Field(default=512, alias="MIEN_CONNECTIONS", ge=1)
     max_upload_mb: float = Field(default=20.0, alias="MIEN_MAX_UPLOAD_MB", gt=0)
     max_megapixels: float = Field(default=50.0, alias="MIEN_MAX_MEGAPIXELS", gt=0)
+    head_s: float = Field(default=10.0, alias="MIEN_HEAD_S", gt=0)
+    """Seconds in which the head of a request must have arrived."""
+    read_s: float = Field(default=30.0, alias="MIEN_READ_S", gt=0)
+    """Seconds in which the body of a request must have arrived."""
+    deadline_s: float = Field(default=20.0, alias="MIEN_DEADLINE_S", gt=0)
+    """Seconds in which a question must be answered once it has arrived."""
+    grace_s: float = Field(default=5.0, alias="MIEN_GRACE_S", ge=0)
+    """Seconds after SIGTERM in which new requests are still answered."""
+    watch_s: float = Field(default=2.0, alias="MIEN_WATCH_S", ge=0)
+    """Seconds between two looks for another model; 0 is never."""
+    api_keys: SecretStr = Field(default=SecretStr(""), alias="MIEN_API_KEYS")
+    """Who may ask, as name:key,name:key; empty is everybody."""
+    api_keys_file: Path | None = Field(default=None, alias="MIEN_API_KEYS_FILE")
+    """The same in a file, one name:key a line."""
+    rate: float = Field(default=0.0, alias="MIEN_RATE", ge=0)
+    """Requests a second that one key may send; 0 is any number."""
+    cors: str = Field(default="", alias="MIEN_CORS")
+    """Origins whose pages may ask from a browser, separated by commas."""
     journal: Path | None = Field(default=None, alias="MIEN_JOURNAL")
     """Where answers are recorded; None for `journal.db` in the workspace."""
     journal_days: float = Field(default=30.0, alias="MIEN_JOURNAL_DAYS", gt=0)
@@ -72,7 +101,7 @@ class Settings(BaseSettings):
     drill: bool = Field(default=False, alias="MIEN_DRILL")
     """Whether the header X-Mien-Drill may slow a request down or make it fail."""
 
-    @field_validator("drill", "journal", mode="before")
+    @field_validator("*", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: Any, info: ValidationInfo) -> Any:
         """Compose sets a variable that its user left out to the empty string."""

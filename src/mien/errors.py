@@ -24,6 +24,10 @@ class BundleError(MienError):
     """A model folder that is incomplete, altered or of an unknown format."""
 
 
+class ScoreError(MienError):
+    """A model that answers with something else than scores in 0..1."""
+
+
 class TrainingError(MienError):
     """A training that cannot go on, or an exported model unlike its original."""
 
@@ -58,6 +62,18 @@ class TooLargeError(RequestError):
 
 class OverloadedError(MienError):
     """More requests in flight than the server takes."""
+
+
+class DeadlineError(MienError):
+    """A question whose answer took too long."""
+
+
+class AccessError(MienError):
+    """A request without a key that opens this server."""
+
+
+class RateError(MienError):
+    """More requests by one key than it may send."""
 
 
 class UnknownAnswerError(RequestError):

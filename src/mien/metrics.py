@@ -64,6 +64,14 @@ METRICS = (
         "1 once the model has answered its warm-up, 0 before and when it could not be loaded.",
     ),
     Metric(
+        "mien_swaps_total",
+        "counter",
+        "model",
+        "count",
+        ("task", "result"),
+        "Other models found while serving: done or refused.",
+    ),
+    Metric(
         "mien_model_load_seconds",
         "gauge",
         "model",
@@ -301,7 +309,7 @@ METRICS = (
         "server",
         "bytes",
         (),
-        "Size of the pictures and JSON bodies that were read.",
+        "Size of the questions that were read, forms and JSON.",
         BYTES,
     ),
     Metric(

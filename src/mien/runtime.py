@@ -8,15 +8,17 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from math import ceil
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from mien import bundle
 from mien.bundle import Bundle
-from mien.errors import BundleError
+from mien.errors import BundleError, ScoreError
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -109,11 +111,15 @@ class Model:
 
         Raises:
             BundleError: the bundle has no file of that name.
+            ScoreError: what it computes is no number.
         """
         if name not in self._sessions:
             raise BundleError(f"{self.bundle.folder} holds no {name}; train the bundle again.")
         with inferring():
-            return self._sessions[name].run(feeds)
+            found = self._sessions[name].run(feeds)
+        if any(each.dtype.kind == "f" and np.isnan(each).any() for each in found):
+            raise ScoreError(f"{name} of {self.bundle.folder} answers with NaN; train it again.")
+        return found
 
     def path(self, name: str) -> Path | None:
         """Where a file of the bundle lies, or None if the bundle has no such file."""
@@ -151,6 +157,18 @@ class Model:
         self._local = threading.local()
 
 
+def cores(root: Path = Path("/")) -> int:
+    """How many processors this process may keep busy, at least 1.
+
+    The fewer of those that it may run on and, on Linux, of what its control groups grant it
+    (`cpu.max` of version 2, `cpu.cfs_quota_us` of version 1), as containers limit it; a part of
+    a processor counts as one.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+    available = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, min([available, *(ceil(share) for share in _granted(root))]))
+
+
 def load(folder: Path) -> Model:
     """Verify the bundle in `folder` and open it.
 
@@ -158,6 +176,35 @@ def load(folder: Path) -> Model:
         BundleError: the bundle is damaged, or ONNX Runtime cannot load it.
     """
     return Model(bundle.read(folder))
+
+
+def _granted(root: Path) -> Iterator[float]:
+    """Processors that each control group around this process grants."""
+    fixed = root / "sys" / "fs" / "cgroup"
+    try:
+        groups = (root / "proc" / "self" / "cgroup").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return  # no Linux
+    for line in groups:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        own = fixed / ("cpu" if controllers else "") / path.lstrip("/")
+        for folder in (own, *(each for each in own.parents if each.is_relative_to(fixed))):
+            yield from _quota(folder)
+
+
+def _quota(folder: Path) -> Iterator[float]:
+    try:
+        if (folder / "cpu.max").is_file():
+            quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
+        else:
+            quota = (folder / "cpu.cfs_quota_us").read_text(encoding="ascii").strip()
+            period = (folder / "cpu.cfs_period_us").read_text(encoding="ascii").strip()
+    except OSError:
+        return  # a group without a limit of its own
+    if quota not in ("max", "-1"):
+        yield int(quota) / int(period)
 
 
 def _open(path: Path) -> "onnxruntime.InferenceSession":

@@ -26,6 +26,7 @@ ALERTS = {
     *("MienServerDown", "MienErrorBudgetBurn", "MienLatencyBudgetBurn", "MienSaturated"),
     *("MienNoPredictions", "MienUploadsRejected", "MienClassCollapse", "MienDrift"),
     *("MienLiveAccuracyLow", "MienModelNotLoaded", "MienModelOld", "MienAnswersNotRecorded"),
+    "MienModelRefused",
 }
 RULES = [
     rule

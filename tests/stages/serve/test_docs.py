@@ -4,11 +4,12 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from mien.config import Settings
 from mien.events import Event
-from mien.stages.serve import app, drill, routes, uploads
+from mien.stages.serve import access, app, drill, protocol, uploads, workers
 from mien.stages.serve.errors import KINDS
 from mien.stages.serve.feedback import Feedback, Judged
 from mien.workspace import Workspace
@@ -34,14 +35,16 @@ def test_the_table_of_settings_has_each_with_its_default(monkeypatch: pytest.Mon
     for field in Settings.model_fields.values():
         monkeypatch.delenv(str(field.alias), raising=False)
     found = {name: default for name, default, _ in rows("Settings")}
+    assert found["MIEN_JOURNAL"] == f"{Workspace(Path()).journal.name} in the workspace"
+    found["MIEN_JOURNAL"] = ""
     fields = Settings.model_fields.values()
     assert found == {str(field.alias): told(field.default) for field in fields}
 
 
 def told(default: object) -> str:
-    """A default as one would set it; only the journal's depends on another setting."""
-    if default is None:
-        return f"{Workspace(Path()).journal.name} in the workspace"
+    """A default as one would set it; the journal's place depends on another setting."""
+    if isinstance(default, SecretStr) or default in (None, ""):
+        return ""
     return f"{default:g}" if isinstance(default, float | bool) else str(default)
 
 
@@ -53,9 +56,13 @@ def test_the_numbers_beside_the_tables_are_those_of_the_code() -> None:
     assert f"the body may have {uploads.DOCUMENT_BYTES} bytes" in PAGE
     assert f"the header `{drill.HEADER}`" in PAGE.lower()
     assert drill.SECONDS == 1, "the page says `a second`"
-    assert f"An upload has {routes.READ_SECONDS:g} seconds to arrive" in PAGE
-    assert f"a JSON body may have {uploads.JSON_BYTES / 1e6:g} MB" in PAGE
-    assert f"requests in work have {app.DRAIN_SECONDS} seconds to be answered" in PAGE
+    assert f"a JSON body {uploads.JSON_BYTES} bytes" in PAGE
+    assert f"a head {protocol.HEAD_BYTES} bytes" in PAGE
+    assert f"a form {uploads.MOST_PARTS} parts" in PAGE
+    assert f"at least {access.SHORTEST} characters" in PAGE
+    assert f"requests in work have\n{app.DRAIN_SECONDS} seconds to be answered" in PAGE
+    assert f"not fetched for {protocol.TAKE_SECONDS:g} seconds" in PAGE
+    assert workers.MOST_LOST + 1 == 9, "the page says `when nine hang`"
 
 
 def test_every_address_is_described(client: TestClient) -> None:

@@ -5,6 +5,7 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,8 +60,8 @@ def faults(picture: Draw) -> dict[str, tuple[str, str, dict[str, Any], int, str]
             "POST",
             "/predict",
             {"data": {"file": SECRET}, "files": {"other": good}},
-            422,
-            "malformed-request",
+            415,
+            "image-type",
         ),
         "empty file": ("POST", "/predict", form(b""), 422, "malformed-request"),
         "two files": (
@@ -147,11 +148,19 @@ def test_a_failure_is_a_problem_document(serving: Serving, picture: Draw, name: 
 
 
 def test_every_kind_of_problem_is_brought_about_by_a_test(picture: Draw) -> None:
-    """The cases above, and the four that need more than one request."""
+    """The cases above, those that need more than one request, and those of other files."""
     tested = {slug for *_, slug in faults(picture).values()}
-    assert tested | {"overloaded", "not-ready", "too-slow", "journal"} == {
-        kind.slug for kind in KINDS.values()
+    here = {"overloaded", "not-ready", "too-slow", "journal"}
+    elsewhere = {
+        "bad-http": "test_protocol.py",
+        "head-too-large": "test_protocol.py",
+        "no-key": "test_access.py",
+        "too-many": "test_access.py",
+        "deadline": "test_workers.py",
     }
+    for slug, file in elsewhere.items():
+        assert f"/errors/{slug}" in (Path(__file__).parent / file).read_text(encoding="utf-8")
+    assert tested | here | set(elsewhere) == {kind.slug for kind in KINDS.values()}
 
 
 def test_every_type_of_problem_can_be_looked_up(client: TestClient) -> None:
@@ -278,12 +287,10 @@ def test_a_body_of_undeclared_length_is_read_up_to_the_limit(serving: Serving) -
     assert (exchange.status, exchange.read) == (413, 11)
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_body_that_does_not_come_is_not_waited_for(serving: Serving) -> None:
     """408 after the time for reading, here next to none."""
-    monkeypatch.setattr(routes, "READ_SECONDS", 0.01)
-    assert Exchange(hang=True).run(client).status == 408
+    with serving(read_s=0.01) as client:
+        assert Exchange(hang=True).run(client).status == 408
 
 
 def test_a_client_that_leaves_is_no_failure_of_the_server(

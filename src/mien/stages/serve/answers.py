@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from mien.stages.serve.models import Served
+from mien.stages.serve.loading import Served
 from mien.task import Finding, Outcome, Prediction, Task
 
 DIGITS = 6

@@ -1,27 +1,35 @@
 """The wiring of the service, in one place: models, threads, metrics, addresses, and uvicorn."""
 
 import logging
-import os
+import signal
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
-from functools import cache
+from contextlib import asynccontextmanager, contextmanager
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 import mien
+from mien import runtime
 from mien.config import Settings
 from mien.errors import BundleError, ConfigError, MienError
 from mien.events import Journal
 from mien.stages.serve import errors, models, openapi, routes
+from mien.stages.serve.access import Access
 from mien.stages.serve.gauges import Gauges
+from mien.stages.serve.loading import Served, Wanted
 from mien.stages.serve.metrics import Metrics, Observe
-from mien.stages.serve.models import Broken, Models, Served, Wanted
+from mien.stages.serve.models import Broken, Models
+from mien.stages.serve.protocol import Bounded
 from mien.stages.serve.routes import Service
+from mien.stages.serve.watch import Watch
 from mien.stages.serve.windows import Windows
 from mien.stages.serve.workers import Workers
 from mien.workspace import Workspace
@@ -37,21 +45,24 @@ def create(
     settings: Settings,
     loaded: Callable[[Models], None] = lambda _: None,
 ) -> FastAPI:
-    """Make the app; its lifespan loads the models. An app lives once.
+    """Make the app; its lifespan loads the models and watches for others. An app lives once.
 
     Args:
         workspace: where the journal of answers lies, unless the settings name another place.
         wanted: what to serve, from `models.choose`.
         settings: where it runs.
         loaded: called, from the loading thread, when each model is ready or has failed.
+
+    Raises:
+        ConfigError: keys that cannot be used.
     """
-    served, metrics = Models(wanted), Metrics()
-    workers = Workers(settings.threads or os.cpu_count() or 1, settings.queue)
+    access, served, metrics = Access.of(settings), Models(wanted), Metrics()
+    workers = Workers(settings.threads or runtime.cores(), settings.queue)
     path = settings.journal or workspace.journal
     journal = Journal(path, settings.journal_days, settings.journal_mb)
     windows = Windows(journal)
     metrics.registry.register(Gauges(served, workers, journal, windows))
-    service = Service(settings, served, workers, metrics, journal, windows)
+    service = Service(settings, access, served, workers, metrics, journal, windows)
     app = FastAPI(
         title="mien",
         version=mien.__version__,
@@ -60,12 +71,20 @@ def create(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=_lifespan(service, loaded),
+        lifespan=_lifespan(service, workspace, loaded),
     )
     errors.install(app)
     routes.install(app, service)
     app.add_middleware(errors.Catch)
-    app.add_middleware(Observe, metrics=service.metrics)
+    if origins := [each.strip() for each in settings.cors.split(",") if each.strip()]:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+            expose_headers=["X-Trace-Id", "Retry-After"],
+        )
+    app.add_middleware(Observe, metrics=metrics, leaving=lambda: served.leaving)
     # Made once, on first use: the schemas of bodies and problems are in no route's signature.
     made = cache(lambda: openapi.document(app, service.models.tasks))
     app.openapi = made  # type: ignore[method-assign]
@@ -87,8 +106,7 @@ def run(
     with _listen(settings) as listener:
         address = _address(settings.host, listener)
         app = create(workspace, wanted, settings, lambda loaded: _announce(loaded, address))
-        with suppress(KeyboardInterrupt):
-            _server(app).run(sockets=[listener])
+        _Server(app).run(sockets=[listener])
 
 
 @contextmanager
@@ -107,7 +125,7 @@ def running(
         done.set()
 
     with _listen(settings) as listener:
-        server = _server(create(workspace, wanted, settings, loaded))
+        server = _Server(create(workspace, wanted, settings, loaded))
         thread = threading.Thread(target=server.run, args=([listener],), name="mien-serve")
         thread.start()
         try:
@@ -123,14 +141,22 @@ def running(
             thread.join()
 
 
-def _lifespan(service: Service, loaded: Callable[[Models], None]) -> Any:
+def _lifespan(service: Service, workspace: Workspace, loaded: Callable[[Models], None]) -> Any:
+    served, windows, end = service.models, service.windows, threading.Event()
+
     def begin(model: Served) -> None:
         service.metrics.serve(model)
-        service.windows.begin(model)
+        windows.begin(model)
+
+    def told(task: str, taken: bool) -> None:
+        service.metrics.swap(task, taken)
+        windows.keep({entry.served.digest for entry in served.entries if entry.served})
 
     def load() -> None:
-        service.models.load(service.workers.everywhere, begin)
-        loaded(service.models)
+        watch = Watch(served, workspace, service.settings.watch_s, begin, told)
+        served.load(service.workers.everywhere, begin, end.is_set)
+        loaded(served)
+        watch.run(end)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -139,28 +165,49 @@ def _lifespan(service: Service, loaded: Callable[[Models], None]) -> Any:
         try:
             yield
         finally:
-            service.models.stop()
+            end.set()
             loader.join()
             service.workers.close()
-            service.models.close()
+            served.close()
             service.journal.close()
 
     return lifespan
 
 
-def _server(app: FastAPI) -> uvicorn.Server:
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            ws="none",
-            timeout_graceful_shutdown=DRAIN_SECONDS,
+class _Server(uvicorn.Server):
+    """uvicorn, but that SIGTERM is heeded in two steps and ends in exit status 0."""
+
+    def __init__(self, app: FastAPI) -> None:
+        service: Service = app.state.service
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=cast(Any, partial(Bounded, service.bounds())),
+                loop="asyncio",
+                log_config=None,
+                log_level="error",
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                ws="none",
+                timeout_graceful_shutdown=DRAIN_SECONDS,
+            )
         )
-    )
+        self._service = service
+        self._end: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Called in a signal's handler; a second signal ends what the first one left time for."""
+        grace = self._service.settings.grace_s if sig == signal.SIGTERM else 0.0
+        if self._end is not None or grace == 0:
+            self.should_exit = True
+        self._end = time.monotonic() + grace
+        self._service.models.leaving = True
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._end is not None and time.monotonic() >= self._end:
+            self.should_exit = True
+        return await super().on_tick(counter)
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -4,13 +4,14 @@ The documents follow RFC 9457. They say what to do, and never repeat what was se
 the server is made of. HTTP status codes of failures stand in this file and nowhere else.
 """
 
+import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -19,11 +20,14 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mien.errors import (
+    AccessError,
+    DeadlineError,
     ImageError,
     ImageTypeError,
     JournalError,
     MienError,
     OverloadedError,
+    RateError,
     RequestError,
     TooLargeError,
     UnknownAnswerError,
@@ -36,6 +40,18 @@ _log = logging.getLogger("mien.serve")
 
 class MediaTypeError(RequestError):
     """A request body of a content type that this address does not take."""
+
+
+class BadHttpError(RequestError):
+    """Bytes that are no HTTP request."""
+
+
+class HeadTooLargeError(RequestError):
+    """A request line with headers beyond the limit."""
+
+
+class TooSlowError(RequestError):
+    """A request that did not arrive in time."""
 
 
 class NotReadyError(MienError):
@@ -74,11 +90,23 @@ class Kind:
 
 
 KINDS: Mapping[type[Exception] | int, Kind] = {
+    BadHttpError: Kind(
+        400,
+        "bad-http",
+        "This is no HTTP request",
+        "Send HTTP/1.1 as its standard (RFC 9112) has it; most libraries do.",
+    ),
     ImageError: Kind(
         400,
         "undecodable-image",
         "The picture cannot be decoded",
         "The picture is cut off or damaged; export or fetch it again, then send it again.",
+    ),
+    AccessError: Kind(
+        401,
+        "no-key",
+        "This server wants a key",
+        "Send a key that this server knows as the header `Authorization: Bearer KEY`.",
     ),
     UnknownTaskError: Kind(
         404,
@@ -106,7 +134,7 @@ KINDS: Mapping[type[Exception] | int, Kind] = {
         "This address does not take that method",
         "Use one of the methods that the header Allow names.",
     ),
-    408: Kind(
+    TooSlowError: Kind(
         408,
         "too-slow",
         "The request did not arrive in time",
@@ -139,11 +167,18 @@ KINDS: Mapping[type[Exception] | int, Kind] = {
         "Send the picture in the field `file` of a form; GET /docs shows examples.",
         speaks=True,
     ),
-    RequestValidationError: Kind(
-        422,
-        "malformed-request",
-        "The request is not of the form that is expected",
-        "A parameter has a value that cannot be used; GET /docs shows what is taken.",
+    RateError: Kind(
+        429,
+        "too-many",
+        "This key sends more requests than it may",
+        "Send fewer requests a second; try again after the seconds that Retry-After names.",
+        retry_after=1,
+    ),
+    HeadTooLargeError: Kind(
+        431,
+        "head-too-large",
+        "The headers are too large",
+        "Send fewer or shorter headers; 16 KB are taken, with the address.",
     ),
     OverloadedError: Kind(
         503,
@@ -167,6 +202,13 @@ KINDS: Mapping[type[Exception] | int, Kind] = {
         "Send the verdict again later; the server's log has the reason.",
         retry_after=60,
     ),
+    DeadlineError: Kind(
+        504,
+        "deadline",
+        "The answer took too long",
+        "Try again, with a smaller picture if this one is large.",
+        retry_after=1,
+    ),
     Exception: Kind(
         500,
         "internal",
@@ -185,19 +227,29 @@ def kind_of(error: Exception) -> Kind:
 
 def answer(error: Exception, scope: Scope, **more: Any) -> Response:
     """Make the problem document of an exception, with `more` members than those of `Problem`."""
-    kind = kind_of(error)
-    scope.setdefault("state", {})["problem"] = kind.slug
-    document = Problem(
-        type=kind.type,
-        title=kind.title,
-        status=kind.status,
-        detail=str(error) if kind.speaks and str(error) else kind.remedy,
-        trace_id=scope.get("state", {}).get("trace_id", ""),
-    )
-    headers = {} if kind.retry_after is None else {"Retry-After": str(kind.retry_after)}
+    kind, state = kind_of(error), scope.setdefault("state", {})
+    state["problem"] = kind.slug
+    headers = _headers(kind)
     if kind.status == 405:
         headers["Allow"] = ", ".join(_allowed(scope))
-    return JSONResponse(document.model_dump() | more, kind.status, headers, MEDIA_TYPE)
+    document = _document(error, kind, state.get("trace_id", "")) | more
+    return JSONResponse(document, kind.status, headers, MEDIA_TYPE)
+
+
+def raw(error: Exception, trace_id: str, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """The whole answer to what did not become a request; the connection is closed after it."""
+    kind = kind_of(error)
+    body = json.dumps(_document(error, kind, trace_id)).encode()
+    own = {
+        "Content-Type": MEDIA_TYPE,
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+        **_headers(kind),
+    }
+    lines = [f"{name}: {value}".encode() for name, value in own.items()]
+    lines += [name + b": " + value for name, value in headers]
+    status = f"HTTP/1.1 {kind.status} {HTTPStatus(kind.status).phrase}".encode()
+    return b"\r\n".join([status, *lines, b"", body])
 
 
 def install(app: FastAPI) -> None:
@@ -237,6 +289,23 @@ class Catch:
             if started:
                 raise
             await answer(error, scope)(scope, receive, send)
+
+
+def _document(error: Exception, kind: Kind, trace_id: str) -> dict[str, Any]:
+    return Problem(
+        type=kind.type,
+        title=kind.title,
+        status=kind.status,
+        detail=str(error) if kind.speaks and str(error) else kind.remedy,
+        trace_id=trace_id,
+    ).model_dump()
+
+
+def _headers(kind: Kind) -> dict[str, str]:
+    headers = {} if kind.retry_after is None else {"Retry-After": str(kind.retry_after)}
+    if kind.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return headers
 
 
 def _trace(scope: Scope) -> str:

@@ -16,7 +16,8 @@ from mien import drift, scores
 from mien.errors import JournalError
 from mien.events import Journal
 from mien.metrics import METRICS, Metric
-from mien.stages.serve.models import Entry, Models, Served
+from mien.stages.serve.loading import Served
+from mien.stages.serve.models import Entry, Models
 from mien.stages.serve.windows import Windows
 from mien.stages.serve.workers import Workers
 

@@ -6,10 +6,9 @@ a label. What there is to tell stands in `mien.metrics`.
 """
 
 import logging
-import secrets
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -27,8 +26,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mien.drift import NOTHING
 from mien.metrics import BY_NAME, STAGES, Metric
+from mien.stages.serve import envelope
 from mien.stages.serve.errors import KINDS
-from mien.stages.serve.models import Served
+from mien.stages.serve.loading import Served
 from mien.task import Prediction
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
@@ -62,6 +62,7 @@ class Metrics:
         self._upload_bytes = self._histogram("mien_upload_bytes")
         self._queue_wait = self._histogram("mien_queue_wait_seconds")
         self._dropped = self._counter("mien_journal_dropped_total")
+        self._swaps = self._counter("mien_swaps_total")
         rejected = self._counter("mien_rejected_total")
         self._rejected = {kind.slug: rejected.labels(kind.slug) for kind in KINDS.values()}
         self._answers: deque[tuple[Served, Prediction, Mapping[str, float]]] = deque()
@@ -102,6 +103,8 @@ class Metrics:
                 self._child(self._predictions, *of, label, outcome)
         for verdict in ("right", "wrong"):
             self._child(self._feedback, *of, verdict)
+        for result in ("done", "refused"):
+            self._child(self._swaps, served.task.name, result)
 
     def answer(self, served: Served, prediction: Prediction, seconds: Mapping[str, float]) -> None:
         """Count one answer; `seconds` has a number for each of `STAGES`.
@@ -120,6 +123,10 @@ class Metrics:
     def judge(self, task: str, version: str, right: bool) -> None:
         """Count a verdict."""
         self._child(self._feedback, task, version, "right" if right else "wrong").inc()
+
+    def swap(self, task: str, taken: bool) -> None:
+        """Count that another model was found, and whether it answers now."""
+        self._child(self._swaps, task, "done" if taken else "refused").inc()
 
     def page(self) -> bytes:
         """Everything in Prometheus' text format."""
@@ -172,16 +179,20 @@ def _row(name: str, kind: str) -> Metric:
 class Observe:
     """Outermost middleware: gives each request its trace_id, measures, counts and logs it."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, leaving: Callable[[], bool] = lambda: False
+    ) -> None:
+        """While the server is `leaving`, clients are told to take another connection."""
         self.app = app
         self.metrics = metrics
+        self.leaving = leaving
         self._templates: dict[str, str] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        trace_id, start, status = _new_trace(), time.perf_counter(), 499
+        trace_id, start, status = envelope.new_trace(), time.perf_counter(), 499
         scope.setdefault("state", {}).update(trace_id=trace_id, start=start)
         route = self._template(scope)
 
@@ -189,7 +200,9 @@ class Observe:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *_headers(trace_id)]
+                message["headers"] = [*message["headers"], *envelope.headers(trace_id)]
+                if self.leaving():
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         self.metrics.begin(route)
@@ -231,15 +244,3 @@ class Observe:
         if path in self._templates:
             return self._templates[path]
         return next((own for regex, own in self._patterns if regex.match(path)), UNMATCHED)
-
-
-def _new_trace() -> str:
-    """32 hexadecimal digits, the last 20 of them by chance.
-
-    The first are the time, so that the journal's index grows at its end instead of everywhere.
-    """
-    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
-
-
-def _headers(trace_id: str) -> list[tuple[bytes, bytes]]:
-    return [(b"x-trace-id", trace_id.encode()), (b"x-content-type-options", b"nosniff")]

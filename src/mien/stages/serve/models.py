@@ -1,46 +1,28 @@
 """Which bundles are served, and the state of each: loading, ready or failed.
 
-Knows the workspace, bundles and the contract of tasks; knows nothing of HTTP.
+Knows the workspace and the contract of tasks; knows nothing of HTTP. How a bundle becomes a model
+is in `loading.py`, when another one takes its place in `watch.py`.
 """
 
-import io
-import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import perf_counter
 from typing import Any, Literal
 
-import numpy as np
-
-from mien import bundle, drift, runtime, tasks
-from mien.errors import (
-    BundleError,
-    ConfigError,
-    MienError,
-    RegistryError,
-    RequestError,
-    UnknownTaskError,
-)
-from mien.images import Pixels
-from mien.runtime import Model
+from mien import bundle, tasks
+from mien.errors import BundleError, ConfigError, MienError, RegistryError, UnknownTaskError
+from mien.stages.serve import loading
 from mien.stages.serve.errors import NotReadyError
-from mien.task import Request, Task
+from mien.stages.serve.loading import Served, Wanted
+from mien.task import Task
 from mien.workspace import Workspace
 
+CHAMPION = "champion"
 State = Literal["loading", "ready", "failed"]
-REFERENCE = "reference.json"
+Everywhere = Callable[[Callable[[], object]], None]
+"""Runs a function once in every thread that will answer requests."""
 _log = logging.getLogger("mien.serve")
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A bundle that shall be served. `version` is None where only its digest can tell."""
-
-    task: Task[Any]
-    folder: Path
-    version: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,35 +31,6 @@ class Broken:
 
     folder: Path
     reason: str
-
-
-@dataclass(frozen=True)
-class Served:
-    """A model that has answered its warm-up."""
-
-    task: Task[Any]
-    model: Model
-    version: str
-    picture: bytes
-    """The task's own drawn picture, as a PNG file."""
-    reference: Mapping[str, Any] | None
-    """Distributions of the validation data; None for a bundle without any."""
-    load_seconds: float
-    created: float
-    """When the bundle was written, in seconds since 1970."""
-
-    @property
-    def name(self) -> str:
-        """The model's name in the registry."""
-        return f"mien-{self.task.name}"
-
-    @property
-    def candidate(self) -> str:
-        return self.model.bundle.manifest.candidate
-
-    @property
-    def digest(self) -> str:
-        return self.model.bundle.digest
 
 
 def choose(
@@ -91,7 +44,7 @@ def choose(
         ConfigError: one task is asked for twice.
     """
     if not names and not folders:
-        names = [name for name in tasks.names() if "champion" in workspace.aliases(name)]
+        names = [name for name in tasks.names() if CHAMPION in workspace.aliases(name)]
         if not names:
             raise RegistryError(
                 f"There is no champion in {workspace.home.resolve()} to serve. "
@@ -107,7 +60,7 @@ def choose(
 
 def _champion(workspace: Workspace, name: str) -> Wanted:
     task = tasks.load(name)
-    number = workspace.aliases(name).get("champion")
+    number = workspace.aliases(name).get(CHAMPION)
     if number is None:
         raise RegistryError(
             f"The task {name!r} has no champion in {workspace.home.resolve()}. Train one with "
@@ -131,11 +84,13 @@ class Entry:
     state: State = "loading"
     reason: str | None = None
     served: Served | None = None
+    refused: str | None = None
+    """Why the newest bundle is not served, where an older one goes on in its place."""
 
     @property
     def alias(self) -> str:
         """The registry's alias under which it is served."""
-        return "champion" if isinstance(self.wanted, Wanted) and self.wanted.version else "none"
+        return CHAMPION if isinstance(self.wanted, Wanted) and self.wanted.version else "none"
 
     @property
     def name(self) -> str:
@@ -149,7 +104,8 @@ class Models:
 
     wanted: Sequence[Wanted | Broken]
     entries: list[Entry] = field(init=False)
-    _stopped: bool = False
+    leaving: bool = False
+    """Whether the server was told to end: it answers, and wants no more to be sent."""
 
     def __post_init__(self) -> None:
         self.entries = [
@@ -193,35 +149,48 @@ class Models:
         raise UnknownTaskError(f"This server answers for these tasks: {known}.")
 
     def load(
-        self,
-        everywhere: Callable[[Callable[[], object]], None],
-        ready: Callable[[Served], None] = lambda _: None,
+        self, everywhere: Everywhere, begin: Callable[[Served], None], stop: Callable[[], bool]
     ) -> None:
-        """Open and warm up one model after the other; a failure is kept, not raised.
+        """Load one model after the other, until told to `stop`; a failure is kept, not raised.
 
-        `everywhere` runs a function once in every thread that will answer requests; `ready` is
-        called with each model before the first question can reach it.
+        `begin` is called with each model before the first question can reach it.
         """
         for entry in self.entries:
-            if isinstance(entry.wanted, Broken) or self._stopped:
-                continue
-            try:
-                served = _open(entry.wanted, everywhere)
-                ready(served)
-                entry.served = served
-                entry.state = "ready"
-            except MienError as error:
-                entry.state, entry.reason = "failed", str(error)
-            except Exception:  # noqa: BLE001  # a task's own code may fail in any way
-                entry.state = "failed"
-                entry.reason = "the warm-up failed; the log has the traceback"
-                _log.exception("the model of %s failed its warm-up", entry.name)
-            if entry.reason:
-                _log.error("%s is not served: %s", entry.name, entry.reason)
+            if stop():
+                return
+            if isinstance(entry.wanted, Wanted):
+                self.take(entry, entry.wanted, everywhere, begin)
 
-    def stop(self) -> None:
-        """Tell `load` to begin no further model."""
-        self._stopped = True
+    def take(
+        self,
+        entry: Entry,
+        wanted: Wanted,
+        everywhere: Everywhere,
+        begin: Callable[[Served], None],
+    ) -> bool:
+        """Load a model and let it answer in place of the entry's present one, if it is sound.
+
+        Nobody waits: a question that is being answered keeps its model, which is freed when the
+        last one is done. A refused bundle leaves everything as it is.
+        """
+        fault = None
+        try:
+            served = loading.load(wanted, everywhere)
+            begin(served)
+        except MienError as error:
+            fault = str(error).replace(str(wanted.folder), wanted.folder.name)
+        except Exception as error:  # noqa: BLE001 - a task's own code may fail in any way
+            fault = f"the warm-up failed with {type(error).__name__}; the log has the traceback"
+            _log.error("%s failed its warm-up", wanted.folder, exc_info=error)
+        if fault is None:
+            entry.wanted, entry.served, entry.state = wanted, served, "ready"
+            entry.reason = entry.refused = None
+        elif entry.served is None:
+            entry.state, entry.reason = "failed", fault
+            _log.error("%s is not served: %s", entry.name, fault)
+        else:
+            entry.refused = fault
+        return fault is None
 
     def close(self) -> None:
         """Close every model; none is to be used afterwards."""
@@ -235,52 +204,3 @@ _WORDS: dict[State, str] = {
     "ready": "ready",
     "failed": "not there, because it could not be loaded; GET /health has the reason",
 }
-
-
-def _open(wanted: Wanted, everywhere: Callable[[Callable[[], object]], None]) -> Served:
-    start = perf_counter()
-    task, model = wanted.task, runtime.load(wanted.folder)
-    manifest = model.bundle.manifest
-    if manifest.task != task.name:
-        raise BundleError(f"{wanted.folder} holds a model of {manifest.task!r}, not {task.name!r}.")
-    if manifest.labels != task.labels:
-        raise BundleError(
-            f"{wanted.folder} was trained for the labels {', '.join(manifest.labels)}; "
-            f"{task.name} has {', '.join(task.labels)}. Train it again."
-        )
-    picture = task.picture().convert("RGB")
-    pixels = np.asarray(picture, dtype=np.uint8)
-    everywhere(lambda: _warm_up(task, model, pixels))
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return Served(
-        task=task,
-        model=model,
-        version=wanted.version or model.bundle.digest[:12],
-        picture=file.getvalue(),
-        reference=_reference(model),
-        load_seconds=perf_counter() - start,
-        created=(wanted.folder / bundle.MANIFEST).stat().st_mtime,
-    )
-
-
-def _reference(model: Model) -> Mapping[str, Any] | None:
-    path = model.path(REFERENCE)
-    if path is None:
-        _log.warning("%s has no %s: no drift is told of it", model.bundle.folder, REFERENCE)
-        return None
-    try:
-        return drift.read(json.loads(path.read_text(encoding="utf-8")))
-    except BundleError as error:  # a model that cannot be watched answers as well as before
-        _log.warning("%s: no drift is told of it: %s", model.bundle.folder, error)
-        return None
-
-
-def _warm_up(task: Task[Any], model: Model, pixels: Pixels) -> None:
-    try:
-        task.predict(Request(image=pixels), model)
-    except RequestError as refusal:
-        # A model may be trained for JSON requests alone; that it refuses pictures is an answer.
-        if task.Body is None:
-            raise
-        _log.warning("the model of %s refuses pictures: %s", task.name, refusal)

@@ -13,10 +13,11 @@ from pydantic import BaseModel
 from mien.stages.serve import answers
 from mien.stages.serve.errors import KINDS, MEDIA_TYPE, Problem
 from mien.stages.serve.feedback import Feedback, Judged
-from mien.stages.serve.uploads import FIELD, FORM, JSON
+from mien.stages.serve.uploads import FIELD
 from mien.task import Task
 
 Described = dict[str, Any]
+FORM, JSON = "multipart/form-data", "application/json"
 _REFERENCE = "#/components/schemas/{model}"
 _FORM_SCHEMA = {
     "type": "object",
@@ -40,14 +41,14 @@ def _problems(*statuses: int) -> dict[int | str, Any]:
     }
 
 
-_PREDICT_PROBLEMS = _problems(400, 404, 408, 413, 415, 422, 500, 503)
+_PREDICT_PROBLEMS = _problems(400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
 FEEDBACK: Described = {
     "tags": ["feedback"],
     "summary": "Tell what the right answer is",
     "description": "One verdict for each answer; a later one takes the place of an earlier one.\n\n"
     "    curl http://127.0.0.1:8000/feedback -H 'Content-Type: application/json' \\\n"
     '      -d \'{"trace_id": "0af7651916cd43dd8448eb211c80319c", "label": null}\'',
-    "responses": {200: {"model": Judged}, **_problems(404, 408, 413, 415, 422, 503)},
+    "responses": {200: {"model": Judged}, **_problems(401, 404, 408, 413, 415, 422, 429, 503)},
     "openapi_extra": {
         "requestBody": {
             "required": True,
@@ -140,7 +141,16 @@ def first(tasks: Sequence[Task[Any]]) -> Described:
             **_PREDICT_PROBLEMS,
         },
         "openapi_extra": {
-            "requestBody": {"required": True, "content": {FORM: {"schema": _FORM_SCHEMA}}}
+            "parameters": [
+                {
+                    "name": "task",
+                    "in": "query",
+                    "required": False,
+                    "schema": {"type": "string", "enum": [task.name for task in tasks]},
+                    "description": "The task; without it the first one.",
+                }
+            ],
+            "requestBody": {"required": True, "content": {FORM: {"schema": _FORM_SCHEMA}}},
         },
         "operation_id": "predict",
     }

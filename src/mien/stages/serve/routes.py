@@ -6,16 +6,17 @@ behind it in the other files beside this one.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import FastAPI, Query
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
@@ -23,11 +24,14 @@ from mien import runtime
 from mien.config import Settings
 from mien.events import Event, Journal
 from mien.images import Limits
-from mien.stages.serve import answers, drill, errors, openapi, uploads
-from mien.stages.serve.errors import KINDS, NotReadyError
+from mien.stages.serve import answers, drill, envelope, errors, openapi, protocol, uploads
+from mien.stages.serve.access import Access
+from mien.stages.serve.errors import KINDS, NotReadyError, TooSlowError
 from mien.stages.serve.feedback import Feedback, judge
+from mien.stages.serve.loading import Served
 from mien.stages.serve.metrics import MEDIA_TYPE, Metrics
-from mien.stages.serve.models import Entry, Models, Served
+from mien.stages.serve.models import Entry, Models
+from mien.stages.serve.protocol import Bounds
 from mien.stages.serve.uploads import Upload
 from mien.stages.serve.windows import Windows
 from mien.stages.serve.workers import Workers
@@ -35,15 +39,8 @@ from mien.task import Prediction
 
 STATIC = Path(__file__).parent / "static"
 _FILES = StaticFiles(directory=STATIC, check_dir=False)
-READ_SECONDS = 30.0
-"""How long an upload may take to arrive, so that idle clients cannot hold the queue's places."""
-_HEADERS = {
-    # The pages load nothing from elsewhere; browsers then refuse it, should one ever try.
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; "
-    "style-src 'self' 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-}
-Endpoint = Callable[..., Awaitable[Response]]
+_PRIVATE = {"Cache-Control": "no-store"}
+Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 @dataclass(frozen=True)
@@ -51,6 +48,7 @@ class Service:
     """What the endpoints work with; made in `app.create`."""
 
     settings: Settings
+    access: Access
     models: Models
     workers: Workers
     metrics: Metrics
@@ -64,6 +62,16 @@ class Service:
     @property
     def limits(self) -> Limits:
         return Limits(pixels=int(self.settings.max_megapixels * 1e6))
+
+    def bounds(self) -> Bounds:
+        """What connections may take, before anything is asked on them."""
+        connections = protocol.affordable(self.settings.connections)
+        return Bounds(connections, self.settings.head_s, self._refuse)
+
+    def _refuse(self, error: Exception) -> bytes:
+        trace_id = envelope.new_trace()
+        self.metrics.reject(errors.kind_of(error).slug)
+        return errors.raw(error, trace_id, envelope.headers(trace_id))
 
 
 def install(app: FastAPI, service: Service) -> None:
@@ -88,11 +96,9 @@ def install(app: FastAPI, service: Service) -> None:
     _get(app, "/static/{path:path}", static, {"include_in_schema": False})
 
 
-async def predict_default(
-    request: Request,
-    task: Annotated[str | None, Query(description="The task; without it the first one.")] = None,
-) -> Response:
-    return await _predict(request, task or _service(request).models.tasks[0].name)
+async def predict_default(request: Request) -> Response:
+    named = request.query_params.get("task")
+    return await _predict(request, named or _service(request).models.tasks[0].name)
 
 
 async def predict_unknown(request: Request) -> Response:
@@ -108,7 +114,8 @@ def _predict_task(name: str) -> Endpoint:
 
 async def feedback(request: Request) -> Response:
     service = _service(request)
-    async with _deadline():
+    _admit(request, service)
+    async with _deadline(service):
         sent = await uploads.document(request, Feedback)
     judged = await asyncio.to_thread(judge, service.journal, service.models.tasks, sent)
     service.metrics.judge(judged.task, judged.version, judged.right)
@@ -124,11 +131,15 @@ async def health(request: Request) -> Response:
 
 
 async def livez(request: Request) -> Response:
+    if _service(request).workers.stuck:
+        raise NotReadyError("The threads that answer hang; the process has to be started again.")
     return JSONResponse({"status": "ok"})
 
 
 async def readyz(request: Request) -> Response:
     models = _service(request).models
+    if models.leaving:
+        raise NotReadyError("The server was told to end.")
     if models.loading or not models.ready:
         raise NotReadyError(models.reason or "nothing is served")
     return JSONResponse({"status": "ok", "tasks": models.ready})
@@ -157,11 +168,11 @@ async def schema(request: Request) -> Response:
 
 
 async def docs(request: Request) -> Response:
-    return FileResponse(STATIC / "docs.html", headers=_HEADERS)
+    return FileResponse(STATIC / "docs.html")
 
 
 async def page(request: Request) -> Response:
-    return FileResponse(STATIC / "index.html", headers=_HEADERS)
+    return FileResponse(STATIC / "index.html")
 
 
 async def static(request: Request) -> Response:
@@ -170,28 +181,40 @@ async def static(request: Request) -> Response:
 
 
 async def _predict(request: Request, name: str) -> Response:
+    """The guards, from the cheapest on; nothing is read before there is a place to answer it."""
     service = _service(request)
     served = service.models.find(name)
+    _admit(request, service)
+    uploads.check_length(request, service.max_bytes)
     with service.workers.slot():
         start = time.perf_counter()
-        async with _deadline():
+        async with _deadline(service):
             upload = await uploads.read(request, served.task.Body is not None, service.max_bytes)
         sent = time.perf_counter()
         service.metrics.read(len(upload.data), sent - start)
         ask = partial(_work, request, service, served, upload, sent)
-        prediction, event, seconds = await service.workers.run(ask)
+        done = await service.workers.run(ask, service.settings.deadline_s, request.is_disconnected)
+    if done is None:
+        raise ClientDisconnect
+    prediction, event, seconds = done
     service.metrics.answer(served, prediction, seconds)
     service.windows.add(event)
-    return JSONResponse(answers.document(served, prediction, request.state.trace_id))
+    document = answers.document(served, prediction, request.state.trace_id)
+    return JSONResponse(document, headers=_PRIVATE)
+
+
+def _admit(request: Request, service: Service) -> None:
+    headers = request.headers
+    service.access.check(headers.get("authorization"), headers.get("x-api-key"))
 
 
 @asynccontextmanager
-async def _deadline() -> AsyncIterator[None]:
+async def _deadline(service: Service) -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout(READ_SECONDS):
+        async with asyncio.timeout(service.settings.read_s):
             yield
     except TimeoutError:
-        raise HTTPException(408) from None
+        raise TooSlowError from None
 
 
 def _work(
@@ -247,6 +270,7 @@ def _line(entry: Entry) -> dict[str, Any]:
         "labels": list(served.task.labels) if served else [],
         "state": entry.state,
         "reason": entry.reason,
+        "refused": entry.refused,
     }
 
 
@@ -255,12 +279,31 @@ def _service(request: Request) -> Service:
     return service
 
 
+class _Route(APIRoute):
+    """An address whose endpoint takes the request and gives the response.
+
+    What FastAPI does to call one with parameters costs more than the rest of our code.
+    """
+
+    def get_route_handler(self) -> Endpoint:
+        return self.endpoint
+
+
 def _post(app: FastAPI, path: str, endpoint: Endpoint, described: dict[str, Any]) -> None:
-    app.add_api_route(path, endpoint, methods=["POST"], response_model=None, **described)
+    _add(app, path, endpoint, "POST", described)
 
 
 def _get(app: FastAPI, path: str, endpoint: Endpoint, described: dict[str, Any]) -> None:
-    app.add_api_route(path, endpoint, methods=["GET"], response_model=None, **described)
-    app.add_api_route(
-        path, endpoint, methods=["HEAD"], response_model=None, include_in_schema=False
+    _add(app, path, endpoint, "GET", described)
+    _add(app, path, endpoint, "HEAD", {"include_in_schema": False})
+
+
+def _add(app: FastAPI, path: str, endpoint: Endpoint, method: str, described: Any) -> None:
+    app.router.add_api_route(
+        path,
+        endpoint,
+        methods=[method],
+        response_model=None,
+        route_class_override=_Route,
+        **described,
     )

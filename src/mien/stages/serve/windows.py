@@ -7,14 +7,14 @@ journal cannot be read.
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 from mien import drift
 from mien.drift import ENOUGH, WINDOW, Compared, Row
 from mien.errors import JournalError
 from mien.events import DAY, Event, Journal
-from mien.stages.serve.models import Served
+from mien.stages.serve.loading import Served
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,19 @@ class Windows:
     def add(self, event: Event) -> None:
         """Let the answer into its window, and the oldest one out."""
         with self._lock:
-            window = self._windows[event.checksum]
-            window.rows.append(_row(event))
-            window.seen += 1
+            if window := self._windows.get(event.checksum):  # else its model was just replaced
+                window.rows.append(_row(event))
+                window.seen += 1
+
+    def keep(self, digests: Set[str]) -> None:
+        """Forget the windows of all other models."""
+        with self._lock:
+            self._windows = {key: each for key, each in self._windows.items() if key in digests}
 
     def drifted(self, served: Served) -> Drifted:
         """Compare the window of a model with the reference of its bundle."""
         with self._lock:
-            window = self._windows[served.digest]
+            window = self._windows.get(served.digest) or _Window([])
             seen, rows = window.seen, list(window.rows)
         if window.known is None or window.known[0] != seen:
             window.known = (seen, _compare(rows, served.reference))

@@ -37,9 +37,24 @@ SERVED = Row(
                 ),
             ),
             kind="table",
-            width=20,
+            width=15,
             height=5,
             unit="none",
+        ),
+        Panel(
+            "Other models found, last hour",
+            (
+                Query(
+                    f"round({grown('mien_swaps_total', 'task', 'result', window='1h')})",
+                    "{{task}} {{result}}",
+                ),
+            ),
+            kind="stat",
+            width=5,
+            height=5,
+            unit="short",
+            description="A server looks for another champion while it runs. What is refused does "
+            "not answer; the model before it goes on.",
         ),
     ),
 )

@@ -3,7 +3,7 @@
 It lies outside the package; `conftest.py` adds the folder to where `mien.tasks` looks.
 """
 
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Annotated, Any
 
 import numpy as np
@@ -80,5 +80,9 @@ _PARTS: dict[str, Any] = {
     "predict": predict,
 }
 TASK: Task[Any] = Task(
-    **{part.name: _PARTS.get(part.name, _no_part_of_serving) for part in fields(Task)}
+    **{
+        part.name: _PARTS.get(part.name, _no_part_of_serving)
+        for part in fields(Task)
+        if part.default is MISSING
+    }
 )

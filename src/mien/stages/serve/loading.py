@@ -1,0 +1,118 @@
+"""From a bundle folder to a model that may answer: verified, opened, and seen to answer.
+
+Knows bundles and the contract of tasks; knows nothing of HTTP.
+"""
+
+import io
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from mien import bundle, drift, runtime
+from mien.errors import BundleError, RequestError
+from mien.images import Pixels
+from mien.runtime import Model
+from mien.task import Request, Task
+
+REFERENCE = "reference.json"
+_log = logging.getLogger("mien.serve")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A bundle that shall be served. `version` is None where only its digest can tell."""
+
+    task: Task[Any]
+    folder: Path
+    version: str | None = None
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model that has answered its warm-up."""
+
+    task: Task[Any]
+    model: Model
+    version: str
+    picture: bytes
+    """The task's own drawn picture, as a PNG file."""
+    reference: Mapping[str, Any] | None
+    """Distributions of the validation data; None for a bundle without any."""
+    load_seconds: float
+    created: float
+    """When the bundle was written, in seconds since 1970."""
+
+    @property
+    def name(self) -> str:
+        """The model's name in the registry."""
+        return f"mien-{self.task.name}"
+
+    @property
+    def candidate(self) -> str:
+        return self.model.bundle.manifest.candidate
+
+    @property
+    def digest(self) -> str:
+        return self.model.bundle.digest
+
+
+def load(wanted: Wanted, everywhere: Callable[[Callable[[], object]], None]) -> Served:
+    """Verify and open a bundle, and let it answer the task's drawn picture.
+
+    `everywhere` runs that first question, in each thread that shall not pay for it later.
+
+    Raises:
+        BundleError: it is damaged, was made for something else, or does not answer.
+    """
+    start = perf_counter()
+    task, model = wanted.task, runtime.load(wanted.folder)
+    manifest = model.bundle.manifest
+    if manifest.task != task.name:
+        raise BundleError(f"{wanted.folder} holds a model of {manifest.task!r}, not {task.name!r}.")
+    if manifest.labels != task.labels:
+        raise BundleError(
+            f"{wanted.folder} was trained for the labels {', '.join(manifest.labels)}; "
+            f"{task.name} has {', '.join(task.labels)}. Train it again."
+        )
+    picture = task.picture().convert("RGB")
+    pixels = np.asarray(picture, dtype=np.uint8)
+    everywhere(lambda: _warm_up(task, model, pixels))
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return Served(
+        task=task,
+        model=model,
+        version=wanted.version or model.bundle.digest[:12],
+        picture=file.getvalue(),
+        reference=_reference(model),
+        load_seconds=perf_counter() - start,
+        created=(wanted.folder / bundle.MANIFEST).stat().st_mtime,
+    )
+
+
+def _reference(model: Model) -> Mapping[str, Any] | None:
+    path = model.path(REFERENCE)
+    if path is None:
+        _log.warning("%s has no %s: no drift is told of it", model.bundle.folder, REFERENCE)
+        return None
+    try:
+        return drift.read(json.loads(path.read_text(encoding="utf-8")))
+    except BundleError as error:  # a model that cannot be watched answers as well as before
+        _log.warning("%s: no drift is told of it: %s", model.bundle.folder, error)
+        return None
+
+
+def _warm_up(task: Task[Any], model: Model, pixels: Pixels) -> None:
+    try:
+        task.predict(Request(image=pixels), model)
+    except RequestError as refusal:
+        # A model may be trained for JSON requests alone; that it refuses pictures is an answer.
+        if task.Body is None:
+            raise
+        _log.warning("the model of %s refuses pictures: %s", task.name, refusal)

@@ -1,0 +1,182 @@
+"""HTTP on a connection, within bounds: uvicorn's protocol over httptools, which sets none itself.
+
+Bounds the number of connections, the size of a request's head, the time for it to arrive, and the
+time for a client to take its answer. What is wrong on this level is answered with a problem
+document too. Knows nothing of addresses and models.
+"""
+
+from asyncio import TimerHandle, Transport
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from mien.errors import OverloadedError
+from mien.stages.serve.errors import BadHttpError, HeadTooLargeError, TooSlowError
+
+HEAD_BYTES = 16_384
+"""The largest request line with headers."""
+LINGER_SECONDS = 5.0
+"""How long the rest of an upload that was answered early may come, and is dropped: a connection
+that is closed with unread bytes takes the answer along."""
+TAKE_SECONDS = 30.0
+"""How long a client may leave its answer standing."""
+SPARE_DESCRIPTORS = 16
+"""File descriptors left for journal, models and what is opened for a moment."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What connections may take."""
+
+    connections: int
+    head_seconds: float
+    refuse: Callable[[Exception], bytes]
+    """Counts a refusal on this level and makes its whole answer."""
+
+
+class Bounded(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, bounds: Bounds, **given: Any) -> None:
+        super().__init__(**given)
+        self._bounds = bounds
+        self._waiting = 0
+        """Bytes of a head that is still incomplete."""
+        self._parsed = 0
+        """Bytes of a head that are understood."""
+        self._in_head = True
+        self._lingers = False
+        """Whether all was said, and what still comes is dropped."""
+        self._late: TimerHandle | None = None
+        self._untaken: TimerHandle | None = None
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self._bounds.connections:
+            self._refuse(OverloadedError())
+        else:
+            self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        if self._lingers or self.transport.is_closing():
+            return
+        super().data_received(data)
+        if not self._in_head or self.transport.is_closing():
+            return
+        self._waiting += len(data)
+        if self._waiting > HEAD_BYTES:
+            self._refuse(HeadTooLargeError())
+        elif self._late is None:
+            self._await_head()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head, self._parsed = True, 0
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._count(len(name) + len(value))
+
+    def on_headers_complete(self) -> None:
+        self._in_head, self._waiting = False, 0
+        self._stop_waiting()
+        super().on_headers_complete()
+        self.cycle.transport = cast(Transport, _Gentle(self))
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle.more_body and not self.transport.is_closing():
+            self._unset_keepalive_if_required()
+            self.loop.call_later(LINGER_SECONDS, self._drop, self.cycle)
+
+    def linger(self) -> None:
+        """Close, but only after what the client is still sending has come or been waited for."""
+        if not self.cycle.more_body:
+            self.transport.close()
+        elif not self._lingers:
+            self._lingers = True
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+            self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP; called by uvicorn, whose words are not used."""
+        self._refuse(HeadTooLargeError() if self._parsed > HEAD_BYTES else BadHttpError())
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._untaken = self.loop.call_later(TAKE_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._untaken is not None:
+            self._untaken.cancel()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        self.resume_writing()
+        super().connection_lost(exc)
+
+    def _count(self, size: int) -> None:
+        # A head may be complete within the bytes that arrive at once, and still be too large.
+        self._parsed += size
+        if self._parsed > HEAD_BYTES:
+            raise HeadTooLargeError  # the parser stops, and uvicorn asks for the answer
+
+    def _drop(self, cycle: RequestResponseCycle) -> None:
+        if self.cycle is cycle and cycle.more_body:
+            self.transport.close()
+
+    def _await_head(self) -> None:
+        self._late = self.loop.call_later(self._bounds.head_seconds, self._head_is_late)
+
+    def _head_is_late(self) -> None:
+        # A connection on which nothing was asked is closed without a word.
+        if self._waiting:
+            self._refuse(TooSlowError())
+        else:
+            self.transport.close()
+
+    def _stop_waiting(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _refuse(self, error: Exception) -> None:
+        self._stop_waiting()
+        if not self.transport.is_closing():
+            self.transport.write(self._bounds.refuse(error))
+            self.transport.close()
+
+
+class _Gentle:
+    """The transport as a request sees it: closing it lets the client read its answer first."""
+
+    def __init__(self, connection: Bounded) -> None:
+        self._connection = connection
+        self.write = connection.transport.write
+        self.is_closing = connection.transport.is_closing
+
+    def close(self) -> None:
+        self._connection.linger()
+
+
+def affordable(wanted: int) -> int:
+    """The number of connections, at most `wanted`, for which there are file descriptors."""
+    try:
+        import resource
+    except ImportError:  # no such limit on Windows
+        return wanted
+    used = len(list(_OPEN.iterdir())) if _OPEN.is_dir() else 0
+    room = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - used - SPARE_DESCRIPTORS
+    return max(1, min(wanted, room))
+
+
+_OPEN = Path("/proc/self/fd")

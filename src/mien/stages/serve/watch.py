@@ -1,0 +1,135 @@
+"""Looks for other models while a server runs, and has them take the place of the present ones.
+
+A task's champion is followed by the workspace's aliases, a bundle folder by what lies in it. What
+cannot be read, or is no sound model, changes nothing: the log and a metric tell, and the next look
+after a change tries again.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from mien import bundle
+from mien.errors import BundleError, RegistryError
+from mien.stages.serve.loading import Served, Wanted
+from mien.stages.serve.models import CHAMPION, Entry, Models
+from mien.workspace import Workspace
+
+Signature = tuple[tuple[str, int, int, int], ...]
+"""Path, inode, time stamp and size of each file of a folder."""
+WARM_UP_SECONDS = 60.0
+_log = logging.getLogger("mien.serve")
+
+
+class Watch:
+    """One thread that looks every `seconds`; never, where they are 0."""
+
+    def __init__(
+        self,
+        models: Models,
+        workspace: Workspace,
+        seconds: float,
+        begin: Callable[[Served], None],
+        told: Callable[[str, bool], None],
+    ) -> None:
+        """`begin` is called with a model before its first question, `told` with the name of a task
+        and whether a new model of it was taken."""
+        self._models = models
+        self._workspace = workspace
+        self._seconds = seconds
+        self._begin = begin
+        self._told = told
+        self._blind: set[str] = set()
+        self._seen = {id(entry): self._look_at(entry) for entry in models.entries}
+
+    def run(self, stop: threading.Event) -> None:
+        """Look until told to stop."""
+        while self._seconds and not stop.wait(self._seconds):
+            self.look()
+
+    def look(self) -> None:
+        """Take every model that is another one than at the last look."""
+        for entry in self._models.entries:
+            found = self._look_at(entry)
+            if found is not None and found != self._seen[id(entry)]:
+                self._seen[id(entry)] = found
+                self._take(entry, found[0])
+
+    def _take(self, entry: Entry, wanted: Wanted) -> None:
+        before = entry.served
+        if before and before.version == wanted.version and _digest(wanted.folder) == before.digest:
+            return  # touched or written again, and the same
+        taken = self._models.take(entry, wanted, _apart, self._begin)
+        self._told(entry.name, taken)
+        if taken and entry.served is not None:
+            instead = f" in place of {before.version}" if before else ""
+            _log.info("mien serves %s version %s%s", entry.name, entry.served.version, instead)
+        elif before:
+            _log.error("%s stays at version %s: %s", entry.name, before.version, entry.refused)
+
+    def _look_at(self, entry: Entry) -> tuple[Wanted, Signature] | None:
+        """What the entry should serve now; None where that cannot be told."""
+        if not isinstance(entry.wanted, Wanted):
+            return None
+        try:
+            wanted = self._now(entry.wanted)
+            found = wanted, _signature(wanted.folder)
+        except (OSError, RegistryError) as error:
+            if entry.name not in self._blind:
+                _log.warning("%s is not watched for other models: %s", entry.name, error)
+            self._blind.add(entry.name)
+            return None
+        self._blind.discard(entry.name)
+        return found
+
+    def _now(self, wanted: Wanted) -> Wanted:
+        if wanted.version is None:
+            return wanted  # a folder of its own
+        name = wanted.task.name
+        number = self._workspace.aliases(name).get(CHAMPION)
+        if number is None:
+            raise RegistryError(f"mien-{name} has no champion any more")
+        return replace(wanted, folder=self._workspace.version(name, number), version=str(number))
+
+
+def _signature(folder: Path) -> Signature:
+    """Raises OSError where there is no such folder."""
+    files = []
+    for root, _, names in os.walk(folder, onerror=_fail):
+        for name in names:
+            facts = os.lstat(os.path.join(root, name))  # noqa: PTH118 - a second of many looks
+            files.append((f"{root}/{name}", facts.st_ino, facts.st_mtime_ns, facts.st_size))
+    return tuple(sorted(files))
+
+
+def _fail(error: OSError) -> None:
+    raise error
+
+
+def _digest(folder: Path) -> str | None:
+    try:
+        return bundle.read(folder).digest
+    except BundleError:
+        return None
+
+
+def _apart(work: Callable[[], object]) -> None:
+    """Run `work` in a thread of its own, so that the threads that answer go on meanwhile."""
+    faults: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised below, in the caller's thread
+            faults.append(error)
+
+    thread = threading.Thread(target=run, name="mien-warm-up", daemon=True)
+    thread.start()
+    thread.join(WARM_UP_SECONDS)
+    if thread.is_alive():
+        raise BundleError(f"The model did not answer its warm-up within {WARM_UP_SECONDS:g} s.")
+    if faults:
+        raise faults[0]

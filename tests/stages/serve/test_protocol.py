@@ -1,0 +1,148 @@
+"""What a connection may take, over real sockets."""
+
+import json
+import socket
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+import pytest
+
+from mien.stages.serve import protocol
+from mien.stages.serve.protocol import HEAD_BYTES, affordable
+
+ServerProcess = Callable[..., AbstractContextManager[Any]]
+LIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
+
+
+def connect(address: str) -> socket.socket:
+    parts = urlsplit(address)
+    return socket.create_connection((parts.hostname or "", parts.port or 0), timeout=20)
+
+
+def ask(address: str, *pieces: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Send the pieces; status, headers and body of what comes until the server closes."""
+    with closing(connect(address)) as line:
+        for piece in pieces:
+            line.sendall(piece)
+        return answer(line)
+
+
+def answer(line: socket.socket) -> tuple[int, dict[str, str], bytes]:
+    told = b""
+    while more := line.recv(65536):
+        told += more
+    head, _, body = told.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = dict(each.lower().split(": ", 1) for each in lines)
+    return int(first.split()[1]) if first else 0, headers, body
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"nothing that HTTP knows\r\n\r\n",
+        b"GET / HTTP/9.1\r\nHost: x\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_is_told_so(server_process: ServerProcess, sent: bytes) -> None:
+    """As a problem document with a trace_id, and the connection is closed."""
+    with server_process() as server:
+        status, headers, body = ask(server.address, sent)
+    told = json.loads(body)
+    assert (status, told["status"]) == (400, 400)
+    assert told["type"] == "/errors/bad-http"
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["x-trace-id"] == told["trace_id"] != ""
+    assert headers["connection"] == "close"
+    assert headers["x-frame-options"] == "deny"
+
+
+@pytest.mark.parametrize("name", ["X-Long", "Cookie"])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_head_has_a_size(server_process: ServerProcess, name: str, at_once: bool) -> None:
+    """One long header, whole or endless, and the server remembers no more than that."""
+    with server_process() as server:
+        value = b"a" * HEAD_BYTES
+        head = LIVE + name.encode() + b": " + value + (b"\r\nConnection: close\r\n\r\n" * at_once)
+        status, _, body = ask(server.address, head)
+        assert (status, json.loads(body)["type"]) == (431, "/errors/head-too-large")
+        fitting = LIVE + b"X: " + value[: HEAD_BYTES // 2] + b"\r\nConnection: close\r\n\r\n"
+        assert ask(server.address, fitting)[0] == 200
+
+
+def test_a_thousand_headers_are_too_many(server_process: ServerProcess) -> None:
+    """However short each of them is."""
+    with server_process() as server:
+        lines = b"".join(b"X-%04d: 12345678\r\n" % number for number in range(1200))
+        assert ask(server.address, LIVE + lines + b"\r\n")[0] == 431
+
+
+def test_a_head_has_its_time(server_process: ServerProcess) -> None:
+    """What has begun is told 408; where nothing came, the connection is closed without a word."""
+    with server_process(MIEN_HEAD_S="0.2") as server:
+        status, _, body = ask(server.address, b"GET /livez HTTP/1.1\r\nHo")
+        assert (status, json.loads(body)["type"]) == (408, "/errors/too-slow")
+        assert ask(server.address) == (0, {}, b"")
+
+
+def test_a_second_head_on_a_connection_has_its_time_too(server_process: ServerProcess) -> None:
+    """The first request was answered; of the second one there is but a part."""
+    with server_process(MIEN_HEAD_S="0.2") as server, closing(connect(server.address)) as line:
+        line.sendall(LIVE + b"\r\n")
+        assert b"200 OK" in line.recv(65536)
+        line.sendall(b"GET /livez HT")
+        assert answer(line)[0] == 408
+
+
+def test_too_many_connections_are_told_503(server_process: ServerProcess) -> None:
+    """Those that are there go on; when one goes, another one may come."""
+    with server_process(MIEN_CONNECTIONS="2", MIEN_HEAD_S="30") as server:
+        held = [connect(server.address) for _ in range(2)]
+        for line in held:
+            line.sendall(LIVE + b"\r\n")
+            assert b"200 OK" in line.recv(65536)
+            line.sendall(b"GET")
+        status, headers, body = ask(server.address)
+        assert (status, headers["retry-after"]) == (503, "1")
+        assert json.loads(body)["type"] == "/errors/overloaded"
+        for line in held:
+            line.close()
+        while ask(server.address, LIVE + b"Connection: close\r\n\r\n")[0] == 503:
+            pass
+
+
+def test_an_early_answer_reaches_a_client_that_is_still_sending(
+    server_process: ServerProcess,
+) -> None:
+    """A megabyte is declared as more than is taken: 413, though its sender reads at the end."""
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    with server_process(MIEN_MAX_UPLOAD_MB="0.5") as server:
+        length = b"Content-Length: 1000000\r\nConnection: close\r\n\r\n"
+        status, _, body = ask(server.address, head + length, b"a" * 900_000)
+        assert (status, json.loads(body)["type"]) == (413, "/errors/too-large")
+
+
+def test_refusals_on_this_level_are_counted(server_process: ServerProcess) -> None:
+    """They are requests that were refused for what they are."""
+    with server_process() as server:
+        ask(server.address, b"x\r\n\r\n")
+        page = urlopen(f"{server.address}/metrics", timeout=20).read().decode()
+    assert 'mien_rejected_total{reason="bad-http"} 1.0' in page
+
+
+def test_connections_leave_descriptors_for_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With few descriptors there are few connections, and always one."""
+    import resource
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 64))
+    few = affordable(512)
+    assert 1 <= few <= 64 - protocol.SPARE_DESCRIPTORS
+    assert affordable(few - 1 or 1) == (few - 1 or 1)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (4, 4))
+    assert affordable(512) == 1

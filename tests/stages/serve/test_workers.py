@@ -1,0 +1,183 @@
+"""Threads that answer: what hangs, what nobody waits for any more, and what is left of them."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from mien.errors import DeadlineError, OverloadedError
+from mien.stages.serve.workers import MOST_LOST, Workers
+
+Draw = Callable[..., bytes]
+Serving = Callable[..., AbstractContextManager[TestClient]]
+
+
+async def here() -> bool:
+    return False
+
+
+async def away() -> bool:
+    return True
+
+
+def asked(workers: Workers, work: Callable[[], Any], seconds: float = 30.0) -> Any:
+    return asyncio.run(workers.run(work, seconds, here))
+
+
+@pytest.fixture
+def release() -> Any:
+    """An event for work that hangs; it is set at the end."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def test_work_is_done_in_a_thread_of_the_pool() -> None:
+    """Its result comes back, or what it raises."""
+    workers = Workers(1, 1)
+    assert asked(workers, lambda: threading.current_thread().name) == "mien-worker"
+    with pytest.raises(ZeroDivisionError):
+        asked(workers, lambda: 1 / 0)
+    assert asked(workers, lambda: 2) == 2
+    workers.close()
+
+
+def test_a_thread_that_hangs_is_replaced(release: threading.Event) -> None:
+    """Its question is told so; the next one is answered, by a pool of one thread."""
+    workers = Workers(1, 1)
+    with pytest.raises(DeadlineError):
+        asked(workers, release.wait, 0.01)
+    assert workers.lost == 1
+    assert asked(workers, lambda: 2) == 2
+    release.set()
+    workers.close()
+
+
+def test_what_hangs_ends_when_its_work_does(release: threading.Event) -> None:
+    """No thread is left over, and the late result goes nowhere."""
+    workers, before = Workers(1, 1), threading.active_count()
+    hung: list[threading.Thread] = []
+
+    def hang() -> None:
+        hung.append(threading.current_thread())
+        release.wait()
+
+    with pytest.raises(DeadlineError):
+        asked(workers, hang, 0.01)
+    release.set()
+    hung[0].join(10)
+    assert (workers.lost, threading.active_count()) == (0, before)
+    workers.close()
+
+
+def test_what_hangs_for_ever_does_not_keep_the_server(release: threading.Event) -> None:
+    """Closing waits for the threads that answer, not for those that were given up."""
+    workers = Workers(2, 1)
+    with pytest.raises(DeadlineError):
+        asked(workers, release.wait, 0.01)
+    workers.close()
+    assert not release.is_set()
+
+
+def test_a_server_whose_threads_all_hang_says_so(release: threading.Event) -> None:
+    """After as many as are replaced; and no longer when they end."""
+    workers = Workers(1, 1)
+    for _ in range(MOST_LOST + 1):
+        assert not workers.stuck
+        with pytest.raises(DeadlineError):
+            asked(workers, release.wait, 0.01)
+    assert workers.stuck
+    release.set()
+    assert asked(workers, lambda: 2) == 2
+    workers.close()
+
+
+def test_a_question_that_waits_too_long_is_never_begun(release: threading.Event) -> None:
+    """The thread is busy with another one all the time."""
+    begun: list[int] = []
+
+    async def both(workers: Workers) -> None:
+        first = asyncio.ensure_future(workers.run(release.wait, 30, here))
+        await asyncio.sleep(0)  # the first one is in the queue before
+        with pytest.raises(DeadlineError):
+            await workers.run(lambda: begun.append(1), 0.01, here)
+        release.set()
+        await first
+
+    workers = Workers(1, 2)
+    asyncio.run(both(workers))
+    workers.close()
+    assert (begun, workers.lost) == ([], 0)
+
+
+def test_the_question_of_a_client_that_left_is_never_begun(release: threading.Event) -> None:
+    """It waits behind another one, and nobody waits for it."""
+    begun: list[int] = []
+
+    async def both(workers: Workers) -> None:
+        first = asyncio.ensure_future(workers.run(release.wait, 30, here))
+        await asyncio.sleep(0)  # the first one is in the queue before
+        assert await workers.run(lambda: begun.append(1), 30, away) is None
+        release.set()
+        await first
+
+    workers = Workers(1, 2)
+    asyncio.run(both(workers))
+    workers.close()
+    assert begun == []
+
+
+def test_the_queue_has_so_many_places() -> None:
+    """They come free again, whatever happened in them."""
+    workers = Workers(1, 2)
+    with workers.slot(), workers.slot(), pytest.raises(OverloadedError), workers.slot():
+        pass
+    with pytest.raises(ZeroDivisionError), workers.slot():
+        raise ZeroDivisionError
+    assert workers.taken == 0
+    workers.close()
+
+
+def test_everywhere_is_once_in_each_thread() -> None:
+    """And tells what went wrong in any of them."""
+    workers, seen = Workers(3, 1), list[int]()
+    workers.everywhere(lambda: seen.append(threading.get_ident()))
+    assert len(seen) == len(set(seen)) == 3
+    with pytest.raises(ZeroDivisionError):
+        workers.everywhere(lambda: 1 / 0)
+    workers.close()
+
+
+def test_a_model_that_hangs_is_told_in_time(
+    serving: Serving, picture: Draw, monkeypatch: pytest.MonkeyPatch, release: threading.Event
+) -> None:
+    """504, and when to try again; the next question is answered, and the server lives."""
+    with serving(deadline_s=0.05, threads=1) as client:
+        served = client.app.state.service.models.find("shape")  # type: ignore[attr-defined]
+        run = served.model.run
+
+        def hang(feeds: Any) -> Any:
+            release.wait()
+            return run(feeds)
+
+        monkeypatch.setattr(served.model, "run", hang)
+        late = client.post("/predict/shape", files={"file": picture()})
+        assert (late.status_code, late.json()["type"]) == (504, "/errors/deadline")
+        assert int(late.headers["retry-after"]) >= 1
+        monkeypatch.setattr(served.model, "run", run)
+        assert client.post("/predict/shape", files={"file": picture()}).status_code == 200
+        assert client.get("/livez").status_code == 200
+
+
+def test_a_server_without_threads_asks_to_be_started_again(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever watches /livez does so."""
+    with serving() as client:
+        workers = client.app.state.service.workers  # type: ignore[attr-defined]
+        monkeypatch.setattr(workers, "lost", MOST_LOST + 1)
+        assert client.get("/livez").status_code == 503
