@@ -11,7 +11,8 @@ from project import ROOT
 
 SOURCE = ROOT / "src" / "mien"
 
-# Library -> the one place that may import it, as a path below src/mien.
+# Library, or a part of it that is a library of its own -> the one place that may import it, as a
+# path below src/mien.
 PLACES = {
     "fastapi": "stages/serve",
     "starlette": "stages/serve",
@@ -20,8 +21,11 @@ PLACES = {
     "typer": "cli.py",
     "rich": "console.py",
     "onnxruntime": "runtime.py",
+    "onnxruntime.quantization": "variants.py",
+    "onnxruntime.transformers": "variants.py",
     "mlflow": "tracking.py",
     "matplotlib": "figures.py",
+    "pyarrow": "stages/batch/tables.py",
     "pycocotools": "scores.py",
     "libreyolo": "tasks/emotion/networks.py",
     "torch": "tasks/emotion",
@@ -63,14 +67,17 @@ def test_imports_go_down_only() -> None:
 
 
 def imports() -> Iterator[tuple[str, str]]:
-    """Every imported top-level package with the file that imports it."""
+    """Every imported library, as `PLACES` names it or by its top level, and the file that does."""
     for path in sorted(SOURCE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names = [node.module]
             for name in names:
-                yield name.partition(".")[0], path.relative_to(SOURCE).as_posix()
+                parts = name.split(".")
+                above = [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
+                library = next((each for each in above if each in PLACES), parts[0])
+                yield library, path.relative_to(SOURCE).as_posix()
 
 
 def test_heavy_libraries_are_imported_in_one_place_each() -> None:

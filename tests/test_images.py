@@ -12,8 +12,27 @@ from mien import images
 from mien.errors import ImageError, ImageTypeError, TooLargeError
 from mien.images import Limits
 
+ENOUGH = 40
+HELD = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""How a picture lies in the file, by EXIF orientation."""
 RNG = np.random.default_rng(0)
 PIXELS = np.kron(RNG.integers(0, 256, (6, 8, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+
+
+GRADUAL = Image.fromarray(PIXELS).resize((333, 250), Image.Resampling.BICUBIC)
+"""A picture of at least six times as many pixels as are enough, with odd sides."""
+
+
+def averaged(pixels: images.Pixels, times: int) -> images.Pixels:
+    return np.asarray(Image.fromarray(pixels).reduce(times))
 
 
 def encoded(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -32,17 +51,8 @@ def test_lossless_types_come_back_as_they_were(kind: str) -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied(orientation: int) -> None:
     """However a camera was held, the picture comes out upright."""
-    ways = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270,
-    }
     upright = Image.fromarray(PIXELS)
-    held = upright.transpose(ways[orientation]) if orientation in ways else upright
+    held = upright.transpose(HELD[orientation]) if orientation in HELD else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
     assert (images.decode(encoded(held, exif=exif)) == PIXELS).all()
@@ -117,3 +127,97 @@ def test_damaged_exif_does_not_cost_the_picture() -> None:
         damaged = bytearray(data)
         damaged[place] ^= 0xFF
         assert images.decode(bytes(damaged)).size == PIXELS.size
+
+
+LARGE = {
+    "RGB": encoded(GRADUAL, "JPEG", quality=90),
+    "progressive": encoded(GRADUAL, "JPEG", quality=90, progressive=True),
+    "all colours": encoded(GRADUAL, "JPEG", quality=90, subsampling=0),
+    "grey": encoded(GRADUAL.convert("L"), "JPEG", quality=90),
+    "CMYK": encoded(GRADUAL.convert("CMYK"), "JPEG", quality=90),
+    "two in one": encoded(GRADUAL, "MPO", save_all=True, append_images=[GRADUAL], quality=90),
+    "PNG": encoded(GRADUAL),
+    "palette": encoded(GRADUAL.convert("P")),
+    "alpha": encoded(GRADUAL.convert("RGBA")),
+    "16-bit": encoded(Image.fromarray(np.asarray(GRADUAL)[..., 0].astype(np.uint16) * 257)),
+    "WEBP": encoded(GRADUAL, "WEBP", lossless=True),
+}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_a_large_picture_is_read_at_reduced_size(kind: str) -> None:
+    """Whatever its type: a quarter, here, of each side, and what decoding and averaging give."""
+    read = images.read(LARGE[kind], enough=ENOUGH)
+    assert read.size == GRADUAL.size
+    assert read.pixels.shape == (63, 84, 3)
+    wanted = averaged(images.decode(LARGE[kind]), 4).astype(int)
+    # The last column and row are of one pixel only: a JPEG's block goes on beyond the picture.
+    assert np.abs(read.pixels - wanted)[:-1, :-1].mean() < 1
+    assert np.abs(read.pixels - wanted)[:-1, :-1].max() <= 12
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_large_picture_that_was_held_otherwise_is_turned(orientation: int) -> None:
+    """Reduced pixels are upright, and so is the size that is told."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turned = images.read(encoded(GRADUAL, "JPEG", exif=exif), enough=ENOUGH)
+    lying = Image.fromarray(images.read(encoded(GRADUAL, "JPEG"), enough=ENOUGH).pixels)
+    again = Image.fromarray(turned.pixels)
+    held = again.transpose(HELD[orientation]) if orientation in HELD else again
+    assert (np.asarray(held) == np.asarray(lying)).all()
+    assert turned.size == (GRADUAL.size if orientation < 5 else GRADUAL.size[::-1])
+
+
+@given(
+    width=st.integers(1, 400),
+    height=st.integers(1, 400),
+    enough=st.integers(1, 50),
+    kind=st.sampled_from(["JPEG", "PNG"]),
+)
+def test_enough_is_left_whatever_the_size(width: int, height: int, enough: int, kind: str) -> None:
+    """The shorter side keeps what is enough, and less than twice as much (rounded up)."""
+    read = images.read(encoded(Image.new("L", (width, height)), kind), enough=enough)
+    assert read.size == (width, height)
+    shorter = min(read.pixels.shape[:2])
+    if min(width, height) < 2 * enough:
+        assert read.pixels.shape == (height, width, 3)
+    else:
+        assert enough <= shorter <= 2 * enough
+    times = 2 ** int(np.log2(max(1, min(width, height) // enough)))
+    assert read.pixels.shape == (-(-height // times), -(-width // times), 3)
+
+
+@pytest.mark.parametrize("quality", [75, 95])
+def test_a_picture_below_twice_enough_keeps_every_pixel(quality: int) -> None:
+    """What is not reduced is decoded to the same bits as ever."""
+    data = encoded(GRADUAL, "JPEG", quality=quality)
+    whole = np.asarray(Image.open(io.BytesIO(data)))
+    for enough in (None, 126, 1000):
+        assert (images.read(data, enough=enough).pixels == whole).all()
+    assert images.read(data, enough=125).pixels.shape == (125, 167, 3)
+
+
+@pytest.mark.parametrize("cut", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("kind", ["RGB", "progressive", "grey", "CMYK", "PNG", "WEBP"])
+def test_a_large_picture_that_is_cut_off_is_refused(kind: str, cut: float) -> None:
+    """Reading at reduced size does not pass over what is missing."""
+    data = LARGE[kind]
+    with pytest.raises(ImageError):
+        images.read(data[: int(len(data) * cut)], enough=ENOUGH)
+
+
+def test_limits_hold_for_the_size_as_sent() -> None:
+    """A picture that would be small enough once it is reduced is refused all the same."""
+    with pytest.raises(TooLargeError, match="megapixels"):
+        images.read(LARGE["RGB"], Limits(pixels=333 * 250 - 1), ENOUGH)
+    with pytest.raises(TooLargeError, match="longer side"):
+        images.read(LARGE["RGB"], Limits(side=332), ENOUGH)
+
+
+def test_what_is_measured_does_not_depend_on_the_type_that_was_sent() -> None:
+    """A reduced JPEG and a reduced PNG of one picture are as bright and as sharp."""
+    one, two = (
+        images.measures(images.read(LARGE[k], enough=ENOUGH).pixels) for k in ("RGB", "PNG")
+    )
+    assert one == pytest.approx(two, rel=0.02)

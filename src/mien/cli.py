@@ -94,6 +94,17 @@ def train(file: Config, overrides: Overrides = None, home: Home = None) -> None:
 
 
 @app.command(rich_help_panel="Stages")
+def optimize(file: Config, overrides: Overrides = None, home: Home = None) -> None:
+    """Make INT8 and fp16 variants, measure them, and let the policy choose."""
+    from mien.stages import evaluate as stage
+
+    fresh, done = pipeline.optimize(_config(file, None, overrides), _workspace(home))
+    if not done.fresh:
+        stage.show(done.folder)
+    console.result(f"made: {', '.join(fresh) or 'nothing new'}; {done.folder}")
+
+
+@app.command(rich_help_panel="Stages")
 def evaluate(
     file: Config,
     on: Annotated[
@@ -169,6 +180,31 @@ def predict(
             json.dumps({"file": str(path), **answer}) if as_json else f"{path}: {_words(answer)}"
         )
     if failed:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel="Answers")
+def batch(
+    source: Annotated[Path, typer.Argument(help="A folder of pictures, or a CSV.")],
+    out: Annotated[Path, typer.Option(help="The table: .parquet, .csv or .jsonl.")],
+    task: Annotated[str | None, typer.Option(help="Default: the first with a champion.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Use this bundle folder.")] = None,
+    threads: Annotated[int, typer.Option(help="0: one for each core granted.", min=0)] = 0,
+    sequence: Annotated[
+        bool, typer.Option("--sequence", help="The pictures of a folder are frames of a video.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    home: Home = None,
+) -> None:
+    """Score a folder of pictures or a CSV into a table; killed, it goes on where it was."""
+    from mien.stages import batch as stage
+
+    done = stage.batch(
+        source, out, _workspace(home), name=task, bundle=bundle, threads=threads,
+        sequence=sequence, force=force,
+    )  # fmt: skip
+    console.result(stage.words(done))
+    if done.failed:
         raise typer.Exit(1)
 
 

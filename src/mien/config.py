@@ -42,7 +42,7 @@ class Policy(Schema):
     max_bundle_mb: float = Field(default=50.0, gt=0)
     max_p95_ms: float = Field(default=200.0, gt=0)
     max_loss: float = Field(default=0.01, ge=0, lt=1)
-    """How much of the score a variant may lose against the candidate that it was made from."""
+    """How much of any score a variant may lose against the candidate that it was made from."""
     max_slower: float = Field(default=0.1, ge=0)
     """Share by which a variant may be slower than that candidate; a tenth is lost in noise."""
 
@@ -73,6 +73,8 @@ class Settings(BaseSettings):
     threads: int = Field(default=0, alias="MIEN_THREADS", ge=0)
     """Threads that answer; 0 is one for each core that the process may use."""
     queue: int = Field(default=32, alias="MIEN_QUEUE", ge=1)
+    batch: int = Field(default=8, alias="MIEN_BATCH", ge=1)
+    """Questions that wait and are answered together, where a model is found to gain by it."""
     connections: int = Field(default=512, alias="MIEN_CONNECTIONS", ge=1)
     max_upload_mb: float = Field(default=20.0, alias="MIEN_MAX_UPLOAD_MB", gt=0)
     max_megapixels: float = Field(default=50.0, alias="MIEN_MAX_MEGAPIXELS", gt=0)

@@ -1,29 +1,20 @@
 """What a person at the keyboard sees: sentences, tables and progress bars; the only user of rich.
 
 Everything here goes to standard error, so that results on standard output stay clean for
-machines; `result` alone writes to standard output.
+machines; `result` alone writes to standard output. Rich is imported when something is shown: a
+server starts without it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from time import perf_counter
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
+if TYPE_CHECKING:
+    from rich.console import Console
 
 T = TypeVar("T")
-_err = Console(stderr=True, highlight=False, soft_wrap=True)
-_out = Console(highlight=False, soft_wrap=True)
 _quiet: set[str] = set()
 
 
@@ -35,29 +26,34 @@ class Advance(Protocol):
 
 def hush() -> None:
     """Show no tables and bars from now on: for a worker whose parent tells the result."""
-    _out.quiet = True
+    _out().quiet = True
     _quiet.add("bars")
 
 
 def say(text: str) -> None:
     """Print one sentence about what is going on."""
-    _err.print(escape(text))
+    _err().print(text, markup=False)
 
 
 def result(text: str) -> None:
     """Print what the command was asked for, to standard output."""
-    _out.print(escape(text))
+    _out().print(text, markup=False)
 
 
 def failure(text: str) -> None:
     """Print why a command could not do what it was asked for."""
-    _err.print(f"[bold red]error:[/] {escape(text)}")
+    from rich.text import Text
+
+    _err().print(Text.assemble(("error:", "bold red"), f" {text}"))
 
 
 def table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], mark: int = -1
 ) -> None:
     """Print a table to standard output; numbers stand right, row number `mark` stands out."""
+    from rich.markup import escape
+    from rich.table import Table
+
     rows = list(rows)
     view = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for place, column in enumerate(columns):
@@ -67,12 +63,22 @@ def table(
         )
     for place, row in enumerate(rows):
         view.add_row(*(escape(cell) for cell in row), style="bold green" if place == mark else "")
-    _out.print(view)
+    _out().print(view)
 
 
 @contextmanager
 def bar(text: str) -> Iterator[Advance]:
     """Show a progress bar while the block runs; nothing where no terminal is attached."""
+    from rich.markup import escape
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -81,8 +87,8 @@ def bar(text: str) -> Iterator[Advance]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[words]}"),
     )
-    hidden = bool(_quiet) or not _err.is_terminal
-    with Progress(*columns, console=_err, transient=True, disable=hidden) as progress:
+    hidden = bool(_quiet) or not _err().is_terminal
+    with Progress(*columns, console=_err(), transient=True, disable=hidden) as progress:
         job = progress.add_task(escape(text), total=None, words="")
 
         def advance(done: int, total: int, words: str = "") -> None:
@@ -108,3 +114,17 @@ class Stopwatch:
     @property
     def seconds(self) -> float:
         return perf_counter() - self._start
+
+
+@cache
+def _err() -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@cache
+def _out() -> "Console":
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True)

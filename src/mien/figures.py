@@ -145,7 +145,8 @@ def _sample(axes: Any, example: Example, prediction: Prediction) -> None:
     best = prediction.best
     right = (best.label if best else None) == example.label
     if example.request.image is not None:
-        axes.imshow(example.request.image)
+        width, height = example.request.size  # a large picture may have been read reduced
+        axes.imshow(example.request.image, extent=(-0.5, width - 0.5, height - 0.5, -0.5))
     else:
         axes.set_aspect("equal")
         axes.invert_yaxis()

@@ -1,13 +1,14 @@
-"""The training stages in a row: data -> train -> evaluate -> register."""
+"""The training stages in a row: data -> train -> [optimize] -> evaluate -> register."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from mien import console
-from mien.config import RunConfig
+from mien.config import FORMS, RunConfig
 from mien.stages.data import data, prepare
-from mien.stages.evaluate import evaluate, on_other_data
+from mien.stages.evaluate import Evaluated, evaluate, on_other_data
+from mien.stages.optimize import optimize as make_variants
 from mien.stages.register import Registered, register
 from mien.stages.train import train
 from mien.workspace import Workspace
@@ -45,11 +46,24 @@ def _run(config: RunConfig, workspace: Workspace) -> Report:
 
     stage("data", lambda: data(config, workspace), lambda done: done.fresh)
     stage("train", lambda: train(config, workspace), lambda done: bool(done.fresh))
+    if config.variants:
+        stage("optimize", lambda: make_variants(config, workspace), lambda done: bool(done.fresh))
     stage("evaluate", lambda: evaluate(config, workspace), lambda done: done.fresh)
     done = stage("register", lambda: register(config, workspace), lambda done: done.fresh)
     report.registered = done
     console.say(f"mien-{config.task} version {done.number} is {done.alias}. {done.why}")
     return report
+
+
+def optimize(config: RunConfig, workspace: Workspace) -> tuple[tuple[str, ...], Evaluated]:
+    """Make smaller variants of a trained run's candidates, measure all and let the policy choose.
+
+    Of every form where the config names none. Returns the variants that were made just now.
+    """
+    asked = config if config.variants else config.model_copy(update={"variants": FORMS})
+    with workspace.locked(config.task):
+        made = make_variants(asked, workspace)
+        return made.fresh, evaluate(asked, workspace)
 
 
 def score_elsewhere(config: RunConfig, workspace: Workspace) -> dict[str, dict[str, float]]:

@@ -4,10 +4,10 @@ A task is one folder under `tasks/` whose `__init__.py` builds a `Task`. A stage
 for everything and knows no task by name; a task knows no stage, no HTTP and no tracker.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from mien import images
 from mien.config import Schema
+from mien.errors import MienError, ScoreError
 from mien.images import Limits
 from mien.runtime import Model
 
@@ -23,7 +24,7 @@ Outcome = Literal["ok", "no_face", "no_hand", "unsure"]
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 Box = tuple[float, float, float, float]
-"""x1, y1, x2, y2 in pixels of the upright image."""
+"""x1, y1, x2, y2 in pixels of the upright picture as it was sent."""
 
 ParamsT = TypeVar("ParamsT", bound=Schema)
 
@@ -33,15 +34,49 @@ class Request:
     """One question to a model: a picture, or the body of a JSON request; exactly one of them."""
 
     image: NDArray[np.uint8] | None = None
-    """(height, width, 3), RGB, upright."""
+    """(height, width, 3), RGB, upright; a large picture may be reduced, see `Task.enough`."""
     body: BaseModel | None = None
     """An instance of the task's `Body`."""
+    sent: tuple[int, int] | None = None
+    """Width and height of the upright picture as it was sent, where `image` is reduced."""
 
     def __post_init__(self) -> None:
         if (self.image is None) == (self.body is None):
             raise ValueError("a request holds either an image or a body, not both and not neither")
         if self.image is not None and (self.image.ndim != 3 or self.image.shape[2] != 3):
             raise ValueError(f"an image has shape (height, width, 3), not {self.image.shape}")
+
+    @classmethod
+    def read(cls, data: bytes, limits: Limits | None = None, enough: int | None = None) -> Self:
+        """Make a request of the bytes of a picture; `images.read` has the arguments and errors.
+
+        Tasks read the pictures of their data with it, with the `enough` of the task.
+        """
+        picture = images.read(data, limits, enough)
+        return cls(image=picture.pixels, sent=picture.size)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the picture as sent; boxes and landmarks of answers are in these.
+
+        Raises:
+            ValueError: the request holds no picture.
+        """
+        if self.image is None:
+            raise ValueError("a request without a picture has no size")
+        return self.sent or (self.image.shape[1], self.image.shape[0])
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Pixels of the picture as sent for each pixel of `image`, across and down; often 1.
+
+        The last column or row of a reduced picture may stand for fewer pixels than the others:
+        places are told to within one pixel of `image`.
+        """
+        if self.image is None:
+            raise ValueError("a request without a picture has no scale")
+        height, width = self.image.shape[:2]
+        return self.size[0] / width, self.size[1] / height
 
 
 @dataclass(frozen=True)
@@ -55,6 +90,11 @@ class Finding:
     """One number in 0..1 for each label of the task."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """What else the task tells, as JSON values: for hands `handedness` and `landmarks`."""
+
+    def __post_init__(self) -> None:
+        # Also what a network answers that computes with NaN: nothing compares to it.
+        if not all(0 <= score <= 1 for score in (self.confidence, *self.scores.values())):
+            raise ScoreError(f"confidence and scores lie in 0..1, not {dict(self.scores)}")
 
     def as_json(self) -> dict[str, Any]:
         """The finding as JSON values; `extra` stands beside the other keys."""
@@ -184,11 +224,29 @@ class Task(Generic[ParamsT]):
     """One function, called by evaluation and by serving, so that the two cannot drift apart."""
     outside: Callable[[ParamsT], Any] = lambda _: None
     """What a training reads beside its data and params, as JSON values: hashes of weights."""
+    enough: int | None = None
+    """Pixels of a picture's shorter side with which an answer is as good as with all of them.
+
+    A picture that has at least twice as many is read at reduced size, see `images.read`; `predict`
+    then finds the reduced one in `Request.image`, and tells places in pixels of `Request.size`.
+    `examples` and the trainer read with the same number (`Request.read`), or training and serving
+    drift apart. To be chosen by measuring answers (`bench photos`). None: every picture is read
+    in full."""
+
+    predict_many: Callable[[Sequence[Request], Model], Sequence[Prediction]] | None = None
+    """What `predict` gives for each of several requests, asked of the network at once. None for a
+    task that gains nothing by it."""
+    follow: Callable[[Model], Callable[[Request], Prediction]] | None = None
+    """`follow(model)` makes a `predict` with a memory for the frames of one video, asked in their
+    order from one thread. None for a task that gains nothing by it."""
+    table: Callable[[Path], Iterator[BaseModel | MienError] | None] | None = None
+    """`table(path)`: each row of a CSV as a `Body`, or why it is none; None instead where the file
+    has no columns for one. None for a task whose bodies stand in no table."""
 
     def ask(self, data: bytes, limits: Limits | None = None) -> Request:
         """Make the request that the bytes of a JPEG, PNG or WEBP file are.
 
         Raises:
-            ImageError, ImageTypeError, TooLargeError: as `images.decode` has it.
+            ImageError, ImageTypeError, TooLargeError: as `images.read` has it.
         """
-        return Request(image=images.decode(data, limits))
+        return Request.read(data, limits, self.enough)

@@ -2,7 +2,7 @@
 
     data/raw/<task>/<id>/          a source as it came, named by its content
     data/processed/<task>/<key>/   what the trainer reads, and the data report
-    models/<task>/trained/<key>/   one bundle for each candidate, not yet measured
+    models/<task>/trained/<key>/   one bundle for each candidate and variant, not yet measured
     models/<task>/evaluated/<key>/ the same bundles with metrics, figures and card
     models/<task>/versions/<n>/    bundles of the registry, served from here
     models/<task>/aliases.json     the registry's aliases, for servers without a tracker
@@ -34,6 +34,8 @@ WORK = "work"
 """Beside trained bundles: what a trainer keeps to resume, never part of a bundle."""
 DATA = "data.txt"
 """Beside trained bundles: the name of the prepared data that they were trained on."""
+VARIANTS = "variants.json"
+"""Beside trained bundles: which variants were made of them, and why others were not."""
 REPORT = "report.json"
 """Beside prepared data: what the data stage found in it."""
 RESULT = "evaluation.json"

@@ -1,4 +1,4 @@
-"""Promises of the evaluate stage that need no training: the policy and the reference."""
+"""Promises of the evaluate stage that need no training: the reference, and what takes part."""
 
 import json
 from pathlib import Path
@@ -6,42 +6,10 @@ from pathlib import Path
 import pytest
 
 from mien import drift
-from mien.config import Policy
 from mien.drift import Row
 from mien.scores import Answer
 from mien.stages import evaluate
 from mien.task import Check, DataReport
-
-POLICY = Policy(max_bundle_mb=10, max_p95_ms=50)
-
-
-def row(name: str, score: float, megabytes: float = 1, p95: float = 1) -> dict[str, object]:
-    return {
-        "candidate": name,
-        "val": {"macro_f1": score, "accuracy": 1 - score},
-        "bundle_mb": megabytes,
-        "latency": {"p95_ms": p95},
-    }
-
-
-def test_the_best_score_within_the_limits_wins() -> None:
-    """The best is too large and the next too slow: the third is shipped, not the worst."""
-    rows = [row("huge", 0.99, 11), row("slow", 0.98, p95=51), row("good", 0.97), row("bad", 0.2)]
-    choice, faults = evaluate.choose(rows, POLICY)
-    assert choice == "good"
-    assert faults == ["11 MB > 10", "51 ms > 50", "", ""]
-
-
-def test_nobody_wins_where_nobody_keeps_the_limits() -> None:
-    """There is no silent second best: the table says what each candidate breaks."""
-    assert evaluate.choose([row("huge", 0.99, 11)], POLICY) == (None, ["11 MB > 10"])
-
-
-def test_the_policy_may_maximise_another_score() -> None:
-    """`policy.maximise` names any score of the validation split."""
-    rows = [row("a", 0.9), row("b", 0.1)]
-    assert evaluate.choose(rows, Policy(maximise="accuracy"))[0] == "b"
-
 
 REPORT = DataReport(
     counts={"train": {"a": 70, "b": 20}, "val": {"a": 101, "b": 0}, "test": {"a": 9, "b": 3}},

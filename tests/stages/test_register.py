@@ -138,6 +138,22 @@ def test_a_champion_that_cannot_answer_gives_way(tmp_path: Path) -> None:
     assert "can no longer answer: Train it again." in done.why
 
 
+def test_a_variant_follows_the_candidate_that_it_was_made_from(tmp_path: Path) -> None:
+    """The policy bears what it lost: it is held against the champion by its origin's score."""
+    workspace = Workspace(tmp_path)
+    evaluated(tmp_path, "first", 0.9, None)
+    register.register(RUN, workspace)
+    evaluated(tmp_path, "second", 0.895, (1, 0.9))
+    path = workspace.evaluated("gesture") / "second" / RESULT
+    document = json.loads(path.read_text())
+    document["candidates"][0]["variant"] = {"of": "origin", "form": "int8"}
+    document["candidates"].append({"candidate": "origin", "val": {"macro_f1": 0.9}})
+    path.write_text(json.dumps(document))
+    done = register.register(RUN, workspace)
+    assert done.alias == "champion"
+    assert "a variant of origin, itself 0.8950" in done.why
+
+
 def test_a_version_that_is_not_there_is_not_promoted(home: Path) -> None:
     """Nor is one whose bundle was damaged; the champion stays."""
     workspace = Workspace(home)

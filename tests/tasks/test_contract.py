@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mien import images, runtime, tasks
 from mien.bundle import checksum
 from mien.drift import NOTHING
 from mien.errors import ConfigError, DataError
-from mien.task import SPLITS, Request, Task
+from mien.task import SPLITS, Prediction, Request, Task
 
 pytestmark = pytest.mark.parametrize(
     "task", [tasks.load(name) for name in tasks.names()], ids=tasks.names()
@@ -134,6 +135,9 @@ def test_a_champion_answers_for_its_own_examples(
     requests.append(Request(image=np.asarray(task.picture().convert("RGB"))))
     with runtime.load(champions[task.name]) as model:
         predictions = [task.predict(request, model) for request in requests]
+        if task.predict_many is not None:
+            for alone, other in zip(predictions, task.predict_many(requests, model), strict=True):
+                assert_alike(alone, other)
     for prediction in predictions:
         assert prediction.outcome in OUTCOMES
         assert bool(prediction.findings) == (prediction.outcome in {"ok", "unsure"})
@@ -144,6 +148,54 @@ def test_a_champion_answers_for_its_own_examples(
             assert finding.label == max(finding.scores, key=lambda label: finding.scores[label])
             assert finding.confidence == pytest.approx(finding.scores[finding.label])
             assert 0 <= finding.confidence <= 1
+
+
+def assert_alike(alone: Prediction, together: Prediction) -> None:
+    """But for the last digits: a network computes eight pictures in another order than one."""
+    assert alone.outcome == together.outcome
+    assert alone.measures == pytest.approx(together.measures, abs=1e-4)
+    for one, other in zip(alone.findings, together.findings, strict=True):
+        assert one.label == other.label
+        assert one.scores == pytest.approx(other.scores, abs=1e-4)
+        assert one.box == (other.box and pytest.approx(other.box, abs=0.02))
+        assert one.extra == other.extra
+
+
+def large(task: Task[Any], kind: str) -> bytes:
+    """The drawn picture as a file with a little more pixels than are read, of odd sides."""
+    drawn = task.picture().convert("RGB")
+    times = (2 * (task.enough or 500) + 3) / min(drawn.size)
+    size = (round(drawn.width * times), round(drawn.height * times))
+    stream = io.BytesIO()
+    drawn.resize(size, Image.Resampling.LANCZOS).save(stream, kind)
+    return stream.getvalue()
+
+
+@pytest.mark.xdist_group("demo")
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+def test_a_large_picture_is_answered_as_if_it_had_been_read_whole(
+    task: Task[Any], champions: dict[str, Path], kind: str
+) -> None:
+    """The same label, in the same place of the picture as it was sent, with the same measures."""
+    if task.name not in champions:
+        pytest.skip(f"the demo trained no champion of {task.name}")
+    data = large(task, kind)
+    asked, whole = task.ask(data), Request(image=images.decode(data))
+    assert asked.image is not None
+    assert whole.image is not None
+    assert asked.size == whole.size
+    if task.enough is not None:
+        assert task.enough <= min(asked.image.shape[:2]) <= 2 * task.enough
+    with runtime.load(champions[task.name]) as model:
+        one, two = (task.predict(request, model) for request in (asked, whole))
+    assert one.best is not None
+    assert two.best is not None
+    assert one.best.label == two.best.label
+    assert one.best.confidence == pytest.approx(two.best.confidence, abs=0.05)
+    if one.best.box is not None and two.best.box is not None:
+        assert one.best.box == pytest.approx(two.best.box, abs=0.02 * max(asked.size))
+    for name in {"brightness", "subject_size"} & set(two.measures):
+        assert one.measures[name] == pytest.approx(two.measures[name], rel=0.05)
 
 
 @pytest.mark.xdist_group("demo")

@@ -10,29 +10,42 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any
 
 import numpy as np
 
-from mien import bundle, console, drift, figures, runtime, scores, tasks
+from mien import bundle, choice, console, drift, figures, runtime, scores, tasks
 from mien.bundle import Bundle, building, replacing
-from mien.config import Policy, RunConfig
+from mien.config import Form, RunConfig
 from mien.drift import Row
 from mien.errors import BundleError, PolicyError, RequestError
 from mien.runtime import Model
 from mien.scores import Answer
 from mien.task import SPLITS, DataReport, Example, Prediction, Request, Split, Task
 from mien.tracking import CHAMPION, Tracker, model_name
-from mien.workspace import DATA, REPORT, RESULT, WORK, Workspace, code, key, point, pointed
+from mien.workspace import (
+    DATA,
+    REPORT,
+    RESULT,
+    VARIANTS,
+    WORK,
+    Workspace,
+    code,
+    key,
+    point,
+    pointed,
+)
 
 MEASURED: tuple[Split, ...] = ("val", "test")
 _WARM_UP = 3
 _SHOWN = 24
 _PICTURES = 10
 """How often the drawn picture is asked for, to time a request with a picture."""
+_IN_TURN = 100
+"""Examples that a variant and what it was made from are asked in turn."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +81,16 @@ def evaluate(run: RunConfig, workspace: Workspace) -> Evaluated:
 
     Raises:
         PolicyError: no candidate keeps the policy's limits; the measurements are kept.
+        BundleError: a variant that the run asks for was not made yet.
     """
     trained = pointed(workspace.trained(run.task), run.name, "Train first: `mien train CONFIG`.")
     ready = workspace.processed(run.task) / (trained / DATA).read_text(encoding="utf-8").strip()
-    made_by = code(f"tasks/{run.task}", "stages/evaluate.py", "scores.py", "drift.py", "runtime.py")
-    folder = workspace.evaluated(run.task) / key(trained.name, ready.name, run.policy, made_by)
+    measures = ("stages/evaluate.py", "choice.py", "scores.py", "drift.py", "runtime.py")
+    made_by = code(f"tasks/{run.task}", *measures)
+    digests = [each.digest for each in _bundles(trained, run.variants) if _variant(each)]
+    folder = workspace.evaluated(run.task) / key(
+        trained.name, ready.name, run.policy, made_by, run.variants, digests
+    )
     fresh = not folder.is_dir()
     if fresh:
         with building(folder) as temporary:
@@ -83,7 +101,7 @@ def evaluate(run: RunConfig, workspace: Workspace) -> Evaluated:
         show(folder)
     _measure_champion(run, workspace, folder, ready)
     if read(folder)["choice"] is None:
-        raise PolicyError(_nobody(read(folder)))
+        raise PolicyError(choice.nobody(read(folder)))
     return Evaluated(folder, fresh)
 
 
@@ -95,24 +113,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 def show(folder: Path) -> None:
     """Print the table of all candidates, the policy's choice standing out."""
-    document = read(folder)
-    names = [row["candidate"] for row in document["candidates"]]
-    chosen = names.index(document["choice"]) if document["choice"] else -1
-    columns = ["candidate", "val F1", "test F1", "test acc.", "p95 ms", "MB", "limits"]
-    rows = [
-        [
-            row["candidate"],
-            f"{row['val']['macro_f1']:.3f}",
-            f"{row['test']['macro_f1']:.3f}",
-            f"{row['test']['accuracy']:.3f}",
-            f"{row['latency']['p95_ms']:.2f}",
-            f"{row['bundle_mb']:.1f}",
-            row["fault"] or "kept",
-        ]
-        for row in document["candidates"]
-    ]
-    console.table(f"Candidates of {document['task']} (F1: macro-F1)", columns, rows, mark=chosen)
-    _show_boxes(document["candidates"])
+    choice.show(read(folder))
 
 
 def on_other_data(run: RunConfig, workspace: Workspace, ready: Path) -> dict[str, dict[str, float]]:
@@ -120,45 +121,37 @@ def on_other_data(run: RunConfig, workspace: Workspace, ready: Path) -> dict[str
     trained = pointed(workspace.trained(run.task), run.name, "Train first: `mien train CONFIG`.")
     task = tasks.load(run.task)
     table = {}
-    for folder in _bundles(trained):
-        with runtime.load(folder) as model:
+    for each in _bundles(trained, run.variants):
+        name = each.manifest.candidate
+        with Model(each) as model:
             examples = chain.from_iterable(task.examples(ready, split) for split in SPLITS)
-            answers, _ = _ask(task, model, examples, f"{folder.name} on other data")
-            table[folder.name] = {
+            answers, _ = _ask(task, model, examples, f"{name} on other data")
+            table[name] = {
                 **scores.summary(answers, task.labels),
                 **scores.latency_ms(answers),
             }
     return table
 
 
-def choose(rows: Sequence[Mapping[str, Any]], policy: Policy) -> tuple[str | None, list[str]]:
-    """Apply the policy: the best validation score among the rows that keep both limits.
-
-    Returns:
-        The candidate's name or None, and for each row what it breaks ("" for nothing).
-    """
-    faults = [_fault(row, policy) for row in rows]
-    kept = [row for row, fault in zip(rows, faults, strict=True) if not fault]
-    best = max(kept, key=lambda row: float(row["val"][policy.maximise]), default=None)
-    return (str(best["candidate"]) if best else None), faults
-
-
 def _measure_all(
     run: RunConfig, workspace: Workspace, trained: Path, ready: Path, target: Path
 ) -> None:
     task = tasks.load(run.task)
-    measured = [_measure(task, folder, ready) for folder in _bundles(trained)]
+    measured = [_measure(task, each, ready) for each in _bundles(trained, run.variants)]
     rows = [{"candidate": each.bundle.manifest.candidate, **each.numbers()} for each in measured]
+    for row, each in zip(rows, measured, strict=True):
+        row |= {"variant": _beside(task, each.bundle, ready)} if _variant(each.bundle) else {}
     if rows and run.policy.maximise not in rows[0]["val"]:
         known = ", ".join(rows[0]["val"])
         raise PolicyError(f"policy.maximise is {run.policy.maximise!r}; there are: {known}.")
-    choice, faults = choose(rows, run.policy)
+    chosen, faults = choice.choose(rows, run.policy)
     document = {
         "task": run.task,
         "trained": trained.name,
         "data": ready.name,
         "policy": run.policy.model_dump(),
-        "choice": choice,
+        "choice": chosen,
+        "without": _without(trained) if run.variants else {},
         "candidates": [{**row, "fault": fault} for row, fault in zip(rows, faults, strict=True)],
     }
     report = DataReport.from_json(json.loads((ready / REPORT).read_text(encoding="utf-8")))
@@ -167,14 +160,34 @@ def _measure_all(
     (target / RESULT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def _measure(task: Task[Any], folder: Path, ready: Path) -> Measured:
-    with runtime.load(folder) as model:
+def _measure(task: Task[Any], opened: Bundle, ready: Path) -> Measured:
+    with Model(opened) as model:
         answers: dict[str, Sequence[Answer]] = {}
         shown: list[tuple[Example, Prediction]] = []
         for split in MEASURED:
-            words = f"evaluate {folder.name} on {split}"
+            words = f"evaluate {opened.manifest.candidate} on {split}"
             answers[split], shown = _ask(task, model, task.examples(ready, split), words)
         return Measured(model.bundle, answers, shown, _latency(task, model, answers["val"]))
+
+
+def _beside(task: Task[Any], opened: Bundle, ready: Path) -> dict[str, Any]:
+    """What a variant was made from, and by which share it is slower, both being asked in turn.
+
+    Processor time of this thread, which alone runs the network: the clock on the wall, and times
+    measured one after the other, would tell how busy the machine was.
+    """
+    about = _variant(opened)
+    folder = opened.folder.with_name(about["of"])
+    seconds: tuple[list[float], list[float]] = ([], [])
+    with runtime.load(folder) as of, Model(opened) as variant:
+        examples = islice(task.examples(ready, "val"), _IN_TURN + _WARM_UP)
+        for place, example in enumerate(examples):
+            for model, times in zip((of, variant), seconds, strict=True):
+                start = thread_time()
+                task.predict(example.request, model)
+                times += [thread_time() - start] if place >= _WARM_UP else []
+    slower = float(np.median(seconds[1]) / np.median(seconds[0])) - 1
+    return {"form": about["form"], "of": about["of"], "slower": slower}
 
 
 def _latency(task: Task[Any], model: Model, answers: Sequence[Answer]) -> dict[str, float]:
@@ -334,39 +347,41 @@ def _publish(folder: Path, reports: Path) -> None:
             shutil.copyfile(path, temporary)
 
 
-def _bundles(trained: Path) -> list[Path]:
-    found = (path.parent for path in trained.glob(f"*/{bundle.MANIFEST}"))
-    return sorted(path for path in found if not path.name.startswith("."))
+def _bundles(trained: Path, forms: Sequence[Form]) -> list[Bundle]:
+    """The candidates of a training, and their variants of the forms that take part.
+
+    Raises:
+        BundleError: a variant was not made, or was made from another training's candidate.
+    """
+    found = [path.parent for path in sorted(trained.glob(f"*/{bundle.MANIFEST}"))]
+    opened = [bundle.read(path) for path in found if not path.name.startswith(".")]
+    sources = {each.manifest.candidate: each.digest for each in opened if not _variant(each)}
+    made = {(_variant(each).get("form"), _variant(each).get("digest")) for each in opened}
+    without = _without(trained)
+    for name, digest in sources.items():
+        missing = [form for form in forms if (form, digest) not in made]
+        if missing and name not in without:
+            raise BundleError(f"{name} has no variant {missing[0]} yet: `mien optimize CONFIG`.")
+    return [each for each in opened if _variant(each).get("form", "") in ("", *forms)]
+
+
+def _variant(opened: Bundle) -> dict[str, Any]:
+    """What `optimize` wrote down of a variant; empty for a candidate that was trained."""
+    found: dict[str, Any] = opened.manifest.lineage.get("variant", {})
+    return found
+
+
+def _without(trained: Path) -> dict[str, str]:
+    """Candidates that have no variants, and why."""
+    path = trained / VARIANTS
+    if not path.is_file():
+        return {}
+    found: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))["without"]
+    return found
 
 
 def _but_the_manifest(_: str, names: list[str]) -> list[str]:
     return [name for name in names if name == bundle.MANIFEST]
-
-
-def _fault(row: Mapping[str, Any], policy: Policy) -> str:
-    faults = []
-    if row["bundle_mb"] > policy.max_bundle_mb:
-        faults.append(f"{row['bundle_mb']:.0f} MB > {policy.max_bundle_mb:g}")
-    if row["latency"]["p95_ms"] > policy.max_p95_ms:
-        faults.append(f"{row['latency']['p95_ms']:.0f} ms > {policy.max_p95_ms:g}")
-    return ", ".join(faults)
-
-
-def _nobody(document: Mapping[str, Any]) -> str:
-    faults = "; ".join(f"{row['candidate']}: {row['fault']}" for row in document["candidates"])
-    return (
-        f"No candidate of {document['task']} keeps the limits of the policy ({faults}). Raise "
-        "policy.max_bundle_mb or policy.max_p95_ms in the config, or train smaller candidates."
-    )
-
-
-def _show_boxes(rows: Sequence[Mapping[str, Any]]) -> None:
-    for row in rows:
-        if "map50" in row["test"]:
-            console.result(
-                f"{row['candidate']} on test: mAP50 {row['test']['map50']:.3f}, mAP50-95 "
-                f"{row['test']['map50_95']:.3f}, nothing found {row['test']['nothing_found']:.1%}"
-            )
 
 
 def _flat(numbers: Mapping[str, Any]) -> dict[str, float]:

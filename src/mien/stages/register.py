@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mien import bundle, console
+from mien import bundle, choice, console
 from mien.config import RunConfig
 from mien.errors import RegistryError
 from mien.tracking import CHALLENGER, CHAMPION, Tracker, Version, model_name, run_of
@@ -34,10 +34,10 @@ def register(run: RunConfig, workspace: Workspace) -> Registered:
     """Register a run's choice; make it champion if it is not worse than the present one."""
     evaluated = pointed(workspace.evaluated(run.task), run.name, "Evaluate first: `mien evaluate`.")
     document = json.loads((evaluated / RESULT).read_text(encoding="utf-8"))
-    choice = document["choice"]
-    if choice is None:
+    chosen = document["choice"]
+    if chosen is None:
         raise RegistryError("The evaluation chose no candidate; see `mien evaluate`.")
-    source = bundle.read(evaluated / choice)
+    source = bundle.read(evaluated / chosen)
     served = _served(source.digest, workspace, run.task)
     if served:
         return served
@@ -50,7 +50,7 @@ def register(run: RunConfig, workspace: Workspace) -> Registered:
     if before and any(move.after == before.number for move in tracker.history(name)):
         return _export_again(before, source.folder, workspace, run.task)
     version = tracker.register(
-        name, run_of(trained / WORK / choice), source.digest, _tags(source.manifest, run)
+        name, run_of(trained / WORK / chosen), source.digest, _tags(source.manifest, run)
     )
     _export(source.folder, workspace.version(run.task, version.number), source.digest)
     alias, why = _verdict(workspace.aliases(run.task).get(CHAMPION), evaluated, document)
@@ -130,8 +130,11 @@ def _set_champion(task: str, number: int, what: str, why: str, workspace: Worksp
 
 def _verdict(number: int | None, evaluated: Path, document: Mapping[str, Any]) -> tuple[str, str]:
     metric = document["policy"]["maximise"]
-    row = next(each for each in document["candidates"] if each["candidate"] == document["choice"])
-    new = row["val"][metric]
+    rows = document["candidates"]
+    row = next(each for each in rows if each["candidate"] == document["choice"])
+    # What a variant lost is borne by the policy; else none would ever follow its own origin.
+    origin = choice.source(row, rows)
+    new = max(row["val"][metric], origin["val"][metric])
     if number is None:
         return CHAMPION, "There was no champion before."
     path = evaluated.with_name(f"{evaluated.name}.champion-{number}.json")
@@ -144,6 +147,9 @@ def _verdict(number: int | None, evaluated: Path, document: Mapping[str, Any]) -
         return CHAMPION, f"Version {number} can no longer answer: {champion['cannot_answer']}"
     old = champion[metric]
     compared = f"validation {metric} {new:.4f} against {old:.4f} of version {number}, same data"
+    if row is not origin:
+        own = row["val"][metric]
+        compared += f"; a variant of {origin['candidate']}, itself {own:.4f}, within the policy"
     if new >= old:
         return CHAMPION, f"Not worse than the champion: {compared}."
     return CHALLENGER, f"Worse than the champion, which stays: {compared}."

@@ -16,7 +16,7 @@ import uvicorn
 from mien.config import Settings
 from mien.errors import BundleError, ConfigError, RegistryError
 from mien.stages import serve
-from mien.stages.serve import app, models, routes
+from mien.stages.serve import app, models, uploads
 from mien.workspace import Workspace
 
 Draw = Callable[..., bytes]
@@ -75,7 +75,7 @@ def test_a_request_in_work_is_answered_when_the_server_stops(
 ) -> None:
     """The answer is made only after the server has begun to stop, and is still sent."""
     entered, leave = threading.Event(), threading.Event()
-    original, answers = routes._work, []
+    original, answers = uploads.question, []
 
     def slow(*arguments: Any) -> Any:
         entered.set()
@@ -87,7 +87,7 @@ def test_a_request_in_work_is_answered_when_the_server_stops(
         await stop(server, *arguments, **named)
 
     stop = uvicorn.Server.shutdown
-    monkeypatch.setattr(routes, "_work", slow)
+    monkeypatch.setattr(uploads, "question", slow)
     monkeypatch.setattr(uvicorn.Server, "shutdown", shutdown)
     with serve.running(workspace, ["shape"], [], FREE) as address:
         client = threading.Thread(

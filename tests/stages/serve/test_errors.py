@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from mien.stages.serve import routes
+from mien.stages.serve import uploads
 from mien.stages.serve.errors import KINDS
 from mien.workspace import Workspace
 
@@ -203,14 +203,14 @@ def test_a_full_server_says_when_to_come_back(
     with serving(queue=1) as client:
         entered, leave = threading.Event(), threading.Event()
         answered: list[int] = []
-        original = routes._work
+        original = uploads.question
 
         def slow(*arguments: Any) -> Any:
             entered.set()
             assert leave.wait(30)
             return original(*arguments)
 
-        monkeypatch.setattr(routes, "_work", slow)
+        monkeypatch.setattr(uploads, "question", slow)
 
         def ask() -> None:
             answered.append(client.post("/predict", **form(picture())).status_code)

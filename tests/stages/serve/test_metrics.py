@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from mien import metrics
 from mien.metrics import EXPOSED, METRICS, STAGES
-from mien.stages.serve import routes
+from mien.stages.serve import answering, uploads
 from mien.stages.serve.errors import KINDS
 from mien.workspace import Workspace
 
@@ -131,8 +131,8 @@ def test_the_time_of_the_networks_is_told_apart(
     served = client.app.state.service.models.find("shape")  # type: ignore[attr-defined]
     clock = [0.0]
     monkeypatch.setattr("mien.runtime.perf_counter", lambda: clock[0])
-    monkeypatch.setattr(routes.time, "perf_counter", lambda: clock[0])
-    run, decode = served.model.run, routes.uploads.question
+    monkeypatch.setattr(answering.time, "perf_counter", lambda: clock[0])
+    run, decode = served.model.run, uploads.question
 
     def decoding(*arguments: Any) -> Any:
         clock[0] += 1
@@ -152,7 +152,7 @@ def test_the_time_of_the_networks_is_told_apart(
     session = served.model._sessions["model.onnx"]
     monkeypatch.setitem(served.model._sessions, "model.onnx", Slow())
     monkeypatch.setattr(served.model, "run", working)
-    monkeypatch.setattr(routes.uploads, "question", decoding)
+    monkeypatch.setattr(uploads, "question", decoding)
     client.post("/predict/shape", files={"file": picture()})
     sums = {
         stage: value(client, "mien_predict_seconds_sum", task="shape", stage=stage)
@@ -253,14 +253,14 @@ def test_a_request_in_work_takes_a_place(
 ) -> None:
     """While it is answered it is in progress by its route, and holds a place of the queue."""
     entered, leave = threading.Event(), threading.Event()
-    original = routes._work
+    original = uploads.question
 
     def slow(*arguments: Any) -> Any:
         entered.set()
         assert leave.wait(30)
         return original(*arguments)
 
-    monkeypatch.setattr(routes, "_work", slow)
+    monkeypatch.setattr(uploads, "question", slow)
     asking = threading.Thread(
         target=lambda: client.post("/predict/shape", files={"file": picture()})
     )

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from mien.errors import DeadlineError, OverloadedError
-from mien.stages.serve.workers import MOST_LOST, Workers
+from mien.stages.serve.workers import MOST_LOST, Desk, Workers
 
 Draw = Callable[..., bytes]
 Serving = Callable[..., AbstractContextManager[TestClient]]
@@ -24,8 +24,13 @@ async def away() -> bool:
     return True
 
 
+def desk(work: Callable[[], Any]) -> Desk[None, Any]:
+    """Where one question is answered at a time, by what `work` returns."""
+    return Desk(lambda _: [work()])
+
+
 def asked(workers: Workers, work: Callable[[], Any], seconds: float = 30.0) -> Any:
-    return asyncio.run(workers.run(work, seconds, here))
+    return asyncio.run(workers.run(desk(work), None, seconds, here))
 
 
 @pytest.fixture
@@ -51,7 +56,7 @@ def test_a_thread_that_hangs_is_replaced(release: threading.Event) -> None:
     workers = Workers(1, 1)
     with pytest.raises(DeadlineError):
         asked(workers, release.wait, 0.01)
-    assert workers.lost == 1
+    assert len(workers.lost) == 1
     assert asked(workers, lambda: 2) == 2
     release.set()
     workers.close()
@@ -70,7 +75,7 @@ def test_what_hangs_ends_when_its_work_does(release: threading.Event) -> None:
         asked(workers, hang, 0.01)
     release.set()
     hung[0].join(10)
-    assert (workers.lost, threading.active_count()) == (0, before)
+    assert (len(workers.lost), threading.active_count()) == (0, before)
     workers.close()
 
 
@@ -101,17 +106,17 @@ def test_a_question_that_waits_too_long_is_never_begun(release: threading.Event)
     begun: list[int] = []
 
     async def both(workers: Workers) -> None:
-        first = asyncio.ensure_future(workers.run(release.wait, 30, here))
+        first = asyncio.ensure_future(workers.run(desk(release.wait), None, 30, here))
         await asyncio.sleep(0)  # the first one is in the queue before
         with pytest.raises(DeadlineError):
-            await workers.run(lambda: begun.append(1), 0.01, here)
+            await workers.run(desk(lambda: begun.append(1)), None, 0.01, here)
         release.set()
         await first
 
     workers = Workers(1, 2)
     asyncio.run(both(workers))
     workers.close()
-    assert (begun, workers.lost) == ([], 0)
+    assert (begun, workers.lost) == ([], set())
 
 
 def test_the_question_of_a_client_that_left_is_never_begun(release: threading.Event) -> None:
@@ -119,9 +124,9 @@ def test_the_question_of_a_client_that_left_is_never_begun(release: threading.Ev
     begun: list[int] = []
 
     async def both(workers: Workers) -> None:
-        first = asyncio.ensure_future(workers.run(release.wait, 30, here))
+        first = asyncio.ensure_future(workers.run(desk(release.wait), None, 30, here))
         await asyncio.sleep(0)  # the first one is in the queue before
-        assert await workers.run(lambda: begun.append(1), 30, away) is None
+        assert await workers.run(desk(lambda: begun.append(1)), None, 30, away) is None
         release.set()
         await first
 
@@ -140,6 +145,50 @@ def test_the_queue_has_so_many_places() -> None:
         raise ZeroDivisionError
     assert workers.taken == 0
     workers.close()
+
+
+def together(release: threading.Event, most: int, threads: int = 1) -> list[list[int]]:
+    """Which of nine questions that came behind a busy thread were answered with which."""
+    seen: list[list[int]] = []
+
+    def answer(numbers: Sequence[int]) -> list[int]:
+        seen.append(list(numbers))
+        return [10 * number for number in numbers]
+
+    async def all_of_them(workers: Workers) -> list[int | None]:
+        busy = [workers.run(desk(release.wait), None, 30, here) for _ in range(threads)]
+        held = [asyncio.ensure_future(each) for each in busy]
+        await asyncio.sleep(0)
+        shared = Desk(answer, most)
+        waiting = [
+            asyncio.ensure_future(workers.run(shared, number, 30, here)) for number in range(9)
+        ]
+        await asyncio.sleep(0)
+        release.set()
+        await asyncio.gather(*held)
+        return await asyncio.gather(*waiting)
+
+    workers = Workers(threads, 20)
+    assert asyncio.run(all_of_them(workers)) == [10 * number for number in range(9)]
+    workers.close()
+    return seen
+
+
+def test_questions_of_a_kind_that_wait_are_answered_together(release: threading.Event) -> None:
+    """As many as the desk takes, in their order."""
+    assert together(release, most=4) == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
+
+
+def test_a_desk_that_takes_one_is_asked_one_at_a_time(release: threading.Event) -> None:
+    """The ordinary case."""
+    assert together(release, most=1) == [[number] for number in range(9)]
+
+
+def test_no_thread_takes_what_others_could_answer(release: threading.Event) -> None:
+    """Of nine that wait for three threads, the first takes three."""
+    seen = together(release, most=8, threads=3)
+    assert len(min(seen, key=min)) == 3
+    assert sorted(number for some in seen for number in some) == list(range(9))
 
 
 def test_everywhere_is_once_in_each_thread() -> None:
@@ -179,5 +228,6 @@ def test_a_server_without_threads_asks_to_be_started_again(
     """Whoever watches /livez does so."""
     with serving() as client:
         workers = client.app.state.service.workers  # type: ignore[attr-defined]
-        monkeypatch.setattr(workers, "lost", MOST_LOST + 1)
+        hung = {threading.Thread() for _ in range(MOST_LOST + 1)}
+        monkeypatch.setattr(workers, "lost", hung)
         assert client.get("/livez").status_code == 503

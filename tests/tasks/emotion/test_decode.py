@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from mien.tasks.emotion import decode
 from mien.tasks.emotion.decode import Fit
@@ -50,6 +51,20 @@ def test_both_layouts_say_the_same() -> None:
     assert np.allclose(scores, other_scores)
     with pytest.raises(ValueError, match="layout"):
         decode.decode(yolox, {"layout": "other"})
+
+
+def test_a_reduced_picture_lies_on_the_canvas_as_the_whole_one_would() -> None:
+    """The same pixels but for what averaging twice does, and boxes in pixels of the one sent."""
+    rng = np.random.default_rng(2)
+    small = Image.fromarray(rng.integers(0, 256, (9, 12, 3)).astype(np.uint8))
+    whole = small.resize((1203, 901), Image.Resampling.BICUBIC)
+    canvas, fit = decode.letterbox(np.asarray(whole), 96, 114)
+    other, same = decode.letterbox(np.asarray(whole.reduce(4)), 96, 114, whole.size)
+    assert same == fit
+    assert (fit.width, fit.height) == whole.size
+    assert np.abs(canvas.astype(int) - other).mean() < 2
+    box = np.array([[100, 200, 700, 900]], np.float32)
+    assert same.to_picture(fit.to_canvas(box)) == pytest.approx(box, abs=0.1)
 
 
 @st.composite

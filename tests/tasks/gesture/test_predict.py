@@ -234,6 +234,26 @@ def test_a_hand_is_told_in_pixels_of_the_picture(
     json.dumps(dict(answer.best.extra))
 
 
+def test_a_reduced_picture_is_answered_in_pixels_of_the_one_sent(
+    seeing: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Box, landmarks and size of the subject are those of the whole picture; depth goes with x."""
+    points = hand_of("rock")
+    points = (points - points.min(axis=0)) / np.ptp(points, axis=0).max() * 200 + 50
+    monkeypatch.setattr(FakeLandmarker, "hands", (Hand(points, "Left", 0.8),))
+    small = predict(Request(image=GREY), seeing)
+    large = predict(Request(image=GREY, sent=(2560, 1919)), seeing)
+    assert small.best is not None
+    assert large.best is not None
+    assert large.best.label == small.best.label == "rock"
+    across, down = 4, 1919 / 480
+    wanted = np.array(small.best.extra["landmarks"]) * (across, down, across)
+    assert np.array(large.best.extra["landmarks"]) == pytest.approx(wanted, abs=0.03)
+    wanted_box = np.array(small.best.box) * (across, down, across, down)
+    assert large.best.box == pytest.approx(wanted_box, abs=0.03)
+    assert large.measures == pytest.approx(small.measures, rel=1e-2)
+
+
 @pytest.mark.parametrize(("shift", "share"), [(0.0, 1.0), (-5000.0, 0.0)])
 def test_completeness_is_the_share_of_points_inside_the_picture(
     seeing: Model, monkeypatch: pytest.MonkeyPatch, shift: float, share: float

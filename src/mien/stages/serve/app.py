@@ -56,7 +56,7 @@ def create(
     Raises:
         ConfigError: keys that cannot be used.
     """
-    access, served, metrics = Access.of(settings), Models(wanted), Metrics()
+    access, served, metrics = Access.of(settings), Models(wanted, settings.batch), Metrics()
     workers = Workers(settings.threads or runtime.cores(), settings.queue)
     path = settings.journal or workspace.journal
     journal = Journal(path, settings.journal_days, settings.journal_mb)

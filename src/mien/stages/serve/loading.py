@@ -7,7 +7,7 @@ import io
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -18,6 +18,7 @@ from mien import bundle, drift, runtime
 from mien.errors import BundleError, RequestError
 from mien.images import Pixels
 from mien.runtime import Model
+from mien.stages.serve import batching
 from mien.task import Request, Task
 
 REFERENCE = "reference.json"
@@ -33,7 +34,7 @@ class Wanted:
     version: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Served:
     """A model that has answered its warm-up."""
 
@@ -47,6 +48,8 @@ class Served:
     load_seconds: float
     created: float
     """When the bundle was written, in seconds since 1970."""
+    together: Mapping[str, int] = field(default_factory=dict)
+    """How many questions of a kind, `picture` or `json`, are best answered at once; else 1."""
 
     @property
     def name(self) -> str:
@@ -62,13 +65,19 @@ class Served:
         return self.model.bundle.digest
 
 
-def load(wanted: Wanted, everywhere: Callable[[Callable[[], object]], None]) -> Served:
-    """Verify and open a bundle, and let it answer the task's drawn picture.
+def load(
+    wanted: Wanted, everywhere: Callable[[Callable[[], object]], None], most: int = 1
+) -> Served:
+    """Verify and open a bundle, and let it answer the task's own examples.
 
-    `everywhere` runs that first question, in each thread that shall not pay for it later.
+    Args:
+        wanted: the bundle.
+        everywhere: runs those first questions, in each thread that shall not pay for them later.
+        most: how many questions may be answered together, where that is found to be faster.
 
     Raises:
         BundleError: it is damaged, was made for something else, or does not answer.
+        ScoreError: it answers with something else than scores.
     """
     start = perf_counter()
     task, model = wanted.task, runtime.load(wanted.folder)
@@ -81,8 +90,8 @@ def load(wanted: Wanted, everywhere: Callable[[Callable[[], object]], None]) -> 
             f"{task.name} has {', '.join(task.labels)}. Train it again."
         )
     picture = task.picture().convert("RGB")
-    pixels = np.asarray(picture, dtype=np.uint8)
-    everywhere(lambda: _warm_up(task, model, pixels))
+    examples = _examples(task, np.asarray(picture, dtype=np.uint8))
+    everywhere(lambda: _warm_up(task, model, examples))
     file = io.BytesIO()
     picture.save(file, "PNG")
     return Served(
@@ -93,7 +102,20 @@ def load(wanted: Wanted, everywhere: Callable[[Callable[[], object]], None]) -> 
         reference=_reference(model),
         load_seconds=perf_counter() - start,
         created=(wanted.folder / bundle.MANIFEST).stat().st_mtime,
+        together={
+            kind: most
+            for kind, request in examples.items()
+            if most > 1 and batching.pays(task, model, request, most)
+        },
     )
+
+
+def _examples(task: Task[Any], pixels: Pixels) -> dict[str, Request]:
+    """A request of each kind that the task takes."""
+    found = {"picture": Request(image=pixels)}
+    if task.Body is not None and (bodies := task.Body.model_json_schema().get("examples")):
+        found["json"] = Request(body=task.Body.model_validate(bodies[0]))
+    return found
 
 
 def _reference(model: Model) -> Mapping[str, Any] | None:
@@ -108,11 +130,12 @@ def _reference(model: Model) -> Mapping[str, Any] | None:
         return None
 
 
-def _warm_up(task: Task[Any], model: Model, pixels: Pixels) -> None:
-    try:
-        task.predict(Request(image=pixels), model)
-    except RequestError as refusal:
-        # A model may be trained for JSON requests alone; that it refuses pictures is an answer.
-        if task.Body is None:
-            raise
-        _log.warning("the model of %s refuses pictures: %s", task.name, refusal)
+def _warm_up(task: Task[Any], model: Model, examples: Mapping[str, Request]) -> None:
+    for kind, request in examples.items():
+        try:
+            task.predict(request, model)
+        except RequestError as refusal:
+            # A model may be trained for JSON requests alone; that it refuses pictures is an answer.
+            if task.Body is None or kind != "picture":
+                raise
+            _log.warning("the model of %s refuses pictures: %s", task.name, refusal)

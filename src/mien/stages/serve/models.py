@@ -103,6 +103,8 @@ class Models:
     """Everything that is to be served. One thread loads, others read."""
 
     wanted: Sequence[Wanted | Broken]
+    most: int = 1
+    """How many questions a model may answer together."""
     entries: list[Entry] = field(init=False)
     leaving: bool = False
     """Whether the server was told to end: it answers, and wants no more to be sent."""
@@ -175,7 +177,7 @@ class Models:
         """
         fault = None
         try:
-            served = loading.load(wanted, everywhere)
+            served = loading.load(wanted, everywhere, self.most)
             begin(served)
         except MienError as error:
             fault = str(error).replace(str(wanted.folder), wanted.folder.name)

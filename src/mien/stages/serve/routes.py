@@ -8,10 +8,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -20,12 +20,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from mien import runtime
 from mien.config import Settings
-from mien.events import Event, Journal
+from mien.events import Journal
 from mien.images import Limits
 from mien.stages.serve import answers, drill, envelope, errors, openapi, protocol, uploads
 from mien.stages.serve.access import Access
+from mien.stages.serve.answering import Answer, Answering, Question
 from mien.stages.serve.errors import KINDS, NotReadyError, TooSlowError
 from mien.stages.serve.feedback import Feedback, judge
 from mien.stages.serve.loading import Served
@@ -34,8 +34,7 @@ from mien.stages.serve.models import Entry, Models
 from mien.stages.serve.protocol import Bounds
 from mien.stages.serve.uploads import Upload
 from mien.stages.serve.windows import Windows
-from mien.stages.serve.workers import Workers
-from mien.task import Prediction
+from mien.stages.serve.workers import Desk, Workers
 
 STATIC = Path(__file__).parent / "static"
 _FILES = StaticFiles(directory=STATIC, check_dir=False)
@@ -54,6 +53,9 @@ class Service:
     metrics: Metrics
     journal: Journal
     windows: Windows
+    _desks: WeakKeyDictionary[Served, dict[str, Desk[Question, Answer]]] = field(
+        default_factory=WeakKeyDictionary
+    )
 
     @property
     def max_bytes(self) -> int:
@@ -62,6 +64,15 @@ class Service:
     @property
     def limits(self) -> Limits:
         return Limits(pixels=int(self.settings.max_megapixels * 1e6))
+
+    def desk(self, served: Served, upload: Upload) -> Desk[Question, Answer]:
+        """Where questions like this one are answered by this model."""
+        of = self._desks.setdefault(served, {})
+        kind = "json" if upload.boundary is None else "picture"
+        if kind not in of:
+            answering = Answering(self.limits, self.metrics, self.journal)
+            of[kind] = Desk(answering, served.together.get(kind, 1))
+        return of[kind]
 
     def bounds(self) -> Bounds:
         """What connections may take, before anything is asked on them."""
@@ -192,14 +203,19 @@ async def _predict(request: Request, name: str) -> Response:
             upload = await uploads.read(request, served.task.Body is not None, service.max_bytes)
         sent = time.perf_counter()
         service.metrics.read(len(upload.data), sent - start)
-        ask = partial(_work, request, service, served, upload, sent)
-        done = await service.workers.run(ask, service.settings.deadline_s, request.is_disconnected)
-    if done is None:
+        told = request.headers.get(drill.HEADER) if service.settings.drill else None
+        question = Question(served, upload, request.state.trace_id, request.state.start, sent, told)
+        answer = await service.workers.run(
+            service.desk(served, upload),
+            question,
+            service.settings.deadline_s,
+            request.is_disconnected,
+        )
+    if answer is None:
         raise ClientDisconnect
-    prediction, event, seconds = done
-    service.metrics.answer(served, prediction, seconds)
-    service.windows.add(event)
-    document = answers.document(served, prediction, request.state.trace_id)
+    service.metrics.answer(served, answer.prediction, answer.seconds)
+    service.windows.add(answer.event)
+    document = answers.document(served, answer.prediction, question.trace_id)
     return JSONResponse(document, headers=_PRIVATE)
 
 
@@ -215,48 +231,6 @@ async def _deadline(service: Service) -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise TooSlowError from None
-
-
-def _work(
-    request: Request, service: Service, served: Served, upload: Upload, sent: float
-) -> tuple[Prediction, Event, dict[str, float]]:
-    """Answer and record it, in a worker's thread; gives the seconds of each stage too."""
-    taken = time.perf_counter()
-    service.metrics.wait(taken - sent)
-    if service.settings.drill:
-        drill.obey(request.headers.get(drill.HEADER))
-    question = uploads.question(upload, served.task, service.limits)
-    decoded = time.perf_counter()
-    with runtime.timed() as networks:
-        prediction = served.task.predict(question, served.model)
-    done = time.perf_counter()
-    first = networks.first or done
-    seconds = {
-        "decode": decoded - taken,
-        "preprocess": first - decoded,
-        "infer": networks.inferring,
-        "postprocess": done - first - networks.inferring,
-    }
-    event = _event(request, served, prediction)
-    if not service.journal.add(event):
-        service.metrics.drop()
-    return prediction, event, seconds
-
-
-def _event(request: Request, served: Served, prediction: Prediction) -> Event:
-    best = prediction.best
-    return Event(
-        trace_id=request.state.trace_id,
-        moment=time.time(),
-        task=served.task.name,
-        version=served.version,
-        checksum=served.digest,
-        outcome=prediction.outcome,
-        label=best.label if best else None,
-        confidence=best.confidence if best else 0.0,
-        measures=prediction.measures,
-        seconds=time.perf_counter() - request.state.start,
-    )
 
 
 def _line(entry: Entry) -> dict[str, Any]:

@@ -7,39 +7,53 @@ takes its place, and it ends when its work does.
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from queue import SimpleQueue
+from dataclasses import dataclass
+from math import ceil
 from time import monotonic
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from mien.errors import DeadlineError, OverloadedError
 
 T = TypeVar("T")
+Result = TypeVar("Result")
 GLANCE_SECONDS = 0.2
 """How often it is asked whether the client of a waiting question is still there."""
 MOST_LOST = 8
 """Threads that are replaced when they hang; what hangs more often needs a restart."""
 
 
-class _Job:
-    """Work, and where its result goes. The pool's lock guards `state`."""
+@dataclass(frozen=True, eq=False)
+class Desk(Generic[T, Result]):
+    """Where questions of one kind are answered, perhaps several at once."""
 
-    def __init__(self, work: Callable[[], Any], loop: asyncio.AbstractEventLoop) -> None:
-        self.work = work
-        self.loop = loop
-        self.future: asyncio.Future[Any] = loop.create_future()
-        self.state: Literal["waits", "runs", "done", "given up"] = "waits"
+    answer: Callable[[Sequence[T]], Sequence[Result | Exception]]
+    """One result, or what went wrong, for each question."""
+    most: int = 1
+    """How many questions that wait are answered together."""
+
+
+class _Job:
+    """A question, and where its answer goes. The pool's lock guards `state`."""
+
+    def __init__(self, desk: Desk[Any, Any], question: Any) -> None:
+        self.desk = desk
+        self.question = question
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Any] = self.loop.create_future()
+        self.state: Literal["waits", "runs", "done"] = "waits"
         self.thread: threading.Thread | None = None
 
-    def deliver(self, result: Any, error: BaseException | None) -> None:
+    def deliver(self, result: Any) -> None:
         """Hand the result over; to be called in the event loop's thread."""
         if self.future.done():
             return
-        if error is None:
-            self.future.set_result(result)
+        if isinstance(result, BaseException):
+            self.future.set_exception(result)
         else:
-            self.future.set_exception(error)
+            self.future.set_result(result)
 
 
 class Workers:
@@ -49,16 +63,16 @@ class Workers:
         self.threads = threads
         self.places = queue
         self.taken = 0
-        self.lost = 0
+        self.lost: set[threading.Thread] = set()
         """Threads that are beyond their deadline and still at it."""
-        self._jobs: SimpleQueue[_Job | Callable[[], None] | None] = SimpleQueue()
-        self._lock = threading.Lock()
+        self._jobs: deque[_Job | Callable[[], None] | None] = deque()
+        self._changed = threading.Condition()
         self._pool = [self._start() for _ in range(threads)]
 
     @property
     def stuck(self) -> bool:
         """Whether so many threads hang that they are no longer replaced."""
-        return self.lost > MOST_LOST
+        return len(self.lost) > MOST_LOST
 
     @contextmanager
     def slot(self) -> Iterator[None]:
@@ -76,25 +90,28 @@ class Workers:
             self.taken -= 1
 
     async def run(
-        self, work: Callable[[], T], seconds: float, gone: Callable[[], Awaitable[bool]]
-    ) -> T | None:
-        """Run `work` in one of the threads; None if the client was `gone` before the end.
+        self,
+        desk: Desk[T, Result],
+        question: T,
+        seconds: float,
+        gone: Callable[[], Awaitable[bool]],
+    ) -> Result | None:
+        """Answer a question in one of the threads; None if the client was `gone` before the end.
 
         Raises:
-            DeadlineError: there was no result after that many seconds.
+            DeadlineError: there was no answer after that many seconds.
         """
-        job = _Job(work, asyncio.get_running_loop())
-        end = monotonic() + seconds
-        self._jobs.put(job)
+        job, end = _Job(desk, question), monotonic() + seconds
+        self._put(job)
         try:
             while not job.future.done():
                 left = end - monotonic()
                 if left <= 0:
                     raise DeadlineError
-                await asyncio.wait((job.future,), timeout=min(left, GLANCE_SECONDS))
+                await _done(job.future, min(left, GLANCE_SECONDS))
                 if not job.future.done() and await gone():
                     return None
-            result: T = job.future.result()
+            result: Result = job.future.result()
             return result
         finally:
             self._leave(job, late=monotonic() >= end)
@@ -115,7 +132,7 @@ class Workers:
             barrier.wait()
 
         for _ in range(self.threads):
-            self._jobs.put(job)
+            self._put(job)
         barrier.wait()
         barrier.wait()
         if faults:
@@ -124,55 +141,93 @@ class Workers:
     def close(self) -> None:
         """Let the running jobs end, then the threads; those that hang are left to the process."""
         for _ in self._pool:
-            self._jobs.put(None)
+            self._put(None)
         for thread in self._pool:
             thread.join()
 
     def _start(self) -> threading.Thread:
         # A daemon: a thread that hangs for good must not keep the process.
-        thread = threading.Thread(target=self._answer, name="mien-worker", daemon=True)
+        thread = threading.Thread(target=self._work, name="mien-worker", daemon=True)
         thread.start()
         return thread
 
-    def _answer(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            if not isinstance(job, _Job):
-                job()
-            elif self._begin(job) and not self._finish(job, *_outcome(job.work)):
+    def _put(self, job: _Job | Callable[[], None] | None) -> None:
+        with self._changed:
+            self._jobs.append(job)
+            self._changed.notify()
+
+    def _work(self) -> None:
+        while (taken := self._take()) is not None:
+            if callable(taken):
+                taken()
+            elif not self._finish(taken, _answers(taken)):
                 return
 
-    def _begin(self, job: _Job) -> bool:
-        with self._lock:
-            if job.state == "waits":
+    def _take(self) -> list[_Job] | Callable[[], None] | None:
+        """The next question, and those of its kind behind it that this thread should answer too."""
+        with self._changed:
+            while not self._jobs:
+                self._changed.wait()
+            first = self._jobs.popleft()
+            if not isinstance(first, _Job):
+                return first
+            jobs = [first]
+            most = min(first.desk.most, ceil((len(self._jobs) + 1) / self.threads))
+            while len(jobs) < most and self._jobs and _kind(self._jobs[0]) is first.desk:
+                jobs.append(self._jobs.popleft())  # type: ignore[arg-type]
+            for job in jobs:
                 job.state, job.thread = "runs", threading.current_thread()
-            return job.state == "runs"
+            return jobs
 
-    def _finish(self, job: _Job, result: Any, error: BaseException | None) -> bool:
-        """Deliver the result; whether the thread still has its place."""
-        with self._lock:
-            self.lost -= job.state == "given up"
-            job.state = "done"
+    def _finish(self, jobs: Sequence[_Job], results: Sequence[Any]) -> bool:
+        """Deliver the results; whether the thread still has its place."""
+        with self._changed:
+            for job in jobs:
+                job.state = "done"
+            self.lost.discard(threading.current_thread())
             stays = threading.current_thread() in self._pool
-        if not job.loop.is_closed():
-            job.loop.call_soon_threadsafe(job.deliver, result, error)
+        for job, result in zip(jobs, results, strict=True):
+            if not job.loop.is_closed():
+                job.loop.call_soon_threadsafe(job.deliver, result)
         return stays
 
     def _leave(self, job: _Job, late: bool) -> None:
         """See that a job for which nobody waits is not begun, and that one that hangs is left."""
-        with self._lock:
+        with self._changed:
             if job.state == "waits":
-                job.state = "done"
-            elif job.state == "runs" and late and job.thread is not None:
-                job.state = "given up"
-                self.lost += 1
+                self._jobs.remove(job)
+            elif job.state == "runs" and late and job.thread in self._pool:
+                self.lost.add(job.thread)
                 if not self.stuck:
                     self._pool.remove(job.thread)
                     self._pool.append(self._start())
         job.future.cancel()  # of no effect on one that is done
 
 
-def _outcome(work: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+def _kind(job: object) -> Desk[Any, Any] | None:
+    return job.desk if isinstance(job, _Job) else None
+
+
+def _answers(jobs: Sequence[_Job]) -> Sequence[Any]:
     try:
-        return work(), None
-    except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
-        return None, error
+        return jobs[0].desk.answer([job.question for job in jobs])
+    except BaseException as error:  # noqa: BLE001 - raised where the results are awaited
+        return [error] * len(jobs)
+
+
+async def _done(future: "asyncio.Future[Any]", seconds: float) -> None:
+    """Wait for the future, at most so long; unlike asyncio.wait it costs but a few microseconds."""
+    loop = asyncio.get_running_loop()
+    waiter = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    timer = loop.call_later(seconds, wake)
+    future.add_done_callback(wake)
+    try:
+        await waiter
+    finally:
+        timer.cancel()
+        future.remove_done_callback(wake)

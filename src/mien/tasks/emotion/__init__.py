@@ -4,7 +4,7 @@ from mien.task import Task
 
 from .data import examples, prepare
 from .params import LABELS, Params
-from .predict import predict
+from .predict import ENOUGH, predict, predict_many
 from .sample import face_picture, write_sample
 from .train import candidates, fit, outside
 
@@ -22,5 +22,7 @@ TASK = Task(
     fit=fit,
     examples=examples,
     predict=predict,
+    predict_many=predict_many,
+    enough=ENOUGH,
     outside=outside,
 )

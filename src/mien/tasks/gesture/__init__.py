@@ -2,10 +2,11 @@
 
 from mien.task import Task
 
+from .bodies import bodies
 from .data import examples, prepare
-from .drawing import hand_picture
+from .drawing import kept_picture
 from .params import LABELS, Body, Params
-from .predict import predict
+from .predict import ENOUGH, follow, predict, predict_many
 from .sample import write_sample
 from .train import candidates, fit
 
@@ -16,11 +17,15 @@ TASK = Task(
     Params=Params,
     Body=Body,
     sample=write_sample,
-    picture=lambda: hand_picture("like"),
+    picture=kept_picture,
     data_params=("convention", "aspect", "val", "test", "ignore_labels"),
     prepare=prepare,
     candidates=candidates,
     fit=fit,
     examples=examples,
     predict=predict,
+    predict_many=predict_many,
+    enough=ENOUGH,
+    follow=follow,
+    table=bodies,
 )

@@ -8,6 +8,7 @@ photos in tests and in the demonstration, because photos of people are not ours 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from PIL import Image
 
 from .sample import DOWN, GESTURES, HIDDEN, Array, hands
 
+KEPT = Path(__file__).with_name("like.jpg")
 SIZE = 512  # pixels
 FINE = 2  # drawn at twice the size, then reduced: smooth edges
 UNIT = 108 * FINE  # pixels per hand unit (wrist to middle knuckle)
@@ -37,6 +39,12 @@ SKINS = ((226, 176, 146), (240, 196, 168), (198, 142, 108), (150, 100, 74), (116
 WALLS = ((176, 188, 198), (196, 188, 172), (168, 184, 170), (188, 178, 190))
 NAIL = (246, 206, 192)
 LIGHT = np.array([-0.35, 0.55, 0.76])  # from the upper left, in front
+
+
+def kept_picture() -> Image.Image:
+    """`hand_picture("like")` as it was drawn once: a server starts sooner than a hand is drawn."""
+    with Image.open(KEPT) as kept:
+        return kept.convert("RGB")
 
 
 def hand_picture(label: str = "like", seed: int = 0) -> Image.Image:

@@ -24,6 +24,15 @@ NEAR, NEAR_POINTS, OVERLAP = 0.2, 10, 0.2
 """Two hands are one if this many points lie nearer than this share of the larger palm, and if
 their boxes overlap (intersection over union) by more than this."""
 
+_STEADY = [0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]
+"""The joints that tell where a hand is next: the wrist and the inner ones, as
+hand_landmarks_to_rect_calculator.cc has them."""
+_INDEX, _MIDDLE, _RING = 6, 10, 14
+"""Their mean, seen from the wrist, tells how a hand is turned; the second counts twice."""
+ROOM, AHEAD = 2.0, 0.1
+"""Sides of the next square per longer side of those joints' box, and heights of that box by which
+its middle lies nearer the fingers."""
+
 
 @dataclass(frozen=True)
 class Hand:
@@ -35,6 +44,27 @@ class Hand:
     """Left or Right, as the person whose hand it is would say."""
     score: float
     """How sure the detector is of the handedness, 0..1."""
+
+
+def square_after(points: NDArray[np.float64]) -> Square:
+    """The square in which the hand with these points, (21, 2 or 3) pixels, is looked for next.
+
+    Upright along the hand, around all joints but the outer ones of the fingers; as MediaPipe makes
+    it while it follows a hand.
+    """
+    turn = _turn(points)
+    cos, sin = np.cos(turn), np.sin(turn)
+    x, y = points[_STEADY, 0], points[_STEADY, 1]
+    across, along = x * cos + y * sin, y * cos - x * sin
+    width, height = np.ptp(across), np.ptp(along)
+    right = (across.min() + across.max()) / 2
+    down = (along.min() + along.max()) / 2 - AHEAD * height
+    return Square(
+        float(right * cos - down * sin),
+        float(right * sin + down * cos),
+        float(max(width, height) * ROOM),
+        turn,
+    )
 
 
 def read(points: Floats, right: float, square: Square) -> Hand:
@@ -56,6 +86,13 @@ def distinct(hands: Sequence[Hand]) -> list[Hand]:
         if not any(_one(hand.points[:, :2], other.points[:, :2]) for other in kept):
             kept.append(hand)
     return kept
+
+
+def _turn(points: NDArray[np.float64]) -> float:
+    """Radians by which a hand is turned, clockwise, from one whose fingers point up."""
+    tip = (points[_INDEX, :2] + points[_RING, :2]) / 4 + points[_MIDDLE, :2] / 2
+    x, y = tip - points[WRIST, :2]
+    return float(np.arctan2(x, -y))
 
 
 def _one(first: NDArray[np.float64], second: NDArray[np.float64]) -> bool:

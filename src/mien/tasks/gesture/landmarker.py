@@ -13,6 +13,7 @@ import numpy as np
 from mien.images import Pixels
 
 from . import crops, hands, networks, palms
+from .crops import Square
 from .hands import Hand
 
 MAX_HANDS = 2
@@ -47,10 +48,17 @@ class Landmarker:
         found = []
         for palm in palms.found(boxes, scores)[:MAX_HANDS]:
             square = palms.hand_square(palms.placed(palm, crops.around(pixels)))
-            points, presence, right, _ = self._hands.run(crops.cut(pixels, square, hands.SIDE))
-            if presence[0] > hands.MIN_PRESENCE:
-                found.append(hands.read(points, float(right[0]), square))
+            hand = self.within(pixels, square)
+            if hand is not None:
+                found.append(hand)
         return hands.distinct(found)
+
+    def within(self, pixels: Pixels, square: Square) -> Hand | None:
+        """The hand that the landmark network sees in a square of a picture, if it sees one."""
+        points, presence, right, _ = self._hands.run(crops.cut(pixels, square, hands.SIDE))
+        if presence[0] <= hands.MIN_PRESENCE:
+            return None
+        return hands.read(points, float(right[0]), square)
 
     def close(self) -> None:
         """Free what LiteRT holds."""

@@ -70,10 +70,24 @@ Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Point = Annotated[list[Coordinate], Field(min_length=3, max_length=3)]
 
 
+LIKE = (
+    *((307, 285, 0), (284, 251, 38), (263, 228, 52), (243, 207, 58), (241, 181, 59)),
+    *((225, 240, 46), (201, 269, 61), (217, 280, 64), (227, 276, 63)),
+    *((225, 265, 30), (198, 295, 48), (219, 301, 43), (232, 296, 35)),
+    *((224, 289, 19), (206, 316, 37), (230, 322, 33), (245, 313, 23)),
+    *((220, 310, 12), (212, 329, 30), (234, 332, 36), (250, 326, 37)),
+)
+"""A hand to try: what the landmarker finds in the task's own picture."""
+
+
 class Body(BaseModel):
     """A JSON request: the landmarks of one hand, in MediaPipe's order."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={"examples": [{"landmarks": [list(point) for point in LIKE]}]},
+    )
 
     landmarks: Annotated[list[Point], Field(min_length=21, max_length=21)] = Field(
         description=(

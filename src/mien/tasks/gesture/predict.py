@@ -5,6 +5,7 @@ what a hand looks like to the classifier `landmarks.py`'s.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from mien.runtime import Model
 from mien.task import Box, Finding, Outcome, Prediction, Request
 
 from . import landmarks, typical
+from .following import Following
 from .hands import Hand
 from .landmarker import Landmarker
 from .landmarks import Floats
@@ -23,10 +25,14 @@ from .params import Body
 
 INPUT = "landmarks"
 LANDMARKER = "hand_landmarker.task"
+ENOUGH = 1200
+"""Pixels of a picture's shorter side with which hands, near and far, are found as with all 3000 of
+12 megapixels; with half as many, small hands are missed (`bench photos`)."""
 _DECIMALS = 5
 """Scores are rounded to it before the best is chosen: a tie of the original (votes of a forest)
 stays a tie in float32 and goes to the first label in both."""
 
+Find = Callable[[images.Pixels, Landmarker], list[Hand]]
 Run = Callable[[Mapping[str, NDArray[Any]]], list[NDArray[Any]]]
 
 
@@ -40,15 +46,21 @@ def predict(request: Request, model: Model) -> Prediction:
         BundleError: the bundle was trained with another normalisation.
         RequestError: a picture for a bundle without landmarker, or a hand without extent.
     """
-    facts = model.facts
-    if facts.get("normalisation") != landmarks.VERSION:
-        raise BundleError(
-            f"The bundle wants normalisation {facts.get('normalisation')!r}; this mien has "
-            f"{landmarks.VERSION!r}. Train it again."
-        )
-    if request.image is None:
-        return _of_body(request.body, model)
-    return _of_image(request.image, model)
+    return predict_many([request], model)[0]
+
+
+def predict_many(requests: Sequence[Request], model: Model) -> list[Prediction]:
+    """What `predict` gives for each request; the hands of all are named at once."""
+    return _answer(requests, model, lambda pixels, landmarker: landmarker.find(pixels))
+
+
+def follow(model: Model) -> Callable[[Request], Prediction]:
+    """Make a `predict` for the frames of one video, in their order and from one thread.
+
+    It skips the palm detector where the landmark network still sees the hands of the frame before.
+    """
+    following = Following()
+    return lambda request: _answer([request], model, following.find)[0]
 
 
 def class_scores(run: Run, points: Floats) -> Floats:
@@ -62,7 +74,49 @@ def rounded(scores: NDArray[Any]) -> Floats:
     return result
 
 
-def _of_body(body: object, model: Model) -> Prediction:
+@dataclass(frozen=True)
+class _Seen:
+    """What is known of a request before its hands are named."""
+
+    points: Floats
+    """(hands, 21, 3)"""
+    measures: Mapping[str, float]
+    hands: Sequence[Hand] = ()
+    """Those of a picture, in the order of `points`; none for landmarks that were sent,"""
+    size: tuple[int, int] | None = None
+    """and its width and height."""
+
+
+def _answer(requests: Sequence[Request], model: Model, find: Find) -> list[Prediction]:
+    facts = model.facts
+    if facts.get("normalisation") != landmarks.VERSION:
+        raise BundleError(
+            f"The bundle wants normalisation {facts.get('normalisation')!r}; this mien has "
+            f"{landmarks.VERSION!r}. Train it again."
+        )
+    seen = [_look(request, model, find) for request in requests]
+    points = np.concatenate([each.points for each in seen])
+    if not len(points):
+        return [Prediction("no_hand", (), each.measures) for each in seen]
+    features = landmarks.normalise(points)
+    ends = np.cumsum([len(each.points) for each in seen])[:-1]
+    scores = np.split(_scores(model.run, features), ends)
+    return [
+        _named(each, rows, own, model)
+        for each, rows, own in zip(seen, scores, np.split(features, ends), strict=True)
+    ]
+
+
+def _look(request: Request, model: Model, find: Find) -> _Seen:
+    if request.image is None:
+        return _Seen(_points(request.body), {"hands": 1.0})
+    hands = [_as_sent(hand, request.scale) for hand in _hands(request.image, model, find)]
+    points = np.stack([hand.points for hand in hands]) if hands else np.empty((0, 21, 3))
+    measures = {**images.measures(request.image), "hands": float(len(hands))}
+    return _Seen(points, measures, hands, request.size)
+
+
+def _points(body: object) -> Floats:
     if not isinstance(body, Body):
         raise RequestError("The gesture task takes a picture, or JSON {'landmarks': 21 points}.")
     points = landmarks.as_array(body.landmarks)
@@ -71,30 +125,29 @@ def _of_body(body: object, model: Model) -> Prediction:
             "landmarks: all 21 points lie in one place, or too far apart to be computed with; "
             "expected the points of one hand in pixels."
         )
-    features = landmarks.normalise(points)
-    finding = _finding(_scores(model.run, features)[0], model.labels, None, {})
-    measures = {"hands": 1.0, **_unusual(features[0], model)}
-    return Prediction(_outcome((finding,), model.facts), (finding,), measures)
+    return points
 
 
-def _of_image(pixels: images.Pixels, model: Model) -> Prediction:
-    hands = _hands(pixels, model)
-    measures = {**images.measures(pixels), "hands": float(len(hands))}
-    if not hands:
-        return Prediction("no_hand", (), measures)
-    features = landmarks.normalise(np.stack([hand.points for hand in hands]))
-    named = [
-        (_finding(row, model.labels, _box(hand, pixels.shape), _extra(hand)), hand, own)
-        for row, hand, own in zip(_scores(model.run, features), hands, features, strict=True)
-    ]
-    named.sort(key=lambda each: -each[0].confidence)
-    findings = tuple(finding for finding, _, _ in named)
-    _, hand, own = named[0]
-    measures |= {**_measures(hand, pixels.shape), **_unusual(own, model)}
+def _named(seen: _Seen, scores: Floats, features: NDArray[np.float32], model: Model) -> Prediction:
+    """The answer to one request, of the scores (hands, labels) and features of its hands."""
+    if not len(scores):
+        return Prediction("no_hand", (), seen.measures)
+    best, *others = np.argsort(-scores.max(axis=1), kind="stable")
+    findings = tuple(_of_hand(seen, place, scores[place], model) for place in (best, *others))
+    measures = {**seen.measures, **_unusual(features[best], model)}
+    if seen.size is not None:
+        measures |= _measures(seen.hands[best], seen.size)
     return Prediction(_outcome(findings, model.facts), findings, measures)
 
 
-def _hands(pixels: images.Pixels, model: Model) -> list[Hand]:
+def _of_hand(seen: _Seen, place: int, scores: Floats, model: Model) -> Finding:
+    if seen.size is None:
+        return _finding(scores, model.labels, None, {})
+    hand = seen.hands[place]
+    return _finding(scores, model.labels, _box(hand, seen.size), _extra(hand))
+
+
+def _hands(pixels: images.Pixels, model: Model, find: Find) -> list[Hand]:
     path = model.path(LANDMARKER)
     if path is None:
         raise RequestError(
@@ -102,7 +155,7 @@ def _hands(pixels: images.Pixels, model: Model) -> list[Hand]:
             "Send JSON {'landmarks': [[x, y, z], ...]} with 21 points."
         )
     landmarker = model.per_thread("hand_landmarker", lambda: Landmarker(path))
-    found = landmarker.find(pixels)
+    found = find(pixels, landmarker)
     return [hand for hand in found if landmarks.measurable(hand.points[None])[0]]
 
 
@@ -118,8 +171,14 @@ def _finding(
     return Finding(labels[best], float(scores[best]), box, by_label, extra)
 
 
-def _box(hand: Hand, shape: tuple[int, ...]) -> Box:
-    height, width = shape[:2]
+def _as_sent(hand: Hand, scale: tuple[float, float]) -> Hand:
+    """The hand in pixels of the picture as sent; depths are in the unit of x."""
+    across, down = scale
+    return replace(hand, points=hand.points * (across, down, across))
+
+
+def _box(hand: Hand, size: tuple[int, int]) -> Box:
+    width, height = size
     x, y = np.clip(hand.points[:, 0], 0, width), np.clip(hand.points[:, 1], 0, height)
     corners = (x.min(), y.min(), x.max(), y.max())
     x1, y1, x2, y2 = (round(float(value), 2) for value in corners)
@@ -136,10 +195,10 @@ def _outcome(findings: Sequence[Finding], facts: Mapping[str, Any]) -> Outcome:
     return "ok" if findings[0].confidence >= facts["min_confidence"] else "unsure"
 
 
-def _measures(hand: Hand, shape: tuple[int, ...]) -> dict[str, float]:
+def _measures(hand: Hand, size: tuple[int, int]) -> dict[str, float]:
     """Share of the picture that the hand takes, and share of its points that lie inside."""
-    height, width = shape[:2]
-    x1, y1, x2, y2 = _box(hand, shape)
+    width, height = size
+    x1, y1, x2, y2 = _box(hand, size)
     inside = (hand.points[:, :2] >= 0).all(axis=1) & (hand.points[:, :2] <= (width, height)).all(
         axis=1
     )

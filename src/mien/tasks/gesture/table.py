@@ -85,7 +85,7 @@ def read(path: Path, ignore: Sequence[str], faults: Faults) -> Rows:
     """
     lines = _lines(path)
     header = _header(lines)
-    place = _places(header, path)
+    place = _places(header, path, (*COLUMNS, "label"))
     kept: list[tuple[list[float], dict[str, str], str]] = []
     for line, cells in lines:
         name = f"{path.name}:{line}"
@@ -103,6 +103,28 @@ def read(path: Path, ignore: Sequence[str], faults: Faults) -> Rows:
         reasons = ", ".join(f"{count} with {why}" for why, count in faults.count.items())
         raise DataError(f"{path.name} holds no usable row ({reasons or 'it has only a header'}).")
     return _rows(kept, {"width", "height"} <= set(header))
+
+
+def hands(path: Path) -> Iterator[tuple[list[float] | None, tuple[float, float]]] | None:
+    """Yield 63 numbers, or None, and the picture's width and height, or NaN, of each row.
+
+    None for a table without any landmark column. Neither labels nor the whole file are needed.
+
+    Raises:
+        DataError: some columns are missing or named twice, or the file is not CSV.
+    """
+    lines = _lines(path)
+    header = _header(lines)
+    if not set(header) & set(COLUMNS):
+        return None
+    place = _places(header, path, COLUMNS)
+
+    def read_on() -> Iterator[tuple[list[float] | None, tuple[float, float]]]:
+        for _, cells in lines:
+            row = {name: cells[at].strip() for name, at in place.items() if at < len(cells)}
+            yield _numbers(row), (_size(row, "width"), _size(row, "height"))
+
+    return read_on()
 
 
 def join(tables: Sequence[Rows]) -> Rows:
@@ -159,13 +181,14 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
         ) from None
 
 
-def _places(header: list[str], path: Path) -> Mapping[str, int]:
-    missing = [column for column in (*COLUMNS, "label") if column not in header]
+def _places(header: list[str], path: Path, wanted: Sequence[str]) -> Mapping[str, int]:
+    missing = [column for column in wanted if column not in header]
     if missing:
         found = sum(column in header for column in COLUMNS)
         raise DataError(
-            f"{path.name}: expected 63 columns x1, y1, z1 .. x21, y21, z21 and label; found "
-            f"{found} of the 63, missing: {', '.join(missing)}."
+            f"{path.name}: expected 63 columns x1, y1, z1 .. x21, y21, z21"
+            f"{' and label' if 'label' in wanted else ''}; found {found} of the 63, missing: "
+            f"{', '.join(missing)}."
         )
     twice = sorted({column for column in header if column and header.count(column) > 1})
     if twice:

@@ -27,7 +27,9 @@ class Point(BaseModel):
 class Body(BaseModel):
     """Three numbers, given straight."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"point": {"values": [0.1, 0.2, 0.6]}}]}
+    )
     point: Point
 
     @field_validator("point")

@@ -1,0 +1,88 @@
+"""mien's own server, with the raw limit measured inside of it: the same sessions, the same memory.
+
+    python -m bench.host WORKLOADS
+
+The app is the one that `mien serve` runs (`serve.running`), unchanged. The first line of standard
+output is its port. Each line of standard input, `{"workload": NAME, "seconds": S}`, is answered by
+a line with what one thread does without HTTP in that time: bytes to request, request to answer.
+WORKLOADS is the folder of `bench.workloads.write`.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from bench import workloads
+from bench.workloads import Workload
+from mien import config, runtime, tasks
+from mien.runtime import Model
+from mien.stages import serve
+from mien.task import Request, Task
+from mien.workspace import Workspace
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    # As `mien serve` has it: one line for each request, into a file as in a container.
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    asked = {each.name: each for each in workloads.read(Path(sys.argv[1]))}
+    settings, opened = config.settings(), _opened()
+    with (
+        serve.running(Workspace(settings.home), [], [], settings) as address,
+        ThreadPoolExecutor(1, thread_name_prefix="raw") as pool,
+    ):
+        _tell(int(address.rpartition(":")[2]))
+        for line in sys.stdin:
+            wanted = json.loads(line)
+            workload = asked[wanted["workload"]]
+            model = opened[workload.task]
+            _tell(pool.submit(_loop, workload, model, wanted["seconds"]).result())
+
+
+def _opened() -> dict[str, Model]:
+    """The models that the server opens, by their task, as soon as it has opened them."""
+    found: dict[str, Model] = {}
+    load = runtime.load
+
+    def remembering(folder: Path) -> Model:
+        model = load(folder)
+        found[model.bundle.manifest.task] = model
+        return model
+
+    runtime.load = remembering
+    return found
+
+
+def _loop(workload: Workload, model: Model, seconds: float) -> dict[str, Any]:
+    """Whole rounds of the workload's questions, one after the other."""
+    task, times = tasks.load(workload.task), []
+    ask = _of_json(task) if workload.is_json else task.ask
+    # What a thread keeps for itself is made on first use, and what was stopped has left the caches.
+    task.predict(ask(workload.questions[0].content), model)
+    start = since = perf_counter()
+    while since - start < seconds:
+        for question in workload.questions:
+            task.predict(ask(question.content), model)
+            done = perf_counter()
+            times.append(done - since)
+            since = done
+    return {"seconds": since - start, "latencies": times}
+
+
+def _of_json(task: Task[Any]) -> Callable[[bytes], Request]:
+    schema = task.Body
+    assert schema is not None
+    return lambda body: Request(body=schema.model_validate_json(body))
+
+
+def _tell(value: object) -> None:
+    print(json.dumps(value), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""Smaller variants of the candidates: the demo's, and those of `bench emotion` where it was run.
+
+What a variant costs in time depends on how much each layer computes, so networks without training
+are timed for larger pictures too. Variants of one model are always asked in turn.
+"""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from time import perf_counter, thread_time
+from typing import Any
+
+import numpy as np
+
+from bench import page
+from mien import bundle, config, pipeline, runtime, scores, tasks, variants
+from mien.config import FORMS, RunConfig
+from mien.runtime import Model, Session
+from mien.stages import evaluate, optimize
+from mien.task import Example
+from mien.tasks.emotion import networks
+from mien.tasks.emotion.params import LABELS
+from mien.workspace import DATA, Workspace, pointed
+
+EXAMPLES = 200
+SIDES = (96, 320, 640)
+SIZES = ("yolox-nano", "yolov9-t")
+ROUNDS = 20
+NETWORK = "model.onnx"
+_MOVING = ("Concat", "Resize", "Slice", "Split")
+WAYS: dict[str, tuple[bool, tuple[str, ...]]] = {
+    "layers and what computes between them (as the product does)": (False, variants._BETWEEN),
+    "layers alone": (False, ()),
+    "and what moves numbers": (False, (*variants._BETWEEN, *_MOVING)),
+    "and what follows the last layer": (True, (*variants._BETWEEN, *_MOVING)),
+}
+"""Whether what follows the last layer is in 8 bits too, and which operators beside layers are."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """Milliseconds of one thing that was asked again and again."""
+
+    wall: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+    """Of the asking thread, which alone runs a network: fair on a busy machine too."""
+
+
+def main() -> None:
+    """Make and measure what is not there yet, and write the tables."""
+    home = config.settings().home
+    learnt = [(name, home) for name in ("sample_emotion", "sample_gesture")]
+    real = home / "build" / "bench-emotion"
+    learnt += [("emotion", real)] if real.is_dir() else []
+    parts = []
+    for name, folder in learnt:
+        run = config.load(page.ROOT / "configs" / f"{name}.yaml")
+        parts += [f"## `configs/{name}.yaml`", candidates(run, Workspace(folder))]
+        if run.task == "emotion":
+            about = "Ways to 8 bits, on the validation split; all asked in turn:"
+            parts += [about, page.table(ways(run, Workspace(folder)))]
+    about = "Networks without training; processor time of one picture, median, all forms in turn."
+    parts += ["## Larger pictures", about, page.table(list(sizes()))]
+    page.write("variants", "Smaller variants", parts)
+
+
+def candidates(run: RunConfig, workspace: Workspace) -> str:
+    """The evaluation's table; latencies measured anew, all forms of one candidate in turn."""
+    _, done = pipeline.optimize(run, workspace)
+    document = evaluate.read(done.folder)
+    times = _times(run, workspace, done.folder, document)
+    rows: list[dict[str, object]] = []
+    for row in document["candidates"]:
+        name, of = row["candidate"], row.get("variant", {}).get("of", row["candidate"])
+        told = {
+            "candidate": of,
+            "variant": row.get("variant", {}).get("form", ""),
+            "MB": f"{row['bundle_mb']:.2f}",
+            "p50 ms": f"{np.median(times[name].wall):.2f}",
+            "p95 ms": f"{np.percentile(times[name].wall, 95):.2f}",
+            "processor": _ratio(times[name], times[of]),
+        }
+        for score, words in (("macro_f1", "macro-F1"), ("map50_95", "mAP50-95")):
+            told |= {
+                f"{split} {words}": row[split][score]
+                for split in ("val", "test")
+                if score in row[split]
+            }
+        rows.append({**told, "chosen": _verdict(row, document)})
+    return page.table(rows)
+
+
+def ways(run: RunConfig, workspace: Workspace) -> list[dict[str, object]]:
+    """What to compute in 8 bits and what not, for the first candidate of a run."""
+    task = tasks.load(run.task)
+    trained = pointed(workspace.trained(run.task), run.name, "Train first.")
+    ready = workspace.processed(run.task) / (trained / DATA).read_text(encoding="utf-8").strip()
+    source = optimize._candidates(trained)[0]
+    examples = list(task.examples(ready, "val"))
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        models = {"float32": stack.enter_context(Model(source))}
+        listening = stack.enter_context(optimize._Listening(source))
+        feeds = list(optimize._feeds(task, listening, ready, NETWORK))
+        for way, (all_of_it, between) in WAYS.items():
+            target = Path(folder) / str(len(models))
+            shutil.copytree(source.folder, target)
+            folded = target.with_suffix(".onnx")
+            after = variants._fold(source.folder / NETWORK, folded)
+            kept = [] if all_of_it else after
+            variants._to_int8(folded, target / NETWORK, feeds, kept, between)
+            models[way] = stack.enter_context(Model(bundle.write(target, source.manifest)))
+        calls = [
+            {way: partial(task.predict, each.request, model) for way, model in models.items()}
+            for each in examples[:EXAMPLES]
+        ]
+        times = _in_turn(calls)
+        return [_way(way, model, task, examples, times) for way, model in models.items()]
+
+
+def _way(
+    way: str, model: Model, task: Any, examples: Sequence[Example], times: dict[str, Times]
+) -> dict[str, object]:
+    answers = [scores.answer(each, task.predict(each.request, model), 0.0) for each in examples]
+    found = scores.summary(answers, task.labels)
+    return {
+        "in 8 bits": way,
+        "MB": f"{model.bundle.manifest.files[NETWORK].bytes / 1e6:.2f}",
+        "processor": _ratio(times[way], times["float32"]),
+        **{f"val {name}": found[name] for name in ("macro_f1", "map50", "map50_95")},
+    }
+
+
+def sizes() -> Iterator[dict[str, object]]:
+    """Size in the file and time of one picture, for each form, network and side of a picture."""
+    with tempfile.TemporaryDirectory() as folder:
+        for size in SIZES:
+            network = networks.build(size, LABELS, 0, None)[0]
+            for side in SIDES:
+                path = Path(folder) / f"{size}-{side}.onnx"
+                networks.export(network, size, side, path)
+                yield {"network": size, "side": side, **_forms(path, side)}
+
+
+def _forms(path: Path, side: int) -> dict[str, object]:
+    rng = np.random.default_rng(0)
+    feeds = [{"images": rng.random((1, 3, side, side), np.float32)} for _ in range(4)]
+    paths: dict[str, Path] = {"fp32": path}
+    for form in FORMS:
+        paths[form] = path.with_suffix(f".{form}.onnx")
+        variants.convert(path, paths[form], form, feeds)
+    sessions = {name: Session(each) for name, each in paths.items()}
+    calls = {name: partial(each.run, feeds[0]) for name, each in sessions.items()}
+    times = _in_turn([calls] * ROUNDS)
+    told: dict[str, object] = {}
+    for name, each in paths.items():
+        told |= {
+            f"{name} MB": f"{each.stat().st_size / 1e6:.2f}",
+            f"{name} ms": _middle(times[name]),
+        }
+    return {**told, "int8 / fp32": _ratio(times["int8"], times["fp32"])}
+
+
+def _times(
+    run: RunConfig, workspace: Workspace, folder: Path, document: Mapping[str, Any]
+) -> dict[str, Times]:
+    """Times of each candidate, asked in turn for the same validation examples."""
+    task = tasks.load(run.task)
+    ready = workspace.processed(run.task) / document["data"]
+    names = [row["candidate"] for row in document["candidates"]]
+    models = {name: runtime.load(folder / name) for name in names}
+    examples = list(islice(task.examples(ready, "val"), EXAMPLES))
+    return _in_turn(
+        [
+            {name: partial(task.predict, each.request, model) for name, model in models.items()}
+            for each in examples
+        ]
+    )
+
+
+def _in_turn(rounds: Sequence[Mapping[str, Callable[[], object]]]) -> dict[str, Times]:
+    """Times of each call, one call of every kind after the other; the first round warms up."""
+    times = {name: Times() for name in rounds[0]}
+    for place, calls in enumerate([rounds[0], *rounds]):
+        for name, call in calls.items():
+            wall, processor = perf_counter(), thread_time()
+            call()
+            if place:
+                times[name].processor.append((thread_time() - processor) * 1000)
+                times[name].wall.append((perf_counter() - wall) * 1000)
+    return times
+
+
+def _middle(times: Times) -> str:
+    return f"{np.median(times.processor):.2f}"
+
+
+def _ratio(one: Times, other: Times) -> str:
+    return f"x {np.median(one.processor) / np.median(other.processor):.2f}"
+
+
+def _verdict(row: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+    if row["candidate"] == document["choice"]:
+        return "yes"
+    return str(row["fault"] or document["without"].get(row["candidate"], ""))
+
+
+if __name__ == "__main__":
+    main()

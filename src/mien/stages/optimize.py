@@ -1,0 +1,165 @@
+"""From trained bundles to smaller variants of them, not yet measured.
+
+    models/<task>/trained/<key>/<candidate>/ -> models/<task>/trained/<key>/<candidate>-<form>/
+
+A variant lies beside the candidate that it was made from, and `evaluate` measures it like any
+other. Its ranges are found on training examples, through the task's own `predict`: this file
+knows no task, and a task needs no code for it. What was made already is not made again.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from numpy.typing import NDArray
+
+from mien import bundle, console, tasks, variants
+from mien.bundle import Bundle
+from mien.config import FORMS, Form, RunConfig
+from mien.errors import BundleError
+from mien.runtime import Model
+from mien.task import DataReport, Example, Task
+from mien.tracking import Tracker
+from mien.variants import Feeds
+from mien.workspace import DATA, REPORT, VARIANTS, WORK, Workspace, code, key, pointed
+
+CALIBRATION = 128
+"""Training examples, drawn from all over the split, that the ranges of int8 are found on."""
+_SUFFIX = ".onnx"
+
+
+@dataclass(frozen=True)
+class Optimized:
+    """Which variants were made just now, and why candidates have none."""
+
+    folder: Path
+    fresh: tuple[str, ...]
+    without: Mapping[str, str]
+
+
+def optimize(run: RunConfig, workspace: Workspace) -> Optimized:
+    """Make the variants that a run asks for of each of its trained candidates."""
+    task = tasks.load(run.task)
+    trained = pointed(workspace.trained(run.task), run.name, "Train first: `mien train CONFIG`.")
+    ready = workspace.processed(run.task) / (trained / DATA).read_text(encoding="utf-8").strip()
+    fresh, without = [], {}
+    for source in _candidates(trained):
+        if not any(variants.has_layers(source.folder / name) for name in _networks(source)):
+            operators = ", ".join(variants.LAYERS)
+            without[source.manifest.candidate] = f"nothing to make smaller (no {operators})"
+            continue
+        fresh += [
+            _make(task, source, form, ready, made, workspace)
+            for form in run.variants
+            if (made := _key(run, source, form, ready)) != _made(_place(source, form))
+        ]
+    with bundle.replacing(trained / VARIANTS) as temporary:
+        temporary.write_text(json.dumps({"without": without}, indent=1) + "\n", encoding="utf-8")
+    return Optimized(trained, tuple(fresh), without)
+
+
+def _candidates(trained: Path) -> list[Bundle]:
+    """The bundles that a training left; variants are told by name, for one may be damaged."""
+    endings = tuple(f"-{form}" for form in FORMS)
+    found = [path.parent for path in sorted(trained.glob(f"*/{bundle.MANIFEST}"))]
+    return [bundle.read(path) for path in found if not path.name.endswith(endings)]
+
+
+def _networks(source: Bundle) -> list[str]:
+    return [name for name in source.manifest.files if name.endswith(_SUFFIX)]
+
+
+def _place(source: Bundle, form: Form) -> Path:
+    return source.folder.with_name(f"{source.manifest.candidate}-{form}")
+
+
+def _key(run: RunConfig, source: Bundle, form: Form, ready: Path) -> str:
+    made_by = code(f"tasks/{run.task}", "stages/optimize.py", "variants.py", "runtime.py")
+    return key(source.digest, form, ready.name, made_by, variants.libraries())
+
+
+def _made(folder: Path) -> str | None:
+    """What the variant in a folder was made of, or None if there is no whole one."""
+    try:
+        found: str | None = bundle.read(folder).manifest.lineage["variant"]["key"]
+    except (BundleError, KeyError):
+        return None
+    return found
+
+
+def _make(
+    task: Task[Any], source: Bundle, form: Form, ready: Path, made: str, workspace: Workspace
+) -> str:
+    """Make one variant, and an MLflow run for it as every candidate has one."""
+    target = _place(source, form)
+    work = source.folder.parent / WORK / target.name
+    work.mkdir(parents=True, exist_ok=True)
+    about = {"form": form, "of": source.manifest.candidate, "digest": source.digest, "key": made}
+    lineage = {**source.manifest.lineage, "variant": about}
+    with (
+        Tracker(workspace.home).run(task.name, target.name, work, {"form": form}, lineage),
+        bundle.building(target) as temporary,
+    ):
+        found = _fill(temporary, task, source, form, ready)
+        complete = {**lineage, "variant": {**about, **found, "libraries": variants.libraries()}}
+        manifest = {"candidate": target.name, "lineage": complete}
+        bundle.write(temporary, source.manifest.model_copy(update=manifest))
+    return target.name
+
+
+def _fill(folder: Path, task: Task[Any], source: Bundle, form: Form, ready: Path) -> dict[str, int]:
+    """Convert the networks of a bundle and copy its other files; tell what was done."""
+    heard, in_float = 0, 0
+    for name in source.manifest.files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        if not name.endswith(_SUFFIX) or not variants.has_layers(source.folder / name):
+            shutil.copyfile(source.folder / name, folder / name)
+            continue
+        with _Listening(source) as model:
+            feeds = _feeds(task, model, ready, name)
+            in_float += variants.convert(source.folder / name, folder / name, form, feeds)
+            heard += model.count
+    return {"calibrated_on": heard, "nodes_left_in_float": in_float}
+
+
+class _Listening(Model):
+    """A model that keeps what its networks are given during one prediction."""
+
+    def __init__(self, source: Bundle) -> None:
+        super().__init__(source)
+        self.heard: list[tuple[str, Feeds]] = []
+        self.count = 0
+
+    def run(
+        self, feeds: Mapping[str, NDArray[Any]], name: str = "model.onnx"
+    ) -> list[NDArray[Any]]:
+        self.heard.append((name, dict(feeds)))
+        return super().run(feeds, name)
+
+
+def _feeds(task: Task[Any], model: _Listening, ready: Path, name: str) -> Iterator[Feeds]:
+    """What `predict` gives to one network of the bundle, one example after the other."""
+    words = f"calibrate {model.bundle.manifest.candidate}"
+    with console.bar(words) as advance:
+        for place, example in enumerate(_spread(task, ready)):
+            model.heard.clear()
+            task.predict(example.request, model)
+            for asked, feeds in model.heard:
+                if asked == name:
+                    model.count += 1
+                    yield feeds
+            advance(place + 1, CALIBRATION)
+
+
+def _spread(task: Task[Any], ready: Path) -> Iterator[Example]:
+    """Training examples drawn from all over the split, which may be sorted; the same every time."""
+    report = DataReport.from_json(json.loads((ready / REPORT).read_text(encoding="utf-8")))
+    total = sum(report.counts["train"].values())
+    drawn = set(Random(0).sample(range(total), min(CALIBRATION, total)))
+    for place, example in enumerate(task.examples(ready, "train")):
+        if place in drawn:
+            yield example

@@ -1,0 +1,49 @@
+"""Whether questions that wait are better answered several at once: found by trying.
+
+A network may take one call of eight for little more than a call of one, or for no less than eight
+of them; it depends on the model and on the machine, so that nobody can say it beforehand.
+"""
+
+from time import perf_counter
+from typing import Any
+
+from mien.errors import MienError
+from mien.runtime import Model
+from mien.task import Request, Task
+
+GAIN = 0.8
+"""Together, they must take less than this share of their time one by one."""
+TOO_LONG = 0.005
+"""Seconds of one prediction above which it is not tried: little of that is the price of a call."""
+ROUNDS = 3
+
+
+def pays(task: Task[Any], model: Model, request: Request, most: int) -> bool:
+    """Whether that many requests like this one are answered faster together."""
+    return share(task, model, request, most) < GAIN
+
+
+def share(task: Task[Any], model: Model, request: Request, most: int) -> float:
+    """The time of so many predictions together, as a share of their time one by one.
+
+    The best of some rounds, in turns; 1 for a model that cannot or need not be tried.
+    """
+    if task.predict_many is None:
+        return 1.0
+    apart, together = [], []
+    try:
+        for _ in range(ROUNDS):
+            start = perf_counter()
+            for _ in range(most):
+                task.predict(request, model)
+                if perf_counter() - start > TOO_LONG * most:
+                    return 1.0
+            apart.append(perf_counter() - start)
+            start = perf_counter()
+            task.predict_many([request] * most, model)
+            together.append(perf_counter() - start)
+    except MienError:  # it does not take such requests, and says so to whoever sends one
+        return 1.0
+    except Exception:  # noqa: BLE001 - a network for one picture at a time fails in its own way
+        return 1.0
+    return min(together) / min(apart)

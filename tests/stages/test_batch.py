@@ -1,0 +1,428 @@
+"""`mien batch`: every file once, in order, whatever interrupts it, and no file stops it."""
+
+import csv
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from project import ROOT, mien
+
+from mien import images, runtime, tasks
+from mien.errors import ConfigError, DataError, RequestError
+from mien.stages import batch as stage
+from mien.stages.batch import sources
+from mien.stages.batch.sources import Item
+from mien.task import Request
+from mien.workspace import Workspace
+
+pytestmark = pytest.mark.xdist_group("demo")
+
+
+@pytest.fixture
+def bundle(champions: dict[str, Path]) -> Path:
+    """A champion that takes pictures: the one of faces, which is the faster one."""
+    if "emotion" not in champions:
+        pytest.skip("the demo trained no champion of emotion")
+    return champions["emotion"]
+
+
+def draw(path: Path, shade: int = 90, side: int = 48) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(shade).integers(0, shade + 1, (side, side, 3), np.uint8)
+    Image.fromarray(noise).save(path, path.suffix[1:].replace("jpg", "jpeg"))
+
+
+def score(source: Path, out: Path, bundle: Path | None, **options: Any) -> stage.Done:
+    workspace = options.pop("workspace", Workspace(out.parent))
+    return stage.batch(source, out, workspace, bundle=bundle, **options)
+
+
+def read(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_folder_is_scored_file_by_file(tmp_path: Path, bundle: Path) -> None:
+    """Rows in the order of names, told by content; bad files say why; equal names stay apart."""
+    folder = tmp_path / "pictures"
+    for name in ("b.png", "a.jpg", "sub/a.jpg", "sub/deep/a.jpg", ".hidden/a.jpg", "._a.jpg"):
+        draw(folder / name)
+    tasks.load("emotion").picture().convert("RGB").save(folder / "face.webp")
+    (folder / "no_ending").write_bytes((folder / "b.png").read_bytes())
+    (folder / "cut.jpg").write_bytes((folder / "a.jpg").read_bytes()[:100])
+    (folder / "page.png").write_text("<html>")
+    (folder / "notes.txt").write_text("no picture, and does not claim to be one")
+    (folder / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    out = folder / "results.jsonl"
+    done = score(folder, out, bundle)
+    rows = {row["file"]: row for row in read(out)}
+    told = ["a.jpg", "b.png", "cut.jpg", "face.webp", "gone.png", "no_ending", "page.png"]
+    assert list(rows) == [*told, "sub/a.jpg", "sub/deep/a.jpg"]
+    faults = {name: row["error"] for name, row in rows.items() if row["error"]}
+    assert list(faults) == ["cut.jpg", "gone.png", "page.png"]
+    assert (done.rows, done.failed, done.fresh) == (9, 3, True)
+    assert "cannot be read" in faults["gone.png"]
+    with runtime.load(bundle) as model:
+        task = tasks.load("emotion")
+        expected = task.predict(task.ask((folder / "face.webp").read_bytes()), model)
+        face, best = rows["face.webp"], expected.best
+        assert best is not None
+        assert (face["label"], face["confidence"]) == (best.label, best.confidence)
+        assert face["outcome"] == expected.outcome
+        assert {label: face[f"score_{label}"] for label in task.labels} == best.scores
+        assert tuple(face[f"box_{side}"] for side in ("x1", "y1", "x2", "y2")) == best.box
+        assert face["model"] == "mien-emotion"
+        assert face["digest"] == model.bundle.digest
+    assert [path.name for path in folder.glob(".r*")] == [".results.jsonl.done"]
+
+
+def test_links_are_followed_but_never_in_a_circle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that cannot be listed is told as a row."""
+    draw(tmp_path / "in/a/one.png")
+    draw(tmp_path / "elsewhere/two.png")
+    (tmp_path / "in/a/back").symlink_to(tmp_path / "in")
+    (tmp_path / "in/other").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in/shut").mkdir()
+    listed = os.scandir
+
+    def scandir(path: Path) -> Any:
+        if path.name == "shut":
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    items = list(sources.pictures(tmp_path / "in"))
+    assert [item.name for item in items] == ["a/one.png", "other/two.png", "shut/"]
+    assert isinstance(items[2].body, RequestError)
+    with pytest.raises(RequestError, match="Permission denied"):
+        items[2].ask(tasks.load("emotion"))
+
+
+def test_a_name_that_is_no_utf_8_is_told(tmp_path: Path, bundle: Path) -> None:
+    """As its bytes, in every form."""
+    draw(tmp_path / "in/a.png")
+    (tmp_path / "in/a.png").rename(tmp_path / "in" / os.fsdecode(b"\xff.png"))
+    for ending in ("jsonl", "csv", "parquet"):
+        score(tmp_path / "in", tmp_path / f"r.{ending}", bundle)
+    assert read(tmp_path / "r.jsonl")[0]["file"] == r"\xff.png"
+
+
+def test_the_three_forms_tell_the_same(tmp_path: Path, bundle: Path) -> None:
+    """Parquet keeps the model in its metadata, the others in columns; nothing stays nothing."""
+    from pyarrow import parquet
+
+    tasks.load("emotion").picture().convert("RGB").save(tmp_path / "face.png")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (tmp_path / "face.png").rename(folder / "face.png")
+    (folder / "bad.png").write_bytes(b"bad")
+    for ending in ("jsonl", "csv", "parquet"):
+        score(folder, tmp_path / f"r.{ending}", bundle)
+    lines = read(tmp_path / "r.jsonl")
+    table = parquet.read_table(tmp_path / "r.parquet")
+    kept = [{**row} for row in table.to_pylist()]
+    told = {
+        name: table.schema.metadata[f"mien.{name}".encode()].decode()
+        for name in ("model", "version", "digest")
+    }
+    assert [{**row, **told} for row in kept] == lines
+    with (tmp_path / "r.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [list(row) for row in rows] == [list(line) for line in lines]
+    for row, line in zip(rows, lines, strict=True):
+        assert row == {name: "" if value is None else str(value) for name, value in line.items()}
+
+
+def test_landmarks_of_a_table_are_scored_row_by_row(
+    tmp_path: Path, champions: dict[str, Path]
+) -> None:
+    """Columns as the gesture task's tables have them; a row that is no hand says so."""
+    if "gesture" not in champions:
+        pytest.skip("the demo trained no champion of gesture")
+    task = tasks.load("gesture")
+    task.sample(tmp_path, 0)
+    table = next(tmp_path.rglob("*.csv"))
+    lines = table.read_text().splitlines()[:40]
+    lines[2] = lines[2].replace(lines[2].split(",")[4], "tall", 1)
+    (tmp_path / "hands.csv").write_text("\n".join(lines) + "\n")
+    done = score(tmp_path / "hands.csv", tmp_path / "r.jsonl", champions["gesture"], threads=2)
+    rows = read(tmp_path / "r.jsonl")
+    assert [row["row"] for row in rows] == list(range(1, 40))
+    assert (done.rows, done.failed) == (39, 1)
+    assert "63 numbers" in rows[1]["error"]
+    place = lines[0].split(",").index("label")
+    right = [
+        row["label"] == line.split(",")[place] for row, line in zip(rows, lines[1:], strict=True)
+    ]
+    assert np.mean(right) > 0.8
+
+
+def test_a_table_of_landmarks_is_brought_into_pixels(tmp_path: Path) -> None:
+    """Shares of the sides need the picture's width and height; a table without them is refused."""
+    read_table = tasks.load("gesture").table
+    assert read_table is not None
+    columns = [f"{axis}{point}" for point in range(1, 22) for axis in "xyz"]
+    shares = np.random.default_rng(1).uniform(0.2, 0.8, (3, 63)).round(4)
+    for extra, size in (([], []), (["width", "height"], [400, 300])):
+        with (tmp_path / "t.csv").open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow([*columns, *extra])
+            writer.writerows([[*row, *size] for row in shares])
+        if not extra:
+            with pytest.raises(DataError, match="width and height"):
+                read_table(tmp_path / "t.csv")
+    bodies = read_table(tmp_path / "t.csv")
+    assert bodies is not None
+    first: Any = next(bodies)
+    assert first.landmarks[0] == pytest.approx(shares[0, :3] * (400, 300, 1))
+    (tmp_path / "t.csv").write_text("file\na.png\n")
+    assert read_table(tmp_path / "t.csv") is None
+
+
+def test_a_csv_may_name_files(tmp_path: Path, bundle: Path) -> None:
+    """Relative to itself, in its own order; a missing one is a row with an error."""
+    draw(tmp_path / "b.png")
+    draw(tmp_path / "sub/a.png")
+    (tmp_path / "list.csv").write_text("label,File\nx,sub/a.png\n,gone.png\n\nx,b.png\ny,\n")
+    score(tmp_path / "list.csv", tmp_path / "r.jsonl", bundle)
+    rows = read(tmp_path / "r.jsonl")
+    assert [row["file"] for row in rows] == ["sub/a.png", "gone.png", "b.png", ""]
+    assert [bool(row["error"]) for row in rows] == [False, True, False, True]
+
+
+def test_the_frames_of_a_folder_are_one_video(
+    tmp_path: Path, champions: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answered in the order of names with the memory of that folder alone, in pieces of SPAN."""
+    if "gesture" not in champions:
+        pytest.skip("the demo trained no champion of gesture")
+    task, frames = tasks.load("gesture"), {}
+    hand = task.picture().convert("RGB")
+    for folder, angles in (("a", range(0, 35, 5)), ("b", (33, 28, 23))):
+        for number, angle in enumerate(angles):
+            frames[f"{folder}/{number}.png"] = hand.rotate(angle, fillcolor=hand.getpixel((2, 2)))
+    for name, frame in frames.items():
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        frame.save(tmp_path / "in" / name)
+    monkeypatch.setattr(stage, "SPAN", 5)
+    out = tmp_path / "r.jsonl"
+    score(tmp_path / "in", out, champions["gesture"], threads=2, sequence=True)
+    rows = read(out)
+    assert [row["file"] for row in rows] == list(frames)
+    assert task.follow is not None
+    with runtime.load(champions["gesture"]) as model:
+        for place, (row, frame) in enumerate(zip(rows, frames.values(), strict=True)):
+            if place in (0, 5, 7):  # a folder begins, or a piece of it
+                answer = task.follow(model)
+            best = answer(Request(image=np.asarray(frame))).best
+            assert best is not None
+            assert (row["label"], row["confidence"]) == (best.label, best.confidence)
+            assert tuple(row[f"box_{side}"] for side in ("x1", "y1", "x2", "y2")) == best.box
+    with pytest.raises(ConfigError, match="another way of reading"):
+        score(tmp_path / "in", out, champions["gesture"])
+
+
+def test_mistakes_are_told(tmp_path: Path, bundle: Path) -> None:
+    """What was found, what was expected; nothing is left behind."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "odd.csv").write_text("name,age\nx,3\n")
+    draw(tmp_path / "in/a.png")
+    for source, out, said in (
+        ("empty", "r.csv", "nothing to score"),
+        ("absent", "r.csv", "is not there"),
+        ("odd.csv", "r.csv", "columns name, age; expected one of file"),
+        ("in/a.png", "r.csv", "neither a folder nor a CSV"),
+        ("in", "r.xlsx", "must end in .parquet, .csv, .jsonl"),
+        ("in", "no/r.csv", "folder that exists"),
+    ):
+        with pytest.raises((DataError, ConfigError), match=said):
+            score(tmp_path / source, tmp_path / out, bundle)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_what_is_complete_is_left_alone(tmp_path: Path, bundle: Path) -> None:
+    """Neither scored again nor mixed with other files or another model, unless by force."""
+    draw(tmp_path / "in/a.png")
+    draw(tmp_path / "other/a.png")
+    out = tmp_path / "r.csv"
+    assert score(tmp_path / "in", out, bundle).fresh
+    before = out.stat().st_mtime_ns
+    assert not score(tmp_path / "in", out, bundle).fresh
+    assert out.stat().st_mtime_ns == before
+    with pytest.raises(ConfigError, match="another input"):
+        score(tmp_path / "other", out, bundle)
+    copy = tmp_path / "bundle"
+    shutil.copytree(bundle, copy)
+    manifest = json.loads((copy / "bundle.json").read_text())
+    (copy / "bundle.json").write_text(json.dumps(manifest))  # other bytes, and so another checksum
+    with pytest.raises(ConfigError, match="another bundle"):
+        score(tmp_path / "in", out, copy)
+    draw(tmp_path / "in/b.png")
+    with pytest.raises(ConfigError, match="other files"):
+        score(tmp_path / "in", out, bundle)
+    assert score(tmp_path / "in", out, bundle, force=True).rows == 2
+    (tmp_path / "mine.csv").write_text("a,b\n")
+    with pytest.raises(ConfigError, match="not left by this command"):
+        score(tmp_path / "in", tmp_path / "mine.csv", bundle)
+    assert (tmp_path / "mine.csv").read_text() == "a,b\n"
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from mien import console
+from mien.stages import batch
+from mien.workspace import Workspace
+batch.SECONDS, batch.CHUNK = 0.05, 3
+done = batch.batch(Path(sys.argv[1]), Path(sys.argv[2]), Workspace(Path()),
+                   bundle=Path(sys.argv[3]), threads=2)
+console.result(f"kept {done.kept}")
+"""
+
+
+def killed(out: Path, command: list[str], parts: int) -> bool:
+    """Start the program and kill it once it has written so many more parts; False: it ended."""
+    folder = out.with_name(f".{out.name}.parts")
+    wanted = len(list(folder.glob("*.jsonl"))) + parts
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as running:
+        deadline = time.monotonic() + 120
+        while running.poll() is None and time.monotonic() < deadline:
+            if len(list(folder.glob("*.jsonl"))) >= wanted:
+                running.send_signal(signal.SIGKILL)
+                running.wait()
+                return True
+        assert running.poll() == 0
+    return False
+
+
+def test_kill_9_loses_nothing_and_repeats_nothing(tmp_path: Path, bundle: Path) -> None:
+    """Killed again and again at other places, the result has the very bytes of one quiet run."""
+    for number in range(240):
+        draw(tmp_path / f"in/{number % 3}/{number:03}.png", shade=number % 200, side=64)
+    (tmp_path / "in/1/bad.jpg").write_bytes(b"\xff\xd8\xff")
+    quiet, torn = tmp_path / "quiet.parquet", tmp_path / "torn.parquet"
+    score(tmp_path / "in", quiet, bundle, threads=1)
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "in"), str(torn), str(bundle)]
+    chance = random.Random(5)
+    kills = sum(killed(torn, command, chance.randint(1, 4)) for _ in range(4))
+    assert kills >= 2
+    kept = sum(
+        json.loads(path.read_text().splitlines()[0])["rows"]
+        for path in (tmp_path / ".torn.parquet.parts").glob("*.jsonl")
+    )
+    last = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert last.stdout.strip() == f"kept {kept}"
+    assert kept > 0
+    assert torn.read_bytes() == quiet.read_bytes()
+    assert not (tmp_path / ".torn.parquet.parts").exists()
+
+
+@pytest.mark.parametrize("fault", ["damaged part", "changed file", "new file", "file gone"])
+def test_what_does_not_fit_is_scored_again(tmp_path: Path, bundle: Path, fault: str) -> None:
+    """The parts before it are kept; the result is that of the files as they are now."""
+    for number in range(40):
+        draw(tmp_path / f"in/{number:02}.png", shade=number + 1)
+    out, whole = tmp_path / "r.jsonl", tmp_path / "whole.jsonl"
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "in"), str(out), str(bundle)]
+    if not killed(out, command, 2):
+        pytest.skip("the program was done before it was killed")
+    parts = sorted((tmp_path / ".r.jsonl.parts").glob("*.jsonl"))
+    first, second = (path.read_text().splitlines()[1:] for path in parts[:2])
+    inside = tmp_path / "in" / json.loads(second[0])["name"]
+    if fault == "damaged part":
+        parts[1].write_text("half")
+    elif fault == "changed file":
+        draw(inside, shade=200)
+    elif fault == "new file":
+        draw(inside.with_name(f"{inside.stem}a.png"), shade=200)
+    else:
+        inside.unlink()
+    done = score(tmp_path / "in", out, bundle)
+    assert done.kept == len(first)
+    score(tmp_path / "in", whole, bundle)
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_two_runs_never_write_one_result(tmp_path: Path, bundle: Path) -> None:
+    """The second is told."""
+    from mien.stages.batch import parts
+
+    draw(tmp_path / "in/a.png")
+    run = parts.Run("emotion", "", "", "", False)
+    with (
+        parts.opened(tmp_path / "r.csv", run, force=False),
+        pytest.raises(ConfigError, match="is writing"),
+    ):
+        score(tmp_path / "in", tmp_path / "r.csv", bundle)
+
+
+def test_few_answers_are_held(tmp_path: Path) -> None:
+    """However many jobs there are, only some are read ahead; results come in their order."""
+    taken = 0
+
+    def jobs() -> Iterator[list[Item]]:
+        nonlocal taken
+        for taken in range(1, 5001):
+            yield [Item(str(taken), "")]
+
+    most = 0
+    for place, (job, rows) in enumerate(
+        stage.in_order(jobs(), lambda job: [{"name": job[0].name}], threads=3), 1
+    ):
+        most = max(most, taken - place)
+        assert job[0].name == rows[0]["name"] == str(place)
+    assert taken == 5000
+    assert most <= 3 * stage.AHEAD
+
+
+def test_one_strange_file_does_not_end_the_work(
+    tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library's failure is the row's error; a file that is too large is not read."""
+    draw(tmp_path / "in/a.png")
+    draw(tmp_path / "in/b.png", side=200)
+    (tmp_path / "in/c.png").write_bytes(b"")
+    os.truncate(tmp_path / "in/c.png", int(sources.LARGEST * 1e6) + 1)
+    opened = images.Image.open
+
+    def fails(stream: io.BytesIO, *rest: Any, **options: Any) -> Any:
+        if len(stream.getvalue()) > 50_000:
+            raise RuntimeError("codec")
+        return opened(stream, *rest, **options)
+
+    monkeypatch.setattr(images.Image, "open", fails)
+    done = score(tmp_path / "in", tmp_path / "r.jsonl", bundle)
+    first, strange, large = read(tmp_path / "r.jsonl")
+    assert done.failed == 2
+    assert first["error"] is None
+    assert "RuntimeError: codec" in strange["error"]
+    assert "up to 200" in large["error"]
+
+
+def test_the_command_tells_what_it_did(tmp_path: Path, bundle: Path) -> None:
+    """Status 1 where a file could not be read, as `mien predict`; the table is there anyway."""
+    draw(tmp_path / "in/a.png")
+    arguments = ["batch", str(tmp_path / "in"), "--bundle", str(bundle), "--out"]
+    done = mien(*arguments, str(tmp_path / "good.csv"), home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "1 rows" in done.stdout
+    (tmp_path / "in/b.png").write_bytes(b"bad")
+    done = mien(*arguments, str(tmp_path / "bad.csv"), home=tmp_path)
+    assert done.returncode == 1
+    assert "1 could not be read" in done.stdout
+    assert len((tmp_path / "bad.csv").read_text().splitlines()) == 3
+    done = mien("batch", str(tmp_path / "in"), "--out", "r.csv", home=tmp_path)
+    assert "There is no champion" in done.stderr

@@ -1,0 +1,217 @@
+"""Promises of the optimize stage, on the demo's trained networks and data."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from project import ROOT, Demo, mien
+
+from mien import bundle, config, pipeline, runtime, tasks
+from mien.bundle import Bundle
+from mien.config import Policy, RunConfig
+from mien.errors import BundleError
+from mien.stages import evaluate, optimize, register
+from mien.workspace import DATA, RESULT, VARIANTS, Workspace, pointed
+
+pytestmark = pytest.mark.xdist_group("demo")
+
+FREE = Policy(max_loss=0.5, max_slower=100)
+"""Lets the size decide alone: scores of int8 and times depend on the machine."""
+
+
+def asked(task: str, *forms: str) -> RunConfig:
+    run = config.load(ROOT / "configs" / f"sample_{task}.yaml", [f"variants={list(forms)}"])
+    return run.model_copy(update={"policy": FREE})
+
+
+def trained(run: RunConfig, workspace: Workspace) -> Path:
+    return pointed(workspace.trained(run.task), run.name, "")
+
+
+def bundles(run: RunConfig, workspace: Workspace) -> dict[str, Bundle]:
+    folder = trained(run, workspace)
+    return {path.parent.name: bundle.read(path.parent) for path in folder.glob("*/bundle.json")}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few() -> Iterator[None]:
+    """Fewer examples, for the time it takes: no promise here depends on their number."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optimize, "CALIBRATION", 36)
+        yield
+
+
+@pytest.fixture(scope="module")
+def workspace(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A copy of the demo's workspace, as large as the stage needs it."""
+    home = tmp_path_factory.mktemp("optimize") / "home"
+    shutil.copytree(demo.home, home, ignore=shutil.ignore_patterns("raw", "journal*"))
+    return Workspace(home)
+
+
+@pytest.fixture(scope="module")
+def made(workspace: Workspace) -> dict[str, Bundle]:
+    """The candidate and its variants, made once for all tests of this file."""
+    run = asked("emotion", "int8", "fp16")
+    done = optimize.optimize(run, workspace)
+    assert set(done.fresh) == {"yolov9-t-int8", "yolov9-t-fp16"}
+    assert not done.without
+    return bundles(run, workspace)
+
+
+def test_a_variant_is_a_bundle_that_says_what_it_was_made_from(made: dict[str, Bundle]) -> None:
+    """Its own name and the digest of its origin; facts and labels are those of the origin."""
+    source = made["yolov9-t"]
+    for form, share in (("int8", 0.5), ("fp16", 0.6)):
+        variant = made[f"yolov9-t-{form}"]
+        told = variant.manifest.lineage["variant"]
+        assert variant.manifest.candidate == f"yolov9-t-{form}"
+        assert (told["form"], told["of"], told["digest"]) == (form, "yolov9-t", source.digest)
+        assert set(told["libraries"]) == {"onnx", "onnxruntime"}
+        assert variant.manifest.facts == source.manifest.facts
+        assert variant.manifest.labels == source.manifest.labels
+        assert variant.megabytes < share * source.megabytes
+        rest = {**variant.manifest.lineage}
+        del rest["variant"]
+        assert rest == source.manifest.lineage
+
+
+def test_ranges_are_found_on_training_examples(made: dict[str, Bundle]) -> None:
+    """For int8 alone, through `predict`: a form without ranges asks for no example."""
+    counted = {
+        form: made[f"yolov9-t-{form}"].manifest.lineage["variant"]["calibrated_on"]
+        for form in ("int8", "fp16")
+    }
+    assert counted["fp16"] == 0
+    assert optimize.CALIBRATION / 2 < counted["int8"] <= optimize.CALIBRATION
+
+
+def test_the_examples_come_from_the_whole_training_split(workspace: Workspace) -> None:
+    """A split may be sorted by label: nearly all are there, and neither val nor test is read."""
+    run = asked("gesture")
+    task, read = tasks.load("gesture"), set()
+    given = task.examples
+
+    def examples(ready: Path, split: str) -> object:
+        read.add(split)
+        return given(ready, split)  # type: ignore[arg-type]
+
+    watched = replace(task, examples=examples)  # type: ignore[arg-type]
+    ready = pointed(workspace.processed("gesture"), run.name, "")
+    found = [example.label for example in optimize._spread(watched, ready)]
+    assert read == {"train"}
+    assert len(set(found)) > len(task.labels) / 2
+    assert optimize.CALIBRATION / 2 < len(found) <= optimize.CALIBRATION
+
+
+def test_a_variant_answers_as_its_origin_does(
+    workspace: Workspace, made: dict[str, Bundle]
+) -> None:
+    """Through the session that serves; what is drawn for the demo is named alike by all."""
+    task = tasks.load("emotion")
+    ready = pointed(workspace.processed("emotion"), "sample_emotion", "")
+    examples = list(task.examples(ready, "val"))[:40]
+    said = {}
+    for name, each in made.items():
+        with runtime.load(each.folder) as model:
+            answers = [task.predict(example.request, model).best for example in examples]
+        said[name] = [best.label if best else None for best in answers]
+    for name in ("yolov9-t-int8", "yolov9-t-fp16"):
+        same = sum(a == b for a, b in zip(said[name], said["yolov9-t"], strict=True))
+        assert same >= 36, name
+
+
+def test_a_second_call_does_nothing_and_a_lost_variant_comes_back_byte_for_byte(
+    workspace: Workspace, made: dict[str, Bundle]
+) -> None:
+    """What it was made of decides every byte; what lies there whole is not made again."""
+    run = asked("emotion", "int8", "fp16")
+    assert optimize.optimize(run, workspace).fresh == ()
+    for form in ("int8", "fp16"):
+        (made[f"yolov9-t-{form}"].folder / "model.onnx").unlink()
+    assert set(optimize.optimize(run, workspace).fresh) == {"yolov9-t-int8", "yolov9-t-fp16"}
+    again = bundles(run, workspace)
+    assert {name: each.digest for name, each in again.items()} == {
+        name: each.digest for name, each in made.items()
+    }
+
+
+def test_classifiers_have_nothing_to_make_smaller(workspace: Workspace) -> None:
+    """It is said of each, no variant is made, and evaluation does not wait for one."""
+    run = asked("gesture", "int8")
+    before = bundles(run, workspace)
+    done = optimize.optimize(run, workspace)
+    assert set(done.without) == set(before) == set(bundles(run, workspace))
+    assert all("nothing to make smaller" in why for why in done.without.values())
+    assert len(evaluate._bundles(trained(run, workspace), run.variants)) == len(before)
+
+
+def test_variants_take_part_only_where_a_run_asks_for_them(
+    workspace: Workspace, made: dict[str, Bundle]
+) -> None:
+    """They lie beside the candidate, and a run of another config does not see them."""
+    folder = trained(asked("emotion"), workspace)
+    for forms, names in (
+        ((), ["yolov9-t"]),
+        (("fp16",), ["yolov9-t", "yolov9-t-fp16"]),
+        (("int8", "fp16"), sorted(made)),
+    ):
+        taking_part = evaluate._bundles(folder, asked("emotion", *forms).variants)
+        assert [each.manifest.candidate for each in taking_part] == names
+
+
+def test_a_variant_that_is_missing_or_of_another_training_is_told(
+    workspace: Workspace, made: dict[str, Bundle], tmp_path: Path
+) -> None:
+    """With the command that makes it."""
+    source = made["yolov9-t"].folder
+    bundle.copy(source, tmp_path / "yolov9-t")
+    with pytest.raises(BundleError, match="mien optimize"):
+        evaluate._bundles(tmp_path, ("int8",))
+    bundle.copy(made["yolov9-t-int8"].folder, tmp_path / "yolov9-t-int8")
+    assert len(evaluate._bundles(tmp_path, ("int8",))) == 2
+    other = made["yolov9-t"].manifest
+    bundle.write(tmp_path / "yolov9-t", other.model_copy(update={"lineage": {"seed": 7}}))
+    with pytest.raises(BundleError, match="mien optimize"):
+        evaluate._bundles(tmp_path, ("int8",))
+
+
+def test_the_policy_may_make_a_variant_champion(
+    workspace: Workspace, made: dict[str, Bundle]
+) -> None:
+    """Measured as every candidate is, chosen by size where the policy bears its loss, registered
+    like any version; the command, called afterwards, has nothing to do and shows the table."""
+    run = asked("emotion", "int8", "fp16")
+    fresh, done = pipeline.optimize(run, workspace)
+    assert (fresh, done.fresh) == ((), True)
+    table = evaluate.read(done.folder)
+    rows = {row["candidate"]: row for row in table["candidates"]}
+    assert set(rows) == set(made)
+    assert "variant" not in rows["yolov9-t"]
+    for name, row in rows.items():
+        assert {"val", "test", "latency", "bundle_mb"} <= set(row), name
+    assert rows["yolov9-t-int8"]["variant"]["of"] == "yolov9-t"
+    assert rows["yolov9-t-int8"]["variant"]["slower"] > -1
+    assert table["choice"] == "yolov9-t-int8"
+    registered = register.register(run, workspace)
+    assert (registered.alias, registered.fresh) == ("champion", True)
+    served = bundle.read(workspace.version("emotion", registered.number))
+    assert served.manifest.lineage["variant"]["form"] == "int8"
+    assert "yolov9-t-int8" in (served.folder / "card.md").read_text(encoding="utf-8")
+    overrides = ("variants=[int8, fp16]", "policy.max_loss=0.5", "policy.max_slower=100")
+    flags = [part for each in overrides for part in ("--set", each)]
+    again = mien("optimize", "configs/sample_emotion.yaml", *flags, home=workspace.home)
+    assert again.returncode == 0, again.stderr
+    assert "Variants against what they were made from" in again.stdout
+    assert f"made: nothing new; {done.folder}" in again.stdout
+
+
+def test_what_has_no_variant_is_written_down(workspace: Workspace, made: dict[str, Bundle]) -> None:
+    """Beside the trained bundles, for the evaluation and its table."""
+    folder = trained(asked("emotion"), workspace)
+    assert (folder / DATA).is_file()
+    assert json.loads((folder / VARIANTS).read_text(encoding="utf-8")) == {"without": {}}
+    assert not (folder / RESULT).exists()
