@@ -1,13 +1,16 @@
 """Promises of `mien.runtime`: whose time a prediction took, and what threads keep and share."""
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from mien import bundle, runtime
-from mien.errors import BundleError
+from mien.errors import BundleError, ScoreError
 from mien.runtime import Model
 
 
@@ -114,3 +117,61 @@ def test_a_network_that_is_not_there_is_told(model: Model) -> None:
         model.run({})
     assert model.path("nothing.md") is None
     assert model.path("note.md") is not None
+
+
+def granted(root: Path, groups: str, **files: str) -> int:
+    """The cores of a machine whose files say that."""
+    (root / "proc/self").mkdir(parents=True)
+    (root / "proc/self/cgroup").write_text(groups)
+    for name, content in files.items():
+        path = root / "sys/fs/cgroup" / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return runtime.cores(root)
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "cores"),
+    [
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, 2),
+        ("0::/\n", {"cpu.max": "max 100000\n"}, 64),
+        ("0::/\n", {"cpu.max": "20000 100000\n"}, 1),
+        ("0::/a/b\n", {"a__cpu.max": "300000 100000", "a__b__cpu.max": "max 100000"}, 3),
+        ("0::/../host\n", {"cpu.max": "400000 100000"}, 4),
+        ("3:cpu,cpuacct:/\n", {"cpu__cpu.cfs_quota_us": "-1", "cpu__cpu.cfs_period_us": "1"}, 64),
+        (
+            "9:pids:/\n4:cpuacct,cpu:/docker/x\n",
+            {"cpu__cpu.cfs_quota_us": "250000\n", "cpu__cpu.cfs_period_us": "100000\n"},
+            3,
+        ),
+    ],
+)
+def test_cores_are_those_that_the_container_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: str, files: dict[str, str], cores: int
+) -> None:
+    """On a machine of 64: the quota of the group and of those above it, a part counts as one."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    assert granted(tmp_path, groups, **files) == cores
+
+
+def test_cores_are_at_most_those_that_the_process_may_run_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And at least one; where there are no control groups, too."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
+    assert granted(tmp_path, "0::/\n", **{"cpu.max": "800000 100000"}) == 1
+    assert runtime.cores(tmp_path / "nowhere") == 1
+
+
+def test_an_answer_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    """Such a model answers nothing, neither in evaluation nor in service."""
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2])
+    graph = helper.make_graph([helper.make_node("Log", ["x"], ["y"])], "log", [x], [y])
+    network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (tmp_path / "model.onnx").write_bytes(network.SerializeToString())
+    bundle.write(tmp_path, bundle.describe("t", ("a",), "c", {}, metrics={}, lineage={}))
+    with runtime.load(tmp_path) as model:
+        assert model.run({"x": np.ones((1, 2), np.float32)})[0].tolist() == [[0, 0]]
+        with pytest.raises(ScoreError, match="NaN"):
+            model.run({"x": -np.ones((1, 2), np.float32)})

@@ -5,7 +5,6 @@ HTTP as any client would.
 """
 
 import io
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -14,7 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from mien import config, console, pipeline, tasks
+from mien import config, console, pipeline, runtime, tasks
 from mien.config import RunConfig
 from mien.errors import MienError
 from mien.pipeline import Report
@@ -72,7 +71,7 @@ def _train_all(workspace: Workspace, configs: Path) -> dict[str, Shown]:
     """Train every task in a process of its own: small models keep one core busy, not two."""
     names = tasks.names()
     context = get_context("spawn")  # a forked copy of a process with threads is no safe place
-    workers = min(len(names), os.cpu_count() or 1)
+    workers = min(len(names), runtime.cores())
     console.say("\n".join(f"{name}: {tasks.load(name).summary}" for name in names))
     with ProcessPoolExecutor(workers, context, initializer=console.hush) as pool:
         jobs = {name: pool.submit(_train, name, workspace, configs) for name in names}

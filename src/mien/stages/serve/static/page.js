@@ -2,6 +2,7 @@
    It knows no task by name: tasks come from GET /health, and a finding is drawn by what it holds.
    Whether the answer is right is asked in verdict.js. */
 
+import { request } from "./key.js";
 import { closeVerdict, openVerdict, pauseVerdict, words } from "./verdict.js";
 
 const at = (id) => document.getElementById(id);
@@ -77,7 +78,7 @@ async function ask() {
   pauseVerdict();
   const start = performance.now();
   try {
-    const response = await fetch(`predict/${task()}`, { method: "POST", body: form });
+    const response = await request(`predict/${task()}`, { method: "POST", body: form });
     const document = await response.json();
     if (mine === asked) report(response.ok, document, performance.now() - start);
   } catch {

@@ -1,6 +1,8 @@
 /* "Is this right?": sends what a person says of the answer that is shown to POST /feedback.
    It is told the answer and the labels of its task; it knows no task by name and no picture. */
 
+import { request } from "./key.js";
+
 const at = (id) => document.getElementById(id);
 const [form, question, yes, truth, kept] = ["verdict", "question", "yes", "truth", "kept"].map(at);
 
@@ -43,7 +45,7 @@ function judge(label) {
 /* Gives the sentence to show, and never throws: the queue goes on. */
 async function send(trace, label) {
   try {
-    const response = await fetch("feedback", {
+    const response = await request("feedback", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ trace_id: trace, label }),
