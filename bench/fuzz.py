@@ -90,15 +90,16 @@ def fuzz(name: str, flags: Sequence[str]) -> None:
     """Fuzz a target in this process, which ends with it; the last of the flags is a folder."""
     import atheris
 
-    with atheris.instrument_imports(include=_INSTRUMENTED):
-        from bench import fuzzed
-    target = fuzzed.TARGETS[name]
     logging.disable(logging.CRITICAL)
     seeds = Path(flags[-1], "seeds")
     seeds.mkdir()
-    for number, seed in enumerate(target.seeds()):
-        (seeds / str(number)).write_bytes(seed)
-        target.check(seed)  # what is made once is made before the first measured input
+    with atheris.instrument_imports(include=_INSTRUMENTED):
+        from bench import fuzzed
+
+        target = fuzzed.TARGETS[name]
+        for number, seed in enumerate(target.seeds()):
+            (seeds / str(number)).write_bytes(seed)
+            target.check(seed)  # Pillow imports what reads a format with the first file of it
     atheris.Setup([sys.argv[0], *flags[:-1], str(seeds)], target.check)
     atheris.Fuzz()
 

@@ -247,11 +247,11 @@ def _model() -> runtime.Model:
     told = helper.make_tensor_value_info("scores", TensorProto.FLOAT, [None, count])
     graph = helper.make_graph(nodes, "chance", [given], [told], [weights])
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    folder = Path(tempfile.mkdtemp(prefix="mien-fuzz-"))
-    (folder / "model.onnx").write_bytes(made.SerializeToString())
     facts = {"normalisation": landmarks.VERSION, "min_confidence": 0.5}
     manifest = bundle.describe(
         "gesture", gesture.TASK.labels, "chance", facts, metrics={}, lineage={}
     )
-    bundle.write(folder, manifest)
-    return runtime.load(folder)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "model.onnx").write_bytes(made.SerializeToString())
+        bundle.write(Path(folder), manifest)
+        return runtime.load(Path(folder))

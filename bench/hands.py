@@ -20,7 +20,7 @@ from bench import page
 from bench.reference import Reference
 from mien.images import Pixels
 from mien.runtime import Session
-from mien.tasks.gesture import data, palms, weights
+from mien.tasks.gesture import data, networks, palms, weights
 from mien.tasks.gesture.hands import Hand
 from mien.tasks.gesture.landmarker import Landmarker
 from mien.tasks.gesture.params import LABELS, Params
@@ -61,7 +61,7 @@ def main() -> None:
         weights.write_landmarker(path)
         answer = _namer(source / "landmarks_iti.csv", Path(folder))
         photos = sorted((source / "photos").rglob("*.*"))
-        own, theirs = Landmarker(path), Reference(path)
+        own, theirs = Landmarker(networks.read_task(path)), Reference(path)
         parts = [
             "278 photos of people, 268 of which show a gesture; a second look is taken where "
             "the first finds no hand, both ways. Gestures are named by the product's SVM, trained "

@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ class Held:
 
 
 HELD = (
-    Held("resident memory, MB", lambda it: it.resident, lambda level: max(2.0, 0.01 * level)),
+    Held("resident memory, MB", lambda it: it.resident, lambda level: max(5.0, 0.03 * level)),
     Held("threads", lambda it: it.threads, lambda _: 1.0),
     Held("descriptors", lambda it: it.descriptors, lambda _: 3.0),
     Held("series of metrics", lambda it: it.series, lambda _: 1.0),
@@ -154,12 +155,10 @@ def mixed(workspace: Workspace) -> list[Asked]:
     names = [name for name in tasks.names() if "champion" in workspace.aliases(name)]
     good = [each for name in names for each in (*_pictures(name), *_bodies(name, workspace))]
     bad = [each for name in names for each in _bad(name)]
-    chance = random.Random(0)
+    good *= ceil(len(bad) * (1 - BAD) / BAD / len(good))  # so many that each bad one is among them
     count = round(len(good) * BAD / (1 - BAD))
-    found = [*good, *(bad[place % len(bad)] for place in range(max(count, len(bad))))]
-    while len(bad) / len(found) > BAD:
-        found.extend(good)
-    chance.shuffle(found)
+    found = [*good, *(bad[place % len(bad)] for place in range(count))]
+    random.Random(0).shuffle(found)
     return found
 
 

@@ -157,7 +157,7 @@ _REMEDY = "The bundle was altered or damaged; fetch or train it again."
 def _parse(raw: bytes, path: Path) -> Manifest:
     try:
         document = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BundleError(f"{path} is not readable JSON. {_REMEDY}") from None
     found = document.get("format") if isinstance(document, dict) else None
     if found != 1:

@@ -32,6 +32,8 @@ Source = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Override a key, as params.epochs=5.")
 ]
+Asked = Annotated[str | None, typer.Option("--task", help="Default: the first with a champion.")]
+ByBundle = Annotated[Path | None, typer.Option("--bundle", help="Use this bundle folder.")]
 Home = Annotated[
     Path | None, typer.Option(help="The workspace; default $MIEN_HOME or the current folder.")
 ]
@@ -165,8 +167,8 @@ def serve(
 @app.command(rich_help_panel="Answers")
 def predict(
     files: Annotated[list[Path], typer.Argument(help="Pictures, or JSON files of landmarks.")],
-    task: Annotated[str | None, typer.Option(help="Default: the first with a champion.")] = None,
-    bundle: Annotated[Path | None, typer.Option(help="Use this bundle folder.")] = None,
+    task: Asked = None,
+    bundle: ByBundle = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document a file.")] = False,
     home: Home = None,
 ) -> None:
@@ -187,8 +189,8 @@ def predict(
 def batch(
     source: Annotated[Path, typer.Argument(help="A folder of pictures, or a CSV.")],
     out: Annotated[Path, typer.Option(help="The table: .parquet, .csv or .jsonl.")],
-    task: Annotated[str | None, typer.Option(help="Default: the first with a champion.")] = None,
-    bundle: Annotated[Path | None, typer.Option(help="Use this bundle folder.")] = None,
+    task: Asked = None,
+    bundle: ByBundle = None,
     threads: Annotated[int, typer.Option(help="0: one for each core granted.", min=0)] = 0,
     sequence: Annotated[
         bool, typer.Option("--sequence", help="The pictures of a folder are frames of a video.")
@@ -307,25 +309,11 @@ def verify(
     home: Home = None,
 ) -> None:
     """Hold a running stack against its promises; name the file or metric at fault."""
-    from mien.stages.monitor import compose
     from mien.stages.monitor import verify as stage
-    from mien.stages.monitor.web import Prometheus, Site
 
-    left_out = frozenset(without or ())
-    watcher = Site(compose.address("alertmanager", project, alertmanager))
-    shown = Site(compose.address("grafana", project, grafana), compose.login(project))
-    findings = stage.verify_all(
-        stage.Stack(
-            api=Site(compose.address("api", project, api)),
-            prometheus=Prometheus.at(compose.address("prometheus", project, prometheus)),
-            alertmanager=None if "alertmanager" in left_out else watcher,
-            grafana=None if "grafana" in left_out else shown,
-            project=project,
-            workspace=_workspace(home),
-            without=left_out,
-        ),
-        out,
-    )
+    given = {"api": api, "prometheus": prometheus, "alertmanager": alertmanager, "grafana": grafana}
+    stack = stage.stack(given, frozenset(without or ()), project, _workspace(home))
+    findings = stage.verify_all(stack, out)
     if not all(finding.kept for finding in findings):
         raise typer.Exit(1)
 

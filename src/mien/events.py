@@ -261,9 +261,9 @@ class Journal:
             place, rounds = end, rounds + 1
 
     def _take(self, lines: Sequence[bytes]) -> None:
-        if not lines:
+        rows = spool.rows(lines, _INSERT.count("?"))
+        if not rows:
             return
-        rows = [json.loads(line) for line in lines]
         try:
             self._insert(rows, max(row[1] for row in rows))
         except (sqlite3.Error, JournalError) as error:

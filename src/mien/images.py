@@ -5,6 +5,7 @@ upright, RGB, 8 bits, and no larger than need be. This file knows no task and no
 """
 
 import io
+import re
 import struct
 from dataclasses import dataclass
 
@@ -18,6 +19,13 @@ Pixels = NDArray[np.uint8]
 """(height, width, 3), RGB, upright."""
 
 FORMATS = ("JPEG", "PNG", "WEBP")
+SCANS = 200
+"""Passes over its pixels that a JPEG may ask for; each costs as much as a whole plain picture, and
+ten bytes. Encoders make about ten."""
+_SCAN = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e]")
+"""Start of a scan with one to four colours."""
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, AssertionError, struct.error, LookupError)
+"""What Pillow raises over damaged files."""
 Image.MAX_IMAGE_PIXELS = None  # the limits below are checked before a pixel is decoded
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32) / np.float32(255)  # ITU-R BT.601
 _TURNED = range(2, 9)
@@ -69,6 +77,8 @@ def read(data: bytes, limits: Limits | None = None, enough: int | None = None) -
     kind = sniff(data)
     if kind is None:
         raise ImageTypeError("This is not a JPEG, PNG or WEBP picture; send one of these.")
+    if kind == "JPEG" and len(_SCAN.findall(data)) > SCANS:
+        raise ImageError(f"The JPEG picture has more than {SCANS} scans; save it anew.")
     try:
         with Image.open(io.BytesIO(data), formats=[kind]) as picture:
             sent = picture.size
@@ -80,7 +90,7 @@ def read(data: bytes, limits: Limits | None = None, enough: int | None = None) -
             return Picture(pixels, sent[::-1] if crosswise else sent)
     except UnidentifiedImageError:
         raise ImageError(f"The {kind} header is damaged; send the picture again.") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except _BROKEN as error:
         raise ImageError(f"The {kind} picture is cut off or damaged ({error}).") from None
 
 

@@ -1,17 +1,22 @@
 """Lines in a file until somebody takes them: cheap to append, and not lost with the process.
 
-One process at a time has the file. Knows nothing of what the lines hold.
+One process at a time has the file. Knows nothing of what the lines hold, but that they are rows.
 """
 
 import errno
+import json
+import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 try:
     import fcntl
 except ImportError:  # not on Windows; `take` then says that the file cannot be had
     fcntl = None  # type: ignore[assignment]
 
+_log = logging.getLogger(__name__)
 LIMIT = 32_000_000
 """Bytes at which the file is full, should nobody take lines from it."""
 
@@ -60,6 +65,24 @@ class Spool:
     def _cut(self, size: int) -> None:
         os.ftruncate(self._file, size)
         self._size = size
+
+
+def rows(lines: Sequence[bytes], width: int) -> list[list[Any]]:
+    """The rows of so many values among the lines; the second of them is a time.
+
+    What a power cut left of others is dropped, and told in the log.
+    """
+    found = []
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if isinstance(row, list) and len(row) == width and isinstance(row[1], int | float):
+            found.append(row)
+    if len(found) < len(lines):
+        _log.warning("%d lines beside the journal could not be read", len(lines) - len(found))
+    return found
 
 
 def take(path: Path) -> Spool | None:

@@ -26,7 +26,7 @@ LAYERS = ("Conv", "Gemm", "MatMul")
 """Operators whose weights make a file large, and that ONNX Runtime computes in 8 bits."""
 _BETWEEN = ("Add", "AveragePool", "MaxPool", "Mul", "Sigmoid")
 """What stands between layers and is computed in 8 bits: without it every layer converts twice.
-Operators that only move numbers (Concat, Slice) cost more time in 8 bits than they save."""
+Operators that only move numbers (Concat, Slice) gain nothing by it."""
 _LIBRARIES = ("onnx", "onnxruntime")
 
 

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from mien.images import Limits
 from mien.runtime import Model
-from mien.stages.serve import batching
+from mien.stages.serve import batching, uploads
 from mien.stages.serve.answering import Answer, Answering, Question
 from mien.stages.serve.uploads import Upload
 from mien.task import Prediction, Request
@@ -69,6 +69,22 @@ def test_what_breaks_the_task_is_found_among_the_others(together: Any) -> None:
     answers, asked = together(GOOD % b"0.1", red, GOOD % b"0.5")
     assert [type(each).__name__ for each in answers] == ["Answer", "ZeroDivisionError", "Answer"]
     assert asked == [3]
+
+
+def test_a_picture_for_which_there_is_no_memory_is_told_so(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """503, and when to try again; it is no failure of the client's."""
+
+    def no_room(*_: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(uploads, "question", no_room)
+    headers = {"content-type": "application/json"}
+    with serving() as client:
+        told = client.post("/predict/shape", content=GOOD % b"0.4", headers=headers)
+    assert (told.status_code, told.json()["type"]) == (503, "/errors/no-memory")
+    assert int(told.headers["retry-after"]) >= 1
 
 
 def test_questions_that_wait_are_answered_together_where_it_pays(

@@ -157,6 +157,7 @@ def test_every_kind_of_problem_is_brought_about_by_a_test(picture: Draw) -> None
         "no-key": "test_access.py",
         "too-many": "test_access.py",
         "deadline": "test_workers.py",
+        "no-memory": "test_answering.py",
     }
     for slug, file in elsewhere.items():
         assert f"/errors/{slug}" in (Path(__file__).parent / file).read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ from mien import runtime
 from mien.images import Pixels
 from mien.runtime import Model
 from mien.task import Prediction, Request
-from mien.tasks.gesture import following, hands, weights
+from mien.tasks.gesture import following, hands, networks, weights
 from mien.tasks.gesture.crops import Square
 from mien.tasks.gesture.drawing import hand_picture
 from mien.tasks.gesture.following import REST, Following
@@ -47,7 +47,7 @@ def task_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def landmarker(task_file: Path) -> Iterator[Counting]:
-    opened = Counting(task_file)
+    opened = Counting(networks.read_task(task_file))
     yield opened
     opened.close()
 

@@ -43,7 +43,7 @@ def pair(task_file: Path) -> Iterator[Pair]:
     # Here and not above: tests of a task are also collected where there is no bench.
     from bench.reference import Reference
 
-    both = Pair(Landmarker(task_file), Reference(task_file))
+    both = Pair(Landmarker(networks.read_task(task_file)), Reference(task_file))
     yield both
     both.own.close()
     both.mediapipe.close()
@@ -173,7 +173,7 @@ def test_a_damaged_landmarker_is_a_bundle_error(tmp_path: Path) -> None:
                 for name, data in content.items():
                     archive.writestr(name, data)
         with pytest.raises(BundleError, match=r"hand_landmarker\.task"):
-            Landmarker(path)
+            Landmarker(networks.read_task(path))
 
 
 def test_a_service_needs_neither_mediapipe_nor_opencv(
@@ -182,6 +182,6 @@ def test_a_service_needs_neither_mediapipe_nor_opencv(
     """Hands are found where neither can be imported."""
     for name in ("mediapipe", "cv2", "matplotlib"):
         monkeypatch.setitem(sys.modules, name, None)
-    landmarker = Landmarker(task_file)
+    landmarker = Landmarker(networks.read_task(task_file))
     assert landmarker.find(np.asarray(hand_picture("palm", 1)))
     landmarker.close()

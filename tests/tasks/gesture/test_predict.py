@@ -1,7 +1,9 @@
 """One function answers landmarks and pictures, for evaluation and for serving."""
 
 import importlib
+import io
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from mien import bundle, runtime, tasks
 from mien.errors import BundleError, RequestError
 from mien.runtime import Model
 from mien.task import Request
-from mien.tasks.gesture import data, landmarks
+from mien.tasks.gesture import data, landmarks, networks
 from mien.tasks.gesture.hands import Hand
 from mien.tasks.gesture.params import LABELS, Body, Params
 from mien.tasks.gesture.predict import LANDMARKER, predict
@@ -172,8 +174,8 @@ class FakeLandmarker:
 
     hands: tuple[Hand, ...] = ()
 
-    def __init__(self, path: Path) -> None:
-        assert path.name == LANDMARKER
+    def __init__(self, contents: networks.Contents) -> None:
+        assert contents.path.name == LANDMARKER
 
     def find(self, pixels: Any) -> list[Hand]:
         return list(self.hands)
@@ -188,7 +190,11 @@ def seeing(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setattr(
         importlib.import_module("mien.tasks.gesture.predict"), "Landmarker", FakeLandmarker
     )
-    with runtime.load(altered(trained, tmp_path / "seeing", {}, b"not opened")) as opened:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(networks.PALMS, b"not opened")
+        archive.writestr(networks.HANDS, b"not opened")
+    with runtime.load(altered(trained, tmp_path / "seeing", {}, packed.getvalue())) as opened:
         yield opened
 
 

@@ -8,7 +8,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ import yaml
 from mien import console, tasks
 from mien.errors import CheckError
 from mien.metrics import METRICS
-from mien.stages.monitor import dashboards, grafana, promql, report
+from mien.stages.monitor import compose, dashboards, grafana, promql, report
 from mien.stages.monitor.panels import DASHBOARDS
 from mien.stages.monitor.report import Finding
 from mien.stages.monitor.web import Prometheus, Site, form, seconds
@@ -75,6 +75,22 @@ def verify(stack: Stack) -> Iterator[Finding]:
                 yield Finding(name, what, fault)
         except CheckError as error:
             yield Finding(name, name, str(error))
+
+
+def stack(
+    given: Mapping[str, str | None], without: frozenset[str], project: Path, workspace: Workspace
+) -> Stack:
+    """Where the parts of a stack are: at the addresses given, else as docker-compose.yml has it."""
+    at = {part: compose.address(part, project, address) for part, address in given.items()}
+    return Stack(
+        api=Site(at["api"]),
+        prometheus=Prometheus.at(at["prometheus"]),
+        alertmanager=None if "alertmanager" in without else Site(at["alertmanager"]),
+        grafana=None if "grafana" in without else Site(at["grafana"], compose.login(project)),
+        project=project,
+        workspace=workspace,
+        without=without,
+    )
 
 
 def verify_all(stack: Stack, out: Path) -> list[Finding]:

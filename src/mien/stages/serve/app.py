@@ -5,6 +5,7 @@ import signal
 import socket
 import threading
 import time
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache, partial
@@ -101,8 +102,11 @@ def run(
             loaded is no error here: the server stays up and its /health tells the reason.
     """
     wanted = models.choose(workspace, tasks, bundles)
-    # The lines of answers and requests are part of the service, whatever else is kept quiet.
+    # The lines of answers and requests are part of the service, whatever else is kept quiet; what
+    # parsers think of the bytes of strangers is not.
     logging.getLogger("mien").setLevel(logging.INFO)
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module="PIL")
     with _listen(settings) as listener:
         address = _address(settings.host, listener)
         app = create(workspace, wanted, settings, lambda loaded: _announce(loaded, address))

@@ -195,6 +195,13 @@ KINDS: Mapping[type[Exception] | int, Kind] = {
         speaks=True,
         retry_after=5,
     ),
+    MemoryError: Kind(
+        503,
+        "no-memory",
+        "The server has no memory for this now",
+        "Try again later, or send a smaller picture.",
+        retry_after=5,
+    ),
     JournalError: Kind(
         503,
         "journal",
@@ -218,7 +225,7 @@ KINDS: Mapping[type[Exception] | int, Kind] = {
 }
 
 
-def kind_of(error: Exception) -> Kind:
+def kind_of(error: BaseException) -> Kind:
     """Find the row of an exception: by the status of a framework's error, or by its class."""
     if isinstance(error, HTTPException) and error.status_code in KINDS:
         return KINDS[error.status_code]
@@ -236,7 +243,7 @@ def answer(error: Exception, scope: Scope, **more: Any) -> Response:
     return JSONResponse(document, kind.status, headers, MEDIA_TYPE)
 
 
-def raw(error: Exception, trace_id: str, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+def raw(error: BaseException, trace_id: str, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
     """The whole answer to what did not become a request; the connection is closed after it."""
     kind = kind_of(error)
     body = json.dumps(_document(error, kind, trace_id)).encode()
@@ -291,7 +298,7 @@ class Catch:
             await answer(error, scope)(scope, receive, send)
 
 
-def _document(error: Exception, kind: Kind, trace_id: str) -> dict[str, Any]:
+def _document(error: BaseException, kind: Kind, trace_id: str) -> dict[str, Any]:
     return Problem(
         type=kind.type,
         title=kind.title,

@@ -5,6 +5,8 @@ time for a client to take its answer. What is wrong on this level is answered wi
 document too. Knows nothing of addresses and models.
 """
 
+import re
+import sys
 from asyncio import TimerHandle, Transport
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,8 +35,13 @@ class Bounds:
 
     connections: int
     head_seconds: float
-    refuse: Callable[[Exception], bytes]
+    refuse: Callable[[BaseException], bytes]
     """Counts a refusal on this level and makes its whole answer."""
+
+
+_UPGRADE = re.compile(rb"\r\n(upgrade):(?=.*?\r\n\r\n)", re.IGNORECASE | re.DOTALL)
+"""The offer to speak another protocol, as Java's clients make it with their first request. HTTP
+lets a server ignore it; the parser would stop there, before the body."""
 
 
 class Bounded(HttpToolsProtocol):
@@ -47,6 +54,8 @@ class Bounded(HttpToolsProtocol):
         """Bytes of a head that is still incomplete."""
         self._parsed = 0
         """Bytes of a head that are understood."""
+        self._fresh = True
+        """Whether nothing has come yet."""
         self._in_head = True
         self._lingers = False
         """Whether all was said, and what still comes is dropped."""
@@ -63,14 +72,23 @@ class Bounded(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._lingers or self.transport.is_closing():
             return
+        if self._fresh:
+            self._fresh = False
+            data = _UPGRADE.sub(b"\r\nX-\\1:", data, count=1)
         super().data_received(data)
-        if not self._in_head or self.transport.is_closing():
+        if self.transport.is_closing() or not (self._in_head or self._idle):
             return
-        self._waiting += len(data)
+        self._waiting += len(data) * self._in_head
         if self._waiting > HEAD_BYTES:
             self._refuse(HeadTooLargeError())
         elif self._late is None:
             self._await_head()
+
+    @property
+    def _idle(self) -> bool:
+        """Whether all is answered: what comes then, an empty line say, must become a request."""
+        cycle = self.cycle
+        return cycle is not None and cycle.response_complete and not cycle.more_body
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -87,6 +105,9 @@ class Bounded(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head, self._waiting = False, 0
         self._stop_waiting()
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+            raise BadHttpError  # as RFC 9112, section 3.2, has it
         super().on_headers_complete()
         self.cycle.transport = cast(Transport, _Gentle(self))
 
@@ -107,8 +128,11 @@ class Bounded(HttpToolsProtocol):
             self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP; called by uvicorn, whose words are not used."""
-        self._refuse(HeadTooLargeError() if self._parsed > HEAD_BYTES else BadHttpError())
+        """Answer what is no HTTP; called by uvicorn while it handles the parser's exception."""
+        fault = sys.exception()
+        cause = fault.__cause__ or fault.__context__ if fault else None
+        ours = isinstance(cause, HeadTooLargeError | MemoryError)
+        self._refuse(cause if ours and cause else BadHttpError())
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -149,7 +173,7 @@ class Bounded(HttpToolsProtocol):
             self._late.cancel()
             self._late = None
 
-    def _refuse(self, error: Exception) -> None:
+    def _refuse(self, error: BaseException) -> None:
         self._stop_waiting()
         if not self.transport.is_closing():
             self.transport.write(self._bounds.refuse(error))

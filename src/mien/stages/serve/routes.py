@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from mien.config import Settings
 from mien.events import Journal
@@ -79,7 +80,7 @@ class Service:
         connections = protocol.affordable(self.settings.connections)
         return Bounds(connections, self.settings.head_s, self._refuse)
 
-    def _refuse(self, error: Exception) -> bytes:
+    def _refuse(self, error: BaseException) -> bytes:
         trace_id = envelope.new_trace()
         self.metrics.reject(errors.kind_of(error).slug)
         return errors.raw(error, trace_id, envelope.headers(trace_id))
@@ -108,8 +109,8 @@ def install(app: FastAPI, service: Service) -> None:
 
 
 async def predict_default(request: Request) -> Response:
-    named = request.query_params.get("task")
-    return await _predict(request, named or _service(request).models.tasks[0].name)
+    first = _service(request).models.tasks[0].name
+    return await _predict(request, request.query_params.get("task", first))
 
 
 async def predict_unknown(request: Request) -> Response:
@@ -126,9 +127,10 @@ def _predict_task(name: str) -> Endpoint:
 async def feedback(request: Request) -> Response:
     service = _service(request)
     _admit(request, service)
-    async with _deadline(service):
-        sent = await uploads.document(request, Feedback)
-    judged = await asyncio.to_thread(judge, service.journal, service.models.tasks, sent)
+    with service.workers.slot():
+        async with _deadline(service):
+            sent = await uploads.document(request, Feedback)
+        judged = await asyncio.to_thread(judge, service.journal, service.models.tasks, sent)
     service.metrics.judge(judged.task, judged.version, judged.right)
     return JSONResponse(judged.model_dump())
 
@@ -179,16 +181,29 @@ async def schema(request: Request) -> Response:
 
 
 async def docs(request: Request) -> Response:
-    return FileResponse(STATIC / "docs.html")
+    return _Whole(FileResponse(STATIC / "docs.html"))
 
 
 async def page(request: Request) -> Response:
-    return FileResponse(STATIC / "index.html")
+    return _Whole(FileResponse(STATIC / "index.html"))
 
 
 async def static(request: Request) -> Response:
     # A mounted StaticFiles would leave the request without a route template to count it by.
-    return await _FILES.get_response(_FILES.get_path(request.path_params), request.scope)
+    found = await _FILES.get_response(_FILES.get_path(request.path_params), request.scope)
+    return _Whole(found)
+
+
+class _Whole(Response):
+    """A file, whole: what asks for parts of it is not heeded, as HTTP allows."""
+
+    def __init__(self, file: Response) -> None:
+        super().__init__()
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [header for header in scope["headers"] if header[0] != b"range"]
+        await self._file({**scope, "headers": headers}, receive, send)
 
 
 async def _predict(request: Request, name: str) -> Response:

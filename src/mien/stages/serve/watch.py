@@ -46,9 +46,12 @@ class Watch:
         self._seen = {id(entry): self._look_at(entry) for entry in models.entries}
 
     def run(self, stop: threading.Event) -> None:
-        """Look until told to stop."""
+        """Look until told to stop; whatever it finds, it goes on looking."""
         while self._seconds and not stop.wait(self._seconds):
-            self.look()
+            try:
+                self.look()
+            except Exception:  # noqa: BLE001 - it is logged, and the next look may be better
+                _log.exception("the look for other models failed")
 
     def look(self) -> None:
         """Take every model that is another one than at the last look."""
@@ -60,7 +63,8 @@ class Watch:
 
     def _take(self, entry: Entry, wanted: Wanted) -> None:
         before = entry.served
-        if before and before.version == wanted.version and _digest(wanted.folder) == before.digest:
+        named = before is not None and wanted.version in (None, before.version)
+        if before and named and _digest(wanted.folder) == before.digest:
             return  # touched or written again, and the same
         taken = self._models.take(entry, wanted, _apart, self._begin)
         self._told(entry.name, taken)
@@ -77,7 +81,7 @@ class Watch:
         try:
             wanted = self._now(entry.wanted)
             found = wanted, _signature(wanted.folder)
-        except (OSError, RegistryError) as error:
+        except (OSError, RegistryError, ValueError, OverflowError, RecursionError) as error:
             if entry.name not in self._blind:
                 _log.warning("%s is not watched for other models: %s", entry.name, error)
             self._blind.add(entry.name)
@@ -112,7 +116,7 @@ def _fail(error: OSError) -> None:
 def _digest(folder: Path) -> str | None:
     try:
         return bundle.read(folder).digest
-    except BundleError:
+    except (BundleError, OSError, RecursionError):
         return None
 
 

@@ -140,9 +140,11 @@ class Workers:
 
     def close(self) -> None:
         """Let the running jobs end, then the threads; those that hang are left to the process."""
-        for _ in self._pool:
+        with self._changed:
+            working = [thread for thread in self._pool if thread not in self.lost]
+        for _ in working:
             self._put(None)
-        for thread in self._pool:
+        for thread in working:
             thread.join()
 
     def _start(self) -> threading.Thread:

@@ -6,7 +6,6 @@ single pictures, with the same two networks, and finds the same hands; the tests
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -29,11 +28,11 @@ class Landmarker:
     """The hand landmarker, opened; for one thread at a time, to be closed.
 
     Raises:
-        BundleError: the file is no task file that LiteRT can open.
+        BundleError: LiteRT cannot open the networks.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._palms, self._hands = networks.open_task(path)
+    def __init__(self, contents: networks.Contents) -> None:
+        self._palms, self._hands = networks.open_task(contents)
 
     def find(self, pixels: Pixels) -> list[Hand]:
         """Return up to two hands of a picture (height, width, 3), RGB, upright.

@@ -6,6 +6,7 @@ for that.
 """
 
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +42,35 @@ class Network:
         self._interpreter = None
 
 
-def open_task(path: Path) -> tuple[Network, Network]:
-    """Open the palm detector and the hand landmark network of a task file.
+@dataclass(frozen=True)
+class Contents:
+    """The two networks as they lie in a task file, read once for all threads."""
+
+    path: Path
+    palms: bytes
+    hands: bytes
+
+
+def read_task(path: Path) -> Contents:
+    """Read a task file; whoever opens it later does not depend on the file any more.
 
     Raises:
-        BundleError: the file is no such zip, or LiteRT cannot open what is in it.
+        BundleError: the file is no such zip.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            palms, hands = (Network(archive.read(name)) for name in (PALMS, HANDS))
+            return Contents(path, archive.read(PALMS), archive.read(HANDS))
     except (OSError, KeyError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{path} cannot be opened as a hand landmarker: {error}") from error
-    return palms, hands
+        raise BundleError(f"{path} cannot be read as a hand landmarker: {error}") from error
+
+
+def open_task(contents: Contents) -> tuple[Network, Network]:
+    """Open the palm detector and the hand landmark network.
+
+    Raises:
+        BundleError: LiteRT cannot open them.
+    """
+    try:
+        return Network(contents.palms), Network(contents.hands)
+    except (RuntimeError, ValueError) as error:
+        raise BundleError(f"{contents.path} cannot be opened by LiteRT: {error}") from error

@@ -16,7 +16,7 @@ from mien.errors import BundleError, RequestError
 from mien.runtime import Model
 from mien.task import Box, Finding, Outcome, Prediction, Request
 
-from . import landmarks, typical
+from . import landmarks, networks, typical
 from .following import Following
 from .hands import Hand
 from .landmarker import Landmarker
@@ -154,7 +154,8 @@ def _hands(pixels: images.Pixels, model: Model, find: Find) -> list[Hand]:
             "This model takes landmarks, not pictures: it was trained with params.images = false. "
             "Send JSON {'landmarks': [[x, y, z], ...]} with 21 points."
         )
-    landmarker = model.per_thread("hand_landmarker", lambda: Landmarker(path))
+    contents = model.once("hand_landmarker", lambda: networks.read_task(path))
+    landmarker = model.per_thread("hand_landmarker", lambda: Landmarker(contents))
     found = find(pixels, landmarker)
     return [hand for hand in found if landmarks.measurable(hand.points[None])[0]]
 

@@ -1,0 +1,377 @@
+"""What is lost when the server is killed, told to stop or held, when the clock jumps, the model
+hangs or raises, or the registry is away. Real `mien serve` processes, but for the clock and the
+model that hangs for good.
+
+The made-up tasks answer in a moment, so that a second has many requests.
+"""
+
+import shutil
+import signal
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from mien.bundle import replacing
+from mien.workspace import Workspace
+
+from .load import FOLDER, POINT, Load, Server, form, get, post, receive, serve, until
+
+Draw = Callable[..., bytes]
+Serving = Callable[..., AbstractContextManager[TestClient]]
+Value = Callable[..., float | None]
+QUESTION = post("/predict/shape", POINT)
+DAY = 86400.0
+
+
+def slow(body: bytes = POINT) -> bytes:
+    """A question that a drill makes a second longer."""
+    return post("/predict/shape", body, X_Mien_Drill="slow")
+
+
+def verdict(trace_id: str) -> bytes:
+    return post("/feedback", f'{{"trace_id": "{trace_id}", "label": "star"}}'.encode())
+
+
+def recorded(path: Path) -> set[str]:
+    """The answers in a journal that no server has open, which must be whole."""
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("pragma integrity_check").fetchone() == ("ok",)
+        rows = [row[0] for row in database.execute("select trace_id from answers")]
+    assert len(rows) == len(set(rows))
+    return set(rows)
+
+
+def test_a_kill_loses_no_answer_that_was_received(workspace: Workspace, picture: Draw) -> None:
+    """Lost: requests that had no answer yet, and nothing else. Three kills under load, each with a
+    restart on the same journal: every answer that a client has got can be judged, and the journal
+    is whole."""
+    questions, received = [QUESTION, form("/predict/colour", picture())], []
+    for _ in range(3):
+        with (
+            serve(workspace.home, FOLDER) as server,
+            Load(server.port, questions, 6, patience=10) as load,
+        ):
+            load.reach(120)
+            server.tell(signal.SIGKILL)
+            server.process.wait()
+            load.stop()
+        assert {each.status for each in load.records} <= {200, 0}, "an answer, or none"
+        received.append([each.trace_id for each in load.fine])
+    with serve(workspace.home, FOLDER) as server:
+        assert server.metric("mien_journal_rows") >= sum(map(len, received))
+        for each in [name for names in received for name in (names[0], *names[-10:])]:
+            assert server.ask(verdict(each)).status == 200
+        server.tell(signal.SIGTERM)
+        server.process.wait(60)
+    assert recorded(workspace.journal) >= {name for names in received for name in names}
+
+
+def test_a_stop_loses_nothing_for_clients_that_look(workspace: Workspace, picture: Draw) -> None:
+    """Lost: nothing. Clients that look at /readyz, as load balancers do, and send no more once it
+    is not 200 see no failed request; the server ends with status 0."""
+    questions = [QUESTION, form("/predict/colour", picture())]
+    with (
+        serve(workspace.home, FOLDER, MIEN_GRACE_S="1.5") as server,
+        Load(server.port, questions, 8, balanced=True) as load,
+    ):
+        load.reach(100)
+        server.tell(signal.SIGTERM)
+        code = server.process.wait(60)
+        load.stop()
+    assert load.failed == []
+    assert code == 0
+    assert recorded(workspace.journal) == {each.trace_id for each in load.records}
+    assert "Traceback" not in server.text()
+
+
+def test_a_stop_answers_everybody_until_its_grace_is_over(workspace: Workspace) -> None:
+    """Lost: requests that are sent after the grace to a server that is going. Before that they are
+    answered, keep-alive connections too, with the word that the connection ends."""
+    with (
+        serve(workspace.home, FOLDER, MIEN_GRACE_S="1") as server,
+        Load(server.port, [QUESTION], 6) as load,
+    ):
+        load.reach(50)
+        kept = server.connect(QUESTION)
+        assert not receive(kept).closes
+        told = time.monotonic()
+        server.tell(signal.SIGTERM)
+        until(lambda: server.ask(get("/readyz")).status == 503, 10, "/readyz stays 200")
+        kept.sendall(QUESTION)
+        last, new = receive(kept), server.ask(QUESTION)
+        code = server.process.wait(60)
+        load.stop()
+    assert (last.status, last.closes, new.status, new.closes) == (200, True, 200, True)
+    assert {each.status for each in load.records} <= {200, 0}
+    assert [each for each in load.failed if each.sent < told + 0.9] == []
+    assert code == 0
+
+
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT], ids=["term", "int"])
+def test_what_is_in_work_is_finished(workspace: Workspace, told: signal.Signals) -> None:
+    """Lost: nothing of what was in work when a signal came: four questions of a second each for
+    two threads, which take longer than the grace."""
+    settings = {"MIEN_DRILL": "1", "MIEN_THREADS": "2", "MIEN_GRACE_S": "0.1"}
+    with serve(workspace.home, FOLDER, **settings) as server:
+        asked = [server.connect(slow()) for _ in range(4)]
+        until(lambda: taken(server) == 4, 30, "they are not in work")
+        server.tell(told)
+        answers = [receive(each).status for each in asked]
+        code = server.process.wait(60)
+    assert (answers, code) == ([200] * 4, 0)
+
+
+def test_nobody_can_keep_a_server_from_its_end(workspace: Workspace) -> None:
+    """Lost: an upload that its client does not finish, which is told so or cut off. Nor do idle
+    connections and half heads hold the server up."""
+    settings = {"MIEN_READ_S": "1", "MIEN_HEAD_S": "1", "MIEN_GRACE_S": "0.1"}
+    with serve(workspace.home, FOLDER, **settings) as server:
+        for sent in (b"", b"GET /livez HTT", QUESTION[:-5], get("/livez")):
+            server.connect(sent)
+        until(lambda: taken(server) == 1, 30, "the upload has no place")
+        start = time.monotonic()
+        server.tell(signal.SIGTERM)
+        code = server.process.wait(60)
+    assert code == 0
+    assert time.monotonic() - start < 15, "half of what requests in work are granted"
+
+
+def test_a_held_server_goes_on_where_it_was(workspace: Workspace) -> None:
+    """Lost: nothing. What is sent while the process does not run is answered once it does, and
+    every place is free again."""
+    with (
+        serve(workspace.home, FOLDER) as server,
+        Load(server.port, [QUESTION], 6) as load,
+    ):
+        load.reach(50)
+        server.tell(signal.SIGSTOP)
+        until(lambda: held(server), 10, "it still runs")
+        count = len(load.records)
+        asked = [server.connect(QUESTION) for _ in range(20)]
+        until(lambda: load.waiting == 6, 10, "the clients have not asked")
+        server.tell(signal.SIGCONT)
+        answers = [receive(each).status for each in asked]
+        load.reach(50)
+        load.stop()
+        server.settle()
+    assert answers == [200] * 20
+    assert load.failed == []
+    assert len(load.records) >= count + 50
+
+
+def taken(server: Server) -> float:
+    return server.metric("mien_queue_places", state="taken")
+
+
+def held(server: Server) -> bool:
+    return "State:\tT" in Path(f"/proc/{server.pid}/status").read_text()
+
+
+# The clock.
+
+
+@pytest.mark.parametrize("jump", [DAY, -DAY], ids=["forwards", "back"])
+def test_a_clock_that_jumps_costs_nothing(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch, value: Value, jump: float
+) -> None:
+    """Lost: nothing. Within the process the clock of the day jumps and later jumps back: answers,
+    verdicts, windows of drift, metrics and deadlines go on."""
+    shift, now, nanoseconds = [0.0], time.time, time.time_ns
+    monkeypatch.setattr(time, "time", lambda: now() + shift[0])
+    monkeypatch.setattr(time, "time_ns", lambda: nanoseconds() + int(shift[0] * 1e9))
+    of, traces = {"task": "shape", "version": "3"}, []
+    monkeypatch.setenv("MIEN_READ_S", "20")
+    with serving(("shape",)) as client:
+        for shift[0] in (0.0, jump, 0.0):
+            for _ in range(5):
+                answer = client.post("/predict/shape", content=POINT, headers=JSON)
+                assert answer.status_code == 200
+                traces.append(answer.json()["trace_id"])
+            for trace_id in traces:
+                told = {"trace_id": trace_id, "label": "star"}
+                assert client.post("/feedback", json=told).status_code == 200
+            assert value(client, "mien_drift_window_rows", **of) == len(traces)
+            assert value(client, "mien_journal_rows") == len(traces)
+            assert value(client, "mien_live_verdicts", **of) == len(traces)
+        assert value(client, "mien_journal_dropped_total") == 0
+    assert len(set(traces)) == 15
+
+
+JSON = {"content-type": "application/json"}
+
+
+def test_a_real_clock_that_jumps_costs_nothing(workspace: Workspace, tmp_path: Path) -> None:
+    """Lost: nothing. A real process whose clock of the day jumps a day forwards, two days back and
+    forwards again under load, by Debian's libfaketime."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not found:
+        pytest.skip("NO CLOCK WAS MOVED: needs Debian's libfaketime (apt-get install libfaketime)")
+    clock = tmp_path / "clock"
+    clock.write_text("+0\n")
+    faked = {"LD_PRELOAD": str(found[0]), "FAKETIME_TIMESTAMP_FILE": str(clock)}
+    faked |= {"FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    # Else it turns Python's waits for the interpreter lock, of 5 ms, into ones of seconds.
+    faked |= {"FAKETIME_FORCE_MONOTONIC_FIX": "0"}
+    with (
+        serve(workspace.home, FOLDER, **faked) as server,
+        Load(server.port, [QUESTION], 4) as load,
+    ):
+        for jump in ("+0", "+1d", "-1d", "+1d", "+0"):
+            with replacing(clock) as written:
+                written.write_text(f"{jump}\n")
+            load.reach(60)
+            assert server.ask(verdict(load.fine[-1].trace_id)).status == 200
+        load.stop()
+        server.settle()
+        assert server.metric("mien_journal_dropped_total") == 0
+        assert server.metric("mien_journal_rows") == len(load.records)
+        server.tell(signal.SIGTERM)
+        assert server.process.wait(60) == 0
+    assert load.failed == []
+    with closing(sqlite3.connect(workspace.journal)) as database:
+        low, high = database.execute("select min(moment), max(moment) from answers").fetchone()
+    assert high - low > 1.9 * DAY, "the clock has not jumped"
+
+
+# A model that hangs or raises.
+
+
+def test_a_slow_model_is_told_in_time_and_the_others_go_on(workspace: Workspace) -> None:
+    """Lost: the answers that came too late: 504. Their threads come back: afterwards the server
+    answers as before."""
+    settings = {"MIEN_DRILL": "1", "MIEN_DEADLINE_S": "0.3", "MIEN_THREADS": "2"}
+    with serve(workspace.home, FOLDER, **settings) as server:
+        with Load(server.port, [get("/metrics")], 12) as load:
+            load.reach(50)  # which has threads of its own, made when they are first needed
+        threads = server.status("Threads")
+        asked = [server.connect(slow()) for _ in range(4)]
+        late = [receive(each) for each in asked]
+        until(lambda: server.ask(QUESTION).status == 200, 30, "it answers no more")
+        with Load(server.port, [QUESTION], 6) as load:
+            load.reach(100)
+        server.settle()
+        until(lambda: server.status("Threads") <= threads, 30, "threads stay behind")
+    assert {(each.status, each.json()["type"]) for each in late} == {(504, "/errors/deadline")}
+    assert {each.headers["content-type"] for each in late} == {"application/problem+json"}
+    assert load.failed == []
+
+
+def test_a_model_that_raises_costs_its_own_request_alone(workspace: Workspace) -> None:
+    """Lost: the answers that the model failed at: 500, without a word of what went wrong inside.
+    Every other request is answered."""
+    broken = post("/predict/shape", POINT, X_Mien_Drill="error")
+    with (
+        serve(workspace.home, FOLDER, MIEN_DRILL="1") as server,
+        Load(server.port, [QUESTION, broken], 4) as load,
+    ):
+        load.reach(100)
+        load.stop()
+        failed = server.ask(broken)
+        server.settle()
+    assert {(each.question, each.status) for each in load.records} == {(0, 200), (1, 500)}
+    assert failed.json()["type"] == "/errors/internal"
+    assert b"Traceback" not in failed.body
+    assert b"drill" not in failed.body
+
+
+_HANGS = """
+
+import os as _os, time as _time
+from dataclasses import replace as _replace
+
+
+def _predict(*arguments):
+    while _os.path.exists(_os.environ["HANGS"]):
+        _time.sleep(0.01)
+    return predict(*arguments)
+
+
+TASK = _replace(TASK, predict=_predict)
+"""
+
+
+@pytest.fixture
+def hanging(workspace: Workspace, tmp_path: Path) -> Iterator[tuple[Server, Path]]:
+    """A server of one thread whose model of `shape` hangs as long as a file is there."""
+    shutil.copytree(FOLDER / "shape", tmp_path / "tasks" / "shape")
+    with (tmp_path / "tasks" / "shape" / "__init__.py").open("a") as code:
+        code.write(_HANGS)
+    settings = {"MIEN_DEADLINE_S": "0.1", "MIEN_QUEUE": "4", "MIEN_GRACE_S": "0.1"}
+    hangs = tmp_path / "hangs"
+    with serve(
+        *(workspace.home, tmp_path / "tasks", "shape"), HANGS=str(hangs), **settings
+    ) as server:
+        yield server, hangs
+
+
+def test_a_model_that_hangs_for_long_does_not_take_the_server_with_it(
+    hanging: tuple[Server, Path],
+) -> None:
+    """Lost: the answers of the model that hangs: 504, or 503 where nobody is left to answer. The
+    probes answer, and say so when too many threads hang. Once the model works again all is as
+    before, and what nobody waits for any more is not computed."""
+    server, hangs = hanging
+    assert server.ask(QUESTION).status == 200
+    hangs.touch()
+    told = [server.ask(QUESTION).status for _ in range(3)]
+    assert server.ask(get("/livez")).status == 200
+    with Load(server.port, [QUESTION], 12) as load:
+        until(lambda: len(load.records) >= 40, 30, "requests are not refused")
+    assert server.ask(get("/livez")).status in (200, 503)
+    assert server.ask(get("/metrics")).status == 200
+    begun = server.metric("mien_queue_wait_seconds_count")
+    hangs.unlink()
+    until(lambda: server.ask(QUESTION).status == 200, 30, "it answers no more")
+    again = [server.ask(QUESTION).status for _ in range(20)]
+    server.settle()
+    until(lambda: server.ask(get("/livez")).status == 200, 30, "/livez stays 503")
+    computed = server.metric("mien_queue_wait_seconds_count") - begun
+    assert (told, again) == ([504] * 3, [200] * 20)
+    assert {each.status for each in load.records} <= {503, 504}
+    assert 21 <= computed <= 21 + 8, "it computed what nobody waits for"
+
+
+@pytest.mark.parametrize("count", [3, 12])
+def test_a_model_that_hangs_for_good_does_not_keep_the_server_from_its_end(
+    hanging: tuple[Server, Path], count: int
+) -> None:
+    """Lost: the answers of the model that hangs. However many of its threads hang, the process
+    ends when it is told to, with status 0."""
+    server, hangs = hanging
+    hangs.touch()
+    assert {server.ask(QUESTION).status for _ in range(count)} <= {503, 504}
+    server.tell(signal.SIGTERM)
+    assert server.process.wait(20) == 0
+
+
+# What the server does not need once it serves.
+
+
+def test_a_server_does_not_need_the_registry(workspace: Workspace, picture: Draw) -> None:
+    """Lost: nothing. MLflow's database is deleted, and the folder of models moved away and back:
+    the models in memory answer, and a new champion is taken afterwards."""
+    (workspace.home / "mlflow.db").write_bytes(b"a database")
+    models, away = workspace.home / "models", workspace.home / "away"
+    questions = [QUESTION, form("/predict/colour", picture())]
+    with (
+        serve(workspace.home, FOLDER, MIEN_WATCH_S="0.05") as server,
+        Load(server.port, questions, 4) as load,
+    ):
+        load.reach(20)
+        (workspace.home / "mlflow.db").unlink()
+        models.rename(away)
+        load.reach(150)
+        assert server.ask(get("/health")).status == 200
+        assert server.ask(get("/sample/shape")).status == 200
+        away.rename(models)
+        load.reach(50)
+        workspace.version("shape", 3).rename(workspace.version("shape", 4))
+        workspace.write_aliases("shape", {"champion": 4})
+        until(lambda: load.records[-1].version == "4", 30, "the new champion is not taken")
+        load.stop()
+    assert load.failed == []
