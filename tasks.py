@@ -57,7 +57,8 @@ if Path(sys.prefix).resolve() == VENV.resolve():
 
     @task
     def bench(context: Context, name: str) -> None:
-        """Measure what the docs say: gesture, hands, emotion, normalisation, answers."""
+        """Measure what the docs say: answers, batch, dashboards, drills, emotion, fuzz, gesture,
+        hands, monitoring, normalisation, photos, serving, soak, variants."""
         _run(context, f"{BIN}/python -m bench.{name}")
 
     @task
