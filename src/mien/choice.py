@@ -28,7 +28,7 @@ def choose(rows: Sequence[Row], policy: Policy) -> tuple[str | None, list[str]]:
     """
     faults = [_fault(row, rows, policy) for row in rows]
     kept = [row for row, fault in zip(rows, faults, strict=True) if not fault]
-    best = max(kept, key=lambda row: float(row["val"][policy.maximise]), default=None)
+    best = max(kept, key=lambda row: float(source(row, rows)["val"][policy.maximise]), default=None)
     if best is None:
         return None, faults
     alike = [row for row in kept if origin(row) == origin(best)]

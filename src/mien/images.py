@@ -19,9 +19,9 @@ Pixels = NDArray[np.uint8]
 """(height, width, 3), RGB, upright."""
 
 FORMATS = ("JPEG", "PNG", "WEBP")
-SCANS = 200
-"""Passes over its pixels that a JPEG may ask for; each costs as much as a whole plain picture, and
-ten bytes. Encoders make about ten."""
+SCANS, SCANNED = 20, 200_000_000
+"""Passes over its pixels that a JPEG may ask for, and pixels in all of them where there are more:
+each costs as much as a plain picture, and ten bytes. Encoders make about ten."""
 _SCAN = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e]")
 """Start of a scan with one to four colours."""
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, AssertionError, struct.error, LookupError)
@@ -77,12 +77,12 @@ def read(data: bytes, limits: Limits | None = None, enough: int | None = None) -
     kind = sniff(data)
     if kind is None:
         raise ImageTypeError("This is not a JPEG, PNG or WEBP picture; send one of these.")
-    if kind == "JPEG" and len(_SCAN.findall(data)) > SCANS:
-        raise ImageError(f"The JPEG picture has more than {SCANS} scans; save it anew.")
     try:
         with Image.open(io.BytesIO(data), formats=[kind]) as picture:
             sent = picture.size
             _check_size(sent, limits or Limits())
+            if kind == "JPEG":
+                _check_scans(data, sent)
             times = _reduction(picture, enough)
             upright, crosswise = _turned(picture)
             colour = _to_rgb(upright)
@@ -131,6 +131,12 @@ def _check_size(size: tuple[int, int], limits: Limits) -> None:
         raise TooLargeError(
             f"The picture's longer side is {max(size)} pixels; up to {limits.side} are taken."
         )
+
+
+def _check_scans(data: bytes, size: tuple[int, int]) -> None:
+    scans = len(_SCAN.findall(data))
+    if scans > SCANS and scans * size[0] * size[1] > SCANNED:
+        raise ImageError(f"The JPEG picture has {scans} scans; save it anew.")
 
 
 def _reduction(picture: Image.Image, enough: int | None) -> int:

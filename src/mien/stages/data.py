@@ -59,7 +59,7 @@ def prepare(run: RunConfig, workspace: Workspace) -> Ready:
     params = config.parse(task.Params, run.params, "params")
     params = task.Params(**{name: getattr(params, name) for name in task.data_params})
     raw, fingerprint = _fetch(run, workspace)
-    made_by = code(f"tasks/{run.task}", "stages/data.py")
+    made_by = code(f"tasks/{run.task}", "stages/data.py", "images.py")
     folder = workspace.processed(run.task) / key(fingerprint, params, made_by)
     fresh = not folder.is_dir()
     if fresh:

@@ -78,7 +78,14 @@ def _place(source: Bundle, form: Form) -> Path:
 
 
 def _key(run: RunConfig, source: Bundle, form: Form, ready: Path) -> str:
-    made_by = code(f"tasks/{run.task}", "stages/optimize.py", "variants.py", "runtime.py")
+    made_by = code(
+        f"tasks/{run.task}",
+        "stages/optimize.py",
+        "variants.py",
+        "runtime.py",
+        "images.py",
+        "task.py",
+    )
     return key(source.digest, form, ready.name, made_by, variants.libraries())
 
 

@@ -134,7 +134,7 @@ def _verdict(number: int | None, evaluated: Path, document: Mapping[str, Any]) -
     row = next(each for each in rows if each["candidate"] == document["choice"])
     # What a variant lost is borne by the policy; else none would ever follow its own origin.
     origin = choice.source(row, rows)
-    new = max(row["val"][metric], origin["val"][metric])
+    new = origin["val"][metric]
     if number is None:
         return CHAMPION, "There was no champion before."
     path = evaluated.with_name(f"{evaluated.name}.champion-{number}.json")

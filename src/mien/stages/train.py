@@ -41,7 +41,7 @@ def train(run: RunConfig, workspace: Workspace) -> Trained:
     remedy = f"Prepare the data first: `mien data CONFIG --source PATH` for task {run.task!r}."
     ready = pointed(workspace.processed(run.task), run.name, remedy)
     fingerprint = json.loads((ready / "report.json").read_text())["data_fingerprint"]
-    made_by = code(f"tasks/{run.task}", "stages/train.py", "runtime.py")
+    made_by = code(f"tasks/{run.task}", "stages/train.py", "runtime.py", "images.py")
     folder = workspace.trained(run.task) / key(
         ready.name, params, task.outside(params), run.seed, made_by, lineage.lock_hash()
     )

@@ -124,7 +124,17 @@ def test_keys_come_from_a_file_too(tmp_path: Path) -> None:
         access.check("Bearer \udcff", None)
 
 
-@pytest.mark.parametrize("entry", [OLD, ":" + OLD, "shop:", f"shop:{'a' * (SHORTEST - 1)}"])
+def test_a_source_of_keys_without_any_stops_the_start(tmp_path: Path) -> None:
+    """A secret that is not written yet, or was cut off, must not open the server."""
+    (tmp_path / "keys").write_text("\n", encoding="utf-8")
+    for source in ({"api_keys_file": tmp_path / "keys"}, {"api_keys": SecretStr(",")}):
+        with pytest.raises(ConfigError, match="no key"):
+            Access.of(settings(**source))
+
+
+@pytest.mark.parametrize(
+    "entry", [OLD, ":" + OLD, "shop:", f"shop:{'a' * (SHORTEST - 1)}", f"shop:{OLD}\u00e4"]
+)
 def test_a_key_that_cannot_be_used_stops_the_start(entry: str) -> None:
     """The message says how it should look, and does not show it."""
     with pytest.raises(ConfigError, match="name:key") as told:

@@ -15,7 +15,7 @@ from mien.runtime import Model
 from mien.stages.serve import batching, uploads
 from mien.stages.serve.answering import Answer, Answering, Question
 from mien.stages.serve.uploads import Upload
-from mien.task import Prediction, Request
+from mien.task import Finding, Prediction, Request
 
 Serving = Callable[..., AbstractContextManager[TestClient]]
 GOOD = b'{"point": {"values": [0.1, 0.2, %s]}}'
@@ -124,14 +124,20 @@ def test_questions_that_wait_are_answered_together_where_it_pays(
     assert sizes == [1, 4, 1]
 
 
+def answer(confidence: float) -> Prediction:
+    return Prediction("ok", (Finding("star", confidence, None, {"star": confidence}),))
+
+
 def slow(times: dict[int, float], clock: list[float]) -> Any:
     """A task that takes so long for one request, and for eight."""
 
-    def one(*_: Any) -> None:
+    def one(*_: Any) -> Prediction:
         clock[0] += times[1]
+        return answer(0.9)
 
-    def many(*_: Any) -> None:
+    def many(requests: Sequence[Request], _: Any) -> list[Prediction]:
         clock[0] += times[8]
+        return [answer(0.9)] * len(requests)
 
     class Made:
         predict = staticmethod(one)
@@ -152,6 +158,13 @@ def test_it_pays_by_what_is_measured(
     monkeypatch.setattr(batching, "perf_counter", lambda: clock[0])
     task = slow({1: one, 8: eight}, clock)
     assert batching.pays(task, None, REQUEST, 8) == pays  # type: ignore[arg-type]
+
+
+def test_a_network_that_answers_otherwise_in_company_is_asked_one_at_a_time() -> None:
+    """However fast it is: nobody's answer may depend on who asked beside him."""
+    task = slow({1: 0.001, 8: 0.001}, [0.0])
+    task.predict_many = lambda requests, _: [answer(0.8)] * len(requests)
+    assert batching.share(task, None, REQUEST, 8) == 1.0  # type: ignore[arg-type]
 
 
 def test_a_network_for_one_picture_at_a_time_is_asked_one_at_a_time() -> None:

@@ -128,6 +128,100 @@ def test_an_early_answer_reaches_a_client_that_is_still_sending(
         assert (status, json.loads(body)["type"]) == (413, "/errors/too-large")
 
 
+def post(body: bytes, *headers: bytes) -> bytes:
+    kind = b"Content-Type: application/json"
+    length = b"Content-Length: %d" % len(body)
+    lines = [b"POST /predict/shape HTTP/1.1", b"Host: x", *headers, kind, length]
+    return b"\r\n".join([*lines, b"", body])
+
+
+BODY = b'{"point": {"values": [0.1, 0.2, 0.7]}}'
+OFFER = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMA")
+
+
+def test_an_offer_of_another_protocol_is_not_heeded(server_process: ServerProcess) -> None:
+    """As Java's clients make it with each first request: it is answered, body and all, again on
+    the same connection too."""
+    with server_process() as server, closing(connect(server.address)) as line:
+        for _ in range(2):
+            line.sendall(post(BODY, *OFFER))
+            told = line.recv(65536)
+            assert told.startswith(b"HTTP/1.1 200"), told
+
+
+def test_an_offer_that_comes_in_pieces_is_refused(server_process: ServerProcess) -> None:
+    """The parser would drop the body; an answer to half a request would be a wrong one."""
+    with server_process() as server, closing(connect(server.address)) as line:
+        sent = post(BODY, *OFFER)
+        cut = sent.index(b"Upgrade: h2c") + 3
+        line.sendall(sent[:cut])
+        assert ask(server.address, LIVE + b"Connection: close\r\n\r\n")[0] == 200
+        line.sendall(sent[cut:])
+        assert answer(line)[0] == 400
+
+
+def test_a_body_is_never_altered(server_process: ServerProcess) -> None:
+    """Whatever stands in it; else the next request would begin within it."""
+    content = b"--x\r\nUpgrade: y\r\n\r\nz\r\n--x--\r\nGE"
+    head = (
+        b"POST /predict/shape HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x"
+    )
+    first = head + b"\r\nContent-Length: %d\r\n\r\n" % len(content) + content
+    with server_process() as server:
+        status, _, told = ask(
+            server.address, first + b"T /errors/too-slow HTTP/1.1\r\nHost: x\r\n\r\n"
+        )
+    assert told.count(b"HTTP/1.1 ") == 0 or b"HTTP/1.1 200" not in told
+    assert status == 422
+
+
+def test_a_segment_of_many_offers_holds_nobody_up(server_process: ServerProcess) -> None:
+    """A quarter of a megabyte of them is refused as any head of that size."""
+    with server_process() as server:
+        flood = LIVE + b"upgrade:" + b"\r\nupgrade:" * 25_000
+        with closing(connect(server.address)) as line:
+            line.sendall(flood)
+            assert answer(line)[0] in (400, 431)
+
+
+def test_few_requests_may_be_sent_ahead(server_process: ServerProcess) -> None:
+    """A client that sends thousands before it reads is cut off; its first ones are answered."""
+    with server_process() as server, closing(connect(server.address)) as line:
+        line.sendall(post(BODY) + (LIVE + b"\r\n") * 3000)
+        told = b""
+        try:
+            while more := line.recv(65536):
+                told += more
+        except ConnectionResetError:
+            pass
+    assert told.startswith(b"HTTP/1.1 200")
+    assert told.count(b"HTTP/1.1 200") < 100
+
+
+def test_some_requests_may_be_sent_ahead(server_process: ServerProcess) -> None:
+    """And are answered in their order."""
+    with server_process() as server:
+        last = LIVE + b"Connection: close\r\n\r\n"
+        with closing(connect(server.address)) as line:
+            line.sendall(post(BODY) + (LIVE + b"\r\n") * 2 + last)
+            told = b""
+            while more := line.recv(65536):
+                told += more
+    assert told.count(b"HTTP/1.1 200") == 4
+    assert told.index(b"confidence") < told.index(b'{"status":"ok"}')
+
+
+def test_a_long_body_before_a_head_is_no_long_head(server_process: ServerProcess) -> None:
+    """Both in one segment: 60 kB of body, and the beginning of the next request."""
+    with server_process() as server, closing(connect(server.address)) as line:
+        line.sendall(post(BODY + b" " * 60_000) + b"GET /livez HT")
+        line.sendall(b"TP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        told = b""
+        while more := line.recv(65536):
+            told += more
+    assert told.count(b"HTTP/1.1 200") == 2
+
+
 def test_refusals_on_this_level_are_counted(server_process: ServerProcess) -> None:
     """They are requests that were refused for what they are."""
     with server_process() as server:

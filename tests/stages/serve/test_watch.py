@@ -99,6 +99,25 @@ def test_a_folder_that_holds_another_bundle_is_taken(
         assert version(client, picture) == second.digest[:12] != first.digest[:12]
 
 
+def test_a_way_back_from_a_refused_model_is_no_fault_any_more(
+    serving: Serving,
+    workspace: Workspace,
+    make_bundle: MakeBundle,
+    picture: Draw,
+    look: Callable[[], None],
+) -> None:
+    """The alias is back at what is served: /health has nothing to tell."""
+    spoil(workspace.version("shape", 4), "cut off", make_bundle)
+    with serving() as client:
+        workspace.write_aliases("shape", {"champion": 4})
+        look()
+        assert model(client)["refused"]
+        workspace.write_aliases("shape", {"champion": 3})
+        look()
+        assert model(client)["refused"] is None
+        assert version(client, picture) == "3"
+
+
 def test_what_was_only_touched_is_no_other_model(
     serving: Serving, workspace: Workspace, picture: Draw, look: Callable[[], None], value: Value
 ) -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -30,7 +32,19 @@ def desk(work: Callable[[], Any]) -> Desk[None, Any]:
 
 
 def asked(workers: Workers, work: Callable[[], Any], seconds: float = 30.0) -> Any:
-    return asyncio.run(workers.run(desk(work), None, seconds, here))
+    """The answer; an error comes once the thread at fault is known."""
+
+    async def ask() -> Any:
+        before = len(workers.lost)
+        try:
+            return await workers.run(desk(work), None, seconds, here)
+        except DeadlineError:
+            async with asyncio.timeout(30):
+                while len(workers.lost) == before:
+                    await asyncio.sleep(0)
+            raise
+
+    return asyncio.run(ask())
 
 
 @pytest.fixture
@@ -59,6 +73,66 @@ def test_a_thread_that_hangs_is_replaced(release: threading.Event) -> None:
     assert len(workers.lost) == 1
     assert asked(workers, lambda: 2) == 2
     release.set()
+    workers.close()
+
+
+def test_what_hangs_is_noticed_though_its_client_left(release: threading.Event) -> None:
+    """The ordinary client has less patience than the server; its question hangs all the same."""
+
+    async def ask(workers: Workers) -> int | None:
+        assert await workers.run(desk(release.wait), None, 0.3, away) is None
+        return await workers.run(desk(lambda: 2), None, 30, here)
+
+    workers = Workers(1, 2)
+    assert asyncio.run(ask(workers)) == 2
+    assert len(workers.lost) == 1
+    workers.close()
+
+
+def test_a_busy_thread_is_not_taken_for_one_that_hangs(release: threading.Event) -> None:
+    """A question that waited long is begun just before its end: it is told so, nothing is lost."""
+
+    async def both(workers: Workers) -> None:
+        first = asyncio.ensure_future(workers.run(desk(release.wait), None, 30, here))
+        await asyncio.sleep(0)
+        begun, end = threading.Event(), threading.Event()
+
+        def work() -> None:
+            begun.set()
+            end.wait()
+
+        second = asyncio.ensure_future(workers.run(desk(work), None, 0.5, here))
+        await asyncio.sleep(0.3)  # most of its time goes by in the queue
+        release.set()
+        await first
+        with pytest.raises(DeadlineError):
+            await second
+        assert begun.is_set()
+        assert not workers.lost
+        end.set()
+
+    workers = Workers(1, 2)
+    asyncio.run(both(workers))
+    workers.close()
+
+
+def test_nothing_of_a_question_stays_with_its_thread() -> None:
+    """Neither what was asked nor what came of it: a picture is not kept."""
+
+    class Picture:
+        pass
+
+    async def ask(workers: Workers) -> "weakref.ref[Picture]":
+        asked = Picture()
+        await workers.run(Desk(lambda pictures: [len(pictures)]), asked, 30, here)
+        return weakref.ref(asked)
+
+    workers = Workers(1, 1)
+    gone = asyncio.run(ask(workers))
+    end = monotonic() + 30
+    while gone() is not None and monotonic() < end:
+        pass
+    assert gone() is None
     workers.close()
 
 

@@ -46,6 +46,12 @@ class Access:
             ConfigError: a line that is no name:key, a short key, a file that cannot be read.
         """
         found = list(_pairs(settings))
+        named = settings.api_keys.get_secret_value() or settings.api_keys_file is not None
+        if named and not found:
+            raise ConfigError(
+                "MIEN_API_KEYS or MIEN_API_KEYS_FILE is set and holds no key; without one, "
+                "everybody could ask. Write name:key into it, or leave it unset."
+            )
         if settings.rate and not found:
             raise ConfigError(
                 "MIEN_RATE limits what one key may send, and there is no key. Set MIEN_API_KEYS."
@@ -105,11 +111,11 @@ def _read(entries: list[str], where: str) -> Iterator[tuple[str, bytes]]:
         name, sign, key = (part.strip() for part in entry.partition(":"))
         if not entry.strip():
             continue
-        if not (name and sign) or len(key) < SHORTEST:
+        if not (name and sign) or len(key) < SHORTEST or not key.isascii():
             # The entry itself is not shown: it may be a key that lacks its name.
             raise ConfigError(
                 f"{where}: entry {number} is not of the form name:key with at least {SHORTEST} "
-                "characters in the key. `openssl rand -hex 16` makes one."
+                "ASCII characters in the key. `openssl rand -hex 16` makes one."
             )
         yield name, _digest(key)
 

@@ -94,6 +94,14 @@ class Answering:
 
     def _record(
         self, asked: "_Decoded", prediction: Prediction, seconds: dict[str, float]
+    ) -> Answer | Exception:
+        try:
+            return self._recorded(asked, prediction, seconds)
+        except Exception as error:  # noqa: BLE001 - raised where the answer is awaited
+            return error
+
+    def _recorded(
+        self, asked: "_Decoded", prediction: Prediction, seconds: dict[str, float]
     ) -> Answer:
         best, served = prediction.best, asked.question.served
         event = Event(

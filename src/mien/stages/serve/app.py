@@ -32,7 +32,7 @@ from mien.stages.serve.protocol import Bounded
 from mien.stages.serve.routes import Service
 from mien.stages.serve.watch import Watch
 from mien.stages.serve.windows import Windows
-from mien.stages.serve.workers import Workers
+from mien.stages.serve.workers import CLOSE_SECONDS, Workers
 from mien.workspace import Workspace
 
 DRAIN_SECONDS = 30
@@ -101,6 +101,7 @@ def run(
         MienError: nothing to serve, or the address cannot be used. A model that cannot be
             loaded is no error here: the server stays up and its /health tells the reason.
     """
+    runtime.keep_memory()
     wanted = models.choose(workspace, tasks, bundles)
     # The lines of answers and requests are part of the service, whatever else is kept quiet; what
     # parsers think of the bytes of strangers is not.
@@ -164,13 +165,15 @@ def _lifespan(service: Service, workspace: Workspace, loaded: Callable[[Models],
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        loader = threading.Thread(target=load, name="mien-load")
+        loader = threading.Thread(target=load, name="mien-load", daemon=True)
         loader.start()
         try:
             yield
         finally:
             end.set()
-            loader.join()
+            loader.join(
+                CLOSE_SECONDS
+            )  # a model that hangs in its warm-up must not keep the process
             service.workers.close()
             served.close()
             service.journal.close()

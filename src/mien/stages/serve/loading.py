@@ -6,6 +6,7 @@ Knows bundles and the contract of tasks; knows nothing of HTTP.
 import io
 import json
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from mien.errors import BundleError, RequestError
 from mien.images import Pixels
 from mien.runtime import Model
 from mien.stages.serve import batching
+from mien.stages.serve.workers import WARM_UP_SECONDS
 from mien.task import Request, Task
 
 REFERENCE = "reference.json"
@@ -92,6 +94,9 @@ def load(
     picture = task.picture().convert("RGB")
     examples = _examples(task, np.asarray(picture, dtype=np.uint8))
     everywhere(lambda: _warm_up(task, model, examples))
+    together: dict[str, int] = {}
+    if most > 1:
+        apart(lambda: together.update(_together(task, model, examples, most)))
     file = io.BytesIO()
     picture.save(file, "PNG")
     return Served(
@@ -102,12 +107,41 @@ def load(
         reference=_reference(model),
         load_seconds=perf_counter() - start,
         created=(wanted.folder / bundle.MANIFEST).stat().st_mtime,
-        together={
-            kind: most
-            for kind, request in examples.items()
-            if most > 1 and batching.pays(task, model, request, most)
-        },
+        together=together,
     )
+
+
+def apart(work: Callable[[], object]) -> None:
+    """Run `work` in a thread of its own, so that nothing else waits for what may hang.
+
+    Raises:
+        BundleError: it was not done after `WARM_UP_SECONDS`.
+    """
+    faults: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised below, in the caller's thread
+            faults.append(error)
+
+    thread = threading.Thread(target=run, name="mien-warm-up", daemon=True)
+    thread.start()
+    thread.join(WARM_UP_SECONDS)
+    if thread.is_alive():
+        raise BundleError(f"The model did not answer its warm-up within {WARM_UP_SECONDS:g} s.")
+    if faults:
+        raise faults[0]
+
+
+def _together(
+    task: Task[Any], model: Model, examples: Mapping[str, Request], most: int
+) -> dict[str, int]:
+    return {
+        kind: most
+        for kind, request in examples.items()
+        if batching.pays(task, model, request, most)
+    }
 
 
 def _examples(task: Task[Any], pixels: Pixels) -> dict[str, Request]:

@@ -65,7 +65,7 @@ class Metrics:
         self._swaps = self._counter("mien_swaps_total")
         rejected = self._counter("mien_rejected_total")
         self._rejected = {kind.slug: rejected.labels(kind.slug) for kind in KINDS.values()}
-        self._answers: deque[tuple[Served, Prediction, Mapping[str, float]]] = deque()
+        self._answers: deque[tuple[str, str, Prediction, Mapping[str, float]]] = deque()
         self._children: dict[tuple[Any, ...], Any] = {}
 
     def begin(self, route: str) -> None:
@@ -112,7 +112,7 @@ class Metrics:
         Answers are counted some at a time and before a scrape: the dozen observations of one
         answer cost a fraction where the code for them is in the processor's cache already.
         """
-        self._answers.append((served, prediction, seconds))
+        self._answers.append((served.task.name, served.version, prediction, seconds))
         if len(self._answers) >= _TOGETHER:
             self._count_answers()
 
@@ -138,8 +138,10 @@ class Metrics:
             while True:
                 self._count(*self._answers.popleft())
 
-    def _count(self, served: Served, prediction: Prediction, seconds: Mapping[str, float]) -> None:
-        task, version, best = served.task.name, served.version, prediction.best
+    def _count(
+        self, task: str, version: str, prediction: Prediction, seconds: Mapping[str, float]
+    ) -> None:
+        best = prediction.best
         label = best.label if best else NOTHING
         self._child(self._predictions, task, version, label, prediction.outcome).inc()
         if best:

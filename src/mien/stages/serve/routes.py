@@ -58,6 +58,8 @@ class Service:
         default_factory=WeakKeyDictionary
     )
 
+    scraping: asyncio.Lock = field(default_factory=asyncio.Lock)
+
     @property
     def max_bytes(self) -> int:
         return int(self.settings.max_upload_mb * 1e6)
@@ -159,7 +161,9 @@ async def readyz(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    page = await asyncio.to_thread(_service(request).metrics.page)
+    service = _service(request)
+    async with service.scraping:  # one after the other, whoever asks
+        page = await asyncio.to_thread(service.metrics.page)
     return Response(page, media_type=MEDIA_TYPE)
 
 

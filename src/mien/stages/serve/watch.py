@@ -14,13 +14,12 @@ from pathlib import Path
 
 from mien import bundle
 from mien.errors import BundleError, RegistryError
-from mien.stages.serve.loading import Served, Wanted
+from mien.stages.serve.loading import Served, Wanted, apart
 from mien.stages.serve.models import CHAMPION, Entry, Models
 from mien.workspace import Workspace
 
 Signature = tuple[tuple[str, int, int, int], ...]
 """Path, inode, time stamp and size of each file of a folder."""
-WARM_UP_SECONDS = 60.0
 _log = logging.getLogger("mien.serve")
 
 
@@ -43,7 +42,8 @@ class Watch:
         self._begin = begin
         self._told = told
         self._blind: set[str] = set()
-        self._seen = {id(entry): self._look_at(entry) for entry in models.entries}
+        # What is about to be loaded, which the aliases may no longer name.
+        self._seen = {id(entry): _present(entry) for entry in models.entries}
 
     def run(self, stop: threading.Event) -> None:
         """Look until told to stop; whatever it finds, it goes on looking."""
@@ -65,8 +65,9 @@ class Watch:
         before = entry.served
         named = before is not None and wanted.version in (None, before.version)
         if before and named and _digest(wanted.folder) == before.digest:
-            return  # touched or written again, and the same
-        taken = self._models.take(entry, wanted, _apart, self._begin)
+            entry.refused = None
+            return  # touched, written again, or the alias is back: the same as is served
+        taken = self._models.take(entry, wanted, apart, self._begin)
         self._told(entry.name, taken)
         if taken and entry.served is not None:
             instead = f" in place of {before.version}" if before else ""
@@ -99,6 +100,15 @@ class Watch:
         return replace(wanted, folder=self._workspace.version(name, number), version=str(number))
 
 
+def _present(entry: Entry) -> tuple[Wanted, Signature] | None:
+    if not isinstance(entry.wanted, Wanted):
+        return None
+    try:
+        return entry.wanted, _signature(entry.wanted.folder)
+    except OSError:
+        return None
+
+
 def _signature(folder: Path) -> Signature:
     """Raises OSError where there is no such folder."""
     files = []
@@ -118,22 +128,3 @@ def _digest(folder: Path) -> str | None:
         return bundle.read(folder).digest
     except (BundleError, OSError, RecursionError):
         return None
-
-
-def _apart(work: Callable[[], object]) -> None:
-    """Run `work` in a thread of its own, so that the threads that answer go on meanwhile."""
-    faults: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001 - raised below, in the caller's thread
-            faults.append(error)
-
-    thread = threading.Thread(target=run, name="mien-warm-up", daemon=True)
-    thread.start()
-    thread.join(WARM_UP_SECONDS)
-    if thread.is_alive():
-        raise BundleError(f"The model did not answer its warm-up within {WARM_UP_SECONDS:g} s.")
-    if faults:
-        raise faults[0]

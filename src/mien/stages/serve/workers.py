@@ -9,7 +9,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import ceil
 from time import monotonic
@@ -21,6 +21,9 @@ T = TypeVar("T")
 Result = TypeVar("Result")
 GLANCE_SECONDS = 0.2
 """How often it is asked whether the client of a waiting question is still there."""
+WARM_UP_SECONDS = 60.0
+CLOSE_SECONDS = 5.0
+"""How long it is waited for a thread when the server ends; by then nobody waits for its answer."""
 MOST_LOST = 8
 """Threads that are replaced when they hang; what hangs more often needs a restart."""
 
@@ -45,6 +48,7 @@ class _Job:
         self.future: asyncio.Future[Any] = self.loop.create_future()
         self.state: Literal["waits", "runs", "done"] = "waits"
         self.thread: threading.Thread | None = None
+        self.began = 0.0
 
     def deliver(self, result: Any) -> None:
         """Hand the result over; to be called in the event loop's thread."""
@@ -114,27 +118,35 @@ class Workers:
             result: Result = job.future.result()
             return result
         finally:
-            self._leave(job, late=monotonic() >= end)
+            self._leave(job, seconds)
 
     def everywhere(self, work: Callable[[], object]) -> None:
         """Run `work` once in every thread, from outside of them; raises what it raises.
 
-        For a time in which no questions are asked: every thread waits for the others.
+        Questions wait meanwhile, as every thread waits for the others.
+
+        Raises:
+            DeadlineError: some thread was not done after `WARM_UP_SECONDS`.
         """
-        barrier, faults = threading.Barrier(self.threads + 1), list[BaseException]()
+        barrier = threading.Barrier(self.threads + 1, timeout=WARM_UP_SECONDS)
+        faults: list[BaseException] = []
 
         def job() -> None:
-            barrier.wait()  # each thread holds one of the jobs, so none of them can take two
-            try:
-                work()
-            except BaseException as error:  # noqa: BLE001 - raised below, in the caller's thread
-                faults.append(error)
-            barrier.wait()
+            with suppress(threading.BrokenBarrierError):
+                barrier.wait()  # each thread holds one of the jobs, so none of them can take two
+                try:
+                    work()
+                except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
+                    faults.append(error)
+                barrier.wait()
 
         for _ in range(self.threads):
             self._put(job)
-        barrier.wait()
-        barrier.wait()
+        try:
+            barrier.wait()
+            barrier.wait()
+        except threading.BrokenBarrierError:
+            raise DeadlineError(f"no answer within {WARM_UP_SECONDS:g} s") from None
         if faults:
             raise faults[0]
 
@@ -145,7 +157,7 @@ class Workers:
         for _ in working:
             self._put(None)
         for thread in working:
-            thread.join()
+            thread.join(CLOSE_SECONDS)
 
     def _start(self) -> threading.Thread:
         # A daemon: a thread that hangs for good must not keep the process.
@@ -159,11 +171,18 @@ class Workers:
             self._changed.notify()
 
     def _work(self) -> None:
-        while (taken := self._take()) is not None:
-            if callable(taken):
-                taken()
-            elif not self._finish(taken, _answers(taken)):
-                return
+        while self._round():
+            pass
+
+    def _round(self) -> bool:
+        """Answer what comes next, and keep nothing of it; whether the thread has its place yet."""
+        taken = self._take()
+        if taken is None:
+            return False
+        if callable(taken):
+            taken()
+            return True
+        return self._finish(taken, _answers(taken))
 
     def _take(self) -> list[_Job] | Callable[[], None] | None:
         """The next question, and those of its kind behind it that this thread should answer too."""
@@ -179,6 +198,7 @@ class Workers:
                 jobs.append(self._jobs.popleft())  # type: ignore[arg-type]
             for job in jobs:
                 job.state, job.thread = "runs", threading.current_thread()
+                job.began = monotonic()
             return jobs
 
     def _finish(self, jobs: Sequence[_Job], results: Sequence[Any]) -> bool:
@@ -193,17 +213,24 @@ class Workers:
                 job.loop.call_soon_threadsafe(job.deliver, result)
         return stays
 
-    def _leave(self, job: _Job, late: bool) -> None:
-        """See that a job for which nobody waits is not begun, and that one that hangs is left."""
+    def _leave(self, job: _Job, seconds: float) -> None:
+        """See that what nobody waits for is not begun, and that what hangs is noticed."""
         with self._changed:
             if job.state == "waits":
                 self._jobs.remove(job)
-            elif job.state == "runs" and late and job.thread in self._pool:
+            elif job.state == "runs":
+                left = job.began + seconds - monotonic()
+                job.loop.call_later(max(0.0, left), self._judge, job)
+        job.future.cancel()  # of no effect on one that is done
+
+    def _judge(self, job: _Job) -> None:
+        """Give up the thread of a job that runs for longer than it may."""
+        with self._changed:
+            if job.state == "runs" and job.thread in self._pool:
                 self.lost.add(job.thread)
                 if not self.stuck:
                     self._pool.remove(job.thread)
                     self._pool.append(self._start())
-        job.future.cancel()  # of no effect on one that is done
 
 
 def _kind(job: object) -> Desk[Any, Any] | None:
