@@ -173,7 +173,7 @@ def large(task: Task[Any], kind: str) -> bytes:
 
 @pytest.mark.xdist_group("demo")
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
-def test_a_large_picture_is_answered_as_if_it_had_been_read_whole(
+def test_a_champion_answers_a_large_picture_as_if_it_had_been_read_whole(
     task: Task[Any], champions: dict[str, Path], kind: str
 ) -> None:
     """The same label, in the same place of the picture as it was sent, with the same measures."""

@@ -42,7 +42,7 @@ class Bounds:
     """Counts a refusal on this level and makes its whole answer."""
 
 
-MOST_QUEUED = 4
+MOST_QUEUED = 32
 """Requests that a client may send ahead on one connection."""
 _UPGRADE = re.compile(rb"\r\n(upgrade):", re.IGNORECASE)
 
