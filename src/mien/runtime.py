@@ -34,7 +34,7 @@ class Closable(Protocol):
 
 ClosableT = TypeVar("ClosableT", bound=Closable)
 T = TypeVar("T")
-KEPT_BYTES = 64 * 2**20
+KEPT_BYTES = 24 * 2**20
 _ARENA_MAX, _MMAP_THRESHOLD, _TRIM = -8, -3, -1
 """M_ARENA_MAX, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h."""
 _now = threading.local()
