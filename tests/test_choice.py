@@ -49,6 +49,12 @@ def test_a_variant_that_loses_little_takes_the_place_of_its_origin() -> None:
     assert choice.choose(rows, POLICY) == ("net-int8", ["", ""])
 
 
+def test_a_variant_decides_nothing_between_candidates() -> None:
+    """By chance it scores better than the best candidate; its origin does not."""
+    rows = [row("a", 0.900, 4), variant("a", 0.905, 1), row("b", 0.903, 4)]
+    assert choice.choose(rows, POLICY)[0] == "b"
+
+
 @pytest.mark.parametrize(
     ("made", "fault"),
     [

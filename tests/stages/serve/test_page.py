@@ -147,7 +147,7 @@ def test_the_page_sends_a_verdict_of_the_form_that_is_taken() -> None:
     sent = re.search(r"JSON\.stringify\(\{ (.+) \}\)", text)
     assert sent
     assert {part.split(":")[0] for part in sent[1].split(", ")} == {*Feedback.model_fields}
-    assert 'request("feedback", {' in text
+    assert 'request("feedback", () => ({' in text
     assert '"Content-Type": "application/json"' in text
 
 

@@ -3,22 +3,24 @@
 
 const KEPT = "mien-key";
 
+/* `options` makes the options of fetch anew for each try: a person takes time to find a key. */
 export const request = async (path, options) => {
-  const response = await fetch(path, withKey(options));
+  const sent = sessionStorage.getItem(KEPT);
+  const response = await fetch(path, withKey(options(), sent));
   if (response.status !== 401) return response;
-  sessionStorage.removeItem(KEPT);
-  return (await askKey()) ? request(path, options) : response;
+  if (sent && sent === sessionStorage.getItem(KEPT)) sessionStorage.removeItem(KEPT);
+  const known = sessionStorage.getItem(KEPT) || (await askKey(Boolean(sent)));
+  return known ? request(path, options) : response;
 };
 
-function withKey(options) {
-  const key = sessionStorage.getItem(KEPT);
-  return key ? { ...options, headers: { ...options.headers, Authorization: `Bearer ${key}` } } : options;
-}
+const withKey = (options, key) =>
+  key ? { ...options, headers: { ...options.headers, Authorization: `Bearer ${key}` } } : options;
 
 let asking = null; // the dialog that is open, so that two requests do not open two
 
 /* Whether a key was given. */
-function askKey() {
+function askKey(wrong) {
+  document.getElementById("wrong").hidden = !wrong;
   asking ??= new Promise((resolve) => {
     const dialog = document.getElementById("key");
     dialog.addEventListener("close", () => {

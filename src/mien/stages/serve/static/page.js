@@ -78,7 +78,7 @@ async function ask() {
   pauseVerdict();
   const start = performance.now();
   try {
-    const response = await request(`predict/${task()}`, { method: "POST", body: form });
+    const response = await request(`predict/${task()}`, () => ({ method: "POST", body: form }));
     const document = await response.json();
     if (mine === asked) report(response.ok, document, performance.now() - start);
   } catch {

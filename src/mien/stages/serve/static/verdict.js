@@ -45,12 +45,12 @@ function judge(label) {
 /* Gives the sentence to show, and never throws: the queue goes on. */
 async function send(trace, label) {
   try {
-    const response = await request("feedback", {
+    const response = await request("feedback", () => ({
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ trace_id: trace, label }),
       signal: AbortSignal.timeout(10_000),
-    });
+    }));
     const document = await response.json();
     return response.ok ? `Thank you, kept: ${named(label)}.` : `Not kept. ${document.detail}`;
   } catch {
