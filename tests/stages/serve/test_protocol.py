@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 from typing import Any
@@ -128,6 +129,32 @@ def test_an_early_answer_reaches_a_client_that_is_still_sending(
         assert (status, json.loads(body)["type"]) == (413, "/errors/too-large")
 
 
+def test_a_connection_goes_on_after_an_early_answer(server_process: ServerProcess) -> None:
+    """The rest of the upload has come and is dropped: nothing closes it later."""
+    early = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n"
+    small = server_process(MIEN_MAX_UPLOAD_MB="0.001")
+    with small as server, closing(connect(server.address)) as line:
+        line.sendall(early)
+        assert one(line).startswith(b"HTTP/1.1 413")
+        line.sendall(b"a" * 5000)
+        end = time.monotonic() + protocol.LINGER_SECONDS + 1
+        while time.monotonic() < end:
+            line.sendall(LIVE + b"\r\n")
+            assert one(line).startswith(b"HTTP/1.1 200")
+
+
+def one(line: socket.socket) -> bytes:
+    """One whole answer on a connection that goes on."""
+    told = b""
+    while b"\r\n\r\n" not in told:
+        told += line.recv(65536)
+    head, _, body = told.partition(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+    while len(body) < length:
+        body += line.recv(65536)
+    return head
+
+
 def post(body: bytes, *headers: bytes) -> bytes:
     kind = b"Content-Type: application/json"
     length = b"Content-Length: %d" % len(body)
@@ -158,6 +185,8 @@ def test_an_offer_that_comes_in_pieces_is_refused(server_process: ServerProcess)
         assert ask(server.address, LIVE + b"Connection: close\r\n\r\n")[0] == 200
         line.sendall(sent[cut:])
         assert answer(line)[0] == 400
+        assert ask(server.address, LIVE + b"Connection: close\r\n\r\n")[0] == 200
+        assert not [each for each in server.lines if "Traceback" in each]
 
 
 def test_a_body_is_never_altered(server_process: ServerProcess) -> None:

@@ -120,6 +120,10 @@ class Bounded(HttpToolsProtocol):
         cycle.transport = cast(Transport, _Gentle(self, cycle))
         cycle.on_response = partial(self._answered, cycle)
 
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self.cycle.more_body = False  # uvicorn no longer looks once the answer is out
+
     def linger(self, cycle: RequestResponseCycle) -> None:
         """Close, but only after what the client is still sending has come or been waited for."""
         if not cycle.more_body:
@@ -204,6 +208,9 @@ class Bounded(HttpToolsProtocol):
 
     def _tell(self, error: BaseException) -> None:
         self.transport.write(self._bounds.refuse(error))
+        if self.cycle is not None:  # whoever still works on it has nobody to answer
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         if isinstance(error, OverloadedError) or not self.transport.can_write_eof():
             self.transport.close()
             return
