@@ -167,7 +167,7 @@ def keep_memory() -> None:
     """Have freed memory kept for the next picture; to be called before threads are started.
 
     glibc gives each large block back to the system and fetches it again for the next picture,
-    page by page, which takes as long as decoding a photo of 12 megapixels. Up to `KEPT_BYTES` stay.
+    page by page, which takes its time where photos are large. Up to `KEPT_BYTES` stay.
     Nothing is done where the C library is another one.
     """
     try:

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import RegistryError
+from mien.workspace import CHAMPION
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-CHAMPION = "champion"
 CHALLENGER = "challenger"
 _HISTORY = "mien.history"
 _WHY = 500

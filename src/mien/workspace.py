@@ -16,7 +16,7 @@ moved into place at the end: a folder that is there is whole, and the stage can 
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +30,7 @@ from mien.bundle import replacing
 from mien.errors import MienError, RegistryError
 
 _log = logging.getLogger(__name__)
+CHAMPION = "champion"
 WORK = "work"
 """Beside trained bundles: what a trainer keeps to resume, never part of a bundle."""
 DATA = "data.txt"
@@ -89,6 +90,21 @@ class Workspace:
             raise RegistryError(
                 f"{path} is not readable; write it again with `mien promote {task} VERSION`."
             ) from None
+
+    def champion(self, tasks: Sequence[str]) -> tuple[str, int]:
+        """The first of some tasks that has a champion, and the champion's version.
+
+        Raises:
+            RegistryError: none of them has one.
+        """
+        for task in tasks:
+            number = self.aliases(task).get(CHAMPION)
+            if number is not None:
+                return task, number
+        raise RegistryError(
+            f"There is no champion of {' or '.join(tasks)} in {self.home.resolve()}. Train one "
+            "with `mien run configs/TASK.yaml --source PATH`, or name a bundle with --bundle."
+        )
 
     @contextmanager
     def locked(self, task: str) -> Iterator[None]:

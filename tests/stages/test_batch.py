@@ -22,7 +22,7 @@ from project import ROOT, mien
 from mien import images, runtime, tasks
 from mien.errors import ConfigError, DataError, RequestError
 from mien.stages import batch as stage
-from mien.stages.batch import sources
+from mien.stages.batch import parts, sources
 from mien.stages.batch.sources import Item
 from mien.task import Request
 from mien.workspace import Workspace
@@ -277,7 +277,26 @@ def test_what_is_complete_is_left_alone(tmp_path: Path, bundle: Path) -> None:
     (tmp_path / "mine.csv").write_text("a,b\n")
     with pytest.raises(ConfigError, match="not left by this command"):
         score(tmp_path / "in", tmp_path / "mine.csv", bundle)
+    (tmp_path / ".mine.csv.parts").mkdir(exist_ok=True)
+    (tmp_path / ".mine.csv.parts/000001.jsonl").write_text("{}\n")
+    with pytest.raises(ConfigError, match="not left by this command"):
+        score(tmp_path / "in", tmp_path / "mine.csv", bundle)
     assert (tmp_path / "mine.csv").read_text() == "a,b\n"
+
+
+@pytest.mark.parametrize(("sequence", "kept"), [(True, 0), (False, 2)])
+def test_frames_are_answered_anew_where_any_file_has_changed(
+    tmp_path: Path, sequence: bool, kept: int
+) -> None:
+    """A frame's answer depends on those before it; that of a picture does not."""
+    run = parts.Run("t", "1", "digest", "folder", sequence)
+    items = [Item(name, "1 2") for name in "ab"]
+    with parts.opened(tmp_path / "r.csv", run, force=False) as first:
+        first.resume(iter(items), "before")
+        first.write(items, [{"error": None}] * 2)
+    with parts.opened(tmp_path / "r.csv", run, force=False) as again:
+        more = iter([*items, Item("c", "1 2")])
+        assert again.resume(more, "after").rows == kept
 
 
 PROGRAM = """

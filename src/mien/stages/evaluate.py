@@ -25,8 +25,9 @@ from mien.errors import BundleError, PolicyError, RequestError
 from mien.runtime import Model
 from mien.scores import Answer
 from mien.task import SPLITS, DataReport, Example, Prediction, Request, Split, Task
-from mien.tracking import CHAMPION, Tracker, model_name
+from mien.tracking import Tracker, model_name
 from mien.workspace import (
+    CHAMPION,
     DATA,
     REPORT,
     RESULT,

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from mien import config, runtime, tasks
-from mien.errors import MienError, RegistryError, RequestError
+from mien.errors import MienError, RequestError
 from mien.runtime import Model
 from mien.task import Request, Task
-from mien.tracking import CHAMPION
 from mien.workspace import Workspace
 
 
@@ -22,7 +21,9 @@ def predict(
         RegistryError: no champion is there to answer.
         BundleError: the bundle is damaged.
     """
-    with runtime.load(bundle or _champion(name, workspace)) as model:
+    if bundle is None:
+        bundle = workspace.version(*workspace.champion([name] if name else tasks.names()))
+    with runtime.load(bundle) as model:
         task = tasks.load(model.bundle.manifest.task)
         for path in files:
             yield path, _answer(path, task, model)
@@ -47,15 +48,3 @@ def _request(path: Path, task: Task[Any]) -> Request:
     except ValueError:
         raise RequestError("is not readable JSON") from None
     return Request(body=config.parse(task.Body, document, path.name))
-
-
-def _champion(name: str | None, workspace: Workspace) -> Path:
-    for task in [tasks.load(name).name] if name else tasks.names():
-        number = workspace.aliases(task).get(CHAMPION)
-        if number is not None:
-            return workspace.version(task, number)
-    wanted = name or "any task"
-    raise RegistryError(
-        f"There is no champion of {wanted} in {workspace.home.resolve()}. Train one with "
-        "`mien run configs/TASK.yaml --source PATH`, or name a bundle with --bundle."
-    )

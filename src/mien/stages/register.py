@@ -16,8 +16,8 @@ from typing import Any
 from mien import bundle, choice, console
 from mien.config import RunConfig
 from mien.errors import RegistryError
-from mien.tracking import CHALLENGER, CHAMPION, Tracker, Version, model_name, run_of
-from mien.workspace import RESULT, WORK, Workspace, pointed
+from mien.tracking import CHALLENGER, Tracker, Version, model_name, run_of
+from mien.workspace import CHAMPION, RESULT, WORK, Workspace, pointed
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,9 @@ from time import monotonic
 from typing import Any
 
 from mien import console, runtime, tasks
-from mien.errors import BundleError, MienError, RegistryError
+from mien.errors import BundleError, MienError
 from mien.runtime import Model
 from mien.task import Prediction, Request, Task
-from mien.tracking import CHAMPION
 from mien.workspace import Workspace
 
 from . import parts, sources, tables
@@ -82,7 +81,10 @@ def batch(
         RegistryError, BundleError: there is no model, or it is damaged.
     """
     form = tables.form(out)
-    folder, version = (bundle, "") if bundle else _champion(name, workspace)
+    folder, version = bundle, ""
+    if folder is None:
+        named, number = workspace.champion([name] if name else tasks.names())
+        folder, version = workspace.version(named, number), str(number)
     with runtime.load(folder) as model:
         task = tasks.load(model.bundle.manifest.task)
         run = Run(
@@ -112,7 +114,7 @@ def _score(
     form: tables.Write,
 ) -> Done:
     watch = console.Stopwatch()
-    resumed = kept.resume(found.items())
+    resumed = kept.resume(found.items(), found.fingerprint)
     jobs = _jobs(resumed.rest, SPAN if kept.run.sequence else CHUNK, kept.run.sequence)
     rows, failed = resumed.rows, resumed.failed
     answer = partial(_answered, task=task, model=model, follow=kept.run.sequence)
@@ -204,24 +206,13 @@ def _answered(job: list[Item], task: Task[Any], model: Model, follow: bool) -> l
 def _row(item: Item, task: Task[Any], answer: Answer) -> Row:
     try:
         return tables.row(item.name, answer(item.ask(task)))
-    except BundleError:
-        raise  # no file is to blame, and every one of them would fail
+    except (BundleError, MemoryError, OSError):
+        raise  # no file is to blame
     except MienError as error:
         return tables.row(item.name, error=str(error))
     except Exception as error:  # noqa: BLE001 - one file must not end the work of hours, each time
         _log.warning("%s: the program failed", item.name, exc_info=True)
         return tables.row(item.name, error=f"the program failed: {type(error).__name__}: {error}")
-
-
-def _champion(name: str | None, workspace: Workspace) -> tuple[Path, str]:
-    for task in [tasks.load(name).name] if name else tasks.names():
-        number = workspace.aliases(task).get(CHAMPION)
-        if number is not None:
-            return workspace.version(task, number), str(number)
-    raise RegistryError(
-        f"There is no champion of {name or 'any task'} in {workspace.home.resolve()}. Train one "
-        "with `mien run configs/TASK.yaml --source PATH`, or name a bundle with --bundle."
-    )
 
 
 def words(done: Done) -> str:

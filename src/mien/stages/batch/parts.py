@@ -66,8 +66,6 @@ class Parts:
             return None
         told = _load(self._done)
         if told is None or told.get("stamp") != _stamp(self.out):
-            if self._parts():
-                return None  # killed while the result was put in its place
             raise ConfigError(_REFUSED.format(self.out, "was not left by this command"))
         self._compare(told["run"])
         if told["fingerprint"] != fingerprint:
@@ -77,8 +75,11 @@ class Parts:
         self._clear()
         return told
 
-    def resume(self, items: Iterator[Item]) -> Resumed:
+    def resume(self, items: Iterator[Item], fingerprint: str) -> Resumed:
         """Pass over the items that parts answer; parts that do not fit, and all later, go.
+
+        Frames of a video are answered with those before them: where any file has changed since,
+        all parts go, or the result would depend on where the run was interrupted.
 
         Raises:
             ConfigError: the parts are of another run.
@@ -86,9 +87,10 @@ class Parts:
         told = _load(self._folder / _RUN)
         if told is not None:
             self._compare(told)
-        else:
+        if told is None or (self.run.sequence and told.get("fingerprint") != fingerprint):
             self._clear()
-            _save(self._folder / _RUN, json.dumps(asdict(self.run)))
+            run = {**asdict(self.run), "fingerprint": fingerprint}
+            _save(self._folder / _RUN, json.dumps(run))
         rows = failed = 0
         ahead: list[Item] = []
         for path in self._parts():

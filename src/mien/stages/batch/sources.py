@@ -5,6 +5,7 @@ names of one folder. Knows no task by name and no result.
 """
 
 import csv
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -195,7 +196,13 @@ def _read(path: Path) -> bytes:
             )
         return path.read_bytes()
     except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) in _MACHINE:
+            raise
         raise RequestError(f"cannot be read: {getattr(error, 'strerror', error)}.") from None
+
+
+_MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
+"""Faults of the machine, not of a file: the batch ends, and goes on where it was another time."""
 
 
 def _stamp(path: Path) -> str:

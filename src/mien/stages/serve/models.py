@@ -16,9 +16,8 @@ from mien.stages.serve import loading
 from mien.stages.serve.errors import NotReadyError
 from mien.stages.serve.loading import Served, Wanted
 from mien.task import Task
-from mien.workspace import Workspace
+from mien.workspace import CHAMPION, Workspace
 
-CHAMPION = "champion"
 State = Literal["loading", "ready", "failed"]
 Everywhere = Callable[[Callable[[], object]], None]
 """Runs a function once in every thread that will answer requests."""

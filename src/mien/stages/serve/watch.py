@@ -15,8 +15,8 @@ from pathlib import Path
 from mien import bundle
 from mien.errors import BundleError, RegistryError
 from mien.stages.serve.loading import Served, Wanted, apart
-from mien.stages.serve.models import CHAMPION, Entry, Models
-from mien.workspace import Workspace
+from mien.stages.serve.models import Entry, Models
+from mien.workspace import CHAMPION, Workspace
 
 Signature = tuple[tuple[str, int, int, int], ...]
 """Path, inode, time stamp and size of each file of a folder."""
