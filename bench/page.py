@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mien import lineage
+
 ROOT = Path(__file__).resolve().parents[1]
 REAL = ROOT.parent / "shared" / "data"
 
@@ -26,11 +28,18 @@ def table(rows: Sequence[Mapping[str, object]]) -> str:
     return "\n".join(lines)
 
 
+def code() -> str:
+    """Which code was measured."""
+    found = lineage.commit()
+    changed = ", with changes" if found["dirty"] else ""
+    return f"commit {found['commit'][:7]}{changed}" if found["commit"] else "no commit"
+
+
 def write(name: str, title: str, parts: Sequence[str]) -> None:
     """Print the page and write it to docs/source/measured/."""
     head = (
         f"# {title}\n\nMade by `python3 tasks.py bench {name}` on {os.cpu_count()} cores, "
-        f"{platform.system()} {platform.machine()}, Python {platform.python_version()}."
+        f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {code()}."
     )
     text = "\n\n".join([head, *parts]) + "\n"
     path = ROOT / "docs" / "source" / "measured" / f"{name}.md"

@@ -9,7 +9,7 @@ from statistics import median
 
 import mien
 from bench import servers
-from bench.page import ROOT, table
+from bench.page import ROOT, code, table
 from bench.rounds import CLIENTS, CROWD, RAW, Key, Plan, Seen, middle
 from bench.servers import OBVIOUS, OURS, Server
 from bench.starts import Footprint
@@ -62,8 +62,8 @@ def _head(seen: Seen) -> list[str]:
     parts = [
         "# Performance",
         f"Made by `python3 tasks.py bench serving` on {os.cpu_count()} cores ({_processor()}), "
-        f"{platform.system()} {platform.machine()}, Python {platform.python_version()}. The server "
-        "has one core, the load generator the other.",
+        f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {code()}. "
+        "The server has one core, the load generator the other.",
         "`mien serve` against the raw limit (the same function in a loop, without HTTP), against "
         "the stack that one writes first, and against three servers for models. 'kept, not surely' "
         "and 'MISSED, not surely' mean that the 95 % interval lies on both sides of the target.",

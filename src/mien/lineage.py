@@ -16,7 +16,7 @@ def record(run: RunConfig, data_fingerprint: str) -> dict[str, Any]:
     """Return what a bundle must know to be rebuilt, as JSON values."""
     document = run.model_dump(mode="json", exclude={"source"})
     return {
-        "code": _commit(),
+        "code": commit(),
         "config": document,
         "config_sha256": config.digest(document),
         "data_fingerprint": data_fingerprint,
@@ -36,11 +36,12 @@ def lock_hash() -> str | None:
     return sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
-def _commit() -> dict[str, Any]:
-    commit = _git("rev-parse", "HEAD") if (_ROOT / ".git").exists() else None
-    if not commit:
+def commit() -> dict[str, Any]:
+    """Version of mien, the git commit, and whether files differ from it; None without git."""
+    found = _git("rev-parse", "HEAD") if (_ROOT / ".git").exists() else None
+    if not found:
         return {"version": __version__, "commit": None, "dirty": None}
-    return {"version": __version__, "commit": commit, "dirty": bool(_git("status", "--porcelain"))}
+    return {"version": __version__, "commit": found, "dirty": bool(_git("status", "--porcelain"))}
 
 
 def _git(*arguments: str) -> str | None:
