@@ -1,5 +1,6 @@
 """The wiring of the service, in one place: models, threads, metrics, addresses, and uvicorn."""
 
+import asyncio
 import logging
 import signal
 import socket
@@ -7,6 +8,7 @@ import threading
 import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -37,6 +39,7 @@ from mien.workspace import Workspace
 
 DRAIN_SECONDS = 30
 """How long requests that are being answered may go on after the process was told to stop."""
+_BESIDE = 2
 _log = logging.getLogger("mien.serve")
 
 
@@ -165,6 +168,9 @@ def _lifespan(service: Service, workspace: Workspace, loaded: Callable[[Models],
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        # For what waits for a disk; asyncio's own pool grows by chance to the cores and four.
+        beside = ThreadPoolExecutor(_BESIDE, thread_name_prefix="mien-beside")
+        asyncio.get_running_loop().set_default_executor(beside)
         loader = threading.Thread(target=load, name="mien-load", daemon=True)
         loader.start()
         try:
