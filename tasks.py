@@ -57,8 +57,8 @@ if Path(sys.prefix).resolve() == VENV.resolve():
 
     @task
     def bench(context: Context, name: str) -> None:
-        """Measure what the docs say: answers, batch, dashboards, drills, emotion, fuzz, gesture,
-        hands, monitoring, normalisation, photos, serving, soak, together, variants."""
+        """Measure what the docs say: answers, batch, check, dashboards, drills, emotion, fuzz,
+        gesture, hands, monitoring, normalisation, photos, serving, soak, together, variants."""
         _run(context, f"{BIN}/python -m bench.{name}")
 
     @task

@@ -22,7 +22,7 @@ def main() -> None:
     home = Workspace(config.settings().home / "build" / "bench-emotion")
     run = config.load(page.ROOT / "configs" / "emotion.yaml")
     source = page.real_data() / "emotion" / "affectnet_yolo.zip"
-    report = pipeline.run(run.model_copy(update={"source": str(source)}), home)
+    report = pipeline.run(run.model_copy(update={"source": str(source)}), home, "bench")
     folder = pointed(home.evaluated("emotion"), run.name, "")
     table = evaluate.read(folder)
     parts = [_scores(table), _cost(report)]

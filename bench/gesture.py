@@ -26,7 +26,7 @@ def main() -> None:
             home = Workspace(Path(folder) / name)
             run = config.load(page.ROOT / "configs" / "gesture.yaml")
             run = run.model_copy(update={"source": source})
-            report = pipeline.run(run, home)
+            report = pipeline.run(run, home, "bench")
             title = "landmarks_iti.csv" if name == "iti" else "the project's own sample"
             parts += [f"## Trained on {title}", _seconds(report), _elsewhere(run, home, data, name)]
             if name == "iti":

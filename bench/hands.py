@@ -160,7 +160,7 @@ def _namer(table: Path, folder: Path) -> Callable[[list[Hand]], str]:
         each.mkdir()
     (raw / table.name).write_bytes(table.read_bytes())
     params = Params(images=False)
-    data.prepare(raw, ready, params)
+    data.prepare(raw, ready, params, folder / "cache")
     fit("svm", ready, out, params, 0, lambda *_: None)
     session = Session(out / "model.onnx")
 

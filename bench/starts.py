@@ -116,6 +116,7 @@ def _landmarks() -> Path:
     home = Workspace(CACHE / "landmarks")
     candidate = bundle.read(folder("gesture")).manifest.candidate
     command = [sys.executable, "-m", "mien.cli", "run", "configs/sample_gesture.yaml"]
+    command += ["--force", "bench"]
     wanted = ["params.images=false", f"params.candidates=[{candidate}]"]
     command += [part for setting in wanted for part in ("--set", setting)]
     done = subprocess.run(

@@ -1,17 +1,34 @@
 """Fixtures that all tests share: the real data, and one finished demo."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
-from project import REAL, Demo, free_port, mien
+from project import REAL, ROOT, Demo, free_port, mien
 
-from mien import tasks
+from mien import lineage, tasks
 from mien.workspace import Workspace
 
 # Deadlines measure the machine, not the code; the same examples every time keep CI calm.
 settings.register_profile("mien", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("mien")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def committed() -> Iterator[None]:
+    """What tests train in this process counts as made from a commit: whether somebody works on
+    the project's tree just now must not change what a test finds. Other trees are as they are."""
+    found = lineage.commit
+
+    def commit(*arguments: Any, **named: Any) -> dict[str, Any]:
+        told = found(*arguments, **named)
+        return {**told, "dirty": False} if told["dirty"] and lineage.ROOT == ROOT else told
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lineage, "commit", commit)
+        yield
 
 
 @pytest.fixture(scope="session")

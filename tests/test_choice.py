@@ -123,3 +123,16 @@ def test_the_table_fits_a_terminal_and_tells_every_reason(
     assert "No variant of svm, forest: nothing to make smaller" in out
     (line,) = [line for line in out.splitlines() if "x 0.25" in line]
     assert line.split()[3:] == ["x", "1.25", "-0.1000", "+0.0000", "+0.0000", "+0.0000"]
+
+
+def test_leak_free_scores_stand_beside_those_as_shipped(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever reads the table sees what copies in train were worth."""
+    whole = {"accuracy": 0.9, "macro_f1": 0.9, "examples": 10}
+    free = {"accuracy": 0.51, "macro_f1": 0.52, "examples": 9}
+    measured = {"val": whole, "test": whole, "test_leak_free": free, "fault": ""}
+    found = row("svm", 0.9) | measured | {"latency": {"p50_ms": 1.0, "p95_ms": 2.0}}
+    choice.show({"task": "letter", "choice": "svm", "candidates": [found]})
+    told = capsys.readouterr().out
+    assert "Test as shipped (10) and leak-free, without copies in train (9)" in told
+    assert "0.510" in told
+    assert "0.520" in told

@@ -5,9 +5,11 @@ rebuild need. There is no code and no pickle in it. This file knows neither ONNX
 `runtime.py` runs what lies in the folder.
 """
 
+import ctypes
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -133,8 +135,9 @@ def building(target: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o755)
         if target.exists():
-            shutil.rmtree(target)
-        temporary.rename(target)
+            _exchange(temporary, target)  # the old one is removed below
+        else:
+            temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -149,6 +152,19 @@ def replacing(target: Path) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Let two folders change names: at once where the system can, so that nobody, and no kill,
+    ever finds one of the names without a folder."""
+    swap = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    here, exchange = -100, 2  # AT_FDCWD of fcntl.h and RENAME_EXCHANGE of stdio.h
+    if swap and swap(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0:
+        return
+    old = one.with_name(f"{one.name}.old")  # another system, or a file system that cannot
+    other.rename(old)
+    one.rename(other)
+    old.rename(one)
 
 
 _REMEDY = "The bundle was altered or damaged; fetch or train it again."

@@ -77,6 +77,7 @@ def show(document: Mapping[str, Any]) -> None:
         if row["fault"]:
             console.result(f"{row['candidate']} is not chosen: {row['fault']}")
     _show_boxes(rows)
+    _show_leaks(rows)
     _show_variants(document)
 
 
@@ -144,3 +145,27 @@ def _show_boxes(rows: Sequence[Row]) -> None:
                 f"{row['candidate']} on test: mAP50 {row['test']['map50']:.3f}, mAP50-95 "
                 f"{row['test']['map50_95']:.3f}, nothing found {row['test']['nothing_found']:.1%}"
             )
+
+
+def _show_leaks(rows: Sequence[Row]) -> None:
+    """The test split as shipped beside what is left of it without copies of training examples."""
+    found = [row for row in rows if "test_leak_free" in row]
+    if not found:
+        return
+    shipped, free = found[0]["test"]["examples"], found[0]["test_leak_free"]["examples"]
+    if shipped == free:
+        console.result(f"None of the {shipped:,.0f} test examples has a copy in train.")
+        return
+    console.table(
+        f"Test as shipped ({shipped:,.0f}) and leak-free, without copies in train ({free:,.0f})",
+        ["candidate", "acc.", "leak-free acc.", "F1", "leak-free F1"],
+        [
+            [row["candidate"]]
+            + [
+                f"{row[split][score]:.3f}"
+                for score in ("accuracy", "macro_f1")
+                for split in ("test", "test_leak_free")
+            ]
+            for row in found
+        ],
+    )

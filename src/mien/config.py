@@ -27,6 +27,7 @@ from mien.errors import ConfigError, nearest
 SchemaT = TypeVar("SchemaT", bound=BaseModel)
 Form = Literal["int8", "fp16"]
 FORMS: tuple[Form, ...] = get_args(Form)
+Level = Literal["error", "warn", "off"]
 
 
 class Schema(BaseModel):
@@ -47,6 +48,14 @@ class Policy(Schema):
     """Share by which a variant may be slower than that candidate; a tenth is lost in noise."""
 
 
+class GateConfig(Schema):
+    """What a config says of one gate; what it leaves out is as the gate has it."""
+
+    level: Level | None = None
+    limit: float | None = Field(default=None, ge=0, le=1)
+    """Share of the things looked at that may be at fault."""
+
+
 class RunConfig(Schema):
     """One run as its YAML file tells it."""
 
@@ -54,9 +63,14 @@ class RunConfig(Schema):
     """The file's own name without its ending."""
     task: str
     source: str | None = None
-    """A CSV, a YOLO folder, a zip of one, or `sample` for the project's own data."""
+    """What `stages/data` takes: a file, a folder, a zip, kaggle:OWNER/NAME, `sample` or @VERSION;
+    None is the version that was fetched last."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     params: dict[str, Any] = Field(default_factory=dict)
+    gates: dict[str, GateConfig] = Field(default_factory=dict)
+    """Levels and limits of single gates, by name."""
+    search: dict[str, Any] = Field(default_factory=dict)
+    """What `mien sweep` may choose, by key of `params`; read by the sweep alone."""
     variants: tuple[Form, ...] = ()
     """Smaller forms of every candidate that take part beside it."""
     policy: Policy = Policy()

@@ -20,6 +20,10 @@ class DataError(MienError):
     """A data source that is missing, malformed or outside the task's contract."""
 
 
+class GateError(DataError):
+    """The data fail a gate whose level is error."""
+
+
 class BundleError(MienError):
     """A model folder that is incomplete, altered or of an unknown format."""
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mien.task import DataReport, Example, Finding, Prediction
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes as Axes
     from matplotlib.figure import Figure
 
 ACCENT, QUIET, WARN = "#2a6f97", "#c9d6df", "#c8553d"

@@ -1,54 +1,165 @@
-"""Where a model comes from: code, configuration, data, seed, locked packages, platform."""
+"""Where a model comes from: code, configuration, data, seed, packages, platform.
 
+What is recorded here is what `stages/rebuild` needs to make the model again. Reading it costs no
+import of a heavy library. Knows no task, no stage and no registry.
+"""
+
+import os
 import platform
 import subprocess
+from functools import cache
 from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
 from mien import __version__, config
+from mien.bundle import checksum
 from mien.config import RunConfig
+from mien.workspace import REPORT, code
 
-_ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[2]
+"""The repository, where mien runs from one."""
+LOCK = "requirements_dev.txt"
+TRAINING_LOCK = "requirements_train.txt"
+"""All that a training can reach; the tools of development decide nothing of a model."""
 
 
-def record(run: RunConfig, data_fingerprint: str) -> dict[str, Any]:
-    """Return what a bundle must know to be rebuilt, as JSON values."""
+def record(
+    run: RunConfig, data_fingerprint: str, prepared_sha256: str | None = None, outside: Any = None
+) -> dict[str, Any]:
+    """Return what a bundle must know to be rebuilt, as JSON values.
+
+    Args:
+        run: the run.
+        data_fingerprint: root hash of the raw data.
+        prepared_sha256: `folder_hash` of what the trainer reads.
+        outside: what the training reads beside data and params, see `Task.outside`.
+    """
     document = run.model_dump(mode="json", exclude={"source"})
     return {
         "code": commit(),
         "config": document,
         "config_sha256": config.digest(document),
         "data_fingerprint": data_fingerprint,
+        "prepared_sha256": prepared_sha256,
+        "outside": outside,
         "seed": run.seed,
         "lock_sha256": lock_hash(),
-        "platform": {
-            "python": platform.python_version(),
-            "system": platform.system(),
-            "machine": platform.machine(),
-        },
+        "environment": environment(),
+        "platform": machine(),
+        "threads": threads(),
     }
 
 
 def lock_hash() -> str | None:
     """SHA-256 of `requirements_dev.txt`, or None where mien is installed without its repository."""
-    path = _ROOT / "requirements_dev.txt"
+    path = ROOT / LOCK
     return sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def commit() -> dict[str, Any]:
-    """Version of mien, the git commit, and whether files differ from it; None without git."""
-    found = _git("rev-parse", "HEAD") if (_ROOT / ".git").exists() else None
+    """Version of mien, the git commit, whether files differ from it (None without git), and a
+    SHA-256 over the package's source files: equal ones are the same code, committed or not."""
+    known = {"version": __version__, "sha256": code("")}
+    found = git("rev-parse", "HEAD") if (ROOT / ".git").exists() else None
     if not found:
-        return {"version": __version__, "commit": None, "dirty": None}
-    return {"version": __version__, "commit": found, "dirty": bool(_git("status", "--porcelain"))}
+        return {**known, "commit": None, "dirty": None}
+    return {**known, "commit": found, "dirty": bool(git("status", "--porcelain"))}
 
 
-def _git(*arguments: str) -> str | None:
+def git(*arguments: str) -> str | None:
+    """What git prints of mien's repository; None where there is no git, or it cannot do this."""
     try:
         done = subprocess.run(
-            ["git", "-C", str(_ROOT), *arguments], capture_output=True, text=True, check=True
+            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
         return None  # no git, or no commit yet: the record then says so by holding None
     return done.stdout.strip()
+
+
+@cache
+def environment() -> dict[str, str]:
+    """Versions of Python and of the installed packages that the lock file of trainings names; of
+    all packages where mien is installed without its repository."""
+    names = locked(ROOT / TRAINING_LOCK)
+    found = {name: _version(name) for name in names or {each.name for each in distributions()}}
+    installed = {name: each for name, each in sorted(found.items()) if each is not None}
+    return {"python": platform.python_version(), **installed}
+
+
+def locked(path: Path) -> set[str]:
+    """Names of the packages in a lock file; none where there is no such file."""
+    if not path.is_file():
+        return set()
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return {line.partition("==")[0].strip() for line in lines if line[:1].isalnum()}
+
+
+@cache
+def machine() -> dict[str, Any]:
+    """What decides the last digits of a sum beside the packages: system, C library, processor."""
+    return {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "libc": " ".join(platform.libc_ver()).strip(),
+        "cpu": processor(),
+    }
+
+
+def processor(path: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
+    """Maker of the processor and those of its instructions that libraries choose kernels by.
+
+    Empty where the system does not tell (Linux does).
+    """
+    if not path.is_file():
+        return {}
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n\n")[0].splitlines()
+    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = f"{told.get('flags', '')} {told.get('Features', '')}".split()
+    return {
+        "maker": told.get("vendor_id") or told.get("CPU implementer", ""),
+        "flags": sorted({flag for flag in flags if flag.startswith(_WIDE)}),
+    }
+
+
+_WIDE = ("avx", "fma", "f16c", "amx", "sse4", "asimd", "sve", "bf16", "i8mm")
+
+
+def threads() -> dict[str, Any]:
+    """Processors of this process, and what the environment says of threads: for people. The bytes
+    of a model do not depend on them (docs/source/decisions/0018-rebuilding.md)."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+    told = {name: os.environ[name] for name in _THREADS if name in os.environ}
+    return {"cores": len(affinity(0)) if affinity else os.cpu_count(), **told}
+
+
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def folder_hash(folder: Path) -> str:
+    """SHA-256 over names and contents of prepared data; the report on them is left out."""
+    state = sha256()
+    for name, path in files(folder).items():
+        state.update(f"{name}\0{checksum(path)}\n".encode())
+    return state.hexdigest()
+
+
+def files(folder: Path) -> dict[str, Path]:
+    """What `folder_hash` covers, in the order of names."""
+    found = {
+        path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()
+    }
+    return {name: found[name] for name in sorted(found) if name not in _REPORTS}
+
+
+_REPORTS = (REPORT, "report.png")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None  # of another system, or of an extra that is not installed here

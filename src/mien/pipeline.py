@@ -1,4 +1,5 @@
-"""The training stages in a row: data -> train -> [optimize] -> evaluate -> register."""
+"""The training stages in a row: data -> check -> prepare -> train -> [optimize] -> evaluate
+-> register."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,11 +7,14 @@ from typing import TypeVar
 
 from mien import console
 from mien.config import FORMS, RunConfig
-from mien.stages.data import data, prepare
+from mien.stages import check as gates
+from mien.stages.data import data, fetch, prepare
 from mien.stages.evaluate import Evaluated, evaluate, on_other_data
 from mien.stages.optimize import optimize as make_variants
 from mien.stages.register import Registered, register
-from mien.stages.train import train
+from mien.stages.train import Trained, fingerprint
+from mien.stages.train import train as fit
+from mien.store import Store
 from mien.workspace import Workspace
 
 T = TypeVar("T")
@@ -25,13 +29,16 @@ class Report:
     registered: Registered | None = None
 
 
-def run(config: RunConfig, workspace: Workspace) -> Report:
-    """Take a run from its source to a registered version, skipping what has not changed."""
+def run(config: RunConfig, workspace: Workspace, force: str | None = None) -> Report:
+    """Take a run from its source to a registered version, skipping what has not changed.
+
+    `force` is why the version may be champion should it not be trusted, see `stages/register.py`.
+    """
     with workspace.locked(config.task):
-        return _run(config, workspace)
+        return _run(config, workspace, force)
 
 
-def _run(config: RunConfig, workspace: Workspace) -> Report:
+def _run(config: RunConfig, workspace: Workspace, force: str | None) -> Report:
     report = Report()
 
     def stage(name: str, work: Callable[[], T], fresh: Callable[[T], bool]) -> T:
@@ -44,15 +51,46 @@ def _run(config: RunConfig, workspace: Workspace) -> Report:
         console.say(f"{config.task}: {name:<9}{watch.seconds:6.1f} s  {state}")
         return done
 
-    stage("data", lambda: data(config, workspace), lambda done: done.fresh)
-    stage("train", lambda: train(config, workspace), lambda done: bool(done.fresh))
+    version, _ = stage("data", lambda: fetch(config, workspace), lambda done: done[1])
+    checked = stage("check", lambda: gates.check(config, workspace, version), lambda c: c.fresh)
+    gates.require(checked)
+    stage("prepare", lambda: data(config, workspace, version), lambda done: done.fresh)
+    stage("train", lambda: fit(config, workspace), lambda done: bool(done.fresh))
     if config.variants:
         stage("optimize", lambda: make_variants(config, workspace), lambda done: bool(done.fresh))
     stage("evaluate", lambda: evaluate(config, workspace), lambda done: done.fresh)
-    done = stage("register", lambda: register(config, workspace), lambda done: done.fresh)
+    done = stage("register", lambda: register(config, workspace, force), lambda done: done.fresh)
     report.registered = done
     console.say(f"mien-{config.task} version {done.number} is {done.alias}. {done.why}")
     return report
+
+
+def check(config: RunConfig, workspace: Workspace) -> gates.Checked:
+    """Hold the data of a run's source to its gates."""
+    with workspace.locked(config.task):
+        version, _ = fetch(config, workspace)
+        return gates.check(config, workspace, version, told=True)
+
+
+def fix(config: RunConfig, workspace: Workspace) -> gates.Checked:
+    """Mend what is safe to mend in the data of a run's source, as a new version, and check that."""
+    with workspace.locked(config.task):
+        version, _ = fetch(config, workspace)
+        mended = gates.fix(config, workspace, version)
+        return gates.check(config, workspace, mended, told=True)
+
+
+def train(config: RunConfig, workspace: Workspace) -> Trained:
+    """Fit every candidate on prepared data that pass their gates.
+
+    Raises:
+        GateError: they do not.
+    """
+    with workspace.locked(config.task):
+        root = fingerprint(config, workspace)
+        version = Store(workspace.raw(config.task)).find(root)
+        gates.require(gates.check(config, workspace, version))
+        return fit(config, workspace)
 
 
 def optimize(config: RunConfig, workspace: Workspace) -> tuple[tuple[str, ...], Evaluated]:
@@ -68,4 +106,7 @@ def optimize(config: RunConfig, workspace: Workspace) -> tuple[tuple[str, ...], 
 
 def score_elsewhere(config: RunConfig, workspace: Workspace) -> dict[str, dict[str, float]]:
     """Measure the candidates of a trained run on the data of `config.source`, all splits."""
-    return on_other_data(config, workspace, prepare(config, workspace).folder)
+    with workspace.locked(config.task):
+        version, _ = fetch(config, workspace)
+        ready = prepare(config, workspace, version)
+    return on_other_data(config, workspace, ready.folder)

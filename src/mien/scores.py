@@ -34,6 +34,7 @@ class Answer:
     boxes: tuple[tuple[str, Box], ...] | None
     measures: dict[str, float]
     seconds: float
+    name: str = ""
 
 
 def answer(example: Example, prediction: Prediction, seconds: float) -> Answer:
@@ -49,6 +50,7 @@ def answer(example: Example, prediction: Prediction, seconds: float) -> Answer:
         boxes=example.boxes,
         measures=dict(prediction.measures),
         seconds=seconds,
+        name=example.name,
     )
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 from mien import images
-from mien.config import Schema
+from mien.config import Level, Schema
 from mien.errors import MienError, ScoreError
 from mien.images import Limits
 from mien.runtime import Model
@@ -178,6 +178,60 @@ class DataReport:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """One labelled thing of raw data, as a person would count it: a picture, a row of a table."""
+
+    name: str
+    """Unique in the data: the path of a picture, or file and line of a row."""
+    labels: tuple[str, ...]
+    """The label of each subject, the largest first; empty where the data say that none is there."""
+    digest: str
+    """SHA-256 of what a model sees of it: equal digests are exact copies, whatever their labels."""
+    split: Split | None = None
+    """As shipped; None where the source leaves the division to the task."""
+    picture: Path | None = None
+    """The file to look at; None for a row of numbers."""
+    values: tuple[float, ...] | None = None
+    """A row in the task's common frame, for near copies and outliers; None for a picture."""
+    person: str = ""
+    """Whose face or hand it is; "" where that is not known."""
+    facts: Mapping[str, str | float] = field(default_factory=dict)
+    """What says nothing of the subject and may still give the label away: file type, source."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One thing that raw data are held to before a training."""
+
+    meaning: str
+    """What its fault does to the model, in plain words."""
+    level: Level = "warn"
+    limit: float = 0.0
+    """Share of the things looked at that may be at fault (0..1)."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What raw data hold, and what the task itself finds wrong with it."""
+
+    samples: tuple[Sample, ...]
+    faults: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By gate of the task, which samples or files are at fault; a gate left out found nothing."""
+    totals: Mapping[str, int] = field(default_factory=dict)
+    """By gate, of how many things; of all samples where a gate is left out."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `mend` is to change of raw data, by names of samples."""
+
+    drop: frozenset[str] = frozenset()
+    move: Mapping[str, Split] = field(default_factory=dict)
+    repair: bool = True
+    """Whether the task also mends what it alone understands, such as boxes."""
+
+
+@dataclass(frozen=True)
 class Fit:
     """What a training leaves beside its ONNX files."""
 
@@ -213,8 +267,18 @@ class Task(Generic[ParamsT]):
     data_params: tuple[str, ...]
     """The params that `prepare` reads; the data stage leaves all others at their defaults, so
     that a change of them cannot change the data."""
-    prepare: Callable[[Path, Path, ParamsT], DataReport]
-    """`prepare(raw, ready, params)` turns raw files into what the trainer reads."""
+    gates: Mapping[str, Gate]
+    """What `survey` looks for beyond that which holds for all tasks, by name."""
+    survey: Callable[[Path, ParamsT, Path], Survey]
+    """`survey(raw, params, cache)` lists what raw data hold and what is wrong with them. It ends
+    with a `DataError` only where nothing can be understood; what is wrong with single files is a
+    fault. `cache` is as for `prepare`."""
+    mend: Callable[[Path, Path, Plan, ParamsT, Path], tuple[str, ...]]
+    """`mend(raw, out, plan, params, cache)` writes raw data anew as a plan has it, in a form that
+    `survey` and `prepare` read; returns what was repaired beside the plan, in sentences."""
+    prepare: Callable[[Path, Path, ParamsT, Path], DataReport]
+    """`prepare(raw, ready, params, cache)` turns raw files into what the trainer reads. `cache`
+    is a folder that stays: what is slow to find out of a file may be kept there by its content."""
     candidates: Callable[[ParamsT], tuple[str, ...]]
     fit: Callable[[str, Path, Path, ParamsT, int, Recorder], Fit]
     """`fit(candidate, ready, out, params, seed, record)` leaves the ONNX files in `out`."""
@@ -236,6 +300,9 @@ class Task(Generic[ParamsT]):
     predict_many: Callable[[Sequence[Request], Model], Sequence[Prediction]] | None = None
     """What `predict` gives for each of several requests, asked of the network at once. None for a
     task that gains nothing by it."""
+    subjects: Callable[[], Callable[[Request], int]] | None = None
+    """`subjects()` makes a function that counts the faces or hands of a picture, to be called
+    from one thread. None for a task that cannot tell without a model of its own."""
     follow: Callable[[Model], Callable[[Request], Prediction]] | None = None
     """`follow(model)` makes a `predict` with a memory for the frames of one video, asked in their
     order from one thread. None for a task that gains nothing by it."""

@@ -8,14 +8,16 @@ import getpass
 import json
 import logging
 import os
+import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mien.bundle import replacing
 from mien.errors import RegistryError
 from mien.workspace import CHAMPION
 
@@ -26,8 +28,11 @@ CHALLENGER = "challenger"
 _HISTORY = "mien.history"
 _WHY = 500
 """Characters of a reason that are kept."""
-_DIGEST = "mien.digest"
+DIGEST = "mien.digest"
+"""Tag of a version: the digest of its bundle."""
 _RUN_FILE = "run.txt"
+_WORK = "mien.work"
+_RUNNING, _FINISHED = "RUNNING", "FINISHED"
 
 
 def model_name(task: str) -> str:
@@ -112,14 +117,15 @@ class Tracker:
             run_id = note.read_text().strip()
             self._client.set_tag(run_id, "mien.resumed", "true")
         else:
-            run_id = self._start(task, candidate, params, lineage)
-            note.write_text(run_id + "\n")
+            run_id = self._start(task, candidate, work, params, lineage)
+            with replacing(note) as temporary:
+                temporary.write_text(run_id + "\n")
         try:
             yield TrackedRun(self._client, run_id)
         except BaseException:
             self._client.set_terminated(run_id, status="FAILED")
             raise
-        self._client.set_terminated(run_id, status="FINISHED")
+        self._client.set_terminated(run_id, status=_FINISHED)
 
     @_told()
     def complete(
@@ -130,6 +136,9 @@ class Tracker:
         TrackedRun(self._client, run_id).log(0, metrics)
         for name, folder in folders.items():
             self._client.log_artifacts(run_id, str(folder), name)
+        # A process that was killed between its last file and its last word left the run open.
+        if self._client.get_run(run_id).info.status == _RUNNING:
+            self._client.set_terminated(run_id, status=_FINISHED)
 
     @_told()
     def register(self, model: str, run_id: str, digest: str, tags: Mapping[str, str]) -> Version:
@@ -141,9 +150,25 @@ class Tracker:
             self._client.create_registered_model(model)
         source = f"{self._client.get_run(run_id).info.artifact_uri}/bundle"
         made = self._client.create_model_version(
-            model, source, run_id, tags={_DIGEST: digest, **tags}
+            model, source, run_id, tags={DIGEST: digest, **tags}
         )
         return self._version(made, {})
+
+    @_told()
+    def lineage(self, run_id: str) -> dict[str, str]:
+        """What was recorded of a run when it began: texts, and JSON of what is no text."""
+        tags = self._client.get_run(run_id).data.tags
+        prefix = "lineage."
+        found = {name: value for name, value in tags.items() if name.startswith(prefix)}
+        return {name.removeprefix(prefix): str(value) for name, value in found.items()}
+
+    @_told()
+    def mark(self, model: str, number: int, tag: str, value: str) -> None:
+        """Write a tag of a version; "" takes it away."""
+        if value:
+            self._client.set_model_version_tag(model, str(number), tag, value)
+        elif tag in next(each.tags for each in self.versions(model) if each.number == number):
+            self._client.delete_model_version_tag(model, str(number), tag)
 
     @_told()
     def versions(self, model: str) -> list[Version]:
@@ -160,6 +185,9 @@ class Tracker:
     @_told()
     def aliases(self, model: str) -> dict[str, int]:
         """Which version each alias names."""
+        found = self._glance(model)
+        if found is not None:
+            return found
         models = self._models(model)
         return {name: int(number) for name, number in models[0].aliases.items()} if models else {}
 
@@ -208,16 +236,39 @@ class Tracker:
         from mlflow.tracking import MlflowClient
 
         self._home.mkdir(parents=True, exist_ok=True)
-        store = f"sqlite:///{self._database}"
         # Two processes that make the tables at once leave one of them with an error.
         with FileLock(self._database.with_suffix(".lock")):
-            client = MlflowClient(tracking_uri=store, registry_uri=store)
-            client.search_experiments(max_results=1)
-        return client
+            if not self._database.is_file():
+                # A process killed on the way would leave tables that MLflow refuses for good.
+                unfinished = self._database.with_name(".mlflow.db.unfinished")
+                for left in self._home.glob(f"{unfinished.name}*"):
+                    left.unlink()
+                _opened(MlflowClient, unfinished)
+                unfinished.replace(self._database)
+            return _opened(MlflowClient, self._database)
+
+    def _glance(self, model: str) -> dict[str, int] | None:
+        """The aliases as they stand in MLflow's own table; None where only MLflow can tell.
+
+        Importing MLflow costs a second and a half, which a run that changes nothing need not pay.
+        """
+        if not self._database.is_file():
+            return {}
+        query = "select alias, version from registered_model_aliases where name = ?"
+        try:
+            with closing(sqlite3.connect(f"{self._database.as_uri()}?mode=ro", uri=True)) as opened:
+                return {str(alias): int(number) for alias, number in opened.execute(query, [model])}
+        except (sqlite3.Error, ValueError, TypeError):
+            return None  # another MLflow, or a transaction that was cut off and has to be undone
 
     @_told()
     def _start(
-        self, task: str, candidate: str, params: Mapping[str, Any], lineage: Mapping[str, Any]
+        self,
+        task: str,
+        candidate: str,
+        work: Path,
+        params: Mapping[str, Any],
+        lineage: Mapping[str, Any],
     ) -> str:
         experiment = self._client.get_experiment_by_name(task)
         number = (
@@ -225,13 +276,22 @@ class Tracker:
             if experiment
             else self._client.create_experiment(task, (self._home / "mlruns" / task).as_uri())
         )
-        flat = {f"lineage.{name}": _text(value) for name, value in lineage.items()}
-        run = self._client.create_run(number, run_name=candidate, tags=flat)
-        run_id: str = run.info.run_id
+        place = os.path.relpath(work.resolve(), self._home)
+        run_id = self._left_open(number, place)
+        if run_id is None:
+            flat = {f"lineage.{name}": _text(value) for name, value in lineage.items()}
+            run = self._client.create_run(number, run_name=candidate, tags={**flat, _WORK: place})
+            run_id = str(run.info.run_id)
         self._client.log_param(run_id, "candidate", candidate)
         for name, value in params.items():
             self._client.log_param(run_id, name, _text(value))
         return run_id
+
+    def _left_open(self, experiment: str, place: str) -> str | None:
+        """The run of a process that was killed before it could note the run's name in `work`."""
+        wanted = f"tags.`{_WORK}` = '{place}' and attributes.status = '{_RUNNING}'"
+        found = self._client.search_runs([experiment], wanted, max_results=1)
+        return str(found[0].info.run_id) if found else None
 
     def _models(self, model: str) -> list[Any]:
         if not self._database.is_file():
@@ -244,10 +304,18 @@ class Tracker:
         return Version(
             number=number,
             run_id=found.run_id,
-            digest=tags.get(_DIGEST, ""),
+            digest=tags.get(DIGEST, ""),
             aliases=tuple(sorted(aliases.get(number, []))),
             tags=tags,
         )
+
+
+def _opened(client: "type[MlflowClient]", database: Path) -> "MlflowClient":
+    """A client of a database; its tables are made where they are not there."""
+    store = f"sqlite:///{database}"
+    made = client(tracking_uri=store, registry_uri=store)
+    made.search_experiments(max_results=1)
+    return made
 
 
 def run_of(work: Path) -> str:

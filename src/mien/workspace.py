@@ -1,6 +1,8 @@
 """Where things lie at run time, and how a finished stage is told from an unfinished one.
 
-    data/raw/<task>/<id>/          a source as it came, named by its content
+    data/raw/<task>/               versions of raw data, see `store.py`
+    data/checked/<task>/<key>/     what the gates found in a version
+    data/cache/<task>/             what was slow to find out; may be deleted at any time
     data/processed/<task>/<key>/   what the trainer reads, and the data report
     models/<task>/trained/<key>/   one bundle for each candidate and variant, not yet measured
     models/<task>/evaluated/<key>/ the same bundles with metrics, figures and card
@@ -16,6 +18,9 @@ moved into place at the end: a folder that is there is whole, and the stage can 
 
 import json
 import logging
+import os
+import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +44,8 @@ VARIANTS = "variants.json"
 """Beside trained bundles: which variants were made of them, and why others were not."""
 REPORT = "report.json"
 """Beside prepared data: what the data stage found in it."""
+LEAKS = "leaks.json"
+"""Beside the report of a check: val and test samples that have a copy in train."""
 RESULT = "evaluation.json"
 """Beside evaluated bundles: the table of all candidates and the policy's choice."""
 
@@ -51,6 +58,12 @@ class Workspace:
 
     def raw(self, task: str) -> Path:
         return self.home / "data" / "raw" / task
+
+    def cache(self, task: str) -> Path:
+        return self.home / "data" / "cache" / task
+
+    def checked(self, task: str) -> Path:
+        return self.home / "data" / "checked" / task
 
     def processed(self, task: str) -> Path:
         return self.home / "data" / "processed" / task
@@ -101,14 +114,24 @@ class Workspace:
             number = self.aliases(task).get(CHAMPION)
             if number is not None:
                 return task, number
+        waiting = [
+            f"`mien models {task}` tells why a version waits. "
+            for task in tasks
+            if self.aliases(task)
+        ]
         raise RegistryError(
-            f"There is no champion of {' or '.join(tasks)} in {self.home.resolve()}. Train one "
+            f"There is no champion of {' or '.join(tasks)} in {self.home.resolve()}. "
+            f"{''.join(waiting)}Train one "
             "with `mien run configs/TASK.yaml --source PATH`, or name a bundle with --bundle."
         )
 
     @contextmanager
     def locked(self, task: str) -> Iterator[None]:
-        """Let one process at a time change what belongs to a task; others wait and say so."""
+        """Let one process at a time change what belongs to a task; others wait and say so.
+
+        What a killed process left half made is removed first: whoever holds the lock is the only
+        one that writes in these folders, so nobody is at work on it.
+        """
         from filelock import FileLock, Timeout
 
         self.models(task).mkdir(parents=True, exist_ok=True)
@@ -119,13 +142,35 @@ class Workspace:
             _log.warning("Another run of %s is going on here; waiting for it.", task)
             lock.acquire()
         try:
+            self._sweep(task)
             yield
         finally:
             lock.release()
 
+    def _sweep(self, task: str) -> None:
+        raw = self.raw(task)
+        kept = (self.checked(task), self.processed(task), self.cache(task))
+        for folder in (raw, raw / "shards", raw / "versions", *kept):
+            _remove_half_made(folder, deep=False)  # what lies deeper was moved there as a whole
+        for folder in (self.models(task), self.reports(task)):
+            _remove_half_made(folder, deep=True)
+
     def write_aliases(self, task: str, aliases: Mapping[str, int]) -> None:
         with replacing(self.models(task) / "aliases.json") as temporary:
             temporary.write_text(json.dumps(dict(aliases), sort_keys=True) + "\n")
+
+
+_HALF_MADE = re.compile(r"\..+\.([a-z0-9_]{8}|\d+)")
+"""Names of what is not whole yet, as `bundle.building`, `bundle.replacing` and `store.py` make."""
+
+
+def _remove_half_made(folder: Path, deep: bool) -> None:
+    for parent, folders, files in os.walk(folder):
+        for name in filter(_HALF_MADE.fullmatch, folders):
+            shutil.rmtree(Path(parent, name))
+        for name in filter(_HALF_MADE.fullmatch, files):
+            Path(parent, name).unlink()
+        folders[:] = [name for name in folders if deep and not _HALF_MADE.fullmatch(name)]
 
 
 def key(*parts: Any) -> str:

@@ -5,15 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from mien import drift
+from mien import bundle, drift
+from mien.config import RunConfig
 from mien.drift import Row
 from mien.scores import Answer
 from mien.stages import evaluate
+from mien.stages.evaluate.asking import LEAK_FREE, Measured
 from mien.task import Check, DataReport
+from mien.workspace import Workspace, point
 
 REPORT = DataReport(
     counts={"train": {"a": 70, "b": 20}, "val": {"a": 101, "b": 0}, "test": {"a": 9, "b": 3}},
     checks=(Check("blurred", 5, 100, "hard to see"), Check("empty", 0, 0, "there were none")),
+)
+
+BUNDLE = bundle.Bundle(
+    Path(), bundle.describe("letter", ("a", "b"), "svm", {}, metrics={}, lineage={}), "0"
 )
 
 
@@ -53,3 +60,35 @@ def test_the_reference_is_read_back_as_it_was(tmp_path: Path) -> None:
     live = [Row(each.said, each.confidence, each.measures) for each in answers(300)]
     assert drift.compare(live, read) == drift.compare(live, made)
     assert drift.shares(read)["a"] == pytest.approx(101 / 102)
+
+
+def test_leaked_examples_are_left_out_of_the_leak_free_scores() -> None:
+    """One of three has a copy in train and was right: without it half are right, not two thirds."""
+    said = [("a", "a", "1"), ("b", "b", "2"), ("a", "b", "3")]
+    test = [Answer(truth, word, 0.9, "ok", (), None, {}, 0.0, name) for truth, word, name in said]
+    measured = Measured(BUNDLE, {"val": test, "test": test}, [], {}, frozenset({"2"}))
+    numbers = measured.numbers()
+    assert numbers["test"]["accuracy"] == pytest.approx(2 / 3)
+    assert numbers[LEAK_FREE]["accuracy"] == pytest.approx(1 / 2)
+    assert numbers[LEAK_FREE]["examples"] == 2
+
+
+def test_unchecked_data_have_no_leak_free_scores() -> None:
+    """Nobody looked for copies: nothing is claimed about them."""
+    measured = Measured(BUNDLE, {"val": [], "test": answers()}, [], {}, None)
+    assert LEAK_FREE not in measured.numbers()
+
+
+def test_leaks_of_other_data_are_not_believed(tmp_path: Path) -> None:
+    """The check's version must be the one that was prepared."""
+    workspace, run = Workspace(tmp_path), RunConfig(name="mine", task="gesture")
+    checked, ready = workspace.checked("gesture") / "key", tmp_path / "ready"
+    checked.mkdir(parents=True)
+    ready.mkdir()
+    point(checked.parent, "mine", "key")
+    leaks = {"version": "one", "exact": ["x.csv:2"], "near": ["x.csv:3"]}
+    (checked / "leaks.json").write_text(json.dumps(leaks))
+    (ready / "report.json").write_text(json.dumps({"data_fingerprint": "one"}))
+    assert evaluate._leaked(run, workspace, ready) == {"x.csv:2", "x.csv:3"}
+    (ready / "report.json").write_text(json.dumps({"data_fingerprint": "another"}))
+    assert evaluate._leaked(run, workspace, ready) is None

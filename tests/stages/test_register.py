@@ -1,23 +1,53 @@
 """Promises of the register stage, on a real registry with small bundles."""
 
+import io
 import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
+from project import mien
 
-from mien import bundle
+from mien import bundle, lineage
 from mien.config import RunConfig
 from mien.errors import BundleError, RegistryError
 from mien.stages import register
+from mien.store import Item, Store
 from mien.tracking import Tracker
 from mien.workspace import RESULT, WORK, Workspace, point
 
 RUN = RunConfig(name="run", task="gesture")
+MODEL = "mien-gesture"
+CLEAN = {"version": "0", "commit": "abc", "dirty": False, "sha256": "code"}
+DIRTY = {**CLEAN, "dirty": True}
+INSTALLED = {"version": "0", "commit": None, "dirty": None, "sha256": "code"}
 
 
-def evaluated(home: Path, name: str, score: float, champion: tuple[int, float] | None) -> None:
-    """What the stages before leave for `register`: one measured bundle, tracked and chosen."""
+def stored(home: Path, content: bytes = b"rows") -> str:
+    """The fingerprint of raw data that the workspace's store holds."""
+    item = Item("rows.csv", sha256(content).hexdigest(), len(content), lambda: io.BytesIO(content))
+    return Store(Workspace(home).raw("gesture")).add([item], "rows.csv").root
+
+
+def evaluated(
+    home: Path,
+    name: str,
+    score: float,
+    champion: tuple[int, float] | None,
+    **origin: Any,
+) -> None:
+    """What the stages before leave for `register`: one measured bundle, tracked and chosen.
+
+    `origin` replaces what its lineage says of `code` and `data_fingerprint`.
+    """
     workspace = Workspace(home)
+    origin = {"code": CLEAN, "data_fingerprint": stored(home), **origin}
     trained, folder = workspace.trained("gesture") / name, workspace.evaluated("gesture") / name
     work = trained / WORK / "svm"
     work.mkdir(parents=True)
@@ -26,7 +56,7 @@ def evaluated(home: Path, name: str, score: float, champion: tuple[int, float] |
     (folder / "svm").mkdir(parents=True)
     (folder / "svm" / "model.onnx").write_text(name)
     metrics = {"val": {"macro_f1": score}, "test": {"macro_f1": score}}
-    manifest = bundle.describe("gesture", ("a", "b"), "svm", {}, metrics=metrics, lineage={})
+    manifest = bundle.describe("gesture", ("a", "b"), "svm", {}, metrics=metrics, lineage=origin)
     bundle.write(folder / "svm", manifest)
     rows = [{"candidate": "svm", "val": {"macro_f1": score}}]
     document = {
@@ -44,9 +74,24 @@ def evaluated(home: Path, name: str, score: float, champion: tuple[int, float] |
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database of MLflow, which takes a while to make."""
+    home = tmp_path_factory.mktemp("empty")
+    with Tracker(home).run("empty", "none", home, {}, {}):
+        pass
+    return home / "mlflow.db"
+
+
+@pytest.fixture(autouse=True)
+def _tables(tmp_path: Path, database: Path) -> None:
+    shutil.copy(database, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Path:
     """Three registered versions: the first, a worse one, a better one."""
     folder = tmp_path_factory.mktemp("registry")
+    shutil.copy(database, folder)
     done = []
     for name, score, champion in (
         ("first", 0.8, None),
@@ -163,3 +208,178 @@ def test_a_version_that_is_not_there_is_not_promoted(home: Path) -> None:
     with pytest.raises(BundleError, match="checksum"):
         register.promote("gesture", 1, "", workspace)
     assert workspace.aliases("gesture")["champion"] == 3
+
+
+UNCOMMITTED = "its code had changes that are in no commit"
+
+
+def test_a_dirty_tree_makes_no_champion(tmp_path: Path) -> None:
+    """It is challenger even where there is no champion, marked, and promoted by force alone; both
+    reasons are kept."""
+    workspace = Workspace(tmp_path)
+    evaluated(tmp_path, "first", 0.9, None, code=DIRTY)
+    done = register.register(RUN, workspace)
+    assert (done.number, done.alias) == (1, "challenger")
+    assert UNCOMMITTED in done.why
+    assert "mien promote gesture 1 --force REASON" in done.why
+    assert Tracker(tmp_path).versions(MODEL)[0].tags[register.UNTRUSTED] == UNCOMMITTED
+    again = register.register(RUN, workspace)
+    assert (again.alias, again.fresh) == ("challenger", False)
+    assert UNCOMMITTED in again.why
+    with pytest.raises(RegistryError, match=f"not trusted: {UNCOMMITTED}.*--force REASON"):
+        register.promote("gesture", 1, "it is good", workspace)
+    assert workspace.aliases("gesture") == {"challenger": 1}
+    register.promote("gesture", 1, "by hand", workspace, force="needed tonight")
+    assert workspace.aliases("gesture") == {"champion": 1}
+    first, last = Tracker(tmp_path).history(MODEL)
+    assert (first.what, first.alias) == ("register", "challenger")
+    assert (last.what, last.alias) == ("forced promote", "champion")
+    assert last.why == f"needed tonight. Not trusted: {UNCOMMITTED}."
+
+
+def test_data_that_are_no_version_make_no_champion(tmp_path: Path) -> None:
+    """Nor does a bundle that does not say what it was trained on."""
+    workspace = Workspace(tmp_path)
+    evaluated(tmp_path, "first", 0.8, None, data_fingerprint="f" * 64)
+    assert "its data (ffffffffffff) are no version" in register.register(RUN, workspace).why
+    evaluated(tmp_path, "second", 0.9, None, data_fingerprint=None)
+    done = register.register(RUN, workspace)
+    assert done.alias == "challenger"
+    assert "its data (not named) are no version" in done.why
+
+
+def test_an_installed_package_is_no_dirty_tree(tmp_path: Path) -> None:
+    """Without git the version of the package tells the code."""
+    evaluated(tmp_path, "first", 0.9, None, code=INSTALLED)
+    assert register.register(RUN, Workspace(tmp_path)).alias == "champion"
+
+
+def test_force_makes_a_champion_and_is_written_down(tmp_path: Path) -> None:
+    """At once, and of a version that was held back before; but never of a worse one, and of a
+    trusted one nothing was forced."""
+    workspace = Workspace(tmp_path)
+    evaluated(tmp_path, "first", 0.8, None, code=DIRTY)
+    assert register.register(RUN, workspace, force="at once").alias == "champion"
+    evaluated(tmp_path, "second", 0.9, (1, 0.8), code=DIRTY)
+    assert register.register(RUN, workspace).alias == "challenger"
+    assert register.register(RUN, workspace, force="later").alias == "champion"
+    evaluated(tmp_path, "worse", 0.5, (2, 0.9), code=DIRTY)
+    for _ in range(2):
+        assert register.register(RUN, workspace, force="worse").alias == "challenger"
+    evaluated(tmp_path, "trusted", 0.95, (2, 0.9))
+    assert register.register(RUN, workspace, force="needless").alias == "champion"
+    moves = [(move.what, move.alias, move.after) for move in Tracker(tmp_path).history(MODEL)]
+    assert moves == [
+        ("forced register", "champion", 1),
+        ("register", "challenger", 2),
+        ("forced register", "champion", 2),
+        ("register", "challenger", 3),
+        ("register", "champion", 4),
+    ]
+    assert (
+        Tracker(tmp_path).history(MODEL)[0].why.startswith(f"at once. Not trusted: {UNCOMMITTED}")
+    )
+
+
+def test_a_rollback_to_what_is_not_trusted_is_forced_too(tmp_path: Path) -> None:
+    """And counts as a rollback for the next one."""
+    workspace = Workspace(tmp_path)
+    for number, (name, score, code) in enumerate(
+        (("first", 0.7, CLEAN), ("second", 0.8, DIRTY), ("third", 0.9, CLEAN))
+    ):
+        evaluated(tmp_path, name, score, (number, score - 0.1) if number else None, code=code)
+        assert register.register(RUN, workspace, force="try").alias == "champion"
+    with pytest.raises(RegistryError, match="mien rollback gesture --force REASON"):
+        register.rollback("gesture", "by hand", workspace)
+    assert register.rollback("gesture", "by hand", workspace, force="outage") == 2
+    assert Tracker(tmp_path).history(MODEL)[-1].what == "forced rollback"
+    assert register.rollback("gesture", "by hand", workspace) == 1
+
+
+def test_what_is_committed_later_is_trusted_without_a_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tree is clean and holds the very code of the run: registering again is enough. Other
+    code is no excuse."""
+    workspace = Workspace(tmp_path)
+    evaluated(tmp_path, "first", 0.9, None, code=DIRTY)
+    assert register.register(RUN, workspace).alias == "challenger"
+    monkeypatch.setattr(lineage, "commit", lambda: {**CLEAN, "sha256": "other"})
+    assert register.register(RUN, workspace).alias == "challenger"
+    monkeypatch.setattr(lineage, "commit", lambda: CLEAN)
+    assert register.register(RUN, workspace).alias == "champion"
+    assert register.UNTRUSTED not in Tracker(tmp_path).versions(MODEL)[0].tags
+    assert [move.what for move in Tracker(tmp_path).history(MODEL)] == ["register", "register"]
+
+
+def test_an_alias_that_was_moved_in_mlflow_reaches_the_server(home: Path) -> None:
+    """Also where nothing else changed; the history says that it was found so."""
+    workspace = Workspace(home)
+    register.promote("gesture", 3, "as it was", workspace)
+    Tracker(home)._client.set_registered_model_alias(MODEL, "champion", "2")
+    assert workspace.aliases("gesture")["champion"] == 3
+    register.register(RUN, workspace)
+    assert workspace.aliases("gesture")["champion"] == 2
+    last = Tracker(home).history(MODEL)[-1]
+    assert (last.what, last.alias, last.after) == ("found", "champion", 2)
+    register.promote("gesture", 3, "back", workspace)
+
+
+def test_mlflow_is_no_way_around_trust(tmp_path: Path) -> None:
+    """A champion that was made there of what is not trusted is not exported."""
+    workspace = Workspace(tmp_path)
+    evaluated(tmp_path, "first", 0.8, None)
+    register.register(RUN, workspace)
+    evaluated(tmp_path, "second", 0.9, (1, 0.8), code=DIRTY)
+    register.register(RUN, workspace)
+    Tracker(tmp_path)._client.set_registered_model_alias(MODEL, "champion", "2")
+    with pytest.raises(RegistryError, match=r"not trusted.*mien promote gesture 2 --force REASON"):
+        register.register(RUN, workspace)
+    assert workspace.aliases("gesture")["champion"] == 1
+    register.promote("gesture", 1, "as it was", workspace)
+    assert Tracker(tmp_path).aliases(MODEL)["champion"] == 1
+
+
+def test_nothing_changed_is_told_without_mlflow(home: Path) -> None:
+    """Its import takes longer than all the rest of such a run."""
+    script = (
+        "import sys; from pathlib import Path; from mien.config import RunConfig; "
+        "from mien.stages import register; from mien.workspace import Workspace; "
+        "run = RunConfig(name='run', task='gesture'); "
+        "done = register.register(run, Workspace(Path(sys.argv[1]))); "
+        "print(done.fresh, 'mlflow' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(home)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "False False", done.stderr
+
+
+def test_an_interrupted_registration_is_completed(tmp_path: Path) -> None:
+    """Cut off between MLflow's alias and its entry in the history: one version, one champion."""
+    workspace = Workspace(tmp_path)
+    evaluated(tmp_path, "first", 0.9, None)
+    register.register(RUN, workspace)
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
+        database.execute("delete from registered_model_tags where key like 'mien.history%'")
+    (workspace.models("gesture") / "aliases.json").unlink()
+    assert register.register(RUN, workspace).alias == "champion"
+    assert workspace.aliases("gesture") == {"champion": 1} == Tracker(tmp_path).aliases(MODEL)
+    assert [move.after for move in Tracker(tmp_path).history(MODEL)] == [1]
+
+
+def test_the_commands_take_a_reason_and_show_what_is_not_trusted(tmp_path: Path) -> None:
+    """As a user at the keyboard meets it."""
+    evaluated(tmp_path, "first", 0.9, None, data_fingerprint="f" * 64)
+    register.register(RUN, Workspace(tmp_path))
+    shown = mien("models", "gesture", home=tmp_path)
+    assert "version 1 is not trusted: its data (ffffffffffff)" in shown.stdout
+    refused = mien("predict", "hand.jpg", "--task", "gesture", home=tmp_path)
+    assert "mien models gesture" in refused.stderr
+    refused = mien("promote", "gesture", "1", home=tmp_path)
+    assert refused.returncode == 1
+    assert "--force REASON" in refused.stderr
+    forced = mien("promote", "gesture", "1", "--force", "I know them", home=tmp_path)
+    assert forced.returncode == 0, forced.stderr
+    shown = mien("models", "gesture", home=tmp_path)
+    assert "forced promote: champion -> 1. I know them. Not trusted: its data" in shown.stdout

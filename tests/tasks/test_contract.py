@@ -28,9 +28,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folders = {}
     for name in tasks.names():
         task = tasks.load(name)
-        raw, ready = (tmp_path_factory.mktemp(f"{name}-{kind}") for kind in ("raw", "ready"))
+        kinds = ("raw", "ready", "cache")
+        raw, ready, cache = (tmp_path_factory.mktemp(f"{name}-{kind}") for kind in kinds)
         task.sample(raw, 0)
-        task.prepare(raw, ready, task.Params())
+        task.prepare(raw, ready, task.Params(), cache)
         folders[name] = ready
     return folders
 
@@ -84,7 +85,7 @@ def test_preparing_reports_every_split_and_counts_every_example(
     for folder in ("raw", "ready"):
         (tmp_path / folder).mkdir()
     task.sample(tmp_path / "raw", 0)
-    report = task.prepare(tmp_path / "raw", tmp_path / "ready", task.Params())
+    report = task.prepare(tmp_path / "raw", tmp_path / "ready", task.Params(), tmp_path / "cache")
     assert list(report.counts) == list(SPLITS)
     for split in SPLITS:
         found = [example.label for example in task.examples(prepared[task.name], split)]
@@ -110,7 +111,7 @@ def test_an_empty_source_is_a_data_error(task: Task[Any], tmp_path: Path) -> Non
     (tmp_path / "raw" / "readme.md").write_text("nothing here")
     (tmp_path / "ready").mkdir()
     with pytest.raises(DataError):
-        task.prepare(tmp_path / "raw", tmp_path / "ready", task.Params())
+        task.prepare(tmp_path / "raw", tmp_path / "ready", task.Params(), tmp_path / "cache")
 
 
 def test_the_drawn_picture_survives_a_round_trip(task: Task[Any]) -> None:

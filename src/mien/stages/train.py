@@ -17,7 +17,7 @@ from mien import bundle, config, console, lineage, tasks
 from mien.config import RunConfig
 from mien.task import Fit, Recorder
 from mien.tracking import Tracker
-from mien.workspace import DATA, WORK, Workspace, code, key, point, pointed
+from mien.workspace import DATA, REPORT, WORK, Workspace, code, key, point, pointed
 
 
 @dataclass(frozen=True)
@@ -38,22 +38,39 @@ def train(run: RunConfig, workspace: Workspace) -> Trained:
     """
     task = tasks.load(run.task)
     params = config.parse(task.Params, run.params, "params")
-    remedy = f"Prepare the data first: `mien data CONFIG --source PATH` for task {run.task!r}."
-    ready = pointed(workspace.processed(run.task), run.name, remedy)
-    fingerprint = json.loads((ready / "report.json").read_text())["data_fingerprint"]
+    ready = _ready(run, workspace)
     made_by = code(f"tasks/{run.task}", "stages/train.py", "runtime.py", "images.py")
     folder = workspace.trained(run.task) / key(
         ready.name, params, task.outside(params), run.seed, made_by, lineage.lock_hash()
     )
-    origin = lineage.record(run, fingerprint)
     names = task.candidates(params)
     fresh = tuple(name for name in names if not (folder / name / bundle.MANIFEST).is_file())
+    origin = _origin(run, ready, task.outside(params)) if fresh else {}
     for name in fresh:
         _fit(run, workspace, folder, name, ready, origin)
     with bundle.replacing(folder / DATA) as temporary:
         temporary.write_text(ready.name + "\n", encoding="utf-8")
     point(workspace.trained(run.task), run.name, folder.name)
     return Trained(folder, ready, fresh)
+
+
+def fingerprint(run: RunConfig, workspace: Workspace) -> str:
+    """The version of raw data that a run's prepared data were made from."""
+    return _fingerprint(_ready(run, workspace))
+
+
+def _ready(run: RunConfig, workspace: Workspace) -> Path:
+    remedy = f"Prepare the data first: `mien data CONFIG --source PATH` for task {run.task!r}."
+    return pointed(workspace.processed(run.task), run.name, remedy)
+
+
+def _fingerprint(ready: Path) -> str:
+    found: str = json.loads((ready / REPORT).read_text(encoding="utf-8"))["data_fingerprint"]
+    return found
+
+
+def _origin(run: RunConfig, ready: Path, outside: Any) -> dict[str, Any]:
+    return lineage.record(run, _fingerprint(ready), lineage.folder_hash(ready), outside)
 
 
 def _fit(

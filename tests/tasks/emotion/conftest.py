@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from mien.errors import TrainingError
 from mien.tasks.emotion.data import prepare
 from mien.tasks.emotion.params import Params
 from mien.tasks.emotion.sample import write_sample
+from mien.tasks.emotion.weights import face_detector
 
 from .short import Training, train
 
@@ -24,3 +26,12 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def nano(ready: Path, tmp_path_factory: pytest.TempPathFactory) -> Training:
     """A short training of yolox-nano."""
     return train("yolox-nano", ready, tmp_path_factory.mktemp("nano"))
+
+
+@pytest.fixture(scope="session")
+def detector() -> bytes:
+    """The face detector's weights; skips where they can neither be found nor fetched."""
+    try:
+        return face_detector()
+    except TrainingError as error:
+        pytest.skip(f"no face detector: {error}")

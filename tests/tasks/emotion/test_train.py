@@ -113,3 +113,13 @@ def test_pretrained_weights_are_used_and_named(
     assert done.fit.lineage["started_from"].startswith("file yolox-nano.pt sha256 ")
     assert outside(params)["yolox-nano"] == done.fit.lineage["started_from"].split()[-1]
     assert outside(SHORT)["yolox-nano"] is None
+
+
+def test_small_faces_train_with_a_primer_of_cut_out_ones(ready: Path, tmp_path: Path) -> None:
+    """As configs/emotion_faces.yaml has it; the same bytes again, and others without."""
+    small = SHORT.model_copy(update={"scatter": 0.7, "primer_crop": 32, "epochs": 1})
+    one, two = (train("yolox-nano", ready, tmp_path / name, small) for name in ("one", "two"))
+    assert (one.out / "model.onnx").read_bytes() == (two.out / "model.onnx").read_bytes()
+    plain = small.model_copy(update={"scatter": 0.0})
+    other = train("yolox-nano", ready, tmp_path / "three", plain)
+    assert (one.out / "model.onnx").read_bytes() != (other.out / "model.onnx").read_bytes()

@@ -42,7 +42,7 @@ def prepared(table: Table, home: Path, params: Params | None = None) -> DataRepo
     """Prepare one table in `home`, into `home`/ready."""
     write(table, home / "raw" / "hands.csv")
     (home / "ready").mkdir(exist_ok=True)
-    return prepare(home / "raw", home / "ready", params or Params())
+    return prepare(home / "raw", home / "ready", params or Params(), home / "cache")
 
 
 def count(report: DataReport, name: str) -> int:
@@ -148,11 +148,11 @@ def test_a_column_must_stand_once(tmp_path: Path) -> None:
     write(rows(), path)
     path.write_text(path.read_text(encoding="utf-8").replace("z2,", "z1,", 1), encoding="utf-8")
     with pytest.raises(DataError, match="missing: z2"):
-        prepare(tmp_path / "raw", tmp_path, Params())
+        prepare(tmp_path / "raw", tmp_path, Params(), tmp_path / "cache")
     write(rows(again=lambda n: n), path)
     path.write_text(path.read_text(encoding="utf-8").replace("again", "label", 1), encoding="utf-8")
     with pytest.raises(DataError, match="more than once: label"):
-        prepare(tmp_path / "raw", tmp_path, Params())
+        prepare(tmp_path / "raw", tmp_path, Params(), tmp_path / "cache")
 
 
 def test_unknown_labels_are_named_with_rows_and_the_nearest(tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ def test_files_without_usable_rows_are_refused(tmp_path: Path, content: bytes, s
     """Each with its own reason."""
     (tmp_path / "hands.csv").write_bytes(content)
     with pytest.raises(DataError, match=said):
-        prepare(tmp_path, tmp_path, Params())
+        prepare(tmp_path, tmp_path, Params(), tmp_path / "cache")
 
 
 def test_too_few_rows_to_divide_are_refused(tmp_path: Path) -> None:

@@ -30,10 +30,11 @@ GREY = np.full((480, 640, 3), 120, np.uint8)
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of the sample data that takes landmarks only."""
-    raw, ready, out = (tmp_path_factory.mktemp(name) for name in ("raw", "ready", "out"))
+    names = ("raw", "ready", "out", "cache")
+    raw, ready, out, cache = (tmp_path_factory.mktemp(name) for name in names)
     params = Params(images=False)
     write_sample(raw, 0, per_label=40)
-    data.prepare(raw, ready, params)
+    data.prepare(raw, ready, params, cache)
     done = fit("svm", ready, out, params, 0, lambda *_: None)
     bundle.write(out, bundle.describe("gesture", LABELS, "svm", done.facts, metrics={}, lineage={}))
     return out

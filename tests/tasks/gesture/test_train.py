@@ -29,9 +29,9 @@ def ignore(step: int, total: int, metrics: Any) -> None:
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Prepared sample data, 40 rows a label."""
-    raw, ready = (tmp_path_factory.mktemp(name) for name in ("raw", "ready"))
+    raw, ready, cache = (tmp_path_factory.mktemp(name) for name in ("raw", "ready", "cache"))
     write_sample(raw, 0, per_label=40)
-    data.prepare(raw, ready, PARAMS)
+    data.prepare(raw, ready, PARAMS, cache)
     return ready
 
 
@@ -172,7 +172,7 @@ def test_people_are_kept_apart_where_they_are_known(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     (tmp_path / "ready").mkdir()
-    data.prepare(tmp_path / "raw", tmp_path / "ready", PARAMS)
+    data.prepare(tmp_path / "raw", tmp_path / "ready", PARAMS, tmp_path / "cache")
     assert original("logistic_regression", tmp_path / "ready", PARAMS, 0).grouped
 
 
@@ -186,7 +186,9 @@ def test_champions_of_real_hands_recognise_other_peoples_hands(
         (tmp_path / name / "ready").mkdir()
         source = real_data / "gesture" / f"landmarks_{name}.csv"
         (tmp_path / name / "raw" / source.name).write_bytes(source.read_bytes())
-        data.prepare(tmp_path / name / "raw", tmp_path / name / "ready", Params())
+        data.prepare(
+            tmp_path / name / "raw", tmp_path / name / "ready", Params(), tmp_path / "cache"
+        )
         tables[name] = tmp_path / name / "ready"
     done = fit("svm", tables["iti"], tmp_path, PARAMS, 0, ignore)
     (tmp_path / "bundle").mkdir()

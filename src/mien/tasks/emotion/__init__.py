@@ -3,9 +3,12 @@
 from mien.task import Task
 
 from .data import examples, prepare
+from .faces import subjects
+from .mend import mend
 from .params import LABELS, Params
 from .predict import ENOUGH, predict, predict_many
 from .sample import face_picture, write_sample
+from .survey import GATES, survey
 from .train import candidates, fit, outside
 
 TASK = Task(
@@ -17,6 +20,9 @@ TASK = Task(
     sample=write_sample,
     picture=lambda: face_picture("happy"),
     data_params=(),
+    gates=GATES,
+    survey=survey,
+    mend=mend,
     prepare=prepare,
     candidates=candidates,
     fit=fit,
@@ -25,4 +31,5 @@ TASK = Task(
     predict_many=predict_many,
     enough=ENOUGH,
     outside=outside,
+    subjects=subjects,
 )

@@ -2,7 +2,7 @@
 
 Knows pixels, boxes and one generator of random numbers; knows no network, no label by name and
 no files. Mosaic and perspective are left out on purpose: on pictures of 96 pixels they shrink
-a face until its expression is gone.
+a face until its expression is gone. Whoever wants small faces to be found asks for `scatter`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from .recipe import Strength
+
+_PIECES = 4
+"""Pieces of a side into which pictures are cut: one holds an eye or a mouth, and no face."""
+_LEAST_ZOOM = 2.5
+"""A face that fills a picture is wider than this piece of it; up to twice as much is taken."""
 
 
 def augment(
@@ -31,6 +36,36 @@ def augment(
     moved, boxes = _move(pixels.float(), boxes, strength, pad, generator)
     coloured = _colour(moved, strength, generator)
     return _cover(coloured, strength, generator), boxes
+
+
+def scatter(
+    pixels: Tensor, boxes: Tensor, share: float, least: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Show a share of the pictures small, alone or four on one, so that small faces are learnt.
+
+    A set of portraits says nothing of faces that are small in a scene: this makes some, before
+    pieces of other pictures that hold no whole face.
+
+    Args:
+        pixels: (batch, 3, side, side) float 0..255.
+        boxes: as for `augment`.
+        share: 0..1, probability of a picture to be changed; half of the changed show four.
+        least: smallest side of a picture as a share of the whole, half of it where four are shown;
+            sizes are as many in each octave.
+
+    Returns:
+        Pixels of the same shape, and boxes with four times as many rows.
+    """
+    draw = torch.rand(len(pixels), generator=generator)
+    one, one_boxes = _shrink(pixels, boxes, least, generator)
+    four, four_boxes = _tile(one, one_boxes)
+    empty = torch.tensor([-1.0, 0, 0, 0, 0]).expand(len(boxes), 3 * boxes.shape[1], 5)
+    plain_boxes, one_boxes = (torch.cat([each, empty], 1) for each in (boxes, one_boxes))
+    alone, many = ((draw < part * share)[:, None, None] for part in (1.0, 0.5))
+    return (
+        torch.where(many[..., None], four, torch.where(alone[..., None], one, pixels)),
+        torch.where(many, four_boxes, torch.where(alone, one_boxes, plain_boxes)),
+    )
 
 
 def crop_faces(
@@ -56,6 +91,86 @@ def crop_faces(
         torch.cat([turn, centre[:, :, None]], 2), [count, 3, side, side], align_corners=False
     )
     return functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+
+
+def _shrink(
+    pixels: Tensor, boxes: Tensor, least: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Show every picture small, somewhere before a ground.
+
+    The picture's border fades into the ground, by a random width, so that nobody learns to find
+    borders.
+    """
+    count, side = pixels.shape[0], pixels.shape[-1]
+    draw = torch.rand(count, 4, generator=generator)
+    size = least ** draw[:, 0]
+    centre = (draw[:, 1:3] * 2 - 1) * (1 - size)[:, None]
+    grid = _placed(1 / size, -centre / size[:, None], side)
+    fade = 0.02 + 0.3 * draw[:, 3]
+    inside = ((1 - grid.abs()) / fade[:, None, None, None]).clamp(0, 1).prod(-1)[:, None]
+    ground = _ground(pixels, generator)
+    mixed = ground + (_reduced(pixels, grid, size) - ground) * inside
+    middle = (centre.repeat(1, 2)[:, None] + 1) * (side / 2)
+    moved = (boxes[..., 1:] - side / 2) * size[:, None, None] + middle
+    there = boxes[..., :1] >= 0
+    return mixed, torch.where(there, torch.cat([boxes[..., :1], moved], -1), boxes)
+
+
+def _ground(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Pictures without a whole face, made of those of the batch.
+
+    Half of them are one piece, so enlarged that a face does not fit in; half are small pieces of
+    many pictures, as sharp as the faces before them.
+    """
+    count, side = pixels.shape[0], pixels.shape[-1]
+    draw = torch.rand(count, 4, generator=generator)
+    zoom = _LEAST_ZOOM * 2 ** draw[:, 0]
+    shift = (draw[:, 1:3] * 2 - 1) * (1 - 1 / zoom)[:, None]
+    enlarged = functional.grid_sample(
+        pixels.roll(1, 0), _placed(1 / zoom, shift, side), align_corners=False
+    )
+    piece = side // _PIECES
+    pieces = pixels.reshape(count, 3, _PIECES, piece, _PIECES, piece).permute(0, 2, 4, 1, 3, 5)
+    order = torch.randperm(count * _PIECES**2, generator=generator)
+    shuffled = pieces.flatten(0, 2)[order].reshape(pieces.shape)
+    mixed = shuffled.permute(0, 3, 1, 4, 2, 5).reshape(pixels.shape)
+    return torch.where((draw[:, 3] < 0.5)[:, None, None, None], enlarged, mixed)
+
+
+def _tile(pixels: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Each picture and the three after it in the batch, as the quarters of one."""
+    side = pixels.shape[-1]
+    small = functional.avg_pool2d(pixels, 2)
+    rows = [torch.cat([small.roll(-place, 0), small.roll(-place - 1, 0)], 3) for place in (0, 2)]
+    moved = []
+    for place in range(4):
+        corner = torch.tensor([place % 2, place // 2, place % 2, place // 2]) * (side / 2)
+        there = boxes[..., :1] >= 0
+        new = torch.cat([boxes[..., :1], boxes[..., 1:] / 2 + corner], -1)
+        moved.append(torch.where(there, new, boxes).roll(-place, 0))
+    return torch.cat(rows, 2), torch.cat(moved, 1)
+
+
+def _placed(scale: Tensor, shift: Tensor, side: int) -> Tensor:
+    """Where in -1..1 each pixel of a new picture is taken from, (batch, side, side, 2)."""
+    turn = torch.eye(2) * scale[:, None, None]
+    size = [len(scale), 3, side, side]
+    return functional.affine_grid(
+        torch.cat([turn, shift[:, :, None]], 2), size, align_corners=False
+    )
+
+
+def _reduced(pixels: Tensor, grid: Tensor, size: Tensor) -> Tensor:
+    """Take pictures at places far apart, averaged before, so that they do not alias."""
+    small = torch.empty_like(pixels)
+    levels = (1 / size).log2().floor().long()
+    for level in sorted(set(levels.tolist())):
+        some = levels == level
+        averaged = functional.avg_pool2d(pixels[some], 2**level) if level else pixels[some]
+        small[some] = functional.grid_sample(
+            averaged, grid[some], padding_mode="border", align_corners=False
+        )
+    return small
 
 
 def _move(

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from mien.errors import TrainingError
 
 from . import networks
-from .augment import augment
+from .augment import augment, scatter
 from .lesson import (
     Lesson,
     detector_loss,
@@ -147,7 +147,7 @@ def _epoch(lesson: Lesson, progress: Progress) -> dict[str, float]:
     sums: dict[str, float] = {}
     steps = len(lesson.train) // recipe.batch or 1
     rate = 0.0
-    for step, (pixels, boxes) in enumerate(_batches(lesson, progress.generator, steps)):
+    for step, (pixels, boxes) in enumerate(_batches(lesson, progress.generator, steps, primer)):
         rate = _rate(recipe, progress.epoch, step / steps)
         if primer:
             parts = primer_loss(lesson, progress.model, pixels, boxes, progress.generator)
@@ -169,7 +169,7 @@ def _grown(lesson: Lesson, epoch: int) -> Lesson:
 
 
 def _batches(
-    lesson: Lesson, generator: torch.Generator, steps: int
+    lesson: Lesson, generator: torch.Generator, steps: int, primer: bool
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield augmented pictures as network input, and their boxes; the short last batch is left."""
     recipe = lesson.recipe
@@ -180,6 +180,8 @@ def _batches(
             lesson.train.pixels[chosen], lesson.train.boxes[chosen],
             recipe.strength, lesson.facts["pad_value"], generator,
         )  # fmt: skip
+        if recipe.scatter and not primer:  # the primer learns expressions, which small faces lose
+            pixels, boxes = scatter(pixels, boxes, recipe.scatter, recipe.scatter_least, generator)
         yield to_inputs(pixels, lesson), boxes.to(recipe.device)
 
 

@@ -125,14 +125,14 @@ def detector_loss(
     logits, confidence = networks.candidates(raw, layout, lesson.label_count)
     # Removed boxes leave gaps, so the one face may stand in any row.
     label = boxes[:, :, 0].amax(1).clamp(min=0).long()
-    target = _soft_target(lesson, teacher, label, inputs)
+    target = _soft_target(lesson, teacher, label, inputs, boxes)
     single = (boxes[:, :, 0] >= 0).sum(1) == 1
     vote = _vote_loss(logits, confidence.detach(), target, single)
     return {**parts, "loss": parts["loss"] + lesson.recipe.vote_weight * vote, "vote": vote}
 
 
 def _soft_target(
-    lesson: Lesson, teacher: nn.ModuleDict | None, label: Tensor, inputs: Tensor
+    lesson: Lesson, teacher: nn.ModuleDict | None, label: Tensor, inputs: Tensor, boxes: Tensor
 ) -> Tensor:
     """Return (batch, labels): the smoothed label, mixed with what the teacher sees."""
     recipe, count = lesson.recipe, lesson.label_count
@@ -141,6 +141,8 @@ def _soft_target(
     if teacher is None or recipe.teacher_share <= 0:
         return target
     with torch.no_grad():
+        if recipe.primer_crop:  # what it has learnt to look at
+            inputs = crop_faces(inputs, boxes, recipe.primer_crop, None)
         opinion = _primer_logits(lesson, teacher.eval(), inputs).softmax(1)
     return (1 - recipe.teacher_share) * target + recipe.teacher_share * opinion
 

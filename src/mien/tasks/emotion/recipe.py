@@ -69,6 +69,11 @@ class Recipe(Schema):
     mixup: float = 0.0
     """Alpha of the beta distribution that mixes two pictures in the primer; 0 is off."""
     strength: Strength = Strength()
+    scatter: float = Field(default=0.0, ge=0, le=1)
+    """Share of the pictures that the detector phase shows small, before pieces of others, so that
+    faces are found in scenes too. For sets whose boxes are those of faces."""
+    scatter_least: float = Field(default=0.16, gt=0, le=1)
+    """Smallest side of such a picture as a share of the input's; half of it where four share it."""
     patience: int = Field(default=0, ge=0)
     """Detector epochs without a better validation before stopping early; 0 never stops early."""
     pretrained: str | None = None

@@ -57,6 +57,9 @@ def fit(candidate: str, ready: Path, out: Path, params: Params, seed: int, recor
         "resumed": done.resumed,
         "best_epoch": done.best_epoch,
         "recipe": recipe.as_dict(),
+        # What a second training of the same record is held to: some kernels of a GPU add up in
+        # the order in which their threads end.
+        "repeats": "bytes" if recipe.device == "cpu" else "scores",
     }
     return Fit(facts=facts, history=tuple(done.history), lineage=lineage)
 

@@ -5,9 +5,11 @@ from mien.task import Task
 from .bodies import bodies
 from .data import examples, prepare
 from .drawing import kept_picture
+from .mend import mend
 from .params import LABELS, Body, Params
 from .predict import ENOUGH, follow, predict, predict_many
 from .sample import write_sample
+from .survey import GATES, survey
 from .train import candidates, fit
 
 TASK = Task(
@@ -19,6 +21,9 @@ TASK = Task(
     sample=write_sample,
     picture=kept_picture,
     data_params=("convention", "aspect", "val", "test", "ignore_labels"),
+    gates=GATES,
+    survey=survey,
+    mend=mend,
     prepare=prepare,
     candidates=candidates,
     fit=fit,

@@ -1,10 +1,10 @@
-"""From CSV tables of hand landmarks to what the trainer reads, and the report on them.
+"""From hands of a source to what the trainer reads, and the report on them.
 
-    raw/**/*.csv -> ready/{train,val,test}.csv (common frame, one row for each hand)
+    raw/ -> ready/{train,val,test}.csv (common frame, one row for each hand)
 
-Knows what can be wrong with such tables: rows that cannot be used are counted and left out, what
-cannot be understood ends with a `DataError`. Columns are `table.py`'s business, the convention of
-the coordinates `landmarks.py`'s, the division `splits.py`'s.
+Knows what can be wrong with such hands: rows that cannot be used are counted and left out, what
+cannot be understood ends with a `DataError`. Which files hold hands is `sources.py`'s business, the
+convention of the coordinates `landmarks.py`'s, the division `splits.py`'s.
 """
 
 from collections import Counter
@@ -18,28 +18,38 @@ from numpy.typing import NDArray
 from mien.errors import DataError, nearest
 from mien.task import SPLITS, Check, DataReport, Example, Request, Split
 
-from . import landmarks, splits, table
+from . import depth, hagrid, landmarks, photos, sources, splits, table
+from .landmarks import Floats, Known
 from .params import LABELS, Body, Params
-from .table import Faults, Rows
+from .sources import Source
+from .table import Faults, Part, Rows
 
 SIZELESS = "no picture size"
 FLAT = "no extent"
 _NAMED = 5
 
+_MEANING = {
+    "pixels": "pixels",
+    "unit": "shares of the picture's width and height",
+    "wrist": "relative to the wrist",
+}
+
 Counts = dict[str, dict[str, int]]
 """Rows by split and label."""
 
 
-def prepare(raw: Path, ready: Path, params: Params) -> DataReport:
-    """Bring all tables into the common frame, divide them and count what was found.
+def prepare(raw: Path, ready: Path, params: Params, cache: Path) -> DataReport:
+    """Bring all hands into the common frame, divide them and count what was found.
 
     Raises:
-        DataError: no table, a missing column, an unknown label, coordinates of a convention that
-            cannot be told, or too few rows to divide.
+        DataError: nothing that holds hands, a missing column, an unknown label, coordinates of a
+            convention that cannot be told, or too few rows to divide.
     """
     faults = Faults()
-    paths, others = table.find(raw)
-    parts = [_read(path, params, faults) for path in paths]
+    source = sources.find(raw, params.ignore_labels)
+    _check_photos(source, params)
+    read = sources.parts(source, cache, lambda label: label in LABELS)
+    parts = [_rows(part, params, faults) for part in read]
     rows = table.join([part for part, _ in parts])
     chosen, rule = splits.assign(rows, params.val, params.test)
     counts: Counts = {split: _count(rows, chosen, split) for split in SPLITS}
@@ -48,9 +58,58 @@ def prepare(raw: Path, ready: Path, params: Params) -> DataReport:
             raise DataError(f"{len(rows.labels)} rows are too few: none is left for {split}.")
         places = [place for place, each in enumerate(chosen) if each == split]
         table.write(table.take(rows, places), ready / f"{split}.csv")
-    notes = [note for _, note in parts] + [rule]
-    notes += [f"{path.name} was passed over: it has no landmark columns." for path in others]
+    notes = [note for _, told in parts for note in told] + [rule] + sources.notes(source)
     return DataReport(counts, _checks(rows, chosen, counts, faults), tuple(notes))
+
+
+def common(part: Part, params: Params, faults: Faults) -> tuple[Rows, str]:
+    """The rows of a part that can be learned from, in the common frame, and a note on them.
+
+    Raises:
+        DataError: an unknown label, a convention that cannot be told, or no row is usable.
+    """
+    rows = table.usable(part, params.ignore_labels, faults)
+    _check_labels(rows.labels, rows.names, part.title)
+    told, why = convention(part, rows.landmarks, params)
+    note = f"{part.title}: x and y were taken as {_MEANING[told]} ({why})."
+    sizes = rows.sizes if told == "unit" else None
+    if sizes is not None:
+        rows = _without(rows, np.isfinite(sizes.sum(axis=1)), SIZELESS, faults)
+        note += " They were multiplied by the row's width and height."
+    elif told == "unit" or (told == "wrist" and params.aspect is not None):
+        note += f" x was multiplied by params.aspect = {params.aspect}."
+    try:
+        points = landmarks.to_common(rows.landmarks, told, rows.sizes, params.aspect)
+    except DataError as error:
+        raise DataError(f"{part.title}: {error}") from None
+    rows = replace(rows, landmarks=points)
+    rows = _without(rows, landmarks.measurable(points), FLAT, faults)
+    return rows, f"{note} {part.note}".strip()
+
+
+def convention(part: Part, points: Floats, params: Params) -> tuple[Known, str]:
+    """What x and y of a part's hands (n, 21, 3) are, and by what it is known.
+
+    Raises:
+        DataError: the values do not tell.
+    """
+    if part.convention is not None:
+        return part.convention, "as in every such source"
+    if params.convention != "auto":
+        return params.convention, f"params.convention = {params.convention}"
+    try:
+        guess = landmarks.recognise(points)
+    except DataError as error:
+        raise DataError(f"{part.title}: {error}") from None
+    return guess.convention, guess.why
+
+
+def lent(rows: Rows, title: str) -> tuple[Rows, tuple[str, ...]]:
+    """The rows, with a borrowed depth where there is none, and then a note on it."""
+    if not depth.unknown(rows.landmarks):
+        return rows, ()
+    points = depth.borrowed(rows.landmarks)
+    return replace(rows, landmarks=points), (f"{title}: {depth.NOTE}",)
 
 
 def examples(ready: Path, split: Split) -> Iterator[Example]:
@@ -73,57 +132,39 @@ def read(ready: Path, split: Split) -> Rows:
     return table.read(path, (), Faults())
 
 
-def _read(path: Path, params: Params, faults: Faults) -> tuple[Rows, str]:
-    rows = table.read(path, params.ignore_labels, faults)
-    _check_labels(rows, path)
-    convention, why = _convention(rows, path, params)
-    note = f"{path.name}: x and y were taken as {_MEANING[convention]} ({why})."
-    sizes = rows.sizes if convention == "unit" else None
-    if sizes is not None:
-        rows = _without(rows, np.isfinite(sizes.sum(axis=1)), SIZELESS, faults)
-        note += " They were multiplied by the row's width and height."
-    elif convention == "unit" or (convention == "wrist" and params.aspect is not None):
-        note += f" x was multiplied by params.aspect = {params.aspect}."
-    try:
-        common = landmarks.to_common(rows.landmarks, convention, rows.sizes, params.aspect)
-    except DataError as error:
-        raise DataError(f"{path.name}: {error}") from None
-    rows = replace(rows, landmarks=common)
-    return _without(rows, landmarks.measurable(common), FLAT, faults), note
+def _rows(part: Part, params: Params, faults: Faults) -> tuple[Rows, tuple[str, ...]]:
+    rows, note = common(part, params, faults)
+    for why in part.reasons:
+        faults.count.setdefault(why, 0)
+    filled, more = lent(rows, part.title)
+    return filled, (note, *more)
 
 
-_MEANING = {
-    "pixels": "pixels",
-    "unit": "shares of the picture's width and height",
-    "wrist": "relative to the wrist",
-}
+def _check_photos(source: Source, params: Params) -> None:
+    """Labels of photos are checked before anybody looks for hands, which takes its time."""
+    if source.photos and not source.tables:
+        ignored = (*params.ignore_labels, "")
+        known = [each for each in source.photos if each.label not in ignored]
+        _check_labels([each.label for each in known], [each.name for each in known], "photos")
 
 
-def _convention(rows: Rows, path: Path, params: Params) -> tuple[landmarks.Known, str]:
-    if params.convention != "auto":
-        return params.convention, f"params.convention = {params.convention}"
-    try:
-        guess = landmarks.recognise(rows.landmarks)
-    except DataError as error:
-        raise DataError(f"{path.name}: {error}") from None
-    return guess.convention, guess.why
-
-
-def _check_labels(rows: Rows, path: Path) -> None:
-    unknown = Counter(label for label in rows.labels if label not in LABELS)
+def _check_labels(labels: Sequence[str], names: Sequence[str], title: str) -> None:
+    unknown = Counter(label for label in labels if label not in LABELS)
     if not unknown:
         return
-    told = "; ".join(_told(label, count, rows) for label, count in unknown.most_common(_NAMED))
+    told = "; ".join(
+        _told(label, count, labels, names) for label, count in unknown.most_common(_NAMED)
+    )
     raise DataError(
-        f"{path.name}: {len(unknown)} unknown labels. {told}. Known labels: {', '.join(LABELS)}. "
+        f"{title}: {len(unknown)} unknown labels. {told}. Known labels: {', '.join(LABELS)}. "
         "Mend the label column, or leave such rows out: "
         f"--set params.ignore_labels=[{','.join(sorted(unknown))}]."
     )
 
 
-def _told(label: str, count: int, rows: Rows) -> str:
-    names = [name for name, each in zip(rows.names, rows.labels, strict=True) if each == label]
-    text = f"{label!r} in {count} rows ({', '.join(names[:3])})"
+def _told(label: str, count: int, labels: Sequence[str], names: Sequence[str]) -> str:
+    found = [name for name, each in zip(names, labels, strict=True) if each == label]
+    text = f"{label!r} in {count} rows ({', '.join(found[:3])})"
     if label == "no_gesture":
         return text + " is HaGRID's class of hands that show nothing, not one of the gestures"
     return text + nearest(label.lower(), LABELS).removesuffix("?")
@@ -149,7 +190,7 @@ def _checks(
         Check(
             name, faults.count.get(why, 0), faults.total, text, tuple(faults.examples.get(why, []))
         )
-        for why, name, text in _LEFT_OUT
+        for why, name, text in (*_LEFT_OUT, *(each for each in _SEEN if each[0] in faults.count))
     ]
     missing = [
         f"{label} in {split}" for split in SPLITS for label in LABELS if not counts[split][label]
@@ -167,6 +208,12 @@ _LEFT_OUT = (
     (SIZELESS, "rows without width and height", "left out: the hand's proportions are lost"),
     (FLAT, "hands without extent", "left out: all points lie in one place"),
 )
+_SEEN = (
+    (photos.NO_HAND, "photos without a hand", "left out: the landmarker finds no hand"),
+    (photos.BROKEN, "photos that cannot be read", "left out: damaged, or of another type"),
+    (hagrid.NO_POINTS, "hands without landmarks", "left out: MediaPipe found no hand there"),
+)
+"""Of sources that are no tables, where it was found."""
 _MISSING = "the model cannot learn, or the score cannot show, these labels"
 
 

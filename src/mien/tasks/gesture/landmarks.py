@@ -118,6 +118,17 @@ def recognise(landmarks: Floats) -> Guess:
     raise DataError(_undecided(reach, at_origin))
 
 
+def kind(hand: Floats) -> Known | None:
+    """The convention that a single hand (21, 3) fits by itself; None where it fits none."""
+    plane = hand[:, :2]
+    reach = float(np.abs(plane).max())
+    if not np.abs(plane[0]).max() > 1e-5 * reach:
+        return "wrist"
+    if reach <= 2 and float(((plane >= 0) & (plane <= 1)).mean()) > 0.5:
+        return "unit"
+    return "pixels" if reach > 10 else None
+
+
 def _by_root_mean_square(offset: Floats) -> Floats:
     # Divided by the peak first, so that squares of huge or tiny units stay within range.
     peak = np.abs(offset).max(axis=(1, 2), keepdims=True)

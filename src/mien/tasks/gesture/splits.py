@@ -4,6 +4,7 @@ The rule keeps all rows of one person together (and all copies of one row), keep
 proportions, needs no seed and does not depend on the order of the rows. It knows no files.
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -22,6 +23,23 @@ _WORDS: Mapping[str, Split] = {
     "test": "test",
     "testing": "test",
 }
+
+
+_FOLDERS: Mapping[str, Split] = {**_WORDS, "train_val": "train", "trainval": "train"}
+"""Val is taken from train where no row asks for it."""
+_SET = {"ann", "annotation", "annotations", "hagrid", "images", "set"}
+"""What such a name may say beside it."""
+
+
+def read(word: str) -> Split | None:
+    """The split that a word of the source means; None for any other word."""
+    return _WORDS.get(word.lower())
+
+
+def of_folders(names: Sequence[str]) -> str:
+    """The split that folders ask for by their names, the innermost first; "" where none does."""
+    plain = ("_".join(_words_of(name)) for name in reversed(names))
+    return next((_FOLDERS[name] for name in plain if name in _FOLDERS), "")
 
 
 def fingerprints(rows: Rows) -> list[str]:
@@ -54,8 +72,13 @@ def assign(rows: Rows, val: float, test: float) -> tuple[list[Split], str]:
     )
 
 
+def _words_of(name: str) -> list[str]:
+    words = re.split(r"[^a-z]+", name.lower())
+    return [word for word in words if word not in _SET]
+
+
 def _parse(word: str, name: str) -> Split:
-    split = _WORDS.get(word.lower())
+    split = read(word)
     if split is None:
         found = f"{word!r}" if word else "nothing"
         raise DataError(

@@ -1,8 +1,9 @@
-"""CSV tables of landmarks as arrays: which columns there are, which rows can be used.
+"""Rows of landmarks, and CSV tables of them: which columns there are, which rows can be used.
 
 Knows the columns x1, y1, z1 .. x21, y21, z21 and label, and the optional ones. Does not know the
 labels, conventions or splits of the task. Rows that cannot be used are counted and left out;
-a table that cannot be understood ends with a `DataError`.
+a table that cannot be understood ends with a `DataError`. What is no table but ends as rows too
+(photos, annotations) is brought into the form of this file, `Part`, by files of its own.
 """
 
 import csv
@@ -15,10 +16,49 @@ from numpy.typing import NDArray
 
 from mien.errors import DataError
 
+from .landmarks import Floats, Known
+
 COLUMNS = tuple(f"{axis}{point}" for point in range(1, 22) for axis in "xyz")
-_NAME = "mien_row"
-"""Column of prepared tables that keeps file and line of the source."""
+NAME = "mien_row"
+"""Column of prepared and mended tables that keeps file and line of the source."""
 _NAMED = 5
+_UNKNOWN = (float("nan"), float("nan"))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One labelled hand of a source, whether it can be used or not."""
+
+    name: str
+    label: str
+    """As the source has it; "" where it has none."""
+    points: Floats | None
+    """(21, 3), as they stand in the source; None where there are not 63 numbers."""
+    user: str = ""
+    split: str = ""
+    size: tuple[float, float] = _UNKNOWN
+    """Width and height of the picture, NaN where they are not known."""
+    facts: Mapping[str, str | float] = field(default_factory=dict)
+    """What a survey tells of the row, see `Sample.facts`."""
+    picture: Path | None = None
+    fault: str = ""
+    """Why there are no points, where it is another reason than missing numbers."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One table, or all photos or all annotations of a source, row by row."""
+
+    title: str
+    rows: Sequence[Row]
+    convention: Known | None = None
+    """What x and y are; None where the values have to tell."""
+    sized: bool = False
+    """Whether the source has a place for the sizes of pictures."""
+    note: str = ""
+    """What the user must know of it."""
+    reasons: tuple[str, ...] = ()
+    """Reasons of its own for which rows may have no points."""
 
 
 @dataclass(frozen=True)
@@ -62,19 +102,33 @@ def find(raw: Path) -> tuple[list[Path], list[Path]]:
     """CSV files of a folder in order of their names: those with landmark columns, and the others.
 
     Raises:
-        DataError: there is none.
+        DataError: a file of that name is not CSV in UTF-8.
     """
     files = [
         path for path in sorted(raw.rglob("*")) if path.suffix.lower() == ".csv" and path.is_file()
     ]
-    tables = [path for path in files if set(_header(_lines(path))) & set(COLUMNS)]
-    if not tables:
-        found = ", ".join(path.name for path in files[:_NAMED]) or "no CSV file"
-        raise DataError(
-            "the source holds no table of landmarks: expected a CSV file with the columns x1, y1, "
-            f"z1 .. x21, y21, z21 and label; found {found}."
-        )
+    tables = [path for path in files if set(columns(path)) & set(COLUMNS)]
     return tables, [path for path in files if path not in tables]
+
+
+def columns(path: Path) -> list[str]:
+    """The header of a CSV file; nothing where the file is empty.
+
+    Raises:
+        DataError: the file is not CSV in UTF-8.
+    """
+    return _header(_lines(path))
+
+
+def records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Number and cells of each line of a CSV file below its header, blank lines left out.
+
+    Raises:
+        DataError: the file is not CSV in UTF-8.
+    """
+    lines = _lines(path)
+    _header(lines)
+    yield from lines
 
 
 def read(path: Path, ignore: Sequence[str], faults: Faults) -> Rows:
@@ -83,26 +137,67 @@ def read(path: Path, ignore: Sequence[str], faults: Faults) -> Rows:
     Raises:
         DataError: a column is missing or named twice, the file is not CSV, or no row is usable.
     """
+    return usable(part(path), ignore, faults)
+
+
+def part(path: Path, title: str = "") -> Part:
+    """Read all rows of one table.
+
+    Args:
+        path: the table.
+        title: what its rows are named by, where that is not the file's name.
+
+    Raises:
+        DataError: a column is missing or named twice, or the file is not CSV.
+    """
     lines = _lines(path)
     header = _header(lines)
     place = _places(header, path, (*COLUMNS, "label"))
-    kept: list[tuple[list[float], dict[str, str], str]] = []
-    for line, cells in lines:
-        name = f"{path.name}:{line}"
+    title = title or path.name
+    told = [column for column in _FACTS if column in place]
+    rows = [_row(cells, place, f"{title}:{line}", told, title) for line, cells in lines]
+    return Part(title, rows, sized={"width", "height"} <= set(header))
+
+
+def usable(part: Part, ignore: Sequence[str], faults: Faults) -> Rows:
+    """The rows of a part that can be used; the others are added to `faults`.
+
+    Raises:
+        DataError: no row is usable.
+    """
+    kept = []
+    for row in part.rows:
         faults.total += 1
-        row = {
-            column: cells[index].strip() for column, index in place.items() if index < len(cells)
-        }
-        numbers = _numbers(row)
-        reason = _reason(row, numbers, ignore)
-        if reason:
-            faults.add(reason, name)
-        elif numbers is not None:
-            kept.append((numbers, row, name))
+        why = reason(row, ignore)
+        if why:
+            faults.add(why, row.name)
+        else:
+            kept.append(row)
     if not kept:
         reasons = ", ".join(f"{count} with {why}" for why, count in faults.count.items())
-        raise DataError(f"{path.name} holds no usable row ({reasons or 'it has only a header'}).")
-    return _rows(kept, {"width", "height"} <= set(header))
+        raise DataError(f"{part.title} holds no usable row ({reasons or 'it has only a header'}).")
+    return rows_of(kept, part.sized)
+
+
+def reason(row: Row, ignore: Sequence[str]) -> str:
+    """Why a row cannot be used; "" where it can."""
+    if row.label in ignore:
+        return IGNORED
+    if not row.label:
+        return UNLABELLED
+    return "" if row.points is not None else row.fault or UNREADABLE
+
+
+def rows_of(kept: Sequence[Row], sized: bool) -> Rows:
+    """Rows with points as arrays."""
+    return Rows(
+        landmarks=np.array([row.points for row in kept], dtype=np.float64).reshape(-1, 21, 3),
+        labels=tuple(row.label for row in kept),
+        users=tuple(row.user for row in kept),
+        splits=tuple(row.split for row in kept),
+        names=tuple(row.name for row in kept),
+        sizes=np.array([row.size for row in kept]).reshape(-1, 2) if sized else None,
+    )
 
 
 def hands(path: Path) -> Iterator[tuple[list[float] | None, tuple[float, float]]] | None:
@@ -155,7 +250,7 @@ def write(rows: Rows, path: Path) -> None:
     """Write rows as a table that `read` takes; numbers survive to the last bit."""
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow([*COLUMNS, "label", "user", _NAME])
+        writer.writerow([*COLUMNS, "label", "user", NAME])
         for hand, label, user, name in zip(
             rows.landmarks, rows.labels, rows.users, rows.names, strict=True
         ):
@@ -204,25 +299,26 @@ def _numbers(row: Mapping[str, str]) -> list[float] | None:
     return numbers if np.isfinite(numbers).all() else None
 
 
-def _reason(
-    row: Mapping[str, str], numbers: list[float] | None, ignore: Sequence[str]
-) -> str | None:
-    if row.get("label") in ignore:
-        return IGNORED
-    if not row.get("label"):
-        return UNLABELLED
-    return UNREADABLE if numbers is None else None
+_FACTS = ("handedness", "source")
 
 
-def _rows(kept: list[tuple[list[float], dict[str, str], str]], sized: bool) -> Rows:
-    sizes = [[_size(row, "width"), _size(row, "height")] for _, row, _ in kept]
-    return Rows(
-        landmarks=np.array([numbers for numbers, _, _ in kept]).reshape(-1, 21, 3),
-        labels=tuple(row["label"] for _, row, _ in kept),
-        users=tuple(row.get("user", "") for _, row, _ in kept),
-        splits=tuple(row.get("split", "") for _, row, _ in kept),
-        names=tuple(row.get(_NAME) or name for _, row, name in kept),
-        sizes=np.array(sizes) if sized else None,
+def _row(
+    cells: Sequence[str], place: Mapping[str, int], name: str, told: Sequence[str], title: str
+) -> Row:
+    row = {column: cells[at].strip() for column, at in place.items() if at < len(cells)}
+    numbers = _numbers(row)
+    width, height = _size(row, "width"), _size(row, "height")
+    facts = {"file": title, **{column: row[column] for column in told if row.get(column)}}
+    if np.isfinite((width, height)).all():
+        facts["picture"] = f"{width:g}x{height:g}"
+    return Row(
+        name=row.get(NAME) or name,
+        label=row.get("label", ""),
+        points=None if numbers is None else np.array(numbers).reshape(21, 3),
+        user=row.get("user", ""),
+        split=row.get("split", ""),
+        size=(width, height),
+        facts=facts,
     )
 
 

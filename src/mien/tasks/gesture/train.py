@@ -63,7 +63,7 @@ class Original:
     def probabilities(self, points: Floats) -> Floats:
         """Probabilities (n, 18) in the order of LABELS of hands (n, 21, 3) of the common frame."""
         scores = np.zeros((len(points), len(LABELS)))
-        with _quiet():
+        with _quiet(), _one_thread():
             found = self.estimator.predict_proba(landmarks.normalise(points))
         scores[:, list(self.present)] = found
         return scores
@@ -86,11 +86,13 @@ def fit(candidate: str, ready: Path, out: Path, params: Params, seed: int, recor
     path.write_bytes(_export(candidate, trained))
     session = Session(path)
     parity = compare(trained, session.run, data.read(ready, "val").landmarks)
+    with _one_thread():
+        known = typical.describe(landmarks.normalise(data.read(ready, "train").landmarks))
     return Fit(
         facts={
             "normalisation": landmarks.VERSION,
             "min_confidence": params.min_confidence,
-            "typical": typical.describe(landmarks.normalise(data.read(ready, "train").landmarks)),
+            "typical": known,
         },
         history=trained.history,
         lineage={
@@ -127,7 +129,7 @@ def original(
         history = list(_search(candidate, features, classes, folds, params, seed, record))
         setting = _best(_GRIDS[candidate], history, len(folds))
         estimator = _final(candidate, setting, folds, params, seed)
-        estimator.fit(features, classes)
+        _fit_alike(estimator, features, classes)
     return Original(estimator, present, setting, tuple(history), grouped)
 
 
@@ -191,7 +193,7 @@ def _search(
     tries = [(setting, fold) for setting in _GRIDS[candidate] for fold in folds]
     for step, (setting, (kept, held)) in enumerate(tries, start=1):
         estimator = _estimator(candidate, setting, params, seed, searching=True)
-        estimator.fit(features[kept], classes[kept])
+        _fit_alike(estimator, features[kept], classes[kept])
         said = estimator.predict(features[held])
         scores = {
             "macro_f1": float(f1_score(classes[held], said, average="macro", zero_division=0.0)),
@@ -242,6 +244,14 @@ def _estimator(
     return _lightgbm(
         setting, min(params.rounds, _SEARCH_TREES) if searching else params.rounds, seed
     )
+
+
+def _fit_alike(estimator: Any, features: Features, classes: Classes) -> None:
+    """Fit, and have a forest answer in one thread from then on: threads add its votes up in the
+    order in which they come, and the last digits with them."""
+    estimator.fit(features, classes)
+    if "n_jobs" in estimator.get_params(deep=False):
+        estimator.set_params(n_jobs=1)
 
 
 def _lightgbm(setting: Setting, rounds: int, seed: int) -> Any:

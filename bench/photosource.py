@@ -1,0 +1,310 @@
+"""Photos and annotations as sources of gestures: how fast, which hand, and what no depth costs."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import Ridge as Line
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from bench import page
+from mien.tasks.gesture import anatomy, depth, photos, table
+from mien.tasks.gesture.hands import Hand
+from mien.tasks.gesture.landmarks import Known, normalise, to_common
+from mien.tasks.gesture.params import LABELS
+from mien.tasks.gesture.photos import Photo, Seen
+from mien.tasks.gesture.sample import landmark_rows
+from mien.tasks.gesture.table import Faults
+
+Floats = NDArray[np.float64]
+Labelled = tuple[Floats, list[str]]
+TABLES: dict[str, Known] = {"iti": "wrist", "photos": "pixels", "crops12": "pixels"}
+TIMED = 48
+ROUNDS = 3
+HANDS = 20_000
+"""Of the file of annotations whose memory is measured."""
+MEMORY = """
+import json, re, sys
+from pathlib import Path
+from mien.tasks.gesture import hagrid
+path = Path(sys.argv[1])
+def highest():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+before = highest()
+part = hagrid.part({path: path.name}, {path: ""})
+print(json.dumps([len(part.rows), (highest() - before) * 1024]))
+"""
+
+
+def main() -> None:
+    """Measure everything on the real data and write the page."""
+    folder = page.real_data() / "gesture"
+    read = {name: _read(folder / f"landmarks_{name}.csv", way) for name, way in TABLES.items()}
+    svm = SVC(C=10).fit(normalise(read["iti"][0]), read["iti"][1])
+    every = photos.find(folder / "photos", LABELS)
+    shown = [photo for photo in every if photo.label in LABELS]
+    with TemporaryDirectory() as kept:
+        speed = _speed(shown[:: len(shown) // TIMED][:TIMED])
+        seen = photos.look(shown, Path(kept))
+    parts = [
+        "## Photos a second",
+        f"The same {TIMED} photos in turn by one thread and by two, and once more from the cache; "
+        f"medians of {ROUNDS} rounds in one process.",
+        page.table(speed),
+        "## Which of two hands",
+        "Whether the SVM of `landmarks_iti.csv` names the photo's gesture on the hand that a rule "
+        "takes.",
+        page.table(_rules(shown, seen, svm)),
+        "## The same photos in the table and through the source",
+        page.table(_both(folder, shown, seen, svm)),
+        "## What no depth costs",
+        "Trained on `landmarks_iti.csv`, with the depth as the row says, and asked for hands with "
+        "their depth, as in serving.",
+        page.table(_depths(read)),
+        "## What one proportion for all pictures costs",
+        "An SVM trained on `landmarks_photos.csv`, asked for `landmarks_crops12.csv`.",
+        page.table(_proportions(folder, read["crops12"])),
+        "## How far real hands are from impossible ones",
+        page.table(_limits(read)),
+        "## Memory of annotations",
+        page.table([_memory()]),
+    ]
+    page.write("photosource", "Photos and annotations as sources", parts)
+
+
+def _read(path: Path, convention: Known) -> Labelled:
+    rows = table.read(path, (), Faults())
+    return to_common(rows.landmarks, convention, None, None), list(rows.labels)
+
+
+def _speed(some: Sequence[Photo]) -> list[dict[str, object]]:
+    taken: dict[str, list[float]] = {"one thread": [], "two threads": [], "from the cache": []}
+    cores = photos.cores
+    for _ in range(ROUNDS):
+        for way, threads in (("one thread", 1), ("two threads", 2)):
+            photos.cores = lambda threads=threads: threads  # type: ignore[misc]
+            with TemporaryDirectory() as cache:
+                taken[way].append(_seconds(some, Path(cache)))
+                if threads == 2:
+                    taken["from the cache"].append(_seconds(some, Path(cache)))
+    photos.cores = cores  # type: ignore[misc]
+    alone = float(np.median(taken["one thread"]))
+    return [
+        {
+            "way": way,
+            "photos a second": f"{len(some) / np.median(seconds):.1f}",
+            "times one thread": f"{alone / np.median(seconds):.2f}",
+        }
+        for way, seconds in taken.items()
+    ]
+
+
+def _seconds(some: Sequence[Photo], cache: Path) -> float:
+    start = perf_counter()
+    photos.look(some, cache)
+    return perf_counter() - start
+
+
+def _rules(shown: Sequence[Photo], seen: Sequence[Seen | str], svm: SVC) -> list[dict[str, object]]:
+    labels = [photo.label for photo in shown]
+    rules: dict[str, Sequence[Hand | None]] = {
+        "like the label's single hands (the product's)": photos.chosen(labels, seen),
+        "the larger one": [_pick(each, _area) for each in seen],
+        "the detector's first": [_pick(each, lambda _: 0.0) for each in seen],
+    }
+    two = [n for n, each in enumerate(seen) if isinstance(each, Seen) and len(each.hands) == 2]
+    found = [n for n, each in enumerate(seen) if isinstance(each, Seen) and each.hands]
+    rows = []
+    for rule, hands in rules.items():
+        right = {n: _says(svm, hands[n]) == labels[n] for n in found}
+        rows.append(
+            {
+                "hand": rule,
+                "photos with two hands": len(two),
+                "named right": sum(right[n] for n in two),
+                "photos with a hand": f"{len(found)} of {len(shown)}",
+                "accuracy on them": float(np.mean(list(right.values()))),
+            }
+        )
+    return rows
+
+
+def _pick(seen: Seen | str, key: Callable[[Hand], float]) -> Hand | None:
+    return max(seen.hands, key=key, default=None) if isinstance(seen, Seen) else None
+
+
+def _area(hand: Hand) -> float:
+    return float(np.ptp(hand.points[:, :2], axis=0).prod())
+
+
+def _says(svm: SVC, hand: Hand | None) -> str:
+    return "" if hand is None else str(svm.predict(normalise(hand.points[None]))[0])
+
+
+def _both(
+    folder: Path, shown: Sequence[Photo], seen: Sequence[Seen | str], svm: SVC
+) -> list[dict[str, object]]:
+    """Photos that stand in `landmarks_photos.csv` too, by the image's name."""
+    path = folder / "landmarks_photos.csv"
+    at = table.columns(path).index("image")
+    images = [cells[at] for _, cells in table.records(path)]
+    given = dict(zip(images, table.part(path).rows, strict=True))
+    hands = photos.chosen([photo.label for photo in shown], seen)
+    pairs = [
+        (given[photo.name].points, hand.points, photo.label)
+        for photo, hand in zip(shown, hands, strict=True)
+        if photo.name in given and hand is not None
+    ]
+    if not pairs:
+        return [{"rows": "no photo stands in both"}]
+    labels = [label for _, _, label in pairs]
+    own = np.stack([points for _, points, _ in pairs])
+    theirs = np.stack([points for points, _, _ in pairs if points is not None])
+    gap = np.linalg.norm((own - theirs)[:, :, :2], axis=2).mean(axis=1)
+    size = np.linalg.norm(np.ptp(theirs[:, :, :2], axis=1), axis=1)
+    return [
+        {
+            "photos in both": len(pairs),
+            "accuracy of the table's rows": svm.score(normalise(theirs), labels),
+            "accuracy of the source's rows": svm.score(normalise(own), labels),
+            "distance of points in sizes of the hand, median": f"{np.median(gap / size):.2%}",
+        }
+    ]
+
+
+def _depths(read: Mapping[str, Labelled]) -> list[dict[str, object]]:
+    hands, labels = read["iti"]
+    flat = hands * [1, 1, 0]
+    ways = {
+        "its own": hands,
+        "0": flat,
+        "borrowed from a drawn hand (the product's)": depth.borrowed(flat),
+        "estimated from x and y": _estimated(flat),
+    }
+    makers: dict[str, Callable[[], Any]] = {
+        "SVM": lambda: SVC(C=10),
+        "forest": lambda: RandomForestClassifier(100, random_state=0),
+        "logistic regression": lambda: make_pipeline(
+            StandardScaler(), LogisticRegression(C=10, max_iter=2000)
+        ),
+    }
+    rows: list[dict[str, object]] = []
+    for way, points in ways.items():
+        row: dict[str, object] = {"depth in training": way}
+        for name, make in makers.items():
+            model = make().fit(normalise(points), labels)
+            for other in ("photos", "crops12"):
+                row[f"{name} on {other}"] = float(
+                    model.score(normalise(read[other][0]), read[other][1])
+                )
+        rows.append(row)
+    return rows
+
+
+def _estimated(flat: Floats) -> Floats:
+    """By a line through the drawn hands."""
+    drawn, _ = landmark_rows(150, 5)
+    known = normalise(drawn).reshape(-1, 21, 3)
+    model = Line(1.0).fit(known[:, :, :2].reshape(len(known), -1), known[:, :, 2])
+    asked = normalise(flat).reshape(-1, 21, 3).astype(np.float64)
+    asked[:, :, 2] = model.predict(asked[:, :, :2].reshape(len(asked), -1))
+    return asked
+
+
+def _proportions(folder: Path, asked: Labelled) -> list[dict[str, object]]:
+    rows = table.read(folder / "landmarks_photos.csv", (), Faults())
+    assert rows.sizes is not None
+    shares = rows.landmarks.copy()
+    shares[:, :, :2] /= rows.sizes[:, None, :]
+    aspects = rows.sizes[:, 0] / rows.sizes[:, 1]
+    ways = {
+        "each picture's own": to_common(shares, "unit", rows.sizes, None),
+        **{
+            f"{name} ({aspect:.2f})": to_common(shares, "unit", None, aspect)
+            for name, aspect in (("the median of all", float(np.median(aspects))), ("square", 1.0))
+        },
+    }
+    return [
+        {
+            "width / height": way,
+            "accuracy": float(
+                SVC(C=10).fit(normalise(points), rows.labels).score(normalise(asked[0]), asked[1])
+            ),
+        }
+        for way, points in ways.items()
+    ]
+
+
+def _limits(read: Mapping[str, Labelled]) -> list[dict[str, object]]:
+    points = read["photos"][0]
+    fingers = [list(range(start, start + 4)) for start in (1, 5, 9, 13, 17)]
+    tips_first = [0, *(joint for finger in fingers for joint in finger[::-1])]
+    by_joint = [0, *(finger[place] for place in range(4) for finger in fingers)]
+    orders = {
+        **{name: hands for name, (hands, _) in read.items()},
+        "photos, tips before knuckles": points[:, tips_first],
+        "photos, joint by joint": points[:, by_joint],
+        "photos, all x before all y": points.transpose(0, 2, 1).reshape(points.shape),
+    }
+    return [_farthest(name, hands) for name, hands in orders.items()]
+
+
+def _farthest(name: str, points: Floats) -> dict[str, object]:
+    flat = points[:, :, :2]
+    bones = anatomy._lengths(flat, anatomy.BONES)
+    palm = anatomy._lengths(flat, anatomy._PALM).max(axis=1)
+    fingers = bones[:, [n for n, (start, _) in enumerate(anatomy.BONES) if start]].max(axis=1)
+    longest = bones.max(axis=1) / anatomy._size(flat)
+    return {
+        "table": name,
+        "hands": len(points),
+        f"longest bone, at most {anatomy.LONGEST}": f"{longest.max():.2f}",
+        f"finger's bone, at most {anatomy.PHALANX}": f"{(fingers / palm).max():.2f}",
+        f"middle of longest bones, at most {anatomy.ORDERED}": f"{np.median(longest):.2f}",
+        "impossible": int(anatomy.impossible(points).sum()),
+    }
+
+
+def _memory() -> dict[str, object]:
+    hands, labels = landmark_rows(HANDS // len(LABELS) + 1, 0)
+    document = {
+        f"{number:032x}": {
+            "bboxes": [[0.1, 0.2, 0.3, 0.4]],
+            "labels": [label],
+            "hand_landmarks": [(hand[:, :2] / 4000).tolist()],
+            "user_id": f"{number:032x}",
+        }
+        for number, (hand, label) in enumerate(zip(hands, labels, strict=True))
+    }
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "like.json"
+        path.write_text(json.dumps(document), encoding="utf-8")
+        megabytes = path.stat().st_size / 1e6
+        done = subprocess.run(
+            [sys.executable, "-c", MEMORY, str(path)],
+            cwd=page.ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    rows, taken = json.loads(done.stdout)
+    return {
+        "hands": rows,
+        "file in MB": f"{megabytes:.1f}",
+        "memory at its highest, in sizes of the file": f"{taken / 1e6 / megabytes:.1f}",
+    }
+
+
+if __name__ == "__main__":
+    main()

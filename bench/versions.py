@@ -1,0 +1,271 @@
+"""Versions of loose pictures: mien's shards tracked by DVC, beside `dvc add` of the loose files.
+
+Both ways do one step after the other in turn, each in a process of its own, in a fresh repository
+for each round; the files of the source are in the memory of the system for both.
+"""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+import numpy as np
+from PIL import Image
+
+from bench import page
+
+ROUNDS = {"AffectNet": 3, "generated JPEGs": 1}
+PICTURES = 30_000
+CHANGED = 10
+SIDE = 64
+"""Pixels; a picture of noise is a JPEG of about 6 KB then."""
+SETTLED_S = 3
+"""What was written a moment ago is read again, in both ways: its time stamp tells nothing yet."""
+STEPS = {
+    "first import": "the source becomes a version that DVC knows",
+    "unchanged re-check": "is there anything new",
+    f"{CHANGED} changed files": "a second version",
+    "diff": "what changed: mien by sample and label, DVC by file",
+    "diff again": "",
+    "push": "both versions to a folder beside",
+    "pull": "the newest version into a fresh clone, as the trainer reads it: loose files",
+}
+FETCH = """
+import sys
+from pathlib import Path
+from mien.config import RunConfig
+from mien.stages import data
+from mien.workspace import Workspace
+data.fetch(RunConfig(name="run", task="emotion", source=sys.argv[1]), Workspace(Path()))
+"""
+UNPACK = """
+from pathlib import Path
+from mien.store import Store
+store = Store(Path("data/raw/emotion"))
+with store.unpacked(store.latest()):
+    pass
+"""
+RAW = "data/raw/emotion"
+
+
+@dataclass
+class Way:
+    """One way of keeping versions, in a repository of its own."""
+
+    name: str
+    repository: Path
+    commands: dict[str, list[list[str]]]
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def source(self) -> Path:
+        """Its own copy of the loose files; DVC tracks nothing outside of its repository."""
+        return self.repository / "loose"
+
+    def begin(self, source: Path) -> None:
+        """A repository of git and DVC that holds nothing but the loose files."""
+        shutil.rmtree(self.repository, ignore_errors=True)
+        self.repository.mkdir()
+        _run(["git", "init", "--quiet"], self.repository)
+        _run([*_DVC, "init", "--quiet"], self.repository)
+        shutil.copy(page.ROOT / ".dvc" / "config", self.repository / ".dvc")
+        remote = self.repository / "remote"
+        _run([*_DVC, "remote", "add", "--default", "store", str(remote)], self.repository)
+        (self.repository / ".gitignore").write_text(
+            "/models\n/remote\n/clone\n/loose\n/data/cache\n"
+        )
+        shutil.copytree(source, self.source)
+        self.commit()
+
+    def commit(self) -> None:
+        _run(["git", "add", "--all"], self.repository)
+        _run(["git", "commit", "--quiet", "--allow-empty", "-m", "state"], self.repository)
+
+    def step(self, name: str, folder: Path | None = None) -> None:
+        """Do a step and remember how long it took."""
+        start = perf_counter()
+        for command in self.commands.get(name, []):
+            _run(command, folder or self.repository)
+        if name in self.commands:
+            self.seconds[name].append(perf_counter() - start)
+
+
+_DVC = [sys.executable, "-m", "dvc"]
+_MIEN = [sys.executable, "-m", "mien.cli", "data"]
+
+
+def main() -> None:
+    """Measure both sets in both ways."""
+    page.real_data()
+    parts = []
+    with TemporaryDirectory(prefix="mien-versions-") as temporary:
+        _isolate(Path(temporary))
+        for name, make in (("AffectNet", _affectnet), ("generated JPEGs", _generated)):
+            source = Path(temporary) / "source"
+            make(source)
+            parts += _measured(name, source, Path(temporary))
+            shutil.rmtree(source)
+    page.write("versions", "Versions of data", [*_words(), *parts])
+
+
+def _words() -> list[str]:
+    return [
+        "Loose pictures kept as versions in two ways: mien's shards tracked by DVC "
+        "([0020](../decisions/0020-data-versions.md)), and plain `dvc add` of the folder. "
+        "Seconds of whole commands, their start included; medians of rounds in which both ways "
+        "take turns step by step, each in a fresh repository. Ratios are medians over the rounds, "
+        "so that a busy machine slows both.",
+        page.table([{"step": name, "what": what} for name, what in STEPS.items() if what]),
+    ]
+
+
+def _measured(name: str, source: Path, home: Path) -> list[str]:
+    files = sorted(path for path in source.rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in files)
+    names = [path.relative_to(source) for path in files]
+    ways = [_shards(home, (source / "train").is_dir()), _plain(home)]
+    for number in range(ROUNDS[name]):
+        for way in ways:
+            way.begin(source)
+        time.sleep(SETTLED_S)
+        _round(ways[:: -1 if number % 2 else 1], names, number)
+    own, other = (way.seconds for way in ways)
+    rows = [
+        {
+            "step": step,
+            "mien and DVC, s": f"{median(own[step]):.2f}",
+            "plain DVC, s": f"{median(other[step]):.2f}",
+            "plain / mien": f"{_ratio(own[step], other[step]):.1f}",
+        }
+        for step in STEPS
+        if own.get(step)
+    ]
+    told = "; ".join(f"{way.name} {_cached(way)}" for way in ways)
+    return [
+        f"## {name}: {len(files):,} files, {size / 1e6:,.0f} MB",
+        f"Rounds: {ROUNDS[name]}.",
+        page.table(rows),
+        f"DVC's cache after both versions: {told}.",
+    ]
+
+
+def _round(ways: list[Way], names: list[Path], number: int) -> None:
+    def each(step: str) -> None:
+        for way in ways:
+            way.step(step)
+
+    each("first import")
+    for way in ways:
+        way.commit()
+    each("unchanged re-check")
+    pictures = [name for name in names if name.suffix in (".jpg", ".png")]
+    for name in random.Random(number).sample(pictures, CHANGED):
+        for way in ways:
+            _change(way.source / name, number)
+    each(f"{CHANGED} changed files")
+    each("diff")
+    each("diff again")
+    for way in ways:
+        way.commit()
+    each("push")
+    for way in ways:
+        clone = way.repository / "clone"
+        _run(["git", "clone", "--quiet", str(way.repository), str(clone)], way.repository)
+        way.step("pull", clone)
+
+
+def _shards(home: Path, is_set: bool) -> Way:
+    """mien's store, tracked by DVC; only a set that the task reads can be told in samples."""
+    fetch = [sys.executable, "-c", FETCH, "loose"]
+    add = [*_DVC, "add", "--quiet", RAW]
+    diff = {step: [[*_MIEN, "diff", "emotion", "1", "2"]] for step in ("diff", "diff again")}
+    return Way(
+        "mien and DVC",
+        home / "shards",
+        {
+            "first import": [fetch, add],
+            "unchanged re-check": [fetch, [*_DVC, "status", "--quiet"]],
+            f"{CHANGED} changed files": [fetch, add],
+            **(diff if is_set else {}),
+            "push": [[*_DVC, "push", "--quiet"]],
+            "pull": [[*_DVC, "pull", "--quiet"], [sys.executable, "-c", UNPACK]],
+        },
+    )
+
+
+def _plain(home: Path) -> Way:
+    add = [*_DVC, "add", "--quiet", "loose"]
+    return Way(
+        "plain DVC",
+        home / "plain",
+        {
+            "first import": [add],
+            "unchanged re-check": [[*_DVC, "status", "--quiet"]],
+            f"{CHANGED} changed files": [add],
+            "diff": [[*_DVC, "diff"]],
+            "diff again": [[*_DVC, "diff"]],
+            "push": [[*_DVC, "push", "--quiet"]],
+            "pull": [[*_DVC, "pull", "--quiet"]],
+        },
+    )
+
+
+def _change(path: Path, number: int) -> None:
+    """Another picture under the same name; the file may be a link into DVC's cache."""
+    raw = path.read_bytes()
+    path.unlink()
+    path.write_bytes(raw + f"changed in round {number}".encode())
+
+
+def _ratio(own: list[float], other: list[float]) -> float:
+    return median(b / a for a, b in zip(own, other, strict=True))
+
+
+def _cached(way: Way) -> str:
+    cache = way.repository / ".dvc" / "cache"
+    files = [path for path in cache.rglob("*") if path.is_file()]
+    return f"{len(files):,} files, {sum(path.stat().st_size for path in files) / 1e6:,.0f} MB"
+
+
+def _affectnet(target: Path) -> None:
+    with zipfile.ZipFile(page.real_data() / "emotion" / "affectnet_yolo.zip") as archive:
+        archive.extractall(target)
+
+
+def _generated(target: Path) -> None:
+    """Small pictures of noise in thirty folders."""
+    rng = np.random.default_rng(0)
+    for number in range(PICTURES):
+        path = target / f"{number % 30:02}" / f"{number:05}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path, quality=80)
+
+
+def _isolate(home: Path) -> None:
+    """No settings and caches of the machine, no words to a server."""
+    for name in ("SITE_CACHE", "GLOBAL_CONFIG", "SYSTEM_CONFIG"):
+        os.environ[f"DVC_{name}_DIR"] = str(home / name.lower())
+    for who in ("AUTHOR", "COMMITTER"):
+        os.environ |= {f"GIT_{who}_NAME": "bench", f"GIT_{who}_EMAIL": "bench@example.org"}
+    os.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "DVC_NO_ANALYTICS": "1", "MIEN_HOME": "."}
+    os.environ["PYTHONPATH"] = str(page.ROOT / "src")
+
+
+def _run(command: list[str], folder: Path) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+
+
+if __name__ == "__main__":
+    main()

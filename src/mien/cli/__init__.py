@@ -1,0 +1,37 @@
+"""The command line: one command for each stage, thin. It parses, calls one function, prints.
+
+An error that the user can mend ends in one message and exit status 1, without a traceback.
+"""
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from mien import __version__, console
+from mien.errors import MienError
+
+from . import answers, data, monitoring, rebuilding, registry, stages  # noqa: F401 - in the order of the help
+from .options import app
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    if version:
+        console.result(__version__)
+        raise typer.Exit()
+
+
+def main() -> None:
+    """Run the command line; end with a message where the user can mend what went wrong."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        app()  # ends the program itself where all went well
+    except MienError as error:
+        console.failure(str(error))
+    except OSError as error:
+        console.failure(f"{error.strerror or error}: {error.filename or 'no file named'}")
+    sys.exit(1)

@@ -1,0 +1,136 @@
+"""Commands of the training stages and of the service."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien import config, console, pipeline
+
+from .options import Config, Force, Home, Overrides, Source, app, run_config, workspace_at
+
+
+@app.command(rich_help_panel="Stages")
+def run(
+    file: Config,
+    source: Source = None,
+    overrides: Overrides = None,
+    force: Force = None,
+    home: Home = None,
+) -> None:
+    """All training stages in a row; what has not changed is skipped."""
+    pipeline.run(run_config(file, source, overrides), workspace_at(home), force)
+
+
+@app.command(rich_help_panel="Stages")
+def demo(
+    leave: Annotated[bool, typer.Option("--exit", help="End after the answers.")] = False,
+    configs: Annotated[Path, typer.Option(help="Where sample_TASK.yaml lies.")] = Path("configs"),
+    home: Home = None,
+) -> None:
+    """The whole way once on drawn data: train, register, serve and ask every task."""
+    from mien.demo import demo as show
+
+    show(workspace_at(home), configs, stay=not leave)
+
+
+@app.command(rich_help_panel="Stages")
+def train(file: Config, overrides: Overrides = None, home: Home = None) -> None:
+    """Fit every candidate on the prepared data."""
+    done = pipeline.train(run_config(file, None, overrides), workspace_at(home))
+    console.result(f"trained: {', '.join(done.fresh) or 'nothing, all are there'}; {done.folder}")
+
+
+@app.command(rich_help_panel="Stages")
+def optimize(file: Config, overrides: Overrides = None, home: Home = None) -> None:
+    """Make INT8 and fp16 variants, measure them, and let the policy choose."""
+    from mien.stages import evaluate as stage
+
+    fresh, done = pipeline.optimize(run_config(file, None, overrides), workspace_at(home))
+    if not done.fresh:
+        stage.show(done.folder)
+    console.result(f"made: {', '.join(fresh) or 'nothing new'}; {done.folder}")
+
+
+@app.command(rich_help_panel="Stages")
+def evaluate(
+    file: Config,
+    on: Annotated[
+        str | None, typer.Option(help="Measure on another source instead; nothing is stored.")
+    ] = None,
+    overrides: Overrides = None,
+    home: Home = None,
+) -> None:
+    """Measure every candidate and let the policy choose."""
+    from mien.stages import evaluate as stage
+
+    chosen, workspace = run_config(file, on, overrides), workspace_at(home)
+    if on is None:
+        with workspace.locked(chosen.task):
+            done = stage.evaluate(chosen, workspace)
+        if not done.fresh:
+            stage.show(done.folder)
+        console.result(f"evaluated: {done.folder}")
+        return
+    table = pipeline.score_elsewhere(chosen, workspace)
+    columns = list(dict.fromkeys(name for row in table.values() for name in row))
+    rows = [[name, *(f"{row[column]:.4g}" for column in columns)] for name, row in table.items()]
+    console.table(f"All rows of {on}", ["candidate", *columns], rows)
+
+
+@app.command(rich_help_panel="Stages")
+def register(file: Config, force: Force = None, home: Home = None) -> None:
+    """Register the choice; champion if it is trusted and not worse than the present one."""
+    from mien.stages.register import register as stage
+
+    chosen, workspace = run_config(file, None, None), workspace_at(home)
+    with workspace.locked(chosen.task):
+        done = stage(chosen, workspace, force)
+    console.result(f"version {done.number} is {done.alias}. {done.why}")
+
+
+@app.command(rich_help_panel="Stages")
+def sweep(
+    file: Config,
+    trials: Annotated[int, typer.Option(help="Trials in all, with those that are there.")] = 20,
+    jobs: Annotated[int, typer.Option(help="Trials at a time, each in a process.")] = 1,
+    candidate: Annotated[str | None, typer.Option(help="Fit this one alone.")] = None,
+    source: Source = None,
+    overrides: Overrides = None,
+    home: Home = None,
+) -> None:
+    """Try what the config's `search:` section allows; keep the best as a config of its own."""
+    from mien.sweep import sweep as start
+
+    chosen, workspace = run_config(file, source, overrides), workspace_at(home)
+    done = start(chosen, workspace, trials, jobs, candidate)
+    console.result(f"{len(done.told)} trials are there, {len(done.fresh)} made now; {done.folder}")
+    if done.best:
+        console.result(f"the best as a config: mien run {done.best}")
+    if done.stopped:
+        console.say("Stopped. The same command goes on with the trials that are missing.")
+        raise typer.Exit(130)
+
+
+@app.command(rich_help_panel="Stages")
+def serve(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Tasks to serve; default: all with a champion.")
+    ] = None,
+    bundles: Annotated[
+        list[Path] | None, typer.Option("--bundle", help="Serve this bundle folder.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Default $HOST or 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="Default $PORT or 8000.")] = None,
+    home: Home = None,
+) -> None:
+    """Answer requests over HTTP with the champions."""
+    from mien.stages.serve import run as stage
+
+    settings = config.settings()
+    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    stage(
+        workspace_at(home, settings), names or [], bundles or [], settings.model_copy(update=given)
+    )

@@ -1,0 +1,122 @@
+"""Hold a version of raw data to its gates before a training, and mend what is safe to mend.
+
+    version -> task.survey + what holds for every task -> data/checked/<task>/<key>/
+               report.json, report.html, report.png, leaks.json, copies.json
+
+A version is unpacked and read once; the folder is named by all that went into it, so that checking
+again reads no data. What is looked for is in `findings.py`, what is mended in `fix.py`.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mien import config, tasks
+from mien.bundle import building, replacing
+from mien.config import RunConfig, Schema
+from mien.errors import GateError
+from mien.store import Store, Version
+from mien.task import Gate, Task
+from mien.workspace import REPORT, Workspace, code, key, point
+
+from . import findings, fixing, gates, material, page, picture, report
+from .report import PAGE, PICTURE
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Where the report of a check lies, whether it was made just now, and whether the data pass."""
+
+    folder: Path
+    fresh: bool
+    failed: tuple[str, ...]
+    """Names of the gates at level error that found more than their limit."""
+
+    @property
+    def passed(self) -> bool:
+        return not self.failed
+
+
+def check(run: RunConfig, workspace: Workspace, version: Version, told: bool = False) -> Checked:
+    """Hold a version to the gates of its task, as the run's config has them.
+
+    Prints what was found where it was found just now, and everything where it is `told` to.
+
+    Raises:
+        ConfigError: the config names a gate that there is not, or params that do not fit the task.
+        DataError: the task understands nothing of the data.
+    """
+    task = tasks.load(run.task)
+    chosen = gates.chosen(task, run.gates)
+    params = _params(task, run)
+    made_by = code(f"tasks/{run.task}", "stages/check", "images.py")
+    levels = {name: [gate.level, gate.limit] for name, gate in chosen.items()}
+    folder = workspace.checked(run.task) / key(version.root, levels, params, made_by)
+    fresh = not folder.is_dir()
+    if fresh:
+        _make(task, params, chosen, workspace, version, folder)
+    point(workspace.checked(run.task), run.name, folder.name)
+    _publish(folder, workspace.reports(run.task))
+    found = report.read(folder)
+    if told or (fresh and found.those("failed", "warned")):
+        report.show(found, workspace.reports(run.task) / _PUBLIC[PAGE])
+    return Checked(folder, fresh, tuple(each.name for each in found.those("failed")))
+
+
+def require(checked: Checked) -> None:
+    """Let nothing on that fails a gate.
+
+    Raises:
+        GateError: naming the gates and what to do.
+    """
+    if not checked.passed:
+        raise GateError(report.fault(report.read(checked.folder), checked.folder / PAGE))
+
+
+def fix(run: RunConfig, workspace: Workspace, version: Version) -> Version:
+    """Mend what is safe to mend, as a new version; the same version where there is nothing to do.
+
+    Raises:
+        ConfigError, DataError: as `check`.
+    """
+    checked = check(run, workspace, version)
+    task = tasks.load(run.task)
+    exact, near = report.copies(checked.folder)
+    return fixing.fix(task, _params(task, run), workspace, version, exact, near)
+
+
+_PUBLIC = {REPORT: "check.json", PICTURE: "check.png", PAGE: "check.html"}
+"""Names of the report's files where people look for the newest one."""
+
+
+def _params(task: Task[Any], run: RunConfig) -> Schema:
+    """The params that the data depend on; all others at their defaults."""
+    params = config.parse(task.Params, run.params, "params")
+    wanted: Schema = task.Params(**{name: getattr(params, name) for name in task.data_params})
+    return wanted
+
+
+def _make(
+    task: Task[Any],
+    params: Schema,
+    chosen: dict[str, Gate],
+    workspace: Workspace,
+    version: Version,
+    folder: Path,
+) -> None:
+    store, cache = Store(workspace.raw(task.name)), workspace.cache(task.name)
+    with store.unpacked(version) as raw, building(folder) as temporary:
+        held = material.gather(task, raw, params, cache)
+        search = findings.Search(held, material.shortcut(held))
+        found = report.of(version, search, findings.outcomes(search, chosen))
+        report.write(found, held, temporary)
+        picture.draw(found, temporary / PICTURE)
+        page.write(found, held.samples, temporary)
+
+
+def _publish(folder: Path, reports: Path) -> None:
+    """Copy a report to where people look for the newest one."""
+    for name, public in _PUBLIC.items():
+        with replacing(reports / public) as temporary:
+            shutil.copyfile(folder / name, temporary)

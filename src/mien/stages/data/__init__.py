@@ -1,0 +1,165 @@
+"""From a source to a version of raw data, and from that to what the trainer reads.
+
+    source -> Store of data/raw/<task>/ -> task.prepare -> data/processed/<task>/<key>/
+
+A version and a prepared folder are named by their content and appear whole or not at all. What the
+bytes mean is the task's business; how a source is read is that of `sources.py`.
+"""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mien import config, console, figures, tasks
+from mien.bundle import building, replacing
+from mien.config import RunConfig
+from mien.errors import DataError
+from mien.store import Store, Version
+from mien.task import DataReport
+from mien.workspace import REPORT, Workspace, code, key, point
+
+from . import sources
+
+SAMPLE = "sample"
+NEWEST = "@"
+"""A source for configs that name another: the version that was fetched last."""
+_NO_SOURCE = (
+    "No source for task {task!r}: give --source PATH (a CSV, a YOLO folder or a zip of one), "
+    "--source kaggle:OWNER/SET, or --source sample for the project's own drawn data."
+)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Prepared data: where it lies, and the fingerprint of the raw data it was made from."""
+
+    folder: Path
+    fingerprint: str
+    fresh: bool
+    """False where the folder was already there."""
+
+
+def fetch(run: RunConfig, workspace: Workspace) -> tuple[Version, bool]:
+    """Make a run's source a version of the store; also whether that version is new.
+
+    Raises:
+        DataError: the source is missing, unsafe or empty.
+    """
+    store = Store(workspace.raw(run.task))
+    before = store.roots()
+    version = _version(run, store, workspace.cache(run.task))
+    return version, version.root not in before
+
+
+def data(run: RunConfig, workspace: Workspace, version: Version | None = None) -> Ready:
+    """Prepare a version, by default that of the run's source; skip what is already there.
+
+    Raises:
+        DataError: the source is missing, unsafe or not what the task takes.
+        ConfigError: the run's `params` do not fit the task.
+    """
+    ready = prepare(run, workspace, version or fetch(run, workspace)[0])
+    point(workspace.processed(run.task), run.name, ready.folder.name)
+    if ready.fresh:
+        show(ready.folder)
+    _publish(ready.folder, workspace.reports(run.task))
+    return ready
+
+
+def prepare(run: RunConfig, workspace: Workspace, version: Version) -> Ready:
+    """Prepare a version for a run's task, without remembering the result as the run's own."""
+    task = tasks.load(run.task)
+    params = config.parse(task.Params, run.params, "params")
+    params = task.Params(**{name: getattr(params, name) for name in task.data_params})
+    made_by = code(f"tasks/{run.task}", "stages/data/__init__.py", "images.py")
+    folder = workspace.processed(run.task) / key(version.root, params, made_by)
+    fresh = not folder.is_dir()
+    if fresh:
+        store, cache = Store(workspace.raw(run.task)), workspace.cache(run.task)
+        with store.unpacked(version) as raw, building(folder) as temporary:
+            report = task.prepare(raw, temporary, params, cache)
+            _write_report(report, version.root, temporary)
+    return Ready(folder, version.root, fresh)
+
+
+def show(folder: Path) -> None:
+    """Print the data report of a prepared folder.
+
+    Raises:
+        DataError: the folder holds none.
+    """
+    report = read_report(folder)
+    labels = list(dict.fromkeys(name for split in report.counts.values() for name in split))
+    rows = [
+        [label, *(f"{split.get(label, 0):,}" for split in report.counts.values())]
+        for label in labels
+    ]
+    totals = [f"{sum(split.values()):,}" for split in report.counts.values()]
+    console.table("Items per class and split", ["", *report.counts], [*rows, ["all", *totals]])
+    found = [
+        [check.name, f"{check.count:,}", f"{check.total:,}", check.meaning]
+        for check in report.checks
+    ]
+    console.table("Completeness", ["check", "found", "of", "meaning"], found)
+    for note in report.notes:
+        console.result(f"! {note}")
+
+
+def read_report(folder: Path) -> DataReport:
+    """Read the report that lies with prepared data.
+
+    Raises:
+        DataError: there is none.
+    """
+    path = folder / REPORT
+    if not path.is_file():
+        raise DataError(f"{folder} holds no {REPORT}; prepare it with `mien data`.")
+    document = json.loads(path.read_text(encoding="utf-8"))
+    return DataReport.from_json(document)
+
+
+def _write_report(report: DataReport, fingerprint: str, folder: Path) -> None:
+    document = {"data_fingerprint": fingerprint, **asdict(report)}
+    (folder / REPORT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    figures.data_report(report, folder / "report.png")
+
+
+def _publish(folder: Path, reports: Path) -> None:
+    for name in ("report.json", "report.png"):
+        with replacing(reports / f"data_{name}") as temporary:
+            shutil.copyfile(folder / name, temporary)
+
+
+def _version(run: RunConfig, store: Store, cache: Path) -> Version:
+    source = run.source
+    if source is None or source == NEWEST:
+        found = store.latest()
+        if found is None:
+            raise DataError(_NO_SOURCE.format(task=run.task))
+        return found
+    if source.startswith("@"):
+        return store.find(source.removeprefix("@"))
+    if source == SAMPLE:
+        return _sample(run, store, cache)
+    with sources.opened(source, cache) as opened:
+        return store.add(opened.items, opened.name)
+
+
+def _sample(run: RunConfig, store: Store, cache: Path) -> Version:
+    """Drawn once for each seed and state of the code that draws."""
+    note = cache / f"sample-{key(run.seed, code(f'tasks/{run.task}'))}.txt"
+    root = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
+    if store.holds(root) and store.whole(store.find(root)):
+        store.choose(root)
+        return store.find(root)
+    with TemporaryDirectory(prefix="mien-sample-") as temporary:
+        drawn = Path(temporary) / SAMPLE
+        drawn.mkdir()
+        tasks.load(run.task).sample(drawn, run.seed)
+        with sources.opened(str(drawn), Path(temporary)) as opened:
+            version = store.add(opened.items, f"{SAMPLE}, seed {run.seed}")
+    with replacing(note) as path:
+        path.write_text(version.root + "\n", encoding="utf-8")
+    return version

@@ -1,0 +1,99 @@
+"""A folder as items of the store: its plain files, and links to plain files within it."""
+
+import os
+import stat
+from collections.abc import Iterator
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mien import console
+from mien.errors import DataError
+from mien.store import Item
+
+from .seen import Seen
+
+_SHADOWS = {"__MACOSX", ".git", ".DS_Store"}
+_PIECE = 1 << 20
+
+
+def is_shadow(name: str) -> bool:
+    """Whether a file or folder is no data: what macOS leaves beside each file, and git's own."""
+    return name in _SHADOWS or name.startswith("._")
+
+
+def folder(path: Path, seen: Seen) -> list[Item]:
+    """The files of a folder; those that have not changed are not read.
+
+    Raises:
+        DataError: there is none, or there is what cannot be kept: a link that leads out of the
+            folder, to another folder or nowhere, a device.
+    """
+    states = dict(sorted(_files(path)))
+    if not states:
+        raise DataError(f"The folder {path} holds no file. Give the folder of the data set.")
+    return _items(path, states, seen)
+
+
+def single(path: Path, seen: Seen) -> list[Item]:
+    """One file as a source of its own."""
+    return _items(path.parent, {path.name: path.stat()}, seen)
+
+
+def _items(path: Path, states: dict[str, os.stat_result], seen: Seen) -> list[Item]:
+    known: dict[str, Any] = {name: seen.recall(name, state) for name, state in states.items()}
+    unread = [name for name, facts in known.items() if facts is None]
+    for name in console.track(unread, "fingerprint"):
+        known[name] = _read(path / name)
+        seen.remember(name, states[name], known[name])
+    root = f"{path}{os.sep}"
+    return [
+        Item(name, content, size, partial(_open, root + name))
+        for name, (content, size) in known.items()
+    ]
+
+
+def _open(path: str) -> BinaryIO:
+    return Path(path).open("rb")
+
+
+def _read(path: Path) -> list[str | int]:
+    """SHA-256 and size, both of the bytes that were read."""
+    state, size = sha256(), 0
+    with path.open("rb") as stream:
+        while piece := stream.read(_PIECE):
+            state.update(piece)
+            size += len(piece)
+    return [state.hexdigest(), size]
+
+
+def _files(root: Path, inside: str = "") -> Iterator[tuple[str, os.stat_result]]:
+    """Name and state of every file."""
+    with os.scandir(root / inside) as entries:
+        for entry in entries:
+            if is_shadow(entry.name):
+                continue
+            name = inside + entry.name
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(root, f"{name}/")
+            elif entry.is_symlink():
+                yield name, _target(root, name)
+            else:
+                yield name, _plain(entry.stat(), name, root)
+
+
+def _target(root: Path, name: str) -> os.stat_result:
+    target = Path(os.path.realpath(root / name))
+    if not target.is_file() or not target.is_relative_to(os.path.realpath(root)):
+        raise DataError(
+            f"{root / name} is a link to {target}; taken are a folder's own files and links to "
+            "these. Put the files in place of the link (`cp -rL` does), then give that folder."
+        )
+    return target.stat()
+
+
+def _plain(state: os.stat_result, name: str, root: Path) -> os.stat_result:
+    if not stat.S_ISREG(state.st_mode):
+        raise DataError(f"{root / name} is neither a file nor a folder. Remove it from the data.")
+    return state

@@ -1,0 +1,213 @@
+"""What one asks of versions of raw data: which there are, what changed, whether they are whole.
+
+A change is told in what people label: pictures and rows. What a version's samples are is found out
+once by the task's survey and kept by the version's hash. A sample is known again by its content: a
+row stays itself when lines are put in before it, a picture when it goes to another split.
+"""
+
+import json
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mien import console, tasks
+from mien.bundle import building, replacing
+from mien.errors import DataError
+from mien.store import Store, Version
+from mien.task import Task
+from mien.workspace import Workspace, code, key
+
+_NAMED = 5
+NOTHING = "(none)"
+"""What stands for the label of a sample that has none."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What a difference knows of a sample."""
+
+    label: str
+    digest: str
+    split: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """From one version to another, by names of samples; the new name where it has two."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    relabelled: Mapping[str, tuple[str, str]]
+    """Old and new label."""
+    moved: Mapping[str, tuple[str, str]]
+    """Old and new split."""
+    altered: tuple[str, ...]
+    """Other pixels or numbers under the same name."""
+    before: Mapping[str, int]
+    after: Mapping[str, int]
+    """Samples by label."""
+
+
+def log(task: str, workspace: Workspace) -> None:
+    """Print the versions of a task's raw data, the newest last.
+
+    Raises:
+        DataError: there is none yet.
+    """
+    store = _store(task, workspace)
+    known = _known(task, store)
+    latest = store.latest()
+    rows = [
+        [
+            str(each.number),
+            each.short,
+            each.when[:16].replace("T", " "),
+            f"{len(each.items):,}",
+            f"{each.bytes / 1e6:,.1f}",
+            each.source,
+            each.why,
+        ]
+        for each in known
+    ]
+    columns = ["", "version", "when (UTC)", "files", "MB", "source", "why"]
+    mark = known.index(latest) if latest else -1
+    now = f" (now: {latest.number})" if latest else ""
+    console.table(f"Versions of {task}{now}", columns, rows, mark)
+
+
+def diff(task: str, old: str, new: str | None, workspace: Workspace) -> Difference:
+    """Print and return what changed from one version to another, by default the newest one."""
+    store = _store(task, workspace)
+    first = store.find(old)
+    second = store.find(new) if new else store.latest() or first
+    found = compare(_samples(task, first, workspace), _samples(task, second, workspace))
+    _tell(task, first, second, found)
+    return found
+
+
+def checkout(task: str, name: str, folder: Path | None, workspace: Workspace) -> None:
+    """Make a version the newest, or write its files to a new folder.
+
+    Raises:
+        DataError: there is no such version, its shards are damaged, or the folder is there.
+    """
+    store = _store(task, workspace)
+    version = store.find(name)
+    if folder is None:
+        with workspace.locked(task):
+            store.choose(version.root)
+        console.result(f"version {version.number} ({version.short}) is the newest of {task} now")
+        return
+    if folder.exists():
+        raise DataError(f"{folder} is there already; name a folder that is not.")
+    with building(folder) as temporary:
+        store.write(version, temporary)
+    console.result(f"version {version.number} ({version.short}): {folder}")
+
+
+def verify(task: str, workspace: Workspace) -> bool:
+    """Read every byte of every version; print what is wrong, and return whether all is well.
+
+    Raises:
+        DataError: there is no version yet.
+    """
+    store = _store(task, workspace)
+    faults = store.verify()
+    for fault in faults:
+        console.failure(fault)
+    if faults:
+        return False
+    numbers = ", ".join(str(each.number) for each in _known(task, store))
+    console.result(f"{task}, version {numbers}: every byte is as it was fetched")
+    return True
+
+
+def compare(old: Mapping[str, Listed], new: Mapping[str, Listed]) -> Difference:
+    """What changed between two lists of samples by name."""
+    pairs = dict(_pairs(old, new))
+    taken = set(pairs.values())
+    both = [(name, old[before], new[name]) for name, before in pairs.items()]
+    return Difference(
+        added=tuple(name for name in new if name not in pairs),
+        removed=tuple(name for name in old if name not in taken),
+        relabelled={name: (a.label, b.label) for name, a, b in both if a.label != b.label},
+        moved={name: (a.split, b.split) for name, a, b in both if a.split != b.split},
+        altered=tuple(name for name, a, b in both if a.digest != b.digest),
+        before=Counter(each.label for each in old.values()),
+        after=Counter(each.label for each in new.values()),
+    )
+
+
+def _pairs(old: Mapping[str, Listed], new: Mapping[str, Listed]) -> Iterator[tuple[str, str]]:
+    """New and old name of each sample that both lists hold: what agrees in most comes first."""
+    ways: tuple[Callable[[str, Listed], tuple[str, ...]], ...] = (
+        lambda name, each: (name, each.digest, each.label, each.split),
+        lambda _, each: (each.digest, each.label, each.split),
+        lambda _, each: (each.digest, each.label),
+        lambda name, each: (name, each.digest),
+        lambda _, each: (each.digest,),
+        lambda name, _: (name,),
+    )
+    old, new = dict(old), dict(new)
+    for way in ways:
+        waiting: dict[tuple[str, ...], deque[str]] = {}
+        for name, each in old.items():
+            waiting.setdefault(way(name, each), deque()).append(name)
+        for name, each in list(new.items()):
+            if same := waiting.get(way(name, each)):
+                before = same.popleft()
+                del old[before], new[name]
+                yield name, before
+
+
+def _tell(task: str, first: Version, second: Version, found: Difference) -> None:
+    title = f"{task}: version {first.number} ({first.short}) to {second.number} ({second.short})"
+    changes: list[tuple[str, Sequence[str]]] = [
+        ("added", found.added),
+        ("removed", found.removed),
+        ("relabelled", [f"{name} {a} -> {b}" for name, (a, b) in found.relabelled.items()]),
+        ("moved", [f"{name} {a} -> {b}" for name, (a, b) in found.moved.items()]),
+        ("altered", found.altered),
+    ]
+    rows = [[name, f"{len(each):,}", "; ".join(each[:_NAMED])] for name, each in changes]
+    console.table(title, ["samples", "number", "the first of them"], rows)
+    counts = [
+        [label, f"{found.before.get(label, 0):,}", f"{found.after.get(label, 0):,}"]
+        for label in sorted({*found.before, *found.after})
+    ]
+    totals = ["all", f"{sum(found.before.values()):,}", f"{sum(found.after.values()):,}"]
+    console.table("Samples per label", ["", "before", "after"], [*counts, totals])
+
+
+def _samples(task: str, version: Version, workspace: Workspace) -> dict[str, Listed]:
+    cache = workspace.cache(task)
+    path = cache / f"samples-{key(version.root, code(f'tasks/{task}'))}.json"
+    if not path.is_file():
+        # Whoever holds the lock takes an unpacked version of another for remains, and clears up.
+        with workspace.locked(task), replacing(path) as temporary:
+            listed = _list(tasks.load(task), version, workspace)
+            temporary.write_text(json.dumps(listed), encoding="utf-8")
+    known: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
+    return {name: Listed(*each) for name, each in known.items()}
+
+
+def _list(task: Task[Any], version: Version, workspace: Workspace) -> dict[str, list[str]]:
+    with Store(workspace.raw(task.name)).unpacked(version) as raw:
+        survey = task.survey(raw, task.Params(), workspace.cache(task.name))
+    return {
+        each.name: [" + ".join(each.labels) or NOTHING, each.digest, each.split or ""]
+        for each in survey.samples
+    }
+
+
+def _known(task: str, store: Store) -> list[Version]:
+    known = store.versions()
+    if not known:
+        raise DataError(f"There is no data of {task} yet: `mien data {task} --source PATH`.")
+    return known
+
+
+def _store(task: str, workspace: Workspace) -> Store:
+    return Store(workspace.raw(tasks.load(task).name))

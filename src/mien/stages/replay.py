@@ -1,0 +1,257 @@
+"""An answer that was given: what gave it, and whether the same is said again.
+
+    trace_id -> journal -> bundle of that checksum -> model, data, configuration, code
+    the input once more -> task.predict of that very bundle -> the same answer?
+
+Reads the journal beside a server that writes it. The journal holds no input: whoever wants to hear
+the answer again has to bring it. Knows no task and no HTTP.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import fields
+from datetime import UTC, datetime
+from hashlib import sha256
+from math import isclose
+from pathlib import Path
+from typing import Any
+
+from mien import bundle, config, lineage, runtime, spool, tasks
+from mien.errors import BundleError, JournalError, RequestError, UnknownAnswerError
+from mien.events import Event
+from mien.store import Store
+from mien.task import Prediction, Request, Task
+from mien.workspace import Workspace
+
+TOLERANCE = 2e-6
+"""Confidence is told with 6 decimals; of answers that were given together the last may differ."""
+_COLUMNS = [each.name for each in fields(Event)]
+_MEASURES = _COLUMNS.index("measures")
+
+
+def replay(
+    trace_id: str,
+    workspace: Workspace,
+    journal: Path,
+    file: Path | None = None,
+    folder: Path | None = None,
+) -> dict[str, Any]:
+    """What gave an answer, as JSON values; with `file`, also what the same bundle says of it now.
+
+    Args:
+        trace_id: as the answer tells it.
+        workspace: where the model was registered.
+        journal: the file of answers.
+        file: a picture or a JSON document, as it was sent.
+        folder: the bundle, where it was served from outside the workspace.
+
+    Raises:
+        JournalError: the journal is not there, or cannot be read.
+        UnknownAnswerError: it holds no such answer.
+        BundleError: the very bundle that answered is gone.
+        RequestError, ImageError: the file cannot be answered.
+    """
+    event = find(trace_id, journal)
+    found, notes = _bundle(event, workspace, folder)
+    manifest = bundle.read(found).manifest
+    origin = manifest.lineage
+    document = {
+        "answer": _said(event),
+        "model": {
+            "task": event.task,
+            "version": event.version,
+            "candidate": manifest.candidate,
+            "checksum": event.checksum,
+            "folder": str(found),
+        },
+        "data": _data(str(origin.get("data_fingerprint", "")), event.task, workspace),
+        "config": {"sha256": origin.get("config_sha256"), "config": origin.get("config")},
+        "code": origin.get("code"),
+        "notes": notes,
+    }
+    return document | ({"again": _again(event, found, file)} if file else {})
+
+
+def find(trace_id: str, journal: Path) -> Event:
+    """The answer of that name.
+
+    Raises:
+        JournalError: the journal is not there, or cannot be read.
+        UnknownAnswerError: it holds no such answer.
+    """
+    waiting = journal.with_name(f"{journal.name}-spool")
+    if not journal.is_file():
+        raise JournalError(
+            f"There is no journal {journal}. `mien serve` keeps one in its workspace (--home), or "
+            "where MIEN_JOURNAL says."
+        )
+    # The spool first: what leaves it meanwhile is in the file then.
+    row = _among(waiting, trace_id) or _kept(journal, trace_id)
+    if row is None:
+        raise UnknownAnswerError(
+            f"{journal} holds no answer {trace_id!r}. Give the trace_id of an answer as it was "
+            "sent; old answers are forgotten (MIEN_JOURNAL_DAYS, MIEN_JOURNAL_MB)."
+        )
+    values = [json.loads(row[_MEASURES]) if at == _MEASURES else v for at, v in enumerate(row)]
+    return Event(**dict(zip(_COLUMNS, values, strict=True)))
+
+
+def words(document: Mapping[str, Any]) -> Iterator[str]:
+    """What `replay` found, in lines for people."""
+    answer, model, data = document["answer"], document["model"], document["data"]
+    yield f"said    {_spoken(answer)} on {answer['when']}, after {answer['seconds'] * 1000:.1f} ms"
+    yield f"model   mien-{model['task']} version {model['version']}, {model['candidate']}"
+    yield f"        checksum {model['checksum']}, {model['folder']}"
+    yield f"data    {_of_data(data)}"
+    yield f"config  {document['config']['sha256']}"
+    yield f"        {json.dumps(document['config']['config'], sort_keys=True)}"
+    yield f"code    {_of_code(document['code'] or {})}"
+    yield from (f"note    {note}" for note in document["notes"])
+    again = document.get("again")
+    if again:
+        verdict = "the same" if again["same"] else "NOT the same"
+        yield f"again   {_spoken(again)}: {verdict} (confidence within {TOLERANCE:g})"
+        yield from (f"        {name}: {then} then, {now} now" for name, then, now in again["other"])
+
+
+def _among(path: Path, trace_id: str) -> list[Any] | None:
+    """The row of that answer among those that wait for a place in the journal."""
+    if not path.is_file():
+        return None
+    lines = [line for line in path.read_bytes().splitlines() if trace_id.encode() in line]
+    return next((row for row in spool.rows(lines, len(_COLUMNS)) if row[0] == trace_id), None)
+
+
+def _kept(path: Path, trace_id: str) -> list[Any] | None:
+    query = f"select {', '.join(_COLUMNS)} from answers where trace_id = ?"
+    # A file that nobody has open is read as it lies: reading it else would want to write beside it.
+    alone = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{alone}", uri=True)) as it:
+            row = it.execute(query, [trace_id]).fetchone()
+    except sqlite3.Error as error:
+        raise JournalError(f"{path} cannot be read as a journal of answers: {error}.") from error
+    return list(row) if row else None
+
+
+def _bundle(event: Event, workspace: Workspace, given: Path | None) -> tuple[Path, list[str]]:
+    """The bundle of that very checksum, and what is to be told of where it was found.
+
+    Raises:
+        BundleError: it is nowhere here.
+    """
+    own = workspace.version(event.task, int(event.version)) if event.version.isdigit() else None
+    notes = []
+    if own and own.is_dir() and _checksum(own) != event.checksum:
+        notes.append(
+            f"{own} holds another bundle now (checksum {_checksum(own)}): that version was "
+            "replaced or certified since."
+        )
+    models, runs = workspace.models(event.task), workspace.home / "mlruns" / event.task
+    others = [
+        *sorted(models.glob("versions/*")),
+        *sorted(models.glob("evaluated/*/*")),
+        *sorted(runs.glob("*/artifacts/bundle")),  # as it was measured, whatever came later
+    ]
+    for folder in [each for each in (given, own, *others) if each]:
+        if _checksum(folder) == event.checksum:
+            notes += [f"The bundle that answered lies in {folder}."] if folder != own else []
+            return folder, notes
+    raise BundleError(
+        f"The bundle that answered is not in {workspace.home.resolve()}: version {event.version} "
+        f"of {event.task}, checksum {event.checksum}. {' '.join(notes)} It said "
+        f"{_spoken(_said(event))} on {_said(event)['when']}. Bring that version back, name its "
+        "workspace with --home, or its folder with --bundle."
+    )
+
+
+def _checksum(folder: Path) -> str:
+    path = folder / bundle.MANIFEST
+    return sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def _said(event: Event) -> dict[str, Any]:
+    return {
+        "trace_id": event.trace_id,
+        "when": datetime.fromtimestamp(event.moment, UTC).isoformat(timespec="seconds"),
+        "label": event.label,
+        "confidence": event.confidence,
+        "outcome": event.outcome,
+        "measures": dict(event.measures),
+        "seconds": event.seconds,
+    }
+
+
+def _data(root: str, task: str, workspace: Workspace) -> dict[str, Any]:
+    store = Store(workspace.raw(task))
+    version = store.find(root) if root and store.holds(root) else None
+    return {
+        "fingerprint": root,
+        "number": version.number if version else None,
+        "source": version.source if version else None,
+        "when": version.when if version else None,
+    }
+
+
+def _again(event: Event, folder: Path, file: Path) -> dict[str, Any]:
+    with runtime.load(folder) as model:
+        task = tasks.load(event.task)
+        found = task.predict(_request(file, task), model)
+    best = found.best
+    confidence = best.confidence if best else 0.0
+    label = best.label if best else None
+    said = (label, found.outcome) == (event.label, event.outcome)
+    return {
+        "file": str(file),
+        "label": label,
+        "confidence": confidence,
+        "outcome": found.outcome,
+        "same": said and abs(confidence - event.confidence) <= TOLERANCE,
+        "tolerance": TOLERANCE,
+        "other": _other(event, found),
+        "code": lineage.commit(),
+    }
+
+
+def _other(event: Event, found: Prediction) -> list[list[Any]]:
+    """Measures of the input that differ from those that were recorded: it is another input."""
+    now, then = found.measures, event.measures
+    return [
+        [name, then.get(name), now.get(name)]
+        for name in sorted({*now, *then})
+        if name not in now
+        or name not in then
+        or not isclose(now[name], then[name], rel_tol=1e-5, abs_tol=TOLERANCE)
+    ]
+
+
+def _request(path: Path, task: Task[Any]) -> Request:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise RequestError(f"{path} cannot be read: {error.strerror}.") from None
+    if path.suffix != ".json" or task.Body is None:
+        return task.ask(raw)
+    try:
+        document = json.loads(raw)
+    except ValueError:
+        raise RequestError(f"{path} is not readable JSON.") from None
+    return Request(body=config.parse(task.Body, document, path.name))
+
+
+def _spoken(answer: Mapping[str, Any]) -> str:
+    return f"{answer['label'] or 'nothing'} {answer['confidence']:.6f} ({answer['outcome']})"
+
+
+def _of_data(data: Mapping[str, Any]) -> str:
+    if data["number"] is None:
+        return f"{data['fingerprint'] or 'not named'}: no version of this workspace"
+    version = f"version {data['number']} ({data['fingerprint']})"
+    return f"{version}, {data['source']}, {data['when']}"
+
+
+def _of_code(code: Mapping[str, Any]) -> str:
+    changes = " with changes that are in no commit" if code.get("dirty") else ""
+    return f"mien {code.get('version')}, commit {code.get('commit')}{changes}"

@@ -1,0 +1,265 @@
+"""Promises of a check: it reads data once, tells what it found, and stops a training."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from mien.cli import app
+from mien.config import GateConfig, RunConfig
+from mien.errors import ConfigError, DataError, GateError
+from mien.stages import check as stage
+from mien.stages.check import gates, report
+from mien.store import OPEN, Version
+from mien.workspace import LEAKS, REPORT, Workspace, pointed
+
+from . import sets
+
+OFF = {name: GateConfig(level="off") for name in (gates.NOBODY, gates.SEVERAL)}
+"""Nobody is in these pictures."""
+
+
+def leaky() -> dict[str, list[tuple[str, str, sets.Pixels]]]:
+    """One picture of test and one of val that train has too; one retouched one."""
+    drawn = sets.distinct()
+    _, label, pixels = drawn["train"][0]
+    drawn["test"].append(("again.png", label, pixels))
+    drawn["valid"].append(("once more.png", label, sets.portrait(1007)))
+    drawn["train"].append(("seven.png", label, sets.retouched(sets.portrait(1007))))
+    return drawn
+
+
+def checked(source: Path, home: Path, **config: Any) -> tuple[stage.Checked, Workspace]:
+    run, workspace, version = sets.fetched(source, home, **{"gates": OFF, **config})
+    return stage.check(run, workspace, version), workspace
+
+
+def test_clean_data_pass(tmp_path: Path) -> None:
+    """Nothing wrong, nothing found: every gate passes or has nothing to look at."""
+    done, _ = checked(sets.yolo(tmp_path / "set", sets.distinct()), tmp_path / "home")
+    assert done.passed
+    assert done.fresh
+    assert report.read(done.folder).those("failed", "warned", "noted") == ()
+    stage.require(done)
+
+
+def test_a_leak_stops_a_training_and_is_told_to_the_evaluation(tmp_path: Path) -> None:
+    """The message names the gate, how many, and what to do; leaks.json names the samples."""
+    done, _ = checked(sets.yolo(tmp_path / "set", leaky()), tmp_path / "home")
+    assert done.failed == ("copies across splits",)
+    with pytest.raises(GateError, match=r"across splits' \(1 of 34\).*--fix.*under `gates:`"):
+        stage.require(done)
+    leaks = json.loads((done.folder / LEAKS).read_text())
+    assert leaks["exact"] == ["test/again.png"]
+    assert leaks["near"] == ["val/once more.png"]
+    assert leaks["version"] == report.read(done.folder).version
+
+
+def test_a_second_check_reads_no_data(tmp_path: Path) -> None:
+    """With the shards gone, the report is still there and nothing is written anew."""
+    run, workspace, version = sets.fetched(
+        sets.yolo(tmp_path / "set", leaky()), tmp_path / "home", gates=OFF
+    )
+    first = stage.check(run, workspace, version)
+    shutil.rmtree(workspace.raw("emotion") / "shards")
+    again = stage.check(run, workspace, version)
+    assert (first.fresh, again.fresh) == (True, False)
+    assert (again.folder, again.failed) == (first.folder, first.failed)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"gates": {**OFF, "near copies": GateConfig(limit=0.5)}}, {"gates": {}}],
+    ids=["limit", "level"],
+)
+def test_another_config_is_another_check(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """What was found is judged anew; the first report stays."""
+    run, workspace, version = sets.fetched(
+        sets.yolo(tmp_path / "set", sets.distinct(1)), tmp_path / "home", gates=OFF
+    )
+    first = stage.check(run, workspace, version)
+    second = stage.check(run.model_copy(update=changes), workspace, version)
+    assert second.fresh
+    assert second.folder != first.folder
+    assert first.folder.is_dir()
+    assert pointed(workspace.checked("emotion"), "run", "") == second.folder
+    back = stage.check(run, workspace, version)
+    assert not back.fresh
+    assert pointed(workspace.checked("emotion"), "run", "") == first.folder
+
+
+def test_a_training_param_makes_no_other_check(tmp_path: Path) -> None:
+    """Epochs cannot change what is wrong with data."""
+    run, workspace, version = sets.fetched(
+        sets.yolo(tmp_path / "set", sets.distinct(1)), tmp_path / "home", gates=OFF
+    )
+    stage.check(run, workspace, version)
+    longer = run.model_copy(update={"params": {"epochs": 3}})
+    assert not stage.check(longer, workspace, version).fresh
+
+
+def test_it_tells_what_it_found_once_and_whenever_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run tells faults that it just found; `mien data check` tells them every time."""
+    run, workspace, version = sets.fetched(
+        sets.yolo(tmp_path / "set", leaky()), tmp_path / "home", gates=OFF
+    )
+
+    def told(**asked: bool) -> str:
+        capsys.readouterr()
+        stage.check(run, workspace, version, **asked)
+        return capsys.readouterr().out
+
+    first, quiet, asked = told(), told(), told(told=True)
+    assert "failed  copies across splits" in first
+    assert "Version 1" in first
+    assert str(workspace.reports("emotion") / "check.html") in first.replace("\n", "")
+    assert quiet == ""
+    assert asked == first
+
+
+def test_clean_data_are_told_only_when_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run over good data says nothing about gates; a check says that all is well."""
+    run, workspace, version = sets.fetched(
+        sets.yolo(tmp_path / "set", sets.distinct(1)), tmp_path / "home", gates=OFF
+    )
+    capsys.readouterr()
+    stage.check(run, workspace, version)
+    assert capsys.readouterr().out == ""
+    stage.check(run, workspace, version, told=True)
+    assert "passes its gates" in capsys.readouterr().out
+
+
+def test_people_find_the_newest_report(tmp_path: Path) -> None:
+    """The three forms of a report lie in reports/ under names of their own."""
+    done, workspace = checked(sets.yolo(tmp_path / "set", leaky()), tmp_path / "home")
+    names = {REPORT: "check.json", "report.png": "check.png", "report.html": "check.html"}
+    for inside, public in names.items():
+        there = workspace.reports("emotion") / public
+        assert there.read_bytes() == (done.folder / inside).read_bytes()
+    assert (done.folder / "report.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_report_is_for_machines_too(tmp_path: Path) -> None:
+    """As its schema says: every gate with its numbers, its cases and who is at fault."""
+    done, _ = checked(sets.yolo(tmp_path / "set", leaky()), tmp_path / "home")
+    document = json.loads((done.folder / REPORT).read_text())
+    assert document["format"] == 1
+    assert document["samples"] == 51
+    assert document["splits"]["test"]["anger"] == 3
+    gate = next(each for each in document["gates"] if each["name"] == "copies across splits")
+    assert gate == {
+        "name": "copies across splits",
+        "level": "error",
+        "limit": 0.0,
+        "found": 1,
+        "total": 34,
+        "share": 1 / 34,
+        "state": "failed",
+        "meaning": gates.GATES["copies across splits"].meaning,
+        "examples": [
+            {
+                "names": ["test/again.png", "train/trainanger0.png"],
+                "what": "anger in test; anger in train",
+            }
+        ],
+        "names": ["test/again.png"],
+    }
+
+
+def test_names_at_fault_are_bounded_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A report of a million faults must still open; the number stays true."""
+    monkeypatch.setattr(report, "KEPT", 3)
+    drawn = sets.distinct(1)
+    drawn["train"] += [(f"more{n}.png", "happy", sets.portrait(1003)) for n in range(6)]
+    done, _ = checked(sets.yolo(tmp_path / "set", drawn), tmp_path / "home")
+    gate = next(each for each in report.read(done.folder).gates if each.name == "exact copies")
+    assert gate.found == 5
+    assert len(gate.names) == 3
+
+
+def test_a_damaged_report_says_what_to_do(tmp_path: Path) -> None:
+    """Not a traceback."""
+    done, _ = checked(sets.yolo(tmp_path / "set", sets.distinct(1)), tmp_path / "home")
+    (done.folder / REPORT).write_text("{")
+    with pytest.raises(DataError, match="Remove the folder"):
+        stage.require(stage.Checked(done.folder, fresh=False, failed=("x",)))
+
+
+def test_an_unknown_gate_ends_before_anything_is_read(tmp_path: Path) -> None:
+    """A spelling mistake costs no minutes."""
+    run, workspace, version = sets.fetched(
+        sets.yolo(tmp_path / "set", sets.distinct(1)), tmp_path / "home",
+        gates={"copies_across_split": GateConfig()},
+    )  # fmt: skip
+    shutil.rmtree(workspace.raw("emotion") / "shards")
+    with pytest.raises(ConfigError, match="Did you mean 'copies across splits'"):
+        stage.check(run, workspace, version)
+
+
+def test_nothing_half_written_stays(tmp_path: Path) -> None:
+    """A check that breaks off leaves no folder that passes for a report."""
+    run, workspace, version = sets.fetched(
+        sets.yolo(tmp_path / "set", sets.distinct(1)), tmp_path / "home", gates=OFF
+    )
+    shard = next((workspace.raw("emotion") / "shards").glob("*.zip"))
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError):
+        stage.check(run, workspace, version)
+    assert not workspace.checked("emotion").exists()
+    assert not list(workspace.raw("emotion").glob(f"{OPEN}*"))
+    shard.write_bytes(whole)
+    assert stage.check(run, workspace, version).fresh
+
+
+def hands(folder: Path, rows: int = 40) -> tuple[RunConfig, Workspace, Version]:
+    """The first rows of each label of the sample of the gesture task, and its run."""
+    from mien import tasks
+
+    tasks.load("gesture").sample(folder / "raw", 0)
+    path = next((folder / "raw").rglob("*.csv"))
+    lines = path.read_text().splitlines()
+    kept, seen = [lines[0]], dict.fromkeys(tasks.load("gesture").labels, 0)
+    place = lines[0].split(",").index("label")
+    for line in lines[1:]:
+        label = line.split(",")[place]
+        seen[label] += 1
+        if seen[label] <= rows:
+            kept.append(line)
+    (folder / "hands.csv").write_text("\n".join(kept) + "\n")
+    return sets.fetched(folder / "hands.csv", folder / "home", task="gesture")
+
+
+def test_rows_are_checked_as_pictures_are(tmp_path: Path) -> None:
+    """A table without pictures: gates of pictures are off, the others see the divided rows."""
+    run, workspace, version = hands(tmp_path, 12)
+    found = report.read(stage.check(run, workspace, version).folder)
+    assert found.those("failed") == ()
+    states = {each.name: each.state for each in found.gates}
+    assert states["unreadable files"] == "off"
+    assert states["copies across splits"] == "passed"
+    assert set(found.splits) == {"train", "val", "test"}
+
+
+def test_the_command_ends_with_status_1_where_data_fail(tmp_path: Path) -> None:
+    """For scripts: 0 where the data pass, with warnings or without; 1 where they do not."""
+    config = tmp_path / "run.yaml"
+    config.write_text(
+        "task: emotion\ngates:\n  no_subject_found: {level: 'off'}\n"
+        "  more than one subject: {level: 'off'}\n"
+    )
+    source, home = sets.yolo(tmp_path / "set", leaky()), tmp_path / "home"
+    command = ["data", "check", str(config), "--source", str(source), "--home", str(home)]
+    bad = CliRunner().invoke(app, command)
+    assert bad.exit_code == 1
+    warned = CliRunner().invoke(app, [*command, "--set", "gates.copies_across_splits.level=warn"])
+    assert warned.exit_code == 0, warned.output

@@ -1,0 +1,141 @@
+"""Promises of the page: one file that opens anywhere, shows what is wrong, and runs nothing."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from mien.config import GateConfig
+from mien.stages import check as stage
+from mien.stages.check import gates, page, report
+from mien.stages.check.gates import Case
+from mien.task import Sample
+
+from . import sets
+
+OFF = {name: GateConfig(level="off") for name in (gates.NOBODY, gates.SEVERAL)}
+EVIL = '<img src=x onerror="alert(1)">&quot;.png'
+
+
+class Reader(HTMLParser):
+    """Tags with their attributes, and the text, as a browser sees them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "br", "circle", "polyline"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def parsed(text: str) -> Reader:
+    reader = Reader()
+    reader.feed(text)
+    assert reader.open == []
+    return reader
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of a set with a leak whose file name is markup, made of the real stage."""
+    folder = tmp_path_factory.mktemp("page")
+    drawn = sets.distinct(1)
+    drawn["test"].append(("<b onload=alert(1)>&.png", "anger", drawn["train"][0][2]))
+    run, workspace, version = sets.fetched(
+        sets.yolo(folder / "set", drawn), folder / "home", gates=OFF
+    )
+    done = stage.check(run, workspace, version)
+    return (done.folder / report.PAGE).read_text(encoding="utf-8")
+
+
+def test_nothing_is_fetched_and_nothing_runs(html: str) -> None:
+    """No script, no address: it can be mailed, and opened years later."""
+    found = parsed(html)
+    assert found.all("script") == found.all("link") == found.all("iframe") == []
+    for _, attributes in found.tags:
+        for name, value in attributes.items():
+            assert not name.startswith("on"), attributes
+            assert name not in ("src", "href") or str(value).startswith(("data:image/", "#"))
+    assert "url(" not in html
+    assert "@import" not in html
+
+
+def test_names_from_the_data_are_text(html: str) -> None:
+    """A file name cannot become markup."""
+    assert "<b onload" not in html
+    assert "test/<b onload=alert(1)>&.png" in parsed(html).text
+
+
+def test_everything_can_be_read_without_seeing(html: str) -> None:
+    """Headings, a language, a text for every picture, and states in words beside their colour."""
+    found = parsed(html)
+    assert found.all("html")[0]["lang"] == "en"
+    assert len(found.all("h1")) == 1
+    assert len(found.all("h2")) >= 1
+    assert all(len(each.get("alt") or "") > 5 for each in found.all("img"))
+    assert all(each["scope"] for each in found.all("th"))
+    assert "copies across splits: failed" in found.text
+    assert "prefers-color-scheme: dark" in html
+    anchors = {each.get("id") for _, each in found.tags}
+    assert all(str(each["href"])[1:] in anchors for each in found.all("a"))
+
+
+def test_the_pair_stands_side_by_side(html: str) -> None:
+    """Both pictures as small JPEGs, each with name, label and split."""
+    section = re.search(r'aria-labelledby="copies-across-splits">(.*?)</section>', html, re.S)
+    assert section
+    found = parsed(section[1])
+    shown = [str(each["src"]) for each in found.all("img")]
+    assert len(shown) == 2
+    assert all(each.startswith("data:image/jpeg;base64,") for each in shown)
+    assert len({*shown}) == 1, "the two are the same picture"
+    assert "anger in test" in found.text
+    assert "anger in train" in found.text
+    assert "1 of 17 (5.88%, limit 0.00%)" in found.text
+
+
+def drawn(values: tuple[float, ...]) -> str:
+    """The figure of a row."""
+    return page._figure(EVIL, Sample(EVIL, (EVIL,), "1", "train", values=values))
+
+
+def test_rows_are_drawn_as_points_or_as_a_line() -> None:
+    """Numbers in threes are points in a plane; whatever else there is, is a line."""
+    points = parsed(drawn((0, 0, 5, 1, 0, 5, 1, 2, 5)))
+    assert [(each["cx"], each["cy"]) for each in points.all("circle")] == [
+        ("4.0", "4.0"), ("50.0", "4.0"), ("50.0", "96.0"),
+    ]  # fmt: skip
+    assert points.all("svg")[0]["aria-label"] == f"{EVIL}: {EVIL} in train"
+    assert len(parsed(drawn((1, 2, 3, 4))).all("polyline")) == 1
+    assert parsed(drawn((2, 2, 2, 2, 2, 2))).all("svg"), "all in one place divides by nothing"
+
+
+def test_a_picture_that_cannot_be_decoded_is_told(tmp_path: Path) -> None:
+    """And a name that is no sample is shown as a name."""
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"nothing")
+    sample = Sample("broken.png", (), "1", "val", broken)
+    text = page._case(Case(("broken.png", "data.yaml"), "cut off"), {"broken.png": sample})
+    found = parsed(text)
+    assert found.all("img") == []
+    assert "cannot be decoded" in found.text
+    assert "no label in val" in found.text
+    assert "data.yaml" in found.text
+    assert "cut off" in found.text

@@ -1,0 +1,109 @@
+"""Shortcuts: facts that give the label away are told from facts that say nothing."""
+
+import numpy as np
+import pytest
+
+from mien.stages.check.shortcuts import Facts, measure
+
+LABELS = ("happy", "sad", "angry", "fear")
+
+
+def _labels(count: int, seed: int = 0) -> list[str]:
+    return list(np.random.default_rng(seed).choice(LABELS, count))
+
+
+def _idle(count: int) -> list[dict[str, str | float]]:
+    """Facts that hang on nothing."""
+    rng = np.random.default_rng(1)
+    return [
+        {"type": str(rng.choice(["jpg", "png"])), "red": float(rng.normal()), "size": "96 x 96"}
+        for _ in range(count)
+    ]
+
+
+def test_facts_that_say_nothing_give_about_the_majority() -> None:
+    """Neither all facts nor any single one is right more often than chance."""
+    found = measure(_idle(2000), _labels(2000))
+    assert found.majority == pytest.approx(0.25, abs=0.03)
+    assert found.accuracy == pytest.approx(found.majority, abs=0.05)
+    assert found.chance == pytest.approx(found.majority, abs=0.05)
+    assert {name for name, _ in found.by_fact} == {"type", "red", "size"}
+    assert all(accuracy < found.majority + 0.05 for _, accuracy in found.by_fact)
+
+
+def test_a_label_tied_to_the_file_type_is_found() -> None:
+    """Where each label has a file type of its own, the type alone tells it."""
+    labels = _labels(600)
+    facts = [{**each, "type": label[:2]} for each, label in zip(_idle(600), labels, strict=True)]
+    found = measure(facts, labels)
+    assert found.accuracy > 0.99
+    assert found.by_fact[0] == ("type", pytest.approx(1.0))
+    assert found.chance < 0.4
+
+
+def test_a_number_and_two_facts_together_are_found() -> None:
+    """A threshold on a number counts, and so does what only two facts together tell."""
+    rng = np.random.default_rng(0)
+    bright, source = rng.random(1500), rng.choice(["ffhq", "image"], 1500)
+    labels = [
+        LABELS[int(value > 0.5) + 2 * int(name == "ffhq")]
+        for value, name in zip(bright, source, strict=True)
+    ]
+    facts: list[Facts] = [
+        {"brightness": float(value), "source": str(name)}
+        for value, name in zip(bright, source, strict=True)
+    ]
+    found = measure(facts, labels)
+    assert found.accuracy > 0.97
+    assert dict(found.by_fact)["brightness"] == pytest.approx(0.5, abs=0.06)
+
+
+def test_facts_may_be_missing_and_values_single() -> None:
+    """A fact that only some samples have is used; one of which no two have the same is not."""
+    labels = _labels(800)
+    facts = [
+        {
+            "name": f"{place}.jpg",
+            **({"size": 512.0 if label == "sad" else 96.0} if place % 2 else {}),
+        }
+        for place, label in enumerate(labels)
+    ]
+    alone = dict(measure(facts, labels).by_fact)
+    assert alone["name"] < 0.32
+    assert alone["size"] > 0.33
+
+
+def test_a_group_is_never_both_seen_and_asked_for() -> None:
+    """Ten pictures of each person share a colour: it names the person, not the label."""
+    rng = np.random.default_rng(0)
+    people = [f"p{number // 10}" for number in range(1000)]
+    tone = dict(zip(sorted(set(people)), rng.permutation(100).tolist(), strict=True))
+    label = dict(zip(sorted(set(people)), rng.choice(LABELS, 100).tolist(), strict=True))
+    facts = [{"red": float(tone[person])} for person in people]
+    labels = [label[person] for person in people]
+    assert measure(facts, labels, people).accuracy < 0.45
+    assert measure(facts, labels).accuracy > 0.5
+
+
+def test_the_answer_is_always_the_same_and_bounded_in_work() -> None:
+    """Twice the same of more samples than are asked, and close to that of all."""
+    labels = _labels(12_000)
+    facts = [{"type": label if place % 2 else "jpg"} for place, label in enumerate(labels)]
+    found = measure(facts, labels)
+    assert found == measure(facts, labels)
+    assert found.accuracy == pytest.approx(0.625, abs=0.02)
+
+
+@pytest.mark.parametrize("facts", [[{}, {}, {}], [{"type": "jpg"}] * 3])
+def test_nothing_to_go_by_is_the_majority(facts: list[Facts]) -> None:
+    """Without facts, or with one that is the same for all, nothing is claimed."""
+    found = measure(facts, ["happy", "happy", "happy"])
+    assert found.accuracy == found.majority == 1.0
+
+
+def test_every_sample_has_facts_and_a_label() -> None:
+    """Lists of different lengths, and empty ones, are refused."""
+    with pytest.raises(ValueError, match="found 1 and 2"):
+        measure([{"type": "jpg"}], ["happy", "sad"])
+    with pytest.raises(ValueError, match="found 0 and 0"):
+        measure([], [])

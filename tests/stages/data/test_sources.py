@@ -1,0 +1,377 @@
+"""Promises of a source: the same data in any form are the same, and what is unsafe is refused."""
+
+import io
+import json
+import os
+import stat
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from project import free_port, mien
+
+from mien.config import RunConfig
+from mien.errors import DataError
+from mien.stages import data
+from mien.stages.data import archives, seen
+from mien.store import Store, Version
+from mien.workspace import Workspace
+
+FILES = {"a.csv": b"one", "b/c.csv": b"two", "b/empty": b""}
+_opened: list[str] = []
+_watched: list[Path] = []
+
+
+def _note(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "open" and _watched and str(arguments[0]).startswith(str(_watched[-1])):
+        _opened.append(str(arguments[0]))
+
+
+sys.addaudithook(_note)
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Callable[[], list[str]]]:
+    """Which files of the source were opened since one asked last."""
+
+    def ask() -> list[str]:
+        names = sorted({path.removeprefix(f"{tmp_path / 'set'}").strip("/") for path in _opened})
+        _opened.clear()
+        return names
+
+    _watched.append(tmp_path / "set")
+    yield ask
+    _watched.clear()
+    _opened.clear()
+
+
+@pytest.fixture
+def old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files count as old enough for their time stamps to be trusted."""
+    monkeypatch.setattr(seen, "_SAFE_NS", -(10**18))
+
+
+def written(folder: Path, files: Mapping[str, bytes] = FILES) -> Path:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def zipped(target: Path, files: Mapping[str, bytes] = FILES) -> Path:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return target
+
+
+def fetched(source: Path | str | None, home: Path, seed: int = 0) -> Version:
+    name = None if source is None else str(source)
+    run = RunConfig(name="run", task="gesture", source=name, seed=seed)
+    return data.fetch(run, Workspace(home))[0]
+
+
+def refused(source: Path, home: Path, message: str) -> None:
+    """The message comes, and the workspace has no version and nothing half-made."""
+    with pytest.raises(DataError, match=message):
+        fetched(source, home)
+    assert not [path for path in home.rglob("*") if path.is_file() and "cache" not in path.parts]
+
+
+def test_a_zip_and_its_folder_are_the_same_data(tmp_path: Path) -> None:
+    """Root and shards are equal; times, order and the shadows that macOS leaves tell nothing."""
+    folder = written(tmp_path / "set", {**FILES, ".DS_Store": b"x", "b/._c.csv": b"x"})
+    turned = dict(reversed(FILES.items()))
+    archive = zipped(tmp_path / "set.zip", {**turned, "__MACOSX/._a.csv": b"x", ".git/HEAD": b"x"})
+    one, two = fetched(folder, tmp_path / "one"), fetched(archive, tmp_path / "two")
+    assert one.root == two.root
+    assert set(one.items) == set(FILES)
+    assert (one.source, two.source) == ("set", "set.zip")
+    shards = [sorted((tmp_path / home).rglob("*.zip")) for home in ("one", "two")]
+    assert [path.name for path in shards[0]] == [path.name for path in shards[1]] != []
+    assert [path.read_bytes() for path in shards[0]] == [path.read_bytes() for path in shards[1]]
+
+
+def test_a_single_file_is_a_source(tmp_path: Path) -> None:
+    """Under its own name, wherever it lies."""
+    path = written(tmp_path / "set") / "a.csv"
+    assert list(fetched(path, tmp_path / "home").items) == ["a.csv"]
+
+
+@pytest.mark.usefixtures("old")
+@pytest.mark.parametrize("form", ["folder", "zip", "file"])
+def test_an_unchanged_source_is_not_read_again(
+    tmp_path: Path, form: str, opened: Callable[[], list[str]]
+) -> None:
+    """The second look opens no file of a folder; a single one is asked only whether it is a zip."""
+    source = written(tmp_path / "set")
+    if form == "zip":
+        source = zipped(tmp_path / "set" / "set.zip")
+    elif form == "file":
+        source = tmp_path / "set" / "a.csv"
+    first = fetched(source, tmp_path / "home")
+    assert opened() != []
+    assert fetched(source, tmp_path / "home") == first
+    assert opened() == ([] if form == "folder" else [source.name])  # is it a zip?
+    assert fetched(source, tmp_path / "other").root == first.root
+    assert opened() != []  # what one workspace knows, another one finds out itself
+
+
+@pytest.mark.usefixtures("old")
+def test_one_changed_file_is_read_alone(tmp_path: Path, opened: Callable[[], list[str]]) -> None:
+    """Also one of the same size, under the time stamp of before."""
+    folder = written(tmp_path / "set")
+    first = fetched(folder, tmp_path / "home")
+    before = (folder / "a.csv").stat()
+    (folder / "a.csv").write_bytes(b"eno")
+    os.utime(folder / "a.csv", ns=(before.st_atime_ns, before.st_mtime_ns))
+    opened()
+    assert fetched(folder, tmp_path / "home").root != first.root
+    assert opened() == ["a.csv"]
+
+
+def test_a_file_that_changes_within_its_time_stamp_is_read(tmp_path: Path) -> None:
+    """What was written a moment ago may be written again at the same moment: it is not trusted."""
+    folder = written(tmp_path / "set")
+    roots = []
+    for text in (b"one", b"eno", b"one"):
+        (folder / "a.csv").write_bytes(text)
+        roots.append(fetched(folder, tmp_path / "home").root)
+    assert roots[0] == roots[2] != roots[1]
+    assert not list((tmp_path / "home").rglob("seen-*.json"))
+
+
+@pytest.mark.usefixtures("old")
+@pytest.mark.parametrize("text", [None, "", "not JSON", "[1]", '{"a.csv": 3}', "[" * 10**5])
+def test_the_memory_only_saves_time(tmp_path: Path, text: str | None) -> None:
+    """Deleted or damaged, it is made anew; the data are the same."""
+    folder = written(tmp_path / "set")
+    first = fetched(folder, tmp_path / "home")
+    (memory,) = (tmp_path / "home").rglob("seen-*.json")
+    kept = json.loads(memory.read_text())
+    memory.unlink() if text is None else memory.write_text(text)
+    assert fetched(folder, tmp_path / "home") == first
+    assert json.loads(memory.read_text()) == kept
+    assert set(kept) == set(FILES)
+
+
+@pytest.mark.usefixtures("old")
+def test_lost_shards_come_back_from_an_unchanged_source(tmp_path: Path) -> None:
+    """What is remembered of a source does not hide that the store lost it."""
+    for source in (written(tmp_path / "set"), zipped(tmp_path / "set.zip"), "sample"):
+        first = fetched(source, tmp_path / "home")
+        for path in (tmp_path / "home").rglob("*.zip"):
+            path.unlink()
+        assert fetched(source, tmp_path / "home") == first
+        assert Store(Workspace(tmp_path / "home").raw("gesture")).verify(first) == []
+
+
+def test_a_link_within_the_folder_is_its_file(tmp_path: Path) -> None:
+    """The content counts, not how it is stored."""
+    folder = written(tmp_path / "set")
+    (folder / "b" / "link.csv").symlink_to("../a.csv")
+    found = fetched(folder, tmp_path / "home")
+    assert found.items["b/link.csv"] == found.items["a.csv"]
+
+
+def _out(folder: Path) -> None:
+    written(folder.parent / "secret")
+    (folder / "link").symlink_to(folder.parent / "secret" / "a.csv")
+
+
+def _loop(folder: Path) -> None:
+    (folder / "link").symlink_to(folder, target_is_directory=True)
+
+
+LINKS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "out of the folder": (_out, "link is a link to .*secret"),
+    "to nowhere": (lambda folder: (folder / "link").symlink_to("absent"), "is a link to"),
+    "to a folder": (lambda folder: (folder / "link").symlink_to("b"), "is a link to"),
+    "to itself": (_loop, "is a link to"),
+    "a pipe": (lambda folder: os.mkfifo(folder / "pipe"), "neither a file nor a folder"),
+}
+
+
+@pytest.mark.parametrize("kind", LINKS)
+def test_what_is_no_file_of_the_folder_is_refused(tmp_path: Path, kind: str) -> None:
+    """Nothing from elsewhere gets into a version, and nothing is left out in silence."""
+    make, message = LINKS[kind]
+    make(written(tmp_path / "set"))
+    refused(tmp_path / "set", tmp_path / "home", message)
+
+
+def _link(path: Path) -> None:
+    info = zipfile.ZipInfo("link")
+    info.create_system, info.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(info, "/etc/passwd")
+
+
+def _encrypt(path: Path) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[6] |= 1
+    raw[raw.index(b"PK\1\2") + 8] |= 1
+    path.write_bytes(raw)
+
+
+def _adding(name: str, content: bytes = b"x") -> Callable[[Path], None]:
+    def add(path: Path) -> None:
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(name, content)
+
+    return add
+
+
+ZIPS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a link": (_link, r"holds a link \(link\)"),
+    "a password": (_encrypt, "cannot be unpacked .*password"),
+    "outside": (_adding("../out"), "outside its folder"),
+    "a drive": (_adding("C:\\out"), "outside its folder"),
+    "two of a name": (_adding("./a.csv"), "two different files a.csv"),
+    "a file as a folder": (_adding("a.csv/b"), "as a file and as a folder"),
+    "no file": (lambda path: zipped(path, {"__MACOSX/a": b""}) and None, "without files"),
+}
+
+
+@pytest.mark.parametrize("kind", ZIPS)
+def test_a_bad_zip_is_refused(tmp_path: Path, kind: str) -> None:
+    """The message says what is wrong, and nothing of it is taken."""
+    harm, message = ZIPS[kind]
+    harm(zipped(tmp_path / "set.zip"))
+    refused(tmp_path / "set.zip", tmp_path / "home", message)
+
+
+def test_a_zip_that_unpacks_to_too_much_is_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small file that stands for a huge one stops at what its list of contents says."""
+    monkeypatch.setattr(archives, "UNPACKED_LIMIT", 5)
+    refused(zipped(tmp_path / "set.zip"), tmp_path / "home", "would unpack to")
+
+
+def test_the_sample_is_drawn_once_for_each_seed(tmp_path: Path) -> None:
+    """The same seed is the same version, and becomes the newest again."""
+    first, other = (fetched("sample", tmp_path, seed) for seed in (0, 1))
+    assert first.root != other.root
+    assert fetched("sample", tmp_path, 0) == first
+    assert fetched(None, tmp_path) == fetched("@", tmp_path) == first
+    assert fetched("@2", tmp_path) == other
+    assert first.source == "sample, seed 0"
+    with pytest.raises(DataError, match="is no version"):
+        fetched("@3", tmp_path)
+
+
+class _Kaggle(BaseHTTPRequestHandler):
+    """As much of Kaggle's API as it takes to fetch one set, asked as a proxy of it."""
+
+    archive: bytes
+    asked: list[str]
+    port: int
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.asked.append(self.path.rpartition("/")[2])
+        if self.asked[-1] == "GetDataset":
+            self._answer(b'{"currentVersionNumber": 3}', "application/json")
+        else:
+            self._answer(self.archive, "application/zip")
+
+    def _answer(self, content: bytes, kind: str) -> None:
+        self.send_response(200 if content else 403)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def kaggle() -> Iterator[type[_Kaggle]]:
+    """A server on the loopback interface that has one set."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("hands/landmarks.csv", "x1,y1\n")
+    handler = type("Handler", (_Kaggle,), {"archive": stream.getvalue(), "asked": []})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        handler.port = server.server_port
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield handler
+        server.shutdown()
+
+
+OPEN = """
+import json, sys
+from pathlib import Path
+from mien.stages.data import sources
+with sources.opened(sys.argv[1], Path(sys.argv[2])) as found:
+    items = {each.name: each.open().read().decode() for each in found.items}
+print(json.dumps([found.name, items]))
+"""
+
+
+def taken(source: str, home: Path, environment: Mapping[str, str]) -> Any:
+    """What a process of its own reads of a source, from its standard output."""
+    done = subprocess.run(
+        [sys.executable, "-c", OPEN, source, str(home / "cache")],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def asking(home: Path, port: int) -> dict[str, str]:
+    """An environment in which Kaggle is a port of this machine, and nobody has an account."""
+    nobody = dict.fromkeys(("KAGGLE_USERNAME", "KAGGLE_KEY", "NO_PROXY", "no_proxy"), "")
+    here = f"http://127.0.0.1:{port}"
+    proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"), here)
+    folders = {"KAGGLEHUB_CACHE": str(home / "hub"), "KAGGLE_CONFIG_DIR": str(home / "none")}
+    return {
+        **nobody,
+        **proxies,
+        **folders,
+        "HOME": str(home),
+        "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
+    }
+
+
+def test_a_set_of_kaggle_is_fetched_by_its_name(tmp_path: Path, kaggle: type[_Kaggle]) -> None:
+    """It is remembered which version it was; that one is there then, and needs no network."""
+    found = taken("kaggle:someone/hands", tmp_path, asking(tmp_path, kaggle.port))
+    assert kaggle.asked == ["GetDataset", "DownloadDataset"]
+    assert found == ["kaggle:someone/hands/versions/3", {"hands/landmarks.csv": "x1,y1\n"}]
+    assert taken(found[0], tmp_path, asking(tmp_path, free_port())) == found
+
+
+@pytest.mark.parametrize("fault", ["no network", "not allowed"])
+def test_what_kaggle_does_not_give_is_told(
+    tmp_path: Path, fault: str, kaggle: type[_Kaggle]
+) -> None:
+    """One message without a traceback: what was asked, why not, and what to do instead."""
+    port = free_port() if fault == "no network" else kaggle.port
+    kaggle.archive = b""
+    source = ("--source", "kaggle:someone/hands")
+    done = mien("data", "sample_gesture", *source, home=tmp_path / "home", **asking(tmp_path, port))
+    assert done.returncode == 1
+    assert "Kaggle does not give 'someone/hands'" in done.stderr
+    assert "KAGGLE_USERNAME" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert not list((tmp_path / "home").rglob("*.zip"))
+
+
+def test_kagglehub_is_imported_only_when_it_is_used(tmp_path: Path) -> None:
+    """Nobody pays for it, or needs it, who fetches a folder."""
+    assert fetched(written(tmp_path / "set"), tmp_path / "home")
+    assert "kagglehub" not in sys.modules

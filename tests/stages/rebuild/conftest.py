@@ -1,0 +1,60 @@
+"""One small champion, trained once, and copies of its workspace to spoil."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mien import bundle, pipeline
+from mien.bundle import Bundle
+from mien.config import RunConfig
+from mien.tasks.gesture.sample import write_sample
+from mien.workspace import Workspace
+
+RUN = RunConfig(
+    name="tiny",
+    task="gesture",
+    params={"candidates": ["random_forest"], "trees": 10, "images": False},
+)
+CSV = "landmarks.csv"
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace whose champion of gestures is a small forest."""
+    raw = tmp_path_factory.mktemp("raw")
+    write_sample(raw, per_label=20)
+    workspace = Workspace(tmp_path_factory.mktemp("trained"))
+    run = RUN.model_copy(update={"source": str(raw / CSV)})
+    # The tests run on code that need not be committed; the version is champion all the same.
+    pipeline.run(run, workspace)
+    workspace.write_aliases("gesture", {"champion": 1})
+    return workspace
+
+
+@pytest.fixture
+def workspace(trained: Workspace, tmp_path: Path) -> Workspace:
+    """A copy of it, to be altered."""
+    shutil.copytree(trained.home, tmp_path / "home")
+    return Workspace(tmp_path / "home")
+
+
+@pytest.fixture
+def rewritten(workspace: Workspace) -> Callable[..., Bundle]:
+    """Alter what the champion's bundle says of its making: keys with dots, as `config.seed`."""
+
+    def rewrite(**changes: Any) -> Bundle:
+        folder = workspace.version("gesture", 1)
+        manifest = bundle.read(folder).manifest
+        lineage = json.loads(json.dumps(manifest.lineage))
+        for name, value in changes.items():
+            inner, *parts = lineage, *name.split("__")
+            for part in parts[:-1]:
+                inner = inner[part]
+            inner[parts[-1]] = value
+        return bundle.write(folder, manifest.model_copy(update={"lineage": lineage}))
+
+    return rewrite

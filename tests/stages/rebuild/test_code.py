@@ -1,0 +1,96 @@
+"""Promises of `stages/rebuild/code.py`, in a small repository of its own with two commits."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from project import ROOT
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from mien.stages.rebuild import code
+found = []
+for recorded, present in json.loads(sys.argv[1]):
+    folder = Path(sys.argv[2])
+    with code.taken(recorded, folder, present) as (taken, step):
+        there = folder.is_dir()
+        own = code.ask(taken)["code"]["sha256"] if taken else None
+    found.append([step.state, step.text, there, folder.is_dir(), own])
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package in a repository."""
+    folder = tmp_path_factory.mktemp("repository")
+    only = shutil.ignore_patterns("__pycache__", "static", ".*")
+    shutil.copytree(ROOT / "src", folder / "src", ignore=only)
+    git(folder, "init", "--quiet")
+    return folder
+
+
+def git(folder: Path, *arguments: str) -> str:
+    who = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "core.hooksPath=none")
+    command = ["git", "-C", str(folder), *who, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def python(repository: Path, script: str, *arguments: str) -> Any:
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        env={**os.environ, "PYTHONPATH": str(repository / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def commit(repository: Path, remark: str) -> dict[str, Any]:
+    """Change the code, commit it, and return what a record would say of it."""
+    path = repository / "src" / "mien" / "choice.py"
+    path.write_text(path.read_text() + f"# {remark}\n")
+    (repository / ".gitignore").write_text("__pycache__\n")
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "--message", remark)
+    script = "import json; from mien import lineage; print(json.dumps(lineage.commit()))"
+    found: dict[str, Any] = python(repository, script)
+    assert (found["dirty"], len(found["commit"])) == (False, 40)
+    return found
+
+
+def test_the_code_of_a_record_is_found_or_its_loss_is_told(
+    repository: Path, tmp_path: Path
+) -> None:
+    """The present code where it is the same, committed or not; a work tree of the commit, which is
+    gone afterwards; else one sentence that says why not. Other code is taken only when asked."""
+    old, now = commit(repository, "one"), commit(repository, "two")
+    lost = {**old, "sha256": "0" * 64}
+    cases: list[tuple[dict[str, Any], bool, str, str]] = [
+        (now, False, "same", "the present code is that of commit"),
+        ({**now, "commit": None, "dirty": None}, False, "same", "that of no commit"),
+        (old, False, "same", f"a work tree of commit {old['commit'][:12]}"),
+        ({**old, "dirty": True}, False, "same", "a work tree of"),
+        ({**lost, "dirty": True}, False, "differs", "the changes were in no commit"),
+        (lost, False, "differs", "altered since"),
+        ({**lost, "commit": "0" * 40}, False, "differs", "has no commit 0000"),
+        ({**lost, "commit": None}, False, "differs", "it was in no repository"),
+        ({**lost, "commit": None}, True, "told", "as asked; recorded was mien"),
+    ]
+    asked = json.dumps([[recorded, present] for recorded, present, _, _ in cases])
+    found = python(repository, SCRIPT, asked, str(tmp_path / "tree"))
+    for (recorded, _, state, text), case in zip(cases, found, strict=True):
+        assert (case[0], text in case[1]) == (state, True), case[1]
+        assert case[2] == ("tree of" in case[1]), "a work tree is there while it is used"
+        assert not case[3], "and gone afterwards"
+        if state == "same":
+            assert case[4] == recorded["sha256"]
+    assert len(git(repository, "worktree", "list").splitlines()) == 1

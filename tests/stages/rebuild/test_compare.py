@@ -1,0 +1,138 @@
+"""Promises of `stages/rebuild/compare.py`: the first thing that differs, by name and by value."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mien import bundle, lineage
+from mien.bundle import Bundle
+from mien.stages.rebuild.compare import TOLERANCE, Places, stages
+from mien.stages.rebuild.steps import Step
+from mien.workspace import Workspace
+
+METRICS = {
+    "val": {"accuracy": 0.9, "macro_f1": 0.8, "brier": 0.125},
+    "test": {"accuracy": 0.7, "macro_f1": 0.6, "brier": 0.25},
+    "latency": {"p50_ms": 1.0},
+    "bake_off": [{"candidate": "svm"}],
+}
+FACTS = {"min_confidence": 0.5, "typical": {"mean": [1.0, 2.0]}}
+HISTORY = [{"loss": 2.0, "accuracy": 0.1}, {"loss": 1.0, "accuracy": 0.5}]
+
+
+def made(folder: Path, prepared: str = "a" * 64, **changes: Any) -> Bundle:
+    """A bundle as a training leaves it, but for the changes."""
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(b"weights")
+    (folder / "hands.task").write_bytes(changes.pop("carried", b"carried"))
+    history = changes.pop("history", HISTORY)
+    (folder / "history.json").write_text(json.dumps(history))
+    (folder / "reference.json").write_text(json.dumps({"label": changes.pop("label", [1, 2])}))
+    said = {"prepared_sha256": prepared, "outside": {"size": changes.pop("outside", None)}}
+    facts, metrics = changes.pop("facts", FACTS), changes.pop("metrics", METRICS)
+    manifest = bundle.describe("t", ("a", "b"), "svm", facts, metrics=metrics, lineage=said)
+    return bundle.write(folder, manifest)
+
+
+def compared(tmp_path: Path, exact: bool = True, **changes: Any) -> list[Step]:
+    """All steps of a comparison of a bundle with a changed one."""
+    old = made(tmp_path / "old", changes.pop("before", "a" * 64))
+    new = made(tmp_path / "new", **changes)
+    where = Places("t", Workspace(tmp_path / "one"), Workspace(tmp_path / "two"))
+    return list(stages(old, new, exact, where))
+
+
+def metrics(**changes: float) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.dumps(METRICS))
+    for name, value in changes.items():
+        split, _, score = name.partition("_")
+        found[split][score] = value
+    return found
+
+
+CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
+    "nothing": ({}, {}),
+    "latency": ({"metrics": metrics(latency_p50_ms=9.0)}, {}),
+    "history": (
+        {"history": [HISTORY[0], {"loss": 1.0, "accuracy": 0.25}]},
+        {"history": "step 2 of 2, accuracy: 0.5 recorded, 0.25 here"},
+    ),
+    "a step less": ({"history": HISTORY[:1]}, {"history": "2 steps recorded, 1 here"}),
+    "facts": (
+        {"facts": {**FACTS, "typical": {"mean": [1.0, 2.5]}}},
+        {"facts": "typical.mean[1]: 2.0 recorded, 2.5 here"},
+    ),
+    "what it carries": ({"carried": b"other"}, {"networks": "hands.task is "}),
+    "a score": (
+        {"metrics": metrics(test_brier=0.5)},
+        {"evaluation": "metrics.test.brier: 0.25 recorded, 0.5 here"},
+    ),
+    "the reference": (
+        {"label": [1, 3]},
+        {"evaluation": "reference.label[1]: 2 recorded, 3 here"},
+    ),
+    "weights to start from": (
+        {"outside": "abc"},
+        {"prepared": "outside.size: None recorded, abc here"},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_what_differs_is_told_by_stage_and_value(tmp_path: Path, kind: str) -> None:
+    """And nothing else: how long a request takes, and other candidates, are no part of it."""
+    changes, expected = CHANGES[kind]
+    steps = compared(tmp_path, **changes)
+    assert [s.stage for s in steps] == ["prepared", "history", "facts", "networks", "evaluation"]
+    found = {step.stage: step.text for step in steps if step.state == "differs"}
+    assert set(found) == set(expected)
+    for stage, text in expected.items():
+        assert found[stage].startswith(text)
+
+
+def test_the_first_prepared_file_that_differs_is_named(tmp_path: Path) -> None:
+    """Where both folders still lie; else the two hashes tell."""
+    hashes = []
+    for home, text in (("one", "1,2"), ("two", "1,3")):
+        folder = Workspace(tmp_path / home).processed("t") / "key"
+        (folder / "val").mkdir(parents=True)
+        (folder / "report.json").write_text(home)
+        (folder / "train.csv").write_text("same")
+        (folder / "val" / "a.txt").write_text(text)
+        hashes.append(lineage.folder_hash(folder))
+    step = compared(tmp_path, before=hashes[0], prepared=hashes[1])[0]
+    assert step.text == (
+        f"{hashes[0][:12]} recorded, {hashes[1][:12]} here; the first file is val/a.txt"
+    )
+    shutil.rmtree(tmp_path / "one")
+    for name in ("old", "new"):
+        shutil.rmtree(tmp_path / name)
+    step = compared(tmp_path, before=hashes[0], prepared=hashes[1])[0]
+    assert step.text.endswith("here")
+
+
+@pytest.mark.parametrize(("off", "state"), [(0.9, "alike"), (1.1, "differs")])
+@pytest.mark.parametrize("score", ["accuracy", "macro_f1"])
+def test_where_no_byte_is_promised_scores_decide(
+    tmp_path: Path, off: float, state: str, score: str
+) -> None:
+    """Within the tolerance, on either side; other bytes are told and borne."""
+    value = METRICS["val"][score] - off * TOLERANCE  # type: ignore[index]
+    steps = compared(
+        tmp_path,
+        exact=False,
+        facts={**FACTS, "min_confidence": 0.25},
+        metrics=metrics(**{f"val_{score}": value}),
+    )
+    assert [step.state for step in steps] == ["same", "same", "alike", "same", state]
+    assert "min_confidence: 0.5 recorded" in steps[2].text
+    assert f"val.{score}" in steps[-1].text
+
+
+def test_a_score_that_is_missing_is_not_alike(tmp_path: Path) -> None:
+    """Whatever the others say."""
+    without = {**METRICS, "test": {"accuracy": 0.7}}
+    assert compared(tmp_path, exact=False, metrics=without)[-1].state == "differs"

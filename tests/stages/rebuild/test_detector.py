@@ -1,0 +1,34 @@
+"""The shortest training of a detector comes out byte for byte, as a champion of gestures does."""
+
+from pathlib import Path
+
+import pytest
+
+from mien import pipeline
+from mien.config import RunConfig
+from mien.stages import rebuild
+from mien.tasks.emotion.sample import write_sample
+from mien.workspace import Workspace
+
+pytestmark = pytest.mark.xdist_group("torch")
+RUN = RunConfig(
+    name="tiny",
+    task="emotion",
+    params={
+        "candidates": ["yolox-nano"],
+        "epochs": 1,
+        "primer_epochs": 1,
+        "image_size": 64,
+        "batch": 8,
+        "threads": 1,
+    },
+)
+
+
+def test_a_detector_comes_out_byte_for_byte(tmp_path: Path) -> None:
+    """The pictures, the losses of every epoch, the network and its scores."""
+    write_sample(tmp_path / "raw", seed=3, counts={"train": 24, "valid": 8, "test": 8})
+    workspace = Workspace(tmp_path / "home")
+    pipeline.run(RUN.model_copy(update={"source": str(tmp_path / "raw")}), workspace)
+    done = rebuild.reproduce("emotion:1", workspace)
+    assert done.verdict == "identical: 6 stages", done.as_json()

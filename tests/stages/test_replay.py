@@ -1,0 +1,245 @@
+"""An answer that a real server gave is traced to its origin, and asked for again."""
+
+import io
+import json
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import requests
+from onnx import TensorProto, helper, numpy_helper
+from project import Demo, free_port, mien
+from served import Server
+
+from mien import bundle, config, tasks
+from mien.errors import BundleError, JournalError, RequestError, UnknownAnswerError
+from mien.stages import replay, serve
+from mien.store import Item, Store
+from mien.tasks.gesture.landmarks import VERSION
+from mien.tasks.gesture.params import LABELS, LIKE
+from mien.workspace import CHAMPION, Workspace
+
+HAND = {"landmarks": [list(point) for point in LIKE]}
+OTHER = {"landmarks": [[-x, y, z] for x, y, z in HAND["landmarks"]]}
+CONFIG = {"task": "gesture", "seed": 7}
+
+
+def network(seed: int) -> bytes:
+    """Landmarks float32 [N, 63] -> 18 probabilities, by weights that were drawn."""
+    weights = np.random.default_rng(seed).normal(size=(63, len(LABELS))).astype(np.float32)
+    taken = helper.make_tensor_value_info("landmarks", TensorProto.FLOAT, ["N", 63])
+    told = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", len(LABELS)])
+    nodes = [
+        helper.make_node("MatMul", ["landmarks", "weights"], ["raw"]),
+        helper.make_node("Softmax", ["raw"], ["scores"], axis=1),
+    ]
+    held = [numpy_helper.from_array(weights, "weights")]
+    graph = helper.make_graph(nodes, "hands", [taken], [told], held)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def write(folder: Path, root: str, seed: int = 1) -> str:
+    """A bundle of the gesture task; returns its checksum."""
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(network(seed))
+    origin = {
+        "code": {"version": "0.1.0", "commit": "abc", "dirty": False},
+        "config": CONFIG,
+        "config_sha256": config.digest(CONFIG),
+        "data_fingerprint": root,
+    }
+    facts = {"normalisation": VERSION, "min_confidence": 0.1}
+    made = bundle.describe("gesture", LABELS, "drawn", facts, metrics={}, lineage=origin)
+    return bundle.write(folder, made).digest
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A workspace with raw data, a champion trained on them, and the bundle that it came from."""
+    workspace = Workspace(tmp_path / "home")
+    content = b"rows"
+    item = Item("rows.csv", sha256(content).hexdigest(), len(content), lambda: io.BytesIO(content))
+    root = Store(workspace.raw("gesture")).add([item], "rows.csv").root
+    write(workspace.evaluated("gesture") / "key" / "drawn", root)
+    shutil.copytree(
+        workspace.evaluated("gesture") / "key" / "drawn", workspace.version("gesture", 1)
+    )
+    workspace.write_aliases("gesture", {CHAMPION: 1})
+    (tmp_path / "hand.json").write_text(json.dumps(HAND), encoding="utf-8")
+    (tmp_path / "other.json").write_text(json.dumps(OTHER), encoding="utf-8")
+    return workspace.home
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[str]:
+    settings = config.settings().model_copy(update={"port": 0, "threads": 1})
+    with serve.running(Workspace(home), ["gesture"], [], settings) as address:
+        yield address
+
+
+def ask(address: str) -> dict[str, Any]:
+    with requests.Session() as session:
+        session.trust_env = False
+        answer: dict[str, Any] = session.post(
+            f"{address}/predict/gesture", json=HAND, timeout=30
+        ).json()
+    return answer
+
+
+def again(home: Path, trace_id: str, file: str | None = None) -> dict[str, Any]:
+    path = home.parent / file if file else None
+    return replay.replay(trace_id, Workspace(home), home / "journal.db", path)
+
+
+def test_an_answer_is_traced_to_model_data_config_and_code(home: Path) -> None:
+    """Each of them by what tells it from every other one."""
+    with serving(home) as address:
+        answer = ask(address)
+    found = again(home, answer["trace_id"])
+    said = found["answer"]
+    assert (said["label"], said["outcome"]) == (answer["gesture"], answer["outcome"])
+    assert round(said["confidence"], 6) == answer["confidence"]
+    folder = Workspace(home).version("gesture", 1)
+    manifest = (folder / bundle.MANIFEST).read_bytes()
+    assert found["model"] == {
+        "task": "gesture",
+        "version": "1",
+        "candidate": "drawn",
+        "checksum": sha256(manifest).hexdigest(),
+        "folder": str(folder),
+    }
+    assert (found["data"]["number"], found["data"]["source"]) == (1, "rows.csv")
+    assert found["data"]["fingerprint"] == json.loads(manifest)["lineage"]["data_fingerprint"]
+    assert found["config"] == {"sha256": config.digest(CONFIG), "config": CONFIG}
+    assert found["code"]["commit"] == "abc"
+    assert (found["notes"], "again" in found) == ([], False)
+
+
+def test_the_same_input_gives_the_same_answer(home: Path) -> None:
+    """While the server runs, too, whose last answers are not in the file yet; another input is
+    told as such, with both answers."""
+    with serving(home) as address:
+        answers = [ask(address) for _ in range(3)]
+        assert replay._kept(home / "journal.db", answers[-1]["trace_id"]) is None
+        for answer in answers:
+            same = again(home, answer["trace_id"], "hand.json")["again"]
+            assert (same["same"], same["label"]) == (True, answer["gesture"])
+            assert abs(same["confidence"] - answer["confidence"]) <= replay.TOLERANCE
+            assert same["other"] == []
+        other = again(home, answers[0]["trace_id"], "other.json")
+        assert other["again"]["same"] is False
+        told = "\n".join(replay.words(other))
+        assert "NOT the same" in told
+        for each in (other["answer"], other["again"]):
+            assert f"{each['label']} {each['confidence']:.6f} ({each['outcome']})" in told
+
+
+def test_an_answer_of_a_killed_server_is_found(home: Path) -> None:
+    """By the command, which ends with 1 where the answer is another one."""
+    server = Server(home, home, ("gesture",), free_port())
+    try:
+        server.start()
+        trace_id = ask(server.address)["trace_id"]
+    finally:
+        server.kill()
+    same = mien("replay", trace_id, "--input", str(home.parent / "hand.json"), home=home)
+    assert same.returncode == 0, same.stderr
+    assert "the same (confidence within 2e-06)" in same.stdout
+    command = ("replay", trace_id, "--json", "--input", str(home.parent / "other.json"))
+    other = mien(*command, home=home)
+    assert other.returncode == 1
+    assert json.loads(other.stdout)["again"]["same"] is False
+
+
+def test_confidence_is_compared_as_exactly_as_it_was_told(home: Path) -> None:
+    """Six decimals, of which the last may differ; a hair more is another answer."""
+    with serving(home) as address:
+        trace_id = ask(address)["trace_id"]
+    confidence = again(home, trace_id)["answer"]["confidence"]
+    for shift, same in ((0.0, True), (1.5e-6, True), (-1.5e-6, True), (4e-6, False)):
+        with sqlite3.connect(home / "journal.db") as journal:
+            journal.execute("update answers set confidence = ?", [confidence + shift])
+        journal.close()
+        assert again(home, trace_id, "hand.json")["again"]["same"] is same, shift
+
+
+def test_a_version_that_was_replaced_is_told(home: Path) -> None:
+    """The very bundle is taken from where it still lies; where it is gone, what it said is told."""
+    with serving(home) as address:
+        answer = ask(address)
+    workspace = Workspace(home)
+    shutil.rmtree(workspace.version("gesture", 1))
+    write(workspace.version("gesture", 1), "other", seed=2)
+    found = again(home, answer["trace_id"], "hand.json")
+    assert found["model"]["folder"] == str(workspace.evaluated("gesture") / "key" / "drawn")
+    assert found["again"]["same"] is True
+    replaced, elsewhere = found["notes"]
+    assert "holds another bundle now" in replaced
+    assert "evaluated" in elsewhere
+    measured = home / "mlruns" / "gesture" / "run" / "artifacts" / "bundle"
+    shutil.move(workspace.evaluated("gesture") / "key" / "drawn", measured)
+    assert again(home, answer["trace_id"])["model"]["folder"] == str(measured)
+    away = home.parent / "away"
+    shutil.move(measured, away)
+    with pytest.raises(BundleError, match=rf"another bundle now.*It said {answer['gesture']}"):
+        again(home, answer["trace_id"])
+    named = replay.replay(answer["trace_id"], workspace, home / "journal.db", None, away)
+    assert named["model"]["folder"] == str(away)
+
+
+def test_data_that_are_gone_are_named_by_their_fingerprint(home: Path) -> None:
+    """The store may have been cleared since."""
+    with serving(home) as address:
+        trace_id = ask(address)["trace_id"]
+    shutil.rmtree(Workspace(home).raw("gesture"))
+    found = again(home, trace_id)
+    assert found["data"]["number"] is None
+    assert any("no version of this workspace" in line for line in replay.words(found))
+
+
+def test_what_cannot_be_replayed_says_why(home: Path) -> None:
+    """No journal, no such answer, a file that is no journal, an input that is none."""
+    with pytest.raises(JournalError, match=r"no journal .*MIEN_JOURNAL"):
+        again(home, "0" * 32)
+    with serving(home) as address:
+        trace_id = ask(address)["trace_id"]
+    with pytest.raises(UnknownAnswerError, match=r"no answer '0000.*MIEN_JOURNAL_DAYS"):
+        again(home, "0" * 32)
+    with pytest.raises(RequestError, match=r"absent.json cannot be read"):
+        again(home, trace_id, "absent.json")
+    (home.parent / "torn.json").write_text("{")
+    with pytest.raises(RequestError, match="not readable JSON"):
+        again(home, trace_id, "torn.json")
+    (home / "journal.db").write_bytes(b"something else, long enough to be looked at" * 40)
+    with pytest.raises(JournalError, match="cannot be read as a journal"):
+        again(home, trace_id)
+
+
+@pytest.mark.xdist_group("demo")
+def test_a_picture_is_answered_again(demo: Demo, tmp_path: Path) -> None:
+    """By the champion that was trained for it, file in and file out."""
+    home = tmp_path / "home"
+    shutil.copytree(demo.home, home, ignore=shutil.ignore_patterns("journal.db*"))
+    for name in tasks.names():
+        path = tmp_path / f"{name}.png"
+        tasks.load(name).picture().convert("RGB").save(path)
+        settings = config.settings().model_copy(update={"port": 0})
+        with serve.running(Workspace(home), [name], [], settings) as address:
+            url = f"{address}/predict/{name}"
+            with requests.Session() as session, path.open("rb") as stream:
+                session.trust_env = False
+                answer = session.post(url, files={"file": stream}, timeout=60).json()
+        found = replay.replay(answer["trace_id"], Workspace(home), home / "journal.db", path)
+        assert found["again"]["same"] is True, found["again"]
+        assert found["again"]["other"] == []
+        assert found["data"]["number"] == 1

@@ -1,0 +1,84 @@
+"""What no hand can look like is told from what hands do look like."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.tasks.gesture import anatomy, landmarks, table
+from mien.tasks.gesture.anatomy import disordered, impossible
+from mien.tasks.gesture.landmarks import Floats
+from mien.tasks.gesture.sample import landmark_rows
+from mien.tasks.gesture.table import Faults
+
+HANDS, _ = landmark_rows(20, 5)
+FINGERS = [range(start, start + 4) for start in (1, 5, 9, 13, 17)]
+
+
+def with_points(points: dict[int, tuple[float, float, float]]) -> Floats:
+    changed = HANDS.copy()
+    for place, values in points.items():
+        changed[:, place] = values
+    return changed
+
+
+def test_drawn_hands_are_possible() -> None:
+    """In every gesture, mirrored, upside down, of any size and without depth."""
+    for hands in (HANDS, HANDS * [-1, -1, 1], HANDS * 1e-4, HANDS * 1e6, HANDS * [1, 1, 0]):
+        assert not impossible(hands).any()
+        assert not disordered(hands)
+
+
+@pytest.mark.parametrize(
+    ("file", "convention"),
+    [("iti", "wrist"), ("photos", "pixels"), ("crops12", "pixels")],
+)
+def test_real_hands_are_possible(real_data: Path, file: str, convention: landmarks.Known) -> None:
+    """None of three public tables is beyond the limits."""
+    rows = table.read(real_data / "gesture" / f"landmarks_{file}.csv", (), Faults())
+    points = landmarks.to_common(rows.landmarks, convention, None, None)
+    assert not impossible(points).any()
+    assert not disordered(points)
+
+
+def test_a_point_that_got_lost_is_seen() -> None:
+    """A fingertip in the corner of the picture, or on the other side of it."""
+    assert impossible(with_points({8: (0, 0, 0)})).mean() > 0.9
+    assert impossible(with_points({20: (9000, 9000, 0)})).all()
+
+
+def test_bones_without_length_are_seen() -> None:
+    """A finger whose joints all have the same numbers."""
+    hands = HANDS.copy()
+    hands[:, 5:9] = hands[:, 5:6]
+    assert impossible(hands).all()
+    hands = HANDS.copy()
+    hands[:, 6] = hands[:, 5]
+    assert not impossible(hands).any(), "rounding may do that to a single bone"
+
+
+def swapped(hands: Floats) -> Floats:
+    return np.concatenate([hands[:, :1], *(hands[:, list(f)[::-1]] for f in FINGERS)], axis=1)
+
+
+def by_joint(hands: Floats) -> Floats:
+    order = [0, *(finger[joint] for joint in range(4) for finger in FINGERS)]
+    return hands[:, order]
+
+
+def in_blocks(hands: Floats) -> Floats:
+    """All x, then all y, then all z, read as if they stood in turn."""
+    return hands.transpose(0, 2, 1).reshape(len(hands), 21, 3)
+
+
+@pytest.mark.parametrize("order", [swapped, by_joint, in_blocks])
+def test_points_in_another_order_are_seen(order: Callable[[Floats], Floats]) -> None:
+    """Tips first, joint by joint, or axis by axis: served hands come in MediaPipe's order."""
+    assert disordered(order(HANDS))
+
+
+def test_every_point_hangs_on_a_bone() -> None:
+    """Twenty bones, each from a joint nearer to the wrist."""
+    assert [end for _, end in anatomy.BONES] == list(range(1, 21))
+    assert all(start < end for start, end in anatomy.BONES)

@@ -1,0 +1,214 @@
+"""HaGRID's annotation files, in both of their forms, end as rows with honest depths."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mien.errors import DataError
+from mien.task import SPLITS, DataReport
+from mien.tasks.gesture import data, depth, hagrid, table
+from mien.tasks.gesture.data import prepare
+from mien.tasks.gesture.params import LABELS, Params
+from mien.tasks.gesture.sample import landmark_rows
+
+SQUARE = Params(aspect=1.0)
+Entry = dict[str, Any]
+
+
+def entries(labels: Sequence[str] = LABELS, per_label: int = 6, seed: int = 3) -> dict[str, Entry]:
+    """Pictures with one hand each, in shares of 4000 x 4000 pixels."""
+    hands, given_labels = landmark_rows(per_label, seed)
+    return {
+        f"picture{number}": {
+            "bboxes": [[0.1, 0.1, 0.2, 0.2]],
+            "labels": [label],
+            "hand_landmarks": [(hand[:, :2] / 4000).tolist()],
+            "user_id": f"user{number % 17}",
+            "meta": {"age": [30.0]},
+        }
+        for number, (hand, label) in enumerate(zip(hands, given_labels, strict=True))
+        if label in labels
+    }
+
+
+def write(document: Any, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return path
+
+
+def prepared(home: Path, params: Params = SQUARE) -> DataReport:
+    (home / "ready").mkdir(exist_ok=True)
+    return prepare(home / "raw", home / "ready", params, home / "cache")
+
+
+def part_of(document: Any, folder: Path) -> table.Part:
+    path = write(document, folder / "like.json")
+    return hagrid.part({path: path.name}, {path: ""})
+
+
+def test_every_hand_is_a_row_and_nobody_is_in_two_splits(tmp_path: Path) -> None:
+    """One file for each gesture, divided by user."""
+    for label in LABELS:
+        write(entries([label]), tmp_path / "raw" / f"{label}.json")
+    report = prepared(tmp_path)
+    assert sum(sum(each.values()) for each in report.counts.values()) == 6 * len(LABELS)
+    users = [set(data.read(tmp_path / "ready", split).users) for split in SPLITS]
+    assert sum(map(len, users)) == len(set.union(*users)) == 17
+    names = data.read(tmp_path / "ready", "train").names
+    assert all(name.partition(":")[0].removesuffix(".json") in LABELS for name in names)
+    assert any("HaGRID's annotations" in note for note in report.notes)
+
+
+def test_the_first_release_says_landmarks_and_names_the_hand(tmp_path: Path) -> None:
+    """`no_gesture` marks the other hand, and the leading one is the gesture's."""
+    document = entries(["like"], 1)
+    (entry,) = document.values()
+    hand = entry.pop("hand_landmarks")[0]
+    entry |= {"landmarks": [[], hand], "labels": ["no_gesture", "like"], "leading_hand": "left"}
+    rest, like = part_of(document, tmp_path).rows
+    assert (rest.label, rest.points, rest.fault) == ("no_gesture", None, hagrid.NO_POINTS)
+    assert like.facts["handedness"] == "Left"
+    assert "handedness" not in rest.facts
+    assert like.name == f"like.json:{next(iter(document))}:2"
+    assert like.points is not None
+    np.testing.assert_array_equal(like.points[:, :2], np.array(hand))
+
+
+def test_no_gesture_and_the_labels_of_the_second_release_need_a_word(tmp_path: Path) -> None:
+    """As in tables: refused with the setting that leaves them out."""
+    document = entries()
+    document["other"] = dict(entries(["like"], 1)["picture4"], labels=["no_gesture"])
+    document["heart"] = dict(document["other"], labels=["hand_heart"])
+    write(document, tmp_path / "raw" / "all.json")
+    with pytest.raises(DataError, match=r"ignore_labels=\[hand_heart,no_gesture\]"):
+        prepared(tmp_path)
+    params = Params(aspect=1.0, ignore_labels=("no_gesture", "hand_heart"))
+    assert {c.name: c.count for c in prepared(tmp_path, params).checks}[
+        "rows of ignored labels"
+    ] == 2
+
+
+def test_the_proportion_of_the_pictures_must_be_said(tmp_path: Path) -> None:
+    """Annotations do not tell it, and x and y are shares of the two sides."""
+    write(entries(), tmp_path / "raw" / "all.json")
+    with pytest.raises(DataError, match=r"all\.json: .*params\.aspect"):
+        prepared(tmp_path, Params())
+    report = prepared(tmp_path, Params(aspect=0.5))
+    assert "x was multiplied by params.aspect = 0.5" in report.notes[0]
+
+
+def test_hands_without_landmarks_are_counted(tmp_path: Path) -> None:
+    """Empty lists, null, and lists that do not fit the labels."""
+    document = entries()
+    names = list(document)
+    document[names[0]]["hand_landmarks"] = [[]]
+    document[names[1]]["hand_landmarks"] = None
+    document[names[2]]["hand_landmarks"] = [None]
+    document[names[3]]["hand_landmarks"] *= 2
+    write(document, tmp_path / "raw" / "all.json")
+    checks = {check.name: check for check in prepared(tmp_path).checks}
+    assert checks["hands without landmarks"].count == 3
+    assert checks["hands without landmarks"].examples[0] == f"all.json:{names[0]}:1"
+    assert checks["rows without 63 numbers"].count == 1
+
+
+@pytest.mark.parametrize(
+    ("folders", "expected"),
+    [
+        (("train", "val", "test"), (1, 1, 1)),
+        (("ann_train_val", "ann_test"), (1, 0, 1)),
+        (("hagrid/annotations/train", "hagrid/annotations/test"), (1, 0, 1)),
+        (("train", "train/more"), None),
+    ],
+)
+def test_splits_of_folders_are_kept(
+    tmp_path: Path, folders: Sequence[str], expected: tuple[int, ...] | None
+) -> None:
+    """As HaGRID is packed; val is taken from train where there is none, and one folder is none."""
+    rows: dict[str, int] = {}
+    for number, folder in enumerate(folders):
+        write(entries(seed=number), tmp_path / "raw" / folder / "all.json")
+        rows[folder] = 6 * len(LABELS)
+    report = prepared(tmp_path)
+    found = {split: sum(report.counts[split].values()) for split in SPLITS}
+    if expected is None:
+        assert any("by user" in note for note in report.notes)
+        return
+    assert found["test"] == rows[folders[-1]]
+    assert found["train"] + found["val"] == sum(rows.values()) - found["test"]
+    assert (found["val"] == rows[folders[0]]) == bool(expected[1])
+
+
+def test_a_hand_without_depth_borrows_one(tmp_path: Path) -> None:
+    """A classifier must not learn that depth is 0: that of a served hand never is."""
+    write(entries(), tmp_path / "raw" / "all.json")
+    report = prepared(tmp_path)
+    assert any(depth.NOTE in note for note in report.notes)
+    depths = data.read(tmp_path / "ready", "train").landmarks[:, :, 2]
+    assert (np.abs(depths).max(axis=1) > 0).all()
+    assert len({row.tobytes() for row in depths}) > len(depths) // 2
+
+
+def test_equal_hands_borrow_the_same_depth() -> None:
+    """Whatever stands around them: copies stay copies, and both axes stay as they were."""
+    hands, _ = landmark_rows(3, 1)
+    flat = hands * [1, 1, 0]
+    assert depth.unknown(flat)
+    assert not depth.unknown(hands)
+    one, other = depth.borrowed(flat), depth.borrowed(flat[::-1])[::-1]
+    np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(one[:, :, :2], flat[:, :, :2])
+    assert not flat[:, :, 2].any(), "the given hands were changed"
+
+
+def test_other_json_is_no_annotation(tmp_path: Path) -> None:
+    """A settings file beside the data is none of our business."""
+    write({"name": "x", "labels": ["a"]}, tmp_path / "raw" / "package.json")
+    assert hagrid.find(tmp_path / "raw") == []
+    write(entries(["like"], 1), tmp_path / "raw" / "b" / "like.json")
+    assert [path.name for path in hagrid.find(tmp_path / "raw")] == ["like.json"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"a": {"bboxes": [], "labels": ["li', "not readable JSON"),
+        ('[{"bboxes": 1, "labels": 1}]', "object"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path: Path, text: str, said: str) -> None:
+    """A download that was cut off ends in a message."""
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "like.json").write_text(text)
+    with pytest.raises(DataError, match=rf"like\.json.*{said}"):
+        prepared(tmp_path)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+keys = st.sampled_from(
+    ["bboxes", "labels", "hand_landmarks", "landmarks", "user_id", "leading_hand"]
+)
+
+
+@given(st.dictionaries(st.text(max_size=5), st.dictionaries(keys, values, max_size=6), max_size=4))
+def test_whatever_stands_in_the_lists_ends_as_rows(
+    tmp_path_factory: pytest.TempPathFactory, document: dict[str, Entry]
+) -> None:
+    """Nothing that JSON can say is a traceback; points are 21 finite pairs or none."""
+    part = part_of(document, tmp_path_factory.mktemp("any"))
+    for row in part.rows:
+        assert (row.points is None) == bool(row.fault)
+        assert row.points is None or (row.points.shape == (21, 3) and np.isfinite(row.points).all())

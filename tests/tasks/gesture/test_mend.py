@@ -1,0 +1,280 @@
+"""What a mended source is: the same hands but those left out, in exactly the splits of the plan."""
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.errors import DataError
+from mien.task import SPLITS, Plan, Split, Survey
+from mien.tasks.gesture import data
+from mien.tasks.gesture.drawing import kept_picture
+from mien.tasks.gesture.mend import mend
+from mien.tasks.gesture.params import LABELS, Params
+from mien.tasks.gesture.sample import landmark_rows
+from mien.tasks.gesture.survey import survey
+from mien.tasks.gesture.table import COLUMNS
+
+Table = list[dict[str, str]]
+SQUARE = Params(aspect=1.0, ignore_labels=("no_gesture",))
+
+
+def rows(per_label: int = 8, seed: int = 3, **more: str) -> Table:
+    hands, labels = landmark_rows(per_label, seed)
+    return [
+        {"image": f"{seed}-{number}.jpg"}
+        | dict(zip(COLUMNS, map(str, hand.ravel().tolist()), strict=True))
+        | {"label": label, "user": f"u{number % 31}", **more}
+        for number, (hand, label) in enumerate(zip(hands, labels, strict=True))
+    ]
+
+
+def write(table: Table, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(table[0]))
+        writer.writeheader()
+        writer.writerows(table)
+
+
+def read(path: Path) -> Table:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def surveyed(home: Path, name: str = "raw", params: Params | None = None) -> Survey:
+    return survey(home / name, params or Params(), home / "cache")
+
+
+def mended(home: Path, plan: Plan | None = None, params: Params | None = None) -> tuple[str, ...]:
+    return mend(home / "raw", home / "out", plan or Plan(), params or Params(), home / "cache")
+
+
+def prepared(folder: Path, home: Path, params: Params | None = None) -> dict[str, str]:
+    ready = home / f"ready-{folder.name}"
+    ready.mkdir(exist_ok=True)
+    data.prepare(folder, ready, params or Params(), home / "cache")
+    return {name: split for split in SPLITS for name in data.read(ready, split).names}
+
+
+def divided(found: Survey) -> dict[str, Split]:
+    return {each.name: each.split for each in found.samples if each.split}
+
+
+def moves(before: Mapping[str, Split]) -> dict[str, Split]:
+    """Some of train to test, some of test to train."""
+    test = [name for name, split in before.items() if split == "test"][:3]
+    train = [name for name, split in before.items() if split == "train"][:4]
+    return {**dict.fromkeys(test, "train"), **dict.fromkeys(train, "test")}
+
+
+def test_an_empty_plan_changes_no_hand(tmp_path: Path) -> None:
+    """The division that was computed becomes a column; the numbers stay as they were written."""
+    table = rows()
+    write(table, tmp_path / "raw" / "hands.csv")
+    before = divided(surveyed(tmp_path))
+    assert mended(tmp_path) == ()
+    out = read(tmp_path / "out" / "hands.csv")
+    assert [{key: row[key] for key in table[0]} for row in out] == table
+    assert {row["mien_row"]: row["split"] for row in out} == before
+    assert list(out[0]) == [*table[0], "split", "mien_row"]
+
+
+def test_the_plan_is_what_gets_prepared(tmp_path: Path) -> None:
+    """Moved rows are in the other split, dropped ones are gone, all others stay where they were."""
+    write(rows(), tmp_path / "raw" / "a" / "hands.csv")
+    write(rows(4, 5), tmp_path / "raw" / "b" / "hands.csv")
+    (tmp_path / "raw" / "LICENCE").write_text("share alike")
+    before = divided(surveyed(tmp_path))
+    move = moves(before)
+    drop = frozenset(list(before)[10:15])
+    mended(tmp_path, Plan(drop, move))
+    expected = {name: move.get(name, split) for name, split in before.items() if name not in drop}
+    assert prepared(tmp_path / "out", tmp_path) == expected
+    assert divided(surveyed(tmp_path, "out")) == expected
+    assert (tmp_path / "out" / "LICENCE").read_text() == "share alike"
+
+
+def test_a_mended_source_can_be_mended_again(tmp_path: Path) -> None:
+    """Names stay, so that versions can be compared, and a column that is there is kept."""
+    write(rows(split="train"), tmp_path / "raw" / "hands.csv")
+    before = divided(surveyed(tmp_path))
+    first = next(iter(before))
+    mended(tmp_path, Plan(frozenset({first})))
+    again = divided(surveyed(tmp_path, "out"))
+    assert again == {name: split for name, split in before.items() if name != first}
+    (tmp_path / "raw").rename(tmp_path / "old")
+    (tmp_path / "out").rename(tmp_path / "raw")
+    mended(tmp_path, Plan(move={list(again)[5]: "test"}))
+    assert divided(surveyed(tmp_path, "out")) == again | {list(again)[5]: "test"}
+    assert list(read(tmp_path / "out" / "hands.csv")[0]).count("split") == 1
+
+
+def faulty(table: Table) -> Table:
+    table[0]["x3"] = "abc"
+    table[1]["label"] = ""
+    table[2].update(dict.fromkeys(COLUMNS, "300"))
+    table[3].update(x9="9000", y9="9000")
+    return table
+
+
+def test_what_is_broken_is_left_out_and_told(tmp_path: Path) -> None:
+    """Rows that no model can learn from."""
+    write(faulty(rows()), tmp_path / "raw" / "hands.csv")
+    told = mended(tmp_path)
+    assert told == (
+        "2 rows without 63 numbers or without a label left out",
+        "2 rows that can be no hand left out",
+    )
+    assert surveyed(tmp_path, "out").faults == {}
+    assert len(read(tmp_path / "out" / "hands.csv")) == 8 * len(LABELS) - 4
+
+
+def test_without_repair_only_the_plan_is_done(tmp_path: Path) -> None:
+    """Faulty rows stay as they are, in a split that is somebody's word."""
+    write(faulty(rows()), tmp_path / "raw" / "hands.csv")
+    before = divided(surveyed(tmp_path))
+    assert mended(tmp_path, Plan(repair=False)) == ()
+    out = read(tmp_path / "out" / "hands.csv")
+    assert len(out) == 8 * len(LABELS)
+    assert {row["split"] for row in out} == set(SPLITS)
+    assert prepared(tmp_path / "out", tmp_path) == before
+
+
+def test_rows_of_another_unit_are_left_out(tmp_path: Path) -> None:
+    """What is left can be prepared, which the table could not."""
+    table = rows()
+    table[5].update(dict.fromkeys(COLUMNS, "0"))
+    write(table, tmp_path / "raw" / "hands.csv")
+    with pytest.raises(DataError, match="convention"):
+        prepared(tmp_path / "raw", tmp_path)
+    (told,) = mended(tmp_path)
+    assert told.startswith("1 row of another unit")
+    assert prepared(tmp_path / "out", tmp_path) == divided(surveyed(tmp_path))
+
+
+def test_a_row_with_an_unknown_label_goes_with_its_person(tmp_path: Path) -> None:
+    """Nobody divided it yet; whoever mends the label must not carry a person into two splits."""
+    table = [dict(row, label="Peace" if n < 31 else row["label"]) for n, row in enumerate(rows())]
+    write(table, tmp_path / "raw" / "hands.csv")
+    people = {each.person: each.split for each in surveyed(tmp_path).samples if each.split}
+    assert set(people.values()) == set(SPLITS)
+    mended(tmp_path)
+    written = read(tmp_path / "out" / "hands.csv")
+    assert [row["split"] for row in written] == [people[row["user"]] for row in table]
+
+
+def test_a_row_that_asks_for_a_split_keeps_it(tmp_path: Path) -> None:
+    """Also one with a label that is not known yet."""
+    table = [dict(row, split=("train", "val", "test")[n % 3]) for n, row in enumerate(rows())]
+    table[4]["label"] = "Peace"
+    table[5]["split"] = "tset"
+    write(table, tmp_path / "raw" / "hands.csv")
+    mended(tmp_path)
+    written = [row["split"] for row in read(tmp_path / "out" / "hands.csv")]
+    assert written[:6] == ["train", "val", "test", "train", "val", written[5]]
+    assert written[5] in SPLITS
+
+
+def test_nothing_left_is_an_error(tmp_path: Path) -> None:
+    """An empty version of the data would only fail later."""
+    write(rows(1), tmp_path / "raw" / "hands.csv")
+    every = frozenset(each.name for each in surveyed(tmp_path).samples)
+    with pytest.raises(DataError, match="nothing would be left"):
+        mended(tmp_path, Plan(every))
+
+
+def test_a_table_without_a_row_left_is_not_written(tmp_path: Path) -> None:
+    """The others are."""
+    write(rows(), tmp_path / "raw" / "a.csv")
+    write(rows(1, 9), tmp_path / "raw" / "b.csv")
+    names = [each.name for each in surveyed(tmp_path).samples]
+    mended(tmp_path, Plan(frozenset(name for name in names if name.startswith("b.csv"))))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.csv"]
+    assert len(prepared(tmp_path / "out", tmp_path)) == 8 * len(LABELS)
+
+
+def draw(folder: Path) -> None:
+    """Twelve photos of the drawn hand, and one of a wall."""
+    for number in range(12):
+        path = folder / ("like", "fist", "palm")[number % 3] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture = Image.new("RGB", (580, 512), (180, 180, 180))
+        picture.paste(kept_picture(), (number * 5, 0))
+        picture.save(path)
+    Image.new("RGB", (580, 512), (180, 180, 180)).save(folder / "like" / "wall.png")
+
+
+def test_photos_keep_their_bytes_and_get_a_list_of_splits(tmp_path: Path) -> None:
+    """The photo without a hand is left out; `splits.csv` holds for every photo that stays."""
+    draw(tmp_path / "raw" / "set")
+    before = divided(surveyed(tmp_path))
+    drop, move = frozenset({"fist/1.png"}), {"like/0.png": "test", "palm/2.png": "val"}
+    plan = Plan(drop, {name: split for name, split in move.items() if split in SPLITS})  # type: ignore[misc]
+    assert mended(tmp_path, plan) == ("1 row without a hand that the landmarker finds left out",)
+    expected = {name: move.get(name, split) for name, split in before.items() if name not in drop}
+    assert {row["name"]: row["split"] for row in read(tmp_path / "out" / "splits.csv")} == expected
+    assert prepared(tmp_path / "out", tmp_path) == expected
+    assert divided(surveyed(tmp_path, "out")) == expected
+    for name in expected:
+        source, target = (tmp_path / place / name for place in ("raw/set", "out"))
+        assert source.read_bytes() == target.read_bytes()
+    assert not (tmp_path / "out" / "like" / "wall.png").exists()
+
+
+def test_annotations_keep_their_bytes_and_get_a_list_of_splits(tmp_path: Path) -> None:
+    """Hands are left out by the word `none`, also after a second mending."""
+    hands, labels = landmark_rows(6, 0)
+    document = {
+        f"p{number}": {
+            "bboxes": [[0, 0, 1, 1]],
+            "labels": [label],
+            "hand_landmarks": [(hand[:, :2] / 4000).tolist()],
+        }
+        for number, (hand, label) in enumerate(zip(hands, labels, strict=True))
+    }
+    (tmp_path / "raw").mkdir()
+    source = tmp_path / "raw" / "all.json"
+    source.write_text(json.dumps(document))
+    before = divided(surveyed(tmp_path, params=SQUARE))
+    move, drop = moves(before), frozenset({"all.json:p7:1", "all.json:p9:1"})
+    mended(tmp_path, Plan(drop, move), SQUARE)
+    assert (tmp_path / "out" / "all.json").read_bytes() == source.read_bytes()
+    expected = {name: move.get(name, split) for name, split in before.items() if name not in drop}
+    assert prepared(tmp_path / "out", tmp_path, SQUARE) == expected
+    (tmp_path / "raw").rename(tmp_path / "old")
+    (tmp_path / "out").rename(tmp_path / "raw")
+    mended(tmp_path, Plan(frozenset({"all.json:p20:1"})), SQUARE)
+    del expected["all.json:p20:1"]
+    assert divided(surveyed(tmp_path, "out", SQUARE)) == expected
+    assert len(read(tmp_path / "out" / "splits.csv")) == len(labels)
+
+
+def test_a_photo_that_the_list_does_not_name_is_an_error(tmp_path: Path) -> None:
+    """Whoever adds photos to a mended folder is told to say where they belong."""
+    draw(tmp_path / "raw")
+    mended(tmp_path)
+    (tmp_path / "out" / "like" / "new.png").write_bytes(
+        (tmp_path / "raw" / "like" / "0.png").read_bytes()
+    )
+    with pytest.raises(DataError, match=r"like/new\.png: the split column must say"):
+        prepared(tmp_path / "out", tmp_path)
+    assert surveyed(tmp_path, "out").faults["unclear splits"] == ("like/new.png",)
+
+
+def test_numbers_survive_to_the_last_bit(tmp_path: Path) -> None:
+    """Text is copied, not computed anew."""
+    table = rows(2)
+    table[0]["x1"] = "3.07000e+02"
+    write(table, tmp_path / "raw" / "hands.csv")
+    mended(tmp_path)
+    assert read(tmp_path / "out" / "hands.csv")[0]["x1"] == "3.07000e+02"
+    one, other = (
+        np.array(sorted(each.digest for each in surveyed(tmp_path, name).samples))
+        for name in ("raw", "out")
+    )
+    assert (one == other).all()

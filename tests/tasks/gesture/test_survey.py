@@ -1,0 +1,351 @@
+"""A survey lists every hand with the split that `prepare` will give it, and names what is wrong."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.errors import DataError
+from mien.task import SPLITS, Survey
+from mien.tasks.gesture import data
+from mien.tasks.gesture.drawing import kept_picture
+from mien.tasks.gesture.params import LABELS, Params
+from mien.tasks.gesture.sample import landmark_rows
+from mien.tasks.gesture.survey import GATES, survey
+from mien.tasks.gesture.table import COLUMNS
+
+PER_LABEL = 16
+THIRDS = Params(val=0.3, test=0.3)
+Table = list[dict[str, str]]
+
+
+def rows(per_label: int = PER_LABEL, **more: Callable[[int], object]) -> Table:
+    """Sample hands in pixels; `more` makes further columns from the row's number."""
+    hands, labels = landmark_rows(per_label, 3)
+    return [
+        dict(zip(COLUMNS, map(str, hand.ravel().tolist()), strict=True))
+        | {"label": label}
+        | {column: str(make(number)) for column, make in more.items()}
+        for number, (hand, label) in enumerate(zip(hands, labels, strict=True))
+    ]
+
+
+def write(table: Table, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(table[0]))
+        writer.writeheader()
+        writer.writerows(table)
+
+
+def surveyed(table: Table, home: Path, params: Params | None = None) -> Survey:
+    write(table, home / "raw" / "hands.csv")
+    return survey(home / "raw", params or Params(), home / "cache")
+
+
+def prepared(home: Path, params: Params | None = None) -> dict[str, str]:
+    """The split of each row by name, as the trainer gets it."""
+    (home / "ready").mkdir(exist_ok=True)
+    data.prepare(home / "raw", home / "ready", params or Params(), home / "cache")
+    return {name: split for split in SPLITS for name in data.read(home / "ready", split).names}
+
+
+def divided(found: Survey) -> dict[str, str]:
+    return {each.name: each.split for each in found.samples if each.split}
+
+
+def broken(table: Table) -> Table:
+    """Every fault that a row can have and that `prepare` leaves out."""
+    table[0]["x3"], table[1]["y4"], table[2]["z5"] = "abc", "", "inf"
+    table[3]["label"] = ""
+    table[4].update(dict.fromkeys(COLUMNS, "300"))
+    return [*table, table[9]]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"user": lambda n: f"u{n % 23}"},
+        {"split": lambda n: ("train", "train", "Valid", "testing")[n % 4]},
+        {"split": lambda n: "test" if n % 5 == 0 else "train", "user": lambda n: n // 3},
+    ],
+    ids=["alone", "users", "split", "no val"],
+)
+def test_splits_are_those_of_the_prepared_data(
+    tmp_path: Path, more: dict[str, Callable[[int], object]]
+) -> None:
+    """By name, whatever decides them, with rows in between that are left out."""
+    found = surveyed(broken(rows(**more)), tmp_path)
+    assert divided(found) == prepared(tmp_path)
+    assert len(divided(found)) == PER_LABEL * len(LABELS) + 1 - 5
+    assert len(found.samples) == PER_LABEL * len(LABELS) + 1
+
+
+def test_a_sample_tells_what_is_known_of_a_row(tmp_path: Path) -> None:
+    """Label, person, numbers of the common frame, and what might give the label away."""
+    table = rows(2, user=lambda n: f"u{n}", handedness=lambda _: "Left")
+    sizes = [{**row, "width": "4000", "height": "3000"} for row in table]
+    first = surveyed(sizes, tmp_path).samples[0]
+    assert (first.name, first.labels, first.person) == ("hands.csv:2", (table[0]["label"],), "u0")
+    assert first.facts == {"file": "hands.csv", "handedness": "Left", "picture": "4000x3000"}
+    assert first.picture is None
+    assert first.values is not None
+    points = np.array(first.values).reshape(21, 3)
+    assert not points[0].any()
+    assert (points[:, :2] ** 2).sum(axis=1).mean() == pytest.approx(1, abs=1e-3)
+
+
+def test_the_digest_is_that_of_the_numbers(tmp_path: Path) -> None:
+    """Copies have the same one, also under another label; nothing else has."""
+    table = rows(4)
+    found = surveyed([*table, dict(table[5], label="rock")], tmp_path).samples
+    assert found[5].digest == found[-1].digest
+    assert len({each.digest for each in found}) == len(table)
+
+
+def test_good_rows_have_no_fault(tmp_path: Path) -> None:
+    """Every gate that was looked at says of how many things."""
+    found = surveyed(rows(), tmp_path)
+    assert found.faults == {}
+    assert set(found.totals) <= set(GATES)
+    assert found.totals["missing values"] == PER_LABEL * len(LABELS)
+
+
+def test_faulty_rows_are_named_and_not_an_error(tmp_path: Path) -> None:
+    """Text, gaps, infinities, no label, coincident points, a lost point, a misspelt label."""
+    table = broken(rows())
+    table[7].update(x9="9000", y9="9000")
+    table[8]["label"] = "Peace"
+    faults = surveyed(table, tmp_path).faults
+    assert faults["missing values"] == tuple(f"hands.csv:{line}" for line in (2, 3, 4, 5))
+    assert set(faults["impossible hands"]) == {"hands.csv:6", "hands.csv:9"}
+    assert faults["unknown labels"] == ("hands.csv:10",)
+
+
+def test_ignored_labels_are_no_samples(tmp_path: Path) -> None:
+    """What the config leaves out is not looked at."""
+    table = rows(2)
+    table[0]["label"] = "no_gesture"
+    found = surveyed(table, tmp_path, Params(ignore_labels=("no_gesture",)))
+    assert len(found.samples) == len(table) - 1
+    assert "unknown labels" not in found.faults
+
+
+def test_units_that_cannot_be_told_are_a_fault(tmp_path: Path) -> None:
+    """Pixels divided by a hundred fit nothing; a word of the user helps."""
+    table = rows(4)
+    for row in table:
+        row.update({c: str(float(row[c]) / 300) for c in COLUMNS if c[0] != "z"})
+    found = surveyed(table, tmp_path)
+    assert found.faults["units unclear"] == ("hands.csv",)
+    assert found.totals["units unclear"] == 1
+    assert divided(found) == {}
+    params = Params(convention="pixels")
+    assert surveyed(table, tmp_path, params).faults == {}
+
+
+def test_rows_of_another_unit_are_named(tmp_path: Path) -> None:
+    """Zeros for a hand that was not found, or a few rows of another table."""
+    table = rows(4)
+    for row in table[:2]:
+        row.update({c: str(float(row[c]) / 4000) for c in COLUMNS if c[0] != "z"})
+    table[2].update(dict.fromkeys(COLUMNS, "0"))
+    found = surveyed(table, tmp_path)
+    assert found.faults["units mixed"] == ("hands.csv:2", "hands.csv:3", "hands.csv:4")
+    assert len(divided(found)) == len(table) - 3
+
+
+def test_shares_without_picture_sizes_are_named(tmp_path: Path) -> None:
+    """All rows without the columns, single ones with them, none with params.aspect."""
+    table = rows(4)
+    for row in table:
+        row.update({c: str(float(row[c]) / 4000) for c in COLUMNS if c[0] != "z"})
+    assert len(surveyed(table, tmp_path).faults["no picture size"]) == len(table)
+    assert surveyed(table, tmp_path, Params(aspect=1.0)).faults == {}
+    sized = [dict(row, width="4000", height="" if n < 3 else "4000") for n, row in enumerate(table)]
+    found = surveyed(sized, tmp_path)
+    assert found.faults["no picture size"] == ("hands.csv:2", "hands.csv:3", "hands.csv:4")
+    assert divided(found) == prepared(tmp_path)
+
+
+def test_points_in_another_order_are_a_fault_of_the_table(tmp_path: Path) -> None:
+    """A model of such a table would answer served hands at random."""
+    table = rows(4)
+    for row in table:
+        cells = [row[column] for column in COLUMNS]
+        row.update(zip(COLUMNS, cells[0::3] + cells[1::3] + cells[2::3], strict=True))
+    assert surveyed(table, tmp_path).faults["points out of order"] == ("hands.csv",)
+
+
+def test_hands_unlike_all_others_are_named(tmp_path: Path) -> None:
+    """Possible, and yet not of these data: here one with its depth turned around and shuffled."""
+    table = rows(40)
+    depths = [column for column in COLUMNS if column[0] == "z"]
+    table[100].update({c: str(500 * (-1) ** place) for place, c in enumerate(depths)})
+    found = surveyed(table, tmp_path)
+    assert "hands.csv:102" in found.faults["unusual hands"]
+    assert len(found.faults["unusual hands"]) < 0.01 * len(table)
+
+
+def test_unknown_words_for_splits_are_named(tmp_path: Path) -> None:
+    """The rows around them keep what they ask for."""
+    table = rows(4, split=lambda n: "trian" if n == 7 else ("train", "val", "test")[n % 3])
+    found = surveyed(table, tmp_path)
+    assert found.faults["unclear splits"] == ("hands.csv:9",)
+    assert len(divided(found)) == len(table) - 1
+
+
+def test_a_table_without_depth_is_told(tmp_path: Path) -> None:
+    """Models of it serve hands that have one."""
+    table = rows(4)
+    for row in table:
+        row.update({column: "0" for column in COLUMNS if column[0] == "z"})
+    found = surveyed(table, tmp_path)
+    assert found.faults == {"no depth": ("hands.csv",)}
+    assert not np.array(found.samples[0].values).reshape(21, 3)[:, 2].any()
+    assert divided(found) == prepared(tmp_path)
+
+
+def test_tables_of_one_name_have_names_of_their_own(tmp_path: Path) -> None:
+    """A sample's name stands once, and is that of the prepared row."""
+    write(rows(4), tmp_path / "raw" / "a" / "hands.csv")
+    table = [dict(row, x1=str(float(row["x1"]) + 1)) for row in rows(4)]
+    found = survey_both(tmp_path, table)
+    assert {each.name.partition(":")[0] for each in found.samples} == {"a/hands.csv", "b/hands.csv"}
+    assert divided(found) == prepared(tmp_path)
+    for folder in ("a", "b"):
+        write(
+            [dict(row, mien_row=f"r{n}") for n, row in enumerate(table)],
+            tmp_path / "raw" / folder / "hands.csv",
+        )
+    found = survey(tmp_path / "raw", Params(), tmp_path / "cache")
+    assert len({each.name for each in found.samples}) == len(found.samples)
+    assert divided(found) == prepared(tmp_path)
+
+
+def survey_both(home: Path, table: Table) -> Survey:
+    write(table, home / "raw" / "b" / "hands.csv")
+    return survey(home / "raw", Params(), home / "cache")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve photos of the drawn hand, one of a wall, one that is no photo."""
+    home = tmp_path_factory.mktemp("photos")
+    for number in range(12):
+        folder = home / "raw" / ("like", "fist", "palm")[number % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        picture = Image.new("RGB", (580, 512), (180, 180, 180))
+        picture.paste(kept_picture(), (number * 5, 0))
+        picture.save(folder / f"{number}.png")
+    Image.new("RGB", (580, 512), (180, 180, 180)).save(home / "raw" / "like" / "wall.png")
+    (home / "raw" / "fist" / "broken.jpg").write_bytes(b"\xff\xd8\xff no photo")
+    people = [
+        "image,user",
+        *(f"{('like', 'fist', 'palm')[n % 3]}/{n}.png,u{n // 2}" for n in range(12)),
+    ]
+    (home / "raw" / "photos.csv").write_text("\n".join(people) + "\n")
+    return home
+
+
+def test_photos_are_samples_with_numbers_and_a_picture(photos: Path) -> None:
+    """Of people that a CSV names; those that show nothing are named."""
+    found = survey(photos / "raw", THIRDS, photos / "cache")
+    assert found.faults == {
+        "photos without a hand": ("like/wall.png",),
+        "unreadable photos": ("fist/broken.jpg",),
+    }
+    by_name = {each.name: each for each in found.samples}
+    assert len(by_name) == 14
+    first = by_name["like/0.png"]
+    assert first.labels == ("like",)
+    assert first.person == "u0"
+    assert first.picture == photos / "raw" / "like" / "0.png"
+    assert first.values is not None
+    assert first.facts["type"] == "png"
+    assert first.facts["picture"] == "580x512"
+    assert by_name["like/wall.png"].values is None
+    assert divided(found) == prepared(photos, THIRDS)
+    assert (
+        len({split for name, split in divided(found).items() if by_name[name].person == "u0"}) == 1
+    )
+
+
+def test_the_data_report_names_photos_that_show_nothing(photos: Path) -> None:
+    """And nothing that was found is lost."""
+    (photos / "other").mkdir(exist_ok=True)
+    report = data.prepare(photos / "raw", photos / "other", THIRDS, photos / "cache")
+    checks = {check.name: check for check in report.checks}
+    assert checks["photos without a hand"].examples == ("like/wall.png",)
+    assert checks["photos that cannot be read"].examples == ("fist/broken.jpg",)
+    assert sum(sum(each.values()) for each in report.counts.values()) == 12
+    assert any("hand landmarker" in note for note in report.notes)
+
+
+def test_folders_that_are_no_labels_are_told_before_anybody_looks(tmp_path: Path) -> None:
+    """Also the class of hands that show nothing, which a config may leave out."""
+    for folder in ("like", "no_gesture", "thumbs"):
+        (tmp_path / "raw" / folder).mkdir(parents=True)
+        (tmp_path / "raw" / folder / "a.jpg").write_bytes(b"\xff\xd8\xff no photo")
+    with pytest.raises(DataError, match=r"photos: 2 unknown labels.*hands that show nothing"):
+        prepared(tmp_path)
+    found = survey(tmp_path / "raw", Params(), tmp_path / "cache")
+    assert found.faults["unknown labels"] == ("no_gesture/a.jpg", "thumbs/a.jpg")
+    params = Params(ignore_labels=("no_gesture", "thumbs"))
+    assert len(survey(tmp_path / "raw", params, tmp_path / "cache").samples) == 1
+
+
+def test_pictures_of_something_else_are_refused(tmp_path: Path) -> None:
+    """The folders of a data set of faces name no gesture."""
+    (tmp_path / "raw" / "train" / "images").mkdir(parents=True)
+    (tmp_path / "raw" / "train" / "images" / "a.jpg").write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(DataError, match="no row has a label that is known; found 'images'"):
+        survey(tmp_path / "raw", Params(), tmp_path / "cache")
+    with pytest.raises(DataError, match="unknown labels"):
+        prepared(tmp_path)
+
+
+def test_annotations_are_samples(tmp_path: Path) -> None:
+    """With people and without depth; hands without points are named."""
+    hands, labels = landmark_rows(4, 0)
+    document = {
+        f"p{number}": {
+            "bboxes": [[0, 0, 1, 1]] * 2,
+            "labels": [label, "no_gesture"],
+            "hand_landmarks": [(hand[:, :2] / 4000).tolist(), []],
+            "user_id": f"u{number % 9}",
+        }
+        for number, (hand, label) in enumerate(zip(hands, labels, strict=True))
+    }
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "all.json").write_text(json.dumps(document))
+    params = Params(aspect=1.0, ignore_labels=("no_gesture",))
+    found = survey(tmp_path / "raw", params, tmp_path / "cache")
+    assert found.faults == {"no depth": ("all.json",)}
+    assert found.samples[0].person == "u0"
+    assert divided(found) == prepared(tmp_path, params)
+    without = survey(tmp_path / "raw", Params(), tmp_path / "cache")
+    assert len(without.faults["no picture size"]) == len(labels)
+    assert len(without.faults["unknown labels"]) == len(labels)
+
+
+@pytest.mark.parametrize(
+    ("file", "params"), [("iti", {}), ("photos", {}), ("crops12", {"aspect": 1.0})]
+)
+def test_real_tables_pass_their_gates(
+    real_data: Path, tmp_path: Path, file: str, params: dict[str, float]
+) -> None:
+    """Nothing in them is beyond a limit."""
+    (tmp_path / f"landmarks_{file}.csv").symlink_to(real_data / "gesture" / f"landmarks_{file}.csv")
+    found = survey(tmp_path, Params.model_validate(params), tmp_path / "cache")
+    over = {
+        gate: len(names)
+        for gate, names in found.faults.items()
+        if len(names) > GATES[gate].limit * found.totals[gate]
+    }
+    assert over == {}

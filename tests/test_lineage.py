@@ -1,0 +1,81 @@
+"""Promises of `mien.lineage`: what a model comes from is named, and equal things equally."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mien import lineage
+from mien.config import RunConfig
+
+INTEL = """processor\t: 0
+vendor_id\t: GenuineIntel
+model name\t: Some Xeon
+flags\t\t: fpu sse4_2 avx avx2 avx512f hypervisor
+
+processor\t: 1
+vendor_id\t: GenuineIntel
+flags\t\t: fpu avx9
+"""
+ARM = "processor\t: 0\nFeatures\t: fp asimd sve bf16 crc32\nCPU implementer\t: 0x41\n"
+
+
+def test_a_record_holds_what_a_rebuild_needs() -> None:
+    """Code, config, data, packages, platform; as JSON values, the same when asked again."""
+    run = RunConfig(name="run", task="gesture", seed=3, params={"trees": 10}, source="a.csv")
+    found = lineage.record(run, "f" * 64, "a" * 64, {"size": None})
+    assert json.loads(json.dumps(found)) == found
+    assert found == lineage.record(run, "f" * 64, "a" * 64, {"size": None})
+    assert found["config"]["params"] == {"trees": 10}
+    assert "source" not in found["config"], "where data lay says nothing of what they were"
+    assert found["environment"]["python"].count(".") == 2
+    assert {"numpy", "onnx", "scikit-learn"} <= set(found["environment"])
+    assert len(found["code"]["sha256"]) == 64
+    assert found["threads"]["cores"] >= 1
+
+
+def test_a_lock_file_names_its_packages(tmp_path: Path) -> None:
+    """Names without versions, hashes and remarks; nothing where there is no lock file."""
+    path = tmp_path / "lock.txt"
+    path.write_text("# made\nnumpy==2.4.6 \\\n    --hash=sha256:0\nonnx==1.0\n    # via mien\n")
+    assert lineage.locked(path) == {"numpy", "onnx"}
+    assert lineage.locked(tmp_path / "absent") == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "maker", "flags"),
+    [
+        (INTEL, "GenuineIntel", ["avx", "avx2", "avx512f", "sse4_2"]),
+        (ARM, "0x41", ["asimd", "bf16", "sve"]),
+        ("nothing of the kind", "", []),
+    ],
+)
+def test_a_processor_is_its_maker_and_its_wide_instructions(
+    tmp_path: Path, text: str, maker: str, flags: list[str]
+) -> None:
+    """Of the first core; what decides no kernel is left out."""
+    (tmp_path / "cpuinfo").write_text(text)
+    assert lineage.processor(tmp_path / "cpuinfo") == {"maker": maker, "flags": flags}
+    assert lineage.processor(tmp_path / "absent") == {}
+
+
+def test_prepared_data_are_named_by_their_content(tmp_path: Path) -> None:
+    """Place and report do not count; a name and a single byte do."""
+
+    def made(name: str, files: dict[str, str]) -> str:
+        for file, text in files.items():
+            path = tmp_path / name / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return lineage.folder_hash(tmp_path / name)
+
+    first = made("one", {"train.csv": "1", "val/a.txt": "2", "report.json": "now"})
+    assert made("two", {"val/a.txt": "2", "train.csv": "1", "report.json": "then"}) == first
+    assert made("three", {"train.csv": "1", "val/a.txt": "3"}) != first
+    assert made("four", {"train.csv": "1", "val/b.txt": "2"}) != first
+
+
+def test_what_git_cannot_do_is_none() -> None:
+    """The record then says so by holding None, and nothing is raised."""
+    assert lineage.git("cat-file", "-e", "0" * 40) is None
+    assert set(lineage.commit()) == {"version", "sha256", "commit", "dirty"}
