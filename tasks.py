@@ -57,8 +57,9 @@ if Path(sys.prefix).resolve() == VENV.resolve():
 
     @task
     def bench(context: Context, name: str) -> None:
-        """Measure what the docs say: answers, batch, check, dashboards, drills, emotion, fuzz,
-        gesture, hands, monitoring, normalisation, photos, serving, soak, together, variants."""
+        """Measure what the docs say: answers, batch, check, dashboards, drills, emotion, faces,
+        fuzz, gesture, hands, monitoring, normalisation, photos, photosource, serving, soak,
+        together, variants, versions."""
         _run(context, f"{BIN}/python -m bench.{name}")
 
     @task

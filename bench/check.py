@@ -271,7 +271,7 @@ def _judged(held: Mapping[str, Material]) -> Iterator[str]:
             f"{name}: of {there} pairs in clusters that are not equal byte for byte, {seen}, one "
             f"at random of each cluster, were judged by eye{told}: {right} show one photo twice, "
             f"{scene} at least one person in one scene. The limits were chosen on "
-            f"{'this set' if name == 'AffectNet' else 'the other set; its pictures are of films'}."
+            f"{'this set' if name == 'AffectNet' else 'the other set; many here are from films'}."
         )
 
 

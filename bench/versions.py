@@ -132,7 +132,7 @@ def _measured(name: str, source: Path, home: Path) -> list[str]:
     files = sorted(path for path in source.rglob("*") if path.is_file())
     size = sum(path.stat().st_size for path in files)
     names = [path.relative_to(source) for path in files]
-    ways = [_shards(home, (source / "train").is_dir()), _plain(home)]
+    ways = [_shards(home, is_set=name == "AffectNet"), _plain(home)]
     for number in range(ROUNDS[name]):
         for way in ways:
             way.begin(source)

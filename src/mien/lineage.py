@@ -36,7 +36,7 @@ def record(
         prepared_sha256: `folder_hash` of what the trainer reads.
         outside: what the training reads beside data and params, see `Task.outside`.
     """
-    document = run.model_dump(mode="json", exclude={"source"})
+    document = run.model_dump(mode="json", exclude={"source", "search", "gates"})
     return {
         "code": commit(),
         "config": document,

@@ -62,18 +62,20 @@ class Shards:
         return bool(shards) and shards.items() <= found.items()
 
     def pack(self, items: Iterable[Item]) -> dict[str, int]:
-        """Put contents that no shard holds yet into new shards, in order of their hashes; return
+        """Put contents that no shard holds yet into new shards, in the order of the items; return
         names and sizes of the shards that hold all of them now.
 
         Raises:
             DataError: an item is not what was said of it.
             OSError: there is no room.
         """
-        known = {item.sha256: item for item in items}
+        known: dict[str, Item] = {}
+        for item in items:
+            known.setdefault(item.sha256, item)
         held, lacking = self.holding(known)
         if not lacking:
             return held
-        new = [known[content] for content in sorted(lacking)]
+        new = [item for content, item in known.items() if content in lacking]
         self.folder.mkdir(parents=True, exist_ok=True)
         room(self.folder, sum(item.bytes for item in new))
         with console.bar("pack") as advance:

@@ -46,17 +46,19 @@ def material(
     samples: Sequence[Sample],
     exact: Sequence[tuple[int, ...]] = (),
     near: Sequence[tuple[int, ...]] = (),
+    same: Sequence[tuple[int, ...]] = (),
     **faults: Sequence[str],
 ) -> Material:
     """What the gates see of samples; faults of the task's gates by name with underscores."""
     found = {name.replace("_", " "): tuple(names) for name, names in faults.items()}
     twin = {place: cluster[0] for cluster in exact for place in cluster}
-    same = [
+    equal = [
         replace(each, digest=samples[twin.get(place, place)].digest)
         for place, each in enumerate(samples)
     ]
-    survey = Survey(tuple(same), found)
-    return Material(task(), survey, None, {}, tuple(exact), (*near,) or tuple(exact))
+    survey = Survey(tuple(equal), found)
+    alike = (*near,) or tuple(exact)
+    return Material(task(), survey, None, {}, tuple(exact), alike, (*same,) or tuple(exact))
 
 
 def portrait(seed: int, side: int = 48) -> Pixels:

@@ -15,7 +15,7 @@ from project import ROOT
 
 from mien import tasks
 from mien.config import GateConfig, Level
-from mien.errors import ConfigError
+from mien.errors import ConfigError, TrainingError
 from mien.stages.check import gates, material
 from mien.stages.check.findings import Search, outcomes
 from mien.stages.check.gates import Found, Outcome
@@ -84,8 +84,12 @@ FAULTS: dict[str, tuple[Callable[[], Material], dict[str, str]]] = {
         {"near copies": "noted", "near copies across splits": "warned"},
     ),
     "two labels": (
-        lambda: sets.material(CLEAN, near=[(TRAIN, TRAIN + 10)]),
+        lambda: sets.material(CLEAN, near=[(TRAIN, TRAIN + 10)], same=[(TRAIN, TRAIN + 10)]),
         {"near copies": "noted", "one picture, two labels": "failed"},
+    ),
+    "two labels, a moment apart": (
+        lambda: sets.material(CLEAN, near=[(TRAIN, TRAIN + 10)]),
+        {"near copies": "noted"},
     ),
     "a label without samples": (
         lambda: sets.material([each for each in CLEAN if "right" not in each.labels]),
@@ -201,6 +205,20 @@ def test_subjects_are_counted(tmp_path: Path) -> None:
     assert found["no subject found"].total == 8
     one_each = judged(gathered(tmp_path, pictured(tmp_path, 8), subjects=lambda: lambda _: 1))
     assert one_each["no subject found"].state == one_each["more than one subject"].state == "passed"
+
+
+def test_a_machine_without_what_counts_subjects_checks_the_rest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No network, no weights: it is said, those gates are off, and the others are as ever."""
+
+    def absent() -> Any:
+        raise TrainingError("The weights cannot be fetched.")
+
+    found = judged(gathered(tmp_path, pictured(tmp_path, 8), subjects=absent))
+    assert (found["no subject found"].state, found["more than one subject"].state) == ("off", "off")
+    assert found["unreadable files"].state == "passed"
+    assert "Subjects are not counted: The weights cannot be fetched." in capsys.readouterr().err
 
 
 def test_subjects_are_counted_in_a_bounded_choice(

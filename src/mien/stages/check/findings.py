@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mien import console
+from mien.errors import TrainingError
 from mien.task import SPLITS, Gate, Sample, Split
 
 from . import gates, material
@@ -33,9 +35,16 @@ class Search:
 
     @property
     def subjects(self) -> dict[int, int]:
-        """Number of subjects by place of the sample; counted when first asked for."""
+        """Number of subjects by place of the sample; counted when first asked for.
+
+        None where what counts them cannot be fetched, which is said: their gates are then off.
+        """
         if self._subjects is None:
-            self._subjects = material.subjects(self.material)
+            try:
+                self._subjects = material.subjects(self.material)
+            except TrainingError as error:  # weights of others: a machine may have no network
+                console.say(f"Subjects are not counted: {error}")
+                self._subjects = {}
         return self._subjects
 
 
@@ -151,8 +160,8 @@ def _near_across(search: Search) -> Found:
 
 def _conflicts(search: Search) -> Found:
     held = search.material
-    odd = conflicts(held.samples, held.near)
-    home = {place: cluster for cluster in held.near for place in cluster}
+    odd = conflicts(held.samples, held.same)
+    home = {place: cluster for cluster in held.same for place in cluster}
     shown = []
     for places in odd:
         others = [each for each in home[places[0]] if each not in places]

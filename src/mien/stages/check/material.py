@@ -38,6 +38,9 @@ class Material:
     exact: tuple[Cluster, ...]
     near: tuple[Cluster, ...]
     """Near copies; every cluster of exact copies lies within one of these."""
+    same: tuple[Cluster, ...]
+    """Those that are one photo without doubt, not the same person a moment later: only these must
+    carry one label."""
 
     @property
     def samples(self) -> tuple[Sample, ...]:
@@ -95,7 +98,8 @@ def gather(task: Task[Any], raw: Path, params: Schema, cache: Path) -> Material:
         looks=seen,
         rows={place: row for row, place in enumerate(places)},
         exact=tuple(exact),
-        near=joined([*exact, *_near(survey.samples, seen, places)]),
+        near=joined([*exact, *_near(survey.samples, seen, places, copies.ALIKE)]),
+        same=joined([*exact, *_near(survey.samples, seen, places, copies.SAME)]),
     )
 
 
@@ -170,13 +174,13 @@ def _usable(number: int, seen: Looks | None, places: Sequence[int]) -> list[int]
 
 
 def _near(
-    samples: Sequence[Sample], seen: Looks | None, places: Sequence[int]
+    samples: Sequence[Sample], seen: Looks | None, places: Sequence[int], alike: float
 ) -> list[tuple[int, ...]]:
     """Clusters of pictures that look alike, and of rows that are alike, as places of samples."""
     found: list[tuple[int, ...]] = []
     if seen is not None:
-        alike = copies.near(seen)
-        readable = [[row for row in cluster if seen.readable[row]] for cluster in alike]
+        found_alike = copies.near(seen, alike=alike)
+        readable = [[row for row in cluster if seen.readable[row]] for cluster in found_alike]
         found += [tuple(places[row] for row in cluster) for cluster in readable if cluster]
     rows = [place for place, sample in enumerate(samples) if sample.values is not None]
     if rows:

@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +17,10 @@ from .seen import Seen
 
 _SHADOWS = {"__MACOSX", ".git", ".DS_Store"}
 _PIECE = 1 << 20
+_READERS = 4
+"""Threads that read and hash; with a warm disk two cores halve the time, a cold one gains more."""
+_PART = 64
+"""Files that a thread takes at once; handing over single small files costs as much as it gains."""
 
 
 def is_shadow(name: str) -> bool:
@@ -44,14 +49,23 @@ def single(path: Path, seen: Seen) -> list[Item]:
 def _items(path: Path, states: dict[str, os.stat_result], seen: Seen) -> list[Item]:
     known: dict[str, Any] = {name: seen.recall(name, state) for name, state in states.items()}
     unread = [name for name, facts in known.items() if facts is None]
-    for name in console.track(unread, "fingerprint"):
-        known[name] = _read(path / name)
-        seen.remember(name, states[name], known[name])
+    for name, facts in _read_all(path, unread):
+        known[name] = facts
+        seen.remember(name, states[name], facts)
     root = f"{path}{os.sep}"
     return [
         Item(name, content, size, partial(_open, root + name))
         for name, (content, size) in known.items()
     ]
+
+
+def _read_all(path: Path, names: list[str]) -> Iterator[tuple[str, list[str | int]]]:
+    """Each name with what `_read` finds out of its file."""
+    parts = [names[start : start + _PART] for start in range(0, len(names), _PART)]
+    with ThreadPoolExecutor(_READERS) as pool:
+        found = pool.map(lambda part: [_read(path / name) for name in part], parts)
+        for part in console.track(parts, "fingerprint"):
+            yield from zip(part, next(found), strict=True)
 
 
 def _open(path: str) -> BinaryIO:

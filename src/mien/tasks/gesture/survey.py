@@ -30,32 +30,36 @@ HANDLESS, BROKEN, POINTLESS = "photos without a hand", "unreadable photos", "han
 
 GATES: Mapping[str, Gate] = {
     MISSING: Gate(
-        "rows without 63 numbers or without a label are left out; many of them are an export "
-        "that went wrong",
+        "They lack numbers or a label and are left out; many of them are an export that went "
+        "wrong.",
         "error",
         0.05,
     ),
-    UNKNOWN: Gate("labels that are none of the gestures: `prepare` refuses them", "error"),
+    UNKNOWN: Gate("They are none of the gestures: `prepare` refuses them.", "error"),
     IMPOSSIBLE: Gate(
-        "points that can be no hand: the landmarks were mixed up or the landmarker failed",
+        "Their points were mixed up, or the landmarker failed.",
         "error",
         0.01,
     ),
-    ORDER: Gate("the 21 points do not stand in MediaPipe's order: served hands do", "error"),
-    UNUSUAL: Gate("hands unlike the others; a wrong label or a failed landmarker", "warn", 0.01),
-    UNITS: Gate("it cannot be told what x and y are; say it: params.convention", "error"),
-    MIXED: Gate("rows of another unit than the table's other rows: `prepare` refuses it", "error"),
+    ORDER: Gate(
+        "The 21 points of a table do not stand in MediaPipe's order; served hands do.", "error"
+    ),
+    UNUSUAL: Gate(
+        "They are unlike the others: a wrong label, or a failed landmarker.", "warn", 0.01
+    ),
+    UNITS: Gate("It cannot be told what x and y are; say it: params.convention.", "error"),
+    MIXED: Gate("Some rows have another unit than the rest: `prepare` refuses it.", "error"),
     SIZES: Gate(
-        "shares of a picture whose width and height are not known: the hand's proportions are "
-        "lost. Give the columns width and height, or params.aspect",
+        "Shares of a picture of unknown shape have lost the hand's proportions. Give the columns "
+        "width and height, or params.aspect.",
         "error",
         0.05,
     ),
-    SPLITS: Gate("words that are not train, val or test: `prepare` refuses them", "error"),
-    DEPTH: Gate("files without depth: models lose the part of their skill that comes from it"),
-    HANDLESS: Gate("photos in which the landmarker finds no hand are left out", "warn", 0.05),
-    BROKEN: Gate("photos that are damaged, or neither JPEG, PNG nor WEBP, are left out"),
-    POINTLESS: Gate("annotated hands without landmarks are left out", "warn", 0.1),
+    SPLITS: Gate("They are neither train, val nor test: `prepare` refuses them.", "error"),
+    DEPTH: Gate("Files without depth: a model loses the part of its skill that comes from it."),
+    HANDLESS: Gate("They are left out.", "warn", 0.05),
+    BROKEN: Gate("They are damaged, or neither JPEG, PNG nor WEBP, and are left out."),
+    POINTLESS: Gate("They are annotated without landmarks, and left out.", "warn", 0.1),
 }
 _TYPICAL = 6.0
 """Distance beyond which a hand is unusual, see `typical.py`: about 1 in 200 of public tables."""
