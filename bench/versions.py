@@ -23,7 +23,7 @@ from PIL import Image
 
 from bench import page
 
-ROUNDS = {"AffectNet": 3, "generated JPEGs": 1}
+ROUNDS = {"AffectNet": 2, "generated JPEGs": 1}
 PICTURES = 30_000
 CHANGED = 10
 SIDE = 64

@@ -136,3 +136,12 @@ def test_a_policy_takes_no_limit_of_zero() -> None:
     with pytest.raises(ConfigError, match="max_bundle_mb"):
         config.parse(RunConfig, {"name": "x", "task": "t", "policy": {"max_bundle_mb": 0}}, "x")
     assert Policy().maximise == "macro_f1"
+
+
+def test_a_bare_off_switches_a_gate_off(tmp_path: Path) -> None:
+    """YAML reads `off` as false; whoever writes it means the word."""
+    file = tmp_path / "mine.yaml"
+    file.write_text("task: gesture\ngates: {shortcut: {level: off}, near copies: {limit: 0.2}}\n")
+    gates = config.load(file).gates
+    assert gates["shortcut"].level == "off"
+    assert (gates["near copies"].level, gates["near copies"].limit) == (None, 0.2)

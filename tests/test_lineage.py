@@ -35,10 +35,15 @@ def test_a_record_holds_what_a_rebuild_needs() -> None:
 
 
 def test_a_lock_file_names_its_packages(tmp_path: Path) -> None:
-    """Names without versions, hashes and remarks; nothing where there is no lock file."""
+    """Names without versions, hashes and remarks, of what is installed on this system; nothing
+    where there is no lock file."""
     path = tmp_path / "lock.txt"
-    path.write_text("# made\nnumpy==2.4.6 \\\n    --hash=sha256:0\nonnx==1.0\n    # via mien\n")
-    assert lineage.locked(path) == {"numpy", "onnx"}
+    path.write_text(
+        "# made\nnumpy==2.4.6 \\\n    --hash=sha256:0\nonnx==1.0\n    # via mien\n"
+        "colorama==1 ; sys_platform == 'nowhere' \\\n    --hash=sha256:0\n"
+        "tomli==1 ; python_full_version >= '3.11'\n"
+    )
+    assert lineage.locked(path) == {"numpy", "onnx", "tomli"}
     assert lineage.locked(tmp_path / "absent") == set()
 
 

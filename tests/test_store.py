@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from hashlib import sha256
@@ -107,6 +108,8 @@ def test_shards_are_the_same_everywhere(tmp_path: Path) -> None:
     here.add(items(FILES), "here")
     there.add(reversed(items(FILES)), "there")
     assert contents(here.folder / "shards") == contents(there.folder / "shards") != {}
+    with zipfile.ZipFile(packed(here)[0]) as archive:
+        assert {each.date_time for each in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 def test_a_changed_version_adds_only_what_is_new(tmp_path: Path) -> None:
@@ -233,6 +236,21 @@ def test_damage_is_named_and_mended_by_fetching_again(tmp_path: Path, kind: str)
     assert store.add(items(FILES), "here") == version
     assert (shard.read_bytes(), store.verify()) == (content, [])
     assert unpacked(store, version.root) == FILES
+
+
+def test_a_forged_shard_is_told(tmp_path: Path) -> None:
+    """A sound zip under its own SHA-256 is not believed either: each content is hashed."""
+    store = Store(tmp_path)
+    version = store.add(items({"a": b"right"}), "here")
+    (shard,) = packed(store)
+    shard.unlink()
+    with zipfile.ZipFile(tmp_path / "forged", "w") as archive:
+        archive.writestr(version.items["a"].sha256, b"wrong")
+    content = (tmp_path / "forged").read_bytes()
+    (shard.parent / f"{sha256(content).hexdigest()}.zip").write_bytes(content)
+    assert_told(store.verify(), "lacks a")
+    with pytest.raises(DataError, match="a is not what was fetched"), store.unpacked(version):
+        pass
 
 
 def assert_told(faults: list[str], message: str) -> None:
@@ -368,13 +386,17 @@ def test_a_kill_in_the_middle_leaves_nothing_half_done(tmp_path: Path) -> None:
 
 
 def test_two_processes_may_keep_the_same_files_at_once(tmp_path: Path) -> None:
-    """Both end well, and one version is there."""
-    processes = [importing(tmp_path) for _ in range(2)]
-    ends = [process.communicate(timeout=60) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], ends
+    """One is overtaken by the other in the middle; both end well, and one version is there."""
+    with importing(tmp_path, "wait") as slow:
+        assert slow.stdout is not None
+        assert slow.stdout.readline() == "reading\n"
+        quick = importing(tmp_path)
+        ends = [each.communicate(timeout=60) for each in (quick, slow)]
+    assert (quick.returncode, slow.returncode) == (0, 0), ends
     store = Store(tmp_path)
-    assert [each.root + "\n" for each in store.versions()] == [ends[0][0]]
+    assert [f"{each.root}\n" for each in store.versions()] == [ends[0][0]]
     assert store.verify() == []
+    assert len(packed(store)) == 6
 
 
 def test_a_disk_that_fills_up_is_told_and_leaves_nothing(tmp_path: Path) -> None:

@@ -55,6 +55,11 @@ class GateConfig(Schema):
     limit: float | None = Field(default=None, ge=0, le=1)
     """Share of the things looked at that may be at fault."""
 
+    @field_validator("level", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: Any) -> Any:
+        return "off" if value is False else value  # YAML 1.1 reads a bare `off` as false
+
 
 class RunConfig(Schema):
     """One run as its YAML file tells it."""

@@ -36,7 +36,7 @@ def record(
         prepared_sha256: `folder_hash` of what the trainer reads.
         outside: what the training reads beside data and params, see `Task.outside`.
     """
-    document = run.model_dump(mode="json", exclude={"source", "search", "gates"})
+    document = run.model_dump(mode="json", exclude={"source", "search"})
     return {
         "code": commit(),
         "config": document,
@@ -90,11 +90,19 @@ def environment() -> dict[str, str]:
 
 
 def locked(path: Path) -> set[str]:
-    """Names of the packages in a lock file; none where there is no such file."""
+    """Names of the packages that a lock file installs on this system and Python; none where there
+    is no such file."""
     if not path.is_file():
         return set()
+    from packaging.markers import Marker  # comes with what trains
+
     lines = path.read_text(encoding="utf-8").splitlines()
-    return {line.partition("==")[0].strip() for line in lines if line[:1].isalnum()}
+    pins = [line.rstrip(" \\").partition(";") for line in lines if line[:1].isalnum()]
+    return {
+        pin.partition("==")[0].strip()
+        for pin, _, marker in pins
+        if not marker or Marker(marker).evaluate()
+    }
 
 
 @cache

@@ -59,6 +59,14 @@ def test_each_change_is_told_as_what_it_is() -> None:
     assert (both.before, both.after) == ({"happy": 1, "sad": 2}, {"sad": 3})
 
 
+def test_copies_are_not_taken_for_one_another() -> None:
+    """Of two equal pictures each stays in its own split, and with its own label."""
+    old = {"a": Listed("sad", "1", "train"), "b": Listed("sad", "1", "test")}
+    assert told(old, {"x": old["b"], "y": old["a"]}) == {}
+    other = {"a": Listed("sad", "1", "train"), "b": Listed("happy", "1", "train")}
+    assert told(other, {"x": other["b"], "y": other["a"]}) == {}
+
+
 ROWS = st.lists(st.tuples(st.sampled_from("xyz"), st.integers(0, 5)), max_size=12)
 
 

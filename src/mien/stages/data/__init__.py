@@ -46,7 +46,9 @@ def fetch(run: RunConfig, workspace: Workspace) -> tuple[Version, bool]:
 
     Raises:
         DataError: the source is missing, unsafe or empty.
+        ConfigError: the run's `params` do not fit the task; said before anything is fetched.
     """
+    config.parse(tasks.load(run.task).Params, run.params, "params")
     store = Store(workspace.raw(run.task))
     before = store.roots()
     version = _version(run, store, workspace.cache(run.task))
