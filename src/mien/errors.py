@@ -36,6 +36,10 @@ class TrainingError(MienError):
     """A training that cannot go on, or an exported model unlike its original."""
 
 
+class WeightsError(TrainingError):
+    """Weights of others that are not here, cannot be fetched, or have other bytes."""
+
+
 class PolicyError(MienError):
     """No candidate keeps the limits of the champion policy."""
 

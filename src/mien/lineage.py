@@ -20,6 +20,8 @@ from mien.workspace import REPORT, code
 
 ROOT = Path(__file__).resolve().parents[2]
 """The repository, where mien runs from one."""
+LEFT_OUT = {"source", "search"}
+"""Keys of a config that decide nothing of a model: its data are known by their fingerprint."""
 LOCK = "requirements_dev.txt"
 TRAINING_LOCK = "requirements_train.txt"
 """All that a training can reach; the tools of development decide nothing of a model."""
@@ -36,7 +38,7 @@ def record(
         prepared_sha256: `folder_hash` of what the trainer reads.
         outside: what the training reads beside data and params, see `Task.outside`.
     """
-    document = run.model_dump(mode="json", exclude={"source", "search"})
+    document = run.model_dump(mode="json", exclude=LEFT_OUT)
     return {
         "code": commit(),
         "config": document,
@@ -65,7 +67,15 @@ def commit() -> dict[str, Any]:
     found = git("rev-parse", "HEAD") if (ROOT / ".git").exists() else None
     if not found:
         return {**known, "commit": None, "dirty": None}
-    return {**known, "commit": found, "dirty": bool(git("status", "--porcelain"))}
+    return {**known, "commit": found, "dirty": _dirty()}
+
+
+def _dirty() -> bool:
+    """Whether files differ from the commit; where git cannot tell, they may.
+
+    `dvc.lock` is not asked: DVC writes it while a pipeline runs, and it decides nothing.
+    """
+    return git("status", "--porcelain", "--untracked-files=normal", "--", ".", ":!dvc.lock") != ""
 
 
 def git(*arguments: str) -> str | None:

@@ -87,10 +87,15 @@ def train(config: RunConfig, workspace: Workspace) -> Trained:
         GateError: they do not.
     """
     with workspace.locked(config.task):
-        root = fingerprint(config, workspace)
-        version = Store(workspace.raw(config.task)).find(root)
-        gates.require(gates.check(config, workspace, version))
+        gates.require(_checked(config, workspace))
         return fit(config, workspace)
+
+
+def measure(config: RunConfig, workspace: Workspace) -> Evaluated:
+    """Measure every candidate of a trained run, knowing which examples training has seen."""
+    with workspace.locked(config.task):
+        _checked(config, workspace)
+        return evaluate(config, workspace)
 
 
 def optimize(config: RunConfig, workspace: Workspace) -> tuple[tuple[str, ...], Evaluated]:
@@ -101,12 +106,23 @@ def optimize(config: RunConfig, workspace: Workspace) -> tuple[tuple[str, ...], 
     asked = config if config.variants else config.model_copy(update={"variants": FORMS})
     with workspace.locked(config.task):
         made = make_variants(asked, workspace)
+        _checked(asked, workspace)
         return made.fresh, evaluate(asked, workspace)
 
 
 def score_elsewhere(config: RunConfig, workspace: Workspace) -> dict[str, dict[str, float]]:
     """Measure the candidates of a trained run on the data of `config.source`, all splits."""
+    store = Store(workspace.raw(config.task))
     with workspace.locked(config.task):
+        before = store.latest()
         version, _ = fetch(config, workspace)
+        if before:
+            store.choose(before.root)  # what is trained next stays what it was
         ready = prepare(config, workspace, version)
     return on_other_data(config, workspace, ready.folder)
+
+
+def _checked(config: RunConfig, workspace: Workspace) -> gates.Checked:
+    """The check of the very data that a run has prepared, whatever was checked since."""
+    root = fingerprint(config, workspace)
+    return gates.check(config, workspace, Store(workspace.raw(config.task)).find(root))

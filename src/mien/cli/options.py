@@ -24,8 +24,8 @@ Config = Annotated[
 Source = Annotated[
     str | None,
     typer.Option(
-        help="A file, folder or zip; kaggle:OWNER/SET; sample for drawn data; @VERSION. "
-        "Default: the version that was fetched last."
+        help="A file, folder or zip; kaggle:OWNER/SET; sample for drawn data; @VERSION, of which "
+        "@ is the newest. Default: the version that was fetched last."
     ),
 ]
 Overrides = Annotated[

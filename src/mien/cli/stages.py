@@ -57,7 +57,8 @@ def optimize(file: Config, overrides: Overrides = None, home: Home = None) -> No
 def evaluate(
     file: Config,
     on: Annotated[
-        str | None, typer.Option(help="Measure on another source instead; nothing is stored.")
+        str | None,
+        typer.Option(help="Measure on another source instead; the model stays as it is."),
     ] = None,
     overrides: Overrides = None,
     home: Home = None,
@@ -67,8 +68,7 @@ def evaluate(
 
     chosen, workspace = run_config(file, on, overrides), workspace_at(home)
     if on is None:
-        with workspace.locked(chosen.task):
-            done = stage.evaluate(chosen, workspace)
+        done = pipeline.measure(chosen, workspace)
         if not done.fresh:
             stage.show(done.folder)
         console.result(f"evaluated: {done.folder}")

@@ -201,7 +201,7 @@ def _set_champion(
             f"`mien {what} {task}{f' {number}' if what == 'promote' else ''} --force REASON`."
         )
     if fault:
-        what, why = f"forced {what}", f"{force}. Not trusted: {fault}."
+        what, why = f"forced {what}", f"Not trusted: {fault}. {force}. {why}"
     tracker.move(name, CHAMPION, number, what, why)
     workspace.write_aliases(task, tracker.aliases(name))
 
@@ -257,7 +257,10 @@ def _follow(tracker: Tracker, task: str, workspace: Workspace, force: str | None
                 f"{fault}. `mien promote {task} {number} --force REASON` lets it be champion, "
                 f"`mien promote {task} VERSION` makes another one champion."
             )
-        tracker.move(name, CHAMPION, number, "found", f"{force}. {_FOUND}" if fault else _FOUND)
+        what = "forced found" if fault and force else "found"
+        doubt = f"Not trusted: {fault}. " if fault else ""
+        said = f"{force}. " if fault and force else ""
+        tracker.move(name, CHAMPION, number, what, f"{doubt}{said}{_FOUND}")
     workspace.write_aliases(task, aliases)
 
 

@@ -124,6 +124,8 @@ def read(path: Path, remedy: str) -> Version:
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         told = f"{type(error).__name__}: {error}"
         raise DataError(f"{path} is no manifest of a version ({told}). {remedy}") from None
+    if any(_plain(name) != name for name in items):  # a manifest may come from a remote
+        raise DataError(f"{path} names a file in another form than mien writes. {remedy}")
     if not sound:
         raise DataError(f"{path} does not match its root hash: it was altered. {remedy}")
     return version

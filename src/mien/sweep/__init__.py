@@ -20,7 +20,7 @@ from mien.errors import ConfigError, TrainingError
 from mien.stages import check as gates
 from mien.stages.data import data, fetch
 from mien.tracking import Tracker
-from mien.workspace import Workspace, code, key
+from mien.workspace import SWEEPS, Workspace, code, key
 
 from . import report
 from .space import Choice, Space
@@ -69,7 +69,7 @@ def sweep(
     params = config.parse(tasks.load(run.task).Params, run.params, "params")
     chosen(run.task, params, candidate)
     ready, version = _ready(run, workspace)
-    folder = workspace.models(run.task) / "sweeps" / _key(run, space, candidate, ready)
+    folder = workspace.models(run.task) / SWEEPS / _key(run, space, candidate, ready)
     work = Work(run, space, ready, folder / _WORK, candidate)
     with _alone(folder):
         study = Study(folder, space, run.seed)
@@ -101,10 +101,16 @@ def _ready(run: RunConfig, workspace: Workspace) -> tuple[Path, str]:
         return data(run, workspace, version).folder, version.short
 
 
+_DECIDES = (
+    *("sweep/space.py", "sweep/study.py", "sweep/trial.py", "stages/evaluate/asking.py"),
+    *("scores.py", "runtime.py", "images.py"),
+)
+
+
 def _key(run: RunConfig, space: Space, candidate: str | None, ready: Path) -> str:
     task = tasks.load(run.task)
     params = config.parse(task.Params, run.params, "params")
-    made_by = code(f"tasks/{run.task}", "sweep/trial.py", "sweep/study.py", "scores.py")
+    made_by = code(f"tasks/{run.task}", *_DECIDES)
     rules = (run.policy.maximise, run.policy.max_bundle_mb, candidate)
     outside = task.outside(params), lineage.lock_hash()
     return key(ready.name, params, space.as_json(), run.seed, rules, made_by, outside)
@@ -193,8 +199,10 @@ class _FailedTrialError(Exception):
 
 
 def _write(work: Work, told: report.Told, version: str, workspace: Workspace) -> Path:
-    path = workspace.reports(work.run.task) / f"sweep_{work.run.name}.yaml"
-    report.write(work.run, work.space, told, version, path)
+    name = "_".join(("sweep", work.run.name, *((work.candidate,) if work.candidate else ())))
+    path = workspace.reports(work.run.task) / f"{name}.yaml"
+    with workspace.locked(work.run.task):
+        report.write(work.run, work.space, told, version, path, work.candidate)
     return path
 
 

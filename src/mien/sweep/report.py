@@ -57,15 +57,18 @@ def so_far(told: Told) -> str:
     return f"best {told[best[0]][1].value:.4f} (trial {best[0]})" if best else "all failed so far"
 
 
-def write(run: RunConfig, space: Space, told: Told, version: str, path: Path) -> None:
-    """Write the config of the best trial: the same data, seed, params and policy."""
+def write(
+    run: RunConfig, space: Space, told: Told, version: str, path: Path, only: str | None = None
+) -> None:
+    """Write the config of the best trial: the same data, seed, params, candidates and policy."""
     number = ranked(told)[0]
     choice, outcome = told[number]
+    params = space.filled(choice) | ({"candidates": [only]} if only else {})
     document = {
         "task": run.task,
         "source": f"@{version}",
         "seed": run.seed,
-        "params": space.filled(choice),
+        "params": params,
         **run.model_dump(mode="json", include=_AS_IT_IS, exclude_defaults=True),
     }
     head = (

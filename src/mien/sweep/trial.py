@@ -14,7 +14,14 @@ from typing import Any
 
 from mien import bundle, config, console, scores, tasks
 from mien.config import Policy, RunConfig, Schema
-from mien.errors import ConfigError, PolicyError, ScoreError, TrainingError, nearest
+from mien.errors import (
+    ConfigError,
+    PolicyError,
+    ScoreError,
+    TrainingError,
+    WeightsError,
+    nearest,
+)
 from mien.runtime import Model
 from mien.stages.evaluate.asking import ask
 
@@ -75,6 +82,8 @@ def attempt(work: Work, number: int, choice: Choice) -> Outcome:
             for name in chosen(work.run.task, params, work.candidate)
         }
         best = _best(found, work.run.policy)
+    except WeightsError:
+        raise  # the machine's trouble, not the trial's: it is made when the sweep goes on
     except (TrainingError, ScoreError, ConfigError) as error:
         return Outcome(error=str(error), seconds=watch.seconds)
     value = found[best][work.run.policy.maximise]

@@ -15,7 +15,7 @@ from project import ROOT
 
 from mien import tasks
 from mien.config import GateConfig, Level
-from mien.errors import ConfigError, TrainingError
+from mien.errors import ConfigError, WeightsError
 from mien.stages.check import gates, material
 from mien.stages.check.findings import Search, outcomes
 from mien.stages.check.gates import Found, Outcome
@@ -213,7 +213,7 @@ def test_a_machine_without_what_counts_subjects_checks_the_rest(
     """No network, no weights: it is said, those gates are off, and the others are as ever."""
 
     def absent() -> Any:
-        raise TrainingError("The weights cannot be fetched.")
+        raise WeightsError("The weights cannot be fetched.")
 
     found = judged(gathered(tmp_path, pictured(tmp_path, 8), subjects=absent))
     assert (found["no subject found"].state, found["more than one subject"].state) == ("off", "off")

@@ -46,6 +46,7 @@ def check(run: RunConfig, workspace: Workspace, version: Version, told: bool = F
     Raises:
         ConfigError: the config names a gate that there is not, or params that do not fit the task.
         DataError: the task understands nothing of the data.
+        WeightsError: a gate of the level error needs what counts subjects, and that is not here.
     """
     task = tasks.load(run.task)
     chosen = gates.chosen(task, run.gates)
@@ -53,7 +54,8 @@ def check(run: RunConfig, workspace: Workspace, version: Version, told: bool = F
     made_by = code(f"tasks/{run.task}", "stages/check", "images.py")
     levels = {name: [gate.level, gate.limit] for name, gate in chosen.items()}
     folder = workspace.checked(run.task) / key(version.root, levels, params, made_by)
-    fresh = not folder.is_dir()
+    # Whoever asks for the report may have a network now; a run does not wait for one.
+    fresh = not folder.is_dir() or (told and (folder / _UNCOUNTED).is_file())
     if fresh:
         _make(task, params, chosen, workspace, version, folder)
     point(workspace.checked(run.task), run.name, folder.name)
@@ -90,6 +92,10 @@ _PUBLIC = {REPORT: "check.json", PICTURE: "check.png", PAGE: "check.html"}
 """Names of the report's files where people look for the newest one."""
 
 
+_UNCOUNTED = "uncounted.txt"
+"""Beside a report: why subjects were not counted."""
+
+
 def _params(task: Task[Any], run: RunConfig) -> Schema:
     """The params that the data depend on; all others at their defaults."""
     params = config.parse(task.Params, run.params, "params")
@@ -110,6 +116,8 @@ def _make(
         held = material.gather(task, raw, params, cache)
         search = findings.Search(held, material.shortcut(held))
         found = report.of(version, search, findings.outcomes(search, chosen))
+        if search.uncounted:
+            (temporary / _UNCOUNTED).write_text(search.uncounted + "\n", encoding="utf-8")
         report.write(found, held, temporary)
         picture.draw(found, temporary / PICTURE)
         page.write(found, held.samples, temporary)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mien import console
-from mien.errors import TrainingError
+from mien.errors import WeightsError
 from mien.task import SPLITS, Gate, Sample, Split
 
 from . import gates, material
@@ -31,6 +31,10 @@ class Search:
 
     material: Material
     shortcut: Shortcut | None = None
+    required: bool = False
+    """Whether a gate that stops a training needs the number of subjects."""
+    uncounted: str = ""
+    """Why subjects could not be counted; "" where they could, or were not asked for."""
     _subjects: dict[int, int] | None = field(default=None, repr=False)
 
     @property
@@ -42,9 +46,12 @@ class Search:
         if self._subjects is None:
             try:
                 self._subjects = material.subjects(self.material)
-            except TrainingError as error:  # weights of others: a machine may have no network
+            except WeightsError as error:  # weights of others: a machine may have no network
+                if self.required:
+                    raise
                 console.say(f"Subjects are not counted: {error}")
                 self._subjects = {}
+                self.uncounted = str(error)
         return self._subjects
 
 
@@ -58,6 +65,7 @@ def outcomes(search: Search, chosen: Mapping[str, Gate]) -> tuple[Outcome, ...]:
     astray = sorted(set(survey.faults) - set(task.gates))
     if astray:
         raise ValueError(f"the task {task.name} has no gate for its faults: {', '.join(astray)}")
+    search.required = "error" in {chosen[gates.NOBODY].level, chosen[gates.SEVERAL].level}
     judged = []
     for name, gate in chosen.items():
         look = _FINDERS.get(name)
@@ -158,6 +166,22 @@ def _near_across(search: Search) -> Found:
     return _pairs(held, {place: twin for place, twin in pairs.items() if place not in exact})
 
 
+def _people(search: Search) -> Found:
+    """Samples of known people; those at fault show somebody of an earlier split."""
+    held, people = search.material, Counter[str]()
+    known: dict[str, list[int]] = {}
+    for place, sample in enumerate(held.samples):
+        if sample.person and sample.split:
+            known.setdefault(sample.person, []).append(place)
+    seen = held.seen([tuple(places) for places in known.values()], EARLIER)
+    people.update(held.samples[place].person for place in seen)
+    cases = [
+        Case((held.samples[known[person][0]].name,), f"{person}: {number} in val or test")
+        for person, number in people.most_common(SHOWN)
+    ]
+    return Found(_names(held, seen), sum(map(len, known.values())), tuple(cases))
+
+
 def _conflicts(search: Search) -> Found:
     held = search.material
     odd = conflicts(held.samples, held.same)
@@ -223,6 +247,7 @@ _FINDERS: Mapping[str, Callable[[Search], Found]] = {
     gates.EXACT_ACROSS: _exact_across,
     gates.NEAR: _near,
     gates.NEAR_ACROSS: _near_across,
+    gates.PEOPLE: _people,
     gates.CONFLICTS: _conflicts,
     gates.EMPTY: _empty,
     gates.IMBALANCE: _imbalance,

@@ -20,6 +20,7 @@ State = Literal["passed", "noted", "warned", "failed", "off"]
 UNREADABLE = "unreadable files"
 EXACT, EXACT_ACROSS = "exact copies", "copies across splits"
 NEAR, NEAR_ACROSS = "near copies", "near copies across splits"
+PEOPLE = "people across splits"
 CONFLICTS = "one picture, two labels"
 EMPTY, IMBALANCE, SHORTCUT = "empty classes", "imbalance", "shortcut"
 NOBODY, SEVERAL = "no subject found", "more than one subject"
@@ -36,6 +37,9 @@ GATES: Mapping[str, Gate] = {
         "Almost the same is in val or test and where it was learnt or chosen: scores are too good.",
         "warn",
         0.01,
+    ),
+    PEOPLE: Gate(
+        "Who is learnt from is in val or test too: on new people scores will be lower.", "warn"
     ),
     CONFLICTS: Gate("A copy has another label: one of the two is wrong.", "error", 0.01),
     EMPTY: Gate("Labels without a sample in train are never learnt.", "error"),

@@ -89,7 +89,7 @@ def gather(task: Task[Any], raw: Path, params: Schema, cache: Path) -> Material:
     places = [place for place, each in enumerate(survey.samples) if each.picture is not None]
     paths = [survey.samples[place].picture for place in places]
     seen = looks.look([path for path in paths if path], enough=task.enough) if places else None
-    usable = _usable(len(survey.samples), seen, places)
+    usable = _usable(survey.samples, seen, places)
     digests = [survey.samples[place].digest for place in usable]
     exact = [tuple(usable[each] for each in cluster) for cluster in copies.exact(digests)]
     return Material(
@@ -98,8 +98,8 @@ def gather(task: Task[Any], raw: Path, params: Schema, cache: Path) -> Material:
         looks=seen,
         rows={place: row for row, place in enumerate(places)},
         exact=tuple(exact),
-        near=joined([*exact, *_near(survey.samples, seen, places, copies.ALIKE)]),
-        same=joined([*exact, *_near(survey.samples, seen, places, copies.SAME)]),
+        near=_within(usable, [*exact, *_near(survey.samples, seen, places, copies.ALIKE)]),
+        same=_within(usable, [*exact, *_near(survey.samples, seen, places, copies.SAME)]),
     )
 
 
@@ -166,11 +166,19 @@ def joined(clusters: Iterable[Sequence[int]]) -> tuple[Cluster, ...]:
     return tuple(tuple(each) for each in members.values() if len(each) > 1)
 
 
-def _usable(number: int, seen: Looks | None, places: Sequence[int]) -> list[int]:
-    broken = set()
+def _within(usable: Sequence[int], clusters: Iterable[Sequence[int]]) -> tuple[Cluster, ...]:
+    among = set(usable)
+    return joined([[place for place in each if place in among] for each in clusters])
+
+
+def _usable(samples: Sequence[Sample], seen: Looks | None, places: Sequence[int]) -> list[int]:
+    """What a training may read: not what cannot be decoded, nor what stands in no split of a set
+    that is divided, for want of a label."""
+    divided = any(each.split for each in samples)
+    broken = {place for place, each in enumerate(samples) if divided and not each.split}
     if seen is not None:
-        broken = {place for row, place in enumerate(places) if not seen.readable[row]}
-    return [place for place in range(number) if place not in broken]
+        broken |= {place for row, place in enumerate(places) if not seen.readable[row]}
+    return [place for place in range(len(samples)) if place not in broken]
 
 
 def _near(

@@ -30,7 +30,8 @@ from .findings import Search
 from .gates import Case, Outcome, State
 from .material import Cluster, Material
 
-_BY_HAND = set(gates.GATES) - {gates.EXACT, gates.EXACT_ACROSS, gates.NEAR_ACROSS, gates.CONFLICTS}
+_MENDED = (gates.EXACT, gates.EXACT_ACROSS, gates.NEAR_ACROSS, gates.PEOPLE, gates.CONFLICTS)
+_BY_HAND = set(gates.GATES) - set(_MENDED)
 """Gates of what no program should decide."""
 COPIES = "copies.json"
 KEPT = 10_000

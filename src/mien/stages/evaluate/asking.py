@@ -42,7 +42,7 @@ class Measured:
     def numbers(self) -> dict[str, Any]:
         """Scores by split, latency of one request on the validation split, size in megabytes."""
         labels = self.bundle.manifest.labels
-        free = {LEAK_FREE: scores.summary(self.leak_free(), labels)} if self.leak_free() else {}
+        free = {} if self.leaked is None else {LEAK_FREE: scores.summary(self.leak_free(), labels)}
         return {
             **{split: scores.summary(each, labels) for split, each in self.answers.items()},
             **free,

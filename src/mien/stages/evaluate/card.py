@@ -66,6 +66,8 @@ def _free(manifest: bundle.Manifest) -> str:
     if free is None:
         return "The data were not checked for copies across splits."
     leaked = test["examples"] - free["examples"]
+    if not free["examples"]:
+        return "Every one of them has a copy, exact or near, in the training split."
     if not leaked:
         return "None of them has a copy, exact or near, in the training split."
     return (

@@ -75,7 +75,7 @@ def certify(asked: str, workspace: Workspace, build: bool = False) -> tuple[Outc
     if not outcomes[-1].rebuilt:
         return outcomes[-1], False
     with workspace.locked(target.task):
-        _write(target, workspace, _certificate(outcomes))
+        _write(target, workspace, _certificate(target, outcomes))
     return outcomes[-1], True
 
 
@@ -146,9 +146,9 @@ def _packages(target: Target, how: How, folder: Path, found: code.Code) -> tuple
     return python, Step(step.stage, step.state, f"{step.text}. {remedy}")
 
 
-def _certificate(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def _certificate(target: Target, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     last, here = outcomes[-1], lineage.machine()
-    packages = lineage.environment()
+    packages = target.lineage["environment"]  # the rebuild had the same, or it would not have run
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "runs": len(outcomes),
@@ -156,7 +156,11 @@ def _certificate(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "verdict": last.verdict,
         "compared": {step.stage: step.text for step in last.steps if step.stage in COMPARED},
         "rebuilt_from": last.digest,
-        "environment": {"packages": len(packages) - 1, "sha256": config.digest(packages)},
+        "environment": {
+            "python": packages["python"],
+            "packages": len(packages) - 1,
+            "sha256": config.digest(packages),
+        },
         "platform": here,
     }
 
@@ -194,14 +198,14 @@ def _certified(opened: Bundle, folder: Path, certificate: dict[str, Any]) -> Bun
 
 
 def _words(certificate: dict[str, Any]) -> str:
-    where = certificate["platform"]
+    where, packages = certificate["platform"], certificate["environment"]
     cpu = where["cpu"].get("maker", "")
     rows = "\n".join(f"| {name} | {text} |" for name, text in certificate["compared"].items())
     return (
         f"Rebuilt {certificate['runs']} times from its own record, last on {certificate['when']}: "
         f"**{certificate['verdict']}**.\n\n"
         f"On {where['system']} {where['machine']} {cpu}, {where['libc']}, Python "
-        f"{where['python']}, {certificate['environment']['packages']} packages.\n\n"
+        f"{packages['python']}, {packages['packages']} packages.\n\n"
         f"| stage | compared |\n| --- | --- |\n{rows}"
     )
 

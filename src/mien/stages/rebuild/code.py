@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -113,19 +114,27 @@ def _checked(code: Code, recorded: Mapping[str, Any]) -> Step:
     found = ask(code)["code"]["sha256"]
     if found == recorded.get("sha256"):
         return Step("code", "same", f"a work tree of {_short(recorded)}")
-    why = "the changes were in no commit" if recorded.get("dirty") else "it was altered since"
+    why = (
+        "it was run with changes that this commit does not hold"
+        if recorded.get("dirty")
+        else "it was altered since"
+    )
     text = f"the tree of {_short(recorded)} is not the code that was run: {why}. {_INSTEAD}"
     return Step("code", "differs", text)
 
 
 @contextmanager
 def _work_tree(commit: str, folder: Path) -> Iterator[Path]:
-    if lineage.git("worktree", "add", "--detach", "--force", str(folder), commit) is None:
-        raise MienError(f"git cannot make a work tree of {commit} in {folder}.")
+    # Hooks of the repository are for those who work in it: `dvc install` leaves some there.
+    add = ("-c", f"core.hooksPath={os.devnull}", "worktree", "add", "--detach", "--force")
     try:
+        if lineage.git(*add, str(folder), commit) is None:
+            raise MienError(f"git cannot make a work tree of {commit} in {folder}.")
         yield folder
     finally:
         lineage.git("worktree", "remove", "--force", str(folder))
+        shutil.rmtree(folder, ignore_errors=True)
+        lineage.git("worktree", "prune")
 
 
 def _short(recorded: Mapping[str, Any]) -> str:

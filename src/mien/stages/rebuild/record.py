@@ -131,7 +131,7 @@ def _beside_today(recorded: Mapping[str, Any], name: str) -> Step:
     if path is None:
         return Step("config", "same", f"as recorded; there is no {places[0]} today")
     try:
-        today = config.load(path).model_dump(mode="json", exclude={"source"})
+        today = config.load(path).model_dump(mode="json", exclude=lineage.LEFT_OUT)
     except ConfigError as error:
         return Step("config", "told", f"as recorded; {places[0]} cannot be read today: {error}")
     found = list(differences(recorded, today))

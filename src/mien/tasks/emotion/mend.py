@@ -77,7 +77,6 @@ def mend(raw: Path, out: Path, plan: Plan, params: Params, cache: Path) -> tuple
 
     Raises:
         DataError: no split folders, or a data.yaml that cannot be read.
-        TrainingError: the face detector's weights cannot be fetched.
     """
     root = layout.find(raw)
     written = layout.written_names(root)
@@ -243,7 +242,7 @@ def _read(kept: Path) -> dict[str, list[Shares]]:
 
 
 def _told(done: _Done) -> Iterator[str]:
-    if done.boxes:
+    if done.replaced:
         text = f"{done.replaced:,} of {done.boxes:,} boxes replaced by faces that were found"
         if done.without:
             named = ", ".join(done.without[:_NAMED])
@@ -260,7 +259,9 @@ def _spelt(changed: Sequence[str]) -> Iterator[str]:
 
 def _legends(raw: Path, out: Path, repair: bool) -> Iterator[str]:
     for path in legend.find(raw):
+        target = out / path.relative_to(raw)
+        target.parent.mkdir(parents=True, exist_ok=True)
         if not repair:
-            link(path, out / path.name)
-        elif changed := legend.mend(path, out / path.name):
+            link(path, target)
+        elif changed := legend.mend(path, target):
             yield f"{path.name}: {changed:,} labels written in small letters"

@@ -110,8 +110,13 @@ def _survey_split(folder: Path, split: Split, names: Sequence[str], found: _Foun
             labels = _labels(text, name, names, found)
         else:
             found.fault(NO_LABELS, name)
+        # A training reads neither what has no label file nor what has one without meaning.
+        senseless = found.faults.get(_GATE_OF[layout.SENSELESS], [])[-1:]
+        taught = file in files and name not in senseless
         digest, facts = sha256(content).hexdigest(), _facts(picture, content)
-        found.samples.append(Sample(name, labels, digest, split, path, facts=facts))
+        found.samples.append(
+            Sample(name, labels, digest, split if taught else None, path, facts=facts)
+        )
     for file in sorted(files - {f"{layout.stem(picture)}.txt" for picture in pictures}):
         found.fault(NO_PICTURE, f"{split}/{file}")
 
