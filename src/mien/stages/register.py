@@ -201,7 +201,8 @@ def _set_champion(
             f"`mien {what} {task}{f' {number}' if what == 'promote' else ''} --force REASON`."
         )
     if fault:
-        what, why = f"forced {what}", f"Not trusted: {fault}. {force}. {why}"
+        said = f" {why}." if why != _BY_HAND else ""
+        what, why = f"forced {what}", f"{str(force)[:200]}. Not trusted: {fault}.{said}"
     tracker.move(name, CHAMPION, number, what, why)
     workspace.write_aliases(task, tracker.aliases(name))
 
@@ -264,6 +265,8 @@ def _follow(tracker: Tracker, task: str, workspace: Workspace, force: str | None
     workspace.write_aliases(task, aliases)
 
 
+_BY_HAND = "by hand"
+"""What the command line says where no other reason is given."""
 _FOUND = "The alias stood so: moved in MLflow itself, or a registration was interrupted."
 
 

@@ -79,7 +79,7 @@ def test_the_code_of_a_record_is_found_or_its_loss_is_told(
         ({**now, "commit": None, "dirty": None}, False, "same", "that of no commit"),
         (old, False, "same", f"a work tree of commit {old['commit'][:12]}"),
         ({**old, "dirty": True}, False, "same", "a work tree of"),
-        ({**lost, "dirty": True}, False, "differs", "the changes were in no commit"),
+        ({**lost, "dirty": True}, False, "differs", "changes that this commit does not hold"),
         (lost, False, "differs", "altered since"),
         ({**lost, "commit": "0" * 40}, False, "differs", "has no commit 0000"),
         ({**lost, "commit": None}, False, "differs", "it was in no repository"),
@@ -94,3 +94,25 @@ def test_the_code_of_a_record_is_found_or_its_loss_is_told(
         if state == "same":
             assert case[4] == recorded["sha256"]
     assert len(git(repository, "worktree", "list").splitlines()) == 1
+
+
+def test_a_tree_is_dirty_where_anything_differs_or_git_cannot_tell(repository: Path) -> None:
+    """A changed file, a new one though the user's git hides such, and a broken index; but not
+    dvc.lock, which a pipeline writes as it runs."""
+    commit(repository, "clean")
+    script = "import json; from mien import lineage; print(json.dumps(lineage.commit()['dirty']))"
+    git(repository, "config", "status.showUntrackedFiles", "no")
+    (repository / "dvc.lock").write_text("outs: []\n")
+    assert python(repository, script) is False
+    new = repository / "src" / "mien" / "new.py"
+    new.write_text("A = 1\n")
+    assert python(repository, script) is True
+    new.unlink()
+    changed = repository / "src" / "mien" / "choice.py"
+    whole = changed.read_text()
+    changed.write_text(whole + "# changed\n")
+    assert python(repository, script) is True
+    changed.write_text(whole)
+    assert python(repository, script) is False
+    (repository / ".git" / "index").write_bytes(b"damaged")
+    assert python(repository, script) is True
