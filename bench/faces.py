@@ -131,8 +131,8 @@ def _words() -> list[str]:
         f"Trained by `configs/emotion.yaml` and `configs/emotion_faces.yaml` {recipe}, seed 0, "
         f"gates at level warn.{ready if given else ''}{without} A face is found where any finding "
         "overlaps YuNet's box of it by at least 0.5 (0.3), as intersection over union. The first "
-        "finding is the most confident one. No training has seen the photos of people (`gesture/photos`), "
-        "whose faces are small in a scene.",
+        "finding is the most confident one. No training has seen the photos of people "
+        "(`gesture/photos`), whose faces are small in a scene.",
     ]
 
 

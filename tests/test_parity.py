@@ -120,7 +120,7 @@ def test_emotions_agree(demo: Demo, address: str) -> None:
     http = []
     with requests.Session() as session:
         for example in examples:
-            content = (ready / "test" / "images" / example.name).read_bytes()
+            content = (ready / "test" / "images" / Path(example.name).name).read_bytes()
             files = {"file": (example.name, content)}
             answer = session.post(f"{address}/predict/emotion", files=files, timeout=60)
             http.append(said(answer.json(), "emotion"))
