@@ -4,6 +4,7 @@ A task is one folder under `tasks/` whose `__init__.py` builds a `Task`. A stage
 for everything and knows no task by name; a task knows no stage, no HTTP and no tracker.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel
 
-from mien import images
+from mien import config, images
 from mien.config import Level, Schema
-from mien.errors import MienError, ScoreError
+from mien.errors import MienError, RequestError, ScoreError
 from mien.images import Limits
 from mien.runtime import Model
 
@@ -317,3 +318,23 @@ class Task(Generic[ParamsT]):
             ImageError, ImageTypeError, TooLargeError: as `images.read` has it.
         """
         return Request.read(data, limits, self.enough)
+
+    def open(self, path: Path) -> Request:
+        """Make the request that a file is: a picture, or the JSON body of a task that takes one.
+
+        Raises:
+            RequestError: it cannot be read, or is not JSON.
+            ConfigError: the JSON is no `Body`.
+            ImageError, ImageTypeError, TooLargeError: as `images.read` has it.
+        """
+        try:
+            raw = path.read_bytes()
+        except OSError as error:
+            raise RequestError(f"{path.name} cannot be read: {error.strerror}.") from None
+        if path.suffix != ".json" or self.Body is None:
+            return self.ask(raw)
+        try:
+            document = json.loads(raw)
+        except ValueError:
+            raise RequestError(f"{path.name} is not readable JSON.") from None
+        return Request(body=config.parse(self.Body, document, path.name))

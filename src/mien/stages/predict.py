@@ -1,14 +1,13 @@
 """Answers for files on the command line, with the champion of a task or a bundle at hand."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mien import config, runtime, tasks
-from mien.errors import MienError, RequestError
+from mien import runtime, tasks
+from mien.errors import MienError
 from mien.runtime import Model
-from mien.task import Request, Task
+from mien.task import Task
 from mien.workspace import Workspace
 
 
@@ -31,20 +30,6 @@ def predict(
 
 def _answer(path: Path, task: Task[Any], model: Model) -> dict[str, Any]:
     try:
-        return task.predict(_request(path, task), model).as_json(task.name)
+        return task.predict(task.open(path), model).as_json(task.name)
     except MienError as error:
         return {"error": str(error)}
-
-
-def _request(path: Path, task: Task[Any]) -> Request:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise RequestError(f"cannot be read: {error.strerror}") from None
-    if path.suffix != ".json" or task.Body is None:
-        return task.ask(raw)
-    try:
-        document = json.loads(raw)
-    except ValueError:
-        raise RequestError("is not readable JSON") from None
-    return Request(body=config.parse(task.Body, document, path.name))

@@ -18,11 +18,11 @@ from math import isclose
 from pathlib import Path
 from typing import Any
 
-from mien import bundle, config, lineage, runtime, spool, tasks
-from mien.errors import BundleError, JournalError, RequestError, UnknownAnswerError
+from mien import bundle, lineage, runtime, spool, tasks
+from mien.errors import BundleError, JournalError, UnknownAnswerError
 from mien.events import Event
 from mien.store import Store
-from mien.task import Prediction, Request, Task
+from mien.task import Prediction
 from mien.workspace import Workspace
 
 TOLERANCE = 2e-6
@@ -198,7 +198,7 @@ def _data(root: str, task: str, workspace: Workspace) -> dict[str, Any]:
 def _again(event: Event, folder: Path, file: Path) -> dict[str, Any]:
     with runtime.load(folder) as model:
         task = tasks.load(event.task)
-        found = task.predict(_request(file, task), model)
+        found = task.predict(task.open(file), model)
     best = found.best
     confidence = best.confidence if best else 0.0
     label = best.label if best else None
@@ -225,20 +225,6 @@ def _other(event: Event, found: Prediction) -> list[list[Any]]:
         or name not in then
         or not isclose(now[name], then[name], rel_tol=1e-5, abs_tol=TOLERANCE)
     ]
-
-
-def _request(path: Path, task: Task[Any]) -> Request:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise RequestError(f"{path} cannot be read: {error.strerror}.") from None
-    if path.suffix != ".json" or task.Body is None:
-        return task.ask(raw)
-    try:
-        document = json.loads(raw)
-    except ValueError:
-        raise RequestError(f"{path} is not readable JSON.") from None
-    return Request(body=config.parse(task.Body, document, path.name))
 
 
 def _spoken(answer: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@
                report.json, report.html, report.png, leaks.json, copies.json
 
 A version is unpacked and read once; the folder is named by all that went into it, so that checking
-again reads no data. What is looked for is in `findings.py`, what is mended in `fix.py`.
+again reads no data. What is looked for is in `findings.py`, what is mended in `fixing.py`.
 """
 
 import shutil
