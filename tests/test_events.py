@@ -190,8 +190,7 @@ def test_the_journal_is_bounded_in_size(path: Path) -> None:
         assert 1_000 <= rows < 6_000
         assert journal.recent(OURS, 99_999) == made[-rows:]
         assert journal.dropped == 0
-    assert max(sizes[5:]) <= 1.1 * max(sizes[:5])
-    assert max(sizes) < 10e6, "the rows, and what SQLite keeps beside the file"
+    assert max(sizes) < 8e6, "the rows, SQLite's log of 4 MB, and what waits; all would be 12 MB"
 
 
 def test_the_journal_is_bounded_in_age(path: Path) -> None:
@@ -423,6 +422,7 @@ def test_a_disk_that_hangs_holds_nobody_up(journal: Journal) -> None:
         assert all(journal.add(each) for each in made)
         with pytest.raises(JournalError, match="busy"):
             journal.size()
+    journal._stuck = 0.0  # as it is two seconds later
     assert journal.recent(OURS, 9999) == made
 
 

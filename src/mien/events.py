@@ -97,6 +97,8 @@ class Journal:
         # Another process may hold it, and some systems have none: then each answer goes alone.
         self._spool = spool.take(path.with_name(f"{path.name}-spool"))
         self._waiting = len(self._spool.lines()[0]) if self._spool else 0
+        self._many = threading.Event()
+        threading.Thread(target=self._drain_at_times, name="mien-journal", daemon=True).start()
         with suppress(JournalError):  # told in the log; what waits is taken later
             self._drain()
         while self._database is not None and self._prune(self._database, self._looked):
@@ -191,6 +193,7 @@ class Journal:
             with suppress(JournalError):  # what waits is taken by the next one
                 self._drain()
             self._closed = True
+            self._many.set()
             with self._spooling:
                 if self._spool is not None:
                     self._spool.close()
@@ -235,16 +238,15 @@ class Journal:
             with self._held(self._lock):
                 self._insert([_values(event)], event.moment)
         elif self._waiting >= _TOGETHER and time.monotonic() >= self._rest:
-            self._drain_if_free()
+            self._many.set()
 
-    def _drain_if_free(self) -> None:
-        """Where another thread is at the file, maybe waiting for the disk, nobody waits for it."""
-        if self._lock.acquire(blocking=False):
-            try:
-                with suppress(JournalError):  # told in the log; the answers are kept as they are
-                    self._drain()
-            finally:
-                self._lock.release()
+    def _drain_at_times(self) -> None:
+        """In a thread of its own, so that no answer waits for SQLite and its disk."""
+        while not self._closed:
+            self._many.wait()
+            self._many.clear()
+            with self._lock, suppress(JournalError):  # told in the log; the answers are kept
+                self._drain()
 
     def _drain(self) -> None:
         """Bring what waits in the spool into SQLite; answers go on being added to it meanwhile."""
@@ -262,10 +264,10 @@ class Journal:
 
     def _take(self, lines: Sequence[bytes]) -> None:
         rows = spool.rows(lines, _INSERT.count("?"))
-        if not rows:
-            return
         try:
-            self._insert(rows, max(row[1] for row in rows))
+            for start in range(0, len(rows), _STEP):  # a time to look for old ones after each
+                some = rows[start : start + _STEP]
+                self._insert(some, max(row[1] for row in some))
         except (sqlite3.Error, JournalError) as error:
             self._rest = time.monotonic() + _REST  # or each answer would read the spool again
             _log.warning("%d answers wait beside the journal: %s", len(lines), error)

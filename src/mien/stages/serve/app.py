@@ -1,6 +1,7 @@
 """The wiring of the service, in one place: models, threads, metrics, addresses, and uvicorn."""
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -163,6 +164,10 @@ def _lifespan(service: Service, workspace: Workspace, loaded: Callable[[Models],
     def load() -> None:
         watch = Watch(served, workspace, service.settings.watch_s, begin, told)
         served.load(service.workers.everywhere, begin, end.is_set)
+        # Half a million objects that stay: the collector would go through them again and again,
+        # and each time some answer would wait for it.
+        gc.collect()
+        gc.freeze()
         loaded(served)
         watch.run(end)
 

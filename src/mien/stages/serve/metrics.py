@@ -37,7 +37,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _QUIET = frozenset({"/livez", "/readyz", "/health", "/metrics", "/static/{path:path}"})
 """Routes that probes and pages ask all the time; their lines are for debugging, and that they
 are told 'not ready' is no rejection."""
-_TOGETHER = 64
+_TOGETHER = 8
 """Answers that are counted at once."""
 _log = logging.getLogger("mien.requests")
 

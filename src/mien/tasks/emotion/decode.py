@@ -63,7 +63,7 @@ def letterbox(
     fitted = (max(1, round(width * scale)), max(1, round(height * scale)))
     dx, dy = (side - fitted[0]) // 2, (side - fitted[1]) // 2
     canvas = np.full((side, side, 3), pad, np.uint8)
-    canvas[dy : dy + fitted[1], dx : dx + fitted[0]] = _resized(image, fitted, width)
+    canvas[dy : dy + fitted[1], dx : dx + fitted[0]] = _resized(image, fitted)
     return canvas, Fit(scale, dx, dy, width, height)
 
 
@@ -154,16 +154,14 @@ def overlap(box: Floats, others: Floats) -> Floats:
     return cast(Floats, np.where(union > 0, shared / np.where(union > 0, union, 1), 0))
 
 
-def _resized(image: Pixels, fitted: tuple[int, int], sent: int) -> Pixels:
-    """`image` at the size `fitted`, without a copy if it has it; `sent` is its width as sent."""
-    width, height = image.shape[1], image.shape[0]
-    if fitted == (width, height):
+def _resized(image: Pixels, fitted: tuple[int, int]) -> Pixels:
+    """`image` at the size `fitted`, without a copy if it has it."""
+    if fitted == (image.shape[1], image.shape[0]):
         return image
-    # What was averaged while it was read may be so once more: at a third of the time, with a
-    # canvas that differs by less than one step of 255 on average.
-    gap = _GAP if width < sent else None
+    # Averaged first where it is far too large: at a third of the time, with a canvas that differs
+    # by about one step of 255.
     picture = Image.fromarray(image)
-    return np.asarray(picture.resize(fitted, Image.Resampling.BILINEAR, reducing_gap=gap))
+    return np.asarray(picture.resize(fitted, Image.Resampling.BILINEAR, reducing_gap=_GAP))
 
 
 def _area(boxes: Floats) -> Floats:

@@ -15,7 +15,7 @@ from mien.task import Finding, Outcome, Prediction, Request
 
 from .decode import Fit, Floats, detect, letterbox, planes
 
-PREPROCESSING = "letterbox-center/1"
+PREPROCESSING = "letterbox-center/2"
 """Changes when a picture is brought to the network in another way; a bundle names its own."""
 ENOUGH = 640
 """Pixels of a picture's shorter side with which faces are named as with all 3000 of 12 megapixels
