@@ -129,8 +129,8 @@ def _speed(held: Material, rival: ModuleType) -> list[str]:
     ]
     return [
         f"{len(paths):,} pictures of 96 x 96 in {ROUNDS} rounds in which all take turns: median of "
-        "CPU time, that of processes and of their start included, and the best wall time. Others "
-        f"used the machine as well; its load was {os.getloadavg()[0]:.0f}.",
+        "CPU time, that of processes and of their start included, and the best wall time. The "
+        f"machine's load was {os.getloadavg()[0]:.1f}, this bench included.",
         page.table(rows),
         *_hashing(held, rival),
     ]

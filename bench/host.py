@@ -5,6 +5,7 @@
 The app is the one that `mien serve` runs (`serve.running`), unchanged. The first line of standard
 output is its port. Each line of standard input, `{"workload": NAME, "seconds": S}`, is answered by
 a line with what one thread does without HTTP in that time: bytes to request, request to answer.
+With `"pause": P` the thread rests P seconds before each call, as a server does for a single client.
 WORKLOADS is the folder of `bench.workloads.write`.
 """
 
@@ -14,7 +15,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 from bench import workloads
@@ -43,7 +44,8 @@ def main() -> None:
             wanted = json.loads(line)
             workload = asked[wanted["workload"]]
             model = opened[workload.task]
-            _tell(pool.submit(_loop, workload, model, wanted["seconds"]).result())
+            rest = wanted.get("pause", 0.0)
+            _tell(pool.submit(_loop, workload, model, wanted["seconds"], rest).result())
 
 
 def _opened() -> dict[str, Model]:
@@ -60,20 +62,21 @@ def _opened() -> dict[str, Model]:
     return found
 
 
-def _loop(workload: Workload, model: Model, seconds: float) -> dict[str, Any]:
+def _loop(workload: Workload, model: Model, seconds: float, pause: float) -> dict[str, Any]:
     """Whole rounds of the workload's questions, one after the other."""
     task, times = tasks.load(workload.task), []
     ask = _of_json(task) if workload.is_json else task.ask
     # What a thread keeps for itself is made on first use, and what was stopped has left the caches.
     task.predict(ask(workload.questions[0].content), model)
-    start = since = perf_counter()
-    while since - start < seconds:
+    start = perf_counter()
+    while perf_counter() - start < seconds:
         for question in workload.questions:
+            if pause:
+                sleep(pause)
+            began = perf_counter()
             task.predict(ask(question.content), model)
-            done = perf_counter()
-            times.append(done - since)
-            since = done
-    return {"seconds": since - start, "latencies": times}
+            times.append(perf_counter() - began)
+    return {"seconds": perf_counter() - start, "latencies": times}
 
 
 def _of_json(task: Task[Any]) -> Callable[[bytes], Request]:

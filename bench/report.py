@@ -10,7 +10,7 @@ from statistics import median
 import mien
 from bench import servers
 from bench.page import ROOT, code, table
-from bench.rounds import CLIENTS, CROWD, RAW, Key, Plan, Seen, middle
+from bench.rounds import CLIENTS, CROWD, PAUSE, RAW, Key, Plan, Seen, middle
 from bench.servers import OBVIOUS, OURS, Server
 from bench.starts import Footprint
 from bench.workloads import Workload
@@ -46,6 +46,9 @@ def write(
             table(list(_targets(seen, taken, names, asked))),
             f"![Throughput of each server, as a share of the raw limit]({plot.name})",
             _PLOT,
+            "## One client",
+            _ALONE,
+            table(list(_alone(seen, asked))),
             "## Every server on every workload",
             *_tables(seen, names, asked),
             "## Start and memory",
@@ -110,6 +113,27 @@ def _targets(
     ):
         goal = f"{what}: under {limit:.0f} MB after the work"
         yield _row(goal, f"{found_mb:.0f} MB", _verdict_of(found_mb < limit))
+
+
+_ALONE = (
+    "Between two questions of a single client the core rests, and what runs there or beside it "
+    "meanwhile leaves code and weights out of its caches. The raw call after a rest of "
+    f"{1e6 * PAUSE:.0f} us shows how much of the difference is that. Medians, in ms."
+)
+
+
+def _alone(seen: Seen, asked: Sequence[Workload]) -> Iterator[Row]:
+    for workload in asked:
+        raw, own = (median(seen.latencies((workload.name, who, 1))) for who in (RAW, OURS))
+        rested = median(seen.rested[workload.name])
+        yield {
+            "": workload.name,
+            "raw call": f"{1e3 * raw:.2f}",
+            "raw call after a rest": f"{1e3 * rested:.2f}",
+            "mien, p50": f"{1e3 * own:.2f}",
+            "mien - raw call": f"{1e3 * (own - raw):.2f}",
+            "mien / raw call after a rest": f"{own / rested:.2f}",
+        }
 
 
 def _judged(

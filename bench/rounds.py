@@ -20,6 +20,9 @@ from bench.workloads import Workload
 from mien import console
 
 RAW = "raw limit"
+PAUSE = 0.0002
+"""Seconds that a thread rests before each call of the other raw limit: about as long as a single
+client takes to read its answer and send its next question."""
 FEW = (1, 8)
 CROWD = 64
 CLIENTS = (*FEW, CROWD)
@@ -82,6 +85,8 @@ class Seen:
     """Throughput of mien, divided by that of the other in the slice beside it."""
     delays: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """For each workload: median answer to a single client, divided by the median raw call."""
+    rested: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """For each workload: the median raw call after a rest, in seconds."""
     absent: dict[str, str] = field(default_factory=dict)
     """Servers that could not be installed or started, and why."""
     agreement: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -199,6 +204,9 @@ def _slice(
     with chosen.turn():
         if name == RAW:
             found = chosen.raw(workload, plan.seconds)
+            if clients == 1:
+                paced = chosen.raw(workload, plan.seconds, PAUSE)
+                seen.rested[workload.name].append(median(paced.latencies))
         else:
             found = _sent(chosen, workload, clients, plan.seconds)
     seen.slices[workload.name, name, clients].append(found)

@@ -107,10 +107,11 @@ class Running:
                     status, body = load.ask(self.port, wire)
                     yield self.server.answer(body)[workload.task] if status == 200 else str(status)
 
-    def raw(self, workload: Workload, seconds: float) -> load.Slice:
+    def raw(self, workload: Workload, seconds: float, pause: float = 0.0) -> load.Slice:
         """The limit, measured within the process; only of a process of `bench.host`."""
         assert self.process.stdin
-        self.process.stdin.write(json.dumps({"workload": workload.name, "seconds": seconds}) + "\n")
+        wanted = {"workload": workload.name, "seconds": seconds, "pause": pause}
+        self.process.stdin.write(json.dumps(wanted) + "\n")
         self.process.stdin.flush()
         found = json.loads(_line(self.process))
         return load.Slice(found["seconds"], found["latencies"], len(found["latencies"]))

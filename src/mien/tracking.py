@@ -30,6 +30,8 @@ _WHY = 500
 """Characters of a reason that are kept."""
 DIGEST = "mien.digest"
 """Tag of a version: the digest of its bundle."""
+COMMITTED = "mien.committed"
+"""Tag of a version that was trained with uncommitted changes: the commit that holds them since."""
 _RUN_FILE = "run.txt"
 _WORK = "mien.work"
 _RUNNING, _FINISHED = "RUNNING", "FINISHED"

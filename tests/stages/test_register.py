@@ -19,7 +19,7 @@ from mien.config import RunConfig
 from mien.errors import BundleError, RegistryError
 from mien.stages import register
 from mien.store import Item, Store
-from mien.tracking import Tracker
+from mien.tracking import COMMITTED, Tracker
 from mien.workspace import RESULT, WORK, Workspace, point
 
 RUN = RunConfig(name="run", task="gesture")
@@ -308,7 +308,9 @@ def test_what_is_committed_later_is_trusted_without_a_training(
     assert register.register(RUN, workspace).alias == "challenger"
     monkeypatch.setattr(lineage, "commit", lambda: CLEAN)
     assert register.register(RUN, workspace).alias == "champion"
-    assert register.UNTRUSTED not in Tracker(tmp_path).versions(MODEL)[0].tags
+    (version,) = Tracker(tmp_path).versions(MODEL)
+    assert register.UNTRUSTED not in version.tags
+    assert version.tags[COMMITTED] == CLEAN["commit"], "where a rebuild finds the code"
     assert [move.what for move in Tracker(tmp_path).history(MODEL)] == ["register", "register"]
 
 

@@ -21,7 +21,7 @@ from mien.choice import source
 from mien.config import RunConfig
 from mien.errors import RegistryError
 from mien.store import Store
-from mien.tracking import CHALLENGER, Tracker, Version, model_name, run_of
+from mien.tracking import CHALLENGER, COMMITTED, Tracker, Version, model_name, run_of
 from mien.workspace import CHAMPION, RESULT, WORK, Workspace, pointed
 
 UNTRUSTED = "mien.untrusted"
@@ -182,6 +182,9 @@ def _version(choice: _Choice, tracker: Tracker, workspace: Workspace) -> Version
     run_id = run_of(trained / WORK / choice.document["choice"])
     version = tracker.register(name, run_id, choice.source.digest, _tags(manifest, choice.run))
     tracker.mark(name, version.number, UNTRUSTED, choice.fault)
+    code = manifest.lineage.get("code", {})
+    if code.get("dirty") and _committed_since(code):
+        tracker.mark(name, version.number, COMMITTED, str(lineage.commit()["commit"]))
     target = workspace.version(task, version.number)
     _export(choice.source.folder, target, choice.source.digest)
     return version

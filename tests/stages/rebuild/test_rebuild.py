@@ -16,7 +16,7 @@ from mien.stages import rebuild
 from mien.stages.rebuild import How, record
 from mien.stages.rebuild.steps import COMPARED
 from mien.stages.serve import models, watch
-from mien.tracking import Tracker
+from mien.tracking import COMMITTED, Tracker
 from mien.workspace import Workspace
 
 from .conftest import RUN
@@ -48,6 +48,19 @@ def test_another_processor_is_told_and_a_kept_rebuild_stays(
     (shard,) = Workspace(tmp_path / "kept" / "workspace").raw("gesture").glob("shards/*")
     assert shard.stat().st_nlink == 1, "a link could be written through"
     assert not (tmp_path / "kept" / "code").exists()
+
+
+def test_code_that_was_committed_later_is_sought_in_that_commit(
+    workspace: Workspace, rewritten: Rewrite
+) -> None:
+    """What was recorded is the commit before it, which never held it."""
+    rewritten(code__dirty=True, code__commit="before")
+    target = record.find("gesture", workspace)
+    assert record.code(target, workspace)["commit"] == "before"
+    Tracker(workspace.home).mark("mien-gesture", target.number, COMMITTED, "after")
+    found = record.code(target, workspace)
+    assert (found["commit"], found["dirty"]) == ("after", False)
+    assert found["sha256"] == target.lineage["code"]["sha256"]
 
 
 ALTERED = {

@@ -106,7 +106,7 @@ def _steps(target: Target, workspace: Workspace, how: How) -> Generator[Step, No
         file, step = record.write_config(target, folder)
         yield step
         yield scratch.lend(target, workspace, Workspace(folder / "workspace"))
-        recorded = target.lineage["code"]
+        recorded = record.code(target, workspace)
         with code.taken(recorded, folder / "code", how.present) as (found, step):
             yield step
             if found is not None:

@@ -12,7 +12,7 @@ import yaml
 from mien import bundle, config, lineage, tasks
 from mien.bundle import Bundle
 from mien.errors import ConfigError, RegistryError
-from mien.tracking import Tracker, Version, model_name
+from mien.tracking import COMMITTED, Tracker, Version, model_name
 from mien.workspace import CHAMPION, Workspace
 
 from .steps import Step, differences, words
@@ -83,6 +83,14 @@ def registered(target: Target, tracker: Tracker) -> Version | None:
     """The registry's entry of a version; None where MLflow has none."""
     found = tracker.versions(model_name(target.task))
     return next((each for each in found if each.number == target.number), None)
+
+
+def code(target: Target, workspace: Workspace) -> Mapping[str, Any]:
+    """The code as recorded; what was not committed then, by the commit that holds it since."""
+    recorded: Mapping[str, Any] = target.lineage["code"]
+    entry = registered(target, Tracker(workspace.home)) if recorded.get("dirty") else None
+    since = entry.tags.get(COMMITTED) if entry else None
+    return {**recorded, "commit": since, "dirty": False} if since else recorded
 
 
 def check(target: Target, workspace: Workspace) -> Step:

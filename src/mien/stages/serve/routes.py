@@ -24,7 +24,7 @@ from starlette.types import Receive, Scope, Send
 from mien.config import Settings
 from mien.events import Journal
 from mien.images import Limits
-from mien.stages.serve import answers, drill, envelope, errors, openapi, protocol, uploads
+from mien.stages.serve import answers, batching, drill, envelope, errors, openapi, protocol, uploads
 from mien.stages.serve.access import Access
 from mien.stages.serve.answering import Answer, Answering, Question
 from mien.stages.serve.errors import KINDS, NotReadyError, TooSlowError
@@ -72,6 +72,8 @@ class Service:
         """Where questions like this one are answered by this model."""
         of = self._desks.setdefault(served, {})
         kind = "json" if upload.boundary is None else "picture"
+        if len(upload.data) > batching.LARGE:
+            kind = "large picture"
         if kind not in of:
             answering = Answering(self.limits, self.metrics, self.journal)
             of[kind] = Desk(answering, served.together.get(kind, 1))
