@@ -69,7 +69,7 @@ if Path(sys.prefix).resolve() == VENV.resolve():
 
     @task
     def prometheus(context: Context) -> None:
-        """Fetch Prometheus and Alertmanager, which tests of rules need; as any user, with apt."""
+        """Fetch Prometheus, Alertmanager and libfaketime, which tests need; as any user, by apt."""
         if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
             sys.exit(
                 "Debian's packages need apt-get and dpkg-deb; elsewhere, put prometheus,\n"
@@ -81,15 +81,17 @@ if Path(sys.prefix).resolve() == VENV.resolve():
             sys.exit("apt knows no package prometheus: run `apt-get update` as root, then again.")
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         bin = cache / "mien" / "prometheus" / version / "bin"
-        if not (bin / "amtool").exists():
+        fake = "libfaketimeMT.so.1"
+        if not ((bin / "amtool").exists() and (bin / fake).exists()):
             with tempfile.TemporaryDirectory() as folder, context.cd(folder):
-                _run(context, "apt-get download prometheus prometheus-alertmanager")
+                _run(context, "apt-get download prometheus prometheus-alertmanager libfaketime")
                 _run(context, 'for package in *.deb; do dpkg-deb -x "$package" .; done')
                 bin.mkdir(parents=True, exist_ok=True)
                 for name in ("prometheus", "promtool", "prometheus-alertmanager", "amtool"):
                     there = bin / name.removeprefix("prometheus-")
                     shutil.copy2(Path(folder, "usr", "bin", name), there)
-        print(f"prometheus, promtool, alertmanager and amtool are in {bin}")
+                shutil.copy2(next(Path(folder, "usr", "lib").glob(f"*/faketime/{fake}")), bin)
+        print(f"prometheus, promtool, alertmanager, amtool and {fake} are in {bin}")
 
     @task
     def lock(context: Context) -> None:

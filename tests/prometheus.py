@@ -30,7 +30,8 @@ DEBIAN = {"alertmanager": "prometheus-alertmanager"}
 
 
 def binary(name: str) -> str | None:
-    """Where prometheus, promtool, alertmanager or amtool is: the recipe's first, then on PATH."""
+    """Where prometheus, promtool, alertmanager, amtool or libfaketime is: the recipe's first, then
+    on PATH."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mien"
     made = sorted(cache.glob(f"prometheus/*/bin/{name}"), key=lambda path: path.stat().st_mtime)
     if made:

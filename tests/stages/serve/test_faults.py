@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 
 from mien.bundle import replacing
 from mien.workspace import Workspace
+from prometheus import RECIPE, binary
 
 from .load import FOLDER, POINT, Load, Server, form, get, post, receive, serve, until
 
@@ -208,12 +209,12 @@ JSON = {"content-type": "application/json"}
 def test_a_real_clock_that_jumps_costs_nothing(workspace: Workspace, tmp_path: Path) -> None:
     """Lost: nothing. A real process whose clock of the day jumps a day forwards, two days back and
     forwards again under load, by Debian's libfaketime."""
-    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    found = binary("libfaketimeMT.so.1")
     if not found:
-        pytest.skip("NO CLOCK WAS MOVED: needs Debian's libfaketime (apt-get install libfaketime)")
+        pytest.skip(f"NO CLOCK WAS MOVED: needs Debian's libfaketime (`{RECIPE}`)")
     clock = tmp_path / "clock"
     clock.write_text("+0\n")
-    faked = {"LD_PRELOAD": str(found[0]), "FAKETIME_TIMESTAMP_FILE": str(clock)}
+    faked = {"LD_PRELOAD": found, "FAKETIME_TIMESTAMP_FILE": str(clock)}
     faked |= {"FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     # Else it turns Python's waits for the interpreter lock, of 5 ms, into ones of seconds.
     faked |= {"FAKETIME_FORCE_MONOTONIC_FIX": "0"}
