@@ -1,8 +1,11 @@
 """Promises of `mien.workspace`."""
 
+import ast
 from pathlib import Path
 
 import pytest
+import yaml
+from project import ROOT
 
 from mien import workspace
 from mien.errors import MienError, RegistryError
@@ -40,3 +43,24 @@ def test_aliases_survive_a_round_trip_and_damage_is_told(tmp_path: Path) -> None
     (tmp_path / "models" / "gesture" / "aliases.json").write_text("[1]")
     with pytest.raises(RegistryError, match="mien promote gesture"):
         home.aliases("gesture")
+
+
+PLAIN = {"bundle.py", "config.py", "console.py", "errors.py", "workspace.py"}
+"""Modules under tasks that read, write and tell, but compute nothing."""
+
+
+def test_what_a_task_computes_with_is_known() -> None:
+    """A module that tasks begin to use is either one that computes or one that does not: else what
+    was made with another state of it would not be made again."""
+    imported = set()
+    for path in (ROOT / "src" / "mien" / "tasks").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module == "mien":
+                imported |= {f"{each.name}.py" for each in node.names}
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mien."):
+                imported.add(f"{str(node.module).split('.')[1]}.py")
+    assert {*workspace.BENEATH, *PLAIN} == imported
+    dvc = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    assert {f"src/mien/{name}" for name in workspace.BENEATH} <= set(
+        dvc["stages"]["train"]["do"]["deps"]
+    )

@@ -22,7 +22,6 @@ ROOT = Path(__file__).resolve().parents[2]
 """The repository, where mien runs from one."""
 LEFT_OUT = {"source", "search"}
 """Keys of a config that decide nothing of a model: its data are known by their fingerprint."""
-LOCK = "requirements_dev.txt"
 TRAINING_LOCK = "requirements_train.txt"
 """All that a training can reach; the tools of development decide nothing of a model."""
 
@@ -55,8 +54,9 @@ def record(
 
 
 def lock_hash() -> str | None:
-    """SHA-256 of `requirements_dev.txt`, or None where mien is installed without its repository."""
-    path = ROOT / LOCK
+    """SHA-256 of the lock file of trainings, or None where mien is installed without its
+    repository. What tests and docs need changes no model."""
+    path = ROOT / TRAINING_LOCK
     return sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 

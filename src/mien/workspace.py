@@ -195,6 +195,15 @@ def code(*modules: str) -> str:
     return state.hexdigest()
 
 
+def task_code(task: str, *more: str) -> str:
+    """SHA-256 of all source files that a task computes with, and of more of them; see `code`."""
+    return code(f"tasks/{task}", *BENEATH, *more)
+
+
+BENEATH = ("images.py", "litert.py", "runtime.py", "task.py", "wheel.py")
+"""What tasks see pictures and run networks with."""
+
+
 def point(folder: Path, name: str, target: str) -> None:
     """Remember under `name` which of the folders in `folder` was made last."""
     with replacing(folder / f"{name}.latest") as temporary:

@@ -25,7 +25,7 @@ from mien.runtime import Model
 from mien.task import DataReport, Example, Task
 from mien.tracking import Tracker
 from mien.variants import Feeds
-from mien.workspace import DATA, REPORT, VARIANTS, WORK, Workspace, code, key, pointed
+from mien.workspace import DATA, REPORT, VARIANTS, WORK, Workspace, key, pointed, task_code
 
 CALIBRATION = 128
 """Training examples, drawn from all over the split, that the ranges of int8 are found on."""
@@ -78,14 +78,7 @@ def _place(source: Bundle, form: Form) -> Path:
 
 
 def _key(run: RunConfig, source: Bundle, form: Form, ready: Path) -> str:
-    made_by = code(
-        f"tasks/{run.task}",
-        "stages/optimize.py",
-        "variants.py",
-        "runtime.py",
-        "images.py",
-        "task.py",
-    )
+    made_by = task_code(run.task, "stages/optimize.py", "variants.py")
     return key(source.digest, form, ready.name, made_by, variants.libraries())
 
 

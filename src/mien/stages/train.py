@@ -17,7 +17,7 @@ from mien import bundle, config, console, lineage, tasks
 from mien.config import RunConfig
 from mien.task import Fit, Recorder
 from mien.tracking import Tracker
-from mien.workspace import DATA, REPORT, WORK, Workspace, code, key, point, pointed
+from mien.workspace import DATA, REPORT, WORK, Workspace, key, point, pointed, task_code
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def train(run: RunConfig, workspace: Workspace) -> Trained:
     task = tasks.load(run.task)
     params = config.parse(task.Params, run.params, "params")
     ready = _ready(run, workspace)
-    made_by = code(f"tasks/{run.task}", "stages/train.py", "runtime.py", "images.py")
+    made_by = task_code(run.task, "stages/train.py")
     folder = workspace.trained(run.task) / key(
         ready.name, params, task.outside(params), run.seed, made_by, lineage.lock_hash()
     )

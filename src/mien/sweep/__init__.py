@@ -20,7 +20,7 @@ from mien.errors import ConfigError, TrainingError
 from mien.stages import check as gates
 from mien.stages.data import data, fetch
 from mien.tracking import Tracker
-from mien.workspace import SWEEPS, Workspace, code, key
+from mien.workspace import SWEEPS, Workspace, key, task_code
 
 from . import report
 from .space import Choice, Space
@@ -103,14 +103,14 @@ def _ready(run: RunConfig, workspace: Workspace) -> tuple[Path, str]:
 
 _DECIDES = (
     *("sweep/space.py", "sweep/study.py", "sweep/trial.py", "stages/evaluate/asking.py"),
-    *("scores.py", "runtime.py", "images.py"),
+    "scores.py",
 )
 
 
 def _key(run: RunConfig, space: Space, candidate: str | None, ready: Path) -> str:
     task = tasks.load(run.task)
     params = config.parse(task.Params, run.params, "params")
-    made_by = code(f"tasks/{run.task}", *_DECIDES)
+    made_by = task_code(run.task, *_DECIDES)
     rules = (run.policy.maximise, run.policy.max_bundle_mb, candidate)
     outside = task.outside(params), lineage.lock_hash()
     return key(ready.name, params, space.as_json(), run.seed, rules, made_by, outside)

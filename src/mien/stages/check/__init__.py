@@ -18,7 +18,7 @@ from mien.config import RunConfig, Schema
 from mien.errors import GateError
 from mien.store import Store, Version
 from mien.task import Gate, Task
-from mien.workspace import REPORT, Workspace, code, key, point
+from mien.workspace import REPORT, Workspace, key, point, task_code
 
 from . import findings, fixing, gates, material, page, picture, report
 from .report import PAGE, PICTURE
@@ -51,7 +51,7 @@ def check(run: RunConfig, workspace: Workspace, version: Version, told: bool = F
     task = tasks.load(run.task)
     chosen = gates.chosen(task, run.gates)
     params = _params(task, run)
-    made_by = code(f"tasks/{run.task}", "stages/check", "images.py")
+    made_by = task_code(run.task, "stages/check")
     levels = {name: [gate.level, gate.limit] for name, gate in chosen.items()}
     folder = workspace.checked(run.task) / key(version.root, levels, params, made_by)
     # Whoever asks for the report may have a network now; a run does not wait for one.

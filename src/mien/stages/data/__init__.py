@@ -18,7 +18,7 @@ from mien.config import RunConfig
 from mien.errors import DataError
 from mien.store import Store, Version
 from mien.task import DataReport
-from mien.workspace import REPORT, Workspace, code, key, point
+from mien.workspace import REPORT, Workspace, key, point, task_code
 
 from . import sources
 
@@ -75,7 +75,7 @@ def prepare(run: RunConfig, workspace: Workspace, version: Version) -> Ready:
     task = tasks.load(run.task)
     params = config.parse(task.Params, run.params, "params")
     params = task.Params(**{name: getattr(params, name) for name in task.data_params})
-    made_by = code(f"tasks/{run.task}", "stages/data/__init__.py", "images.py")
+    made_by = task_code(run.task, "stages/data/__init__.py")
     folder = workspace.processed(run.task) / key(version.root, params, made_by)
     fresh = not folder.is_dir()
     if fresh:
@@ -151,7 +151,7 @@ def _version(run: RunConfig, store: Store, cache: Path) -> Version:
 
 def _sample(run: RunConfig, store: Store, cache: Path) -> Version:
     """Drawn once for each seed and state of the code that draws."""
-    note = cache / f"sample-{key(run.seed, code(f'tasks/{run.task}'))}.txt"
+    note = cache / f"sample-{key(run.seed, task_code(run.task))}.txt"
     root = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
     if store.holds(root) and store.whole(store.find(root)):
         store.choose(root)

@@ -17,7 +17,7 @@ from mien.bundle import building, replacing
 from mien.errors import DataError
 from mien.store import Store, Version
 from mien.task import Task
-from mien.workspace import Workspace, code, key
+from mien.workspace import Workspace, key, task_code
 
 _NAMED = 5
 NOTHING = "(none)"
@@ -183,7 +183,7 @@ def _tell(task: str, first: Version, second: Version, found: Difference) -> None
 
 def _samples(task: str, version: Version, workspace: Workspace) -> dict[str, Listed]:
     cache = workspace.cache(task)
-    path = cache / f"samples-{key(version.root, code(f'tasks/{task}'))}.json"
+    path = cache / f"samples-{key(version.root, task_code(task))}.json"
     if not path.is_file():
         # Whoever holds the lock takes an unpacked version of another for remains, and clears up.
         with workspace.locked(task), replacing(path) as temporary:

@@ -30,10 +30,10 @@ from mien.workspace import (
     VARIANTS,
     WORK,
     Workspace,
-    code,
     key,
     point,
     pointed,
+    task_code,
 )
 
 from .asking import Measured, ask, beside, measure
@@ -57,8 +57,7 @@ def evaluate(run: RunConfig, workspace: Workspace) -> Evaluated:
     """
     trained = pointed(workspace.trained(run.task), run.name, "Train first: `mien train CONFIG`.")
     ready = workspace.processed(run.task) / (trained / DATA).read_text(encoding="utf-8").strip()
-    measures = ("stages/evaluate", "choice.py", "scores.py", "drift.py", "runtime.py")
-    made_by = code(f"tasks/{run.task}", *measures)
+    made_by = task_code(run.task, "stages/evaluate", "choice.py", "scores.py", "drift.py")
     leaked = _leaked(run, workspace, ready)
     digests = [each.digest for each in _bundles(trained, run.variants) if _variant(each)]
     folder = workspace.evaluated(run.task) / key(

@@ -22,7 +22,7 @@ import numpy as np
 from mien import console, images
 from mien.errors import ImageError, TooLargeError
 from mien.task import SPLITS, Plan, Split
-from mien.workspace import code
+from mien.workspace import BENEATH, code
 
 from . import layout, legend
 from .data import link
@@ -173,7 +173,8 @@ def _faces(items: Sequence[_Item], cache: Path) -> dict[str, list[Shares]]:
     if not items:
         return {}
     cache.mkdir(parents=True, exist_ok=True)
-    kept = cache / f"faces-{code(f'tasks/{Path(__file__).parent.name}/faces.py')[:12]}.jsonl"
+    made_by = code(f"tasks/{Path(__file__).parent.name}/faces.py", *BENEATH)
+    kept = cache / f"faces-{made_by[:12]}.jsonl"
     known = _read(kept)
     own = threading.local()
 
