@@ -124,6 +124,8 @@ _ALONE = (
 
 def _alone(seen: Seen, asked: Sequence[Workload]) -> Iterator[Row]:
     for workload in asked:
+        if not all(seen.good((workload.name, who, 1)) for who in (RAW, OURS)):
+            continue
         raw, own = (median(seen.latencies((workload.name, who, 1))) for who in (RAW, OURS))
         rested = median(seen.rested[workload.name])
         yield {

@@ -16,14 +16,6 @@ settings.register_profile("mien", deadline=None, derandomize=True, max_examples=
 settings.load_profile("mien")
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """End where groups are not heeded: every worker would train a demo of its own, silently."""
-    marked = [each for each in items if each.get_closest_marker("xdist_group")]
-    if config.getoption("loadgroup", False) and any("@" not in each.nodeid for each in marked):
-        raise pytest.UsageError("This pytest-xdist does not group tests under this pytest.")
-
-
 @pytest.fixture(scope="session", autouse=True)
 def committed() -> Iterator[None]:
     """What tests train in this process counts as made from a commit: whether somebody works on

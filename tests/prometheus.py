@@ -31,12 +31,13 @@ DEBIAN = {"alertmanager": "prometheus-alertmanager"}
 
 def binary(name: str) -> str | None:
     """Where prometheus, promtool, alertmanager, amtool or libfaketime is: the recipe's first, then
-    on PATH."""
+    on PATH or where Debian keeps libraries."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mien"
     made = sorted(cache.glob(f"prometheus/*/bin/{name}"), key=lambda path: path.stat().st_mtime)
     if made:
         return str(made[-1])
-    return shutil.which(name) or shutil.which(DEBIAN.get(name, name))
+    libraries = [str(path) for path in Path("/usr/lib").glob(f"*/faketime/{name}")]
+    return shutil.which(name) or shutil.which(DEBIAN.get(name, name)) or next(iter(libraries), None)
 
 
 def require(name: str) -> str:

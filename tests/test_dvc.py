@@ -88,7 +88,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     ignored = shutil.ignore_patterns("__pycache__", "cache", "tmp", "config.local")
     for name in ("src/mien", ".dvc"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore", "requirements_train.txt"):
         shutil.copy(ROOT / name, folder / name)
     (folder / "params.yaml").write_text(yaml.safe_dump({"runs": RUNS}))
     (folder / "configs").mkdir()

@@ -182,9 +182,7 @@ def _version(choice: _Choice, tracker: Tracker, workspace: Workspace) -> Version
     run_id = run_of(trained / WORK / choice.document["choice"])
     version = tracker.register(name, run_id, choice.source.digest, _tags(manifest, choice.run))
     tracker.mark(name, version.number, UNTRUSTED, choice.fault)
-    code = manifest.lineage.get("code", {})
-    if code.get("dirty") and _committed_since(code):
-        tracker.mark(name, version.number, COMMITTED, str(lineage.commit()["commit"]))
+    _mark_commit(tracker, version.number, manifest)
     target = workspace.version(task, version.number)
     _export(choice.source.folder, target, choice.source.digest)
     return version
@@ -197,7 +195,8 @@ def _set_champion(
     name = model_name(task)
     if number not in [version.number for version in tracker.versions(name)]:
         raise RegistryError(f"{name} has no version {number}; `mien models {task}` lists them.")
-    fault = distrust(bundle.read(workspace.version(task, number)).manifest, workspace)
+    manifest = bundle.read(workspace.version(task, number)).manifest
+    fault = distrust(manifest, workspace)
     if fault and not force:
         raise RegistryError(
             f"Version {number} of {name} is not trusted: {fault}. {_MEND}, or give a reason: "
@@ -206,6 +205,7 @@ def _set_champion(
     if fault:
         said = f" {why}." if why != _BY_HAND else ""
         what, why = f"forced {what}", f"{str(force)[:200]}. Not trusted: {fault}.{said}"
+    _mark_commit(tracker, number, manifest)
     tracker.move(name, CHAMPION, number, what, why)
     workspace.write_aliases(task, tracker.aliases(name))
 
@@ -220,6 +220,15 @@ def _committed_since(code: Mapping[str, Any]) -> bool:
     """Whether the tree is clean now and holds the very code that was not committed then."""
     now = lineage.commit()
     return now["dirty"] is False and code.get("sha256", "") == now.get("sha256")
+
+
+def _mark_commit(tracker: Tracker, number: int, manifest: bundle.Manifest) -> None:
+    """Keep which commit holds what was not committed when the model was trained, if one does now:
+    a rebuild looks there."""
+    code = manifest.lineage.get("code", {})
+    if code.get("dirty") and _committed_since(code):
+        commit = str(lineage.commit()["commit"])
+        tracker.mark(model_name(manifest.task), number, COMMITTED, commit)
 
 
 def _held_back(version: Version, choice: _Choice) -> bool:

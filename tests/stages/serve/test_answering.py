@@ -124,10 +124,10 @@ def test_questions_that_wait_are_answered_together_where_it_pays(
     assert sizes == [1, 4, 1]
 
 
-def test_a_large_picture_is_answered_alone(
+def test_few_large_pictures_are_answered_together(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever was taken with it would wait until all of them are decoded."""
+    """Each of them waits until all are decoded."""
     monkeypatch.setattr(batching, "pays", lambda *_: True)
     with serving(threads=1, batch=4) as client:
         service = client.app.state.service  # type: ignore[attr-defined]
@@ -136,7 +136,7 @@ def test_a_large_picture_is_answered_alone(
             service.desk(served, Upload(bytes(size), b"edge"))
             for size in (1000, batching.LARGE + 1)
         )
-    assert (small.most, large.most) == (4, 1)
+    assert (small.most, large.most) == (4, batching.FEW)
 
 
 def answer(confidence: float) -> Prediction:

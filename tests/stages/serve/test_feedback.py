@@ -11,7 +11,8 @@ import requests
 from starlette.testclient import TestClient
 
 from mien import bundle, scores
-from mien.events import DAY, Journal, Verdict
+from mien.events import Verdict
+from mien.journal import DAY, Journal
 from mien.stages.serve import gauges
 from mien.workspace import Workspace
 

@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from mien import bundle, tasks
-from mien.events import Journal
+from mien.journal import Journal
 from mien.stages.serve import answers
 from mien.workspace import Workspace
 

@@ -90,7 +90,7 @@ def code(target: Target, workspace: Workspace) -> Mapping[str, Any]:
     recorded: Mapping[str, Any] = target.lineage["code"]
     entry = registered(target, Tracker(workspace.home)) if recorded.get("dirty") else None
     since = entry.tags.get(COMMITTED) if entry else None
-    return {**recorded, "commit": since, "dirty": False} if since else recorded
+    return {**recorded, "commit": since} if since else recorded
 
 
 def check(target: Target, workspace: Workspace) -> Step:

@@ -24,7 +24,7 @@ import mien
 from mien import runtime
 from mien.config import Settings
 from mien.errors import BundleError, ConfigError, MienError
-from mien.events import Journal
+from mien.journal import Journal
 from mien.stages.serve import errors, models, openapi, routes
 from mien.stages.serve.access import Access
 from mien.stages.serve.gauges import Gauges
@@ -164,9 +164,8 @@ def _lifespan(service: Service, workspace: Workspace, loaded: Callable[[Models],
     def load() -> None:
         watch = Watch(served, workspace, service.settings.watch_s, begin, told)
         served.load(service.workers.everywhere, begin, end.is_set)
-        # Half a million objects that stay: the collector would go through them again and again,
-        # and each time some answer would wait for it.
-        gc.collect()
+        # What is loaded stays: the collector would go through all of it again and again, and each
+        # time some answer would wait for it.
         gc.freeze()
         loaded(served)
         watch.run(end)
@@ -188,6 +187,7 @@ def _lifespan(service: Service, workspace: Workspace, loaded: Callable[[Models],
             service.workers.close()
             served.close()
             service.journal.close()
+            gc.unfreeze()  # or the app would stay for as long as the process does
 
     return lifespan
 

@@ -15,9 +15,9 @@ GAIN = 0.8
 """Together, they must take less than this share of their time one by one."""
 TOO_LONG = 0.005
 """Seconds of one prediction above which it is not tried: little of that is the price of a call."""
-LARGE = 200_000
-"""Bytes of a question that is always answered alone: it takes longer to decode than a network gains
-by company, and all that were taken with it would wait for that."""
+LARGE, FEW = 200_000, 2
+"""Bytes of a question above which only so many are answered together: decoding takes most of their
+time, and each of them waits until all are decoded."""
 ROUNDS = 3
 SAME = 1e-3
 """How far the confidence of an answer may be from that of the same question asked alone."""

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from mien import drift, scores
 from mien.errors import JournalError
-from mien.events import Journal
+from mien.journal import Journal
 from mien.metrics import METRICS, Metric
 from mien.stages.serve.loading import Served
 from mien.stages.serve.models import Entry, Models

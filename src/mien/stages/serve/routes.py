@@ -22,8 +22,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from mien.config import Settings
-from mien.events import Journal
 from mien.images import Limits
+from mien.journal import Journal
 from mien.stages.serve import answers, batching, drill, envelope, errors, openapi, protocol, uploads
 from mien.stages.serve.access import Access
 from mien.stages.serve.answering import Answer, Answering, Question
@@ -54,7 +54,7 @@ class Service:
     metrics: Metrics
     journal: Journal
     windows: Windows
-    _desks: WeakKeyDictionary[Served, dict[str, Desk[Question, Answer]]] = field(
+    _desks: WeakKeyDictionary[Served, dict[tuple[str, bool], Desk[Question, Answer]]] = field(
         default_factory=WeakKeyDictionary
     )
 
@@ -72,12 +72,12 @@ class Service:
         """Where questions like this one are answered by this model."""
         of = self._desks.setdefault(served, {})
         kind = "json" if upload.boundary is None else "picture"
-        if len(upload.data) > batching.LARGE:
-            kind = "large picture"
-        if kind not in of:
+        large = len(upload.data) > batching.LARGE
+        if (kind, large) not in of:
             answering = Answering(self.limits, self.metrics, self.journal)
-            of[kind] = Desk(answering, served.together.get(kind, 1))
-        return of[kind]
+            most = served.together.get(kind, 1)
+            of[kind, large] = Desk(answering, min(most, batching.FEW) if large else most)
+        return of[kind, large]
 
     def bounds(self) -> Bounds:
         """What connections may take, before anything is asked on them."""

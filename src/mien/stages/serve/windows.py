@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from mien import drift
 from mien.drift import ENOUGH, WINDOW, Compared, Row
 from mien.errors import JournalError
-from mien.events import DAY, Event, Journal
+from mien.events import Event
+from mien.journal import DAY, Journal
 from mien.stages.serve.loading import Served
 
 
