@@ -90,7 +90,8 @@ if Path(sys.prefix).resolve() == VENV.resolve():
                 for name in ("prometheus", "promtool", "prometheus-alertmanager", "amtool"):
                     there = bin / name.removeprefix("prometheus-")
                     shutil.copy2(Path(folder, "usr", "bin", name), there)
-                shutil.copy2(next(Path(folder, "usr", "lib").glob(f"*/faketime/{fake}")), bin)
+                for library in Path(folder, "usr", "lib").glob(f"*/faketime/{fake}"):
+                    shutil.copy2(library, bin)
         print(f"prometheus, promtool, alertmanager, amtool and {fake} are in {bin}")
 
     @task

@@ -116,6 +116,16 @@ def test_measures_tell_dark_from_bright_and_sharp_from_flat() -> None:
     assert images.measures(np.zeros((1, 1, 3), np.uint8))["sharpness"] == 0
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(3, 40), st.integers(3, 40))
+def test_measures_are_those_of_the_formula(seed: int, height: int, width: int) -> None:
+    """Mean of the luma, and variance of its Laplacian, as written down."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    luma = pixels @ np.array([0.299, 0.587, 0.114]) / 255
+    beside = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:]
+    wanted = {"brightness": luma.mean(), "sharpness": (beside - 4 * luma[1:-1, 1:-1]).var()}
+    assert images.measures(pixels) == pytest.approx(wanted, rel=1e-4, abs=1e-6)
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow tells of each damage
 def test_damaged_exif_does_not_cost_the_picture() -> None:
     """An orientation that cannot be read is passed over; the pixels are what they are."""

@@ -47,6 +47,20 @@ def test_a_lock_file_names_its_packages(tmp_path: Path) -> None:
     assert lineage.locked(tmp_path / "absent") == set()
 
 
+def test_tools_of_development_decide_nothing_of_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another pytest trains nothing again, another numpy does."""
+    monkeypatch.setattr(lineage, "ROOT", tmp_path)
+    assert lineage.lock_hash() is None
+    (tmp_path / "requirements_train.txt").write_text("numpy==1\n")
+    before = lineage.lock_hash()
+    (tmp_path / "requirements_dev.txt").write_text("pytest==9\n")
+    assert lineage.lock_hash() == before
+    (tmp_path / "requirements_train.txt").write_text("numpy==2\n")
+    assert lineage.lock_hash() != before
+
+
 @pytest.mark.parametrize(
     ("text", "maker", "flags"),
     [

@@ -59,8 +59,8 @@ def test_what_a_task_computes_with_is_known() -> None:
                 imported |= {f"{each.name}.py" for each in node.names}
             elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mien."):
                 imported.add(f"{str(node.module).split('.')[1]}.py")
-    assert {*workspace.BENEATH, *PLAIN} == imported
+    assert {*workspace.TASK_MODULES, *PLAIN} == imported
     dvc = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-    assert {f"src/mien/{name}" for name in workspace.BENEATH} <= set(
+    assert {f"src/mien/{name}" for name in workspace.TASK_MODULES} <= set(
         dvc["stages"]["train"]["do"]["deps"]
     )

@@ -195,13 +195,13 @@ def code(*modules: str) -> str:
     return state.hexdigest()
 
 
+TASK_MODULES = ("images.py", "litert.py", "runtime.py", "task.py", "wheel.py")
+"""What tasks see pictures and run networks with."""
+
+
 def task_code(task: str, *more: str) -> str:
     """SHA-256 of all source files that a task computes with, and of more of them; see `code`."""
-    return code(f"tasks/{task}", *BENEATH, *more)
-
-
-BENEATH = ("images.py", "litert.py", "runtime.py", "task.py", "wheel.py")
-"""What tasks see pictures and run networks with."""
+    return code(f"tasks/{task}", *TASK_MODULES, *more)
 
 
 def point(folder: Path, name: str, target: str) -> None:

@@ -314,6 +314,19 @@ def test_what_is_committed_later_is_trusted_without_a_training(
     assert [move.what for move in Tracker(tmp_path).history(MODEL)] == ["register", "register"]
 
 
+def test_what_is_promoted_after_its_commit_can_be_found_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody need register it again."""
+    workspace = Workspace(tmp_path)
+    evaluated(tmp_path, "first", 0.9, None, code=DIRTY)
+    register.register(RUN, workspace)
+    monkeypatch.setattr(lineage, "commit", lambda: CLEAN)
+    register.promote("gesture", 1, "committed", workspace)
+    (version,) = Tracker(tmp_path).versions(MODEL)
+    assert version.tags[COMMITTED] == CLEAN["commit"]
+
+
 def test_an_alias_that_was_moved_in_mlflow_reaches_the_server(home: Path) -> None:
     """Also where nothing else changed; the history says that it was found so."""
     workspace = Workspace(home)

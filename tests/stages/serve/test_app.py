@@ -1,5 +1,6 @@
 """The wiring, with a real server on a real port."""
 
+import gc
 import logging
 import signal
 import socket
@@ -40,6 +41,13 @@ def test_a_real_server_answers(workspace: Workspace, picture: Draw) -> None:
     )
     with pytest.raises(requests.ConnectionError):
         requests.get(address, timeout=30)
+
+
+def test_what_is_loaded_is_out_of_the_collectors_way(workspace: Workspace) -> None:
+    """For as long as the server runs, and no longer."""
+    with serve.running(workspace, [], [], FREE):
+        assert gc.get_freeze_count() > 0
+    assert gc.get_freeze_count() == 0
 
 
 def test_a_client_reads_why_its_upload_was_refused(workspace: Workspace) -> None:

@@ -48,8 +48,8 @@ def letterbox(
 ) -> tuple[Pixels, Fit]:
     """Fit `image` (h, w, 3) on a canvas (side, side, 3), centred, border filled with `pad`.
 
-    The longer side of the picture becomes `side`; a small picture is enlarged. Bilinear with
-    Pillow's area support, so that a photo of 12 megapixels does not alias.
+    The longer side of the picture becomes `side`; a small picture is enlarged. A much larger one is
+    averaged, then resized bilinear with Pillow's area support, so that a photo does not alias.
 
     Args:
         image: the picture, perhaps already reduced.
@@ -159,7 +159,7 @@ def _resized(image: Pixels, fitted: tuple[int, int]) -> Pixels:
     if fitted == (image.shape[1], image.shape[0]):
         return image
     # Averaged first where it is far too large: at a third of the time, with a canvas that differs
-    # by about one step of 255.
+    # by less than one step of 255 on average.
     picture = Image.fromarray(image)
     return np.asarray(picture.resize(fitted, Image.Resampling.BILINEAR, reducing_gap=_GAP))
 

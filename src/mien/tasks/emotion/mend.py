@@ -22,7 +22,7 @@ import numpy as np
 from mien import console, images
 from mien.errors import ImageError, TooLargeError
 from mien.task import SPLITS, Plan, Split
-from mien.workspace import BENEATH, code
+from mien.workspace import TASK_MODULES, code
 
 from . import layout, legend
 from .data import link
@@ -173,7 +173,7 @@ def _faces(items: Sequence[_Item], cache: Path) -> dict[str, list[Shares]]:
     if not items:
         return {}
     cache.mkdir(parents=True, exist_ok=True)
-    made_by = code(f"tasks/{Path(__file__).parent.name}/faces.py", *BENEATH)
+    made_by = code(f"tasks/{Path(__file__).parent.name}/faces.py", *TASK_MODULES)
     kept = cache / f"faces-{made_by[:12]}.jsonl"
     known = _read(kept)
     own = threading.local()
