@@ -31,9 +31,14 @@ if Path(sys.prefix).resolve() == VENV.resolve():
 
     @task
     def test(context: Context, k: str = "") -> None:  # noqa: PT028 - a recipe, not a test
-        """Run all tests: behaviour, style, types, imports, README."""
+        """Run the tests: behaviour, style, types, imports, README."""
         only = f"-k '{k}'" if k else ""
-        _run(context, f"{BIN}/python -m pytest -n 2 --dist loadgroup {only}")
+        _run(context, f"{BIN}/python -m pytest -n 2 --dist loadgroup -m 'not long' {only}")
+
+    @task
+    def test_long(context: Context) -> None:
+        """Run the tests that take minutes: fire drills, kills, rebuilt detectors, DVC."""
+        _run(context, f"{BIN}/python -m pytest -n 2 --dist loadgroup -m long")
 
     @task
     def lint(context: Context) -> None:

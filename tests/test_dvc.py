@@ -14,7 +14,7 @@ import pytest
 import yaml
 from project import ROOT
 
-pytestmark = pytest.mark.xdist_group("dvc")
+pytestmark = [pytest.mark.xdist_group("dvc"), pytest.mark.long]
 
 RUNS = {"gesture": {"config": "tiny", "source": "sample", "watch": "src/mien/tasks/gesture"}}
 TINY = {

@@ -20,7 +20,7 @@ from mien.store import Store
 from mien.tracking import Tracker, model_name
 from mien.workspace import Workspace
 
-pytestmark = pytest.mark.xdist_group("kills")
+pytestmark = [pytest.mark.xdist_group("kills"), pytest.mark.long]
 
 KILLS = (
     ("data", r"open .*/shards/\.new-", "nothing is there yet"),

@@ -20,6 +20,7 @@ from mien.workspace import Workspace
 TASK = "emotion"
 RATE = 25.0
 FAULTS = sorted(name for name, each in DRILLS.items() if each.alert)
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")

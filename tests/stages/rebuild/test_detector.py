@@ -10,7 +10,7 @@ from mien.stages import rebuild
 from mien.tasks.emotion.sample import write_sample
 from mien.workspace import Workspace
 
-pytestmark = pytest.mark.xdist_group("torch")
+pytestmark = [pytest.mark.xdist_group("torch"), pytest.mark.long]
 RUN = RunConfig(
     name="tiny",
     task="emotion",

@@ -18,7 +18,7 @@ from mien.tasks.emotion.mend import mend
 from mien.tasks.emotion.params import LABELS, Params
 from mien.tasks.emotion.sample import face_picture
 from mien.tasks.emotion.survey import survey
-from mien.workspace import code
+from mien.workspace import TASK_MODULES, code
 
 from . import yolo
 
@@ -57,7 +57,7 @@ def known(raw: Path, cache: Path, faces: Mapping[str, list[tuple[float, ...]]]) 
         for path in raw.rglob("*.png")
         if path.name in faces
     ]
-    name = f"faces-{code('tasks/emotion/faces.py')[:12]}.jsonl"
+    name = f"faces-{code('tasks/emotion/faces.py', *TASK_MODULES)[:12]}.jsonl"
     (cache / name).write_text("\n".join([*lines, '["half a li']))
 
 
