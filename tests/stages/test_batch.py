@@ -87,6 +87,31 @@ def test_a_folder_is_scored_file_by_file(tmp_path: Path, bundle: Path) -> None:
     assert [path.name for path in folder.glob(".r*")] == [".results.jsonl.done"]
 
 
+def test_neighbours_change_no_answer(tmp_path: Path, bundle: Path) -> None:
+    """Small files are asked of the network eight at once: each gets the answer that it gets alone,
+    but for the last digits of its scores."""
+    task = tasks.load("emotion")
+    for seed in range(2):
+        (tmp_path / f"drawn{seed}").mkdir()
+        task.sample(tmp_path / f"drawn{seed}", seed)
+    faces = sorted(tmp_path.glob("drawn*/**/*.png"))[::40][:20]
+    for number, face in enumerate(faces):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{number:02}.png").write_bytes(face.read_bytes())
+    score(tmp_path / "in", tmp_path / "r.jsonl", bundle)
+    rows = read(tmp_path / "r.jsonl")
+    assert len(rows) == len(faces) == 20
+    with runtime.load(bundle) as model:
+        for row, face in zip(rows, faces, strict=True):
+            alone = task.predict(task.ask(face.read_bytes()), model)
+            best = alone.best
+            assert row["outcome"] == alone.outcome
+            assert row["label"] == (best.label if best else None)
+            if best:
+                scores = {label: row[f"score_{label}"] for label in task.labels}
+                assert scores == pytest.approx(dict(best.scores), abs=1e-5)
+
+
 def test_links_are_followed_but_never_in_a_circle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

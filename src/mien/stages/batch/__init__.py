@@ -27,7 +27,10 @@ from .parts import Parts, Run
 from .sources import Item
 
 CHUNK = 8
-"""Files or rows that a thread answers before it asks for more."""
+"""Files or rows that a thread answers before it asks for more; together, where the task can."""
+SMALL = 200_000
+"""Bytes of a file up to which that is done: decoding large ones takes most of their time, and room
+for all of them at once."""
 SPAN = 256
 """Frames of a video that are answered in one go. The next ones begin without memory, so that
 answers depend on the files alone, not on where a run was interrupted."""
@@ -195,12 +198,23 @@ def _jobs(items: Iterator[Item], size: int, sequence: bool) -> Iterator[list[Ite
 
 
 def _answered(job: list[Item], task: Task[Any], model: Model, follow: bool) -> list[Row]:
-    answer: Answer = (
-        task.follow(model)
-        if follow and task.follow
-        else lambda request: task.predict(request, model)
-    )
-    return [_row(item, task, answer) for item in job]
+    if follow and task.follow:
+        answer: Answer = task.follow(model)
+        return [_row(item, task, answer) for item in job]
+    if task.predict_many is not None and all(map(_small, job)):
+        try:
+            found = task.predict_many([item.ask(task) for item in job], model)
+            return [tables.row(item.name, each) for item, each in zip(job, found, strict=True)]
+        except Exception:  # noqa: BLE001 - which one is at fault shows when each is asked alone
+            _log.debug("files are answered one by one", exc_info=True)
+    return [_row(item, task, lambda request: task.predict(request, model)) for item in job]
+
+
+def _small(item: Item) -> bool:
+    try:
+        return item.path is None or item.path.stat().st_size <= SMALL
+    except OSError:
+        return False
 
 
 def _row(item: Item, task: Task[Any], answer: Answer) -> Row:
