@@ -47,8 +47,10 @@ def batch(
     home: Home = None,
 ) -> None:
     """Score a folder of pictures or a CSV into a table; killed, it goes on where it was."""
+    from mien import runtime
     from mien.stages import batch as stage
 
+    runtime.keep_memory()
     done = stage.batch(
         source, out, workspace_at(home), name=task, bundle=bundle, threads=threads,
         sequence=sequence, force=force,
