@@ -1,9 +1,11 @@
 """Promises of `mien.lineage`: what a model comes from is named, and equal things equally."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
+from project import ROOT
 
 from mien import lineage
 from mien.config import RunConfig
@@ -45,6 +47,19 @@ def test_a_lock_file_names_its_packages(tmp_path: Path) -> None:
     )
     assert lineage.locked(path) == {"numpy", "onnx", "tomli"}
     assert lineage.locked(tmp_path / "absent") == set()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mlflow.db", ".mlflow.db.unfinished", ".mlflow.db.unfinished-journal", "mlruns/gesture",
+        "journal.db-spool", "data/raw/gesture/latest.txt", "models/gesture/aliases.json",
+    ],
+)  # fmt: skip
+def test_what_a_run_leaves_makes_no_tree_dirty(name: str) -> None:
+    """Not for a moment either: another task's run may just now ask whether all is committed."""
+    found = subprocess.run(["git", "check-ignore", "--no-index", "-q", name], cwd=ROOT, check=False)
+    assert found.returncode == 0
 
 
 def test_tools_of_development_decide_nothing_of_a_model(
