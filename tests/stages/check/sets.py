@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +76,12 @@ def retouched(pixels: Pixels) -> Pixels:
 
 def distinct(copies: int = 2) -> dict[str, list[tuple[str, str, Pixels]]]:
     """A set in which nothing is wrong: every label in every split, no picture like another."""
-    numbers = iter(range(10_000))
+    numbers = count()
     return {
         split: [
-            (f"{split}{label}{copy}.png", label, portrait(next(numbers)))
+            (f"{number}.png", label, portrait(number))
             for label in LABELS
-            for copy in range(copies)
+            for number in islice(numbers, copies)
         ]
         for split in ("train", "valid", "test")
     }

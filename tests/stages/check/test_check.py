@@ -165,7 +165,7 @@ def test_the_report_is_for_machines_too(tmp_path: Path) -> None:
         "meaning": gates.GATES["copies across splits"].meaning,
         "examples": [
             {
-                "names": ["test/again.png", "train/trainanger0.png"],
+                "names": ["test/again.png", "train/0.png"],
                 "what": "anger in test; anger in train",
             }
         ],

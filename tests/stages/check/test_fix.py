@@ -235,7 +235,7 @@ def test_the_difference_is_what_was_told(tmp_path: Path) -> None:
     )
     mended = stage.fix(run, workspace, version)
     found = versions.diff("emotion", version.short, mended.short, workspace)
-    gone = {"train/trainanger0.png", "train/twice.png", "train/doubt.png", "train/doubted.png"}
+    gone = {"train/0.png", "train/twice.png", "train/doubt.png", "train/doubted.png"}
     assert set(found.removed) == gone
     assert list(found.moved.values()) == [("val", "train")]
     assert found.relabelled == {}

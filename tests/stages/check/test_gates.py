@@ -1,5 +1,6 @@
 """Promises of the gates: each finds its fault and nothing else, and a config has the last word."""
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from project import ROOT
 
-from mien import tasks
+from mien import runtime, tasks
 from mien.config import GateConfig, Level
 from mien.errors import ConfigError, WeightsError
 from mien.stages.check import gates, material
@@ -205,6 +206,29 @@ def test_subjects_are_counted(tmp_path: Path) -> None:
     assert found["no subject found"].total == 8
     one_each = judged(gathered(tmp_path, pictured(tmp_path, 8), subjects=lambda: lambda _: 1))
     assert one_each["no subject found"].state == one_each["more than one subject"].state == "passed"
+
+
+def test_each_core_counts_with_a_counter_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two cores count at once, and no counter is asked by both."""
+    monkeypatch.setattr(runtime, "cores", lambda: 2)
+    both = threading.Barrier(2)
+
+    def subjects() -> Callable[[Request], int]:
+        alone = threading.Lock()
+
+        def count(request: Request) -> int:
+            assert alone.acquire(blocking=False), "a counter is for one thread at a time"
+            both.wait(timeout=60)
+            alone.release()
+            return by_width(request)
+
+        return count
+
+    found = judged(gathered(tmp_path, pictured(tmp_path, 8), subjects=subjects))
+    assert found["no subject found"].names == ("0.png",)
+    assert found["no subject found"].total == 8
 
 
 def test_a_machine_without_what_counts_subjects_checks_the_rest(

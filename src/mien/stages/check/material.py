@@ -4,14 +4,16 @@ Everything is read once, while the version lies unpacked. Copies are told as clu
 `samples`; what cannot be decoded takes no part in them, because it never reaches a training.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 
-from mien import console
+from mien import console, runtime
 from mien.config import Schema
 from mien.task import Request, Sample, Split, Survey, Task
 
@@ -137,13 +139,22 @@ def subjects(material: Material) -> dict[int, int]:
     asked = [places[digest] for digest in sorted(places)[:ASKED]]
     if not asked:
         return {}
-    count = material.task.subjects()
-    found = {}
-    for place in console.track(asked, "count subjects"):
-        path = material.samples[place].picture
+    threads = min(runtime.cores(), len(asked))
+    free: SimpleQueue[Callable[[Request], int]] = SimpleQueue()
+    for _ in range(threads):
+        free.put(material.task.subjects())
+
+    def count(place: int) -> int:
+        path, counter = material.samples[place].picture, free.get()
         assert path is not None
-        found[place] = count(Request.read(path.read_bytes(), enough=material.task.enough))
-    return found
+        try:
+            return counter(Request.read(path.read_bytes(), enough=material.task.enough))
+        finally:
+            free.put(counter)
+
+    with ThreadPoolExecutor(threads, thread_name_prefix="mien-subjects") as pool:
+        numbers = pool.map(count, asked)
+        return dict(zip(console.track(asked, "count subjects"), numbers, strict=True))
 
 
 def joined(clusters: Iterable[Sequence[int]]) -> tuple[Cluster, ...]:
