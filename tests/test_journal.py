@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from waiting import until
 
 from mien import spool
 from mien.errors import JournalError
@@ -479,13 +480,6 @@ def kept(path: Path) -> int:
     """Rows in the file, counted by another program that asks the journal nothing."""
     with closing(sqlite3.connect(path)) as other:
         return int(other.execute("select count(*) from answers").fetchone()[0])
-
-
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds:g} s"
-        time.sleep(0.01)
 
 
 def test_answers_reach_the_file_though_nobody_asks(path: Path, journal: Journal) -> None:

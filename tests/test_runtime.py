@@ -1,6 +1,9 @@
 """Promises of `mien.runtime`: whose time a prediction took, and what threads keep and share."""
 
 import os
+import platform
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +32,28 @@ def model(tmp_path: Path) -> Iterator[Model]:
     bundle.write(tmp_path, bundle.describe("t", ("a", "b"), "c", {}, metrics={}, lineage={}))
     with runtime.load(tmp_path) as opened:
         yield opened
+
+
+def _faults(script: str) -> int:
+    """How many pages a process fetches for ten blocks of 28 MB, one after the other."""
+    script = f"""
+from resource import RUSAGE_SELF, getrusage
+from mien import runtime
+{script}
+def photo(): bytearray(b"x") * 28_000_000
+photo()
+before = getrusage(RUSAGE_SELF).ru_minflt
+for _ in range(10): photo()
+print(getrusage(RUSAGE_SELF).ru_minflt - before)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told what to keep")
+def test_memory_of_a_large_photo_is_kept_for_the_next() -> None:
+    """Else each one would fetch thousands of pages again."""
+    assert _faults("") > 10 * _faults("runtime.keep_memory()") + 1000
 
 
 def test_times_are_those_of_the_networks_alone(clock: list[float]) -> None:

@@ -135,7 +135,9 @@ def test_the_log_fits_a_terminal(home: Workspace, capfd: pytest.CaptureFixture[s
     assert max(map(len, lines)) <= 80
 
 
-def test_a_difference_is_told_in_samples(home: Workspace) -> None:
+def test_a_difference_is_told_in_samples(
+    home: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The relabelled row with both labels, and how many there were of each."""
     found = versions.diff("gesture", "1", None, home)
     assert list(found.relabelled.values()) == [("like", "rock")]
@@ -143,6 +145,9 @@ def test_a_difference_is_told_in_samples(home: Workspace) -> None:
     out = ask(home, "diff", "gesture", "1", "2")
     assert "like -> rock" in out
     assert ask(home, "diff", "gesture", "2", "1").count("rock -> like") == 1
+    assert "itself" not in capsys.readouterr().err
+    versions.diff("gesture", "2", None, home)
+    assert "Version 2 is compared with itself" in capsys.readouterr().err
     assert not list(home.raw("gesture").glob(".*"))
 
 

@@ -14,7 +14,7 @@ from mien.bundle import Bundle
 from mien.errors import BundleError, ConfigError, MienError
 from mien.stages import rebuild
 from mien.stages.rebuild import How, record
-from mien.stages.rebuild.steps import COMPARED
+from mien.stages.rebuild.steps import COMPARED, Step
 from mien.stages.serve import models, watch
 from mien.tracking import COMMITTED, Tracker
 from mien.workspace import Workspace
@@ -60,6 +60,17 @@ def test_code_that_was_committed_later_is_sought_in_that_commit(
     Tracker(workspace.home).mark("mien-gesture", target.number, COMMITTED, "after")
     found = record.code(target, workspace)
     assert found == {**target.lineage["code"], "commit": "after"}
+
+
+def test_a_rebuild_asks_for_the_commit_that_holds_the_code(
+    workspace: Workspace, rewritten: Rewrite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it was committed after the training; the record itself is not what is tried here."""
+    monkeypatch.setattr(record, "check", lambda *_: Step("record", "same", ""))
+    rewritten(code__dirty=True, code__commit="before", code__sha256="0" * 64)
+    assert "has no commit before" in rebuild.reproduce("gesture", workspace).verdict
+    Tracker(workspace.home).mark("mien-gesture", 1, COMMITTED, "after")
+    assert "has no commit after" in rebuild.reproduce("gesture", workspace).verdict
 
 
 ALTERED = {

@@ -13,13 +13,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from prometheus_client.parser import text_string_to_metric_families
+from waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = Path(__file__).parent / "folder"
@@ -236,18 +237,6 @@ def _record(sent: float, number: int, answer: Answer) -> Record:
     )
 
 
-def until(condition: Callable[[], Any], seconds: float, what: str | Callable[[], str] = "") -> Any:
-    """Poll until the condition holds and return what it gave; fail with `what` after `seconds`."""
-    end = time.monotonic() + seconds
-    while True:
-        if found := condition():
-            return found
-        if time.monotonic() > end:
-            told = what() if callable(what) else what
-            raise AssertionError(f"not within {seconds:g} s: {told}")
-        time.sleep(0.01)
-
-
 def percentile(values: Sequence[float], share: float) -> float:
     """The value below which that share of all lies."""
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
@@ -257,6 +246,8 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 _SCRIPT = """
 import sys
+from waiting import until
+
 from mien import cli, tasks
 if sys.argv[1]:
     tasks.__path__ = [sys.argv[1]]

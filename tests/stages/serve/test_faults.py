@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
+from waiting import until
 
 from mien.bundle import replacing
 from mien.workspace import Workspace
 from prometheus import RECIPE, binary
 
-from .load import FOLDER, POINT, Load, Server, form, get, post, receive, serve, until
+from .load import FOLDER, POINT, Load, Server, form, get, post, receive, serve
 
 Draw = Callable[..., bytes]
 Serving = Callable[..., AbstractContextManager[TestClient]]

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from waiting import until
 
 from mien.config import Settings
 from mien.stages import serve as stage
 from mien.stages.serve import protocol
 from mien.workspace import Workspace
 
-from .load import FOLDER, POINT, Load, Server, form, get, percentile, post, receive, serve, until
+from .load import FOLDER, POINT, Load, Server, form, get, percentile, post, receive, serve
 
 QUESTION = post("/predict/shape", POINT)
 SHORT = {"MIEN_HEAD_S": "0.5", "MIEN_READ_S": "0.5"}

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from waiting import until
 
 from mien.bundle import Bundle
 from mien.workspace import Workspace
 
-from .load import FOLDER, POINT, Load, Server, form, get, post, serve, until
+from .load import FOLDER, POINT, Load, Server, form, get, post, serve
 
 MakeBundle = Callable[..., Bundle]
 QUESTION = post("/predict/shape", POINT)

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from waiting import until
 
 from mien import bundle
 from mien.bundle import Bundle
 from mien.workspace import Workspace
 
-from .load import FOLDER, POINT, Load, Server, get, post, serve, until
+from .load import FOLDER, POINT, Load, Server, get, post, serve
 
 MakeBundle = Callable[..., Bundle]
 Rewrite = Callable[[Path, dict[str, Any]], None]

@@ -67,6 +67,20 @@ def test_a_reduced_picture_lies_on_the_canvas_as_the_whole_one_would() -> None:
     assert same.to_picture(fit.to_canvas(box)) == pytest.approx(box, abs=0.1)
 
 
+def test_a_large_picture_lies_on_the_canvas_as_without_averaging_first() -> None:
+    """Averaging before the resampling changes it by less than one step of 255 on average."""
+    rng = np.random.default_rng(3)
+    small = Image.fromarray(rng.integers(0, 256, (30, 40, 3)).astype(np.uint8))
+    whole = small.resize((1280, 960), Image.Resampling.BICUBIC)
+    grain = rng.normal(0, 3, (960, 1280, 3))
+    photo = np.clip(np.asarray(whole) + grain, 0, 255).astype(np.uint8)
+    canvas, fit = decode.letterbox(photo, 96, 114)
+    plain = Image.fromarray(photo).resize((96, 72), Image.Resampling.BILINEAR)
+    apart = np.abs(canvas[12:84].astype(int) - np.asarray(plain))
+    assert (fit.width, fit.height) == (1280, 960)
+    assert 0 < apart.mean() < 1
+
+
 @st.composite
 def outputs(draw: st.DrawFn) -> np.ndarray:
     """Raw outputs of up to thirty candidates with three labels, some of them nonsense."""

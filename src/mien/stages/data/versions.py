@@ -82,6 +82,11 @@ def diff(task: str, old: str, new: str | None, workspace: Workspace) -> Differen
     store = _store(task, workspace)
     first = store.find(old)
     second = store.find(new) if new else store.latest() or first
+    if first.root == second.root:
+        console.say(
+            f"Version {first.number} is compared with itself; `mien data log {task}` lists the "
+            "others."
+        )
     found = compare(_samples(task, first, workspace), _samples(task, second, workspace))
     _tell(task, first, second, found)
     return found
