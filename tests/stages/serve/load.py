@@ -246,8 +246,6 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 _SCRIPT = """
 import sys
-from waiting import until
-
 from mien import cli, tasks
 if sys.argv[1]:
     tasks.__path__ = [sys.argv[1]]
