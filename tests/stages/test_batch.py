@@ -6,10 +6,9 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -326,30 +325,44 @@ def test_frames_are_answered_anew_where_any_file_has_changed(
 
 PROGRAM = """
 import sys
+import threading
 from pathlib import Path
-from mien import console
 from mien.stages import batch
+from mien.stages.batch.parts import Parts
 from mien.workspace import Workspace
-batch.SECONDS, batch.CHUNK = 0.05, 3
+batch.SECONDS, batch.CHUNK = 0.0, 3
+write = Parts.write
+def write_and_wait(*asked):
+    write(*asked)
+    print("part", flush=True)
+    sys.stdin.readline()
+Parts.write = write_and_wait
 done = batch.batch(Path(sys.argv[1]), Path(sys.argv[2]), Workspace(Path()),
                    bundle=Path(sys.argv[3]), threads=2)
-console.result(f"kept {done.kept}")
+print(f"kept {done.kept}")
 """
+"""Three files a part; after each it says so, and waits for a line, or for the end of its input."""
 
 
-def killed(out: Path, command: list[str], parts: int) -> bool:
-    """Start the program and kill it once it has written so many more parts; False: it ended."""
-    folder = out.with_name(f".{out.name}.parts")
-    wanted = len(list(folder.glob("*.jsonl"))) + parts
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as running:
-        deadline = time.monotonic() + 120
-        while running.poll() is None and time.monotonic() < deadline:
-            if len(list(folder.glob("*.jsonl"))) >= wanted:
-                running.send_signal(signal.SIGKILL)
-                running.wait()
-                return True
-        assert running.poll() == 0
-    return False
+def killed(command: list[str], parts: int) -> bool:
+    """Start the program and kill it while it goes on after so many parts; False: it has ended."""
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdin
+        assert running.stdout
+        patience = threading.Timer(120, running.kill)
+        patience.start()
+        try:
+            for _ in range(parts):
+                if running.stdout.readline() != "part\n":
+                    return False
+                running.stdin.write("\n")
+                running.stdin.flush()
+        finally:
+            patience.cancel()
+            running.kill()
+    return True
 
 
 def test_kill_9_loses_nothing_and_repeats_nothing(tmp_path: Path, bundle: Path) -> None:
@@ -361,15 +374,14 @@ def test_kill_9_loses_nothing_and_repeats_nothing(tmp_path: Path, bundle: Path) 
     score(tmp_path / "in", quiet, bundle, threads=1)
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "in"), str(torn), str(bundle)]
     chance = random.Random(5)
-    kills = sum(killed(torn, command, chance.randint(1, 4)) for _ in range(4))
-    assert kills >= 2
-    kept = 241  # where the last one was too fast to be killed
-    if not torn.exists():
-        parts = (tmp_path / ".torn.parquet.parts").glob("*.jsonl")
-        kept = sum(json.loads(path.read_text().splitlines()[0])["rows"] for path in parts)
-    last = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert last.stdout.strip() == f"kept {kept}"
-    assert kept > 0
+    assert all(killed(command, chance.randint(1, 15)) for _ in range(4))
+    parts = (tmp_path / ".torn.parquet.parts").glob("*.jsonl")
+    kept = sum(json.loads(path.read_text().splitlines()[0])["rows"] for path in parts)
+    assert 0 < kept < 241
+    last = subprocess.run(
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
+    )
+    assert last.stdout.splitlines()[-1] == f"kept {kept}"
     assert torn.read_bytes() == quiet.read_bytes()
     assert not (tmp_path / ".torn.parquet.parts").exists()
 
@@ -381,8 +393,7 @@ def test_what_does_not_fit_is_scored_again(tmp_path: Path, bundle: Path, fault: 
         draw(tmp_path / f"in/{number:02}.png", shade=number + 1)
     out, whole = tmp_path / "r.jsonl", tmp_path / "whole.jsonl"
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "in"), str(out), str(bundle)]
-    if not killed(out, command, 2):
-        pytest.skip("the program was done before it was killed")
+    assert killed(command, 2)
     parts = sorted((tmp_path / ".r.jsonl.parts").glob("*.jsonl"))
     first, second = (path.read_text().splitlines()[1:] for path in parts[:2])
     inside = tmp_path / "in" / json.loads(second[0])["name"]
