@@ -1,7 +1,6 @@
 """Promises of a sweep, on a few generated rows and a forest of few trees."""
 
 import json
-import os
 import signal
 import sqlite3
 import subprocess
@@ -11,12 +10,13 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from multiprocessing import active_children
 from pathlib import Path
-from threading import Thread
+from threading import Thread, main_thread
 from typing import Any
 
 import pytest
 import yaml
 from project import ROOT
+from waiting import until
 
 from mien import config, runtime, scores, tasks
 from mien.config import RunConfig
@@ -118,10 +118,9 @@ def _killed_after_a_trial(path: Path, file: Path) -> frozenset[int]:
 
 
 def _interrupt() -> None:
-    """Press Ctrl-C as soon as a process works."""
-    while not active_children():
-        pass
-    os.kill(os.getpid(), signal.SIGINT)
+    """Press Ctrl-C as soon as a process works: in the main thread, as a terminal would."""
+    until(active_children)
+    signal.pthread_kill(main_thread().ident or 0, signal.SIGINT)
 
 
 def test_neither_jobs_nor_kill_nor_ctrl_c_change_a_trial(home: Home, tmp_path: Path) -> None:
