@@ -270,9 +270,9 @@ LONG = 3 * ROUND + 2
 def proposals(folder: Path, wanted: Sequence[int], better: float, backwards: bool) -> list[Any]:
     """Choices of a study that is opened anew for each number of trials wanted."""
     space = Space.of(RunConfig(name="x", task="emotion", search=WIDE))
-    for number in wanted:
+    for trials in wanted:
         study = Study(folder, space, seed=5)
-        while asked := study.ask(number):
+        while asked := study.ask(trials):
             for number in sorted(asked, reverse=backwards):
                 study.tell(number, Outcome(value=-abs(asked[number]["lr"] - better)))
         told = study.told()
