@@ -10,11 +10,16 @@ from typing import Any
 
 from bench import page
 from mien import bundle, config, pipeline
+from mien.config import GateConfig
 from mien.stages import evaluate
 from mien.workspace import Workspace, pointed
 
 MARK = 0.475
 """Test accuracy of HOG features with PCA and an SVC on the same split (from the data's notes)."""
+
+FAILED = ("copies across splits", "whole-picture boxes")
+"""Gates that the set fails as it is shipped, which is how others have scored on it."""
+SPLITS = {"val": "val", "test": "test", "test_leak_free": "test, without copies of train"}
 
 
 def main() -> None:
@@ -22,7 +27,9 @@ def main() -> None:
     home = Workspace(config.settings().home / "build" / "bench-emotion")
     run = config.load(page.ROOT / "configs" / "emotion.yaml")
     source = page.real_data() / "emotion" / "affectnet_yolo.zip"
-    report = pipeline.run(run.model_copy(update={"source": str(source)}), home, "bench")
+    told = dict.fromkeys(FAILED, GateConfig(level="warn"))
+    shipped = run.model_copy(update={"source": str(source), "gates": told})
+    report = pipeline.run(shipped, home, "bench")
     folder = pointed(home.evaluated("emotion"), run.name, "")
     table = evaluate.read(folder)
     parts = [_scores(table), _cost(report)]
@@ -34,12 +41,12 @@ def main() -> None:
 def _scores(table: dict[str, Any]) -> str:
     rows: list[dict[str, object]] = []
     for candidate in table["candidates"]:
-        for split in ("val", "test"):
+        for split, words in SPLITS.items():
             score = candidate[split]
             rows.append(
                 {
                     "candidate": candidate["candidate"],
-                    "split": split,
+                    "split": words,
                     "images": int(score["examples"]),
                     "accuracy": score["accuracy"],
                     "macro-F1": score["macro_f1"],
