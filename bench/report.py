@@ -47,7 +47,7 @@ def write(
             f"![Throughput of each server, as a share of the raw limit]({plot.name})",
             _PLOT,
             "## One client",
-            _ALONE,
+            f"{_ALONE} {_CROWDED.format(seen.crowding)}",
             table(list(_alone(seen, asked))),
             "## Every server on every workload",
             *_tables(seen, names, asked),
@@ -119,6 +119,11 @@ _ALONE = (
     "Between two questions of a single client the core rests, and what runs there or beside it "
     "meanwhile leaves code and weights out of its caches. The raw call after a rest of "
     f"{1e6 * PAUSE:.0f} us shows how much of the difference is that. Medians, in ms."
+)
+_CROWDED = (
+    "While the core of the load generator is busy, a loop on that of the servers takes {:.2f} times "
+    "as long: 1 would be cores of their own, and what is more is taken from every server here and "
+    "not from the raw limit, beside which no load runs."
 )
 
 

@@ -91,6 +91,8 @@ class Seen:
     """Servers that could not be installed or started, and why."""
     agreement: dict[str, tuple[int, int]] = field(default_factory=dict)
     """For each server: questions that it answers with mien's label, of so many."""
+    crowding: float = 1.0
+    """How many times as long the servers' core takes while the core of the load is busy."""
 
     def rate(self, key: Key) -> float:
         return median(each.rate for each in self.slices[key])

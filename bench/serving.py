@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import originals, report, rounds, servers, starts, workloads
+from bench import cores, originals, report, rounds, servers, starts, workloads
 from bench.rivals.champions import folder
 from bench.servers import CACHE, NotThereError
 from mien import bundle, config, console
@@ -41,7 +41,9 @@ def main() -> None:
         known = servers.known(scratch / "asked", originally)
         for server in known:
             _install(server)
+        crowding = cores.crowding(servers.SERVER_CORE, servers.LOAD_CORE)
         seen = rounds.measure(plan, known, asked, scratch)
+        seen.crowding = crowding
         console.say("starts and memory of `mien serve`")
         taken = starts.measure(asked, plan.starts, plan.work, scratch)
     path = report.PAGE if plan is rounds.FULL else _elsewhere()
