@@ -121,9 +121,9 @@ _ALONE = (
     f"{1e6 * PAUSE:.0f} us shows how much of the difference is that. Medians, in ms."
 )
 _CROWDED = (
-    "While the core of the load generator is busy, a loop on that of the servers takes {:.2f} times "
-    "as long: 1 would be cores of their own, and what is more is taken from every server here and "
-    "not from the raw limit, beside which no load runs."
+    "While the core of the load generator is busy, a loop on that of the servers takes {:.2f} "
+    "times as long: 1 would be cores of their own, and what is more is taken from every server "
+    "here and not from the raw limit, beside which no load runs."
 )
 
 
