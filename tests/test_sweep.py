@@ -121,7 +121,8 @@ def _killed_after_a_trial(path: Path, file: Path) -> frozenset[int]:
 def _interrupt() -> None:
     """Press Ctrl-C as soon as a process works: in the main thread, as a terminal would."""
     until(active_children)
-    signal.pthread_kill(main_thread().ident or 0, signal.SIGINT)
+    assert main_thread().ident
+    signal.pthread_kill(main_thread().ident, signal.SIGINT)
 
 
 def test_neither_jobs_nor_kill_nor_ctrl_c_change_a_trial(home: Home, tmp_path: Path) -> None:

@@ -303,7 +303,7 @@ class Task(Generic[ParamsT]):
     task that gains nothing by it."""
     subjects: Callable[[], Callable[[Request], int]] | None = None
     """`subjects()` makes a function that counts the faces or hands of a picture, to be called
-    from one thread. None for a task that cannot tell without a model of its own."""
+    by one thread at a time. None for a task that cannot tell without a model of its own."""
     follow: Callable[[Model], Callable[[Request], Prediction]] | None = None
     """`follow(model)` makes a `predict` with a memory for the frames of one video, asked in their
     order from one thread. None for a task that gains nothing by it."""

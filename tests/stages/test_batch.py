@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -325,27 +326,27 @@ def test_frames_are_answered_anew_where_any_file_has_changed(
 
 PROGRAM = """
 import sys
-import threading
 from pathlib import Path
 from mien.stages import batch
 from mien.stages.batch.parts import Parts
 from mien.workspace import Workspace
 batch.SECONDS, batch.CHUNK = 0.0, 3
 write = Parts.write
-def write_and_wait(*asked):
-    write(*asked)
+def wait_and_write(*asked):
     print("part", flush=True)
     sys.stdin.readline()
-Parts.write = write_and_wait
+    write(*asked)
+Parts.write = wait_and_write
 done = batch.batch(Path(sys.argv[1]), Path(sys.argv[2]), Workspace(Path()),
                    bundle=Path(sys.argv[3]), threads=2)
 print(f"kept {done.kept}")
 """
-"""Three files a part; after each it says so, and waits for a line, or for the end of its input."""
+"""Three files a part; before it writes one it says so, and waits for a line, or for the end of its
+input."""
 
 
-def killed(command: list[str], parts: int) -> bool:
-    """Start the program and kill it while it goes on after so many parts; False: it has ended."""
+def kill(command: list[str], parts: int, seconds: float) -> None:
+    """Start the program, and kill it so long after it may write its next part but so many."""
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as running:
@@ -354,15 +355,16 @@ def killed(command: list[str], parts: int) -> bool:
         patience = threading.Timer(120, running.kill)
         patience.start()
         try:
-            for _ in range(parts):
-                if running.stdout.readline() != "part\n":
-                    return False
+            for _ in range(parts + 1):
+                assert running.stdout.readline() == "part\n", "it ended, or hangs"
                 running.stdin.write("\n")
                 running.stdin.flush()
+            end = time.perf_counter() + seconds
+            while time.perf_counter() < end:
+                pass  # a part is written in less time than a sleep takes
         finally:
             patience.cancel()
             running.kill()
-    return True
 
 
 def test_kill_9_loses_nothing_and_repeats_nothing(tmp_path: Path, bundle: Path) -> None:
@@ -374,7 +376,8 @@ def test_kill_9_loses_nothing_and_repeats_nothing(tmp_path: Path, bundle: Path) 
     score(tmp_path / "in", quiet, bundle, threads=1)
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "in"), str(torn), str(bundle)]
     chance = random.Random(5)
-    assert all(killed(command, chance.randint(1, 15)) for _ in range(4))
+    for _ in range(6):
+        kill(command, chance.randint(1, 10), chance.uniform(0, 0.001))
     parts = (tmp_path / ".torn.parquet.parts").glob("*.jsonl")
     kept = sum(json.loads(path.read_text().splitlines()[0])["rows"] for path in parts)
     assert 0 < kept < 241
@@ -393,7 +396,7 @@ def test_what_does_not_fit_is_scored_again(tmp_path: Path, bundle: Path, fault: 
         draw(tmp_path / f"in/{number:02}.png", shade=number + 1)
     out, whole = tmp_path / "r.jsonl", tmp_path / "whole.jsonl"
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "in"), str(out), str(bundle)]
-    assert killed(command, 2)
+    kill(command, 3, 0.0)
     parts = sorted((tmp_path / ".r.jsonl.parts").glob("*.jsonl"))
     first, second = (path.read_text().splitlines()[1:] for path in parts[:2])
     inside = tmp_path / "in" / json.loads(second[0])["name"]

@@ -211,7 +211,7 @@ def test_subjects_are_counted(tmp_path: Path) -> None:
 def test_each_core_counts_with_a_counter_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two cores count at once, and no counter is asked by both."""
+    """Two cores count at once, and no counter is asked by both at a time."""
     monkeypatch.setattr(runtime, "cores", lambda: 2)
     both = threading.Barrier(2)
 

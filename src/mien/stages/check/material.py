@@ -6,6 +6,7 @@ Everything is read once, while the version lies unpacked. Copies are told as clu
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -152,8 +153,10 @@ def subjects(material: Material) -> dict[int, int]:
         finally:
             free.put(counter)
 
-    with ThreadPoolExecutor(threads, thread_name_prefix="mien-subjects") as pool:
-        numbers = pool.map(count, asked)
+    with (
+        ThreadPoolExecutor(threads, thread_name_prefix="mien-subjects") as pool,
+        closing(pool.map(count, asked)) as numbers,  # type: ignore[type-var]  # a generator
+    ):
         return dict(zip(console.track(asked, "count subjects"), numbers, strict=True))
 
 

@@ -90,7 +90,7 @@ class Finder:
 
 
 def subjects() -> Callable[[Request], int]:
-    """Make a function that counts the faces of a picture, to be called from one thread.
+    """Make a function that counts the faces of a picture, to be called by one thread at a time.
 
     Raises:
         TrainingError: the weights cannot be fetched.
