@@ -62,6 +62,26 @@ def test_what_a_run_leaves_makes_no_tree_dirty(name: str) -> None:
     assert found.returncode == 0
 
 
+def test_new_files_count_among_the_code_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user's table in the folder changes nothing; a changed file does, and a new module."""
+    monkeypatch.setattr(lineage, "ROOT", tmp_path)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/code.py").write_text("1\n")
+    (tmp_path / "dvc.lock").write_text("1\n")
+    for command in ("init -q", "add .", "-c user.name=n -c user.email=e commit -qm first"):
+        assert lineage.git(*command.split()) is not None
+    (tmp_path / "landmarks.csv").write_text("x\n")
+    (tmp_path / "dvc.lock").write_text("2\n")
+    assert lineage.commit()["dirty"] is False
+    (tmp_path / "src/new.py").write_text("2\n")
+    assert lineage.commit()["dirty"] is True
+    (tmp_path / "src/new.py").unlink()
+    (tmp_path / "src/code.py").write_text("3\n")
+    assert lineage.commit()["dirty"] is True
+
+
 def test_tools_of_development_decide_nothing_of_a_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,9 +73,12 @@ def commit() -> dict[str, Any]:
 def _dirty() -> bool:
     """Whether files differ from the commit; where git cannot tell, they may.
 
-    `dvc.lock` is not asked: DVC writes it while a pipeline runs, and it decides nothing.
+    A new file counts among the code alone: a photo or a table that lies in the folder decides
+    nothing. Nor does `dvc.lock`, which DVC writes while a pipeline runs.
     """
-    return git("status", "--porcelain", "--untracked-files=normal", "--", ".", ":!dvc.lock") != ""
+    status = ("status", "--porcelain")
+    changed = git(*status, "--untracked-files=no", "--", ".", ":!dvc.lock")
+    return changed != "" or git(*status, "--untracked-files=normal", "--", "src") != ""
 
 
 def git(*arguments: str) -> str | None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 from mien import console
 from mien.config import FORMS, RunConfig
 from mien.stages import check as gates
-from mien.stages.data import data, fetch, prepare
+from mien.stages.data import data, fetch, prepare, settled
 from mien.stages.evaluate import Evaluated, evaluate, on_other_data
 from mien.stages.optimize import optimize as make_variants
 from mien.stages.register import Registered, register
@@ -34,7 +34,7 @@ def run(config: RunConfig, workspace: Workspace, force: str | None = None) -> Re
 
     `force` is why the version may be champion should it not be trusted, see `stages/register.py`.
     """
-    with workspace.locked(config.task):
+    with workspace.locked(config.task), settled(config, workspace):
         return _run(config, workspace, force)
 
 
@@ -67,14 +67,14 @@ def _run(config: RunConfig, workspace: Workspace, force: str | None) -> Report:
 
 def check(config: RunConfig, workspace: Workspace) -> gates.Checked:
     """Hold the data of a run's source to its gates."""
-    with workspace.locked(config.task):
+    with workspace.locked(config.task), settled(config, workspace):
         version, _ = fetch(config, workspace)
         return gates.check(config, workspace, version, told=True)
 
 
 def fix(config: RunConfig, workspace: Workspace) -> gates.Checked:
     """Mend what is safe to mend in the data of a run's source, as a new version, and check that."""
-    with workspace.locked(config.task):
+    with workspace.locked(config.task), settled(config, workspace):
         version, _ = fetch(config, workspace)
         mended = gates.fix(config, workspace, version)
         return gates.check(config, workspace, mended, told=True)

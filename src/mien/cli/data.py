@@ -57,7 +57,7 @@ def prepare(
     from mien.stages import data as stage
 
     chosen, workspace = run_config(file, source, overrides), workspace_at(home)
-    with workspace.locked(chosen.task):
+    with workspace.locked(chosen.task), stage.settled(chosen, workspace):
         ready = stage.data(chosen, workspace)
     if not ready.fresh:
         stage.show(ready.folder)

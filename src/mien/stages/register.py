@@ -110,7 +110,7 @@ def distrust(manifest: bundle.Manifest, workspace: Workspace) -> str:
     faults = []
     code = manifest.lineage.get("code", {})
     if code.get("dirty") and not _committed_since(code):
-        faults.append("its code had changes that are in no commit")
+        faults.append("its code had changes that are in no commit (`git status` names them)")
     root = str(manifest.lineage.get("data_fingerprint") or "")
     if not root or not Store(workspace.raw(manifest.task)).holds(root):
         faults.append(f"its data ({root[:12] or 'not named'}) are no version of this workspace")

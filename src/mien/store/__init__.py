@@ -80,8 +80,16 @@ class Store:
         self.choose(root)
         return version
 
+    @property
+    def newest(self) -> str:
+        """Root hash of the version that was fetched last; "" where there is none."""
+        return self._latest.read_text().strip() if self._latest.is_file() else ""
+
     def choose(self, root: str) -> None:
-        """Let a version be the newest from now on."""
+        """Let a version be the newest from now on; none where it is ""."""
+        if not root:
+            self._latest.unlink(missing_ok=True)
+            return
         with replacing(self._latest) as temporary:
             temporary.write_text(root + "\n", encoding="utf-8")
 
@@ -111,7 +119,7 @@ class Store:
 
     def latest(self) -> Version | None:
         """The version that was fetched last; None where there is none."""
-        return self.find(self._latest.read_text().strip()) if self._latest.is_file() else None
+        return self.find(self.newest) if self.newest else None
 
     def find(self, name: str) -> Version:
         """The version whose root hash begins so, or that has this number.

@@ -18,7 +18,7 @@ from mien import config, console, lineage, tasks
 from mien.config import RunConfig
 from mien.errors import ConfigError, TrainingError
 from mien.stages import check as gates
-from mien.stages.data import data, fetch
+from mien.stages.data import data, fetch, settled
 from mien.tracking import Tracker
 from mien.workspace import SWEEPS, Workspace, key, task_code
 
@@ -95,7 +95,7 @@ def _check_numbers(trials: int, jobs: int) -> None:
 
 def _ready(run: RunConfig, workspace: Workspace) -> tuple[Path, str]:
     """Prepared data that pass their gates, and the short name of their version."""
-    with workspace.locked(run.task):
+    with workspace.locked(run.task), settled(run, workspace):
         version, _ = fetch(run, workspace)
         gates.require(gates.check(run, workspace, version))
         return data(run, workspace, version).folder, version.short

@@ -8,6 +8,8 @@ bytes mean is the task's business; how a source is read is that of `sources.py`.
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +17,7 @@ from tempfile import TemporaryDirectory
 from mien import config, console, figures, tasks
 from mien.bundle import building, replacing
 from mien.config import RunConfig
-from mien.errors import DataError
+from mien.errors import DataError, GateError
 from mien.store import Store, Version
 from mien.task import DataReport
 from mien.workspace import REPORT, Workspace, key, point, task_code
@@ -53,6 +55,21 @@ def fetch(run: RunConfig, workspace: Workspace) -> tuple[Version, bool]:
     before = store.roots()
     version = _version(run, store, workspace.cache(run.task))
     return version, version.root not in before
+
+
+@contextmanager
+def settled(run: RunConfig, workspace: Workspace) -> Iterator[None]:
+    """What is fetched in the block is the newest version from then on, unless the task understands
+    nothing of it. The caller holds the lock of the task."""
+    store = Store(workspace.raw(run.task))
+    before = store.newest
+    try:
+        yield
+    except GateError:
+        raise  # it is understood, and can be mended
+    except DataError:
+        store.choose(before)
+        raise
 
 
 def data(run: RunConfig, workspace: Workspace, version: Version | None = None) -> Ready:

@@ -49,6 +49,8 @@ def opened(source: str, cache: Path) -> Iterator[Opened]:
     elif zipfile.is_zipfile(path):
         with archive(path, seen) as items:
             yield Opened(name, items)
+    elif path.suffix.lower() == ".zip":
+        raise DataError(f"{source} is no whole zip: cut off, or something else. Fetch it again.")
     else:
         yield Opened(name, single(path, seen))
     seen.save()
