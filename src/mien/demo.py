@@ -33,8 +33,9 @@ def demo(workspace: Workspace, configs: Path, stay: bool) -> None:
     """Run the demo; with `stay`, serve until Ctrl-C.
 
     Raises:
-        MienError: a stage failed, or a model could not be loaded.
+        MienError: the address cannot be used, a stage failed, or a model could not be loaded.
     """
+    serve.check_address(config.settings())  # now, and not after the training
     watch = console.Stopwatch()
     shown = _train_all(workspace, configs)
     trained = watch.seconds

@@ -61,7 +61,7 @@ def _run(config: RunConfig, workspace: Workspace, force: str | None) -> Report:
     stage("evaluate", lambda: evaluate(config, workspace), lambda done: done.fresh)
     done = stage("register", lambda: register(config, workspace, force), lambda done: done.fresh)
     report.registered = done
-    console.say(f"mien-{config.task} version {done.number} is {done.alias}. {done.why}")
+    console.say(f"mien-{config.task} {done.words}")
     return report
 
 

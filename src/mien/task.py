@@ -209,6 +209,8 @@ class Gate:
     level: Level = "warn"
     limit: float = 0.0
     """Share of the things looked at that may be at fault (0..1)."""
+    mends: bool = False
+    """Whether `mien data check --fix` mends what it finds."""
 
 
 @dataclass(frozen=True)

@@ -107,15 +107,20 @@ class Workspace:
             ) from None
 
     def champion(self, tasks: Sequence[str]) -> tuple[str, int]:
-        """The first of some tasks that has a champion, and the champion's version.
+        """The first of some tasks that has a champion, and the champion's version; it is said
+        where others have one too.
 
         Raises:
             RegistryError: none of them has one.
         """
-        for task in tasks:
-            number = self.aliases(task).get(CHAMPION)
-            if number is not None:
-                return task, number
+        known = {task: self.aliases(task).get(CHAMPION) for task in tasks}
+        found = [(task, number) for task, number in known.items() if number is not None]
+        if found:
+            (task, number), *others = found
+            if others:
+                more = " or ".join(each for each, _ in others)
+                _log.warning("The champion of %s answers; --task %s asks another.", task, more)
+            return task, number
         waiting = [
             f"`mien models {task}` tells why a version waits. "
             for task in tasks

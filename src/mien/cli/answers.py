@@ -96,7 +96,7 @@ def picture(
 def _words(answer: dict[str, Any]) -> str:
     if "error" in answer:
         return f"error: {answer['error']}"
-    label = next(iter(answer.values()))
+    task, label = next(iter(answer.items()))
     if label is None:
-        return str(answer["outcome"])
-    return f"{label} {answer['confidence']:.3f} ({answer['outcome']})"
+        return f"{task}: {answer['outcome']}"
+    return f"{task} {label} {answer['confidence']:.3f} ({answer['outcome']})"

@@ -87,7 +87,7 @@ def register(file: Config, force: Force = None, home: Home = None) -> None:
     chosen, workspace = run_config(file, None, None), workspace_at(home)
     with workspace.locked(chosen.task):
         done = stage(chosen, workspace, force)
-    console.result(f"version {done.number} is {done.alias}. {done.why}")
+    console.result(done.words)
 
 
 @app.command(rich_help_panel="Stages")

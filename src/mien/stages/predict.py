@@ -21,7 +21,9 @@ def predict(
         BundleError: the bundle is damaged.
     """
     if bundle is None:
-        bundle = workspace.version(*workspace.champion([name] if name else tasks.names()))
+        bundle = workspace.version(
+            *workspace.champion([tasks.load(name).name] if name else tasks.names())
+        )
     with runtime.load(bundle) as model:
         task = tasks.load(model.bundle.manifest.task)
         for path in files:

@@ -37,6 +37,11 @@ class Registered:
     why: str
     fresh: bool
 
+    @property
+    def words(self) -> str:
+        """What became of it, in sentences."""
+        return f"version {self.number} is {self.alias or 'set aside'}. {self.why}"
+
 
 def register(run: RunConfig, workspace: Workspace, force: str | None = None) -> Registered:
     """Register a run's choice; champion if it is trusted and not worse than the present one.

@@ -170,7 +170,21 @@ def test_the_report_is_for_machines_too(tmp_path: Path) -> None:
             }
         ],
         "names": ["test/again.png"],
+        "mends": True,
     }
+
+
+def test_only_what_can_be_mended_is_said_to_be(tmp_path: Path) -> None:
+    """Copies across splits go by `--fix`; a class that is not there does not."""
+    done, _ = checked(sets.yolo(tmp_path / "set", leaky()), tmp_path / "home")
+    assert "--fix` mends" in report.verdict(report.read(done.folder))
+    lacking = sets.distinct(1)
+    lacking["train"] = [each for each in lacking["train"] if each[1] != "sad"]
+    done, _ = checked(sets.yolo(tmp_path / "other", lacking), tmp_path / "home")
+    said = report.verdict(report.read(done.folder))
+    assert "'empty classes'" in said
+    assert "--fix" not in said
+    assert "Mend the source by hand" in said
 
 
 def test_names_at_fault_are_bounded_and_counted(

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from mien.config import RunConfig
-from mien.errors import DataError
+from mien.errors import DataError, GateError
 from mien.stages import data
+from mien.store import Store
 from mien.task import DataReport
 from mien.workspace import Workspace
 
@@ -213,6 +214,38 @@ def test_a_bad_source_ends_in_a_message_and_leaves_nothing(tmp_path: Path, kind:
     assert not list((tmp_path / "home").rglob(".*"))
     assert not (tmp_path / "evil.txt").exists()
     assert not list((tmp_path / "home").rglob("evil.txt"))
+
+
+def test_what_is_not_understood_is_not_the_newest(tmp_path: Path) -> None:
+    """The next run without a source goes on with what it had."""
+    workspace = Workspace(tmp_path / "home")
+    run = RunConfig(name="run", task="emotion")
+
+    def fetched(source: Path) -> str:
+        with data.settled(run, workspace):
+            return data.data(run.model_copy(update={"source": str(source)}), workspace).fingerprint
+
+    for good in (None, yolo(tmp_path / "good")):
+        if good:
+            first = fetched(good)
+        with pytest.raises(DataError, match="expected a YOLO data set"):
+            fetched(_without("train")(tmp_path / f"bad {good is None}"))
+        assert Store(workspace.raw("emotion")).newest == (first if good else "")
+
+
+def test_what_fails_a_gate_is_the_newest(tmp_path: Path) -> None:
+    """It is understood, and `--fix` mends that very version."""
+    workspace = Workspace(tmp_path / "home")
+    run = RunConfig(name="run", task="emotion", source=str(yolo(tmp_path / "set")))
+
+    def gated() -> None:
+        with data.settled(run, workspace):
+            data.fetch(run, workspace)
+            raise GateError("a gate")
+
+    with pytest.raises(GateError):
+        gated()
+    assert Store(workspace.raw("emotion")).newest
 
 
 def test_no_source_says_how_to_give_one(tmp_path: Path) -> None:

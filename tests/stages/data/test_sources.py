@@ -235,6 +235,8 @@ ZIPS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a drive": (_adding("C:\\out"), "outside its folder"),
     "two of a name": (_adding("./a.csv"), "two different files a.csv"),
     "a file as a folder": (_adding("a.csv/b"), "as a file and as a folder"),
+    "cut off": (lambda path: path.write_bytes(path.read_bytes()[:-30]) and None, "no whole zip"),
+    "no zip": (lambda path: path.write_text("text") and None, "no whole zip"),
     "no file": (lambda path: zipped(path, {"__MACOSX/a": b""}) and None, "without files"),
 }
 

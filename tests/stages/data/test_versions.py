@@ -142,6 +142,7 @@ def test_a_difference_is_told_in_samples(
     found = versions.diff("gesture", "1", None, home)
     assert list(found.relabelled.values()) == [("like", "rock")]
     assert (found.added, found.removed, found.altered) == ((), (), ())
+    assert found.files == ("landmarks.csv",)
     out = ask(home, "diff", "gesture", "1", "2")
     assert "like -> rock" in out
     assert ask(home, "diff", "gesture", "2", "1").count("rock -> like") == 1

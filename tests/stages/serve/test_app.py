@@ -124,7 +124,7 @@ def test_a_taken_port_is_told(workspace: Workspace) -> None:
 def test_answers_do_not_wait_for_receipts() -> None:
     """A server that binds its own socket has to switch Nagle's algorithm off itself."""
     with (
-        app._listen(FREE) as listener,
+        app.listen(FREE) as listener,
         socket.create_connection(listener.getsockname()),
         listener.accept()[0] as connection,
     ):

@@ -86,7 +86,7 @@ def batch(
     form = tables.form(out)
     folder, version = bundle, ""
     if folder is None:
-        named, number = workspace.champion([name] if name else tasks.names())
+        named, number = workspace.champion([tasks.load(name).name] if name else tasks.names())
         folder, version = workspace.version(named, number), str(number)
     with runtime.load(folder) as model:
         task = tasks.load(model.bundle.manifest.task)

@@ -27,21 +27,27 @@ NOBODY, SEVERAL = "no subject found", "more than one subject"
 
 GATES: Mapping[str, Gate] = {
     UNREADABLE: Gate("They cannot be decoded, and are left out of the training.", "error", 0.01),
-    EXACT: Gate("The same again: it counts more than once.", "warn", 0.01),
+    EXACT: Gate("The same again: it counts more than once.", "warn", 0.01, mends=True),
     EXACT_ACROSS: Gate(
         "The same is in val or test and where it was learnt or chosen: scores are too good.",
         "error",
+        mends=True,
     ),
     NEAR: Gate("Almost the same again: there is less to learn than it seems.", "warn", 0.05),
     NEAR_ACROSS: Gate(
         "Almost the same is in val or test and where it was learnt or chosen: scores are too good.",
         "warn",
         0.01,
+        mends=True,
     ),
     PEOPLE: Gate(
-        "Who is learnt from is in val or test too: on new people scores will be lower.", "warn"
+        "Who is learnt from is in val or test too: on new people scores will be lower.",
+        "warn",
+        mends=True,
     ),
-    CONFLICTS: Gate("A copy has another label: one of the two is wrong.", "error", 0.01),
+    CONFLICTS: Gate(
+        "A copy has another label: one of the two is wrong.", "error", 0.01, mends=True
+    ),
     EMPTY: Gate("Labels without a sample in train are never learnt.", "error"),
     IMBALANCE: Gate(
         "What the smallest class lacks of the largest: it is learnt worse.", "warn", 0.9
@@ -93,6 +99,8 @@ class Outcome:
     meaning: str
     examples: tuple[Case, ...] = field(default=(), repr=False)
     names: tuple[str, ...] = field(default=(), repr=False)
+    mends: bool = False
+    """Whether `--fix` mends what was found."""
 
 
 def known(task: Task[Any]) -> dict[str, Gate]:
@@ -135,6 +143,7 @@ def judge(name: str, gate: Gate, found: Found) -> Outcome:
         meaning=gate.meaning,
         examples=found.cases,
         names=found.names,
+        mends=gate.mends,
     )
 
 

@@ -6,7 +6,7 @@ report.json   {"format": 1, "task", "version" (root hash), "number", "source",
                "shortcut": null or {"accuracy", "majority", "chance",
                                     "by_fact": [[name, accuracy], ...]},
                "gates": [{"name", "level", "limit", "found", "total", "share" (0..1),
-                          "state": passed|noted|warned|failed|off, "meaning",
+                          "state": passed|noted|warned|failed|off, "meaning", "mends",
                           "examples": [{"names": [...], "what"}],
                           "names": up to 10,000 of those at fault}]}
 leaks.json    {"version", "exact": val and test samples whose exact copy is in train,
@@ -25,14 +25,11 @@ from mien.errors import DataError
 from mien.store import Version
 from mien.workspace import LEAKS, REPORT
 
-from . import findings, gates, material
+from . import findings, material
 from .findings import Search
 from .gates import Case, Outcome, State
 from .material import Cluster, Material
 
-_MENDED = (gates.EXACT, gates.EXACT_ACROSS, gates.NEAR_ACROSS, gates.PEOPLE, gates.CONFLICTS)
-_BY_HAND = set(gates.GATES) - set(_MENDED)
-"""Gates of what no program should decide."""
 COPIES = "copies.json"
 KEPT = 10_000
 """Names at fault that a report keeps of each gate."""
@@ -153,7 +150,7 @@ def fault(report: Report, page: Path) -> str:
 
 def _remedy(report: Report) -> str:
     levels = "set another level or limit under `gates:` in the config."
-    if report.mended or all(each.name in _BY_HAND for each in report.those("failed")):
+    if report.mended or not any(each.mends for each in report.those("failed")):
         return f"Mend the source by hand and fetch it again, or {levels}"
     version = f"--source @{report.version[:12]}"
     return (

@@ -8,7 +8,7 @@ row stays itself when lines are put in before it, a picture when it goes to anot
 import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,9 @@ class Difference:
     before: Mapping[str, int]
     after: Mapping[str, int]
     """Samples by label."""
+    files: tuple[str, ...] = ()
+    """Files that are in both with another content, those that are no sample among them: of labels
+    whose boxes were mended, they alone tell."""
 
 
 def log(task: str, workspace: Workspace) -> None:
@@ -88,6 +91,9 @@ def diff(task: str, old: str, new: str | None, workspace: Workspace) -> Differen
             "others."
         )
     found = compare(_samples(task, first, workspace), _samples(task, second, workspace))
+    both = first.items.keys() & second.items.keys()
+    others = [name for name in sorted(both) if first.items[name] != second.items[name]]
+    found = replace(found, files=tuple(others))
     _tell(task, first, second, found)
     return found
 
@@ -175,6 +181,7 @@ def _tell(task: str, first: Version, second: Version, found: Difference) -> None
         ("relabelled", [f"{name} {a} -> {b}" for name, (a, b) in found.relabelled.items()]),
         ("moved", [f"{name} {a} -> {b}" for name, (a, b) in found.moved.items()]),
         ("altered", found.altered),
+        ("other files", found.files),
     ]
     rows = [[name, f"{len(each):,}", "; ".join(each[:_NAMED])] for name, each in changes]
     console.table(title, ["samples", "number", "the first of them"], rows)

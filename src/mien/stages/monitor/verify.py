@@ -46,6 +46,8 @@ _REASONS = {
     "mien_live_": "no verdict has been sent yet; POST /feedback, or run `mien drill clean`",
     "mien_drift_": "under 200 answers there is no verdict; run `mien drill clean`",
 }
+_SHOWN = 3
+"""Broken promises of one kind that are told at most; the report has all."""
 _ADDRESS = re.compile(r"http://localhost:8000(/[\w/]*)")
 
 
@@ -105,9 +107,12 @@ def verify_all(stack: Stack, out: Path) -> list[Finding]:
         kept = sum(finding.kept for finding in own)
         if own:
             console.result(f"{name:13} {kept} of {len(own)} kept")
-    for finding in findings:
-        if not finding.kept:
-            console.result(f"BROKEN {finding.check}: {finding.fault}")
+    for name in CHECKS:
+        broken = [each for each in findings if each.check == name and not each.kept]
+        for finding in broken[:_SHOWN]:
+            console.result(f"BROKEN {name}: {finding.fault}")
+        if len(broken) > _SHOWN:
+            console.result(f"BROKEN {name}: {len(broken) - _SHOWN} more, in the report")
     if any(finding.check == "panels" and not finding.kept for finding in findings):
         console.result("Panels fill with traffic: run `mien drill clean`, then verify again.")
     when = datetime.now(UTC).isoformat(timespec="seconds")

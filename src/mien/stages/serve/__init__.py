@@ -22,6 +22,17 @@ def run(
     app.run(workspace, tasks, bundles, settings)
 
 
+def check_address(settings: Settings) -> None:
+    """Make sure that a server could listen.
+
+    Raises:
+        ConfigError: the address cannot be used.
+    """
+    from mien.stages.serve import app
+
+    app.listen(settings).close()
+
+
 @contextmanager
 def running(
     workspace: Workspace, tasks: Sequence[str], bundles: Sequence[Path], settings: Settings

@@ -112,7 +112,7 @@ def run(
     logging.getLogger("mien").setLevel(logging.INFO)
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module="PIL")
-    with _listen(settings) as listener:
+    with listen(settings) as listener:
         address = _address(settings.host, listener)
         app = create(workspace, wanted, settings, lambda loaded: _announce(loaded, address))
         _Server(app).run(sockets=[listener])
@@ -133,7 +133,7 @@ def running(
         faults.extend([state.reason] if state.reason else [])
         done.set()
 
-    with _listen(settings) as listener:
+    with listen(settings) as listener:
         server = _Server(create(workspace, wanted, settings, loaded))
         thread = threading.Thread(target=server.run, args=([listener],), name="mien-serve")
         thread.start()
@@ -228,7 +228,12 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def _listen(settings: Settings) -> socket.socket:
+def listen(settings: Settings) -> socket.socket:
+    """Take the address of the settings.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)

@@ -35,9 +35,12 @@ GATES: Mapping[str, Gate] = {
     MIXED_CASE: Gate("The same class under several spellings; they are read as one."),
     "label lines without meaning": Gate("Their pictures are left out of the training."),
     "boxes out of range": Gate("They reach beyond the picture and are cut at its border."),
-    "degenerate boxes": Gate("They have no area: nothing says where the face is."),
+    "degenerate boxes": Gate("They have no area: nothing says where the face is.", mends=True),
     "whole-picture boxes": Gate(
-        "They mark no face: a detector learns to draw the border of the picture.", "error", 0.5
+        "They mark no face: a detector learns to draw the border of the picture.",
+        "error",
+        0.5,
+        mends=True,
     ),
     **legend.GATES,
 }

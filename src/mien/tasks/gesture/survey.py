@@ -34,12 +34,14 @@ GATES: Mapping[str, Gate] = {
         "wrong.",
         "error",
         0.05,
+        mends=True,
     ),
     UNKNOWN: Gate("They are none of the gestures: `prepare` refuses them.", "error"),
     IMPOSSIBLE: Gate(
         "Their points were mixed up, or the landmarker failed.",
         "error",
         0.01,
+        mends=True,
     ),
     ORDER: Gate(
         "The 21 points of a table do not stand in MediaPipe's order; served hands do.", "error"
@@ -48,7 +50,9 @@ GATES: Mapping[str, Gate] = {
         "They are unlike the others: a wrong label, or a failed landmarker.", "warn", 0.01
     ),
     UNITS: Gate("It cannot be told what x and y are; say it: params.convention.", "error"),
-    MIXED: Gate("Some rows have another unit than the rest: `prepare` refuses it.", "error"),
+    MIXED: Gate(
+        "Some rows have another unit than the rest: `prepare` refuses it.", "error", mends=True
+    ),
     SIZES: Gate(
         "Shares of a picture of unknown shape have lost the hand's proportions. Give the columns "
         "width and height, or params.aspect.",
@@ -57,8 +61,8 @@ GATES: Mapping[str, Gate] = {
     ),
     SPLITS: Gate("They are neither train, val nor test: `prepare` refuses them.", "error"),
     DEPTH: Gate("Files without depth: a model loses the part of its skill that comes from it."),
-    HANDLESS: Gate("They are left out.", "warn", 0.05),
-    BROKEN: Gate("They are damaged, or neither JPEG, PNG nor WEBP, and are left out."),
+    HANDLESS: Gate("They are left out.", "warn", 0.05, mends=True),
+    BROKEN: Gate("They are damaged, or neither JPEG, PNG nor WEBP, and are left out.", mends=True),
     POINTLESS: Gate("They are annotated without landmarks, and left out.", "warn", 0.1),
 }
 _TYPICAL = 6.0
