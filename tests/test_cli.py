@@ -1,6 +1,7 @@
 """Promises of the command line: it reads well, and no mistake ends in a traceback."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,8 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "too early": (("train", "configs/emotion.yaml"), "mien data"),
     "no champion": (("predict", "README.md"), "There is no champion"),
     "nothing to serve": (("serve",), "no champion"),
+    "no such task": (("predict", "README.md", "--task", "gestur"), "Did you mean 'gesture'?"),
+    "a file as workspace": (("models", "--home", "README.md"), "README.md is a file"),
     "no bundle": (("predict", "README.md", "--bundle", "configs"), "is no bundle"),
     "no version": (("promote", "emotion", "7"), "no version 7"),
     "no rollback": (("rollback", "emotion"), "no champion before"),
@@ -56,6 +59,15 @@ def test_a_mistake_ends_in_one_message(tmp_path: Path, kind: str) -> None:
     assert not list(tmp_path.rglob(".*"))
 
 
+def test_a_port_in_use_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    """Not after a minute of training."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = mien("demo", "--exit", home=tmp_path, PORT=str(taken.getsockname()[1]))
+    assert done.returncode == 1
+    assert "Set another PORT" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_unusable_port_is_told(tmp_path: Path) -> None:
     """The environment is checked as strictly as a config."""
     done = mien("serve", home=tmp_path, PORT="many")
@@ -70,7 +82,10 @@ def test_predict_answers_for_pictures_and_landmarks(demo: Demo, tmp_path: Path) 
             tasks.load(name).picture().save(tmp_path / f"{name}.png")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
     done = mien("predict", str(tmp_path / "emotion.png"), "--task", "emotion", home=demo.home)
-    assert "happy" in done.stdout
+    assert "emotion happy" in done.stdout
+    assert "--task" not in done.stderr
+    done = mien("predict", str(tmp_path / "gesture.png"), home=demo.home)
+    assert "The champion of emotion answers; --task gesture asks another." in done.stderr
     files = [str(tmp_path / "broken.jpg"), str(tmp_path / "gesture.png")]
     done = mien("predict", *files, "--task", "gesture", "--json", home=demo.home)
     broken, answer = (json.loads(line) for line in done.stdout.splitlines())

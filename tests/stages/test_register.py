@@ -154,6 +154,7 @@ def test_running_again_does_not_undo_a_rollback(home: Path) -> None:
     register.rollback("gesture", "bad in the field", workspace)
     set_aside = register.register(RUN, workspace)
     assert (set_aside.number, set_aside.alias, set_aside.fresh) == (3, None, False)
+    assert set_aside.words.startswith("version 3 is set aside. Registered before")
     assert workspace.aliases("gesture")["champion"] != 3
     register.promote("gesture", 3, "mended", workspace)
 

@@ -7,6 +7,7 @@ import typer
 
 from mien import config, tasks
 from mien.config import RunConfig, Settings
+from mien.errors import ConfigError
 from mien.workspace import Workspace
 
 app = typer.Typer(
@@ -57,5 +58,12 @@ def run_config(file: Path, source: str | None, overrides: list[str] | None) -> R
 
 
 def workspace_at(home: Path | None, settings: Settings | None = None) -> Workspace:
-    """The workspace that the command line or the environment names."""
-    return Workspace((home or (settings or config.settings()).home).expanduser())
+    """The workspace that the command line or the environment names.
+
+    Raises:
+        ConfigError: it is a file.
+    """
+    folder = (home or (settings or config.settings()).home).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"The workspace {folder} is a file; name a folder (--home, MIEN_HOME).")
+    return Workspace(folder)

@@ -131,7 +131,7 @@ def verify(task: str, workspace: Workspace) -> bool:
     if faults:
         return False
     numbers = ", ".join(str(each.number) for each in _known(task, store))
-    console.result(f"{task}, version {numbers}: every byte is as it was fetched")
+    console.result(f"{task}, version {numbers}: every byte is as it was kept")
     return True
 
 
