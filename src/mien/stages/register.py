@@ -115,7 +115,7 @@ def distrust(manifest: bundle.Manifest, workspace: Workspace) -> str:
     faults = []
     code = manifest.lineage.get("code", {})
     if code.get("dirty") and not _committed_since(code):
-        faults.append("its code had changes that are in no commit (`git status` names them)")
+        faults.append("its code had changes that are in no commit")
     root = str(manifest.lineage.get("data_fingerprint") or "")
     if not root or not Store(workspace.raw(manifest.task)).holds(root):
         faults.append(f"its data ({root[:12] or 'not named'}) are no version of this workspace")
@@ -216,8 +216,8 @@ def _set_champion(
 
 
 _MEND = (
-    "Commit the code and run again (what is the same code is not trained again), bring the data "
-    "back with `mien data CONFIG --source PATH`"
+    "Commit what `git status` names and run again (the same code is not trained again), bring the "
+    "data back with `mien data CONFIG --source PATH`"
 )
 
 

@@ -177,9 +177,7 @@ def test_a_version_comes_back_as_plain_files(home: Workspace, tmp_path: Path) ->
 
 def test_verify_says_all_is_well_or_what_is_not(home: Workspace) -> None:
     """Exit status 0 and one sentence, or 1 and the file at fault."""
-    assert (
-        ask(home, "verify", "gesture") == "gesture, version 1, 2: every byte is as it was kept\n"
-    )
+    assert ask(home, "verify", "gesture") == "gesture, version 1, 2: every byte is as it was kept\n"
     shard = next(home.raw("gesture").rglob("*.zip"))
     shard.write_bytes(shard.read_bytes().replace(b"0", b"1", 1))
     assert "lacks landmarks.csv" in ask(home, "verify", "gesture", status=1)
