@@ -43,8 +43,8 @@ def resident():
 before, start = resident(), time.process_time()
 {library}
 loaded = time.process_time()
-from {module} import {name}
-opened = {name}(Path(sys.argv[1]))
+{modules}
+opened = {opened}
 ready = time.process_time()
 for path in sys.argv[2:]:
     opened.find(numpy.asarray(Image.open(path).convert("RGB")))
@@ -172,20 +172,25 @@ def _namer(table: Path, folder: Path) -> Callable[[list[Hand]], str]:
 
 
 def _alone(way: str, path: Path, photos: Sequence[Path]) -> dict[str, object]:
-    library, module, name, package = {
+    library, modules, made, package = {
         OWN: (
             "from ai_edge_litert.interpreter import Interpreter",
-            "mien.tasks.gesture.landmarker",
-            "Landmarker",
+            "from mien.tasks.gesture import landmarker, networks",
+            "landmarker.Landmarker(networks.read_task(Path(sys.argv[1])))",
             "ai-edge-litert",
         ),
-        THEIRS: ("import mediapipe", "bench.reference", "Reference", "mediapipe"),
+        THEIRS: (
+            "import mediapipe",
+            "from bench import reference",
+            "reference.Reference(Path(sys.argv[1]))",
+            "mediapipe",
+        ),
     }[way]
     done = subprocess.run(
         [
             sys.executable,
             "-c",
-            ALONE.format(library=library, module=module, name=name),
+            ALONE.format(library=library, modules=modules, opened=made),
             *map(str, (path, *photos)),
         ],
         cwd=page.ROOT,
