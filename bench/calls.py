@@ -73,8 +73,11 @@ class Clock:
 
     def __init__(self) -> None:
         self.spent: dict[str, float] = defaultdict(float)
+        self.parts: set[str] = set()
 
     def around(self, part: str, work: Callable[..., T]) -> Callable[..., T]:
+        self.parts.add(part)
+
         def timed(*arguments: Any) -> T:
             start = time.thread_time()
             try:

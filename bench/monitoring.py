@@ -207,6 +207,8 @@ def _middle(values: Sequence[float]) -> tuple[float, float, float]:
 
 def _parts(used: Mapping[str, Sequence[float]], clock: Clock, count: int) -> dict[str, float]:
     """Microseconds of each part, and what the whole has beyond them."""
+    if unseen := clock.parts - set(clock.spent):
+        raise SystemExit(f"Nothing was measured of {', '.join(sorted(unseen))}.")
     requests = len(used["timed"]) * count
     found = {part: spent / requests * 1e6 for part, spent in sorted(clock.spent.items())}
     whole = median(a - b for a, b in zip(used["with"], used["without"], strict=True))

@@ -5,6 +5,8 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
@@ -12,6 +14,9 @@ from starlette.testclient import TestClient
 from mien import bundle, tasks
 from mien.journal import Journal
 from mien.stages.serve import answers
+from mien.stages.serve.answering import Answering
+from mien.stages.serve.routes import Service
+from mien.stages.serve.uploads import Upload
 from mien.workspace import Workspace
 
 Draw = Callable[..., bytes]
@@ -115,6 +120,19 @@ def test_every_answer_is_recorded(
     assert response.json()["trace_id"].encode() in kept
     assert b"passport" not in kept
     assert "passport" not in caplog.text
+
+
+def test_a_service_made_of_another_records_in_its_own_journal(
+    client: TestClient, tmp_path: Path
+) -> None:
+    """And not in that of the one whose answers came first."""
+    service: Service = client.app.state.service  # type: ignore[attr-defined]
+    served, upload = service.models.find("shape"), Upload(b"{}")
+    service.desk(served, upload)
+    with closing(Journal(tmp_path / "own.db")) as journal:
+        answering = replace(service, journal=journal).desk(served, upload).answer
+        assert isinstance(answering, Answering)
+        assert answering.journal is journal
 
 
 def checksum(workspace: Workspace) -> str:

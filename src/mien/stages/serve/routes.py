@@ -54,11 +54,12 @@ class Service:
     metrics: Metrics
     journal: Journal
     windows: Windows
-    _desks: WeakKeyDictionary[Served, dict[tuple[str, bool], Desk[Question, Answer]]] = field(
-        default_factory=WeakKeyDictionary
-    )
-
     scraping: asyncio.Lock = field(default_factory=asyncio.Lock)
+    # Not in `init`: a service that is made of another by `replace` has desks of its own, or its
+    # answers would be recorded by the other's journal.
+    _desks: WeakKeyDictionary[Served, dict[tuple[str, bool], Desk[Question, Answer]]] = field(
+        default_factory=WeakKeyDictionary, init=False
+    )
 
     @property
     def max_bytes(self) -> int:
