@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mien import pipeline
 from mien.config import GateConfig
-from mien.errors import DataError
+from mien.errors import DataError, GateError
 from mien.stages import check as stage
 from mien.stages.check import gates, report
 from mien.stages.check.fixing import intend
@@ -226,6 +226,8 @@ def test_a_fixed_version_passes_and_is_not_fixed_again(
     assert "nothing that is safe to mend" in capsys.readouterr().out
     assert len(Store(workspace.raw("emotion")).versions()) == 2
     assert stage.fix(run, workspace, version) == mended
+    with pytest.raises(GateError, match=f"They were mended: --source @{mended.short} is"):
+        stage.require(stage.check(run, workspace, version))
 
 
 def test_the_difference_is_what_was_told(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ class Checked:
     fresh: bool
     failed: tuple[str, ...]
     """Names of the gates at level error that found more than their limit."""
+    mended: str = ""
+    """Where it fails: the version that was made of it by mending it, as a source; "" where none."""
 
     @property
     def passed(self) -> bool:
@@ -61,9 +63,11 @@ def check(run: RunConfig, workspace: Workspace, version: Version, told: bool = F
     point(workspace.checked(run.task), run.name, folder.name)
     _publish(folder, workspace.reports(run.task))
     found = report.read(folder)
+    failed = tuple(each.name for each in found.those("failed"))
+    mended = _mended(Store(workspace.raw(run.task)), version) if failed else ""
     if told or (fresh and found.those("failed", "warned")):
-        report.show(found, workspace.reports(run.task) / _PUBLIC[PAGE])
-    return Checked(folder, fresh, tuple(each.name for each in found.those("failed")))
+        report.show(found, workspace.reports(run.task) / _PUBLIC[PAGE], mended)
+    return Checked(folder, fresh, failed, mended)
 
 
 def require(checked: Checked) -> None:
@@ -73,7 +77,8 @@ def require(checked: Checked) -> None:
         GateError: naming the gates and what to do.
     """
     if not checked.passed:
-        raise GateError(report.fault(report.read(checked.folder), checked.folder / PAGE))
+        found = report.read(checked.folder)
+        raise GateError(report.fault(found, checked.folder / PAGE, checked.mended))
 
 
 def fix(run: RunConfig, workspace: Workspace, version: Version) -> Version:
@@ -94,6 +99,11 @@ _PUBLIC = {REPORT: "check.json", PICTURE: "check.png", PAGE: "check.html"}
 
 _UNCOUNTED = "uncounted.txt"
 """Beside a report: why subjects were not counted."""
+
+
+def _mended(store: Store, version: Version) -> str:
+    made = [each for each in store.versions() if each.parent == version.root]
+    return f"@{made[-1].short}" if made else ""
 
 
 def _params(task: Task[Any], run: RunConfig) -> Schema:

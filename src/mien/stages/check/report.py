@@ -113,8 +113,9 @@ def copies(folder: Path) -> tuple[list[list[str]], list[list[str]]]:
     return document["exact"], document["near"]
 
 
-def show(report: Report, page: Path) -> None:
-    """Print the gates that found something, the names of the others, and a verdict."""
+def show(report: Report, page: Path, mended: str = "") -> None:
+    """Print the gates that found something, the names of the others, and a verdict; `mended` is the
+    version that was made of this one, as a source."""
     found = sorted(report.those(*LOUD), key=lambda each: LOUD.index(each.state))
     title = f"Check of {report.title}: {report.samples:,} samples"
     if found:
@@ -126,29 +127,32 @@ def show(report: Report, page: Path) -> None:
         names = [each.name for each in report.gates if each.state == state]
         if names:
             console.result(f"{words}: {', '.join(names)}")
-    console.result(verdict(report))
+    console.result(verdict(report, mended))
     console.result(f"More, with pictures of what was found: {page}")
 
 
-def verdict(report: Report) -> str:
+def verdict(report: Report, mended: str = "") -> str:
     """One or two sentences: whether the data pass, and what to do if they do not."""
     failed, warned = report.those("failed"), report.those("warned")
     subject = f"V{report.title[1:]}"
     if failed:
-        return f"{subject} fails {_listed(failed)}. {_remedy(report)}"
+        return f"{subject} fails {_listed(failed)}. {_remedy(report, mended)}"
     if warned:
         return f"{subject} passes, with a warning of {_listed(warned)}."
     return f"{subject} passes its gates."
 
 
-def fault(report: Report, page: Path) -> str:
+def fault(report: Report, page: Path, mended: str = "") -> str:
     """What stops a training, in sentences."""
     return (
-        f"The data fail {_listed(report.those('failed'))}. {_remedy(report)} What was found: {page}"
+        f"The data fail {_listed(report.those('failed'))}. {_remedy(report, mended)} "
+        f"What was found: {page}"
     )
 
 
-def _remedy(report: Report) -> str:
+def _remedy(report: Report, mended: str) -> str:
+    if mended:
+        return f"They were mended: --source {mended} is that version."
     levels = "set another level or limit under `gates:` in the config."
     if report.mended or not any(each.mends for each in report.those("failed")):
         return f"Mend the source by hand and fetch it again, or {levels}"
