@@ -12,7 +12,7 @@ from urllib.request import urlopen
 
 import pytest
 from clock import faster
-from project import ROOT, Demo, mien
+from project import ROOT, Demo, free_port, mien
 from served import FASTER, Watched, watched
 
 from mien.stages.monitor import report, traffic, verify
@@ -175,6 +175,22 @@ def test_a_target_that_stopped_is_named(running: Watched, stack: Stack) -> None:
     running.prometheus.wait_for(lambda it: it.query(up), 30)
     left = poll(lambda: not broken(stack, "targets"), 30, lambda: "targets stay broken")
     assert left
+
+
+def test_where_nothing_runs_each_kind_takes_few_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of many panels without an answer some are told; the report has all."""
+    parts = ("api", "prometheus", "alertmanager", "grafana")
+    nowhere = dict.fromkeys(parts, f"http://127.0.0.1:{free_port()}")
+    stack = verify.stack(nowhere, frozenset(), ROOT, Workspace(tmp_path))
+    found = verify.verify_all(stack, tmp_path / "out")
+    broken = [each for each in found if each.check == "panels" and not each.kept]
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("BROKEN panels") for line in lines) == verify._SHOWN + 1
+    assert f"BROKEN panels: {len(broken) - verify._SHOWN} more, in the report" in lines
+    written = (tmp_path / "out" / "verify.json").read_text(encoding="utf-8")
+    assert all(json.dumps(each.fault) in written for each in broken)
 
 
 def test_the_page_shows_faults_first_and_escapes_them(tmp_path: Path) -> None:
