@@ -64,7 +64,7 @@ def _scores(table: dict[str, Any]) -> str:
                 }
             )
     return (
-        f"`affectnet_yolo.zip` as shipped, exported ONNX model, best finding of each image. HOG "
+        f"`affectnet_yolo.zip` as shipped, exported ONNX model, best detection of each image. HOG "
         f"features with an SVC reach {MARK} on test. Every shipped box is the whole picture, so "
         f"mAP says how well the border and the label are found, not the face.\n\n{page.table(rows)}"
     )

@@ -73,7 +73,7 @@ class Answer:
     """What a model says of a picture."""
 
     overlaps: tuple[float, ...]
-    """Of each finding with the face, the most confident first."""
+    """Of each detection with the face, the most confident first."""
     height: float
     """Of the face, as a share of the picture's longer side."""
 
@@ -106,8 +106,8 @@ def main() -> None:
 
 _LOOKS = ((1.0,), (1.5,), ROOMS)
 _SIZES_SAID = (
-    "## By the size of the face\n\nShare of the photos in which a finding overlaps the face by at "
-    "least 0.5, by the face's height in pixels if the photo's longer side were 96 of them."
+    "## By the size of the face\n\nShare of the photos in which a detection overlaps the face by "
+    "at least 0.5, by the face's height in pixels if the photo's longer side were 96 of them."
 )
 _EMOTIONS_SAID = (
     "## What it costs\n\nEmotions named right on the model's own test split, as its evaluation had "
@@ -131,10 +131,10 @@ def _words() -> list[str]:
     ready = f" Given ready, by a full recipe or as their maker chose: {', '.join(given)}."
     return [
         f"Trained by `configs/emotion.yaml` and `configs/emotion_faces.yaml` {recipe}, seed 0, "
-        f"gates at level warn.{ready if given else ''}{without} A face is found where any finding "
-        "overlaps YuNet's box of it by at least 0.5 (0.3), as intersection over union. The first "
-        "finding is the most confident one. No training has seen the photos of people "
-        "(`gesture/photos`), whose faces are small in a scene.",
+        f"gates at level warn.{ready if given else ''}{without} A face is found where any "
+        "detection overlaps YuNet's box of it by at least 0.5 (0.3), as intersection over "
+        "union. The first detection is the most confident one. No training has seen the photos of "
+        "people (`gesture/photos`), whose faces are small in a scene.",
     ]
 
 
@@ -204,7 +204,7 @@ def _corners(shown: Shown, size: tuple[int, int]) -> Any:
 def _answer(task: Task[Any], model: Model, shown: Shown) -> Answer:
     request = task.ask(shown.content)
     prediction = task.predict(request, model)
-    boxes = [each.box for each in prediction.findings if each.box]
+    boxes = [each.box for each in prediction.detections if each.box]
     truth = _corners(shown, request.size)
     found = overlap(truth, np.array(boxes, np.float32).reshape(-1, 4))
     height = float(truth[3] - truth[1]) / max(request.size)
@@ -228,10 +228,10 @@ def _row(title: str, name: str, answers: Sequence[Answer]) -> dict[str, object]:
         "asked for the faces of": f"{len(answers)} {name}",
         "found at 0.5": f"{np.mean([each.best >= 0.5 for each in answers]):.1%}",
         "found at 0.3": f"{np.mean([each.best >= 0.3 for each in answers]):.1%}",
-        "first finding at 0.5": f"{np.mean([each >= 0.5 for each in first]):.1%}",
-        "mean IoU of the first finding": f"{np.mean(first):.3f}",
+        "first detection at 0.5": f"{np.mean([each >= 0.5 for each in first]):.1%}",
+        "mean IoU of the first detection": f"{np.mean(first):.3f}",
         "mean IoU of the best box": f"{np.mean([each.best for each in answers]):.3f}",
-        "findings a picture": f"{np.mean([len(each.overlaps) for each in answers]):.2f}",
+        "detections a picture": f"{np.mean([len(each.overlaps) for each in answers]):.2f}",
     }
 
 

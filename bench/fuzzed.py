@@ -90,7 +90,7 @@ def read_landmarks(data: bytes) -> None:
     request = uploads.question(Upload(body), gesture.TASK, LIMITS)
     answer = gesture.TASK.predict(request, _model())
     json.dumps(answer.as_json("gesture"), allow_nan=False)
-    scores = [each for finding in answer.findings for each in finding.scores.values()]
+    scores = [each for detection in answer.detections for each in detection.scores.values()]
     assert all(0 <= score <= 1 for score in scores), scores
 
 
@@ -117,7 +117,7 @@ def repaired(data: bytes) -> bytes:
 
 def _look(data: bytes) -> None:
     whole = images.decode(data, LIMITS)
-    images.measures(whole)
+    images.image_stats(whole)
     face = emotion.TASK.ask(data, LIMITS)
     hand = gesture.TASK.ask(data, LIMITS)
     assert face.image is not None

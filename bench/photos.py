@@ -21,7 +21,7 @@ from PIL import Image
 from bench import page
 from mien import config, runtime, tasks
 from mien.runtime import Model
-from mien.task import Finding, Prediction, Request, Task
+from mien.task import Detection, Prediction, Request, Task
 from mien.workspace import Workspace
 
 LARGE = (4000, 3000)
@@ -162,29 +162,31 @@ def _label(answer: Prediction) -> str | None:
 
 
 def _distances(kept: Kept) -> Iterator[float]:
-    """How far a finding lies from the nearest of the same label that is found in full."""
+    """How far a detection lies from the nearest of the same label that is found in full."""
     for one, two in zip(kept.asked, kept.whole, strict=True):
         if one.best is None:
             continue
-        near = [_far(one.best, each) for each in two.findings if each.label == one.best.label]
+        near = [_far(one.best, each) for each in two.detections if each.label == one.best.label]
         if near:
             yield min(near)
 
 
-def _far(one: Finding, two: Finding) -> float:
+def _far(one: Detection, two: Detection) -> float:
     places, others = _places(one), _places(two)
     size = np.linalg.norm(np.ptp(others, axis=0))
     return float(np.linalg.norm(places - others, axis=1).mean() / size)
 
 
-def _places(finding: Finding) -> NDArray[np.float64]:
-    points = finding.extra.get("landmarks", finding.box)
-    return np.array(points, float).reshape(-1, 3 if "landmarks" in finding.extra else 2)[:, :2]
+def _places(detection: Detection) -> NDArray[np.float64]:
+    points = detection.extra.get("landmarks", detection.box)
+    return np.array(points, float).reshape(-1, 3 if "landmarks" in detection.extra else 2)[:, :2]
 
 
 def _sharper(one: Sequence[Prediction], two: Sequence[Prediction]) -> float:
     pairs = zip(one, two, strict=True)
-    return float(np.median([a.measures["sharpness"] / b.measures["sharpness"] for a, b in pairs]))
+    return float(
+        np.median([a.input_stats["sharpness"] / b.input_stats["sharpness"] for a, b in pairs])
+    )
 
 
 def _share(right: Sequence[bool]) -> str:

@@ -92,7 +92,7 @@ def test_predict_answers_for_pictures_and_landmarks(demo: Demo, tmp_path: Path) 
     assert done.returncode == 1
     assert "damaged" in broken["error"]
     assert answer["gesture"] == "like"
-    landmarks = answer["findings"][0]["landmarks"]
+    landmarks = answer["detections"][0]["landmarks"]
     (tmp_path / "hand.json").write_text(json.dumps({"landmarks": landmarks}))
     done = mien(
         "predict", str(tmp_path / "hand.json"), "--task", "gesture", "--json", home=demo.home

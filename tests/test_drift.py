@@ -164,7 +164,7 @@ def test_a_constant_is_not_watched(known: dict[str, Any]) -> None:
     """It was fixed by how the data were made; two hands in one picture are no alarm."""
     assert "constant" not in known["quantities"]
     live = [
-        Row(row.label, row.confidence, {**row.measures, "constant": 1.0 + (place % 5 == 0)})
+        Row(row.label, row.confidence, {**row.input_stats, "constant": 1.0 + (place % 5 == 0)})
         for place, row in enumerate(rows(400, np.random.default_rng(3)))
     ]
     assert "constant" not in drift.compare(live, known)
@@ -184,7 +184,7 @@ def test_there_is_no_verdict_on_few_rows(known: dict[str, Any]) -> None:
 def test_a_measure_that_the_reference_does_not_have_is_left_out(known: dict[str, Any]) -> None:
     """A newer task may measure more than an older model was compared with."""
     live = [
-        Row(row.label, row.confidence, {**row.measures, "new": 1.0})
+        Row(row.label, row.confidence, {**row.input_stats, "new": 1.0})
         for row in rows(300, np.random.default_rng(4))
     ]
     assert "new" not in drift.compare(live, known)

@@ -13,7 +13,7 @@ _events = st.builds(
     moment=_numbers,
     confidence=_numbers,
     seconds=_numbers,
-    measures=st.dictionaries(st.text(), _numbers, max_size=3),
+    input_stats=st.dictionaries(st.text(), _numbers, max_size=3),
 )
 
 

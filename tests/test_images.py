@@ -111,9 +111,9 @@ def test_limits_are_checked_on_the_header() -> None:
 def test_measures_tell_dark_from_bright_and_sharp_from_flat() -> None:
     """Brightness and sharpness order pictures as a person would."""
     dark, bright = np.full((9, 9, 3), 20, np.uint8), np.full((9, 9, 3), 220, np.uint8)
-    assert images.measures(dark)["brightness"] < images.measures(bright)["brightness"]
-    assert images.measures(dark)["sharpness"] == 0 < images.measures(PIXELS)["sharpness"]
-    assert images.measures(np.zeros((1, 1, 3), np.uint8))["sharpness"] == 0
+    assert images.image_stats(dark)["brightness"] < images.image_stats(bright)["brightness"]
+    assert images.image_stats(dark)["sharpness"] == 0 < images.image_stats(PIXELS)["sharpness"]
+    assert images.image_stats(np.zeros((1, 1, 3), np.uint8))["sharpness"] == 0
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(3, 40), st.integers(3, 40))
@@ -123,7 +123,7 @@ def test_measures_are_those_of_the_formula(seed: int, height: int, width: int) -
     luma = pixels @ np.array([0.299, 0.587, 0.114]) / 255
     beside = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:]
     wanted = {"brightness": luma.mean(), "sharpness": (beside - 4 * luma[1:-1, 1:-1]).var()}
-    assert images.measures(pixels) == pytest.approx(wanted, rel=1e-4, abs=1e-6)
+    assert images.image_stats(pixels) == pytest.approx(wanted, rel=1e-4, abs=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow tells of each damage
@@ -228,6 +228,6 @@ def test_limits_hold_for_the_size_as_sent() -> None:
 def test_what_is_measured_does_not_depend_on_the_type_that_was_sent() -> None:
     """A reduced JPEG and a reduced PNG of one picture are as bright and as sharp."""
     one, two = (
-        images.measures(images.read(LARGE[k], enough=ENOUGH).pixels) for k in ("RGB", "PNG")
+        images.image_stats(images.read(LARGE[k], enough=ENOUGH).pixels) for k in ("RGB", "PNG")
     )
     assert one == pytest.approx(two, rel=0.02)

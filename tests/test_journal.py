@@ -40,7 +40,7 @@ def event(**changes: object) -> Event:
         outcome="ok",
         label="star",
         confidence=0.75,
-        measures={"brightness": 0.5, "hands": 2.0},
+        input_stats={"brightness": 0.5, "hands": 2.0},
         seconds=0.01,
     )
     return replace(made, **changes)  # type: ignore[arg-type]
@@ -64,13 +64,13 @@ numbers = st.floats(allow_nan=False, allow_infinity=False)
 @given(
     label=st.none() | st.text(),
     confidence=numbers,
-    measures=st.dictionaries(st.text(), numbers, max_size=4),
+    input_stats=st.dictionaries(st.text(), numbers, max_size=4),
 )
 def test_what_is_added_is_found_unchanged(
-    journal: Journal, label: str | None, confidence: float, measures: dict[str, float]
+    journal: Journal, label: str | None, confidence: float, input_stats: dict[str, float]
 ) -> None:
     """Every number to its last bit, every word whatever it holds."""
-    made = event(label=label, confidence=confidence, measures=measures)
+    made = event(label=label, confidence=confidence, input_stats=input_stats)
     assert journal.add(made)
     assert journal.find(made.trace_id) == made
 

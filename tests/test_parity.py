@@ -45,8 +45,8 @@ def said(answer: Any, name: str) -> Answer:
 
 
 def best(prediction: Prediction) -> Answer:
-    finding = prediction.best
-    return (finding.label, finding.confidence) if finding else (None, 0.0)
+    detection = prediction.best
+    return (detection.label, detection.confidence) if detection else (None, 0.0)
 
 
 def differences(one: list[Answer], two: list[Answer]) -> tuple[int, float]:

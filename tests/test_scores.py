@@ -28,7 +28,7 @@ pairs = st.lists(
 def test_macro_f1_and_accuracy_equal_scikit_learn(
     given_pairs: list[tuple[str, str | None]],
 ) -> None:
-    """Over the classes that occur in the truth, with a missing finding as a wrong answer."""
+    """Over the classes that occur in the truth, with a missing detection as a wrong answer."""
     from sklearn.metrics import accuracy_score, f1_score
 
     truth = [pair[0] for pair in given_pairs]
@@ -42,7 +42,7 @@ def test_macro_f1_and_accuracy_equal_scikit_learn(
 
 
 def test_pictures_without_a_subject_count_apart() -> None:
-    """They touch neither accuracy nor macro-F1; a finding in one is a false one."""
+    """They touch neither accuracy nor macro-F1; a detection in one is a false one."""
     answers = [answer("a", "a"), answer("b", None), answer(None, "c"), answer(None, None)]
     result = scores.summary(answers, LABELS)
     assert (result["accuracy"], result["nothing_found"], result["false_found"]) == (0.5, 0.5, 0.5)

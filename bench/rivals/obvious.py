@@ -58,7 +58,7 @@ async def emotion(file: UploadFile) -> dict[str, Any]:
     ]
     faces.sort(key=lambda face: -face["confidence"])
     best = faces[0] if faces else {"label": None, "confidence": 0.0}
-    return {"emotion": best["label"], "confidence": best["confidence"], "findings": faces}
+    return {"emotion": best["label"], "confidence": best["confidence"], "detections": faces}
 
 
 @app.post("/predict/gesture")
@@ -79,7 +79,7 @@ async def landmarks(body: Body) -> dict[str, Any]:
 
 def named(hands: list[np.ndarray]) -> dict[str, Any]:
     if not hands:
-        return {"gesture": None, "confidence": 0.0, "findings": []}
+        return {"gesture": None, "confidence": 0.0, "detections": []}
     found = []
     for scores in classifier.predict_proba(normalise(np.stack(hands))):
         best = int(scores.argmax())
@@ -89,7 +89,7 @@ def named(hands: list[np.ndarray]) -> dict[str, Any]:
     return {
         "gesture": found[0]["label"],
         "confidence": found[0]["confidence"],
-        "findings": found,
+        "detections": found,
     }
 
 

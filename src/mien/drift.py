@@ -38,7 +38,7 @@ class Row:
 
     label: str | None
     confidence: float
-    measures: Mapping[str, float]
+    input_stats: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def _numbers(rows: Sequence[Row]) -> dict[str, NDArray[np.float64]]:
     for row in rows:
         if row.label is not None:
             found["confidence"].append(row.confidence)
-        for name, value in row.measures.items():
+        for name, value in row.input_stats.items():
             found.setdefault(name, []).append(value)
     return {name: np.array(values) for name, values in found.items() if values}
 

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-COLUMNS = "trace_id, moment, task, version, checksum, outcome, label, confidence, measures, seconds"
+COLUMNS = (
+    "trace_id, moment, task, version, checksum, outcome, label, confidence, input_stats, seconds"
+)
 """The values of a row, in their order."""
 JSON = json.JSONEncoder(separators=(",", ":"))  # `dumps` would make one for each answer
 
@@ -26,22 +28,22 @@ class Event:
     outcome: str
     label: str | None
     confidence: float
-    measures: Mapping[str, float]
+    input_stats: Mapping[str, float]
     seconds: float
 
     @classmethod
     def of(cls, row: Sequence[Any]) -> Self:
         """The answer that a row holds."""
         said = dict(zip(COLUMNS.split(", "), row, strict=True))
-        return cls(**{**said, "measures": json.loads(said["measures"])})
+        return cls(**{**said, "input_stats": json.loads(said["input_stats"])})
 
     @property
     def row(self) -> tuple[Any, ...]:
         """The values of its row."""
-        measures = JSON.encode(dict(self.measures))
+        input_stats = JSON.encode(dict(self.input_stats))
         return (
             *(self.trace_id, self.moment, self.task, self.version, self.checksum),
-            *(self.outcome, self.label, self.confidence, measures, self.seconds),
+            *(self.outcome, self.label, self.confidence, input_stats, self.seconds),
         )
 
 

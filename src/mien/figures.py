@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.task import DataReport, Example, Finding, Prediction
+from mien.task import DataReport, Detection, Example, Prediction
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as Axes
@@ -164,7 +164,7 @@ def _sample(axes: Any, example: Example, prediction: Prediction) -> None:
     )
 
 
-def _points(example: Example, best: Finding | None) -> list[NDArray[np.float64]]:
+def _points(example: Example, best: Detection | None) -> list[NDArray[np.float64]]:
     """Points that came with the request or were found in its picture, as (n, 2 or more)."""
     sent = example.request.body.model_dump() if example.request.body else {}
     lists = [*sent.values(), *(best.extra.values() if best else ())]

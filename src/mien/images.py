@@ -105,7 +105,7 @@ def sniff(data: bytes) -> str | None:
     return None
 
 
-def measures(pixels: Pixels) -> dict[str, float]:
+def image_stats(pixels: Pixels) -> dict[str, float]:
     """Brightness (mean luma, 0..1) and sharpness (variance of the Laplacian of luma, 0..1 scale).
 
     Both are taken on a thinned copy of at most about 256 pixels a side, so that their cost

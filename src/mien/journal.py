@@ -33,7 +33,7 @@ _TABLE = """
 create table if not exists answers (
     id integer primary key, trace_id text unique not null, moment real not null,
     task text not null, version text not null, checksum text not null, outcome text not null,
-    label text, confidence real not null, measures text not null, seconds real not null,
+    label text, confidence real not null, input_stats text not null, seconds real not null,
     truth text, told real
 )
 """

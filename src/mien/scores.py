@@ -32,7 +32,7 @@ class Answer:
     outcome: str
     found: tuple[tuple[Box, dict[str, float]], ...]
     boxes: tuple[tuple[str, Box], ...] | None
-    measures: dict[str, float]
+    input_stats: dict[str, float]
     seconds: float
     name: str = ""
 
@@ -40,7 +40,7 @@ class Answer:
 def answer(example: Example, prediction: Prediction, seconds: float) -> Answer:
     """Keep of a prediction what scoring needs, so that pictures can be forgotten."""
     best = prediction.best
-    boxes = [(each.box, dict(each.scores)) for each in prediction.findings if each.box]
+    boxes = [(each.box, dict(each.scores)) for each in prediction.detections if each.box]
     return Answer(
         truth=example.label,
         said=best.label if best else None,
@@ -48,7 +48,7 @@ def answer(example: Example, prediction: Prediction, seconds: float) -> Answer:
         outcome=prediction.outcome,
         found=tuple(boxes),
         boxes=example.boxes,
-        measures=dict(prediction.measures),
+        input_stats=dict(prediction.input_stats),
         seconds=seconds,
         name=example.name,
     )
@@ -58,7 +58,7 @@ def summary(answers: Sequence[Answer], labels: Sequence[str]) -> dict[str, float
     """Return every headline number of one split.
 
     `accuracy` and `macro_f1` are over the examples that show a subject (`shown`), macro-F1 over the
-    classes that occur among them; `nothing_found` is the share of these without a finding;
+    classes that occur among them; `nothing_found` is the share of these without a detection;
     `false_found` the share of examples without a subject that got one.
     """
     matrix = confusion([(each.truth, each.said) for each in answers], labels)
@@ -153,7 +153,7 @@ def latency_ms(answers: Sequence[Answer]) -> dict[str, float]:
 def mean_average_precision(answers: Sequence[Answer], labels: Sequence[str]) -> dict[str, float]:
     """mAP50 and mAP50-95 as COCO defines them, computed by pycocotools.
 
-    Every finding is a detection of each label with that label's score.
+    Every detection counts once for each label, with that label's score.
     """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval

@@ -81,7 +81,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Detection:
     """One face or hand."""
 
     label: str
@@ -98,7 +98,7 @@ class Finding:
             raise ScoreError(f"confidence and scores lie in 0..1, not {dict(self.scores)}")
 
     def as_json(self) -> dict[str, Any]:
-        """The finding as JSON values; `extra` stands beside the other keys."""
+        """The detection as JSON values; `extra` stands beside the other keys."""
         return {
             "label": self.label,
             "confidence": self.confidence,
@@ -110,17 +110,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer to one request; `findings` stand in order of confidence, best first."""
+    """The answer to one request; `detections` stand in order of confidence, best first."""
 
     outcome: Outcome
-    findings: tuple[Finding, ...] = ()
-    measures: Mapping[str, float] = field(default_factory=dict)
+    detections: tuple[Detection, ...] = ()
+    input_stats: Mapping[str, float] = field(default_factory=dict)
     """Named floats that monitoring watches: brightness, sharpness, subject size."""
 
     @property
-    def best(self) -> Finding | None:
-        """The finding that answers the request, if there is one."""
-        return self.findings[0] if self.findings else None
+    def best(self) -> Detection | None:
+        """The detection that answers the request, if there is one."""
+        return self.detections[0] if self.detections else None
 
     def as_json(self, task: str) -> dict[str, Any]:
         """The answer as JSON values: the task's own key first, then what supports it."""
@@ -129,7 +129,7 @@ class Prediction:
             task: best.label if best else None,
             "confidence": best.confidence if best else 0.0,
             "outcome": self.outcome,
-            "findings": [each.as_json() for each in self.findings],
+            "detections": [each.as_json() for each in self.detections],
         }
 
 

@@ -57,7 +57,7 @@ def test_the_reference_is_read_back_as_it_was(tmp_path: Path) -> None:
     made = evaluate.reference(answers(), ("a", "b"), REPORT)
     evaluate._write_json(tmp_path / "reference.json", made)
     read = json.loads((tmp_path / "reference.json").read_text(encoding="utf-8"))
-    live = [Row(each.said, each.confidence, each.measures) for each in answers(300)]
+    live = [Row(each.said, each.confidence, each.input_stats) for each in answers(300)]
     assert drift.compare(live, read) == drift.compare(live, made)
     assert drift.shares(read)["a"] == pytest.approx(101 / 102)
 

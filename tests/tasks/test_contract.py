@@ -141,21 +141,23 @@ def test_a_champion_answers_for_its_own_examples(
                 assert_alike(alone, other)
     for prediction in predictions:
         assert prediction.outcome in OUTCOMES
-        assert bool(prediction.findings) == (prediction.outcome in {"ok", "unsure"})
-        assert all(isinstance(value, float) for value in prediction.measures.values())
-        assert all(math.isfinite(value) for value in prediction.measures.values())
-        for finding in prediction.findings:
-            assert set(finding.scores) == set(task.labels)
-            assert finding.label == max(finding.scores, key=lambda label: finding.scores[label])
-            assert finding.confidence == pytest.approx(finding.scores[finding.label])
-            assert 0 <= finding.confidence <= 1
+        assert bool(prediction.detections) == (prediction.outcome in {"ok", "unsure"})
+        assert all(isinstance(value, float) for value in prediction.input_stats.values())
+        assert all(math.isfinite(value) for value in prediction.input_stats.values())
+        for detection in prediction.detections:
+            assert set(detection.scores) == set(task.labels)
+            assert detection.label == max(
+                detection.scores, key=lambda label: detection.scores[label]
+            )
+            assert detection.confidence == pytest.approx(detection.scores[detection.label])
+            assert 0 <= detection.confidence <= 1
 
 
 def assert_alike(alone: Prediction, together: Prediction) -> None:
     """But for the last digits: a network computes eight pictures in another order than one."""
     assert alone.outcome == together.outcome
-    assert alone.measures == pytest.approx(together.measures, abs=1e-4)
-    for one, other in zip(alone.findings, together.findings, strict=True):
+    assert alone.input_stats == pytest.approx(together.input_stats, abs=1e-4)
+    for one, other in zip(alone.detections, together.detections, strict=True):
         assert one.label == other.label
         assert one.scores == pytest.approx(other.scores, abs=1e-4)
         assert one.box == (other.box and pytest.approx(other.box, abs=0.02))
@@ -195,8 +197,8 @@ def test_a_champion_answers_a_large_picture_as_if_it_had_been_read_whole(
     assert one.best.confidence == pytest.approx(two.best.confidence, abs=0.05)
     if one.best.box is not None and two.best.box is not None:
         assert one.best.box == pytest.approx(two.best.box, abs=0.02 * max(asked.size))
-    for name in {"brightness", "subject_size"} & set(two.measures):
-        assert one.measures[name] == pytest.approx(two.measures[name], rel=0.05)
+    for name in {"brightness", "subject_size"} & set(two.input_stats):
+        assert one.input_stats[name] == pytest.approx(two.input_stats[name], rel=0.05)
 
 
 @pytest.mark.xdist_group("demo")

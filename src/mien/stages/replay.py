@@ -28,7 +28,7 @@ from mien.workspace import Workspace
 TOLERANCE = 2e-6
 """Confidence is told with 6 decimals; of answers that were given together the last may differ."""
 _COLUMNS = [each.name for each in fields(Event)]
-_MEASURES = _COLUMNS.index("measures")
+_INPUT_STATS = _COLUMNS.index("input_stats")
 
 
 def replay(
@@ -94,7 +94,9 @@ def find(trace_id: str, journal: Path) -> Event:
             f"{journal} holds no answer {trace_id!r}. Give the trace_id of an answer as it was "
             "sent; old answers are forgotten (MIEN_JOURNAL_DAYS, MIEN_JOURNAL_MB)."
         )
-    values = [json.loads(row[_MEASURES]) if at == _MEASURES else v for at, v in enumerate(row)]
+    values = [
+        json.loads(row[_INPUT_STATS]) if at == _INPUT_STATS else v for at, v in enumerate(row)
+    ]
     return Event(**dict(zip(_COLUMNS, values, strict=True)))
 
 
@@ -179,7 +181,7 @@ def _said(event: Event) -> dict[str, Any]:
         "label": event.label,
         "confidence": event.confidence,
         "outcome": event.outcome,
-        "measures": dict(event.measures),
+        "input_stats": dict(event.input_stats),
         "seconds": event.seconds,
     }
 
@@ -217,7 +219,7 @@ def _again(event: Event, folder: Path, file: Path) -> dict[str, Any]:
 
 def _other(event: Event, found: Prediction) -> list[list[Any]]:
     """Measures of the input that differ from those that were recorded: it is another input."""
-    now, then = found.measures, event.measures
+    now, then = found.input_stats, event.input_stats
     return [
         [name, then.get(name), now.get(name)]
         for name in sorted({*now, *then})

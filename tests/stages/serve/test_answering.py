@@ -15,7 +15,7 @@ from mien.runtime import Model
 from mien.stages.serve import batching, uploads
 from mien.stages.serve.answering import Answer, Answering, Question
 from mien.stages.serve.uploads import Upload
-from mien.task import Finding, Prediction, Request
+from mien.task import Detection, Prediction, Request
 
 Serving = Callable[..., AbstractContextManager[TestClient]]
 GOOD = b'{"point": {"values": [0.1, 0.2, %s]}}'
@@ -140,7 +140,7 @@ def test_few_large_pictures_are_answered_together(
 
 
 def answer(confidence: float) -> Prediction:
-    return Prediction("ok", (Finding("star", confidence, None, {"star": confidence}),))
+    return Prediction("ok", (Detection("star", confidence, None, {"star": confidence}),))
 
 
 def slow(times: dict[int, float], clock: list[float]) -> Any:

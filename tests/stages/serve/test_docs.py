@@ -99,7 +99,7 @@ def test_what_is_recorded_is_named() -> None:
         "outcome": "outcome",
         "label": "label",
         "confidence": "confidence",
-        "measures": "measures",
+        "input_stats": "input_stats",
         "seconds": "the time that it took",
     }
     assert set(words) == {field.name for field in fields(Event)}

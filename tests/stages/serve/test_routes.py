@@ -25,18 +25,18 @@ Draw = Callable[..., bytes]
 def test_an_answer_has_its_keys_in_the_promised_order(client: TestClient, picture: Draw) -> None:
     """The task's name and the confidence come first, the rest in the order of the papers."""
     answer = client.post("/predict/shape", files={"file": ("hand.png", picture())}).json()
-    assert list(answer) == ["shape", "confidence", "outcome", "findings", "model", "trace_id"]
+    assert list(answer) == ["shape", "confidence", "outcome", "detections", "model", "trace_id"]
     assert answer["shape"] == "star"
     assert answer["model"] == {"name": "mien-shape", "version": "3"}
-    assert list(answer["findings"][0]) == ["label", "confidence", "box", "scores", "handedness"]
+    assert list(answer["detections"][0]) == ["label", "confidence", "box", "scores", "handedness"]
 
 
 def test_a_confidence_is_the_model_s_own_to_six_decimals(client: TestClient, picture: Draw) -> None:
     """Blue 200, green 40, red 20 through softmax(10 x / 255): computed by hand."""
     answer = client.post("/predict/shape", files={"file": ("a.png", picture())}).json()
     assert answer["confidence"] == pytest.approx(0.997264, abs=1e-6)
-    assert sum(answer["findings"][0]["scores"].values()) == pytest.approx(1, abs=2e-6)
-    assert answer["findings"][0]["box"] == [1.0, 2.0, 3.0, 4.0]
+    assert sum(answer["detections"][0]["scores"].values()) == pytest.approx(1, abs=2e-6)
+    assert answer["detections"][0]["box"] == [1.0, 2.0, 3.0, 4.0]
 
 
 def test_a_picture_without_a_subject_is_no_error(client: TestClient, picture: Draw) -> None:
@@ -44,7 +44,7 @@ def test_a_picture_without_a_subject_is_no_error(client: TestClient, picture: Dr
     response = client.post("/predict/shape", files={"file": ("a.png", picture((0, 0, 0)))})
     answer = response.json()
     assert response.status_code == 200
-    assert (answer["shape"], answer["confidence"], answer["findings"]) == (None, 0, [])
+    assert (answer["shape"], answer["confidence"], answer["detections"]) == (None, 0, [])
     assert answer["outcome"] == "no_hand"
 
 
@@ -69,7 +69,7 @@ def test_json_is_taken_where_the_task_has_a_body(client: TestClient) -> None:
     """Numbers in place of a picture: there is no box then."""
     answer = client.post("/predict/shape", json={"point": {"values": [2, 0, 0]}}).json()
     assert answer["shape"] == "round"
-    assert answer["findings"][0]["box"] is None
+    assert answer["detections"][0]["box"] is None
 
 
 def test_answers_follow_the_schema_that_openapi_shows(client: TestClient, picture: Draw) -> None:
@@ -113,7 +113,7 @@ def test_every_answer_is_recorded(
     assert (event.task, event.version, event.label) == ("shape", "3", "star")
     assert (event.outcome, event.confidence) == ("ok", pytest.approx(0.997264, abs=1e-6))
     assert event.checksum == client.get("/health").json()["models"][0]["digest"]
-    assert event.measures == pytest.approx({"brightness": 260 / 3 / 255})
+    assert event.input_stats == pytest.approx({"brightness": 260 / 3 / 255})
     assert 0 < event.seconds < 30
     assert started <= event.moment <= time.time()
     kept = b"".join(path.read_bytes() for path in workspace.home.glob("journal.db*"))

@@ -23,7 +23,7 @@ from mien.tasks.gesture.table import Faults
 
 @dataclass(frozen=True)
 class Pair:
-    """Both ways of finding hands, opened on the same file."""
+    """Both ways of detection hands, opened on the same file."""
 
     own: Landmarker
     mediapipe: Any

@@ -78,9 +78,9 @@ def test_landmarks_are_answered(model: Model) -> None:
     assert list(best.scores) == list(LABELS)
     assert best.confidence == max(best.scores.values())
     assert best.box is None
-    assert all(set(each.measures) == {"hands", "landmark_distance"} for each in answers)
-    assert {each.measures["hands"] for each in answers} == {1.0}
-    far = [each.measures["landmark_distance"] for each in answers]
+    assert all(set(each.input_stats) == {"hands", "landmark_distance"} for each in answers)
+    assert {each.input_stats["hands"] for each in answers} == {1.0}
+    far = [each.input_stats["landmark_distance"] for each in answers]
     assert 0.5 < np.mean(far) < 2, "hands like those of the training are about 1 away"
 
 
@@ -89,7 +89,9 @@ def test_what_is_no_hand_is_unusual(model: Model) -> None:
     hand = hand_of("rock")
     mixed = np.random.default_rng(3).permutation(hand)
     usual, unusual = (
-        predict(Request(body=Body(landmarks=points.tolist())), model).measures["landmark_distance"]
+        predict(Request(body=Body(landmarks=points.tolist())), model).input_stats[
+            "landmark_distance"
+        ]
         for points in (hand, mixed)
     )
     assert unusual > 10 * usual
@@ -101,7 +103,7 @@ def test_a_bundle_from_before_hands_were_described_answers(trained: Path, tmp_pa
     with runtime.load(folder) as old:
         answer = predict(Request(body=Body(landmarks=hand_of("ok").tolist())), old)
     assert answer.best is not None
-    assert answer.measures == {"hands": 1.0}
+    assert answer.input_stats == {"hands": 1.0}
 
 
 def test_an_answer_does_not_depend_on_unit_and_place(model: Model) -> None:
@@ -154,7 +156,7 @@ def test_a_bundle_of_another_normalisation_is_refused(trained: Path, tmp_path: P
 
 
 def test_below_the_threshold_an_answer_is_unsure(trained: Path, tmp_path: Path) -> None:
-    """The finding is still listed."""
+    """The detection is still listed."""
     request = Request(body=Body(landmarks=hand_of("ok").tolist()))
     for threshold, outcome in ((0.0, "ok"), (1.0, "unsure")):
         folder = altered(trained, tmp_path / outcome, {"min_confidence": threshold})
@@ -210,8 +212,8 @@ def test_the_surest_hand_answers_whatever_the_order(
         answer = predict(Request(image=GREY), seeing)
         assert answer.best is not None
         assert answer.best.label == "rock"
-        assert [each.extra["handedness"] for each in answer.findings] == ["Right", "Left"]
-        assert answer.measures["hands"] == 2.0
+        assert [each.extra["handedness"] for each in answer.detections] == ["Right", "Left"]
+        assert answer.input_stats["hands"] == 2.0
 
 
 def test_a_hand_is_told_in_pixels_of_the_picture(
@@ -226,8 +228,8 @@ def test_a_hand_is_told_in_pixels_of_the_picture(
     assert answer.best is not None
     assert answer.best.box == (0.0, 120.0, 320.0, 480.0)
     assert answer.best.extra["landmarks"][0] == [100.0, 200.0, 0.0]
-    assert answer.measures["subject_size"] == pytest.approx(320 * 360 / (640 * 480))
-    assert set(answer.measures) == {
+    assert answer.input_stats["subject_size"] == pytest.approx(320 * 360 / (640 * 480))
+    assert set(answer.input_stats) == {
         "brightness",
         "sharpness",
         "hands",
@@ -237,7 +239,7 @@ def test_a_hand_is_told_in_pixels_of_the_picture(
     }
     inside = (points[:, :2] >= 0).all(axis=1) & (points[:, :2] <= (640, 480)).all(axis=1)
     assert 0 < inside.sum() < 21
-    assert answer.measures["landmark_completeness"] == pytest.approx(inside.sum() / 21)
+    assert answer.input_stats["landmark_completeness"] == pytest.approx(inside.sum() / 21)
     json.dumps(dict(answer.best.extra))
 
 
@@ -258,7 +260,7 @@ def test_a_reduced_picture_is_answered_in_pixels_of_the_one_sent(
     assert np.array(large.best.extra["landmarks"]) == pytest.approx(wanted, abs=0.03)
     wanted_box = np.array(small.best.box) * (across, down, across, down)
     assert large.best.box == pytest.approx(wanted_box, abs=0.03)
-    assert large.measures == pytest.approx(small.measures, rel=1e-2)
+    assert large.input_stats == pytest.approx(small.input_stats, rel=1e-2)
 
 
 @pytest.mark.parametrize(("shift", "share"), [(0.0, 1.0), (-5000.0, 0.0)])
@@ -270,9 +272,9 @@ def test_completeness_is_the_share_of_points_inside_the_picture(
     spread = (hand - hand.min(axis=0)) / (hand.max(axis=0) - hand.min(axis=0)) * 300 + 100
     spread[:, 0] += shift
     monkeypatch.setattr(FakeLandmarker, "hands", (Hand(spread, "Left", 0.8),))
-    measures = predict(Request(image=GREY), seeing).measures
-    assert measures["landmark_completeness"] == share
-    assert measures["landmark_distance"] > 0
+    input_stats = predict(Request(image=GREY), seeing).input_stats
+    assert input_stats["landmark_completeness"] == share
+    assert input_stats["landmark_distance"] > 0
 
 
 def test_measures_are_those_of_the_hand_that_answers(
@@ -282,11 +284,11 @@ def test_measures_are_those_of_the_hand_that_answers(
     clear = Hand(hand_of("rock"), "Right", 0.9)
     blurred = Hand(np.mean([hand_of("rock"), hand_of("ok")], axis=0) * 2, "Left", 0.99)
     monkeypatch.setattr(FakeLandmarker, "hands", (clear,))
-    alone = dict(predict(Request(image=GREY), seeing).measures)
+    alone = dict(predict(Request(image=GREY), seeing).input_stats)
     for order in ((clear, blurred), (blurred, clear)):
         monkeypatch.setattr(FakeLandmarker, "hands", order)
-        measures = dict(predict(Request(image=GREY), seeing).measures)
-        assert measures == {**alone, "hands": 2.0}
+        input_stats = dict(predict(Request(image=GREY), seeing).input_stats)
+        assert input_stats == {**alone, "hands": 2.0}
 
 
 def test_no_hand_is_an_answer(seeing: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,8 +298,8 @@ def test_no_hand_is_an_answer(seeing: Model, monkeypatch: pytest.MonkeyPatch) ->
         answer = predict(Request(image=GREY), seeing)
         assert answer.outcome == "no_hand"
         assert answer.best is None
-        assert answer.measures["hands"] == 0.0
-        assert set(answer.measures) == {"brightness", "sharpness", "hands"}
+        assert answer.input_stats["hands"] == 0.0
+        assert set(answer.input_stats) == {"brightness", "sharpness", "hands"}
 
 
 def test_pictures_are_answered_by_the_real_landmarker(

@@ -61,7 +61,7 @@ class Looks:
     thumb: NDArray[np.uint8]
     """(n, 16, 16): luma of the picture, squeezed to a square."""
     brightness: NDArray[np.float64]
-    """(n,): as `images.measures` has it, of the picture as it was read; sharpness likewise."""
+    """(n,): as `images.image_stats` has it, of the picture as it was read; sharpness likewise."""
     sharpness: NDArray[np.float64]
     why: tuple[str, ...]
 
@@ -206,7 +206,7 @@ def _looked_here(paths: Sequence[Path], enough: int | None) -> Looks:
         except OSError as error:
             why[place] = f"The file cannot be read ({error.strerror or error})."
         else:
-            found = images.measures(picture.pixels)
+            found = images.image_stats(picture.pixels)
             small[place] = _squeezed(picture.pixels)
             size[place], measured[place] = picture.size, (found["brightness"], found["sharpness"])
     return _of(small, size, measured, why)

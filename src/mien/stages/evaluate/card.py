@@ -18,7 +18,7 @@ def reference(
 ) -> dict[str, Any]:
     """What monitoring compares live traffic with: distributions of the validation split, and
     what the training data was."""
-    rows = [Row(each.said, each.confidence, each.measures) for each in answers]
+    rows = [Row(each.said, each.confidence, each.input_stats) for each in answers]
     passed = {each.name: 1 - each.count / max(each.total, 1) for each in report.checks}
     training = {"examples": report.counts, "completeness": passed}
     return {**drift.reference(rows, labels), "training": training}

@@ -114,7 +114,7 @@ class Answering:
             outcome=prediction.outcome,
             label=best.label if best else None,
             confidence=best.confidence if best else 0.0,
-            measures=prediction.measures,
+            input_stats=prediction.input_stats,
             seconds=time.perf_counter() - asked.question.start,
         )
         if not self.journal.add(event):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from mien.stages.serve.loading import Served
-from mien.task import Finding, Outcome, Prediction, Task
+from mien.task import Detection, Outcome, Prediction, Task
 
 DIGITS = 6
 """Decimals of numbers in 0..1: what a 32-bit float can tell."""
@@ -28,19 +28,19 @@ def document(served: Served, prediction: Prediction, trace_id: str) -> dict[str,
         served.task.name: best.label if best else None,
         "confidence": round(best.confidence, DIGITS) if best else 0.0,
         "outcome": prediction.outcome,
-        "findings": [_finding(finding) for finding in prediction.findings],
+        "detections": [_detection(detection) for detection in prediction.detections],
         "model": {"name": served.name, "version": served.version},
         "trace_id": trace_id,
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _detection(detection: Detection) -> dict[str, Any]:
     return {
-        "label": finding.label,
-        "confidence": round(finding.confidence, DIGITS),
-        "box": [round(edge, 2) for edge in finding.box] if finding.box else None,
-        "scores": {label: round(score, DIGITS) for label, score in finding.scores.items()},
-        **finding.extra,
+        "label": detection.label,
+        "confidence": round(detection.confidence, DIGITS),
+        "box": [round(edge, 2) for edge in detection.box] if detection.box else None,
+        "scores": {label: round(score, DIGITS) for label, score in detection.scores.items()},
+        **detection.extra,
     }
 
 
@@ -53,8 +53,8 @@ def schema(task: Task[Any]) -> type[BaseModel]:
     """Make the schema of a task's answers."""
     label: Any = Literal[task.labels]
     share: Any = (float, Field(ge=0, le=1))
-    finding = create_model(
-        f"{title(task)}Finding",
+    detection = create_model(
+        f"{title(task)}Detection",
         __config__=ConfigDict(extra="allow"),
         __doc__="One subject in the picture, and what else the task tells about it.",
         label=(label, ...),
@@ -69,7 +69,7 @@ def schema(task: Task[Any]) -> type[BaseModel]:
         task.name: (label | None, Field(description="null where no subject was found")),
         "confidence": share,
         "outcome": (Outcome, ...),
-        "findings": (list[finding], Field(description="best first")),  # type: ignore[valid-type]
+        "detections": (list[detection], Field(description="best first")),  # type: ignore[valid-type]
         "model": (Named, ...),
         "trace_id": (str, Field(description="names this request in the server's log")),
     }
@@ -85,7 +85,7 @@ def _example(task: Task[Any]) -> dict[str, Any]:
         task.name: label,
         "confidence": 0.982,
         "outcome": "ok",
-        "findings": [{"label": label, "confidence": 0.982, "box": box, "scores": scores}],
+        "detections": [{"label": label, "confidence": 0.982, "box": box, "scores": scores}],
         "model": {"name": f"mien-{task.name}", "version": "3"},
         "trace_id": "0af7651916cd43dd8448eb211c80319c",
     }

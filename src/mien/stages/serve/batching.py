@@ -56,9 +56,9 @@ def share(task: Task[Any], model: Model, request: Request, most: int) -> float:
 
 def _alike(one: Prediction, other: Prediction) -> bool:
     """Whether two answers to a question are the same, but for the last digits."""
-    if one.outcome != other.outcome or len(one.findings) != len(other.findings):
+    if one.outcome != other.outcome or len(one.detections) != len(other.detections):
         return False
     return all(
         a.label == b.label and abs(a.confidence - b.confidence) < SAME
-        for a, b in zip(one.findings, other.findings, strict=True)
+        for a, b in zip(one.detections, other.detections, strict=True)
     )

@@ -56,7 +56,7 @@ class Metrics:
         self._predictions = self._counter("mien_predictions_total")
         self._confidence = self._histogram("mien_confidence")
         self._predict_seconds = self._histogram("mien_predict_seconds")
-        self._measures = self._histogram("mien_measure")
+        self._input_stats = self._histogram("mien_measure")
         self._feedback = self._counter("mien_feedback_total")
         self._upload_seconds = self._histogram("mien_upload_seconds")
         self._upload_bytes = self._histogram("mien_upload_bytes")
@@ -148,8 +148,8 @@ class Metrics:
             self._child(self._confidence, task, version).observe(best.confidence)
         for stage in STAGES:
             self._child(self._predict_seconds, task, stage).observe(seconds[stage])
-        for measure, value in prediction.measures.items():
-            self._child(self._measures, task, measure).observe(value)
+        for measure, value in prediction.input_stats.items():
+            self._child(self._input_stats, task, measure).observe(value)
 
     def _child(self, parent: Any, *labels: str) -> Any:
         key = (parent, *labels)

@@ -76,7 +76,7 @@ class Windows:
 
 
 def _row(event: Event) -> Row:
-    return Row(event.label, event.confidence, event.measures)
+    return Row(event.label, event.confidence, event.input_stats)
 
 
 def _compare(rows: list[Row], reference: Mapping[str, object] | None) -> Drifted:

@@ -177,7 +177,7 @@ def primer_accuracy(lesson: Lesson, average: nn.ModuleDict) -> float:
 
 
 def detector_scores(lesson: Lesson, network: nn.Module) -> dict[str, float]:
-    """Share of pictures whose best finding overlaps a labelled face and names its emotion."""
+    """Share of pictures whose best detection overlaps a labelled face and names its emotion."""
     rows: list[tuple[float, float, float]] = []
     for number, output in enumerate(_outputs(lesson, network)):
         truth = lesson.val.boxes[number].numpy()

@@ -13,4 +13,4 @@ class Params(Recipe):
     candidates: tuple[str, ...] = ("yolox-nano",)
     """Detector sizes to try, keys of `networks.FAMILIES`."""
     min_confidence: float = Field(default=0.25, ge=0, le=1)
-    """An answer below it is `unsure`; the finding is still listed."""
+    """An answer below it is `unsure`; the detection is still listed."""

@@ -11,7 +11,7 @@ import numpy as np
 from mien import images
 from mien.errors import BundleError, RequestError
 from mien.runtime import Model
-from mien.task import Finding, Outcome, Prediction, Request
+from mien.task import Detection, Outcome, Prediction, Request
 
 from .decode import Fit, Floats, detect, letterbox, planes
 
@@ -59,34 +59,34 @@ def _fitted(request: Request, facts: Mapping[str, Any]) -> tuple[images.Pixels, 
 
 
 def _answer(request: Request, model: Model, boxes: Floats, scores: Floats) -> Prediction:
-    findings = _findings(boxes, scores, model.labels)
+    detections = _detections(boxes, scores, model.labels)
     pixels = cast(images.Pixels, request.image)
     return Prediction(
-        outcome=_outcome(findings, model.facts["min_confidence"]),
-        findings=findings,
-        measures={**images.measures(pixels), **_measures(findings, request.size)},
+        outcome=_outcome(detections, model.facts["min_confidence"]),
+        detections=detections,
+        input_stats={**images.image_stats(pixels), **_input_stats(detections, request.size)},
     )
 
 
-def _findings(boxes: Floats, scores: Floats, labels: tuple[str, ...]) -> tuple[Finding, ...]:
+def _detections(boxes: Floats, scores: Floats, labels: tuple[str, ...]) -> tuple[Detection, ...]:
     found = []
     for box, row in zip(boxes, scores, strict=True):
         best = int(np.argmax(row))
         x1, y1, x2, y2 = (round(float(value), 2) for value in box)
         by_label = {label: float(score) for label, score in zip(labels, row, strict=True)}
-        found.append(Finding(labels[best], float(row[best]), (x1, y1, x2, y2), by_label))
+        found.append(Detection(labels[best], float(row[best]), (x1, y1, x2, y2), by_label))
     return tuple(found)
 
 
-def _outcome(findings: tuple[Finding, ...], threshold: float) -> Outcome:
-    if not findings:
+def _outcome(detections: tuple[Detection, ...], threshold: float) -> Outcome:
+    if not detections:
         return "no_face"
-    return "ok" if findings[0].confidence >= threshold else "unsure"
+    return "ok" if detections[0].confidence >= threshold else "unsure"
 
 
-def _measures(findings: tuple[Finding, ...], size: tuple[int, int]) -> dict[str, float]:
-    if not findings or findings[0].box is None:
+def _input_stats(detections: tuple[Detection, ...], size: tuple[int, int]) -> dict[str, float]:
+    if not detections or detections[0].box is None:
         return {"subjects": 0.0}
-    x1, y1, x2, y2 = findings[0].box
+    x1, y1, x2, y2 = detections[0].box
     share = (x2 - x1) * (y2 - y1) / (size[0] * size[1])
-    return {"subjects": float(len(findings)), "subject_size": share}
+    return {"subjects": float(len(detections)), "subject_size": share}

@@ -55,7 +55,7 @@ class Params(Schema):
     images: bool = True
     """Whether the bundle carries the hand landmarker, and so answers pictures."""
     min_confidence: float = Field(default=0.5, ge=0, le=1)
-    """An answer below it is `unsure`; the finding is still listed."""
+    """An answer below it is `unsure`; the detection is still listed."""
 
     @model_validator(mode="after")
     def _checked(self) -> "Params":

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mien import images
 from mien.errors import BundleError, RequestError
 from mien.runtime import Model
-from mien.task import Box, Finding, Outcome, Prediction, Request
+from mien.task import Box, Detection, Outcome, Prediction, Request
 
 from . import landmarks, networks, typical
 from .following import Following
@@ -80,7 +80,7 @@ class _Seen:
 
     points: Floats
     """(hands, 21, 3)"""
-    measures: Mapping[str, float]
+    input_stats: Mapping[str, float]
     hands: Sequence[Hand] = ()
     """Those of a picture, in the order of `points`; none for landmarks that were sent,"""
     size: tuple[int, int] | None = None
@@ -97,7 +97,7 @@ def _answer(requests: Sequence[Request], model: Model, find: Find) -> list[Predi
     seen = [_look(request, model, find) for request in requests]
     points = np.concatenate([each.points for each in seen])
     if not len(points):
-        return [Prediction("no_hand", (), each.measures) for each in seen]
+        return [Prediction("no_hand", (), each.input_stats) for each in seen]
     features = landmarks.normalise(points)
     ends = np.cumsum([len(each.points) for each in seen])[:-1]
     scores = np.split(_scores(model.run, features), ends)
@@ -112,8 +112,8 @@ def _look(request: Request, model: Model, find: Find) -> _Seen:
         return _Seen(_points(request.body), {"hands": 1.0})
     hands = [_as_sent(hand, request.scale) for hand in _hands(request.image, model, find)]
     points = np.stack([hand.points for hand in hands]) if hands else np.empty((0, 21, 3))
-    measures = {**images.measures(request.image), "hands": float(len(hands))}
-    return _Seen(points, measures, hands, request.size)
+    input_stats = {**images.image_stats(request.image), "hands": float(len(hands))}
+    return _Seen(points, input_stats, hands, request.size)
 
 
 def _points(body: object) -> Floats:
@@ -131,20 +131,20 @@ def _points(body: object) -> Floats:
 def _named(seen: _Seen, scores: Floats, features: NDArray[np.float32], model: Model) -> Prediction:
     """The answer to one request, of the scores (hands, labels) and features of its hands."""
     if not len(scores):
-        return Prediction("no_hand", (), seen.measures)
+        return Prediction("no_hand", (), seen.input_stats)
     best, *others = np.argsort(-scores.max(axis=1), kind="stable")
-    findings = tuple(_of_hand(seen, place, scores[place], model) for place in (best, *others))
-    measures = {**seen.measures, **_unusual(features[best], model)}
+    detections = tuple(_of_hand(seen, place, scores[place], model) for place in (best, *others))
+    input_stats = {**seen.input_stats, **_unusual(features[best], model)}
     if seen.size is not None:
-        measures |= _measures(seen.hands[best], seen.size)
-    return Prediction(_outcome(findings, model.facts), findings, measures)
+        input_stats |= _input_stats(seen.hands[best], seen.size)
+    return Prediction(_outcome(detections, model.facts), detections, input_stats)
 
 
-def _of_hand(seen: _Seen, place: int, scores: Floats, model: Model) -> Finding:
+def _of_hand(seen: _Seen, place: int, scores: Floats, model: Model) -> Detection:
     if seen.size is None:
-        return _finding(scores, model.labels, None, {})
+        return _detection(scores, model.labels, None, {})
     hand = seen.hands[place]
-    return _finding(scores, model.labels, _box(hand, seen.size), _extra(hand))
+    return _detection(scores, model.labels, _box(hand, seen.size), _extra(hand))
 
 
 def _hands(pixels: images.Pixels, model: Model, find: Find) -> list[Hand]:
@@ -164,12 +164,12 @@ def _scores(run: Run, features: NDArray[np.float32]) -> Floats:
     return rounded(run({INPUT: features})[0])
 
 
-def _finding(
+def _detection(
     scores: Floats, labels: Sequence[str], box: Box | None, extra: Mapping[str, Any]
-) -> Finding:
+) -> Detection:
     best = int(np.argmax(scores))
     by_label = {label: float(score) for label, score in zip(labels, scores, strict=True)}
-    return Finding(labels[best], float(scores[best]), box, by_label, extra)
+    return Detection(labels[best], float(scores[best]), box, by_label, extra)
 
 
 def _as_sent(hand: Hand, scale: tuple[float, float]) -> Hand:
@@ -190,13 +190,13 @@ def _extra(hand: Hand) -> dict[str, Any]:
     return {"handedness": hand.handedness, "landmarks": np.round(hand.points, 2).tolist()}
 
 
-def _outcome(findings: Sequence[Finding], facts: Mapping[str, Any]) -> Outcome:
-    if not findings:
+def _outcome(detections: Sequence[Detection], facts: Mapping[str, Any]) -> Outcome:
+    if not detections:
         return "no_hand"
-    return "ok" if findings[0].confidence >= facts["min_confidence"] else "unsure"
+    return "ok" if detections[0].confidence >= facts["min_confidence"] else "unsure"
 
 
-def _measures(hand: Hand, size: tuple[int, int]) -> dict[str, float]:
+def _input_stats(hand: Hand, size: tuple[int, int]) -> dict[str, float]:
     """Share of the picture that the hand takes, and share of its points that lie inside."""
     width, height = size
     x1, y1, x2, y2 = _box(hand, size)

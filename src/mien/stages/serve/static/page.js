@@ -1,5 +1,5 @@
 /* The web page: pick a picture, ask POST /predict/TASK, show the answer.
-   It knows no task by name: tasks come from GET /health, and a finding is drawn by what it holds.
+   It knows no task by name: tasks come from GET /health, and a detection is drawn by what it holds.
    Whether the answer is right is asked in verdict.js. */
 
 import { request } from "./key.js";
@@ -98,7 +98,7 @@ function report(fine, found, milliseconds) {
     tell(fault(found.title, found.detail));
     return addFacts({ "Trace": found.trace_id });
   }
-  draw(found.findings);
+  draw(found.detections);
   const [name, label] = Object.entries(found)[0];
   const sure = label === null ? "" : `${percent(found.confidence)} confident. `;
   tell([
@@ -106,12 +106,12 @@ function report(fine, found, milliseconds) {
     make("p", { className: "outcome" }, sure + (OUTCOMES[found.outcome] ?? "")),
   ]);
   openVerdict(found.trace_id, label, labels[name]);
-  found.findings.forEach((finding, index) => {
-    if (found.findings.length > 1) scores.append(make("p", { className: "subject" }, title(finding, index)));
-    scores.append(bars(finding));
+  found.detections.forEach((detection, index) => {
+    if (found.detections.length > 1) scores.append(make("p", { className: "subject" }, title(detection, index)));
+    scores.append(bars(detection));
   });
   addFacts({
-    "Hand": found.findings[0]?.handedness,
+    "Hand": found.detections[0]?.handedness,
     "Time": `${milliseconds.toFixed(0)} ms, there and back`,
     "Model": `${found.model.name}, version ${found.model.version}`,
     "Trace": found.trace_id,
@@ -119,7 +119,7 @@ function report(fine, found, milliseconds) {
 }
 
 const percent = (share) => `${(100 * share).toFixed(share > 0.999 || share < 0.01 ? 2 : 1)} %`;
-const title = (finding, index) => `${index + 1}. ${words(finding.label)}`;
+const title = (detection, index) => `${index + 1}. ${words(detection.label)}`;
 const waiting = () => [make("p", { className: "quiet" }, "Waiting for a picture.")];
 const fault = (head, text) => [
   make("p", { className: "label fault" }, head), make("p", { className: "outcome" }, text),
@@ -130,16 +130,16 @@ function tell(parts) {
   answer.replaceChildren(...parts);
 }
 
-function bars(finding) {
+function bars(detection) {
   const list = make("ul", { className: "bars" });
-  const sorted = Object.entries(finding.scores).sort((a, b) => b[1] - a[1]);
+  const sorted = Object.entries(detection.scores).sort((a, b) => b[1] - a[1]);
   for (const [label, score] of sorted) {
     const fill = make("i");
     fill.style.width = `${100 * score}%`;
     const track = make("span", { className: "track" });
     track.append(fill);
     const row = make("li");
-    row.append(make("span", { className: label === finding.label ? "best" : "" }, words(label)), track,
+    row.append(make("span", { className: label === detection.label ? "best" : "" }, words(label)), track,
       make("span", { className: "number" }, percent(score)));
     list.append(row);
   }
@@ -157,7 +157,7 @@ function addFacts(named) {
 
 /* ---- drawing ---- */
 
-function draw(findings) {
+function draw(detections) {
   if (!picture?.image) return;
   const { width, height } = picture.image;
   const shown = Math.min(1, stage.clientWidth / width, (0.65 * innerHeight) / height) || 1;
@@ -169,24 +169,24 @@ function draw(findings) {
   const pen = canvas.getContext("2d");
   pen.scale(scale * sharp, scale * sharp);
   pen.drawImage(picture.image, 0, 0);
-  findings.forEach((finding, index) => drawFinding(pen, finding, index, 1 / scale, { width, height }));
-  canvas.setAttribute("aria-label", findings.length
-    ? `Your picture with ${findings.map((finding) => words(finding.label)).join(", ")} marked`
+  detections.forEach((detection, index) => drawDetection(pen, detection, index, 1 / scale, { width, height }));
+  canvas.setAttribute("aria-label", detections.length
+    ? `Your picture with ${detections.map((detection) => words(detection.label)).join(", ")} marked`
     : "Your picture");
 }
 
-function drawFinding(pen, finding, index, unit, size) {
+function drawDetection(pen, detection, index, unit, size) {
   const strong = index === 0;
   pen.lineJoin = pen.lineCap = "round";
-  if (finding.landmarks?.length === 21) drawHand(pen, finding.landmarks, unit);
-  if (!finding.box) return;
-  const [x1, y1, x2, y2] = finding.box;
+  if (detection.landmarks?.length === 21) drawHand(pen, detection.landmarks, unit);
+  if (!detection.box) return;
+  const [x1, y1, x2, y2] = detection.box;
   for (const [colour, width] of [["rgb(0 0 0 / 55%)", 5], [strong ? "#5fe3c7" : "#ffffff", 2.5]]) {
     pen.strokeStyle = colour;
     pen.lineWidth = width * unit;
     pen.strokeRect(x1, y1, x2 - x1, y2 - y1);
   }
-  const text = `${words(finding.label)} ${percent(finding.confidence)}`;
+  const text = `${words(detection.label)} ${percent(detection.confidence)}`;
   pen.font = `600 ${14 * unit}px system-ui, sans-serif`;
   const wide = pen.measureText(text).width + 14 * unit;
   const left = Math.max(0, Math.min(x1, size.width - wide));

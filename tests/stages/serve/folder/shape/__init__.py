@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
 from mien.errors import RequestError
 from mien.runtime import Model
-from mien.task import Finding, Prediction, Request, Task
+from mien.task import Detection, Prediction, Request, Task
 
 LABELS = ("round", "square", "star")
 
@@ -48,21 +48,21 @@ def predict(request: Request, model: Model) -> Prediction:
     else:
         values = request.image.mean(axis=(0, 1)) / 255
     if request.image is not None and values.sum() < 0.01:
-        return Prediction("no_hand", measures={"brightness": 0.0})
+        return Prediction("no_hand", input_stats={"brightness": 0.0})
     if tuple(values.round(1)) == (1.0, 0.0, 0.0):
         raise ZeroDivisionError("a secret of the server")
     if tuple(values.round(1)) == (0.0, 1.0, 0.0):
         raise RequestError("Pure green cannot be judged; send another colour.")
     scores = model.run({"x": values[None].astype("float32")})[0][0]
     best = int(scores.argmax())
-    finding = Finding(
+    detection = Detection(
         LABELS[best],
         float(scores[best]),
         (1.0, 2.0, 3.004, 4.0) if request.image is not None else None,
         dict(zip(LABELS, map(float, scores), strict=True)),
         {"handedness": "left"},
     )
-    return Prediction("ok", (finding,), {"brightness": float(values.mean())})
+    return Prediction("ok", (detection,), {"brightness": float(values.mean())})
 
 
 def picture() -> Image.Image:
