@@ -4,11 +4,13 @@ import numpy as np
 from PIL import Image
 
 from bench import page
-from mien import config, figures, runtime, tasks
+from mien import config, tasks
+from mien.model import runtime
+from mien.reporting import figures
+from mien.storage.workspace import Workspace
 from mien.task import Example, Prediction, Request
 from mien.tasks.emotion.sample import face_picture
 from mien.tasks.gesture.drawing import hand_picture
-from mien.workspace import Workspace
 
 FACES = ("anger", "disgust", "fear", "happy", "sad", "surprise")
 HANDS = ("like", "palm", "peace", "ok", "rock", "fist")

@@ -25,13 +25,14 @@ import numpy as np
 from PIL import Image
 
 from bench import page
-from mien import config, runtime, tasks
-from mien.runtime import Model
+from mien import config, tasks
+from mien.model import runtime
+from mien.model.runtime import Model
 from mien.stages import batch as stage
+from mien.storage.workspace import Workspace
 from mien.task import Request, Task
 from mien.tasks.gesture.landmarker import Landmarker
 from mien.tasks.gesture.predict import follow, predict
-from mien.workspace import Workspace
 
 FACES, PHOTOS, ROUNDS = 400, 50, 5
 FEW, MANY = 1000, 10_000

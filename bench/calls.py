@@ -25,7 +25,7 @@ from mien.stages.serve import app as serve_app
 from mien.stages.serve import models
 from mien.stages.serve.metrics import Observe
 from mien.stages.serve.routes import Service
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 
 T = TypeVar("T")
 LINE = "the line in the log"

@@ -23,12 +23,13 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from bench import page
-from mien import config, images, runtime, tasks
+from mien import config, images, tasks
+from mien.model import runtime
 from mien.stages.check import copies, looks, material
 from mien.stages.check.looks import Looks
 from mien.stages.check.material import Material
 from mien.stages.data import sources
-from mien.store import Store
+from mien.storage.versions import Store
 from mien.task import Sample
 
 RIVAL = """imagehash==4.3.2 \\

@@ -14,12 +14,13 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from bench.page import ROOT
-from mien import config, console, tasks
+from mien import config, tasks
+from mien.reporting import console
 from mien.stages.monitor import drill, picture, traffic
 from mien.stages.monitor.panels import DASHBOARDS
 from mien.stages.monitor.traffic import Question
 from mien.stages.monitor.web import Prometheus, Site
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 
 sys.path.insert(0, str(ROOT / "tests"))  # the tests have the server and the Prometheus to try
 from served import watched

@@ -12,12 +12,12 @@ import tempfile
 from pathlib import Path
 
 from bench.page import ROOT, table, write
-from mien import console
 from mien.errors import CheckError
+from mien.reporting import console
 from mien.stages.monitor import drill, traffic
 from mien.stages.monitor.drill import DRILLS, Stack
 from mien.stages.monitor.web import Prometheus
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 
 sys.path.insert(0, str(ROOT / "tests"))  # the tests have the server and the Prometheus to try
 from served import watched

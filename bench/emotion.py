@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from bench import page
-from mien import bundle, config, pipeline
+from mien import config, pipeline
 from mien.config import GateConfig
+from mien.model import bundle
 from mien.stages import evaluate
-from mien.workspace import Workspace, pointed
+from mien.storage.workspace import Workspace, pointed
 
 MARK = 0.475
 """Test accuracy of HOG features with PCA and an SVC on the same split (from the data's notes)."""

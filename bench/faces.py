@@ -21,14 +21,15 @@ from zipfile import ZipFile
 import numpy as np
 
 from bench import page
-from mien import bundle, config, pipeline, runtime, tasks
+from mien import config, pipeline, tasks
 from mien.config import GateConfig
-from mien.runtime import Model
+from mien.model import bundle, runtime
+from mien.model.runtime import Model
 from mien.stages.check import gates
+from mien.storage.workspace import Workspace
 from mien.task import Request, Task
 from mien.tasks.emotion.decode import overlap
 from mien.tasks.emotion.faces import ROOMS, Finder
-from mien.workspace import Workspace
 
 SHORT = "params.primer_epochs=12 params.grow_epochs=6 params.epochs=4"
 """A sixth of the shipped recipe: where faces are is learnt long before what they show."""

@@ -22,9 +22,10 @@ from PIL import Image
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 
-from mien import bundle, images, runtime
+from mien import images
 from mien.errors import MienError
 from mien.images import Limits
+from mien.model import bundle, runtime
 from mien.stages.serve import uploads
 from mien.stages.serve.feedback import Feedback
 from mien.stages.serve.uploads import Upload

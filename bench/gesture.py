@@ -8,10 +8,11 @@ import numpy as np
 import requests
 
 from bench import page
-from mien import bundle, config, pipeline
+from mien import config, pipeline
 from mien.config import RunConfig
+from mien.model import bundle
 from mien.stages import serve
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 
 TABLES = ("landmarks_photos.csv", "landmarks_crops12.csv", "landmarks_iti.csv")
 NO_GESTURE = "no_gesture"

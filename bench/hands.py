@@ -19,7 +19,7 @@ from PIL import Image
 from bench import page
 from bench.reference import Reference
 from mien.images import Pixels
-from mien.runtime import Session
+from mien.model.runtime import Session
 from mien.tasks.gesture import data, networks, palms, weights
 from mien.tasks.gesture.hands import Hand
 from mien.tasks.gesture.landmarker import Landmarker

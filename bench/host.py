@@ -20,11 +20,12 @@ from typing import Any
 
 from bench import workloads
 from bench.workloads import Workload
-from mien import config, runtime, tasks
-from mien.runtime import Model
+from mien import config, tasks
+from mien.model import runtime
+from mien.model.runtime import Model
 from mien.stages import serve
+from mien.storage.workspace import Workspace
 from mien.task import Request, Task
-from mien.workspace import Workspace
 
 
 def main() -> None:

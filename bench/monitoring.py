@@ -31,12 +31,13 @@ from urllib3 import encode_multipart_formdata
 
 from bench.calls import Ask, Clock, send, served, variants
 from bench.page import REAL, table, write
-from mien import config, console, tasks
-from mien.drift import WINDOW
+from mien import config, tasks
+from mien.observability.drift import WINDOW
+from mien.reporting import console
 from mien.stages.monitor import traffic
 from mien.stages.serve.gauges import VERDICTS
 from mien.stages.serve.routes import Service
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 
 GOAL = 0.05
 KEPT = f"under {GOAL:.0%}"

@@ -11,12 +11,13 @@ import shutil
 from pathlib import Path
 
 from bench.rivals.champions import folder
-from mien import bundle, config
-from mien.bundle import Manifest
+from mien import config
 from mien.errors import MienError
+from mien.model import bundle
+from mien.model.bundle import Manifest
+from mien.storage.workspace import DATA, WORK, Workspace
 from mien.tasks.gesture.params import Params
 from mien.tasks.gesture.predict import LANDMARKER
-from mien.workspace import DATA, WORK, Workspace
 
 WEIGHTS, CLASSIFIER, FACTS = "best.pt", "classifier.pkl", "facts.json"
 

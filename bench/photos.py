@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench import page
-from mien import config, runtime, tasks
-from mien.runtime import Model
+from mien import config, tasks
+from mien.model import runtime
+from mien.model.runtime import Model
+from mien.storage.workspace import Workspace
 from mien.task import Detection, Prediction, Request, Task
-from mien.workspace import Workspace
 
 LARGE = (4000, 3000)
 SIZES = {"96 x 96": (96, 96), "640 x 640": (640, 640), "1 MP": (1155, 866), "12 MP": LARGE}

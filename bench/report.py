@@ -14,7 +14,7 @@ from bench.rounds import CLIENTS, CROWD, PAUSE, RAW, Key, Plan, Seen, middle
 from bench.servers import OBVIOUS, OURS, Server
 from bench.starts import Footprint
 from bench.workloads import Workload
-from mien import figures
+from mien.reporting import figures
 
 PAGE = ROOT / "docs" / "source" / "performance.md"
 SATURATED = 8

@@ -17,7 +17,7 @@ from bench import load, servers
 from bench.load import Slice
 from bench.servers import OURS, NotThereError, Running, Server
 from bench.workloads import Workload
-from mien import console
+from mien.reporting import console
 
 RAW = "raw limit"
 PAUSE = 0.0002

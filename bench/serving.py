@@ -17,7 +17,9 @@ from pathlib import Path
 from bench import cores, originals, report, rounds, servers, starts, workloads
 from bench.rivals.champions import folder
 from bench.servers import CACHE, NotThereError
-from mien import bundle, config, console
+from mien import config
+from mien.model import bundle
+from mien.reporting import console
 
 SMOKE = "MIEN_BENCH_SMOKE"
 

@@ -24,9 +24,10 @@ import numpy as np
 from PIL import Image
 
 from bench.page import ROOT, table, write
-from mien import console, tasks
+from mien import tasks
+from mien.reporting import console
 from mien.stages.monitor import traffic
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 
 sys.path.insert(0, str(ROOT / "tests"))  # the tests have the server and the clients to try
 from stages.serve.load import Load, Server, form, get, post, serve

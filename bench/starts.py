@@ -20,8 +20,8 @@ from bench.page import ROOT
 from bench.rivals.champions import folder
 from bench.servers import CACHE, Running, Server
 from bench.workloads import Workload
-from mien import bundle
-from mien.workspace import Workspace
+from mien.model import bundle
+from mien.storage.workspace import Workspace
 
 OWN_BUNDLE = "MIEN_BENCH_LANDMARKS"
 SERVE = [sys.executable, "-m", "mien.cli", "serve"]

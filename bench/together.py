@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from bench.page import table, write
-from mien import config, runtime, tasks
-from mien.runtime import Model
+from mien import config, tasks
+from mien.model import runtime
+from mien.model.runtime import Model
 from mien.stages.serve import batching
+from mien.storage.workspace import Workspace
 from mien.task import Request, Task
-from mien.workspace import Workspace
 
 SIZES = (2, 4, 8)
 Row = dict[str, object]

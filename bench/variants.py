@@ -18,14 +18,16 @@ from typing import Any
 import numpy as np
 
 from bench import page
-from mien import bundle, config, pipeline, runtime, scores, tasks, variants
+from mien import config, pipeline, tasks
 from mien.config import FORMS, RunConfig
-from mien.runtime import Model, Session
+from mien.model import bundle, runtime, variants
+from mien.model.runtime import Model, Session
+from mien.reporting import scores
 from mien.stages import evaluate, optimize
+from mien.storage.workspace import DATA, Workspace, pointed
 from mien.task import Example
 from mien.tasks.emotion import networks
 from mien.tasks.emotion.params import LABELS
-from mien.workspace import DATA, Workspace, pointed
 
 EXAMPLES = 200
 SIDES = (96, 320, 640)

@@ -45,12 +45,12 @@ import sys
 from pathlib import Path
 from mien.config import RunConfig
 from mien.stages import data
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 data.fetch(RunConfig(name="run", task="emotion", source=sys.argv[1]), Workspace(Path()))
 """
 UNPACK = """
 from pathlib import Path
-from mien.store import Store
+from mien.storage.versions import Store
 store = Store(Path("data/raw/emotion"))
 with store.unpacked(store.latest()):
     pass

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import settings
 from project import REAL, ROOT, Demo, free_port, mien
 
-from mien import lineage, tasks
-from mien.workspace import Workspace
+from mien import tasks
+from mien.model import lineage
+from mien.storage.workspace import Workspace
 
 # Deadlines measure the machine, not the code; the same examples every time keep CI calm.
 settings.register_profile("mien", deadline=None, derandomize=True, max_examples=50)

@@ -7,7 +7,7 @@ from project import Demo, free_port, mien
 
 from mien import tasks
 from mien.stages import evaluate
-from mien.workspace import Workspace, pointed
+from mien.storage.workspace import Workspace, pointed
 
 pytestmark = pytest.mark.xdist_group("demo")
 

@@ -14,11 +14,11 @@ import pytest
 import tiny
 from project import ROOT
 
-from mien import bundle
-from mien.bundle import checksum
-from mien.store import Store
+from mien.model import bundle
+from mien.storage.files import sha256_file
+from mien.storage.versions import Store
+from mien.storage.workspace import Workspace
 from mien.tracking import Tracker, model_name
-from mien.workspace import Workspace
 
 pytestmark = [pytest.mark.xdist_group("kills"), pytest.mark.long]
 
@@ -134,7 +134,7 @@ def networks(workspace: Workspace) -> dict[str, str]:
     """What must not depend on kills: prepared data and the champion's network, by checksum."""
     prepared = workspace.processed(TASK)
     found = [*prepared.glob("*/*.csv"), workspace.version(TASK, 1) / "model.onnx"]
-    return {path.relative_to(workspace.home).as_posix(): checksum(path) for path in found}
+    return {path.relative_to(workspace.home).as_posix(): sha256_file(path) for path in found}
 
 
 def half_made(home: Path) -> list[str]:

@@ -10,10 +10,11 @@ import pytest
 import requests
 from project import Demo
 
-from mien import bundle, config, tasks
+from mien import config, tasks
+from mien.model import bundle
 from mien.stages import serve
+from mien.storage.workspace import WORK, Workspace, pointed
 from mien.task import Prediction, Request
-from mien.workspace import WORK, Workspace, pointed
 
 pytestmark = pytest.mark.xdist_group("demo")
 TOLERANCE = 1e-3
@@ -56,7 +57,7 @@ def differences(one: list[Answer], two: list[Answer]) -> tuple[int, float]:
 
 
 def onnx(name: str, demo: Demo, requests_: list[Request]) -> list[Answer]:
-    from mien import runtime
+    from mien.model import runtime
 
     workspace = Workspace(demo.home)
     folder = workspace.version(name, workspace.aliases(name)["champion"])

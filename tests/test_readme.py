@@ -14,7 +14,7 @@ from project import ROOT, Demo, free_port
 
 from mien import config, tasks
 from mien.stages import serve
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PORT = 8000
@@ -88,8 +88,8 @@ def test_the_file_tree_is_the_projects() -> None:
     package = ROOT / "src" / "mien"
     wanted = {
         path.relative_to(ROOT).as_posix()
-        for path in [*package.glob("*.py"), *package.glob("stages/*"), *package.glob("tasks/*")]
-        if not path.name.startswith("__")
+        for path in [*package.glob("*.py"), *package.glob("*/*")]
+        if not path.name.startswith("__") and path.parent.name not in ("cli", "sweep")
     }
     assert wanted - set(listed) == set()
 

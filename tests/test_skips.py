@@ -15,7 +15,7 @@ from project import ROOT
 
 from mien import config, pipeline
 from mien.pipeline import Report
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 
 pytestmark = pytest.mark.xdist_group("skips")
 

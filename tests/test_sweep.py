@@ -19,18 +19,20 @@ import yaml
 from project import ROOT
 from waiting import until
 
-from mien import config, runtime, scores, tasks
+from mien import config, tasks
 from mien.config import RunConfig
 from mien.errors import ConfigError, PolicyError, TrainingError
+from mien.model import runtime
+from mien.reporting import scores
 from mien.stages.data import data
 from mien.stages.train import train
+from mien.storage.workspace import Workspace
 from mien.sweep import Swept, sweep
 from mien.sweep.space import Space
 from mien.sweep.study import DATABASE, ROUND, Study
 from mien.sweep.trial import Outcome, Work, attempt
 from mien.sweep.workers import Workers
 from mien.tasks.gesture.sample import write_sample
-from mien.workspace import Workspace
 
 TRIALS = ROUND + 3
 """One more than there are choices."""

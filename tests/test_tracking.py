@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from mien.errors import RegistryError
+from mien.storage.workspace import CHAMPION
 from mien.tracking import Tracker, run_of
-from mien.workspace import CHAMPION
 
 LINEAGE = {"seed": 1, "code": {"commit": "abc"}}
 

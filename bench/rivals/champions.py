@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from mien import config, runtime, tasks
+from mien import config, tasks
+from mien.model import runtime
+from mien.storage.workspace import Workspace
 from mien.task import Prediction, Request
-from mien.workspace import Workspace
 
 
 def folder(task: str) -> Path:

@@ -13,12 +13,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from mien import config, console, pipeline, runtime, tasks
+from mien import config, pipeline, tasks
 from mien.config import RunConfig
 from mien.errors import MienError
+from mien.model import runtime
 from mien.pipeline import Report
+from mien.reporting import console
 from mien.stages import data, evaluate, serve
-from mien.workspace import Workspace, pointed
+from mien.storage.workspace import Workspace, pointed
 
 
 @dataclass(frozen=True)

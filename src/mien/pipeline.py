@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from mien import console
 from mien.config import FORMS, RunConfig
+from mien.reporting import console
 from mien.stages import check as gates
 from mien.stages.data import data, fetch, prepare, settled
 from mien.stages.evaluate import Evaluated, evaluate, on_other_data
@@ -14,8 +14,8 @@ from mien.stages.optimize import optimize as make_variants
 from mien.stages.register import Registered, register
 from mien.stages.train import Trained, fingerprint
 from mien.stages.train import train as fit
-from mien.store import Store
-from mien.workspace import Workspace
+from mien.storage.versions import Store
+from mien.storage.workspace import Workspace
 
 T = TypeVar("T")
 
@@ -112,7 +112,7 @@ def optimize(config: RunConfig, workspace: Workspace) -> tuple[tuple[str, ...], 
 
 def score_elsewhere(config: RunConfig, workspace: Workspace) -> dict[str, dict[str, float]]:
     """Measure the candidates of a trained run on the data of `config.source`, all splits."""
-    store = Store(workspace.raw(config.task))
+    store = Store(workspace.raw(config.task), console.bar)
     with workspace.locked(config.task):
         before = store.latest()
         version, _ = fetch(config, workspace)
@@ -125,4 +125,4 @@ def score_elsewhere(config: RunConfig, workspace: Workspace) -> dict[str, dict[s
 def _checked(config: RunConfig, workspace: Workspace) -> gates.Checked:
     """The check of the very data that a run has prepared, whatever was checked since."""
     root = fingerprint(config, workspace)
-    return gates.check(config, workspace, Store(workspace.raw(config.task)).find(root))
+    return gates.check(config, workspace, Store(workspace.raw(config.task), console.bar).find(root))

@@ -19,7 +19,7 @@ from mien import config, images
 from mien.config import Level, Schema
 from mien.errors import MienError, RequestError, ScoreError
 from mien.images import Limits
-from mien.runtime import Model
+from mien.model.runtime import Model
 
 Outcome = Literal["ok", "no_face", "no_hand", "unsure"]
 Split = Literal["train", "val", "test"]

@@ -17,9 +17,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mien.bundle import replacing
 from mien.errors import RegistryError
-from mien.workspace import CHAMPION
+from mien.storage.files import atomic_write
+from mien.storage.workspace import CHAMPION
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -120,7 +120,7 @@ class Tracker:
             self._client.set_tag(run_id, "mien.resumed", "true")
         else:
             run_id = self._start(task, candidate, work, params, lineage)
-            with replacing(note) as temporary:
+            with atomic_write(note) as temporary:
                 temporary.write_text(run_id + "\n")
         try:
             yield TrackedRun(self._client, run_id)

@@ -19,13 +19,14 @@ import pytest
 from PIL import Image
 from project import ROOT, mien
 
-from mien import images, runtime, tasks
+from mien import images, tasks
 from mien.errors import ConfigError, DataError, RequestError
+from mien.model import runtime
 from mien.stages import batch as stage
 from mien.stages.batch import parts, sources
 from mien.stages.batch.sources import Item
+from mien.storage.workspace import Workspace
 from mien.task import Request
-from mien.workspace import Workspace
 
 pytestmark = pytest.mark.xdist_group("demo")
 
@@ -329,7 +330,7 @@ import sys
 from pathlib import Path
 from mien.stages import batch
 from mien.stages.batch.parts import Parts
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 batch.SECONDS, batch.CHUNK = 0.0, 3
 write = Parts.write
 def wait_and_write(*asked):

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from mien import bundle, drift
 from mien.config import RunConfig
-from mien.drift import Row
-from mien.scores import Answer
+from mien.model import bundle
+from mien.observability import drift
+from mien.observability.drift import Row
+from mien.reporting.scores import Answer
 from mien.stages import evaluate
 from mien.stages.evaluate.asking import LEAK_FREE, Measured
+from mien.storage.workspace import Workspace, point
 from mien.task import Check, DataReport
-from mien.workspace import Workspace, point
 
 REPORT = DataReport(
     counts={"train": {"a": 70, "b": 20}, "val": {"a": 101, "b": 0}, "test": {"a": 9, "b": 3}},

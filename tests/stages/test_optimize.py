@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from project import ROOT, Demo, mien
 
-from mien import bundle, config, pipeline, runtime, tasks
-from mien.bundle import Bundle
+from mien import config, pipeline, tasks
 from mien.config import Policy, RunConfig
 from mien.errors import BundleError
+from mien.model import bundle, runtime
+from mien.model.bundle import Bundle
 from mien.stages import evaluate, optimize, register
-from mien.workspace import DATA, RESULT, VARIANTS, Workspace, pointed
+from mien.storage.workspace import DATA, RESULT, VARIANTS, Workspace, pointed
 
 pytestmark = pytest.mark.xdist_group("demo")
 

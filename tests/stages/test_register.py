@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from project import mien
 
-from mien import bundle, lineage
 from mien.config import RunConfig
 from mien.errors import BundleError, RegistryError
+from mien.model import bundle, lineage
 from mien.stages import register
-from mien.store import Item, Store
+from mien.storage.versions import Item, Store
+from mien.storage.workspace import RESULT, WORK, Workspace, point
 from mien.tracking import COMMITTED, Tracker
-from mien.workspace import RESULT, WORK, Workspace, point
 
 RUN = RunConfig(name="run", task="gesture")
 MODEL = "mien-gesture"
@@ -360,7 +360,7 @@ def test_nothing_changed_is_told_without_mlflow(home: Path) -> None:
     """Its import takes longer than all the rest of such a run."""
     script = (
         "import sys; from pathlib import Path; from mien.config import RunConfig; "
-        "from mien.stages import register; from mien.workspace import Workspace; "
+        "from mien.stages import register; from mien.storage.workspace import Workspace; "
         "run = RunConfig(name='run', task='gesture'); "
         "done = register.register(run, Workspace(Path(sys.argv[1]))); "
         "print(done.fresh, 'mlflow' in sys.modules)"

@@ -18,13 +18,14 @@ from onnx import TensorProto, helper, numpy_helper
 from project import Demo, free_port, mien
 from served import Server
 
-from mien import bundle, config, tasks
+from mien import config, tasks
 from mien.errors import BundleError, JournalError, RequestError, UnknownAnswerError
+from mien.model import bundle
 from mien.stages import replay, serve
-from mien.store import Item, Store
+from mien.storage.versions import Item, Store
+from mien.storage.workspace import CHAMPION, Workspace
 from mien.tasks.gesture.landmarks import VERSION
 from mien.tasks.gesture.params import LABELS, LIKE
-from mien.workspace import CHAMPION, Workspace
 
 HAND = {"landmarks": [list(point) for point in LIKE]}
 OTHER = {"landmarks": [[-x, y, z] for x, y, z in HAND["landmarks"]]}

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from project import ROOT
 
-from mien import bundle
-from mien.bundle import MANIFEST
+from mien.model import bundle
+from mien.model.bundle import MANIFEST
 
 NEW = "signs"
 
@@ -21,7 +21,7 @@ from pathlib import Path
 import requests
 from mien import config, tasks
 from mien.stages import serve
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 
 picture = io.BytesIO()
 tasks.load("signs").picture().save(picture, "PNG")

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien import images, runtime, tasks
-from mien.bundle import checksum
-from mien.drift import NOTHING
+from mien import images, tasks
 from mien.errors import ConfigError, DataError
+from mien.model import runtime
+from mien.observability.drift import NOTHING
+from mien.storage.files import sha256_file
 from mien.task import SPLITS, Prediction, Request, Task
 
 pytestmark = pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_the_sample_is_the_same_every_time(task: Task[Any], tmp_path: Path) -> N
         folder.mkdir()
         task.sample(folder, seed)
         files = sorted(path for path in folder.rglob("*") if path.is_file())
-        trees.append({path.relative_to(folder): checksum(path) for path in files})
+        trees.append({path.relative_to(folder): sha256_file(path) for path in files})
     assert trees[0] == trees[1] != trees[2]
 
 

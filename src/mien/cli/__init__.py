@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from mien import __version__, console
+from mien import __version__
 from mien.errors import MienError
+from mien.reporting import console
 
 from . import answers, data, monitoring, rebuilding, registry, stages  # noqa: F401 - in the order of the help
 from .options import app

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from mien import config, console, tasks
+from mien import config, tasks
 from mien.errors import ConfigError
+from mien.reporting import console
 
 from .options import Asked, ByBundle, Home, app, workspace_at
 
@@ -47,7 +48,7 @@ def batch(
     home: Home = None,
 ) -> None:
     """Score a folder of pictures or a CSV into a table; killed, it goes on where it was."""
-    from mien import runtime
+    from mien.model import runtime
     from mien.stages import batch as stage
 
     runtime.keep_memory()

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from mien import console, pipeline
+from mien import pipeline
+from mien.reporting import console
 
 from .options import Config, Home, Overrides, Source, app, run_config, workspace_at
 

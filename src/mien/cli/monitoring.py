@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mien import console
+from mien.reporting import console
 
 from .options import Home, app, workspace_at
 

@@ -8,7 +8,7 @@ import typer
 from mien import config, tasks
 from mien.config import RunConfig, Settings
 from mien.errors import ConfigError
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 
 app = typer.Typer(
     help="Read the emotion of a face and the gesture of a hand: from data set to service.",

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from mien import console, tasks
+from mien import tasks
+from mien.reporting import console
 
 from .options import Force, Home, Why, app, workspace_at
 

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from mien import config, console, pipeline
+from mien import config, pipeline
+from mien.reporting import console
 
 from .options import Config, Force, Home, Overrides, Source, app, run_config, workspace_at
 

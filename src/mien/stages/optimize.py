@@ -17,15 +17,18 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from mien import bundle, console, tasks, variants
-from mien.bundle import Bundle
+from mien import tasks
 from mien.config import FORMS, Form, RunConfig
 from mien.errors import BundleError
-from mien.runtime import Model
+from mien.model import bundle, variants
+from mien.model.bundle import Bundle
+from mien.model.runtime import Model
+from mien.model.variants import Feeds
+from mien.reporting import console
+from mien.storage.files import atomic_dir, atomic_write
+from mien.storage.workspace import DATA, REPORT, VARIANTS, WORK, Workspace, key, pointed, task_code
 from mien.task import DataReport, Example, Task
 from mien.tracking import Tracker
-from mien.variants import Feeds
-from mien.workspace import DATA, REPORT, VARIANTS, WORK, Workspace, key, pointed, task_code
 
 CALIBRATION = 128
 """Training examples, drawn from all over the split, that the ranges of int8 are found on."""
@@ -57,7 +60,7 @@ def optimize(run: RunConfig, workspace: Workspace) -> Optimized:
             for form in run.variants
             if (made := _key(run, source, form, ready)) != _made(_place(source, form))
         ]
-    with bundle.replacing(trained / VARIANTS) as temporary:
+    with atomic_write(trained / VARIANTS) as temporary:
         temporary.write_text(json.dumps({"without": without}, indent=1) + "\n", encoding="utf-8")
     return Optimized(trained, tuple(fresh), without)
 
@@ -78,7 +81,7 @@ def _place(source: Bundle, form: Form) -> Path:
 
 
 def _key(run: RunConfig, source: Bundle, form: Form, ready: Path) -> str:
-    made_by = task_code(run.task, "stages/optimize.py", "variants.py")
+    made_by = task_code(run.task, "stages/optimize.py", "model/variants.py")
     return key(source.digest, form, ready.name, made_by, variants.libraries())
 
 
@@ -102,7 +105,7 @@ def _make(
     lineage = {**source.manifest.lineage, "variant": about}
     with (
         Tracker(workspace.home).run(task.name, target.name, work, {"form": form}, lineage),
-        bundle.building(target) as temporary,
+        atomic_dir(target) as temporary,
     ):
         found = _fill(temporary, task, source, form, ready)
         complete = {**lineage, "variant": {**about, **found, "libraries": variants.libraries()}}

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mien import runtime, tasks
+from mien import tasks
 from mien.errors import MienError
-from mien.runtime import Model
+from mien.model import runtime
+from mien.model.runtime import Model
+from mien.storage.workspace import Workspace
 from mien.task import Task
-from mien.workspace import Workspace
 
 
 def predict(

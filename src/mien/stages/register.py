@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mien import bundle, console, lineage
-from mien.choice import source
 from mien.config import RunConfig
 from mien.errors import RegistryError
-from mien.store import Store
+from mien.model import bundle, lineage
+from mien.model.policy import source
+from mien.reporting import console
+from mien.storage.versions import Store
+from mien.storage.workspace import CHAMPION, RESULT, WORK, Workspace, pointed
 from mien.tracking import CHALLENGER, COMMITTED, Tracker, Version, model_name, run_of
-from mien.workspace import CHAMPION, RESULT, WORK, Workspace, pointed
 
 UNTRUSTED = "mien.untrusted"
 """Tag of a version: why it is not trusted."""

@@ -18,12 +18,14 @@ from math import isclose
 from pathlib import Path
 from typing import Any
 
-from mien import bundle, lineage, runtime, spool, tasks
+from mien import tasks
 from mien.errors import BundleError, JournalError, UnknownAnswerError
-from mien.events import Event
-from mien.store import Store
+from mien.model import bundle, lineage, runtime
+from mien.observability.prediction_log import spool
+from mien.observability.prediction_log.events import Event
+from mien.storage.versions import Store
+from mien.storage.workspace import Workspace
 from mien.task import Prediction
-from mien.workspace import Workspace
 
 TOLERANCE = 2e-6
 """Confidence is told with 6 decimals; of answers that were given together the last may differ."""

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mien import bundle, config, console, lineage, tasks
+from mien import config, tasks
 from mien.config import RunConfig
+from mien.model import bundle, lineage
+from mien.reporting import console
+from mien.storage.files import atomic_dir, atomic_write
+from mien.storage.workspace import DATA, REPORT, WORK, Workspace, key, point, pointed, task_code
 from mien.task import Fit, Recorder
 from mien.tracking import Tracker
-from mien.workspace import DATA, REPORT, WORK, Workspace, key, point, pointed, task_code
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def train(run: RunConfig, workspace: Workspace) -> Trained:
     origin = _origin(run, ready, task.outside(params)) if fresh else {}
     for name in fresh:
         _fit(run, workspace, folder, name, ready, origin)
-    with bundle.replacing(folder / DATA) as temporary:
+    with atomic_write(folder / DATA) as temporary:
         temporary.write_text(ready.name + "\n", encoding="utf-8")
     point(workspace.trained(run.task), run.name, folder.name)
     return Trained(folder, ready, fresh)
@@ -98,7 +101,7 @@ def _fit(
             metrics={},
             lineage={**origin, "training": dict(fit.lineage)},
         )
-        with bundle.building(folder / candidate) as temporary:
+        with atomic_dir(folder / candidate) as temporary:
             _collect(work, temporary, fit)
             bundle.write(temporary, manifest)
 

@@ -14,13 +14,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mien import config, console, lineage, tasks
+from mien import config, tasks
 from mien.config import RunConfig
 from mien.errors import ConfigError, TrainingError
+from mien.model import lineage
+from mien.reporting import console
 from mien.stages import check as gates
 from mien.stages.data import data, fetch, settled
+from mien.storage.workspace import SWEEPS, Workspace, key, task_code
 from mien.tracking import Tracker
-from mien.workspace import SWEEPS, Workspace, key, task_code
 
 from . import report
 from .space import Choice, Space
@@ -103,7 +105,7 @@ def _ready(run: RunConfig, workspace: Workspace) -> tuple[Path, str]:
 
 _DECIDES = (
     *("sweep/space.py", "sweep/study.py", "sweep/trial.py", "stages/evaluate/asking.py"),
-    "scores.py",
+    "reporting/scores.py",
 )
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import yaml
 
-from mien import console
-from mien.bundle import replacing
 from mien.config import RunConfig
+from mien.reporting import console
+from mien.storage.files import atomic_write
 
 from .space import Choice, Space
 from .trial import Outcome
@@ -76,7 +76,7 @@ def write(
         f"{outcome.best}, validation\n# {run.policy.maximise} {outcome.value:.4f}. The source is "
         "the version of the data that was swept.\n"
     )
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         text = head + yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
         temporary.write_text(text, encoding="utf-8")
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mien import bundle, config, console, scores, tasks
+from mien import config, tasks
 from mien.config import Policy, RunConfig, Schema
 from mien.errors import (
     ConfigError,
@@ -22,8 +22,11 @@ from mien.errors import (
     WeightsError,
     nearest,
 )
-from mien.runtime import Model
+from mien.model import bundle
+from mien.model.runtime import Model
+from mien.reporting import console, scores
 from mien.stages.evaluate.asking import ask
+from mien.storage.files import atomic_dir
 
 from .space import Choice, Space
 
@@ -109,7 +112,7 @@ def _measure(work: Work, out: Path, candidate: str, params: Schema) -> dict[str,
     task = tasks.load(work.run.task)
     out.mkdir(parents=True, exist_ok=True)
     fit = task.fit(candidate, work.ready, out, params, work.run.seed, _unheard)
-    with bundle.building(out / "bundle") as folder:
+    with atomic_dir(out / "bundle") as folder:
         for path in out.iterdir():
             if path.is_file() and path.suffix in _KEPT:
                 shutil.copyfile(path, folder / path.name)

@@ -16,8 +16,9 @@ from threading import Thread
 from types import TracebackType
 from typing import Self
 
-from mien import console, runtime
 from mien.errors import MienError, TrainingError
+from mien.model import runtime
+from mien.reporting import console
 
 from .space import Choice
 from .trial import Outcome, Work, attempt

@@ -15,9 +15,9 @@ from mien import tasks
 from mien.config import RunConfig
 from mien.stages import data
 from mien.stages.check.material import Material
-from mien.store import Version
+from mien.storage.versions import Version
+from mien.storage.workspace import Workspace
 from mien.task import Gate, Sample, Split, Survey, Task
-from mien.workspace import Workspace
 
 LABELS = ("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 Pixels = NDArray[np.uint8]

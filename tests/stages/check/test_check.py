@@ -13,8 +13,8 @@ from mien.config import GateConfig, RunConfig
 from mien.errors import ConfigError, DataError, GateError
 from mien.stages import check as stage
 from mien.stages.check import gates, report
-from mien.store import OPEN, Version
-from mien.workspace import LEAKS, REPORT, Workspace, pointed
+from mien.storage.versions import OPEN, Version
+from mien.storage.workspace import LEAKS, REPORT, Workspace, pointed
 
 from . import sets
 

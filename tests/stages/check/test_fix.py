@@ -17,9 +17,9 @@ from mien.stages import check as stage
 from mien.stages.check import gates, report
 from mien.stages.check.fixing import intend
 from mien.stages.data import data, versions
-from mien.store import OPEN, Store
+from mien.storage.versions import OPEN, Store
+from mien.storage.workspace import LEAKS
 from mien.task import Sample, Split
-from mien.workspace import LEAKS
 
 from . import sets
 from .sets import sample

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from project import ROOT
 
-from mien import runtime, tasks
+from mien import tasks
 from mien.config import GateConfig, Level
 from mien.errors import ConfigError, WeightsError
+from mien.model import runtime
 from mien.stages.check import gates, material
 from mien.stages.check.findings import Search, outcomes
 from mien.stages.check.gates import Found, Outcome

@@ -13,9 +13,9 @@ from PIL import Image
 from mien.config import RunConfig
 from mien.errors import DataError, GateError
 from mien.stages import data
-from mien.store import Store
+from mien.storage.versions import Store
+from mien.storage.workspace import Workspace
 from mien.task import DataReport
-from mien.workspace import Workspace
 
 Maker = Callable[[Path], Path]
 LABELS = ("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")

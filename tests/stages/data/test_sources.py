@@ -20,8 +20,8 @@ from mien.config import RunConfig
 from mien.errors import DataError
 from mien.stages import data
 from mien.stages.data import archives, seen
-from mien.store import Store, Version
-from mien.workspace import Workspace
+from mien.storage.versions import Store, Version
+from mien.storage.workspace import Workspace
 
 FILES = {"a.csv": b"one", "b/c.csv": b"two", "b/empty": b""}
 _opened: list[str] = []

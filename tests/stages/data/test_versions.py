@@ -16,8 +16,8 @@ from mien.errors import DataError
 from mien.stages import data
 from mien.stages.data import versions
 from mien.stages.data.versions import Listed
-from mien.store import Store
-from mien.workspace import Workspace
+from mien.storage.versions import Store
+from mien.storage.workspace import Workspace
 
 PICTURES = {
     "train/a.png": Listed("happy", "1", "train"),

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from project import ROOT, mien
 
-from mien import metrics
+from mien.observability import metrics
 from mien.stages.monitor import dashboards, grafana, promql
 from mien.stages.monitor.grafana import Panel, Query
 from mien.stages.monitor.panels import DASHBOARDS

@@ -15,7 +15,7 @@ from mien.stages.monitor import drill, traffic
 from mien.stages.monitor.drill import DRILLS, Seen, Stack
 from mien.stages.monitor.traffic import Question
 from mien.stages.monitor.web import Prometheus
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 
 TASK = "emotion"
 RATE = 25.0

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from project import ROOT, free_port
 
 from mien.errors import ConfigError
-from mien.metrics import EXPOSED
+from mien.observability.metrics import EXPOSED
 from prometheus import FOLDER, configure, poll, require, running
 
 ALERTS = {

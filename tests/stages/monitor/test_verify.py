@@ -19,7 +19,7 @@ from mien.stages.monitor import report, traffic, verify
 from mien.stages.monitor.report import Finding
 from mien.stages.monitor.verify import Stack
 from mien.stages.monitor.web import Prometheus, Site
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 from prometheus import poll
 
 pytestmark = pytest.mark.xdist_group("demo")

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from mien import bundle, pipeline
-from mien.bundle import Bundle
+from mien import pipeline
 from mien.config import RunConfig
+from mien.model import bundle
+from mien.model.bundle import Bundle
+from mien.storage.workspace import Workspace
 from mien.tasks.gesture.sample import write_sample
-from mien.workspace import Workspace
 
 RUN = RunConfig(
     name="tiny",

@@ -56,12 +56,12 @@ def python(repository: Path, script: str, *arguments: str) -> Any:
 
 def commit(repository: Path, remark: str) -> dict[str, Any]:
     """Change the code, commit it, and return what a record would say of it."""
-    path = repository / "src" / "mien" / "choice.py"
+    path = repository / "src" / "mien" / "errors.py"
     path.write_text(path.read_text() + f"# {remark}\n")
     (repository / ".gitignore").write_text("__pycache__\n")
     git(repository, "add", "--all")
     git(repository, "commit", "--quiet", "--message", remark)
-    script = "import json; from mien import lineage; print(json.dumps(lineage.commit()))"
+    script = "import json; from mien.model import lineage; print(json.dumps(lineage.commit()))"
     found: dict[str, Any] = python(repository, script)
     assert (found["dirty"], len(found["commit"])) == (False, 40)
     return found
@@ -100,7 +100,9 @@ def test_a_tree_is_dirty_where_anything_differs_or_git_cannot_tell(repository: P
     """A changed file, a new one though the user's git hides such, and a broken index; but not
     dvc.lock, which a pipeline writes as it runs."""
     commit(repository, "clean")
-    script = "import json; from mien import lineage; print(json.dumps(lineage.commit()['dirty']))"
+    script = (
+        "import json; from mien.model import lineage; print(json.dumps(lineage.commit()['dirty']))"
+    )
     git(repository, "config", "status.showUntrackedFiles", "no")
     (repository / "dvc.lock").write_text("outs: []\n")
     assert python(repository, script) is False
@@ -108,7 +110,7 @@ def test_a_tree_is_dirty_where_anything_differs_or_git_cannot_tell(repository: P
     new.write_text("A = 1\n")
     assert python(repository, script) is True
     new.unlink()
-    changed = repository / "src" / "mien" / "choice.py"
+    changed = repository / "src" / "mien" / "errors.py"
     whole = changed.read_text()
     changed.write_text(whole + "# changed\n")
     assert python(repository, script) is True

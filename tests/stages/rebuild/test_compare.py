@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from mien import bundle, lineage
-from mien.bundle import Bundle
+from mien.model import bundle, lineage
+from mien.model.bundle import Bundle
 from mien.stages.rebuild.compare import TOLERANCE, Places, stages
 from mien.stages.rebuild.steps import Step
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 
 METRICS = {
     "val": {"accuracy": 0.9, "macro_f1": 0.8, "brier": 0.125},

@@ -7,8 +7,8 @@ import pytest
 from mien import pipeline
 from mien.config import RunConfig
 from mien.stages import rebuild
+from mien.storage.workspace import Workspace
 from mien.tasks.emotion.sample import write_sample
-from mien.workspace import Workspace
 
 pytestmark = [pytest.mark.xdist_group("torch"), pytest.mark.long]
 RUN = RunConfig(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mien import lineage
 from mien.errors import ConfigError
+from mien.model import lineage
 from mien.stages.rebuild import environment
 from mien.stages.rebuild.code import Code
 from mien.stages.rebuild.steps import differences, words

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from mien import bundle, config, pipeline
-from mien.bundle import Bundle
+from mien import config, pipeline
 from mien.errors import BundleError, ConfigError, MienError
+from mien.model import bundle
+from mien.model.bundle import Bundle
 from mien.stages import rebuild
 from mien.stages.rebuild import How, record
 from mien.stages.rebuild.steps import COMPARED, Step
 from mien.stages.serve import models, watch
+from mien.storage.workspace import Workspace
 from mien.tracking import COMMITTED, Tracker
-from mien.workspace import Workspace
 
 from .conftest import RUN
 

@@ -19,13 +19,15 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from mien import bundle, config, drift, tasks
-from mien.bundle import Bundle
+from mien import config, tasks
 from mien.config import Settings
-from mien.drift import Row
+from mien.model import bundle
+from mien.model.bundle import Bundle
+from mien.observability import drift
+from mien.observability.drift import Row
 from mien.stages.serve import app as serve_app
 from mien.stages.serve import models
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 
 FOLDER = Path(__file__).parent / "folder"
 LABELS = ("round", "square", "star")
@@ -195,7 +197,7 @@ import logging, os, resource, sys
 from pathlib import Path
 from mien import config, tasks
 from mien.stages import serve
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 tasks.__path__ = [sys.argv[1]]
 logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
 if "LARGEST_FILE" in os.environ:

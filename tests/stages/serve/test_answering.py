@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from mien.images import Limits
-from mien.runtime import Model
+from mien.model.runtime import Model
 from mien.stages.serve import batching, uploads
 from mien.stages.serve.answering import Answer, Answering, Question
 from mien.stages.serve.uploads import Upload

@@ -18,7 +18,7 @@ from mien.config import Settings
 from mien.errors import BundleError, ConfigError, RegistryError
 from mien.stages import serve
 from mien.stages.serve import app, models, uploads
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 
 Draw = Callable[..., bytes]
 StartServer = Callable[..., AbstractContextManager[Any]]

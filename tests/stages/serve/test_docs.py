@@ -8,11 +8,11 @@ from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from mien.config import Settings
-from mien.events import Event
+from mien.observability.prediction_log.events import Event
 from mien.stages.serve import access, app, drill, protocol, uploads, workers
 from mien.stages.serve.errors import KINDS
 from mien.stages.serve.feedback import Feedback, Judged
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 
 PAGE = (Path(__file__).parents[3] / "docs/source/serving.md").read_text(encoding="utf-8")
 

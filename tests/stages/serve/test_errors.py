@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from mien.stages.serve import uploads
 from mien.stages.serve.errors import KINDS
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 
 Draw = Callable[..., bytes]
 Serving = Callable[..., AbstractContextManager[TestClient]]

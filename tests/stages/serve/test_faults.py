@@ -17,8 +17,8 @@ import pytest
 from starlette.testclient import TestClient
 from waiting import until
 
-from mien.bundle import replacing
-from mien.workspace import Workspace
+from mien.storage.files import atomic_write
+from mien.storage.workspace import Workspace
 from prometheus import RECIPE, binary
 
 from .load import FOLDER, POINT, Load, Server, form, get, post, receive, serve
@@ -224,7 +224,7 @@ def test_a_real_clock_that_jumps_costs_nothing(workspace: Workspace, tmp_path: P
         Load(server.port, [QUESTION], 4) as load,
     ):
         for jump in ("+0", "+1d", "-1d", "+1d", "+0"):
-            with replacing(clock) as written:
+            with atomic_write(clock) as written:
                 written.write_text(f"{jump}\n")
             load.reach(60)
             assert server.ask(verdict(load.fine[-1].trace_id)).status == 200

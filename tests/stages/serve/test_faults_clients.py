@@ -15,7 +15,7 @@ from waiting import until
 from mien.config import Settings
 from mien.stages import serve as stage
 from mien.stages.serve import protocol
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 
 from .load import FOLDER, POINT, Load, Server, form, get, percentile, post, receive, serve
 

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 from waiting import until
 
-from mien.bundle import Bundle
-from mien.workspace import Workspace
+from mien.model.bundle import Bundle
+from mien.storage.workspace import Workspace
 
 from .load import FOLDER, POINT, Load, Server, form, get, post, serve
 

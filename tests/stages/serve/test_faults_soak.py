@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from project import ROOT, Demo
 
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from waiting import until
 
-from mien import bundle
-from mien.bundle import Bundle
-from mien.workspace import Workspace
+from mien.model import bundle
+from mien.model.bundle import Bundle
+from mien.storage.files import atomic_dir, sha256_file
+from mien.storage.workspace import Workspace
 
 from .load import FOLDER, POINT, Load, Server, get, post, serve
 
@@ -152,7 +153,7 @@ def listed(name: str, content: bytes) -> Callable[[Path], None]:
         (folder / name).write_bytes(content)
         path = folder / bundle.MANIFEST
         document = json.loads(path.read_text())
-        entry = {"bytes": len(content), "sha256": bundle.checksum(folder / name)}
+        entry = {"bytes": len(content), "sha256": sha256_file(folder / name)}
         document["files"][name] = entry
         path.write_text(json.dumps(document))
 
@@ -282,7 +283,7 @@ def test_a_bundle_folder_is_followed_too(workspace: Workspace, make_bundle: Make
         checksum(folder)
         until(lambda: swaps(server, "refused") == 1, 20, server.words)
         load.reach(10)
-        with bundle.building(folder) as built:
+        with atomic_dir(folder) as built:
             shutil.copytree(workspace.version("shape", 3), built, dirs_exist_ok=True)
             second = bundle.write(built, bundle.read(built).manifest.model_copy(update=NEW))
         until(lambda: swaps(server, "done") == 1, 20, server.words)

@@ -10,11 +10,12 @@ import pytest
 import requests
 from starlette.testclient import TestClient
 
-from mien import bundle, scores
-from mien.events import Verdict
-from mien.journal import DAY, Journal
+from mien.model import bundle
+from mien.observability.prediction_log.events import Verdict
+from mien.observability.prediction_log.journal import DAY, Journal
+from mien.reporting import scores
 from mien.stages.serve import gauges
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 
 Draw = Callable[..., bytes]
 Serving = Callable[..., AbstractContextManager[TestClient]]

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import mien
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 
 SCRIPT = """
 import sys, threading
@@ -23,7 +23,7 @@ assert not {"fastapi", "starlette", "uvicorn", "onnxruntime"} & set(sys.modules)
 from mien import tasks
 from mien.config import Settings
 from mien.stages.serve import app, models
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 tasks.__path__ = [sys.argv[1]]
 with app.running(Workspace(Path(sys.argv[2])), ["shape"], [], Settings(PORT=0)) as address:
     from urllib.request import Request, urlopen

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from mien import metrics
-from mien.metrics import EXPOSED, METRICS, STAGES
+from mien.observability import metrics
+from mien.observability.metrics import EXPOSED, METRICS, STAGES
 from mien.stages.serve import answering, uploads
 from mien.stages.serve.errors import KINDS
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 
 Draw = Callable[..., bytes]
 Serving = Callable[..., AbstractContextManager[TestClient]]
@@ -130,7 +130,7 @@ def test_the_time_of_the_networks_is_told_apart(
     """What the task does before, while and after it asks its network."""
     served = client.app.state.service.models.find("shape")  # type: ignore[attr-defined]
     clock = [0.0]
-    monkeypatch.setattr("mien.runtime.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("mien.model.runtime.perf_counter", lambda: clock[0])
     monkeypatch.setattr(answering.time, "perf_counter", lambda: clock[0])
     run, decode = served.model.run, uploads.question
 

@@ -13,14 +13,14 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from mien import tasks
-from mien.bundle import Bundle
 from mien.config import Settings
 from mien.errors import ConfigError, RegistryError, UnknownTaskError
+from mien.model.bundle import Bundle
 from mien.stages.serve import app as serve_app
 from mien.stages.serve import models
 from mien.stages.serve.models import Broken, Wanted
+from mien.storage.workspace import Workspace
 from mien.task import Prediction
-from mien.workspace import Workspace
 
 Draw = Callable[..., bytes]
 Serving = Callable[..., AbstractContextManager[TestClient]]

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from mien import bundle, tasks
-from mien.journal import Journal
+from mien import tasks
+from mien.model import bundle
+from mien.observability.prediction_log.journal import Journal
 from mien.stages.serve import answers
 from mien.stages.serve.answering import Answering
 from mien.stages.serve.routes import Service
 from mien.stages.serve.uploads import Upload
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 
 Draw = Callable[..., bytes]
 

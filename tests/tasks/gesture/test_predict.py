@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from mien import bundle, runtime, tasks
+from mien import tasks
 from mien.errors import BundleError, RequestError
-from mien.runtime import Model
+from mien.model import bundle, runtime
+from mien.model.runtime import Model
 from mien.task import Request
 from mien.tasks.gesture import data, landmarks, networks
 from mien.tasks.gesture.hands import Hand

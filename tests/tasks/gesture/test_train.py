@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mien import bundle, runtime
 from mien.config import parse
 from mien.errors import ConfigError, TrainingError
-from mien.runtime import Session
+from mien.model import bundle, runtime
+from mien.model.runtime import Session
 from mien.tasks.gesture import data, landmarks, typical
 from mien.tasks.gesture.params import LABELS, Params
 from mien.tasks.gesture.predict import class_scores, rounded

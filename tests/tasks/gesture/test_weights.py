@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mien import wheel
-from mien.bundle import checksum
 from mien.errors import TrainingError
+from mien.mediapipe import pretrained_weights
+from mien.storage.files import sha256_file
 from mien.tasks.gesture import weights
 from mien.tasks.gesture.weights import write_landmarker
 
@@ -18,7 +18,7 @@ NAMES = ("hand_detector.tflite", "hand_landmarks_detector.tflite")
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty cache, and a package registry that nobody can reach."""
     monkeypatch.delenv(weights.OWN_FILE, raising=False)
-    monkeypatch.setenv(wheel.CACHE, str(tmp_path / "cache"))
+    monkeypatch.setenv(pretrained_weights.CACHE, str(tmp_path / "cache"))
     for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -80,6 +80,6 @@ def test_a_ready_file_gives_the_same_bytes_however_it_was_packed(
         told = write_landmarker(tmp_path / f"{place}.task")
         assert told["licence"] == "Apache-2.0"
         assert set(NAMES) < set(told)
-    assert checksum(tmp_path / "0.task") == checksum(tmp_path / "1.task")
+    assert sha256_file(tmp_path / "0.task") == sha256_file(tmp_path / "1.task")
     with zipfile.ZipFile(tmp_path / "1.task") as archive:
         assert [each.compress_type for each in archive.infolist()] == [zipfile.ZIP_STORED] * 2

@@ -16,11 +16,13 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from mien import console, runtime, tasks
+from mien import tasks
 from mien.errors import BundleError, MienError
-from mien.runtime import Model
+from mien.model import runtime
+from mien.model.runtime import Model
+from mien.reporting import console
+from mien.storage.workspace import Workspace
 from mien.task import Prediction, Request, Task
-from mien.workspace import Workspace
 
 from . import parts, sources, tables
 from .parts import Parts, Run

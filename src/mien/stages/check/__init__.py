@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from mien import config, tasks
-from mien.bundle import building, replacing
 from mien.config import RunConfig, Schema
 from mien.errors import GateError
-from mien.store import Store, Version
+from mien.reporting import console
+from mien.storage.files import atomic_dir, atomic_write
+from mien.storage.versions import Store, Version
+from mien.storage.workspace import REPORT, Workspace, key, point, task_code
 from mien.task import Gate, Task
-from mien.workspace import REPORT, Workspace, key, point, task_code
 
 from . import findings, fixing, gates, material, page, picture, report
 from .report import PAGE, PICTURE
@@ -64,7 +65,7 @@ def check(run: RunConfig, workspace: Workspace, version: Version, told: bool = F
     _publish(folder, workspace.reports(run.task))
     found = report.read(folder)
     failed = tuple(each.name for each in found.those("failed"))
-    mended = _mended(Store(workspace.raw(run.task)), version) if failed else ""
+    mended = _mended(Store(workspace.raw(run.task), console.bar), version) if failed else ""
     if told or (fresh and found.those("failed", "warned")):
         report.show(found, workspace.reports(run.task) / _PUBLIC[PAGE], mended)
     return Checked(folder, fresh, failed, mended)
@@ -121,8 +122,8 @@ def _make(
     version: Version,
     folder: Path,
 ) -> None:
-    store, cache = Store(workspace.raw(task.name)), workspace.cache(task.name)
-    with store.unpacked(version) as raw, building(folder) as temporary:
+    store, cache = Store(workspace.raw(task.name), console.bar), workspace.cache(task.name)
+    with store.unpacked(version) as raw, atomic_dir(folder) as temporary:
         held = material.gather(task, raw, params, cache)
         search = findings.Search(held, material.shortcut(held))
         found = report.of(version, search, findings.outcomes(search, chosen))
@@ -136,5 +137,5 @@ def _make(
 def _publish(folder: Path, reports: Path) -> None:
     """Copy a report to where people look for the newest one."""
     for name, public in _PUBLIC.items():
-        with replacing(reports / public) as temporary:
+        with atomic_write(reports / public) as temporary:
             shutil.copyfile(folder / name, temporary)

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mien import console
 from mien.errors import WeightsError
+from mien.reporting import console
 from mien.task import SPLITS, Gate, Sample, Split
 
 from . import gates, material

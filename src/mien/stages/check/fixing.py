@@ -13,13 +13,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
-from mien import console
-from mien.bundle import checksum
 from mien.config import Schema
 from mien.errors import DataError
-from mien.store import OPEN, Item, Store, Version
+from mien.reporting import console
+from mien.storage.files import sha256_file
+from mien.storage.versions import OPEN, Item, Store, Version
+from mien.storage.workspace import Workspace
 from mien.task import SPLITS, Plan, Sample, Split, Task
-from mien.workspace import Workspace
 
 from .findings import conflicts
 from .material import Cluster, joined
@@ -53,7 +53,7 @@ def fix(
     Raises:
         DataError: the splits are so much alike that none would be left.
     """
-    store, cache = Store(workspace.raw(task.name)), workspace.cache(task.name)
+    store, cache = Store(workspace.raw(task.name), console.bar), workspace.cache(task.name)
     with (
         store.unpacked(version) as raw,
         TemporaryDirectory(prefix=f"{OPEN}fix.", dir=store.folder) as temporary,
@@ -162,7 +162,7 @@ def _items(folder: Path) -> Iterator[Item]:
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in console.track(paths, "fingerprint"):
         name = path.relative_to(folder).as_posix()
-        yield Item(name, checksum(path), path.stat().st_size, partial(_open, path))
+        yield Item(name, sha256_file(path), path.stat().st_size, partial(_open, path))
 
 
 def _open(path: Path) -> BinaryIO:

@@ -24,8 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien import console, images, runtime
+from mien import images
 from mien.errors import DataError, RequestError
+from mien.model import runtime
+from mien.reporting import console
 
 THUMB = 16
 """Pixels of a thumbnail's side."""

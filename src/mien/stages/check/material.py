@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from mien import console, runtime
 from mien.config import Schema
+from mien.model import runtime
+from mien.reporting import console
 from mien.task import Request, Sample, Split, Survey, Task
 
 from . import copies, looks, shortcuts

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.figures import ACCENT, QUIET, WARN, save, sheet
+from mien.reporting.figures import ACCENT, QUIET, WARN, save, sheet
 
 from .gates import Outcome
 from .report import LOUD, Report
 
 if TYPE_CHECKING:
-    from mien.figures import Axes
+    from mien.reporting.figures import Axes
 
 _SHADES = {"train": ACCENT, "val": "#89b0ae", "test": "#e9c46a"}
 _INK = {"failed": "#9b2226", "warned": WARN, "noted": "#e9c46a"}

@@ -20,10 +20,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mien import console
 from mien.errors import DataError
-from mien.store import Version
-from mien.workspace import LEAKS, REPORT
+from mien.reporting import console
+from mien.storage.versions import Version
+from mien.storage.workspace import LEAKS, REPORT
 
 from . import findings, material
 from .findings import Search

@@ -14,13 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mien import config, console, figures, tasks
-from mien.bundle import building, replacing
+from mien import config, tasks
 from mien.config import RunConfig
 from mien.errors import DataError, GateError
-from mien.store import Store, Version
+from mien.reporting import console, figures
+from mien.storage.files import atomic_dir, atomic_write
+from mien.storage.versions import Store, Version
+from mien.storage.workspace import REPORT, Workspace, key, point, task_code
 from mien.task import DataReport
-from mien.workspace import REPORT, Workspace, key, point, task_code
 
 from . import sources
 
@@ -51,7 +52,7 @@ def fetch(run: RunConfig, workspace: Workspace) -> tuple[Version, bool]:
         ConfigError: the run's `params` do not fit the task; said before anything is fetched.
     """
     config.parse(tasks.load(run.task).Params, run.params, "params")
-    store = Store(workspace.raw(run.task))
+    store = Store(workspace.raw(run.task), console.bar)
     before = store.roots()
     version = _version(run, store, workspace.cache(run.task))
     return version, version.root not in before
@@ -61,7 +62,7 @@ def fetch(run: RunConfig, workspace: Workspace) -> tuple[Version, bool]:
 def settled(run: RunConfig, workspace: Workspace) -> Iterator[None]:
     """What is fetched in the block is the newest version from then on, unless the task understands
     nothing of it. The caller holds the lock of the task."""
-    store = Store(workspace.raw(run.task))
+    store = Store(workspace.raw(run.task), console.bar)
     before = store.newest
     try:
         yield
@@ -96,8 +97,8 @@ def prepare(run: RunConfig, workspace: Workspace, version: Version) -> Ready:
     folder = workspace.processed(run.task) / key(version.root, params, made_by)
     fresh = not folder.is_dir()
     if fresh:
-        store, cache = Store(workspace.raw(run.task)), workspace.cache(run.task)
-        with store.unpacked(version) as raw, building(folder) as temporary:
+        store, cache = Store(workspace.raw(run.task), console.bar), workspace.cache(run.task)
+        with store.unpacked(version) as raw, atomic_dir(folder) as temporary:
             report = task.prepare(raw, temporary, params, cache)
             _write_report(report, version.root, temporary)
     return Ready(folder, version.root, fresh)
@@ -147,7 +148,7 @@ def _write_report(report: DataReport, fingerprint: str, folder: Path) -> None:
 
 def _publish(folder: Path, reports: Path) -> None:
     for name in ("report.json", "report.png"):
-        with replacing(reports / f"data_{name}") as temporary:
+        with atomic_write(reports / f"data_{name}") as temporary:
             shutil.copyfile(folder / name, temporary)
 
 
@@ -179,6 +180,6 @@ def _sample(run: RunConfig, store: Store, cache: Path) -> Version:
         tasks.load(run.task).sample(drawn, run.seed)
         with sources.opened(str(drawn), Path(temporary)) as opened:
             version = store.add(opened.items, f"{SAMPLE}, seed {run.seed}")
-    with replacing(note) as path:
+    with atomic_write(note) as path:
         path.write_text(version.root + "\n", encoding="utf-8")
     return version

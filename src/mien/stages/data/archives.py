@@ -11,9 +11,9 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-from mien import console
 from mien.errors import DataError
-from mien.store import Item
+from mien.reporting import console
+from mien.storage.versions import Item
 
 from .folders import is_shadow
 from .seen import Seen

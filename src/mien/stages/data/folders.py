@@ -9,9 +9,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mien import console
 from mien.errors import DataError
-from mien.store import Item
+from mien.reporting import console
+from mien.storage.versions import Item
 
 from .seen import Seen
 

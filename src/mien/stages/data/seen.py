@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mien.bundle import replacing
+from mien.storage.files import atomic_write
 
 _SAFE_NS = 2_000_000_000
 """A file that changed less than this before it was read may change again within its time stamp;
@@ -30,7 +30,7 @@ class Seen:
     @classmethod
     def open(cls, path: Path) -> "Seen":
         """What was remembered; nothing where the file is not there or cannot be read."""
-        with replacing(path.with_suffix(".clock")) as probe:
+        with atomic_write(path.with_suffix(".clock")) as probe:
             probe.touch()
             now = probe.stat().st_mtime_ns
         try:
@@ -55,7 +55,7 @@ class Seen:
     def save(self) -> None:
         """Write down what is known now, if that is something else than before."""
         if self.asked != self.known:
-            with replacing(self.path) as temporary:
+            with atomic_write(self.path) as temporary:
                 temporary.write_text(json.dumps(self.asked), encoding="utf-8")
 
 

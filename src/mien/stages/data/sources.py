@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien.errors import DataError
-from mien.store import Item
-from mien.workspace import key
+from mien.storage.versions import Item
+from mien.storage.workspace import key
 
 from .archives import archive
 from .folders import folder, single

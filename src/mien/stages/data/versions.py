@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mien import console, tasks
-from mien.bundle import building, replacing
+from mien import tasks
 from mien.errors import DataError
-from mien.store import Store, Version
+from mien.reporting import console
+from mien.storage.files import atomic_dir, atomic_write
+from mien.storage.versions import Store, Version
+from mien.storage.workspace import Workspace, key, task_code
 from mien.task import Task
-from mien.workspace import Workspace, key, task_code
 
 _NAMED = 5
 NOTHING = "(none)"
@@ -113,7 +114,7 @@ def checkout(task: str, name: str, folder: Path | None, workspace: Workspace) ->
         return
     if folder.exists():
         raise DataError(f"{folder} is there already; name a folder that is not.")
-    with building(folder) as temporary:
+    with atomic_dir(folder) as temporary:
         store.write(version, temporary)
     console.result(f"version {version.number} ({version.short}): {folder}")
 
@@ -198,7 +199,7 @@ def _samples(task: str, version: Version, workspace: Workspace) -> dict[str, Lis
     path = cache / f"samples-{key(version.root, task_code(task))}.json"
     if not path.is_file():
         # Whoever holds the lock takes an unpacked version of another for remains, and clears up.
-        with workspace.locked(task), replacing(path) as temporary:
+        with workspace.locked(task), atomic_write(path) as temporary:
             listed = _list(tasks.load(task), version, workspace)
             temporary.write_text(json.dumps(listed), encoding="utf-8")
     known: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
@@ -206,7 +207,7 @@ def _samples(task: str, version: Version, workspace: Workspace) -> dict[str, Lis
 
 
 def _list(task: Task[Any], version: Version, workspace: Workspace) -> dict[str, list[str]]:
-    with Store(workspace.raw(task.name)).unpacked(version) as raw:
+    with Store(workspace.raw(task.name), console.bar).unpacked(version) as raw:
         survey = task.survey(raw, task.Params(), workspace.cache(task.name))
     return {
         each.name: [" + ".join(each.labels) or NOTHING, each.digest, each.split or ""]
@@ -222,4 +223,4 @@ def _known(task: str, store: Store) -> list[Version]:
 
 
 def _store(task: str, workspace: Workspace) -> Store:
-    return Store(workspace.raw(tasks.load(task).name))
+    return Store(workspace.raw(tasks.load(task).name), console.bar)

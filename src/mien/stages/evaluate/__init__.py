@@ -14,14 +14,15 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from mien import bundle, choice, figures, runtime, scores, tasks
-from mien.bundle import Bundle, building, replacing
+from mien import tasks
 from mien.config import Form, RunConfig
 from mien.errors import BundleError, MienError, PolicyError
-from mien.runtime import Model
-from mien.task import SPLITS, DataReport, Task
-from mien.tracking import Tracker, model_name
-from mien.workspace import (
+from mien.model import bundle, policy, runtime
+from mien.model.bundle import Bundle
+from mien.model.runtime import Model
+from mien.reporting import figures, leaderboard, scores
+from mien.storage.files import atomic_dir, atomic_write
+from mien.storage.workspace import (
     CHAMPION,
     DATA,
     LEAKS,
@@ -35,6 +36,8 @@ from mien.workspace import (
     pointed,
     task_code,
 )
+from mien.task import SPLITS, DataReport, Task
+from mien.tracking import Tracker, model_name
 
 from .asking import Measured, ask, beside, measure
 from .card import card, draw, reference
@@ -57,7 +60,13 @@ def evaluate(run: RunConfig, workspace: Workspace) -> Evaluated:
     """
     trained = pointed(workspace.trained(run.task), run.name, "Train first: `mien train CONFIG`.")
     ready = workspace.processed(run.task) / (trained / DATA).read_text(encoding="utf-8").strip()
-    made_by = task_code(run.task, "stages/evaluate", "choice.py", "scores.py", "drift.py")
+    made_by = task_code(
+        run.task,
+        "stages/evaluate",
+        "model/policy.py",
+        "reporting/scores.py",
+        "observability/drift.py",
+    )
     leaked = _leaked(run, workspace, ready)
     digests = [each.digest for each in _bundles(trained, run.variants) if _variant(each)]
     folder = workspace.evaluated(run.task) / key(
@@ -71,7 +80,7 @@ def evaluate(run: RunConfig, workspace: Workspace) -> Evaluated:
     )
     fresh = not folder.is_dir()
     if fresh:
-        with building(folder) as temporary:
+        with atomic_dir(folder) as temporary:
             _measure_all(run, workspace, trained, ready, leaked, temporary)
         _publish(folder, workspace.reports(run.task))
     point(workspace.evaluated(run.task), run.name, folder.name)
@@ -79,7 +88,7 @@ def evaluate(run: RunConfig, workspace: Workspace) -> Evaluated:
         show(folder)
     _measure_champion(run, workspace, folder, ready)
     if read(folder)["choice"] is None:
-        raise PolicyError(choice.nobody(read(folder)))
+        raise PolicyError(policy.nobody(read(folder)))
     return Evaluated(folder, fresh)
 
 
@@ -91,7 +100,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 def show(folder: Path) -> None:
     """Print the table of all candidates, the policy's choice standing out."""
-    choice.show(read(folder))
+    leaderboard.show(read(folder))
 
 
 def on_other_data(run: RunConfig, workspace: Workspace, ready: Path) -> dict[str, dict[str, float]]:
@@ -127,7 +136,7 @@ def _measure_all(
     if rows and run.policy.maximise not in rows[0]["val"]:
         known = ", ".join(rows[0]["val"])
         raise PolicyError(f"policy.maximise is {run.policy.maximise!r}; there are: {known}.")
-    chosen, faults = choice.choose(rows, run.policy)
+    chosen, faults = policy.choose(rows, run.policy)
     document = {
         "task": run.task,
         "trained": trained.name,
@@ -202,7 +211,7 @@ def _measure_champion(run: RunConfig, workspace: Workspace, folder: Path, ready:
         scored = _score_champion(tasks.load(run.task), champion, ready, number)
     except BundleError as error:
         scored = {"cannot_answer": str(error)}
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         _write_json(temporary, scored)
 
 
@@ -219,7 +228,7 @@ def _score_champion(
 def _publish(folder: Path, reports: Path) -> None:
     for path in [*sorted(folder.rglob("*.png")), folder / RESULT]:
         target = reports / path.relative_to(folder)
-        with replacing(target) as temporary:
+        with atomic_write(target) as temporary:
             shutil.copyfile(path, temporary)
 
 

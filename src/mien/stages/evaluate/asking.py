@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from mien import console, runtime, scores
-from mien.bundle import Bundle
 from mien.errors import RequestError
-from mien.runtime import Model
-from mien.scores import Answer
+from mien.model import runtime
+from mien.model.bundle import Bundle
+from mien.model.runtime import Model
+from mien.reporting import console, scores
+from mien.reporting.scores import Answer
 from mien.task import Example, Prediction, Request, Split, Task
 
 MEASURED: tuple[Split, ...] = ("val", "test")

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mien import bundle, drift, figures, scores
-from mien.drift import Row
-from mien.scores import Answer
+from mien.model import bundle
+from mien.observability import drift
+from mien.observability.drift import Row
+from mien.reporting import figures, scores
+from mien.reporting.scores import Answer
 from mien.task import DataReport
 
 from .asking import LEAK_FREE, Measured

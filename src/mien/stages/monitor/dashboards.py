@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mien import metrics
-from mien.bundle import replacing
+from mien.observability import metrics
 from mien.stages.monitor import grafana, promql
 from mien.stages.monitor.grafana import RED, SOURCE, Json, Panel
+from mien.storage.files import atomic_write
 
 COLUMNS = 24
 SCHEMA = 41
@@ -42,7 +42,7 @@ def write(boards: Iterable[Dashboard], folder: Path) -> list[Path]:
     paths = []
     for board in boards:
         path = folder / f"{board.name}.json"
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(text(board), encoding="utf-8")
         paths.append(path)
     return paths

@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mien import console
 from mien.errors import CheckError, nearest
+from mien.reporting import console
 from mien.stages.monitor import traffic
 from mien.stages.monitor.traffic import Question, endless
 from mien.stages.monitor.web import Prometheus, Site

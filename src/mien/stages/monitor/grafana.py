@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mien import metrics
+from mien.observability import metrics
 from mien.stages.monitor import promql
 
 Json = dict[str, Any]

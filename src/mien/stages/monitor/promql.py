@@ -7,9 +7,9 @@ labels. Every form leaves out what is not a number: a panel shows a gap, never N
 import re
 from collections.abc import Iterator
 
-from mien import metrics
 from mien.errors import nearest
-from mien.metrics import Metric
+from mien.observability import metrics
+from mien.observability.metrics import Metric
 
 WINDOW = "$__rate_interval"
 """Grafana's own window: long enough for four scrapes, and for one step of the panel."""
@@ -30,7 +30,7 @@ def named(expr: str) -> Iterator[tuple[str, Metric | None]]:
     for name in dict.fromkeys(_NAME.findall(_QUOTED.sub('""', expr))):
         if name not in metrics.EXPOSED and name not in FOREIGN:
             hint = nearest(name, metrics.EXPOSED)
-            raise ValueError(f"{name} is not exposed by any row of mien/metrics.py.{hint}")
+            raise ValueError(f"{name} is not exposed by any row of observability/metrics.py.{hint}")
         yield name, metrics.EXPOSED.get(name)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mien.bundle import replacing
+from mien.storage.files import atomic_write
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def write(findings: Sequence[Finding], folder: Path, when: str) -> list[Path]:
     page = _PAGE.format(title=title, when=html.escape(when), rows="\n".join(rows))
     texts = {"verify.json": json.dumps(document, indent=1) + "\n", "verify.html": page}
     for name, text in texts.items():
-        with replacing(folder / name) as temporary:
+        with atomic_write(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return [folder / name for name in texts]
 

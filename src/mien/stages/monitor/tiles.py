@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mien import figures
+from mien.reporting import figures
 
 WIDTH, CELL, GAP = 1600, 36, 4
 """Pixels: the picture's width, the height of a grid row, and the space around a tile."""

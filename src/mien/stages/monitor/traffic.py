@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mien import bundle, console, tasks
+from mien import tasks
 from mien.errors import CheckError
+from mien.model import bundle
+from mien.reporting import console
 from mien.stages.monitor.web import FORM_HEAD, FORM_TAIL, Reply, Site, form
+from mien.storage.workspace import REPORT, Workspace
 from mien.task import Example, Split, Task
-from mien.workspace import REPORT, Workspace
 
 MOST = 1000
 """Questions that are kept in memory."""

@@ -16,14 +16,15 @@ from typing import Any
 
 import yaml
 
-from mien import console, tasks
+from mien import tasks
 from mien.errors import CheckError
-from mien.metrics import METRICS
+from mien.observability.metrics import METRICS
+from mien.reporting import console
 from mien.stages.monitor import compose, dashboards, grafana, promql, report
 from mien.stages.monitor.panels import DASHBOARDS
 from mien.stages.monitor.report import Finding
 from mien.stages.monitor.web import Prometheus, Site, form, seconds
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 
 CONFIG = Path("prometheus/prometheus.yml")
 RULES = tuple(Path("prometheus/rules", name) for name in ("alerts.yml", "recording.yml"))
@@ -155,7 +156,10 @@ def _metrics(stack: Stack) -> Found:
         yield row.name, f"{fault}; {_why(row.name)}".rstrip("; ") if fault else ""
     for name in sorted(kinds):
         if name.startswith("mien_"):
-            yield name, f"{name} is exposed and not in the table of src/mien/metrics.py"
+            yield (
+                name,
+                f"{name} is exposed and not in the table of observability/metrics.py",
+            )
 
 
 def _targets(stack: Stack) -> Found:

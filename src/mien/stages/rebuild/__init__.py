@@ -18,11 +18,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mien import bundle, config, console, lineage
-from mien.bundle import Bundle
+from mien import config
 from mien.errors import RegistryError
+from mien.model import bundle, lineage
+from mien.model.bundle import Bundle
+from mien.reporting import console
+from mien.storage.files import atomic_dir
+from mien.storage.workspace import Workspace
 from mien.tracking import DIGEST, Tracker, Version, model_name
-from mien.workspace import Workspace
 
 from . import code, compare, environment, record, scratch
 from .record import CERTIFICATE, PENDING, Target
@@ -178,7 +181,7 @@ def _write(target: Target, workspace: Workspace, certificate: dict[str, Any]) ->
         )
     tracker = Tracker(workspace.home)
     entry = record.registered(target, tracker)
-    with bundle.building(target.bundle.folder) as temporary:
+    with atomic_dir(target.bundle.folder) as temporary:
         new = _certified(target.bundle, temporary, certificate)
         if entry is not None:
             tracker.mark(model_name(target.task), target.number, PENDING, new.digest)

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import mien
-from mien import lineage
 from mien.errors import MienError
+from mien.model import lineage
 
 from .steps import Step
 
 _ASKING = (
-    "import json; from mien import lineage; "
+    "import json; from mien.model import lineage; "
     "print(json.dumps({'code': lineage.commit(), 'environment': lineage.environment()}))"
 )
 _INSTEAD = (

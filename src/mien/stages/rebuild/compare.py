@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mien import lineage
-from mien.bundle import Bundle, checksum
-from mien.workspace import REPORT, Workspace
+from mien.model import lineage
+from mien.model.bundle import Bundle
+from mien.storage.files import sha256_file
+from mien.storage.workspace import REPORT, Workspace
 
 from .steps import Step, differences, words
 
@@ -80,7 +81,7 @@ def _first_file(old: Path, new: Path) -> str:
             return f"{name} is missing here"
         if name not in then:
             return f"{name} is new here"
-        if checksum(then[name]) != checksum(now[name]):
+        if sha256_file(then[name]) != sha256_file(now[name]):
             return f"the first file is {name}"
     return "the files are the same, and were others when the model was trained"
 

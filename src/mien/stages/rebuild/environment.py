@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mien import console, lineage
 from mien.errors import ConfigError
+from mien.model import lineage
+from mien.reporting import console
 
 from .code import Code, ask
 from .steps import Step, differences, words

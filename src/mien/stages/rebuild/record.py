@@ -9,11 +9,12 @@ from typing import Any
 
 import yaml
 
-from mien import bundle, config, lineage, tasks
-from mien.bundle import Bundle
+from mien import config, tasks
 from mien.errors import ConfigError, RegistryError
+from mien.model import bundle, lineage
+from mien.model.bundle import Bundle
+from mien.storage.workspace import CHAMPION, Workspace
 from mien.tracking import COMMITTED, Tracker, Version, model_name
-from mien.workspace import CHAMPION, Workspace
 
 from .steps import Step, differences, words
 

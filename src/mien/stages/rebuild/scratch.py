@@ -14,11 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mien import bundle, config, tasks
-from mien.bundle import Bundle
+from mien import config, tasks
 from mien.errors import ConfigError, DataError
-from mien.store import Store, Version
-from mien.workspace import Workspace
+from mien.model import bundle
+from mien.model.bundle import Bundle
+from mien.reporting import console
+from mien.storage.versions import Store, Version
+from mien.storage.workspace import Workspace
 
 from .code import Code, surroundings
 from .record import Target
@@ -50,7 +52,10 @@ def opened(keep: Path | None) -> Iterator[Path]:
 def lend(target: Target, workspace: Workspace, scratch: Workspace) -> Step:
     """Copy the version of the data that was trained on, and check every byte of the copy."""
     root = str(target.lineage["data_fingerprint"])
-    store, copy = Store(workspace.raw(target.task)), Store(scratch.raw(target.task))
+    store, copy = (
+        Store(workspace.raw(target.task), console.bar),
+        Store(scratch.raw(target.task), console.bar),
+    )
     try:
         if not store.holds(root):
             raise DataError(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mien.config import Settings
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 
 
 def run(

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mien import runtime
-from mien.events import Event
 from mien.images import Limits
-from mien.journal import Journal
+from mien.model import runtime
+from mien.observability.prediction_log.events import Event
+from mien.observability.prediction_log.journal import Journal
 from mien.stages.serve import drill, uploads
 from mien.stages.serve.loading import Served
 from mien.stages.serve.metrics import Metrics

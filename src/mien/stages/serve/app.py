@@ -21,10 +21,10 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 import mien
-from mien import runtime
 from mien.config import Settings
 from mien.errors import BundleError, ConfigError, MienError
-from mien.journal import Journal
+from mien.model import runtime
+from mien.observability.prediction_log.journal import Journal
 from mien.stages.serve import errors, models, openapi, routes
 from mien.stages.serve.access import Access
 from mien.stages.serve.gauges import Gauges
@@ -36,7 +36,7 @@ from mien.stages.serve.routes import Service
 from mien.stages.serve.watch import Watch
 from mien.stages.serve.windows import Windows
 from mien.stages.serve.workers import CLOSE_SECONDS, Workers
-from mien.workspace import Workspace
+from mien.storage.workspace import Workspace
 
 DRAIN_SECONDS = 30
 """How long requests that are being answered may go on after the process was told to stop."""

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from mien.errors import MienError
-from mien.runtime import Model
+from mien.model.runtime import Model
 from mien.task import Prediction, Request, Task
 
 GAIN = 0.8

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from mien.errors import RequestError, UnknownAnswerError
-from mien.journal import Journal
+from mien.observability.prediction_log.journal import Journal
 from mien.task import Task
 
 

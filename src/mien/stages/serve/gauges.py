@@ -12,10 +12,11 @@ from typing import Any
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from mien import drift, scores
 from mien.errors import JournalError
-from mien.journal import Journal
-from mien.metrics import METRICS, Metric
+from mien.observability import drift
+from mien.observability.metrics import METRICS, Metric
+from mien.observability.prediction_log.journal import Journal
+from mien.reporting import scores
 from mien.stages.serve.loading import Served
 from mien.stages.serve.models import Entry, Models
 from mien.stages.serve.windows import Windows

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from mien import bundle, drift, runtime
 from mien.errors import BundleError, RequestError
 from mien.images import Pixels
-from mien.runtime import Model
+from mien.model import bundle, runtime
+from mien.model.runtime import Model
+from mien.observability import drift
 from mien.stages.serve import batching
 from mien.stages.serve.workers import WARM_UP_SECONDS
 from mien.task import Request, Task

@@ -2,7 +2,7 @@
 
 Each app has its own registry. All label values come from closed sets: route templates, the
 methods of HTTP, task names, versions, labels and outcomes; nothing that a client sends becomes
-a label. What there is to tell stands in `mien.metrics`.
+a label. What there is to tell stands in `mien.observability.metrics`.
 """
 
 import logging
@@ -24,8 +24,8 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mien.drift import NOTHING
-from mien.metrics import BY_NAME, STAGES, Metric
+from mien.observability.drift import NOTHING
+from mien.observability.metrics import BY_NAME, STAGES, Metric
 from mien.stages.serve import envelope
 from mien.stages.serve.errors import KINDS
 from mien.stages.serve.loading import Served

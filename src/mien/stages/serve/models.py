@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from mien import bundle, tasks
+from mien import tasks
 from mien.errors import BundleError, ConfigError, MienError, RegistryError, UnknownTaskError
+from mien.model import bundle
 from mien.stages.serve import loading
 from mien.stages.serve.errors import NotReadyError
 from mien.stages.serve.loading import Served, Wanted
+from mien.storage.workspace import CHAMPION, Workspace
 from mien.task import Task
-from mien.workspace import CHAMPION, Workspace
 
 State = Literal["loading", "ready", "failed"]
 Everywhere = Callable[[Callable[[], object]], None]

@@ -23,7 +23,7 @@ from starlette.types import Receive, Scope, Send
 
 from mien.config import Settings
 from mien.images import Limits
-from mien.journal import Journal
+from mien.observability.prediction_log.journal import Journal
 from mien.stages.serve import answers, batching, drill, envelope, errors, openapi, protocol, uploads
 from mien.stages.serve.access import Access
 from mien.stages.serve.answering import Answer, Answering, Question

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from mien import bundle
 from mien.errors import BundleError, RegistryError
+from mien.model import bundle
 from mien.stages.serve.loading import Served, Wanted, apart
 from mien.stages.serve.models import Entry, Models
-from mien.workspace import CHAMPION, Workspace
+from mien.storage.workspace import CHAMPION, Workspace
 
 Signature = tuple[tuple[str, int, int, int], ...]
 """Path, inode, time stamp and size of each file of a folder."""

@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
-from mien import drift
-from mien.drift import ENOUGH, WINDOW, Compared, Row
 from mien.errors import JournalError
-from mien.events import Event
-from mien.journal import DAY, Journal
+from mien.observability import drift
+from mien.observability.drift import ENOUGH, WINDOW, Compared, Row
+from mien.observability.prediction_log.events import Event
+from mien.observability.prediction_log.journal import DAY, Journal
 from mien.stages.serve.loading import Served
 
 

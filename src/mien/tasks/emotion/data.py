@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mien import console
 from mien.errors import DataError, ImageError, TooLargeError
+from mien.reporting import console
 from mien.task import SPLITS, Box, Check, DataReport, Example, Request, Split
 
 from . import layout

@@ -16,7 +16,7 @@ from PIL import Image
 
 from mien.errors import RequestError
 from mien.images import Pixels
-from mien.litert import Network
+from mien.mediapipe.litert import Network
 from mien.task import Box, Request
 
 from . import weights

@@ -19,10 +19,11 @@ from typing import TextIO
 
 import numpy as np
 
-from mien import console, images
+from mien import images
 from mien.errors import ImageError, TooLargeError
+from mien.reporting import console
+from mien.storage.workspace import TASK_MODULES, code
 from mien.task import SPLITS, Plan, Split
-from mien.workspace import TASK_MODULES, code
 
 from . import layout, legend
 from .data import link

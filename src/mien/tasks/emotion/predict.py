@@ -10,7 +10,7 @@ import numpy as np
 
 from mien import images
 from mien.errors import BundleError, RequestError
-from mien.runtime import Model
+from mien.model.runtime import Model
 from mien.task import Detection, Outcome, Prediction, Request
 
 from .decode import Fit, Floats, detect, letterbox, planes

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien.errors import BundleError
-from mien.litert import Network
+from mien.mediapipe.litert import Network
 
 PALMS, HANDS = "hand_detector.tflite", "hand_landmarks_detector.tflite"
 

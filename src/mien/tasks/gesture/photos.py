@@ -22,9 +22,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from mien import console, images, litert
+from mien import images
 from mien.errors import DataError, RequestError, TrainingError
-from mien.runtime import cores
+from mien.mediapipe import litert
+from mien.model.runtime import cores
+from mien.reporting import console
 from mien.task import Request
 
 from . import landmarks, networks, weights

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mien import images
 from mien.errors import BundleError, RequestError
-from mien.runtime import Model
+from mien.model.runtime import Model
 from mien.task import Box, Detection, Outcome, Prediction, Request
 
 from . import landmarks, networks, typical

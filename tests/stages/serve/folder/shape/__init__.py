@@ -11,7 +11,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
 from mien.errors import RequestError
-from mien.runtime import Model
+from mien.model.runtime import Model
 from mien.task import Detection, Prediction, Request, Task
 
 LABELS = ("round", "square", "star")

@@ -1,0 +1,1 @@
+"""Runs MediaPipe's published networks, and fetches their weights."""

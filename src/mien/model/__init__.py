@@ -1,0 +1,1 @@
+"""A trained model: folder, session, smaller variants, lineage, policy."""

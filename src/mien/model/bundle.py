@@ -1,0 +1,173 @@
+"""A trained model as a folder: write it, verify it, read it.
+
+`bundle.json` lists every file with its size and SHA-256 beside all that a prediction and a
+rebuild need. There is no code and no pickle in it. This file knows neither ONNX nor any task;
+`runtime.py` runs what lies in the folder.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from mien import config
+from mien.config import Schema
+from mien.errors import BundleError
+from mien.storage.files import atomic_dir, atomic_write, sha256_file
+
+MANIFEST = "bundle.json"
+SUFFIXES = {".onnx", ".json", ".md", ".png", ".task"}
+"""What a bundle may hold. Anything that could carry code (pickles above all) is refused."""
+
+
+class FileEntry(Schema):
+    """Size in bytes and SHA-256 of one file of a bundle."""
+
+    bytes: int
+    sha256: str
+
+
+class Manifest(Schema):
+    """The content of `bundle.json`."""
+
+    format: Literal[1] = 1
+    task: str
+    labels: tuple[str, ...]
+    candidate: str
+    facts: dict[str, Any]
+    """Preprocessing facts: all that the task's `predict` must know of this model."""
+    facts_sha256: str
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    lineage: dict[str, Any] = Field(default_factory=dict)
+    files: dict[str, FileEntry] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle on disk."""
+
+    folder: Path
+    manifest: Manifest
+    digest: str
+    """SHA-256 of `bundle.json`, and so of everything in the folder."""
+
+    @property
+    def megabytes(self) -> float:
+        """Size of all files together, in 10^6 bytes."""
+        return sum(entry.bytes for entry in self.manifest.files.values()) / 1e6
+
+
+def describe(
+    task: str,
+    labels: tuple[str, ...],
+    candidate: str,
+    facts: Mapping[str, Any],
+    *,
+    metrics: Mapping[str, Any],
+    lineage: Mapping[str, Any],
+) -> Manifest:
+    """Make a manifest that does not list its files yet; `write` adds them."""
+    return Manifest(
+        task=task,
+        labels=labels,
+        candidate=candidate,
+        facts=dict(facts),
+        facts_sha256=config.digest(dict(facts)),
+        metrics=dict(metrics),
+        lineage=dict(lineage),
+    )
+
+
+def write(folder: Path, manifest: Manifest) -> Bundle:
+    """List every file of `folder` in its `bundle.json`, written last and in one move.
+
+    Raises:
+        BundleError: the folder holds a link or a file of a kind that a bundle may not hold.
+    """
+    files = {name: _entry(folder / name) for name in _contents(folder)}
+    complete = manifest.model_copy(update={"files": files})
+    text = json.dumps(complete.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
+    with atomic_write(folder / MANIFEST) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return read(folder)
+
+
+def read(folder: Path) -> Bundle:
+    """Open a bundle and verify every byte of it.
+
+    Raises:
+        BundleError: something is missing, altered, unlisted, linked or of an unknown format.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise BundleError(f"{folder} is no bundle: it has no {MANIFEST}. Train one: `mien run`.")
+    raw = path.read_bytes()
+    manifest = _parse(raw, path)
+    if config.digest(manifest.facts) != manifest.facts_sha256:
+        raise BundleError(f"{path}: the preprocessing facts do not match their hash. {_REMEDY}")
+    _verify_files(folder, manifest)
+    return Bundle(folder=folder, manifest=manifest, digest=sha256(raw).hexdigest())
+
+
+def copy(source: Path, target: Path) -> Bundle:
+    """Copy a bundle so that `target` is there whole or not at all, and verify the copy."""
+    with atomic_dir(target) as temporary:
+        shutil.copytree(source, temporary, dirs_exist_ok=True)
+        read(temporary)
+    return read(target)
+
+
+_REMEDY = "The bundle was altered or damaged; fetch or train it again."
+
+
+def _parse(raw: bytes, path: Path) -> Manifest:
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise BundleError(f"{path} is not readable JSON. {_REMEDY}") from None
+    found = document.get("format") if isinstance(document, dict) else None
+    if found != 1:
+        raise BundleError(f"{path} has format {found!r}; this mien reads format 1. Update mien.")
+    try:
+        return Manifest.model_validate(document)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(str(part) for part in fault["loc"])
+        raise BundleError(f"{path}: {key}: {fault['msg']}. {_REMEDY}") from None
+
+
+def _verify_files(folder: Path, manifest: Manifest) -> None:
+    present = set(_contents(folder))
+    listed = set(manifest.files)
+    _refuse(folder, sorted(listed - present), "is listed but missing")
+    _refuse(folder, sorted(present - listed), "is there but not listed")
+    for name, entry in manifest.files.items():
+        if _entry(folder / name) != entry:
+            _refuse(folder, [name], "differs from its checksum")
+
+
+def _refuse(folder: Path, names: list[str], fault: str) -> None:
+    if names:
+        raise BundleError(f"{folder}: {', '.join(names)} {fault}. {_REMEDY}")
+
+
+def _contents(folder: Path) -> Iterator[str]:
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            raise BundleError(f"{folder}: {name} is a link; a bundle holds plain files only.")
+        if path.is_dir() or name == MANIFEST:
+            continue
+        if PurePosixPath(name).suffix not in SUFFIXES:
+            kinds = ", ".join(sorted(SUFFIXES))
+            raise BundleError(f"{folder}: {name} is of a kind that no bundle holds ({kinds}).")
+        yield name
+
+
+def _entry(path: Path) -> FileEntry:
+    return FileEntry(bytes=path.stat().st_size, sha256=sha256_file(path))

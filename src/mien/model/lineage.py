@@ -1,0 +1,186 @@
+"""Where a model comes from: code, configuration, data, seed, packages, platform.
+
+What is recorded here is what `stages/rebuild` needs to make the model again. Reading it costs no
+import of a heavy library. Knows no task, no stage and no registry.
+"""
+
+import os
+import platform
+import subprocess
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, distributions, version
+from pathlib import Path
+from typing import Any
+
+from mien import __version__, config
+from mien.config import RunConfig
+from mien.storage.files import sha256_file
+from mien.storage.workspace import REPORT, code
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The repository, where mien runs from one."""
+LEFT_OUT = {"source", "search"}
+"""Keys of a config that decide nothing of a model: its data are known by their fingerprint."""
+TRAINING_LOCK = "requirements_train.txt"
+"""All that a training can reach; the tools of development decide nothing of a model."""
+
+
+def record(
+    run: RunConfig, data_fingerprint: str, prepared_sha256: str | None = None, outside: Any = None
+) -> dict[str, Any]:
+    """Return what a bundle must know to be rebuilt, as JSON values.
+
+    Args:
+        run: the run.
+        data_fingerprint: root hash of the raw data.
+        prepared_sha256: `folder_hash` of what the trainer reads.
+        outside: what the training reads beside data and params, see `Task.outside`.
+    """
+    document = run.model_dump(mode="json", exclude=LEFT_OUT)
+    return {
+        "code": commit(),
+        "config": document,
+        "config_sha256": config.digest(document),
+        "data_fingerprint": data_fingerprint,
+        "prepared_sha256": prepared_sha256,
+        "outside": outside,
+        "seed": run.seed,
+        "lock_sha256": lock_hash(),
+        "environment": environment(),
+        "platform": machine(),
+        "threads": threads(),
+    }
+
+
+def lock_hash() -> str | None:
+    """SHA-256 of the lock file of trainings, or None where mien is installed without its
+    repository. What tests and docs need changes no model."""
+    path = ROOT / TRAINING_LOCK
+    return sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def commit() -> dict[str, Any]:
+    """Version of mien, the git commit, whether files differ from it (None without git), and a
+    SHA-256 over the package's source files: equal ones are the same code, committed or not."""
+    known = {"version": __version__, "sha256": code("")}
+    found = git("rev-parse", "HEAD") if (ROOT / ".git").exists() else None
+    if not found:
+        return {**known, "commit": None, "dirty": None}
+    return {**known, "commit": found, "dirty": _dirty()}
+
+
+def _dirty() -> bool:
+    """Whether files differ from the commit; where git cannot tell, they may.
+
+    A new file counts among the code alone: a photo or a table that lies in the folder decides
+    nothing. Nor does `dvc.lock`, which DVC writes while a pipeline runs.
+    """
+    status = ("status", "--porcelain")
+    changed = git(*status, "--untracked-files=no", "--", ".", ":!dvc.lock")
+    return changed != "" or git(*status, "--untracked-files=normal", "--", "src") != ""
+
+
+def git(*arguments: str) -> str | None:
+    """What git prints of mien's repository; None where there is no git, or it cannot do this."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None  # no git, or no commit yet: the record then says so by holding None
+    return done.stdout.strip()
+
+
+@cache
+def environment() -> dict[str, str]:
+    """Versions of Python and of the installed packages that the lock file of trainings names; of
+    all packages where mien is installed without its repository."""
+    names = locked(ROOT / TRAINING_LOCK)
+    found = {name: _version(name) for name in names or {each.name for each in distributions()}}
+    installed = {name: each for name, each in sorted(found.items()) if each is not None}
+    return {"python": platform.python_version(), **installed}
+
+
+def locked(path: Path) -> set[str]:
+    """Names of the packages that a lock file installs on this system and Python; none where there
+    is no such file."""
+    if not path.is_file():
+        return set()
+    from packaging.markers import Marker  # comes with what trains
+
+    lines = path.read_text(encoding="utf-8").splitlines()
+    pins = [line.rstrip(" \\").partition(";") for line in lines if line[:1].isalnum()]
+    return {
+        pin.partition("==")[0].strip()
+        for pin, _, marker in pins
+        if not marker or Marker(marker).evaluate()
+    }
+
+
+@cache
+def machine() -> dict[str, Any]:
+    """What decides the last digits of a sum beside the packages: system, C library, processor."""
+    return {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "libc": " ".join(platform.libc_ver()).strip(),
+        "cpu": processor(),
+    }
+
+
+def processor(path: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
+    """Maker of the processor and those of its instructions that libraries choose kernels by.
+
+    Empty where the system does not tell (Linux does).
+    """
+    if not path.is_file():
+        return {}
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n\n")[0].splitlines()
+    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = f"{told.get('flags', '')} {told.get('Features', '')}".split()
+    return {
+        "maker": told.get("vendor_id") or told.get("CPU implementer", ""),
+        "flags": sorted({flag for flag in flags if flag.startswith(_WIDE)}),
+    }
+
+
+_WIDE = ("avx", "fma", "f16c", "amx", "sse4", "asimd", "sve", "bf16", "i8mm")
+
+
+def threads() -> dict[str, Any]:
+    """Processors of this process, and what the environment says of threads: for people. The bytes
+    of a model do not depend on them (docs/source/decisions/0018-rebuilding.md)."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+    told = {name: os.environ[name] for name in _THREADS if name in os.environ}
+    return {"cores": len(affinity(0)) if affinity else os.cpu_count(), **told}
+
+
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def folder_hash(folder: Path) -> str:
+    """SHA-256 over names and contents of prepared data; the report on them is left out."""
+    state = sha256()
+    for name, path in files(folder).items():
+        state.update(f"{name}\0{sha256_file(path)}\n".encode())
+    return state.hexdigest()
+
+
+def files(folder: Path) -> dict[str, Path]:
+    """What `folder_hash` covers, in the order of names."""
+    found = {
+        path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()
+    }
+    return {name: found[name] for name in sorted(found) if name not in _REPORTS}
+
+
+_REPORTS = (REPORT, "report.png")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None  # of another system, or of an extra that is not installed here

@@ -1,0 +1,78 @@
+"""The policy applied to the table of an evaluation.
+
+Knows rows of measured candidates and variants, and nothing of how they are measured.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mien.config import Policy
+
+Row = Mapping[str, Any]
+"""One candidate: name, scores of `val` and `test`, `latency`, `bundle_mb`; of a variant also
+`variant`: its `form`, the candidate it is `of`, and by which share it is `slower`."""
+
+_KEPT = ("macro_f1", "accuracy", "map50", "map50_95")
+"""Scores of which a variant may lose little: it stands in for its origin in all that it does."""
+
+
+def choose(rows: Sequence[Row], policy: Policy) -> tuple[str | None, list[str]]:
+    """Apply the policy: the best validation score among the rows that keep its limits.
+
+    Of the candidate with that score and its variants, the smallest that keeps them is taken: a
+    variant keeps them only if it is smaller, not slower, and as good within `max_loss`.
+
+    Returns:
+        The candidate's name or None, and for each row what it breaks ("" for nothing).
+    """
+    faults = [_fault(row, rows, policy) for row in rows]
+    kept = [row for row, fault in zip(rows, faults, strict=True) if not fault]
+    best = max(kept, key=lambda row: float(source(row, rows)["val"][policy.maximise]), default=None)
+    if best is None:
+        return None, faults
+    alike = [row for row in kept if origin(row) == origin(best)]
+    return str(min(alike, key=lambda row: float(row["bundle_mb"]))["candidate"]), faults
+
+
+def origin(row: Row) -> str:
+    """The candidate that a row is, or is a variant of."""
+    return str(row["variant"]["of"] if "variant" in row else row["candidate"])
+
+
+def source(row: Row, rows: Sequence[Row]) -> Row:
+    """The row of the candidate that a row is, or is a variant of."""
+    return next(each for each in rows if each["candidate"] == origin(row))
+
+
+def nobody(document: Mapping[str, Any]) -> str:
+    """What to do where no candidate keeps the limits."""
+    faults = "; ".join(f"{row['candidate']}: {row['fault']}" for row in document["candidates"])
+    return (
+        f"No candidate of {document['task']} keeps the limits of the policy ({faults}). Raise "
+        "policy.max_bundle_mb or policy.max_p95_ms in the config, or train smaller candidates."
+    )
+
+
+def _fault(row: Row, rows: Sequence[Row], policy: Policy) -> str:
+    faults = []
+    if row["bundle_mb"] > policy.max_bundle_mb:
+        faults.append(f"{row['bundle_mb']:.0f} MB > {policy.max_bundle_mb:g}")
+    if row["latency"]["p95_ms"] > policy.max_p95_ms:
+        faults.append(f"{row['latency']['p95_ms']:.0f} ms > {policy.max_p95_ms:g}")
+    if "variant" in row:
+        faults += _worse(row, source(row, rows), policy)
+    return ", ".join(faults)
+
+
+def _worse(row: Row, of: Row, policy: Policy) -> list[str]:
+    """What keeps a variant from taking the place of the candidate that it was made from."""
+    faults = []
+    names = [name for name in _KEPT if name in row["val"]]
+    lost, name = max((of["val"][name] - row["val"][name], name) for name in names)
+    if lost > policy.max_loss:
+        faults.append(f"loses {lost:.4f} of {name} > {policy.max_loss:g}")
+    if row["variant"]["slower"] > policy.max_slower:
+        faults.append(f"{row['variant']['slower']:.0%} slower > {policy.max_slower:.0%}")
+    if row["bundle_mb"] >= of["bundle_mb"]:
+        faults.append("not smaller")
+    return faults

@@ -1,0 +1,248 @@
+"""Opens a bundle with ONNX Runtime; the only importer of onnxruntime.
+
+A `Model` may be used by many threads at once. It knows no task: what goes in and what comes
+out is for the task's `predict` to say.
+"""
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from math import ceil
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from weakref import WeakSet
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import BundleError, ScoreError
+from mien.model import bundle
+from mien.model.bundle import Bundle
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+
+class Closable(Protocol):
+    """Something that a thread keeps and the model closes at the end."""
+
+    def close(self) -> None: ...
+
+
+ClosableT = TypeVar("ClosableT", bound=Closable)
+T = TypeVar("T")
+KEPT_BYTES = 48 * 2**20
+"""What reading a photo of 12 megapixels for a gesture needs at once, and half as much again."""
+_LARGEST = 32 * 2**20
+"""The largest block that glibc can be told to take from what it keeps."""
+_ARENA_MAX, _MMAP_THRESHOLD, _TRIM = -8, -3, -1
+"""M_ARENA_MAX, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h."""
+_now = threading.local()
+
+
+class Times:
+    """When the networks of a bundle were asked while a prediction was made; seconds."""
+
+    def __init__(self) -> None:
+        self.first: float | None = None
+        """`time.perf_counter()` when the first network was asked."""
+        self.inferring = 0.0
+
+
+@contextmanager
+def timed() -> Iterator[Times]:
+    """Collect in the block what `inferring` measures in this thread."""
+    _now.times = times = Times()
+    try:
+        yield times
+    finally:
+        _now.times = None
+
+
+@contextmanager
+def inferring() -> Iterator[None]:
+    """Measure the block as time of a network; for those that do not run through `Model.run`."""
+    times: Times | None = getattr(_now, "times", None)
+    start = perf_counter()
+    try:
+        yield
+    finally:
+        if times is not None:
+            times.first = start if times.first is None else times.first
+            times.inferring += perf_counter() - start
+
+
+class Session:
+    """One ONNX file, opened. One intra-op thread: callers bring their own threads.
+
+    Raises:
+        BundleError: the file is no ONNX model that ONNX Runtime can load.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._session = _open(path)
+        self.outputs = tuple(node.name for node in self._session.get_outputs())
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Return the outputs in the order of `self.outputs`."""
+        result: list[NDArray[Any]] = self._session.run(None, dict(feeds))
+        return result
+
+
+class Model:
+    """An open bundle: its facts, its sessions, and what each thread keeps beside them."""
+
+    def __init__(self, opened: Bundle) -> None:
+        self.bundle = opened
+        self.facts: Mapping[str, Any] = opened.manifest.facts
+        self._sessions = {
+            name: Session(opened.folder / name)
+            for name in opened.manifest.files
+            if name.endswith(".onnx")
+        }
+        self._local = threading.local()
+        self._closables: WeakSet[Closable] = WeakSet()
+        self._shared: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.bundle.manifest.labels
+
+    def run(
+        self, feeds: Mapping[str, NDArray[Any]], name: str = "model.onnx"
+    ) -> list[NDArray[Any]]:
+        """Run one ONNX file of the bundle.
+
+        Raises:
+            BundleError: the bundle has no file of that name.
+            ScoreError: what it computes is no number.
+        """
+        if name not in self._sessions:
+            raise BundleError(f"{self.bundle.folder} holds no {name}; train the bundle again.")
+        with inferring():
+            found = self._sessions[name].run(feeds)
+        if any(each.dtype.kind == "f" and np.isnan(each).any() for each in found):
+            raise ScoreError(f"{name} of {self.bundle.folder} answers with NaN; train it again.")
+        return found
+
+    def path(self, name: str) -> Path | None:
+        """Where a file of the bundle lies, or None if the bundle has no such file."""
+        return self.bundle.folder / name if name in self.bundle.manifest.files else None
+
+    def per_thread(self, name: str, make: Callable[[], ClosableT]) -> ClosableT:
+        """This thread's own object of that name: made on first use, gone with the thread, closed
+        with the model."""
+        found: ClosableT | None = getattr(self._local, name, None)
+        if found is None:
+            found = make()
+            setattr(self._local, name, found)
+            with self._lock:
+                self._closables.add(found)
+        return found
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What all threads share under that name: made on first use from the bundle's facts."""
+        if name not in self._shared:
+            self._shared[name] = make()
+        found: T = self._shared[name]
+        return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close what threads have kept. The model is not to be used afterwards."""
+        with self._lock:
+            closables, self._closables = list(self._closables), WeakSet()
+        for closable in closables:
+            closable.close()
+        self._local = threading.local()
+
+
+def keep_memory() -> None:
+    """Have freed memory kept for the next picture; to be called before threads are started.
+
+    glibc gives each large block back to the system and fetches it again for the next picture,
+    page by page, which takes its time where photos are large. Up to `KEPT_BYTES` stay.
+    Nothing is done where the C library is another one.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, TypeError, AttributeError):
+        return
+    for option, value in ((_ARENA_MAX, 1), (_MMAP_THRESHOLD, _LARGEST), (_TRIM, KEPT_BYTES)):
+        mallopt(option, value)
+
+
+def cores(root: Path = Path("/")) -> int:
+    """How many processors this process may keep busy, at least 1.
+
+    The fewer of those that it may run on and, on Linux, of what its control groups grant it
+    (`cpu.max` of version 2, `cpu.cfs_quota_us` of version 1), as containers limit it; a part of
+    a processor counts as one.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+    available = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, min([available, *(ceil(share) for share in _granted(root))]))
+
+
+def load(folder: Path) -> Model:
+    """Verify the bundle in `folder` and open it.
+
+    Raises:
+        BundleError: the bundle is damaged, or ONNX Runtime cannot load it.
+    """
+    return Model(bundle.read(folder))
+
+
+def _granted(root: Path) -> Iterator[float]:
+    """Processors that each control group around this process grants."""
+    fixed = root / "sys" / "fs" / "cgroup"
+    try:
+        groups = (root / "proc" / "self" / "cgroup").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return  # no Linux
+    for line in groups:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        own = fixed / ("cpu" if controllers else "") / path.lstrip("/")
+        for folder in (own, *(each for each in own.parents if each.is_relative_to(fixed))):
+            yield from _quota(folder)
+
+
+def _quota(folder: Path) -> Iterator[float]:
+    try:
+        if (folder / "cpu.max").is_file():
+            quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
+        else:
+            quota = (folder / "cpu.cfs_quota_us").read_text(encoding="ascii").strip()
+            period = (folder / "cpu.cfs_period_us").read_text(encoding="ascii").strip()
+    except OSError:
+        return  # a group without a limit of its own
+    if quota not in ("max", "-1"):
+        yield int(quota) / int(period)
+
+
+def _open(path: Path) -> "onnxruntime.InferenceSession":
+    # Read by the library at import: its Linux wheels report usage unless told not to.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(3)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises a family without a common public base
+        reason = str(error).splitlines()[0][:200]
+        raise BundleError(f"{path} cannot be opened by ONNX Runtime: {reason}") from error

@@ -1,0 +1,1 @@
+"""What is measured and recorded of every answer: metrics, drift, the prediction log."""

@@ -1,0 +1,1 @@
+"""The record of every answer, and the feedback on it."""

@@ -1,0 +1,1 @@
+"""What people see: the console, figures, and scores of predictions."""

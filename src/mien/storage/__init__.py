@@ -1,0 +1,1 @@
+"""Where files lie, how they are written, and the versions of raw data."""

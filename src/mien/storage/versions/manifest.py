@@ -1,0 +1,151 @@
+"""A version of raw data: which files it holds, by name, size and SHA-256, and where it came from.
+
+The root hash covers all names and contents. It is the name of the manifest's file and is computed
+anew whenever the file is read. Where the contents lie is not known here (`shards.py`).
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from mien.errors import DataError
+from mien.storage.files import atomic_write
+
+FORMAT = 1
+_SHORT = 12
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One file of a source, not yet in the store."""
+
+    name: str
+    """Its path in the source, with forward slashes."""
+    sha256: str
+    bytes: int
+    open: Callable[[], BinaryIO]
+
+
+class Entry(NamedTuple):
+    """One file of a version; a tuple, because a version may hold a hundred thousand of them."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Version:
+    """One state of a task's raw data."""
+
+    root: str
+    """SHA-256 over names and contents of all items."""
+    number: int
+    """1, 2, ... in the order in which versions were made in this store."""
+    when: str
+    """UTC, as ISO 8601 to the second."""
+    source: str
+    why: str
+    parent: str | None
+    """Root of the version that it was made from; None for one that came from outside."""
+    items: Mapping[str, Entry] = field(repr=False)
+    shards: Mapping[str, int] = field(default_factory=dict, repr=False)
+    """Names and sizes of the shards that held its contents when it was made; only saves time."""
+
+    @property
+    def short(self) -> str:
+        """The beginning of the root hash, as people give it."""
+        return self.root[:_SHORT]
+
+    @property
+    def bytes(self) -> int:
+        """Size of all items together."""
+        return sum(entry.bytes for entry in self.items.values())
+
+
+def root_of(items: Mapping[str, Entry]) -> str:
+    """The root hash of names and contents, whatever their order."""
+    state = sha256()
+    for name in sorted(items):
+        state.update(f"{name}\0{items[name].sha256}\n".encode())
+    return state.hexdigest()
+
+
+def listing(items: Iterable[Item], source: str) -> dict[str, Item]:
+    """The items by the names that they have in a version, in the order of these.
+
+    Raises:
+        DataError: there is none, a name is not a plain path below its folder, or two items cannot
+            lie in one folder.
+    """
+    listed: dict[str, Item] = {}
+    for item in items:
+        name = _plain(item.name)
+        if listed.setdefault(name, item).sha256 != item.sha256:
+            raise DataError(f"{source} holds two different files {name}. Rename one of them.")
+    if not listed:
+        raise DataError(f"{source} holds no file. Give the file or folder of the data set.")
+    folders: set[str] = set()
+    for name in listed:
+        while (name := name.rpartition("/")[0]) and name not in folders:
+            folders.add(name)
+    both = sorted(folders.intersection(listed))
+    if both:
+        raise DataError(f"{source} holds {both[0]} as a file and as a folder. Rename one of them.")
+    return dict(sorted(listed.items()))
+
+
+def write(version: Version, path: Path) -> None:
+    """Write a manifest; it is there whole or not at all."""
+    items = {name: each._asdict() for name, each in version.items.items()}
+    document = {"format": FORMAT, **vars(version), "items": items}
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(document) + "\n", encoding="utf-8")
+
+
+def read(path: Path, remedy: str) -> Version:
+    """Read a manifest.
+
+    Raises:
+        DataError: it is missing, unreadable, altered or of an unknown format; ends with `remedy`.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        form = document.pop("format", FORMAT)
+        if form != FORMAT:
+            raise DataError(f"{path} has format {form!r}; this mien reads {FORMAT}. Update mien.")
+        items = {name: Entry(**entry) for name, entry in document.pop("items").items()}
+        version = Version(**document, items=items)
+        sound = root_of(items) == version.root == path.stem and version.number > 0
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise DataError(f"{path} is no manifest of a version ({told}). {remedy}") from None
+    if any(_plain(name) != name for name in items):  # a manifest may come from a remote
+        raise DataError(f"{path} names a file in another form than mien writes. {remedy}")
+    if not sound:
+        raise DataError(f"{path} does not match its root hash: it was altered. {remedy}")
+    return version
+
+
+def _plain(name: str) -> str:
+    parts = name.replace("\\", "/").split("/")
+    if parts[0] == "" or ".." in parts or _DRIVE.match(name) or not {*parts} - {"", "."}:
+        raise DataError(
+            f"The source holds a file that would land outside its folder ({name!r}). Nothing was "
+            "taken. Get the data from a source that you trust."
+        )
+    if "\0" in name or not _is_unicode(name):
+        raise DataError(f"The source holds a file whose name is no text ({name!r}). Rename it.")
+    return "/".join(part for part in parts if part not in ("", "."))
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

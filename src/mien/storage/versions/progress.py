@@ -1,0 +1,21 @@
+"""How long work on versions reports its progress; silent unless a caller passes a bar."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+
+class Advance(Protocol):
+    """Receives how many of the steps are done."""
+
+    def __call__(self, done: int, total: int, /) -> None: ...
+
+
+Progress = Callable[[str], AbstractContextManager[Advance]]
+"""Opens a progress bar with a title."""
+
+
+@contextmanager
+def silent(title: str) -> Iterator[Advance]:
+    """Report nothing."""
+    yield lambda done, total: None

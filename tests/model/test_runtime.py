@@ -1,0 +1,204 @@
+"""Promises of `model.runtime`: whose time a prediction took, and what threads keep and share."""
+
+import os
+import platform
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from mien.errors import BundleError, ScoreError
+from mien.model import bundle, runtime
+from mien.model.runtime import Model
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that stands still until a test moves it."""
+    now = [100.0]
+    monkeypatch.setattr(runtime, "perf_counter", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Iterator[Model]:
+    """A bundle without any network."""
+    (tmp_path / "note.md").write_text("a file")
+    bundle.write(tmp_path, bundle.describe("t", ("a", "b"), "c", {}, metrics={}, lineage={}))
+    with runtime.load(tmp_path) as opened:
+        yield opened
+
+
+def _faults(script: str) -> int:
+    """How many pages a process fetches for ten blocks of 28 MB, one after the other."""
+    script = f"""
+import ctypes
+from resource import RUSAGE_SELF, getrusage
+from mien.model import runtime
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: a huge page would count as one
+{script}
+def photo(): bytearray(b"x") * 28_000_000
+photo()
+before = getrusage(RUSAGE_SELF).ru_minflt
+for _ in range(10): photo()
+print(getrusage(RUSAGE_SELF).ru_minflt - before)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told what to keep")
+def test_memory_of_a_large_photo_is_kept_for_the_next() -> None:
+    """Else each one would fetch thousands of pages again."""
+    assert _faults("") > 10 * _faults("runtime.keep_memory()") + 1000
+
+
+def test_times_are_those_of_the_networks_alone(clock: list[float]) -> None:
+    """When the first was asked, and how long all of them took together."""
+    with runtime.timed() as times:
+        clock[0] += 1
+        for seconds in (2, 3):
+            with runtime.inferring():
+                clock[0] += seconds
+            clock[0] += 10
+    assert (times.first, times.inferring) == (101, 5)
+
+
+def test_without_a_network_there_is_no_first() -> None:
+    """A prediction may be made without any."""
+    with runtime.timed() as times:
+        pass
+    assert (times.first, times.inferring) == (None, 0)
+
+
+def test_a_network_that_fails_is_timed_and_the_next_request_begins_anew(
+    clock: list[float],
+) -> None:
+    """Nothing is carried from one request of a thread to its next."""
+
+    def fail() -> None:
+        clock[0] += 4
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), runtime.timed() as broken, runtime.inferring():
+        fail()
+    with runtime.inferring():
+        clock[0] += 50
+    with runtime.timed() as times:
+        pass
+    assert (broken.inferring, times.inferring, times.first) == (4, 0, None)
+
+
+def test_threads_do_not_measure_each_other() -> None:
+    """Two requests at once: what one asks is not the other's time."""
+    both, found = threading.Barrier(2, timeout=30), {}
+
+    def work(name: str, asks: bool) -> None:
+        with runtime.timed() as times:
+            both.wait()
+            if asks:
+                with runtime.inferring():
+                    both.wait()
+            else:
+                both.wait()
+        found[name] = times
+
+    threads = [threading.Thread(target=work, args=each) for each in (("a", True), ("b", False))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found["a"].inferring > 0
+    assert (found["b"].first, found["b"].inferring) == (None, 0)
+
+
+def test_what_is_shared_is_made_once(model: Model) -> None:
+    """And each thread has its own of what it keeps, closed with the model."""
+
+    class Kept:
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    shared = [model.once("shared", object) for _ in range(3)]
+    assert len(set(map(id, shared))) == 1
+    assert model.once("other", object) is not shared[0]
+    own = [model.per_thread("kept", Kept) for _ in range(2)]
+    thread = threading.Thread(target=lambda: own.append(model.per_thread("kept", Kept)))
+    thread.start()
+    thread.join()
+    assert own[0] is own[1] is not own[2]
+    model.close()
+    assert [each.closed for each in own] == [True, True, True]
+
+
+def test_a_network_that_is_not_there_is_told(model: Model) -> None:
+    """With what to do."""
+    with pytest.raises(BundleError, match="train the bundle again"):
+        model.run({})
+    assert model.path("nothing.md") is None
+    assert model.path("note.md") is not None
+
+
+def granted(root: Path, groups: str, **files: str) -> int:
+    """The cores of a machine whose files say that."""
+    (root / "proc/self").mkdir(parents=True)
+    (root / "proc/self/cgroup").write_text(groups)
+    for name, content in files.items():
+        path = root / "sys/fs/cgroup" / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return runtime.cores(root)
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "cores"),
+    [
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, 2),
+        ("0::/\n", {"cpu.max": "max 100000\n"}, 64),
+        ("0::/\n", {"cpu.max": "20000 100000\n"}, 1),
+        ("0::/a/b\n", {"a__cpu.max": "300000 100000", "a__b__cpu.max": "max 100000"}, 3),
+        ("0::/../host\n", {"cpu.max": "400000 100000"}, 4),
+        ("3:cpu,cpuacct:/\n", {"cpu__cpu.cfs_quota_us": "-1", "cpu__cpu.cfs_period_us": "1"}, 64),
+        (
+            "9:pids:/\n4:cpuacct,cpu:/docker/x\n",
+            {"cpu__cpu.cfs_quota_us": "250000\n", "cpu__cpu.cfs_period_us": "100000\n"},
+            3,
+        ),
+    ],
+)
+def test_cores_are_those_that_the_container_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: str, files: dict[str, str], cores: int
+) -> None:
+    """On a machine of 64: the quota of the group and of those above it, a part counts as one."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    assert granted(tmp_path, groups, **files) == cores
+
+
+def test_cores_are_at_most_those_that_the_process_may_run_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And at least one; where there are no control groups, too."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
+    assert granted(tmp_path, "0::/\n", **{"cpu.max": "800000 100000"}) == 1
+    assert runtime.cores(tmp_path / "nowhere") == 1
+
+
+def test_an_answer_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    """Such a model answers nothing, neither in evaluation nor in service."""
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2])
+    graph = helper.make_graph([helper.make_node("Log", ["x"], ["y"])], "log", [x], [y])
+    network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (tmp_path / "model.onnx").write_bytes(network.SerializeToString())
+    bundle.write(tmp_path, bundle.describe("t", ("a",), "c", {}, metrics={}, lineage={}))
+    with runtime.load(tmp_path) as model:
+        assert model.run({"x": np.ones((1, 2), np.float32)})[0].tolist() == [[0, 0]]
+        with pytest.raises(ScoreError, match="NaN"):
+            model.run({"x": -np.ones((1, 2), np.float32)})

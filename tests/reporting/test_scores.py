@@ -1,0 +1,119 @@
+"""Promises of `mien.reporting.scores`, held against scikit-learn where it computes the same."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mien.reporting import scores
+from mien.reporting.scores import Answer
+from mien.task import Box
+
+LABELS = ("a", "b", "c")
+WHOLE: Box = (0.0, 0.0, 10.0, 10.0)
+
+
+def answer(truth: str | None, said: str | None, confidence: float = 0.9) -> Answer:
+    return Answer(truth, said, confidence, "ok" if said else "no_face", (), None, {}, 0.001)
+
+
+pairs = st.lists(
+    st.tuples(st.sampled_from(LABELS), st.sampled_from([*LABELS, None])), min_size=1, max_size=40
+)
+
+
+@given(pairs)
+def test_macro_f1_and_accuracy_equal_scikit_learn(
+    given_pairs: list[tuple[str, str | None]],
+) -> None:
+    """Over the classes that occur in the truth, with a missing detection as a wrong answer."""
+    from sklearn.metrics import accuracy_score, f1_score
+
+    truth = [pair[0] for pair in given_pairs]
+    said = [pair[1] or "nothing" for pair in given_pairs]
+    result = scores.summary([answer(*pair) for pair in given_pairs], LABELS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wanted = f1_score(truth, said, labels=sorted(set(truth)), average="macro", zero_division=0)
+    assert result["macro_f1"] == pytest.approx(wanted)
+    assert result["accuracy"] == pytest.approx(accuracy_score(truth, said))
+
+
+def test_pictures_without_a_subject_count_apart() -> None:
+    """They touch neither accuracy nor macro-F1; a detection in one is a false one."""
+    answers = [answer("a", "a"), answer("b", None), answer(None, "c"), answer(None, None)]
+    result = scores.summary(answers, LABELS)
+    assert (result["accuracy"], result["nothing_found"], result["false_found"]) == (0.5, 0.5, 0.5)
+
+
+def test_the_confusion_matrix_has_a_column_for_nothing() -> None:
+    """Rows are the truth, the last column counts missed subjects."""
+    matrix = scores.confusion([("a", "b"), ("c", None), (None, "a")], LABELS)
+    assert matrix.shape == (3, 4)
+    assert (matrix[0, 1], matrix[2, 3], matrix.sum()) == (1, 1, 2)
+
+
+def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
+    """Always sure and half right: the gap is one half."""
+    answers = [answer("a", "a", 1.0), answer("a", "b", 1.0)]
+    assert scores.calibration_error(answers) == pytest.approx(0.5)
+    assert scores.calibration_error([]) == 0
+
+
+def located(box: Box, found: Box, label: str = "a") -> Answer:
+    sure = {"a": 0.05, "b": 0.05, "c": 0.05} | {label: 0.9}
+    return Answer("a", label, 0.9, "ok", ((found, sure),), (("a", box),), {}, 0.001)
+
+
+def test_map_is_one_for_exact_boxes_and_falls_with_the_overlap() -> None:
+    """An exact box scores 1; one that overlaps by 0.6 counts at 0.5 and not above 0.6."""
+    exact = scores.mean_average_precision([located(WHOLE, WHOLE)] * 3, LABELS)
+    assert exact == pytest.approx({"map50": 1.0, "map50_95": 1.0})
+    loose = scores.mean_average_precision([located(WHOLE, (0, 0, 10, 6.2))] * 3, LABELS)
+    assert loose == pytest.approx({"map50": 1.0, "map50_95": 0.3})
+    away = scores.mean_average_precision([located(WHOLE, (20, 20, 30, 30))] * 3, LABELS)
+    assert away == {"map50": 0.0, "map50_95": 0.0}
+
+
+def test_latency_is_told_in_milliseconds() -> None:
+    """Median and 95th percentile of the seconds of one request."""
+    answers = [
+        Answer("a", "a", 1, "ok", (), None, {}, seconds) for seconds in np.linspace(0, 0.1, 101)
+    ]
+    assert scores.latency_ms(answers) == pytest.approx({"p50_ms": 50, "p95_ms": 95})
+
+
+@pytest.mark.parametrize(
+    ("hits", "count", "lower", "upper"),
+    [
+        # Worked out with z = 1.96 from the formula of the 1927 paper.
+        (7, 10, 0.396773, 0.892209),
+        (0, 10, 0.0, 0.277533),
+        (10, 10, 0.722467, 1.0),
+        (81, 263, 0.255225, 0.366202),
+    ],
+)
+def test_the_interval_of_a_share_is_wilson_s(
+    hits: int, count: int, lower: float, upper: float
+) -> None:
+    """81 of 263 is an example of Newcombe 1998, who gives 0.2553 to 0.3662."""
+    assert scores.wilson(hits, count) == pytest.approx((lower, upper), abs=1e-4)
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1))
+def test_the_interval_holds_the_share_and_narrows(count: int, share: float) -> None:
+    """Inside 0..1, around the share, mirrored for misses, narrower with four times as many."""
+    hits = round(share * count)
+    lower, upper = scores.wilson(hits, count)
+    assert 0 <= lower <= hits / count <= upper <= 1
+    mirrored = scores.wilson(count - hits, count)
+    assert mirrored == pytest.approx((1 - upper, 1 - lower))
+    closer = scores.wilson(4 * hits, 4 * count)
+    assert closer[1] - closer[0] < upper - lower
+
+
+def test_of_nothing_any_share_may_be_true() -> None:
+    """No observation, no knowledge."""
+    assert scores.wilson(0, 0) == (0.0, 1.0)
