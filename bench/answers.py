@@ -9,7 +9,7 @@ from mien.model import runtime
 from mien.reporting import figures
 from mien.storage.workspace import Workspace
 from mien.task import Example, Prediction, Request
-from mien.tasks.emotion.sample import face_picture
+from mien.tasks.emotion.sample import draw_face_image
 from mien.tasks.gesture.drawing import hand_picture
 
 FACES = ("anger", "disgust", "fear", "happy", "sad", "surprise")
@@ -18,7 +18,7 @@ HANDS = ("like", "palm", "peace", "ok", "rock", "fist")
 
 def main() -> None:
     """Draw, ask and write reports/figures/answers.png."""
-    shown = [_ask("emotion", label, face_picture(label, 5)) for label in FACES]
+    shown = [_ask("emotion", label, draw_face_image(label, 5)) for label in FACES]
     shown += [_ask("gesture", label, hand_picture(label, 1)) for label in HANDS]
     figures.samples(shown, [], page.ROOT / "reports" / "figures" / "answers.png")
 

@@ -87,7 +87,7 @@ def _curve(folder: Path, candidate: str) -> str:
     rows = [
         {
             "epoch": number,
-            "phase": "primer" if step["primer"] else "detector",
+            "phase": "pretraining" if step["pretraining"] else "detector",
             "training loss": step["train_loss"],
             "validation accuracy": step["val_accuracy"],
         }

@@ -31,7 +31,7 @@ from mien.task import Request, Task
 from mien.tasks.emotion.decode import overlap
 from mien.tasks.emotion.faces import ROOMS, Finder
 
-SHORT = "params.primer_epochs=12 params.grow_epochs=6 params.epochs=4"
+SHORT = "params.pretrain_epochs=12 params.augment_warmup_epochs=6 params.epochs=4"
 """A sixth of the shipped recipe: where faces are is learnt long before what they show."""
 SETTINGS = "MIEN_FACES_SET"
 """Environment variable with other settings, as in "params.epochs=2"; empty for full recipes."""

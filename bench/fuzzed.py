@@ -30,7 +30,7 @@ from mien.stages.serve import uploads
 from mien.stages.serve.feedback import Feedback
 from mien.stages.serve.uploads import Upload
 from mien.tasks import emotion, gesture
-from mien.tasks.emotion import decode
+from mien.tasks.emotion import letterbox, networks
 from mien.tasks.gesture import landmarks, palms
 from mien.tasks.gesture.landmarker import squares
 
@@ -38,7 +38,7 @@ LIMITS = Limits(pixels=1_000_000, side=5_000)
 BYTES = 100_000
 """The largest upload."""
 _BOUNDARY = "b"
-_FACTS = {"channels": "bgr", "scale": 1.0}
+_SPEC = networks.family("yolox-nano").spec(96)
 Result = TypeVar("Result")
 Read = Callable[[bytes], object]
 
@@ -125,8 +125,8 @@ def _look(data: bytes) -> None:
     assert hand.image is not None
     assert whole.dtype == np.uint8
     assert face.size == hand.size == whole.shape[1::-1]
-    canvas, _ = decode.letterbox(face.image, 96, 114, face.size)
-    assert np.isfinite(decode.planes(canvas, _FACTS)).all()
+    canvas, _ = letterbox.letterbox(face.image, 96, 114, face.size)
+    assert np.isfinite(letterbox.to_nchw(canvas, _SPEC)).all()
     assert np.isfinite(palms.seen(hand.image)).all()
     list(squares(*hand.size))
 

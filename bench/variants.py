@@ -144,7 +144,7 @@ def sizes() -> Iterator[dict[str, object]]:
             network = networks.build(size, LABELS, 0, None)[0]
             for side in SIDES:
                 path = Path(folder) / f"{size}-{side}.onnx"
-                networks.export(network, size, side, path)
+                networks.export(network, size, networks.family(size).spec(side), path)
                 yield {"network": size, "side": side, **_forms(path, side)}
 
 

@@ -99,19 +99,23 @@ def test_gestures_agree(demo: Demo, address: str, monkeypatch: pytest.MonkeyPatc
 
 def test_emotions_agree(demo: Demo, address: str) -> None:
     """PyTorch, ONNX and HTTP: same label, confidence within 1e-3, every test picture."""
-    from mien.tasks.emotion.decode import Fit, detect, letterbox
-    from mien.tasks.emotion.detector import reference
+    from mien.tasks.emotion.decode import detect
+    from mien.tasks.emotion.detector_spec import DetectorSpec
+    from mien.tasks.emotion.detector_training import load_torch_detector
+    from mien.tasks.emotion.letterbox import letterbox
     from mien.tasks.emotion.params import LABELS
 
     ready, trained, candidate = folders(demo, "emotion")
-    facts = json.loads((trained / candidate / bundle.MANIFEST).read_text())["facts"]
-    side, pad = facts["input_size"], facts["pad_value"]
+    spec = DetectorSpec.parse(
+        json.loads((trained / candidate / bundle.MANIFEST).read_text())["facts"]
+    )
+    side = spec.input_size
 
-    original = reference(trained / WORK / candidate, candidate, len(LABELS), side)
+    original = load_torch_detector(trained / WORK / candidate, candidate, len(LABELS), side)
 
     def framework(image: Any, shown: Any) -> Answer:
-        fit: Fit = letterbox(image, side, pad)[1]
-        _, scores = detect(original(shown), facts, fit)
+        _, placement = letterbox(image, side, spec.pad_value)
+        _, scores = detect(original(shown), spec, placement)
         return (LABELS[int(scores[0].argmax())], float(scores[0].max())) if len(scores) else NONE
 
     examples = list(tasks.load("emotion").examples(ready, "test"))

@@ -267,7 +267,10 @@ def test_a_process_that_was_killed_is_told_with_what_to_do(home: Home) -> None:
     assert set(active_children()) == before
 
 
-WIDE = {"lr": {"low": 0.001, "high": 0.1, "log": True}, "batch": {"low": 8, "high": 64, "step": 8}}
+WIDE = {
+    "lr": {"low": 0.001, "high": 0.1, "log": True},
+    "batch_size": {"low": 8, "high": 64, "step": 8},
+}
 LONG = 3 * ROUND + 2
 """Trials of which the last are guided by the results of the first."""
 
@@ -327,14 +330,14 @@ def test_a_space_that_cannot_be_searched_is_refused(search: str, message: str) -
 
 def test_a_key_with_dots_is_a_nested_one() -> None:
     """And leaves its neighbours and the config itself as they are."""
-    params = {"strength": {"zoom": 0.1, "rotate": 5}}
-    search = {"strength.zoom": {"low": 0.0, "high": 0.5}, "lr": {"low": "1e-3", "high": 0.1}}
+    params = {"augmentation": {"scale": 0.1, "rotate_degrees": 5}}
+    search = {"augmentation.scale": {"low": 0.0, "high": 0.5}, "lr": {"low": "1e-3", "high": 0.1}}
     space = Space.of(RunConfig(name="x", task="emotion", params=params, search=search))
-    assert space.filled({"strength.zoom": 0.3, "lr": 0.01}) == {
-        "strength": {"zoom": 0.3, "rotate": 5},
+    assert space.filled({"augmentation.scale": 0.3, "lr": 0.01}) == {
+        "augmentation": {"scale": 0.3, "rotate_degrees": 5},
         "lr": 0.01,
     }
-    assert params == {"strength": {"zoom": 0.1, "rotate": 5}}
+    assert params == {"augmentation": {"scale": 0.1, "rotate_degrees": 5}}
 
 
 @pytest.mark.parametrize(

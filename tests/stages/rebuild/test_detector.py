@@ -17,9 +17,9 @@ RUN = RunConfig(
     params={
         "candidates": ["yolox-nano"],
         "epochs": 1,
-        "primer_epochs": 1,
+        "pretrain_epochs": 1,
         "image_size": 64,
-        "batch": 8,
+        "batch_size": 8,
         "threads": 1,
     },
 )

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.tasks.emotion.sample import face_picture
+from mien.tasks.emotion.sample import draw_face_image
 
 SIZE = (120, 160)
 """Width and height of the picture that all variants are made of."""
@@ -35,7 +35,7 @@ ARITHMETIC = base64.b64decode(
 @cache
 def face() -> Image.Image:
     """The picture that all variants are made of: a drawn face of at most 256 colours."""
-    small = face_picture("happy").resize(SIZE, Image.Resampling.LANCZOS)
+    small = draw_face_image("happy").resize(SIZE, Image.Resampling.LANCZOS)
     return small.quantize(256).convert("RGB")
 
 

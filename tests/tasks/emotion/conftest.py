@@ -10,27 +10,27 @@ from mien.tasks.emotion.params import Params
 from mien.tasks.emotion.sample import write_sample
 from mien.tasks.emotion.weights import face_detector
 
-from .short import Training, train
+from .short_training import ShortTraining, train
 
 
 @pytest.fixture(scope="session")
-def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Forty drawn faces, prepared."""
-    raw, folder = (tmp_path_factory.mktemp(name) for name in ("raw", "ready"))
+    raw, folder = (tmp_path_factory.mktemp(name) for name in ("raw", "prepared"))
     write_sample(raw, seed=3, counts={"train": 24, "valid": 8, "test": 8})
     prepare(raw, folder, Params())
     return folder
 
 
 @pytest.fixture(scope="session")
-def nano(ready: Path, tmp_path_factory: pytest.TempPathFactory) -> Training:
+def nano(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> ShortTraining:
     """A short training of yolox-nano."""
-    return train("yolox-nano", ready, tmp_path_factory.mktemp("nano"))
+    return train("yolox-nano", prepared, tmp_path_factory.mktemp("nano"))
 
 
 @pytest.fixture(scope="session")
 def detector() -> bytes:
-    """The face detector's weights; skips where they can neither be found nor fetched."""
+    """The face detector's weights; skips if they are neither cached nor downloadable."""
     try:
         return face_detector()
     except TrainingError as error:

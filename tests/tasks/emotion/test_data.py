@@ -1,4 +1,4 @@
-"""Promises of the emotion task's data: pictures are read for training as they are for serving."""
+"""Images are read for training and evaluation as they are for serving."""
 
 from pathlib import Path
 
@@ -7,20 +7,20 @@ from PIL import Image
 
 from mien.tasks.emotion import TASK
 from mien.tasks.emotion.data import examples
-from mien.tasks.emotion.decode import letterbox
+from mien.tasks.emotion.letterbox import letterbox
 from mien.tasks.emotion.params import LABELS
-from mien.tasks.emotion.pictures import read_split
-from mien.tasks.emotion.sample import face_picture
+from mien.tasks.emotion.sample import draw_face_image
+from mien.tasks.emotion.split_tensors import load_split
 
 
-def prepared(folder: Path) -> bytes:
-    """A prepared split of one large photo, turned by its EXIF; return the file."""
+def write_split(folder: Path) -> bytes:
+    """Write a prepared split of one large photo with an EXIF rotation; return the file."""
     for name in ("images", "labels"):
         (folder / "val" / name).mkdir(parents=True)
     exif = Image.Exif()
     exif[0x0112] = 6
     path = folder / "val" / "images" / "face.jpg"
-    face = face_picture("happy").convert("RGB")
+    face = draw_face_image("happy").convert("RGB")
     face.resize((1801, 1501), Image.Resampling.BICUBIC).save(path, exif=exif)
     label = LABELS.index("happy")
     (folder / "val" / "labels" / "face.txt").write_text(f"{label} 0.5 0.5 0.4 0.6\n")
@@ -28,25 +28,25 @@ def prepared(folder: Path) -> bytes:
 
 
 def test_evaluation_sees_a_large_photo_as_the_service_does(tmp_path: Path) -> None:
-    """The same pixels, at reduced size; labelled boxes are in pixels of the photo as sent."""
-    asked = TASK.ask(prepared(tmp_path))
+    """The same pixels, at reduced size; labelled boxes are in pixels of the original photo."""
+    request = TASK.ask(write_split(tmp_path))
     (example,) = examples(tmp_path, "val")
     assert example.request.image is not None
-    assert asked.image is not None
-    assert (example.request.image == asked.image).all()
-    assert asked.image.shape == (901, 751, 3)
-    assert example.request.size == asked.size == (1501, 1801)
+    assert request.image is not None
+    assert (example.request.image == request.image).all()
+    assert request.image.shape == (901, 751, 3)
+    assert example.request.size == request.size == (1501, 1801)
     assert example.boxes is not None
     assert np.allclose(example.boxes[0][1], (450.3, 360.2, 1050.7, 1440.8))
 
 
 def test_training_sees_a_large_photo_as_the_service_does(tmp_path: Path) -> None:
-    """What the network learns from is what `predict` would bring to it, box included."""
-    asked = TASK.ask(prepared(tmp_path))
+    """The network is trained on what `predict` gives to it, box included."""
+    request = TASK.ask(write_split(tmp_path))
     (tmp_path / "data.yaml").write_text("val: val/images\n")
-    read = read_split(tmp_path / "data.yaml", "val", 96, 114, len(LABELS))
-    assert asked.image is not None
-    canvas, fit = letterbox(asked.image, 96, 114, asked.size)
-    assert (read.pixels[0].numpy() == canvas.transpose(2, 0, 1)).all()
-    box = fit.to_canvas(np.array([[450.3, 360.2, 1050.7, 1440.8]], np.float32))
-    assert np.allclose(read.boxes[0, :, 1:].numpy(), box, atol=1e-3)
+    split = load_split(tmp_path / "data.yaml", "val", 96, 114, len(LABELS))
+    assert request.image is not None
+    canvas, placement = letterbox(request.image, 96, 114, request.size)
+    assert (split.pixels[0].numpy() == canvas.transpose(2, 0, 1)).all()
+    box = placement.to_canvas(np.array([[450.3, 360.2, 1050.7, 1440.8]], np.float32))
+    assert np.allclose(split.boxes[0, :, 1:].numpy(), box, atol=1e-3)

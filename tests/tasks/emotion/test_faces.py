@@ -20,7 +20,7 @@ from mien.tasks.emotion import TASK, faces, weights
 from mien.tasks.emotion.decode import overlap
 from mien.tasks.emotion.faces import ROOMS, Face, Finder
 from mien.tasks.emotion.params import LABELS
-from mien.tasks.emotion.sample import face_picture
+from mien.tasks.emotion.sample import draw_face_image
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def overlaps(one: list[Face], other: list[Face]) -> list[float]:
 
 def test_drawn_faces_are_found_as_mediapipe_finds_them(finder: Finder, reference: Any) -> None:
     """Eight emotions, one lying picture, two faces, one in a corner, and none."""
-    drawn = [face_picture(label) for label in LABELS]
+    drawn = [draw_face_image(label) for label in LABELS]
     both = Image.new("RGB", (720, 480))
     both.paste(drawn[0], (0, 0))
     both.paste(drawn[4], (360, 0))
@@ -98,7 +98,7 @@ def test_real_faces_are_found_as_mediapipe_finds_them(
 
 def test_room_around_a_tight_crop_shows_its_face(finder: Finder) -> None:
     """A face that fills the picture is lost by one look, and found where it is by another."""
-    whole = face_picture("sad")
+    whole = draw_face_image("sad")
     (face,) = finder.find(np.asarray(whole))
     x1, y1, x2, y2 = (round(value) for value in face.box)
     tight = np.asarray(whole.crop((x1, y1, x2, y2)))
@@ -123,7 +123,7 @@ def test_subjects_are_counted(
     monkeypatch.setenv(weights.OWN_FILE, str(own))
     assert TASK.subjects is not None
     count = TASK.subjects()
-    one = face_picture("neutral")
+    one = draw_face_image("neutral")
     both = Image.new("RGB", (720, 480))
     both.paste(one, (0, 0))
     both.paste(one, (360, 0))

@@ -17,7 +17,7 @@ from mien.tasks.emotion.data import prepare
 from mien.tasks.emotion.decode import overlap
 from mien.tasks.emotion.mend import mend
 from mien.tasks.emotion.params import LABELS, Params
-from mien.tasks.emotion.sample import face_picture
+from mien.tasks.emotion.sample import draw_face_image
 from mien.tasks.emotion.survey import survey
 
 from . import yolo
@@ -165,7 +165,7 @@ def test_drawn_faces_are_found_and_kept(
     raw = yolo.write(tmp_path / "raw", REST | {"train/bad.png": WHOLE})
     (raw / "train" / "images" / "bad.png").write_bytes(b"<html>")
     for label in LABELS:
-        face_picture(label).save(raw / "train" / "images" / f"{label}.png")
+        draw_face_image(label).save(raw / "train" / "images" / f"{label}.png")
         (raw / "train" / "labels" / f"{label}.txt").write_text(WHOLE)
     said = mended(raw, out, Plan())
     assert said == (

@@ -1,7 +1,7 @@
-"""Promises of the detector's training: repeatable and resumable.
+"""The training of the detector is repeatable and resumable.
 
-That the exported file answers as torch does is held in `tests/test_parity.py`, with a network that
-has learnt: one of three epochs says the same of every picture.
+`tests/test_parity.py` compares the exported file with torch, with a network of more epochs: after
+three, it answers the same for every image.
 """
 
 from pathlib import Path
@@ -12,50 +12,49 @@ import pytest
 from mien.errors import ConfigError
 from mien.model.runtime import Session
 from mien.tasks.emotion.params import Params
-from mien.tasks.emotion.train import candidates, outside
+from mien.tasks.emotion.train import candidates, external_weights, fit
 
-from .short import SHORT, Training, train
+from .short_training import SHORT, ShortTraining, train
 
 pytestmark = pytest.mark.xdist_group("torch")
 
 
 @pytest.mark.parametrize("size", ["yolox-nano", "yolov9-t"])
-def test_the_same_training_gives_the_same_bytes(size: str, ready: Path, tmp_path: Path) -> None:
-    """Config, data and seed decide every byte of the ONNX file; another seed gives another."""
-    one, two = (train(size, ready, tmp_path / name) for name in ("one", "two"))
+def test_the_same_training_gives_the_same_bytes(size: str, prepared: Path, tmp_path: Path) -> None:
+    """Config, data and seed determine every byte of the ONNX file; another seed gives another."""
+    one, two = (train(size, prepared, tmp_path / name) for name in ("one", "two"))
     assert (one.out / "model.onnx").read_bytes() == (two.out / "model.onnx").read_bytes()
-    other = train(size, ready, tmp_path / "three", seed=1)
+    other = train(size, prepared, tmp_path / "three", seed=1)
     assert (one.out / "model.onnx").read_bytes() != (other.out / "model.onnx").read_bytes()
 
 
-def test_an_interrupted_training_goes_on_and_ends_the_same(
-    ready: Path, nano: Training, tmp_path: Path
+def test_an_interrupted_training_resumes_and_ends_the_same(
+    prepared: Path, nano: ShortTraining, tmp_path: Path
 ) -> None:
-    """After Ctrl-C the next start does the missing epochs only, and leaves the same bytes."""
-    from mien.tasks.emotion.train import fit
+    """After Ctrl-C the next start trains the missing epochs only and gives the same bytes."""
 
     def stop(step: int, total: int, metrics: object) -> None:
         if step == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit("yolox-nano", ready, tmp_path, SHORT, 0, stop)
-    again = train("yolox-nano", ready, tmp_path)
+        fit("yolox-nano", prepared, tmp_path, SHORT, 0, stop)
+    again = train("yolox-nano", prepared, tmp_path)
     assert again.fit.lineage["resumed"] is True
     assert again.steps == (3,)
     assert (tmp_path / "model.onnx").read_bytes() == (nano.out / "model.onnx").read_bytes()
 
 
-def test_every_epoch_is_reported_with_its_metrics(nano: Training) -> None:
-    """Losses and a validation score for each epoch, of the primer and of the detector."""
+def test_every_epoch_is_reported_with_its_metrics(nano: ShortTraining) -> None:
+    """Losses and a validation score for each epoch of both phases."""
     assert nano.steps == (1, 2, 3)
     assert len(nano.fit.history) == 3
     assert all({"lr", "val_accuracy"} <= set(step) for step in nano.fit.history)
     assert nano.fit.lineage["started_from"] == "scratch"
 
 
-def test_the_file_serves_batches_and_holds_no_trace_of_the_machine(nano: Training) -> None:
-    """Dynamic batch; no path, date or metadata in it."""
+def test_the_file_accepts_batches_and_contains_no_trace_of_the_machine(nano: ShortTraining) -> None:
+    """Dynamic batch size; no path, date or metadata."""
     session = Session(nano.out / "model.onnx")
     batch = np.zeros((3, 3, 64, 64), np.float32)
     assert session.run({"images": batch})[0].shape[0] == 3
@@ -64,28 +63,28 @@ def test_the_file_serves_batches_and_holds_no_trace_of_the_machine(nano: Trainin
     assert b"/torch/" not in raw
 
 
-def test_a_training_that_gets_no_better_stops_early(ready: Path, tmp_path: Path) -> None:
-    """With a rate of nothing, the second epoch is not better than the first and the last."""
-    still = {"epochs": 6, "primer_epochs": 0, "lr": 1e-12, "average": 0.0, "patience": 1}
-    done = train("yolox-nano", ready, tmp_path, SHORT.model_copy(update=still))
-    assert done.steps == (1, 2)
+def test_a_training_without_improvement_stops_early(prepared: Path, tmp_path: Path) -> None:
+    """With a learning rate of almost 0, the second epoch is not better than the first: it ends."""
+    changes = {"epochs": 6, "pretrain_epochs": 0, "lr": 1e-12, "ema_decay": 0.0}
+    params = SHORT.model_copy(update={**changes, "early_stopping_patience": 1})
+    assert train("yolox-nano", prepared, tmp_path, params).steps == (1, 2)
 
 
-def test_a_device_that_is_not_there_is_refused(ready: Path, tmp_path: Path) -> None:
-    """A GPU that torch does not find is an error of the config, not a silent fallback."""
+def test_a_missing_device_is_refused(prepared: Path, tmp_path: Path) -> None:
+    """A GPU that torch does not find is a config error; there is no silent fallback."""
     import torch
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    with pytest.raises(ConfigError, match="finds no GPU"):
-        train("yolox-nano", ready, tmp_path, SHORT.model_copy(update={"device": "cuda"}))
+    with pytest.raises(ConfigError, match="expected a GPU"):
+        train("yolox-nano", prepared, tmp_path, SHORT.model_copy(update={"device": "cuda"}))
 
 
 @pytest.mark.parametrize(
     ("params", "message"),
     [
         ({"candidates": ("yolox-nanu",)}, "Did you mean 'yolox-nano'"),
-        ({"candidates": ()}, "candidates is empty"),
+        ({"candidates": ()}, "expected at least one detector size"),
     ],
 )
 def test_unknown_sizes_are_refused(params: dict[str, object], message: str) -> None:
@@ -94,32 +93,36 @@ def test_unknown_sizes_are_refused(params: dict[str, object], message: str) -> N
         candidates(Params(**params))  # type: ignore[arg-type]
 
 
-def test_missing_pretrained_weights_are_refused(ready: Path, tmp_path: Path) -> None:
-    """A path that is not there is an error; `auto` trains from scratch and says so."""
-    with pytest.raises(ConfigError, match="no pretrained weights"):
-        train("yolox-nano", ready, tmp_path / "a", SHORT.model_copy(update={"pretrained": "x.pt"}))
+def test_missing_pretrained_weights_are_refused(prepared: Path, tmp_path: Path) -> None:
+    """A path that does not exist is an error."""
+    params = SHORT.model_copy(update={"pretrained_weights": "x.pt"})
+    with pytest.raises(ConfigError, match="expected a file, found none"):
+        train("yolox-nano", prepared, tmp_path / "a", params)
 
 
-def test_pretrained_weights_are_used_and_named(
-    nano: Training, ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_pretrained_weights_are_used_and_recorded(
+    nano: ShortTraining, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`auto` takes the file of that size from the folder; the lineage has its name and hash."""
+    """`auto` uses the file of that size in the folder; the lineage has its name and hash."""
     (tmp_path / "weights").mkdir()
     best = nano.out / "work" / "best.pt"
     (tmp_path / "weights" / "yolox-nano.pt").write_bytes(best.read_bytes())
     monkeypatch.setenv("MIEN_PRETRAINED_DIR", str(tmp_path / "weights"))
-    params = SHORT.model_copy(update={"pretrained": "auto", "epochs": 1, "primer_epochs": 0})
-    done = train("yolox-nano", ready, tmp_path / "out", params)
-    assert done.fit.lineage["started_from"].startswith("file yolox-nano.pt sha256 ")
-    assert outside(params)["yolox-nano"] == done.fit.lineage["started_from"].split()[-1]
-    assert outside(SHORT)["yolox-nano"] is None
+    changes = {"pretrained_weights": "auto", "epochs": 1, "pretrain_epochs": 0}
+    params = SHORT.model_copy(update=changes)
+    training = train("yolox-nano", prepared, tmp_path / "out", params)
+    started_from = training.fit.lineage["started_from"]
+    assert started_from.startswith("file yolox-nano.pt sha256 ")
+    assert external_weights(params)["yolox-nano"] == started_from.split()[-1]
+    assert external_weights(SHORT)["yolox-nano"] is None
 
 
-def test_small_faces_train_with_a_primer_of_cut_out_ones(ready: Path, tmp_path: Path) -> None:
-    """As configs/emotion_faces.yaml has it; the same bytes again, and others without."""
-    small = SHORT.model_copy(update={"scatter": 0.7, "primer_crop": 32, "epochs": 1})
-    one, two = (train("yolox-nano", ready, tmp_path / name, small) for name in ("one", "two"))
+def test_training_with_small_faces_and_pretraining_on_crops(prepared: Path, tmp_path: Path) -> None:
+    """As in configs/emotion_faces.yaml: repeatable, and different from a training without."""
+    changes = {"small_object_prob": 0.7, "pretrain_crop_size": 32, "epochs": 1}
+    small = SHORT.model_copy(update=changes)
+    one, two = (train("yolox-nano", prepared, tmp_path / name, small) for name in ("one", "two"))
     assert (one.out / "model.onnx").read_bytes() == (two.out / "model.onnx").read_bytes()
-    plain = small.model_copy(update={"scatter": 0.0})
-    other = train("yolox-nano", ready, tmp_path / "three", plain)
+    plain = small.model_copy(update={"small_object_prob": 0.0})
+    other = train("yolox-nano", prepared, tmp_path / "three", plain)
     assert (one.out / "model.onnx").read_bytes() != (other.out / "model.onnx").read_bytes()

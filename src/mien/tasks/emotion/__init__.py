@@ -5,11 +5,11 @@ from mien.task import Task
 from .data import examples, prepare
 from .faces import subjects
 from .mend import mend
-from .params import LABELS, Params
-from .predict import ENOUGH, predict, predict_many
-from .sample import face_picture, write_sample
+from .params import LABELS, MIN_SIDE, Params
+from .predict import predict, predict_many
+from .sample import draw_face_image, write_sample
 from .survey import GATES, survey
-from .train import candidates, fit, outside
+from .train import candidates, external_weights, fit
 
 TASK = Task(
     name=__name__.rpartition(".")[2],
@@ -18,7 +18,7 @@ TASK = Task(
     Params=Params,
     Body=None,
     sample=write_sample,
-    picture=lambda: face_picture("happy"),
+    picture=lambda: draw_face_image("happy"),
     data_params=(),
     gates=GATES,
     survey=survey,
@@ -29,7 +29,7 @@ TASK = Task(
     examples=examples,
     predict=predict,
     predict_many=predict_many,
-    enough=ENOUGH,
-    outside=outside,
+    enough=MIN_SIDE,
+    outside=external_weights,
     subjects=subjects,
 )

@@ -20,8 +20,7 @@ from mien.task import SPLITS, Box, Check, DataReport, Example, Request, Split
 
 from . import layout
 from .layout import Shares
-from .params import LABELS, Params
-from .predict import ENOUGH
+from .params import LABELS, MIN_SIDE, Params
 
 _NAMED = 5
 
@@ -66,7 +65,7 @@ def prepare(raw: Path, ready: Path, params: Params, cache: Path | None = None) -
 def examples(ready: Path, split: Split) -> Iterator[Example]:
     """Yield the pictures of a split; the label is that of the largest box, None without a box."""
     for path in sorted((ready / split / "images").iterdir()):
-        request = Request.read(path.read_bytes(), enough=ENOUGH)
+        request = Request.read(path.read_bytes(), enough=MIN_SIDE)
         boxes = read_boxes(label_path(path), *request.size)
         largest = max(boxes, key=lambda each: _area(each[1]), default=None)
         yield Example(
@@ -143,7 +142,7 @@ def _prepare_picture(
     name = f"{source.name}/{path.name}"
     count.pictures += 1
     try:
-        Request.read(path.read_bytes(), enough=ENOUGH)
+        Request.read(path.read_bytes(), enough=MIN_SIDE)
     except (ImageError, TooLargeError):
         count.add("unreadable picture", name)
         return []

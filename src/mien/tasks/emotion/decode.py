@@ -1,145 +1,87 @@
-"""Numbers in, numbers out: a picture to the detector's input, and its raw output to boxes.
+"""From the raw output of the detector to boxes and scores. Pure numpy.
 
-Knows the two output layouts of the detector families and the square canvas that a picture is
-fitted on; training fits its pictures with the same function. Knows no torch, no ONNX session,
-no labels by name and no threshold of the product. Pure numpy, and Pillow for the resizing.
+Knows the output formats of the detector families. Knows no torch, no ONNX session, no label names
+and no threshold of the product.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-Floats = NDArray[np.float32]
-Pixels = NDArray[np.uint8]
-_GAP = 2.0
-"""How much larger than the result a picture stays that is averaged before it is resized."""
+from .detector_spec import DetectorSpec
+from .letterbox import Floats, Letterbox
 
 
-@dataclass(frozen=True)
-class Fit:
-    """How a picture of `width` x `height` pixels lies on the square canvas."""
+def decode_output(output: Floats, output_format: str) -> tuple[Floats, Floats]:
+    """Split the raw output of ONE image into boxes and scores.
 
-    scale: float
-    dx: int
-    dy: int
-    width: int
-    height: int
-
-    def to_canvas(self, boxes: Floats) -> Floats:
-        """Move boxes (n, 4) x1 y1 x2 y2 from pixels of the picture to pixels of the canvas."""
-        return cast(Floats, boxes * np.float32(self.scale) + self._shift())
-
-    def to_picture(self, boxes: Floats) -> Floats:
-        """Move boxes (n, 4) from the canvas back to the picture, cut at its border."""
-        inside = (boxes - self._shift()) / np.float32(self.scale)
-        limit = np.array([self.width, self.height, self.width, self.height], np.float32)
-        return cast(Floats, np.clip(inside, np.float32(0), limit))
-
-    def _shift(self) -> Floats:
-        return np.array([self.dx, self.dy, self.dx, self.dy], np.float32)
-
-
-def letterbox(
-    image: Pixels, side: int, pad: int, size: tuple[int, int] | None = None
-) -> tuple[Pixels, Fit]:
-    """Fit `image` (h, w, 3) on a canvas (side, side, 3), centred, border filled with `pad`.
-
-    The longer side of the picture becomes `side`; a small picture is enlarged. A much larger one is
-    averaged, then resized bilinear with Pillow's area support, so that a photo does not alias.
-
-    Args:
-        image: the picture, perhaps already reduced.
-        side: of the canvas, in pixels.
-        pad: value of the border.
-        size: width and height of the picture as sent, in which the fit counts; by default
-            those of `image`.
-    """
-    width, height = size or (image.shape[1], image.shape[0])
-    scale = side / max(height, width)
-    fitted = (max(1, round(width * scale)), max(1, round(height * scale)))
-    dx, dy = (side - fitted[0]) // 2, (side - fitted[1]) // 2
-    canvas = np.full((side, side, 3), pad, np.uint8)
-    canvas[dy : dy + fitted[1], dx : dx + fitted[0]] = _resized(image, fitted)
-    return canvas, Fit(scale, dx, dy, width, height)
-
-
-def planes(canvas: Pixels, facts: Mapping[str, Any]) -> Floats:
-    """Turn a canvas (side, side, 3) RGB into the input (1, 3, side, side) of the family."""
-    ordered = canvas[:, :, ::-1] if facts["channels"] == "bgr" else canvas
-    scaled = ordered.astype(np.float32) * np.float32(facts["scale"])
-    return np.ascontiguousarray(scaled.transpose(2, 0, 1)[None])
-
-
-def decode(output: Floats, facts: Mapping[str, Any]) -> tuple[Floats, Floats]:
-    """Split the raw output of ONE picture into boxes and scores.
-
-    Layout "yolox": (anchors, 5 + labels) as cx, cy, w, h, objectness, classes; a score is
-    objectness x class. Layout "yolo9": (4 + labels, anchors) as x1, y1, x2, y2, classes.
+    Format "yolox": (anchors, 5 + labels) as cx, cy, w, h, objectness, classes; a score is
+    objectness x class. Format "yolo9": (4 + labels, anchors) as x1, y1, x2, y2, classes.
 
     Returns:
         boxes (anchors, 4) x1 y1 x2 y2 in pixels of the canvas, scores (anchors, labels) in 0..1.
+
+    Raises:
+        ValueError: an unknown format.
     """
-    if facts["layout"] == "yolox":
+    if output_format == "yolox":
         centre, half = output[:, 0:2], output[:, 2:4] / 2
         boxes = np.concatenate([centre - half, centre + half], axis=1)
         return boxes, output[:, 4:5] * output[:, 5:]
-    if facts["layout"] == "yolo9":
+    if output_format == "yolo9":
         return output[:4].T, output[4:].T
-    raise ValueError(f"layout is 'yolox' or 'yolo9', not {facts['layout']!r}")
+    raise ValueError(f"output format: expected 'yolox' or 'yolo9', found {output_format!r}")
 
 
 def detect(
-    output: Floats, facts: Mapping[str, Any], fit: Fit, floor: float | None = None
+    output: Floats, spec: DetectorSpec, placement: Letterbox, score_threshold: float | None = None
 ) -> tuple[Floats, Floats]:
-    """Turn the raw output of one picture into its faces, best first.
+    """Turn the raw output of one image into its faces, the best first.
 
-    A face is what one box says after non-maximum suppression over all labels together, since
-    a face has one emotion. Its scores are what all overlapping candidates say on average
-    (`vote`), as the training's loss judges them: neighbours look at the same face.
+    Non-maximum suppression runs over all labels together, since a face has one emotion. The scores
+    of a face are the average over all anchors whose boxes overlap its box (`vote`), as in the loss
+    of the training: neighbouring anchors see the same face.
 
     Args:
-        output: see `decode`.
-        facts: the facts of the model, see `families.Family.facts`.
-        fit: how `letterbox` placed the picture.
-        floor: candidates whose best score is below are dropped; by default the facts' own.
+        output: see `decode_output`.
+        spec: of the model.
+        placement: what `letterbox` returned.
+        score_threshold: boxes whose best score is below are dropped; by default that of `spec`.
 
     Returns:
-        boxes (n, 4) x1 y1 x2 y2 in pixels of the picture, scores (n, labels) in 0..1.
+        boxes (n, 4) x1 y1 x2 y2 in pixels of the image, scores (n, labels) in 0..1.
     """
-    boxes, scores = decode(output, facts)
-    lowest = facts["score_floor"] if floor is None else floor
-    good = np.isfinite(boxes).all(axis=1) & (scores.max(axis=1) >= lowest)
-    boxes, scores = boxes[good], scores[good]
-    kept = nms(boxes, scores.max(axis=1), facts["nms_iou"], int(facts["max_faces"]))
-    voted = vote(boxes, scores, kept, facts["vote_iou"])
-    order = np.argsort(-voted.max(axis=1), kind="stable") if len(voted) else kept
-    return fit.to_picture(boxes[kept][order]), voted[order]
+    boxes, scores = decode_output(output, spec.output_format)
+    threshold = spec.score_threshold if score_threshold is None else score_threshold
+    usable = np.isfinite(boxes).all(axis=1) & (scores.max(axis=1) >= threshold)
+    boxes, scores = boxes[usable], scores[usable]
+    selected = nms(boxes, scores.max(axis=1), spec.nms_iou, spec.max_detections)
+    voted = vote(boxes, scores, selected, spec.vote_iou)
+    order = np.argsort(-voted.max(axis=1), kind="stable") if len(voted) else selected
+    return placement.to_image(boxes[selected][order]), voted[order]
 
 
-def nms(boxes: Floats, confidence: Floats, iou: float, limit: int) -> NDArray[np.intp]:
-    """Return the indices of the boxes that stay, best first: greedy suppression above `iou`."""
-    waiting = np.argsort(-confidence, kind="stable")
-    kept: list[int] = []
-    while len(waiting) and len(kept) < limit:
-        best = int(waiting[0])
-        kept.append(best)
-        waiting = waiting[1:][overlap(boxes[best], boxes[waiting[1:]]) <= iou]
-    return np.array(kept, np.intp)
+def nms(boxes: Floats, confidence: Floats, max_iou: float, limit: int) -> NDArray[np.intp]:
+    """Greedy non-maximum suppression: return the indices of the remaining boxes, best first."""
+    candidates = np.argsort(-confidence, kind="stable")
+    selected: list[int] = []
+    while len(candidates) and len(selected) < limit:
+        best = int(candidates[0])
+        selected.append(best)
+        candidates = candidates[1:][overlap(boxes[best], boxes[candidates[1:]]) <= max_iou]
+    return np.array(selected, np.intp)
 
 
-def vote(boxes: Floats, scores: Floats, kept: NDArray[np.intp], iou: float) -> Floats:
-    """Average the scores of all candidates that overlap a kept box by at least `iou`.
+def vote(boxes: Floats, scores: Floats, selected: NDArray[np.intp], min_iou: float) -> Floats:
+    """Average the scores of all boxes that overlap a selected box by at least `min_iou`.
 
-    Weighted by each candidate's own confidence, so that a candidate which sees no face has no
-    say. Scores stay in 0..1. Returns (kept, labels).
+    Weighted by the confidence of each box, so that one without a face has no influence. Scores stay
+    in 0..1. Returns (selected, labels).
     """
-    voted = np.empty((len(kept), scores.shape[1]), np.float32)
-    for row, index in enumerate(kept):
-        weight = scores.max(axis=1) * (overlap(boxes[index], boxes) >= iou)
+    voted = np.empty((len(selected), scores.shape[1]), np.float32)
+    for row, index in enumerate(selected):
+        weight = scores.max(axis=1) * (overlap(boxes[index], boxes) >= min_iou)
         weight[index] = max(weight[index], np.float32(1e-6))
         voted[row] = weight @ scores / weight.sum()
     return voted
@@ -152,16 +94,6 @@ def overlap(box: Floats, others: Floats) -> Floats:
     shared = np.prod(np.clip(high - low, 0, None), axis=1)
     union = _area(box[None]) + _area(others) - shared
     return cast(Floats, np.where(union > 0, shared / np.where(union > 0, union, 1), 0))
-
-
-def _resized(image: Pixels, fitted: tuple[int, int]) -> Pixels:
-    """`image` at the size `fitted`, without a copy if it has it."""
-    if fitted == (image.shape[1], image.shape[0]):
-        return image
-    # Averaged first where it is far too large, which is faster and changes the canvas of a photo by
-    # less than one step of 255 on average (tests); hard edges by more.
-    picture = Image.fromarray(image)
-    return np.asarray(picture.resize(fitted, Image.Resampling.BILINEAR, reducing_gap=_GAP))
 
 
 def _area(boxes: Floats) -> Floats:

@@ -20,7 +20,8 @@ from mien.mediapipe.litert import Network
 from mien.task import Box, Request
 
 from . import weights
-from .decode import Floats, overlap
+from .decode import overlap
+from .letterbox import Floats
 
 SIDE = 128
 """Width and height of what the network sees, in pixels."""

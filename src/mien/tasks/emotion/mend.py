@@ -30,8 +30,7 @@ from .data import link
 from .decode import overlap
 from .faces import ROOMS, Finder
 from .layout import Shares
-from .params import LABELS, Params
-from .predict import ENOUGH
+from .params import LABELS, MIN_SIDE, Params
 
 THREADS = 2
 SAME = 0.5
@@ -215,7 +214,7 @@ def _appending(kept: Path) -> TextIO:
 def _found(content: bytes, finder: Finder) -> list[Shares]:
     """The faces of a picture, cut at its border; none where it cannot be read."""
     try:
-        pixels = images.read(content, enough=ENOUGH).pixels
+        pixels = images.read(content, enough=MIN_SIDE).pixels
     except (ImageError, TooLargeError):
         return []
     height, width = pixels.shape[:2]

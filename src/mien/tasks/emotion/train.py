@@ -1,9 +1,11 @@
-"""From prepared pictures to a detector as one ONNX file. Thin: `detector.py` does the work.
+"""From a prepared data set to a detector as one ONNX file.
 
-torch is imported when a training starts and never before, so that serving needs none.
+`detector_training.py` does the work. It and torch are imported when a training starts and not
+before, so that serving needs neither.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -12,12 +14,11 @@ from mien.errors import ConfigError
 from mien.task import Fit, Recorder
 
 from .params import LABELS, Params
-from .predict import PREPROCESSING
 from .recipe import Recipe
 
 
 def candidates(params: Params) -> tuple[str, ...]:
-    """Return the detector sizes to try.
+    """Return the detector sizes to train.
 
     Raises:
         ConfigError: an unknown size, or none.
@@ -25,49 +26,48 @@ def candidates(params: Params) -> tuple[str, ...]:
     from .networks import family
 
     if not params.candidates:
-        raise ConfigError("params.candidates is empty; name at least one detector size.")
+        raise ConfigError("params.candidates: expected at least one detector size, found none.")
     return tuple(family(size).size for size in params.candidates)
 
 
-def outside(params: Params) -> dict[str, str | None]:
-    """Hashes of the pretrained weights of each candidate: other weights make another training."""
+def external_weights(params: Params) -> dict[str, str | None]:
+    """SHA-256 of the pretrained weights of each candidate: the result depends on them."""
     from .networks import weights_digest
 
-    return {size: weights_digest(size, params.pretrained) for size in candidates(params)}
+    return {size: weights_digest(size, params.pretrained_weights) for size in candidates(params)}
 
 
-def fit(candidate: str, ready: Path, out: Path, params: Params, seed: int, record: Recorder) -> Fit:
-    """Train one detector size; see `detector.train` for what it promises and raises."""
-    from .detector import train
+def fit(
+    candidate: str, prepared: Path, out: Path, params: Params, seed: int, record: Recorder
+) -> Fit:
+    """Train one detector size; guarantees and errors are those of `train_detector`."""
+    from .detector_training import train_detector
 
     recipe = Recipe(**{name: getattr(params, name) for name in Recipe.model_fields})
-    total = recipe.primer_epochs + recipe.epochs
+    total = recipe.pretrain_epochs + recipe.epochs
 
     def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
         record(epoch, total, metrics)
 
-    done = train(candidate, _describe(ready, out), out, recipe, LABELS, seed, on_epoch)
-    facts = {
-        **done.facts,
-        "preprocessing": PREPROCESSING,
-        "min_confidence": params.min_confidence,
-    }
+    data_yaml = _write_data_yaml(prepared, out)
+    trained = train_detector(candidate, data_yaml, out, recipe, LABELS, seed, on_epoch)
+    spec = replace(trained.spec, min_confidence=params.min_confidence)
     lineage = {
-        "started_from": done.started_from,
-        "resumed": done.resumed,
-        "best_epoch": done.best_epoch,
+        "started_from": trained.started_from,
+        "resumed": trained.resumed,
+        "best_epoch": trained.best_epoch,
         "recipe": recipe.as_dict(),
-        # What a second training of the same record is held to: some kernels of a GPU add up in
-        # the order in which their threads end.
+        # What a second training of the same record must reproduce: some GPU kernels add up in the
+        # order in which their threads end.
         "repeats": "bytes" if recipe.device == "cpu" else "scores",
     }
-    return Fit(facts=facts, history=tuple(done.history), lineage=lineage)
+    return Fit(facts=spec.as_dict(), history=tuple(trained.history), lineage=lineage)
 
 
-def _describe(ready: Path, out: Path) -> Path:
-    """Write the data.yaml that the trainer reads; it lies in the work folder and nowhere else."""
+def _write_data_yaml(prepared: Path, out: Path) -> Path:
+    """Write the data.yaml that the trainer reads into the work folder."""
     path = out / "data.yaml"
     splits = {split: f"{split}/images" for split in ("train", "val", "test")}
-    document = {"path": str(ready.resolve()), **splits, "names": list(LABELS)}
+    document = {"path": str(prepared.resolve()), **splits, "names": list(LABELS)}
     path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     return path

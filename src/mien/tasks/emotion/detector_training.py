@@ -1,0 +1,140 @@
+"""Trains a detector and exports it as one ONNX file: the only entry to the code that needs torch.
+
+Connects the networks of LibreYOLO (`networks.py`), the data (`split_tensors.py`) and the training
+loop (`trainer.py`). Knows neither stages nor tracking; its work folder is not part of a bundle.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mien.errors import ConfigError
+
+from . import networks
+from .letterbox import letterbox, to_nchw
+from .recipe import Recipe, TrainedDetector
+from .split_tensors import load_split
+from .trainer import BEST_CHECKPOINT, OnEpoch, train
+from .training_setup import TrainingSetup
+
+TorchDetector = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+def train_detector(
+    size: str,
+    data_yaml: Path,
+    out: Path,
+    recipe: Recipe,
+    labels: Sequence[str],
+    seed: int,
+    on_epoch: OnEpoch,
+) -> TrainedDetector:
+    """Train a detector on a YOLO data set and export it to `out/model.onnx`.
+
+    The same size, recipe, data and seed on one machine give the same bytes, also after an
+    interruption: an unfinished checkpoint of the same training in `out/work` is resumed.
+
+    Args:
+        size: a key of `networks.FAMILIES`.
+        data_yaml: names `path`, `train` and `val`; see `split_tensors.load_split`.
+        labels: names in the order of the numbers in the label files.
+        on_epoch: called after every epoch with its number from 1 and its metrics.
+
+    Raises:
+        ConfigError: an unknown size, a missing device, or unusable pretrained weights.
+        DataError: the data set cannot be read.
+        TrainingError: the loss diverged.
+    """
+    if recipe.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("params.device: expected a GPU for cuda, torch found none. Set cpu.")
+    work = out / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    family = networks.family(size)
+    spec = family.spec(recipe.image_size)
+    with _deterministic_torch(recipe.threads, seed):
+        network, started_from = networks.build(size, labels, seed, recipe.pretrained_weights)
+        train_split, val_split = (
+            load_split(data_yaml, split, recipe.image_size, spec.pad_value, len(labels))
+            for split in ("train", "val")
+        )
+        identity = _identity(
+            size, recipe.as_dict(), list(labels), seed, started_from,
+            train_split.digest, val_split.digest,
+        )  # fmt: skip
+        setup = TrainingSetup(family, recipe, len(labels), train_split, val_split, identity)
+        state, resumed = train(setup, network, seed, work, on_epoch)
+        network = state.ema["network"].cpu()
+        networks.export(network, size, spec, out / "model.onnx")
+    return TrainedDetector(
+        onnx=out / "model.onnx",
+        spec=spec,
+        history=state.history,
+        best_epoch=state.best_epoch,
+        started_from=started_from,
+        resumed=resumed,
+    )
+
+
+def load_torch_detector(out: Path, size: str, label_count: int, side: int) -> TorchDetector:
+    """Load the torch weights of a finished training, to compare the exported file with them.
+
+    Returns a function that computes for one RGB image (h, w, 3) what the exported file does.
+    """
+    family = networks.family(size)
+    network, _ = networks.build(size, [""] * label_count, 0, None)
+    saved = torch.load(out / "work" / BEST_CHECKPOINT, map_location="cpu", weights_only=True)
+    network.load_state_dict(saved["model"])
+    spec = family.spec(side)
+
+    def output(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        canvas, _ = letterbox(image, side, spec.pad_value)
+        inputs = torch.from_numpy(to_nchw(canvas, spec))
+        with torch.no_grad():
+            batch = networks.predict(network, family.output_format, inputs)
+        result: NDArray[np.float32] = batch[0].numpy()
+        return result
+
+    return output
+
+
+def _identity(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps([*parts, torch.__version__]).encode()).hexdigest()
+
+
+@contextmanager
+def _deterministic_torch(threads: int, seed: int) -> Iterator[None]:
+    """Fix all settings that determine the last digits of a sum; restore them afterwards."""
+    _tune_malloc()
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])
+
+
+def _tune_malloc() -> None:
+    """Tell glibc to reuse freed memory: returning it after each step costs a fifth of the time.
+
+    The numbers are M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h; other C libraries have no
+    such function and need none.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-3, 1 << 30)
+        libc.mallopt(-1, (1 << 31) - 1)
