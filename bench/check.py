@@ -119,11 +119,11 @@ def _speed(held: Material, rival: ModuleType, folder: Path) -> list[str]:
 
     looked = f"look, {cores} processes"
     ways: dict[str, Way] = {
-        "look, one process": lambda: looks.look(paths, task.enough, workers=1),
-        f"look, {cores} threads": lambda: _by_threads(paths, task.enough, cores),
+        "look, one process": lambda: looks.look(paths, task.min_side, workers=1),
+        f"look, {cores} threads": lambda: _by_threads(paths, task.min_side, cores),
         "unpack and delete again": unpack,
-        "survey": lambda: task.survey(raw, task.Params(), folder / "cache"),
-        looked: lambda: looks.look(paths, task.enough, workers=cores),
+        "survey": lambda: task.inspect(raw, task.Params(), folder / "cache"),
+        looked: lambda: looks.look(paths, task.min_side, workers=cores),
         "copies": lambda: (copies.exact(digests), copies.near(seen)),
         "shortcuts": lambda: material.shortcut(held),
     }
@@ -193,11 +193,11 @@ def _command(archive: Path, count: int) -> list[str]:
     ]
 
 
-def _by_threads(paths: Sequence[Path], enough: int | None, count: int) -> list[Looks]:
+def _by_threads(paths: Sequence[Path], min_side: int | None, count: int) -> list[Looks]:
     """What `look` might do in threads."""
     pieces = [paths[start : start + looks.PIECE] for start in range(0, len(paths), looks.PIECE)]
     with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(lambda piece: looks._looked_here(piece, enough), pieces))
+        return list(pool.map(lambda piece: looks._looked_here(piece, min_side), pieces))
 
 
 def _hashing(held: Material, rival: ModuleType) -> list[str]:

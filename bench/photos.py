@@ -68,10 +68,10 @@ def main() -> None:
 
 
 def _words() -> list[str]:
-    enough = ", ".join(f"{name} {tasks.load(name).enough}" for name in tasks.names())
+    min_side = ", ".join(f"{name} {tasks.load(name).min_side}" for name in tasks.names())
     return [
         "A picture is read at a half, a quarter or an eighth of its size where its shorter side "
-        f"keeps enough pixels for the task ({enough}: `Task.enough`, "
+        f"keeps enough pixels for the task ({min_side}: `Task.min_side`, "
         "[0013](../decisions/0013-reduced-photos.md)).",
         "## What a JPEG costs",
         f"From the file to the answer: CPU ms, median of {ROUNDS} rounds in which all take turns, "
@@ -132,7 +132,7 @@ def _answers(
         large = _scene(photo, place) if "scene" in kind else _scaled(photo)
         data = _jpeg(_grainy(large, place))
         kept.asked.append(task.predict(task.ask(data), model))
-        half = Request.read(data, enough=(task.enough or 0) // 2 or None)
+        half = Request.read(data, min_side=(task.min_side or 0) // 2 or None)
         kept.half.append(task.predict(half, model))
         kept.whole.append(task.predict(Request.read(data), model))
         other = Request.read(_jpeg(_grainy(large, place + 1)))

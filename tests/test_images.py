@@ -12,7 +12,7 @@ from mien import images
 from mien.errors import ImageError, ImageTypeError, TooLargeError
 from mien.images import Limits
 
-ENOUGH = 40
+MIN_SIDE = 40
 HELD = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -157,7 +157,7 @@ LARGE = {
 @pytest.mark.parametrize("kind", LARGE)
 def test_a_large_picture_is_read_at_reduced_size(kind: str) -> None:
     """Whatever its type: a quarter, here, of each side, and what decoding and averaging give."""
-    read = images.read(LARGE[kind], enough=ENOUGH)
+    read = images.read(LARGE[kind], min_side=MIN_SIDE)
     assert read.size == GRADUAL.size
     assert read.pixels.shape == (63, 84, 3)
     wanted = averaged(images.decode(LARGE[kind]), 4).astype(int)
@@ -171,8 +171,8 @@ def test_a_large_picture_that_was_held_otherwise_is_turned(orientation: int) -> 
     """Reduced pixels are upright, and so is the size that is told."""
     exif = Image.Exif()
     exif[0x0112] = orientation
-    turned = images.read(encoded(GRADUAL, "JPEG", exif=exif), enough=ENOUGH)
-    lying = Image.fromarray(images.read(encoded(GRADUAL, "JPEG"), enough=ENOUGH).pixels)
+    turned = images.read(encoded(GRADUAL, "JPEG", exif=exif), min_side=MIN_SIDE)
+    lying = Image.fromarray(images.read(encoded(GRADUAL, "JPEG"), min_side=MIN_SIDE).pixels)
     again = Image.fromarray(turned.pixels)
     held = again.transpose(HELD[orientation]) if orientation in HELD else again
     assert (np.asarray(held) == np.asarray(lying)).all()
@@ -182,19 +182,21 @@ def test_a_large_picture_that_was_held_otherwise_is_turned(orientation: int) -> 
 @given(
     width=st.integers(1, 400),
     height=st.integers(1, 400),
-    enough=st.integers(1, 50),
+    min_side=st.integers(1, 50),
     kind=st.sampled_from(["JPEG", "PNG"]),
 )
-def test_enough_is_left_whatever_the_size(width: int, height: int, enough: int, kind: str) -> None:
+def test_enough_is_left_whatever_the_size(
+    width: int, height: int, min_side: int, kind: str
+) -> None:
     """The shorter side keeps what is enough, and less than twice as much (rounded up)."""
-    read = images.read(encoded(Image.new("L", (width, height)), kind), enough=enough)
+    read = images.read(encoded(Image.new("L", (width, height)), kind), min_side=min_side)
     assert read.size == (width, height)
     shorter = min(read.pixels.shape[:2])
-    if min(width, height) < 2 * enough:
+    if min(width, height) < 2 * min_side:
         assert read.pixels.shape == (height, width, 3)
     else:
-        assert enough <= shorter <= 2 * enough
-    times = 2 ** int(np.log2(max(1, min(width, height) // enough)))
+        assert min_side <= shorter <= 2 * min_side
+    times = 2 ** int(np.log2(max(1, min(width, height) // min_side)))
     assert read.pixels.shape == (-(-height // times), -(-width // times), 3)
 
 
@@ -203,9 +205,9 @@ def test_a_picture_below_twice_enough_keeps_every_pixel(quality: int) -> None:
     """What is not reduced is decoded to the same bits as ever."""
     data = encoded(GRADUAL, "JPEG", quality=quality)
     whole = np.asarray(Image.open(io.BytesIO(data)))
-    for enough in (None, 126, 1000):
-        assert (images.read(data, enough=enough).pixels == whole).all()
-    assert images.read(data, enough=125).pixels.shape == (125, 167, 3)
+    for min_side in (None, 126, 1000):
+        assert (images.read(data, min_side=min_side).pixels == whole).all()
+    assert images.read(data, min_side=125).pixels.shape == (125, 167, 3)
 
 
 @pytest.mark.parametrize("cut", [0.1, 0.5, 0.9])
@@ -214,20 +216,20 @@ def test_a_large_picture_that_is_cut_off_is_refused(kind: str, cut: float) -> No
     """Reading at reduced size does not pass over what is missing."""
     data = LARGE[kind]
     with pytest.raises(ImageError):
-        images.read(data[: int(len(data) * cut)], enough=ENOUGH)
+        images.read(data[: int(len(data) * cut)], min_side=MIN_SIDE)
 
 
 def test_limits_hold_for_the_size_as_sent() -> None:
     """A picture that would be small enough once it is reduced is refused all the same."""
     with pytest.raises(TooLargeError, match="megapixels"):
-        images.read(LARGE["RGB"], Limits(pixels=333 * 250 - 1), ENOUGH)
+        images.read(LARGE["RGB"], Limits(pixels=333 * 250 - 1), MIN_SIDE)
     with pytest.raises(TooLargeError, match="longer side"):
-        images.read(LARGE["RGB"], Limits(side=332), ENOUGH)
+        images.read(LARGE["RGB"], Limits(side=332), MIN_SIDE)
 
 
 def test_what_is_measured_does_not_depend_on_the_type_that_was_sent() -> None:
     """A reduced JPEG and a reduced PNG of one picture are as bright and as sharp."""
     one, two = (
-        images.image_stats(images.read(LARGE[k], enough=ENOUGH).pixels) for k in ("RGB", "PNG")
+        images.image_stats(images.read(LARGE[k], min_side=MIN_SIDE).pixels) for k in ("RGB", "PNG")
     )
     assert one == pytest.approx(two, rel=0.02)

@@ -55,7 +55,7 @@ def decode(data: bytes, limits: Limits | None = None) -> Pixels:
     return read(data, limits).pixels
 
 
-def read(data: bytes, limits: Limits | None = None, enough: int | None = None) -> Picture:
+def read(data: bytes, limits: Limits | None = None, min_side: int | None = None) -> Picture:
     """Decode a JPEG, PNG or WEBP file to upright RGB.
 
     EXIF orientation is applied, transparency is laid on white, 16-bit grey is scaled to 8.
@@ -83,7 +83,7 @@ def read(data: bytes, limits: Limits | None = None, enough: int | None = None) -
             _check_size(sent, limits or Limits())
             if kind == "JPEG":
                 _check_scans(data, sent)
-            times = _reduction(picture, enough)
+            times = _reduction(picture, min_side)
             upright, crosswise = _turned(picture)
             colour = _to_rgb(upright)
             pixels = np.asarray(colour.reduce(times) if times > 1 else colour)
@@ -142,13 +142,13 @@ def _check_scans(data: bytes, size: tuple[int, int]) -> None:
         raise ImageError(f"The JPEG picture has {scans} scans; save it anew.")
 
 
-def _reduction(picture: Image.Image, enough: int | None) -> int:
+def _reduction(picture: Image.Image, min_side: int | None) -> int:
     """Have a JPEG decoded at reduced size; tell how many times smaller it still is to be made."""
-    times = min(picture.size) // enough if enough else 1
-    if enough is None or times < 2:
+    times = min(picture.size) // min_side if min_side else 1
+    if min_side is None or times < 2:
         return 1
     width = picture.width
-    drafted = picture.draft(None, (enough, enough))  # None: only a JPEG knows a short cut
+    drafted = picture.draft(None, (min_side, min_side))  # None: only a JPEG knows a short cut
     done = round(width / drafted[1][2]) if drafted else 1
     return (1 << (times.bit_length() - 1)) // done
 

@@ -35,7 +35,7 @@ class Request:
     """One question to a model: a picture, or the body of a JSON request; exactly one of them."""
 
     image: NDArray[np.uint8] | None = None
-    """(height, width, 3), RGB, upright; a large picture may be reduced, see `Task.enough`."""
+    """(height, width, 3), RGB, upright; a large picture may be reduced, see `Task.min_side`."""
     body: BaseModel | None = None
     """An instance of the task's `Body`."""
     sent: tuple[int, int] | None = None
@@ -48,12 +48,12 @@ class Request:
             raise ValueError(f"an image has shape (height, width, 3), not {self.image.shape}")
 
     @classmethod
-    def read(cls, data: bytes, limits: Limits | None = None, enough: int | None = None) -> Self:
+    def read(cls, data: bytes, limits: Limits | None = None, min_side: int | None = None) -> Self:
         """Make a request of the bytes of a picture; `images.read` has the arguments and errors.
 
-        Tasks read the pictures of their data with it, with the `enough` of the task.
+        Tasks read the pictures of their data with it, with the `min_side` of the task.
         """
-        picture = images.read(data, limits, enough)
+        picture = images.read(data, limits, min_side)
         return cls(image=picture.pixels, sent=picture.size)
 
     @property
@@ -214,7 +214,7 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Survey:
+class Inspection:
     """What raw data hold, and what the task itself finds wrong with it."""
 
     samples: tuple[Sample, ...]
@@ -225,8 +225,8 @@ class Survey:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What `mend` is to change of raw data, by names of samples."""
+class RepairPlan:
+    """What `repair` is to change of raw data, by names of samples."""
 
     drop: frozenset[str] = frozenset()
     move: Mapping[str, Split] = field(default_factory=dict)
@@ -271,14 +271,14 @@ class Task(Generic[ParamsT]):
     """The params that `prepare` reads; the data stage leaves all others at their defaults, so
     that a change of them cannot change the data."""
     gates: Mapping[str, Gate]
-    """What `survey` looks for beyond that which holds for all tasks, by name."""
-    survey: Callable[[Path, ParamsT, Path], Survey]
-    """`survey(raw, params, cache)` lists what raw data hold and what is wrong with them. It ends
+    """What `inspect` looks for beyond that which holds for all tasks, by name."""
+    inspect: Callable[[Path, ParamsT, Path], Inspection]
+    """`inspect(raw, params, cache)` lists what raw data hold and what is wrong with them. It ends
     with a `DataError` only where nothing can be understood; what is wrong with single files is a
     fault. `cache` is as for `prepare`."""
-    mend: Callable[[Path, Path, Plan, ParamsT, Path], tuple[str, ...]]
-    """`mend(raw, out, plan, params, cache)` writes raw data anew as a plan has it, in a form that
-    `survey` and `prepare` read; returns what was repaired beside the plan, in sentences."""
+    repair: Callable[[Path, Path, RepairPlan, ParamsT, Path], tuple[str, ...]]
+    """`repair(raw, out, plan, params, cache)` writes raw data anew as a plan has it, in a form that
+    `inspect` and `prepare` read; returns what was repaired beside the plan, in sentences."""
     prepare: Callable[[Path, Path, ParamsT, Path], DataReport]
     """`prepare(raw, ready, params, cache)` turns raw files into what the trainer reads. `cache`
     is a folder that stays: what is slow to find out of a file may be kept there by its content."""
@@ -289,9 +289,9 @@ class Task(Generic[ParamsT]):
     """`examples(ready, split)`: the labelled split as requests."""
     predict: Callable[[Request, Model], Prediction]
     """One function, called by evaluation and by serving, so that the two cannot drift apart."""
-    outside: Callable[[ParamsT], Any] = lambda _: None
+    external_weights: Callable[[ParamsT], Any] = lambda _: None
     """What a training reads beside its data and params, as JSON values: hashes of weights."""
-    enough: int | None = None
+    min_side: int | None = None
     """Pixels of a picture's shorter side with which an answer is as good as with all of them.
 
     A picture that has at least twice as many is read at reduced size, see `images.read`; `predict`
@@ -319,7 +319,7 @@ class Task(Generic[ParamsT]):
         Raises:
             ImageError, ImageTypeError, TooLargeError: as `images.read` has it.
         """
-        return Request.read(data, limits, self.enough)
+        return Request.read(data, limits, self.min_side)
 
     def open(self, path: Path) -> Request:
         """Make the request that a file is: a picture, or the JSON body of a task that takes one.

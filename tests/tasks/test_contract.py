@@ -168,7 +168,7 @@ def assert_alike(alone: Prediction, together: Prediction) -> None:
 def large(task: Task[Any], kind: str) -> bytes:
     """The drawn picture as a file with a little more pixels than are read, of odd sides."""
     drawn = task.picture().convert("RGB")
-    times = (2 * (task.enough or 500) + 3) / min(drawn.size)
+    times = (2 * (task.min_side or 500) + 3) / min(drawn.size)
     size = (round(drawn.width * times), round(drawn.height * times))
     stream = io.BytesIO()
     drawn.resize(size, Image.Resampling.LANCZOS).save(stream, kind)
@@ -188,8 +188,8 @@ def test_a_champion_answers_a_large_picture_as_if_it_had_been_read_whole(
     assert asked.image is not None
     assert whole.image is not None
     assert asked.size == whole.size
-    if task.enough is not None:
-        assert task.enough <= min(asked.image.shape[:2]) <= 2 * task.enough
+    if task.min_side is not None:
+        assert task.min_side <= min(asked.image.shape[:2]) <= 2 * task.min_side
     with runtime.load(champions[task.name]) as model:
         one, two = (task.predict(request, model) for request in (asked, whole))
     assert one.best is not None

@@ -27,7 +27,10 @@ TRAINING_LOCK = "requirements_train.txt"
 
 
 def record(
-    run: RunConfig, data_fingerprint: str, prepared_sha256: str | None = None, outside: Any = None
+    run: RunConfig,
+    data_fingerprint: str,
+    prepared_sha256: str | None = None,
+    external_weights: Any = None,
 ) -> dict[str, Any]:
     """Return what a bundle must know to be rebuilt, as JSON values.
 
@@ -35,7 +38,7 @@ def record(
         run: the run.
         data_fingerprint: root hash of the raw data.
         prepared_sha256: `folder_hash` of what the trainer reads.
-        outside: what the training reads beside data and params, see `Task.outside`.
+        outside: what the training reads beside data and params, see `Task.external_weights`.
     """
     document = run.model_dump(mode="json", exclude=LEFT_OUT)
     return {
@@ -44,7 +47,7 @@ def record(
         "config_sha256": config.digest(document),
         "data_fingerprint": data_fingerprint,
         "prepared_sha256": prepared_sha256,
-        "outside": outside,
+        "external_weights": external_weights,
         "seed": run.seed,
         "lock_sha256": lock_hash(),
         "environment": environment(),

@@ -44,11 +44,11 @@ def train(run: RunConfig, workspace: Workspace) -> Trained:
     ready = _ready(run, workspace)
     made_by = task_code(run.task, "stages/train.py")
     folder = workspace.trained(run.task) / key(
-        ready.name, params, task.outside(params), run.seed, made_by, lineage.lock_hash()
+        ready.name, params, task.external_weights(params), run.seed, made_by, lineage.lock_hash()
     )
     names = task.candidates(params)
     fresh = tuple(name for name in names if not (folder / name / bundle.MANIFEST).is_file())
-    origin = _origin(run, ready, task.outside(params)) if fresh else {}
+    origin = _origin(run, ready, task.external_weights(params)) if fresh else {}
     for name in fresh:
         _fit(run, workspace, folder, name, ready, origin)
     with atomic_write(folder / DATA) as temporary:
@@ -72,8 +72,8 @@ def _fingerprint(ready: Path) -> str:
     return found
 
 
-def _origin(run: RunConfig, ready: Path, outside: Any) -> dict[str, Any]:
-    return lineage.record(run, _fingerprint(ready), lineage.folder_hash(ready), outside)
+def _origin(run: RunConfig, ready: Path, external_weights: Any) -> dict[str, Any]:
+    return lineage.record(run, _fingerprint(ready), lineage.folder_hash(ready), external_weights)
 
 
 def _fit(

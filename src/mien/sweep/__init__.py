@@ -114,8 +114,8 @@ def _key(run: RunConfig, space: Space, candidate: str | None, ready: Path) -> st
     params = config.parse(task.Params, run.params, "params")
     made_by = task_code(run.task, *_DECIDES)
     rules = (run.policy.maximise, run.policy.max_bundle_mb, candidate)
-    outside = task.outside(params), lineage.lock_hash()
-    return key(ready.name, params, space.as_json(), run.seed, rules, made_by, outside)
+    external_weights = task.external_weights(params), lineage.lock_hash()
+    return key(ready.name, params, space.as_json(), run.seed, rules, made_by, external_weights)
 
 
 @contextmanager

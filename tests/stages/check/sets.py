@@ -17,7 +17,7 @@ from mien.stages import data
 from mien.stages.check.material import Material
 from mien.storage.versions import Version
 from mien.storage.workspace import Workspace
-from mien.task import Gate, Sample, Split, Survey, Task
+from mien.task import Gate, Inspection, Sample, Split, Task
 
 LABELS = ("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 Pixels = NDArray[np.uint8]
@@ -57,9 +57,9 @@ def material(
         replace(each, digest=samples[twin.get(place, place)].digest)
         for place, each in enumerate(samples)
     ]
-    survey = Survey(tuple(equal), found)
+    inspect = Inspection(tuple(equal), found)
     alike = (*near,) or tuple(exact)
-    return Material(task(), survey, None, {}, tuple(exact), alike, (*same,) or tuple(exact))
+    return Material(task(), inspect, None, {}, tuple(exact), alike, (*same,) or tuple(exact))
 
 
 def portrait(seed: int, side: int = 48) -> Pixels:

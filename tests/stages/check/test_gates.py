@@ -23,7 +23,7 @@ from mien.stages.check.findings import Search, outcomes
 from mien.stages.check.gates import Found, Outcome
 from mien.stages.check.material import Material
 from mien.stages.check.shortcuts import Shortcut
-from mien.task import Gate, Request, Sample, Split, Survey
+from mien.task import Gate, Inspection, Request, Sample, Split
 
 from . import sets
 from .sets import sample
@@ -175,7 +175,7 @@ def pictured(folder: Path, number: int, broken: int = 0) -> Sequence[Sample]:
 
 
 def gathered(folder: Path, samples: Sequence[Sample], **changes: Any) -> Material:
-    made = sets.task(survey=lambda raw, params, cache: Survey(tuple(samples)), **changes)
+    made = sets.task(inspect=lambda raw, params, cache: Inspection(tuple(samples)), **changes)
     return material.gather(made, folder, made.Params(), folder / "cache")
 
 

@@ -51,9 +51,9 @@ def test_a_picture_is_measured_upright_and_in_its_own_size(tmp_path: Path) -> No
 
 
 def test_a_large_picture_may_be_read_smaller(tmp_path: Path) -> None:
-    """`enough` changes neither the size that is told nor, by much, the hash."""
+    """`min_side` changes neither the size that is told nor, by much, the hash."""
     _noise(1, (800, 600)).save(tmp_path / "large.jpg", quality=90)
-    whole, reduced = look([tmp_path / "large.jpg"]), look([tmp_path / "large.jpg"], enough=100)
+    whole, reduced = look([tmp_path / "large.jpg"]), look([tmp_path / "large.jpg"], min_side=100)
     assert reduced.size.tolist() == whole.size.tolist() == [[800, 600]]
     assert np.bitwise_count(whole.hash ^ reduced.hash)[0] <= 4
     assert np.abs(whole.thumb.astype(int) - reduced.thumb).max() <= 4

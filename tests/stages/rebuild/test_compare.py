@@ -31,7 +31,10 @@ def made(folder: Path, prepared: str = "a" * 64, **changes: Any) -> Bundle:
     history = changes.pop("history", HISTORY)
     (folder / "history.json").write_text(json.dumps(history))
     (folder / "reference.json").write_text(json.dumps({"label": changes.pop("label", [1, 2])}))
-    said = {"prepared_sha256": prepared, "outside": {"size": changes.pop("outside", None)}}
+    said = {
+        "prepared_sha256": prepared,
+        "external_weights": {"size": changes.pop("external_weights", None)},
+    }
     facts, metrics = changes.pop("facts", FACTS), changes.pop("metrics", METRICS)
     manifest = bundle.describe("t", ("a", "b"), "svm", facts, metrics=metrics, lineage=said)
     return bundle.write(folder, manifest)
@@ -75,8 +78,8 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"evaluation": "reference.label[1]: 2 recorded, 3 here"},
     ),
     "weights to start from": (
-        {"outside": "abc"},
-        {"prepared": "outside.size: None recorded, abc here"},
+        {"external_weights": "abc"},
+        {"prepared": "external_weights.size: None recorded, abc here"},
     ),
 }
 

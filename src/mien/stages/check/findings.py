@@ -61,8 +61,8 @@ def outcomes(search: Search, chosen: Mapping[str, Gate]) -> tuple[Outcome, ...]:
     Raises:
         ValueError: the task found a fault for which it has no gate.
     """
-    task, survey = search.material.task, search.material.survey
-    astray = sorted(set(survey.faults) - set(task.gates))
+    task, inspect = search.material.task, search.material.inspect
+    astray = sorted(set(inspect.faults) - set(task.gates))
     if astray:
         raise ValueError(f"the task {task.name} has no gate for its faults: {', '.join(astray)}")
     search.required = "error" in {chosen[gates.NOBODY].level, chosen[gates.SEVERAL].level}
@@ -259,8 +259,8 @@ _FINDERS: Mapping[str, Callable[[Search], Found]] = {
 
 def _of_task(held: Material, name: str) -> Found:
     """What the task itself found; a name may be that of a file that is no sample."""
-    names = held.survey.faults.get(name, ())
-    total = held.survey.totals.get(name, len(held.samples))
+    names = held.inspect.faults.get(name, ())
+    total = held.inspect.totals.get(name, len(held.samples))
     known = {sample.name: sample for sample in held.samples}
     cases = [Case((each,), said(known[each]) if each in known else "") for each in names[:SHOWN]]
     return Found(tuple(names), total, tuple(cases))

@@ -19,7 +19,7 @@ from mien.reporting import console
 from mien.storage.files import sha256_file
 from mien.storage.versions import OPEN, Item, Store, Version
 from mien.storage.workspace import Workspace
-from mien.task import SPLITS, Plan, Sample, Split, Task
+from mien.task import SPLITS, RepairPlan, Sample, Split, Task
 
 from .findings import conflicts
 from .material import Cluster, joined
@@ -34,7 +34,7 @@ _KEPT = 0.5
 class Intent:
     """A plan, and in words what is in it."""
 
-    plan: Plan
+    plan: RepairPlan
     words: tuple[str, ...]
     left: int = 0
     """Groups that stay on both sides of the division, because moving them would empty a split."""
@@ -59,8 +59,8 @@ def fix(
         TemporaryDirectory(prefix=f"{OPEN}fix.", dir=store.folder) as temporary,
     ):
         out = Path(temporary)
-        intent = intend(task.survey(raw, params, cache).samples, exact, near)
-        repaired = task.mend(raw, out, intent.plan, params, cache)
+        intent = intend(task.inspect(raw, params, cache).samples, exact, near)
+        repaired = task.repair(raw, out, intent.plan, params, cache)
         done = [*intent.words, *(each.rstrip(".") for each in repaired)]
         if not done:
             mended = version
@@ -91,7 +91,7 @@ def intend(samples: Sequence[Sample], exact: Names, near: Names) -> Intent:
     _check_splits(samples, again | doubted)
     alike = [[place[name] for name in cluster] for cluster in near]
     move, left = _moves(samples, alike, again | doubted)
-    plan = Plan(
+    plan = RepairPlan(
         drop=frozenset(samples[number].name for number in again | doubted),
         move={samples[number].name: split for number, split in move.items()},
     )

@@ -78,7 +78,7 @@ class Looks:
 
 def look(
     paths: Sequence[Path],
-    enough: int | None = None,
+    min_side: int | None = None,
     words: str = "look at pictures",
     workers: int | None = None,
 ) -> Looks:
@@ -100,10 +100,10 @@ def look(
     pieces = [paths[start : start + PIECE] for start in range(0, len(paths), PIECE)]
     found: list[Looks] = []
     with console.bar(words) as advance:
-        for each in _looked(pieces, enough, workers):
+        for each in _looked(pieces, min_side, workers):
             found.append(each)
             advance(min(len(found) * PIECE, len(paths)), len(paths))
-    return _joined(found) if found else _looked_here((), enough)
+    return _joined(found) if found else _looked_here((), min_side)
 
 
 def answer() -> None:
@@ -112,8 +112,8 @@ def answer() -> None:
     out, sys.stdout = sys.stdout.buffer, sys.stderr  # nothing else may write between the answers
     with suppress(EOFError):
         while True:
-            paths, enough = pickle.load(sys.stdin.buffer)
-            pickle.dump(_looked_here(paths, enough), out, protocol=pickle.HIGHEST_PROTOCOL)
+            paths, min_side = pickle.load(sys.stdin.buffer)
+            pickle.dump(_looked_here(paths, min_side), out, protocol=pickle.HIGHEST_PROTOCOL)
             out.flush()
 
 
@@ -126,9 +126,9 @@ class _Helper:
         )
         self._send(sys.path)
 
-    def look(self, paths: Sequence[Path], enough: int | None) -> Looks:
+    def look(self, paths: Sequence[Path], min_side: int | None) -> Looks:
         assert self._process.stdout is not None
-        self._send((paths, enough))
+        self._send((paths, min_side))
         with suppress(EOFError, pickle.UnpicklingError):
             seen: Looks = pickle.load(self._process.stdout)
             return seen
@@ -157,24 +157,24 @@ class _Helper:
 
 
 def _looked(
-    pieces: Sequence[Sequence[Path]], enough: int | None, workers: int | None
+    pieces: Sequence[Sequence[Path]], min_side: int | None, workers: int | None
 ) -> Iterator[Looks]:
     """Look at every piece: the first ones here, and the rest wherever that is done sooner."""
     watch = console.Stopwatch()
     here = 0 if workers and workers > 1 else FIRST // PIECE
     for piece in pieces[:here]:
-        yield _looked_here(piece, enough)
+        yield _looked_here(piece, min_side)
     rest = pieces[here:]
     count = min(workers or runtime.cores(), len(rest))
     saved = watch.seconds / FIRST * sum(map(len, rest)) * (1 - 1 / max(count, 1))
     if count > 1 and (saved > WORTH_S or workers):
-        yield from _looked_elsewhere(rest, enough, count)
+        yield from _looked_elsewhere(rest, min_side, count)
     else:
-        yield from (_looked_here(piece, enough) for piece in rest)
+        yield from (_looked_here(piece, min_side) for piece in rest)
 
 
 def _looked_elsewhere(
-    pieces: Sequence[Sequence[Path]], enough: int | None, count: int
+    pieces: Sequence[Sequence[Path]], min_side: int | None, count: int
 ) -> Iterator[Looks]:
     """Look at pieces in this process and in `count` - 1 others, which are started meanwhile."""
     with ExitStack() as stack:
@@ -187,14 +187,14 @@ def _looked_elsewhere(
         def ask(piece: Sequence[Path]) -> Looks:
             way = free.get()
             try:
-                return way(piece, enough)
+                return way(piece, min_side)
             finally:
                 free.put(way)
 
         yield from pool.map(ask, pieces)
 
 
-def _looked_here(paths: Sequence[Path], enough: int | None) -> Looks:
+def _looked_here(paths: Sequence[Path], min_side: int | None) -> Looks:
     count = len(paths)
     small = np.zeros((count, _SIDE, _SIDE, 3), dtype=np.uint8)
     size = np.zeros((count, 2), dtype=np.int64)
@@ -202,7 +202,7 @@ def _looked_here(paths: Sequence[Path], enough: int | None) -> Looks:
     why = [""] * count
     for place, path in enumerate(paths):
         try:
-            picture = images.read(path.read_bytes(), enough=enough)
+            picture = images.read(path.read_bytes(), min_side=min_side)
         except RequestError as error:
             why[place] = str(error)
         except OSError as error:

@@ -17,7 +17,7 @@ import numpy as np
 from mien.config import Schema
 from mien.model import runtime
 from mien.reporting import console
-from mien.task import Request, Sample, Split, Survey, Task
+from mien.task import Inspection, Request, Sample, Split, Task
 
 from . import copies, looks, shortcuts
 from .looks import Looks
@@ -34,7 +34,7 @@ class Material:
     """A version as the gates see it."""
 
     task: Task[Any]
-    survey: Survey
+    inspect: Inspection
     looks: Looks | None
     """One row for each sample that has a picture; None where no sample has one."""
     rows: Mapping[int, int]
@@ -49,7 +49,7 @@ class Material:
     @property
     def samples(self) -> tuple[Sample, ...]:
         """All samples of the survey, in its order."""
-        return self.survey.samples
+        return self.inspect.samples
 
     def readable(self, place: int) -> bool:
         """Whether a sample is a row, or a picture that can be decoded."""
@@ -89,21 +89,21 @@ def gather(task: Task[Any], raw: Path, params: Schema, cache: Path) -> Material:
     Raises:
         DataError: nothing can be understood.
     """
-    survey = task.survey(raw, params, cache)
-    places = [place for place, each in enumerate(survey.samples) if each.picture is not None]
-    paths = [survey.samples[place].picture for place in places]
-    seen = looks.look([path for path in paths if path], enough=task.enough) if places else None
-    usable = _usable(survey.samples, seen, places)
-    digests = [survey.samples[place].digest for place in usable]
+    inspect = task.inspect(raw, params, cache)
+    places = [place for place, each in enumerate(inspect.samples) if each.picture is not None]
+    paths = [inspect.samples[place].picture for place in places]
+    seen = looks.look([path for path in paths if path], min_side=task.min_side) if places else None
+    usable = _usable(inspect.samples, seen, places)
+    digests = [inspect.samples[place].digest for place in usable]
     exact = [tuple(usable[each] for each in cluster) for cluster in copies.exact(digests)]
     return Material(
         task=task,
-        survey=survey,
+        inspect=inspect,
         looks=seen,
         rows={place: row for row, place in enumerate(places)},
         exact=tuple(exact),
-        near=_within(usable, [*exact, *_near(survey.samples, seen, places, copies.ALIKE)]),
-        same=_within(usable, [*exact, *_near(survey.samples, seen, places, copies.SAME)]),
+        near=_within(usable, [*exact, *_near(inspect.samples, seen, places, copies.ALIKE)]),
+        same=_within(usable, [*exact, *_near(inspect.samples, seen, places, copies.SAME)]),
     )
 
 
@@ -150,7 +150,7 @@ def subjects(material: Material) -> dict[int, int]:
         path, counter = material.samples[place].picture, free.get()
         assert path is not None
         try:
-            return counter(Request.read(path.read_bytes(), enough=material.task.enough))
+            return counter(Request.read(path.read_bytes(), min_side=material.task.min_side))
         finally:
             free.put(counter)
 

@@ -173,7 +173,7 @@ def _sight(sample: Sample, words: str) -> str:
 
 def _thumbnail(path: Path) -> str | None:
     try:
-        pixels = images.read(path.read_bytes(), enough=_SIDE).pixels
+        pixels = images.read(path.read_bytes(), min_side=_SIDE).pixels
     except (ImageError, TooLargeError):
         return None
     small = Image.fromarray(pixels)

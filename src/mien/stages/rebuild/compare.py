@@ -64,7 +64,9 @@ def _of_hash(folder: Path, wanted: str) -> Path | None:
 
 def _prepared(old: Bundle, new: Bundle, where: Places) -> Step:
     hashes = [str(each.manifest.lineage.get("prepared_sha256")) for each in (old, new)]
-    then, now = ({"outside": each.manifest.lineage.get("outside")} for each in (old, new))
+    then, now = (
+        {"external_weights": each.manifest.lineage.get("external_weights")} for each in (old, new)
+    )
     if hashes[0] == hashes[1]:
         return _same("prepared", then, now, f"{hashes[0][:12]}, every file")
     text = f"{hashes[0][:12]} recorded, {hashes[1][:12]} here"

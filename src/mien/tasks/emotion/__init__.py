@@ -4,11 +4,11 @@ from mien.task import Task
 
 from .data import examples, prepare
 from .faces import subjects
-from .mend import mend
+from .inspection import GATES, inspect
 from .params import LABELS, MIN_SIDE, Params
 from .predict import predict, predict_many
+from .repair import repair
 from .sample import draw_face_image, write_sample
-from .survey import GATES, survey
 from .train import candidates, external_weights, fit
 
 TASK = Task(
@@ -21,15 +21,15 @@ TASK = Task(
     picture=lambda: draw_face_image("happy"),
     data_params=(),
     gates=GATES,
-    survey=survey,
-    mend=mend,
+    inspect=inspect,
+    repair=repair,
     prepare=prepare,
     candidates=candidates,
     fit=fit,
     examples=examples,
     predict=predict,
     predict_many=predict_many,
-    enough=MIN_SIDE,
-    outside=external_weights,
+    min_side=MIN_SIDE,
+    external_weights=external_weights,
     subjects=subjects,
 )

@@ -3,7 +3,7 @@
     raw/[one folder/]{train,valid|val,test}/{images,labels}/ + data.yaml
     -> ready/{train,val,test}/{images,labels}/
 
-Knows what becomes of faults; how a set lies in folders is known by `layout.py`. Pictures that
+Knows what becomes of faults; how a set lies in folders is known by `yolo.py`. Pictures that
 cannot be decoded are counted and left out; what cannot be understood at all ends with a
 `DataError`.
 """
@@ -18,9 +18,9 @@ from mien.errors import DataError, ImageError, TooLargeError
 from mien.reporting import console
 from mien.task import SPLITS, Box, Check, DataReport, Example, Request, Split
 
-from . import layout
-from .layout import Shares
+from . import yolo
 from .params import LABELS, MIN_SIDE, Params
+from .yolo import Shares
 
 _NAMED = 5
 
@@ -47,17 +47,15 @@ def prepare(raw: Path, ready: Path, params: Params, cache: Path | None = None) -
     Raises:
         DataError: no split folders, a class that the task does not know, a split without pictures.
     """
-    root = layout.find(raw)
+    root = yolo.find(raw)
     names, notes = _names(root)
     counts: dict[str, dict[str, int]] = {}
     count = _Count()
     for split in SPLITS:
-        source = layout.split_folder(root, split)
+        source = yolo.split_folder(root, split)
         counts[split] = _prepare_split(source, ready / split, names, count)
         if not sum(counts[split].values()):
-            raise DataError(
-                f"{source.name}/ holds no picture with a usable label; {layout.EXPECTED}"
-            )
+            raise DataError(f"{source.name}/ holds no picture with a usable label; {yolo.EXPECTED}")
     notes += _whole_picture_note(count)
     return DataReport(counts=counts, checks=_checks(count), notes=tuple(notes))
 
@@ -65,7 +63,7 @@ def prepare(raw: Path, ready: Path, params: Params, cache: Path | None = None) -
 def examples(ready: Path, split: Split) -> Iterator[Example]:
     """Yield the pictures of a split; the label is that of the largest box, None without a box."""
     for path in sorted((ready / split / "images").iterdir()):
-        request = Request.read(path.read_bytes(), enough=MIN_SIDE)
+        request = Request.read(path.read_bytes(), min_side=MIN_SIDE)
         boxes = read_boxes(label_path(path), *request.size)
         largest = max(boxes, key=lambda each: _area(each[1]), default=None)
         yield Example(
@@ -106,15 +104,15 @@ def link(source: Path, target: Path) -> None:
 
 def _names(root: Path) -> tuple[list[str], list[str]]:
     """Return the label of each class number, and a note where it had to be assumed."""
-    written = layout.written_names(root)
+    written = yolo.written_names(root)
     if written is None:
         order = ", ".join(f"{number} {label}" for number, label in enumerate(LABELS))
         return list(LABELS), [f"There is no data.yaml; class numbers were read as {order}."]
     for name in written:
-        fault = layout.unknown(name)
+        fault = yolo.unknown(name)
         if fault:
             raise DataError(f"{fault} It knows: {', '.join(LABELS)}.")
-    return [layout.plain(name) for name in written], []
+    return [yolo.plain(name) for name in written], []
 
 
 def _prepare_split(
@@ -122,10 +120,10 @@ def _prepare_split(
 ) -> dict[str, int]:
     for folder in ("images", "labels"):
         (target / folder).mkdir(parents=True)
-    names_of = layout.pictures(source)
-    stems = {layout.stem(name) for name in names_of}
-    for name in layout.label_files(source):
-        if layout.stem(name) not in stems:
+    names_of = yolo.pictures(source)
+    stems = {yolo.stem(name) for name in names_of}
+    for name in yolo.label_files(source):
+        if yolo.stem(name) not in stems:
             count.add("label without picture", f"{source.name}/{name}")
     tally = dict.fromkeys(LABELS, 0)
     for name in console.track(names_of, f"prepare {source.name}"):
@@ -142,7 +140,7 @@ def _prepare_picture(
     name = f"{source.name}/{path.name}"
     count.pictures += 1
     try:
-        Request.read(path.read_bytes(), enough=MIN_SIDE)
+        Request.read(path.read_bytes(), min_side=MIN_SIDE)
     except (ImageError, TooLargeError):
         count.add("unreadable picture", name)
         return []
@@ -154,7 +152,7 @@ def _prepare_picture(
     if rows is None:
         return []
     link(path, target / "images" / path.name)
-    lines = [layout.line(LABELS.index(label), box) for label, box in rows]
+    lines = [yolo.line(LABELS.index(label), box) for label, box in rows]
     clean = target / "labels" / f"{path.stem}.txt"
     clean.write_text("".join(lines), encoding="utf-8")
     return [row[0] for row in rows]
@@ -166,17 +164,17 @@ def _read_rows(
     """Return label and box of each usable line, or None where the picture is of no use."""
     told: list[str] = []
     rows = []
-    for number, written in layout.lines(path.read_text("utf-8", "replace"), told.append):
+    for number, written in yolo.lines(path.read_text("utf-8", "replace"), told.append):
         count.boxes += 1
-        box = layout.cut(written, told.append)
+        box = yolo.cut(written, told.append)
         if box:
             rows.append((_label(number, names, name), box))
     for fault in told:
         count.add(fault, name)
-    if layout.SENSELESS in told:
+    if yolo.SENSELESS in told:
         return None
     # A face whose box is lost is still a face: such a picture must not pass for an empty one.
-    return rows if rows or layout.EMPTY in told else None
+    return rows if rows or yolo.EMPTY in told else None
 
 
 def _label(number: int, names: Sequence[str], name: str) -> str:
@@ -193,11 +191,11 @@ def _checks(count: _Count) -> tuple[Check, ...]:
         "unreadable picture": (count.pictures, "left out"),
         "picture without label file": (count.pictures, "left out"),
         "label without picture": (count.pictures, "left out"),
-        layout.SENSELESS: (count.pictures, "picture left out"),
-        layout.EMPTY: (count.pictures, "kept, as a picture without a face"),
-        layout.OUTSIDE: (count.boxes, "cut at the border"),
-        layout.DEGENERATE: (count.boxes, "box left out, and the picture if it has no other"),
-        layout.WHOLE_PICTURE: (count.boxes, "says nothing about where the face is"),
+        yolo.SENSELESS: (count.pictures, "picture left out"),
+        yolo.EMPTY: (count.pictures, "kept, as a picture without a face"),
+        yolo.OUTSIDE: (count.boxes, "cut at the border"),
+        yolo.DEGENERATE: (count.boxes, "box left out, and the picture if it has no other"),
+        yolo.WHOLE_PICTURE: (count.boxes, "says nothing about where the face is"),
     }
     return tuple(
         Check(name, count.found.get(name, 0), total, text, tuple(count.examples.get(name, ())))
@@ -206,7 +204,7 @@ def _checks(count: _Count) -> tuple[Check, ...]:
 
 
 def _whole_picture_note(count: _Count) -> list[str]:
-    whole = count.found.get(layout.WHOLE_PICTURE, 0)
+    whole = count.found.get(yolo.WHOLE_PICTURE, 0)
     if whole * 2 < count.boxes or not whole:
         return []
     share = "Every box" if whole == count.boxes else f"{whole / count.boxes:.0%} of the boxes"

@@ -75,7 +75,7 @@ def _image_files(data_yaml: Path, split: str) -> list[Path]:
 def _load_image(
     file: Path, side: int, pad: int, label_count: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    picture = images.read(file.read_bytes(), enough=MIN_SIDE)
+    picture = images.read(file.read_bytes(), min_side=MIN_SIDE)
     canvas, placement = letterbox(picture.pixels, side, pad, picture.size)
     rows = _label_rows(_label_file(file), label_count)
     size = np.array([placement.width, placement.height], np.float32)

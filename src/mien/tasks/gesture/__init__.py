@@ -5,11 +5,11 @@ from mien.task import Task
 from .bodies import bodies
 from .data import examples, prepare
 from .drawing import kept_picture
-from .mend import mend
+from .inspection import GATES, inspect
 from .params import LABELS, Body, Params
-from .predict import ENOUGH, follow, predict, predict_many
+from .predict import MIN_SIDE, follow, predict, predict_many
+from .repair import repair
 from .sample import write_sample
-from .survey import GATES, survey
 from .train import candidates, fit
 
 TASK = Task(
@@ -22,15 +22,15 @@ TASK = Task(
     picture=kept_picture,
     data_params=("convention", "aspect", "val", "test", "ignore_labels"),
     gates=GATES,
-    survey=survey,
-    mend=mend,
+    inspect=inspect,
+    repair=repair,
     prepare=prepare,
     candidates=candidates,
     fit=fit,
     examples=examples,
     predict=predict,
     predict_many=predict_many,
-    enough=ENOUGH,
+    min_side=MIN_SIDE,
     follow=follow,
     table=bodies,
 )

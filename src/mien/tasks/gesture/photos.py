@@ -32,7 +32,7 @@ from mien.task import Request
 from . import landmarks, networks, weights
 from .hands import Hand
 from .landmarker import Landmarker
-from .predict import ENOUGH
+from .predict import MIN_SIDE
 from .table import Row
 
 NO_HAND = "no hand"
@@ -266,7 +266,7 @@ def _networks() -> tuple[networks.Contents, str]:
 
 
 def _seen(data: bytes, landmarker: Landmarker) -> Seen:
-    request = Request.read(data, enough=ENOUGH)
+    request = Request.read(data, min_side=MIN_SIDE)
     assert request.image is not None
     across, down = request.scale
     hands = (

@@ -25,7 +25,7 @@ from .params import Body
 
 INPUT = "landmarks"
 LANDMARKER = "hand_landmarker.task"
-ENOUGH = 1200
+MIN_SIDE = 1200
 """Pixels of a picture's shorter side with which hands, near and far, are found as with all 3000 of
 12 megapixels; with half as many, small hands are missed (`bench photos`)."""
 _DECIMALS = 5

@@ -15,19 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien.errors import DataError
-from mien.task import Plan, Split, Survey
+from mien.task import Inspection, RepairPlan, Split
 
-from . import sources, splits, survey, table
+from . import inspection, sources, splits, table
 from .params import Params
 from .sources import NONE, SPLITS, Source
 from .table import Part, Row
 
 _REPAIRS = {
-    survey.MISSING: "without 63 numbers or without a label",
-    survey.IMPOSSIBLE: "that can be no hand",
-    survey.MIXED: "of another unit than the others of their table",
-    survey.BROKEN: "that cannot be read as photos",
-    survey.HANDLESS: "without a hand that the landmarker finds",
+    inspection.MISSING: "without 63 numbers or without a label",
+    inspection.IMPOSSIBLE: "that can be no hand",
+    inspection.MIXED: "of another unit than the others of their table",
+    inspection.BROKEN: "that cannot be read as photos",
+    inspection.HANDLESS: "without a hand that the landmarker finds",
 }
 """What is left out of its own accord, by gate."""
 
@@ -47,13 +47,13 @@ class _Division:
         return own or self.people.get(row.user) or "train"
 
 
-def mend(raw: Path, out: Path, plan: Plan, params: Params, cache: Path) -> tuple[str, ...]:
+def repair(raw: Path, out: Path, plan: RepairPlan, params: Params, cache: Path) -> tuple[str, ...]:
     """Write `raw` to `out` as `plan` has it; return what was left out beside the plan.
 
     Raises:
         DataError: the source cannot be understood, or nothing of it would be left.
     """
-    known = survey.survey(raw, params, cache)
+    known = inspection.inspect(raw, params, cache)
     division, told = _division(known, plan)
     if all(each.name in division.dropped for each in known.samples):
         raise DataError("nothing would be left of the data; mend the source by hand.")
@@ -70,7 +70,7 @@ def mend(raw: Path, out: Path, plan: Plan, params: Params, cache: Path) -> tuple
     return told
 
 
-def _division(known: Survey, plan: Plan) -> tuple[_Division, tuple[str, ...]]:
+def _division(known: Inspection, plan: RepairPlan) -> tuple[_Division, tuple[str, ...]]:
     dropped, told = set(plan.drop), []
     for gate, words in _REPAIRS.items() if plan.repair else ():
         more = set(known.faults.get(gate, ())) - dropped

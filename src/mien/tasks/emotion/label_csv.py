@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 
 from mien.task import Gate
 
-from . import layout
-from .layout import plain
+from . import yolo
 from .params import LABELS
+from .yolo import plain
 
 ROW_WITHOUT_PICTURE = "legend rows without picture"
 PICTURE_WITHOUT_ROW = "pictures without legend row"
@@ -84,14 +84,14 @@ def read(path: Path) -> list[Row]:
         return [
             Row(
                 f"{path.name}:{table.line_num}",
-                layout.stem(PurePosixPath((each[picture] or "").strip()).name),
+                yolo.stem(PurePosixPath((each[picture] or "").strip()).name),
                 each[label] or "",
             )
             for each in table
         ]
 
 
-def mend(path: Path, target: Path) -> int:
+def repair(path: Path, target: Path) -> int:
     """Write a legend anew with its labels in small letters; return how many were changed."""
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
         lines = list(csv.reader(stream))

@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 
 from mien.errors import DataError
-from mien.task import SPLITS, Plan, Split, Survey
+from mien.task import SPLITS, Inspection, RepairPlan, Split
 from mien.tasks.gesture import data
 from mien.tasks.gesture.drawing import kept_picture
-from mien.tasks.gesture.mend import mend
+from mien.tasks.gesture.inspection import inspect
 from mien.tasks.gesture.params import LABELS, Params
+from mien.tasks.gesture.repair import repair
 from mien.tasks.gesture.sample import landmark_rows
-from mien.tasks.gesture.survey import survey
 from mien.tasks.gesture.table import COLUMNS
 
 Table = list[dict[str, str]]
@@ -46,12 +46,16 @@ def read(path: Path) -> Table:
         return list(csv.DictReader(stream))
 
 
-def surveyed(home: Path, name: str = "raw", params: Params | None = None) -> Survey:
-    return survey(home / name, params or Params(), home / "cache")
+def inspected(home: Path, name: str = "raw", params: Params | None = None) -> Inspection:
+    return inspect(home / name, params or Params(), home / "cache")
 
 
-def mended(home: Path, plan: Plan | None = None, params: Params | None = None) -> tuple[str, ...]:
-    return mend(home / "raw", home / "out", plan or Plan(), params or Params(), home / "cache")
+def mended(
+    home: Path, plan: RepairPlan | None = None, params: Params | None = None
+) -> tuple[str, ...]:
+    return repair(
+        home / "raw", home / "out", plan or RepairPlan(), params or Params(), home / "cache"
+    )
 
 
 def prepared(folder: Path, home: Path, params: Params | None = None) -> dict[str, str]:
@@ -61,7 +65,7 @@ def prepared(folder: Path, home: Path, params: Params | None = None) -> dict[str
     return {name: split for split in SPLITS for name in data.read(ready, split).names}
 
 
-def divided(found: Survey) -> dict[str, Split]:
+def divided(found: Inspection) -> dict[str, Split]:
     return {each.name: each.split for each in found.samples if each.split}
 
 
@@ -76,7 +80,7 @@ def test_an_empty_plan_changes_no_hand(tmp_path: Path) -> None:
     """The division that was computed becomes a column; the numbers stay as they were written."""
     table = rows()
     write(table, tmp_path / "raw" / "hands.csv")
-    before = divided(surveyed(tmp_path))
+    before = divided(inspected(tmp_path))
     assert mended(tmp_path) == ()
     out = read(tmp_path / "out" / "hands.csv")
     assert [{key: row[key] for key in table[0]} for row in out] == table
@@ -89,28 +93,28 @@ def test_the_plan_is_what_gets_prepared(tmp_path: Path) -> None:
     write(rows(), tmp_path / "raw" / "a" / "hands.csv")
     write(rows(4, 5), tmp_path / "raw" / "b" / "hands.csv")
     (tmp_path / "raw" / "LICENCE").write_text("share alike")
-    before = divided(surveyed(tmp_path))
+    before = divided(inspected(tmp_path))
     move = moves(before)
     drop = frozenset(list(before)[10:15])
-    mended(tmp_path, Plan(drop, move))
+    mended(tmp_path, RepairPlan(drop, move))
     expected = {name: move.get(name, split) for name, split in before.items() if name not in drop}
     assert prepared(tmp_path / "out", tmp_path) == expected
-    assert divided(surveyed(tmp_path, "out")) == expected
+    assert divided(inspected(tmp_path, "out")) == expected
     assert (tmp_path / "out" / "LICENCE").read_text() == "share alike"
 
 
 def test_a_mended_source_can_be_mended_again(tmp_path: Path) -> None:
     """Names stay, so that versions can be compared, and a column that is there is kept."""
     write(rows(split="train"), tmp_path / "raw" / "hands.csv")
-    before = divided(surveyed(tmp_path))
+    before = divided(inspected(tmp_path))
     first = next(iter(before))
-    mended(tmp_path, Plan(frozenset({first})))
-    again = divided(surveyed(tmp_path, "out"))
+    mended(tmp_path, RepairPlan(frozenset({first})))
+    again = divided(inspected(tmp_path, "out"))
     assert again == {name: split for name, split in before.items() if name != first}
     (tmp_path / "raw").rename(tmp_path / "old")
     (tmp_path / "out").rename(tmp_path / "raw")
-    mended(tmp_path, Plan(move={list(again)[5]: "test"}))
-    assert divided(surveyed(tmp_path, "out")) == again | {list(again)[5]: "test"}
+    mended(tmp_path, RepairPlan(move={list(again)[5]: "test"}))
+    assert divided(inspected(tmp_path, "out")) == again | {list(again)[5]: "test"}
     assert list(read(tmp_path / "out" / "hands.csv")[0]).count("split") == 1
 
 
@@ -130,15 +134,15 @@ def test_what_is_broken_is_left_out_and_told(tmp_path: Path) -> None:
         "2 rows without 63 numbers or without a label left out",
         "2 rows that can be no hand left out",
     )
-    assert surveyed(tmp_path, "out").faults == {}
+    assert inspected(tmp_path, "out").faults == {}
     assert len(read(tmp_path / "out" / "hands.csv")) == 8 * len(LABELS) - 4
 
 
 def test_without_repair_only_the_plan_is_done(tmp_path: Path) -> None:
     """Faulty rows stay as they are, in a split that is somebody's word."""
     write(faulty(rows()), tmp_path / "raw" / "hands.csv")
-    before = divided(surveyed(tmp_path))
-    assert mended(tmp_path, Plan(repair=False)) == ()
+    before = divided(inspected(tmp_path))
+    assert mended(tmp_path, RepairPlan(repair=False)) == ()
     out = read(tmp_path / "out" / "hands.csv")
     assert len(out) == 8 * len(LABELS)
     assert {row["split"] for row in out} == set(SPLITS)
@@ -154,14 +158,14 @@ def test_rows_of_another_unit_are_left_out(tmp_path: Path) -> None:
         prepared(tmp_path / "raw", tmp_path)
     (told,) = mended(tmp_path)
     assert told.startswith("1 row of another unit")
-    assert prepared(tmp_path / "out", tmp_path) == divided(surveyed(tmp_path))
+    assert prepared(tmp_path / "out", tmp_path) == divided(inspected(tmp_path))
 
 
 def test_a_row_with_an_unknown_label_goes_with_its_person(tmp_path: Path) -> None:
     """Nobody divided it yet; whoever mends the label must not carry a person into two splits."""
     table = [dict(row, label="Peace" if n < 31 else row["label"]) for n, row in enumerate(rows())]
     write(table, tmp_path / "raw" / "hands.csv")
-    people = {each.person: each.split for each in surveyed(tmp_path).samples if each.split}
+    people = {each.person: each.split for each in inspected(tmp_path).samples if each.split}
     assert set(people.values()) == set(SPLITS)
     mended(tmp_path)
     written = read(tmp_path / "out" / "hands.csv")
@@ -183,17 +187,17 @@ def test_a_row_that_asks_for_a_split_keeps_it(tmp_path: Path) -> None:
 def test_nothing_left_is_an_error(tmp_path: Path) -> None:
     """An empty version of the data would only fail later."""
     write(rows(1), tmp_path / "raw" / "hands.csv")
-    every = frozenset(each.name for each in surveyed(tmp_path).samples)
+    every = frozenset(each.name for each in inspected(tmp_path).samples)
     with pytest.raises(DataError, match="nothing would be left"):
-        mended(tmp_path, Plan(every))
+        mended(tmp_path, RepairPlan(every))
 
 
 def test_a_table_without_a_row_left_is_not_written(tmp_path: Path) -> None:
     """The others are."""
     write(rows(), tmp_path / "raw" / "a.csv")
     write(rows(1, 9), tmp_path / "raw" / "b.csv")
-    names = [each.name for each in surveyed(tmp_path).samples]
-    mended(tmp_path, Plan(frozenset(name for name in names if name.startswith("b.csv"))))
+    names = [each.name for each in inspected(tmp_path).samples]
+    mended(tmp_path, RepairPlan(frozenset(name for name in names if name.startswith("b.csv"))))
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.csv"]
     assert len(prepared(tmp_path / "out", tmp_path)) == 8 * len(LABELS)
 
@@ -212,14 +216,14 @@ def draw(folder: Path) -> None:
 def test_photos_keep_their_bytes_and_get_a_list_of_splits(tmp_path: Path) -> None:
     """The photo without a hand is left out; `splits.csv` holds for every photo that stays."""
     draw(tmp_path / "raw" / "set")
-    before = divided(surveyed(tmp_path))
+    before = divided(inspected(tmp_path))
     drop, move = frozenset({"fist/1.png"}), {"like/0.png": "test", "palm/2.png": "val"}
-    plan = Plan(drop, {name: split for name, split in move.items() if split in SPLITS})  # type: ignore[misc]
+    plan = RepairPlan(drop, {name: split for name, split in move.items() if split in SPLITS})  # type: ignore[misc]
     assert mended(tmp_path, plan) == ("1 row without a hand that the landmarker finds left out",)
     expected = {name: move.get(name, split) for name, split in before.items() if name not in drop}
     assert {row["name"]: row["split"] for row in read(tmp_path / "out" / "splits.csv")} == expected
     assert prepared(tmp_path / "out", tmp_path) == expected
-    assert divided(surveyed(tmp_path, "out")) == expected
+    assert divided(inspected(tmp_path, "out")) == expected
     for name in expected:
         source, target = (tmp_path / place / name for place in ("raw/set", "out"))
         assert source.read_bytes() == target.read_bytes()
@@ -240,17 +244,17 @@ def test_annotations_keep_their_bytes_and_get_a_list_of_splits(tmp_path: Path) -
     (tmp_path / "raw").mkdir()
     source = tmp_path / "raw" / "all.json"
     source.write_text(json.dumps(document))
-    before = divided(surveyed(tmp_path, params=SQUARE))
+    before = divided(inspected(tmp_path, params=SQUARE))
     move, drop = moves(before), frozenset({"all.json:p7:1", "all.json:p9:1"})
-    mended(tmp_path, Plan(drop, move), SQUARE)
+    mended(tmp_path, RepairPlan(drop, move), SQUARE)
     assert (tmp_path / "out" / "all.json").read_bytes() == source.read_bytes()
     expected = {name: move.get(name, split) for name, split in before.items() if name not in drop}
     assert prepared(tmp_path / "out", tmp_path, SQUARE) == expected
     (tmp_path / "raw").rename(tmp_path / "old")
     (tmp_path / "out").rename(tmp_path / "raw")
-    mended(tmp_path, Plan(frozenset({"all.json:p20:1"})), SQUARE)
+    mended(tmp_path, RepairPlan(frozenset({"all.json:p20:1"})), SQUARE)
     del expected["all.json:p20:1"]
-    assert divided(surveyed(tmp_path, "out", SQUARE)) == expected
+    assert divided(inspected(tmp_path, "out", SQUARE)) == expected
     assert len(read(tmp_path / "out" / "splits.csv")) == len(labels)
 
 
@@ -263,7 +267,7 @@ def test_a_photo_that_the_list_does_not_name_is_an_error(tmp_path: Path) -> None
     )
     with pytest.raises(DataError, match=r"like/new\.png: the split column must say"):
         prepared(tmp_path / "out", tmp_path)
-    assert surveyed(tmp_path, "out").faults["unclear splits"] == ("like/new.png",)
+    assert inspected(tmp_path, "out").faults["unclear splits"] == ("like/new.png",)
 
 
 def test_numbers_survive_to_the_last_bit(tmp_path: Path) -> None:
@@ -274,7 +278,7 @@ def test_numbers_survive_to_the_last_bit(tmp_path: Path) -> None:
     mended(tmp_path)
     assert read(tmp_path / "out" / "hands.csv")[0]["x1"] == "3.07000e+02"
     one, other = (
-        np.array(sorted(each.digest for each in surveyed(tmp_path, name).samples))
+        np.array(sorted(each.digest for each in inspected(tmp_path, name).samples))
         for name in ("raw", "out")
     )
     assert (one == other).all()

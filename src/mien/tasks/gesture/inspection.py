@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import DataError
-from mien.task import Gate, Sample, Split, Survey
+from mien.task import Gate, Inspection, Sample, Split
 
 from . import anatomy, data, depth, hagrid, landmarks, photos, sources, splits, table, typical
 from .landmarks import Floats, Known
@@ -100,7 +100,7 @@ class _Found:
         return [row for row, fine in both if fine]
 
 
-def survey(raw: Path, params: Params, cache: Path) -> Survey:
+def inspect(raw: Path, params: Params, cache: Path) -> Inspection:
     """List every hand of a source that is not of an ignored label, and what is wrong with it.
 
     Raises:
@@ -122,7 +122,7 @@ def survey(raw: Path, params: Params, cache: Path) -> Survey:
     divided, digests = _divided(found, params)
     samples = tuple(_sample(row, divided, digests, found.values) for row in rows)
     told = {gate: tuple(names) for gate, names in found.faults.items() if names}
-    return Survey(samples, told, found.totals)
+    return Inspection(samples, told, found.totals)
 
 
 def _look(part: Part, params: Params, found: _Found) -> None:

@@ -9,24 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.errors import DataError
-from mien.task import Survey
-from mien.tasks.emotion import layout
+from mien.task import Inspection
+from mien.tasks.emotion import yolo
 from mien.tasks.emotion.data import examples, prepare
+from mien.tasks.emotion.inspection import GATES, inspect
 from mien.tasks.emotion.params import LABELS, Params
 from mien.tasks.emotion.sample import write_sample
-from mien.tasks.emotion.survey import GATES, survey
 
-from . import yolo
+from . import yolo_set
 
 GOOD = "4 0.5 0.5 0.4 0.6\n"
 REST = {"valid/c.png": GOOD, "test/d.png": GOOD}
 
 
-def surveyed(raw: Path) -> Survey:
-    return survey(raw, Params(), raw / "cache")
+def inspected(raw: Path) -> Inspection:
+    return inspect(raw, Params(), raw / "cache")
 
 
-def faults(found: Survey) -> dict[str, list[str]]:
+def faults(found: Inspection) -> dict[str, list[str]]:
     return {gate: list(names) for gate, names in found.faults.items() if names}
 
 
@@ -34,8 +34,8 @@ def faults(found: Survey) -> dict[str, list[str]]:
 def test_every_picture_is_a_sample(tmp_path: Path, val: str) -> None:
     """Name, split, labels with the largest first, bytes and file; also of a set one folder deep."""
     two = "0 0.2 0.2 0.1 0.1\n6 0.6 0.6 0.5 0.5\n"
-    raw = yolo.write(tmp_path / "set", {"train/b.png": two, **REST, "test/e.png": ""}, val=val)
-    found = surveyed(tmp_path)
+    raw = yolo_set.write(tmp_path / "set", {"train/b.png": two, **REST, "test/e.png": ""}, val=val)
+    found = inspected(tmp_path)
     told = {each.name: (each.split, each.labels) for each in found.samples}
     assert told == {
         "train/b.png": ("train", ("sad", "anger")),
@@ -61,10 +61,10 @@ def test_every_fault_is_told_by_its_gate(tmp_path: Path) -> None:
         "train/flat.png": "1 0.5 0.5 0 0.6\n",
         "train/whole.png": "1 0.499 0.499 0.999 0.999\n",
     }
-    raw = yolo.write(tmp_path, {**files, **REST})
+    raw = yolo_set.write(tmp_path, {**files, **REST})
     (raw / "train" / "labels" / "nobody.txt").write_text(GOOD)
     (raw / "train" / "labels" / "bytes.txt").write_bytes(b"\xff\xfe\x00")
-    found = surveyed(raw)
+    found = inspected(raw)
     assert faults(found) == {
         "pictures without label file": ["train/none.png"],
         "label files without picture": ["train/bytes.txt", "train/nobody.txt"],
@@ -84,7 +84,7 @@ def test_classes_are_read_whatever_their_spelling(tmp_path: Path) -> None:
     """Mixed case and space around a name are told and read over; an unknown name is told."""
     names = "[Anger, contempt, disgust, fear, ' happy', neutral, sad, suprise]"
     files = {"train/a.png": "0 0.5 0.5 0.4 0.6\n", "train/b.png": "7 0.5 0.5 0.4 0.6\n", **REST}
-    found = surveyed(yolo.write(tmp_path, files, names))
+    found = inspected(yolo_set.write(tmp_path, files, names))
     assert found.samples[0].labels == ("anger",)
     assert found.samples[2].labels == ("happy",)
     told = faults(found)
@@ -97,13 +97,13 @@ def test_classes_are_read_whatever_their_spelling(tmp_path: Path) -> None:
 def test_a_legend_is_held_against_the_labels(tmp_path: Path) -> None:
     """Rows without picture, pictures without row, other words and labels, and contradictions."""
     files = {f"train/{name}.png": GOOD for name in "abef"}
-    raw = yolo.write(tmp_path, {**files, **REST})
+    raw = yolo_set.write(tmp_path, {**files, **REST})
     (raw / "legend_dev.csv").write_text(
         "user.id,image,emotion\n"
         "1,a.jpg,HAPPINESS\n1,b.jpg,sadness\n1,c.jpg,happy\n2,c.jpg,fear\n"
         "1,d.jpg,bored\n3,gone.jpg,happy\n3,,\n1,e.jpg,happy\n"
     )
-    found = surveyed(raw)
+    found = inspected(raw)
     assert faults(found) == {
         "labels in mixed case": ["legend_dev.csv:2 'HAPPINESS'"],
         "legend says another label": ["train/b.png"],
@@ -119,24 +119,24 @@ def test_a_legend_is_held_against_the_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"\xff\xfe\x00\n", b'image,emotion\n"a'])
 def test_an_unusable_legend_stops_nothing(tmp_path: Path, content: bytes) -> None:
     """Empty, without columns, no text, cut off: the set itself is still surveyed."""
-    raw = yolo.write(tmp_path, REST | {"train/a.png": GOOD})
+    raw = yolo_set.write(tmp_path, REST | {"train/a.png": GOOD})
     (raw / "legend.csv").write_bytes(content)
-    assert len(surveyed(raw).samples) == 3
+    assert len(inspected(raw).samples) == 3
 
 
 def test_persons_and_sources_are_read_from_names(tmp_path: Path) -> None:
     """People where most files are named so; else the word before the number, unless a label."""
     people = {f"train/Anna_{chr(65 + n)}_000{n % 3}.png": GOOD for n in range(24)}
-    found = surveyed(yolo.write(tmp_path / "people", people | {"train/x7.png": GOOD} | REST))
+    found = inspected(yolo_set.write(tmp_path / "people", people | {"train/x7.png": GOOD} | REST))
     told = {each.name: each.person for each in found.samples}
     assert told["train/Anna_B_0001.png"] == "Anna_B"
     assert told["train/x7.png"] == ""
     assert not any("source" in each.facts for each in found.samples)
     others = {f"train/x{n}.png": GOOD for n in range(30)}
-    found = surveyed(yolo.write(tmp_path / "few", people | others | REST))
+    found = inspected(yolo_set.write(tmp_path / "few", people | others | REST))
     assert {each.person for each in found.samples} == {""}, "most names are no persons'"
     files = {"train/ffhq_12.png": GOOD, "train/image0003.png": GOOD, "train/happy_0001.png": GOOD}
-    found = surveyed(yolo.write(tmp_path / "sources", files | REST))
+    found = inspected(yolo_set.write(tmp_path / "sources", files | REST))
     sources = {each.name: each.facts.get("source") for each in found.samples}
     assert sources["train/ffhq_12.png"] == "ffhq"
     assert sources["train/image0003.png"] == "image"
@@ -147,19 +147,19 @@ def test_persons_and_sources_are_read_from_names(tmp_path: Path) -> None:
 
 def test_the_type_of_a_file_is_that_of_its_content(tmp_path: Path) -> None:
     """Sets are renamed; what a file holds is told whatever its name says."""
-    raw = yolo.write(tmp_path, REST | {"train/a.png": GOOD})
+    raw = yolo_set.write(tmp_path, REST | {"train/a.png": GOOD})
     (raw / "train" / "images" / "a.png").rename(raw / "train" / "images" / "a.jpg")
     (raw / "test" / "images" / "d.png").write_bytes(b"<html>")
-    assert [each.facts["type"] for each in surveyed(raw).samples] == ["PNG", "PNG", "other"]
+    assert [each.facts["type"] for each in inspected(raw).samples] == ["PNG", "PNG", "other"]
 
 
 def test_what_cannot_be_understood_ends_in_a_message(tmp_path: Path) -> None:
     """No split folders, or a data.yaml that names nothing."""
     (tmp_path / "bare").mkdir()
     with pytest.raises(DataError, match="expected a YOLO data set"):
-        surveyed(tmp_path / "bare")
+        inspected(tmp_path / "bare")
     with pytest.raises(DataError, match="has no list `names`"):
-        surveyed(yolo.write(tmp_path / "set", REST, names="{}"))
+        inspected(yolo_set.write(tmp_path / "set", REST, names="{}"))
 
 
 def test_samples_are_named_as_examples_are(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_samples_are_named_as_examples_are(tmp_path: Path) -> None:
     ready.mkdir()
     write_sample(raw, counts={"train": 26, "valid": 26, "test": 9})
     prepare(raw, ready, Params())
-    found = surveyed(raw)
+    found = inspected(raw)
     assert set(faults(found)) == {"empty label files"}
     for split in ("val", "test"):
         named = {each.name: each.labels[:1] for each in found.samples if each.split == split}
@@ -183,7 +183,7 @@ def test_samples_are_named_as_examples_are(tmp_path: Path) -> None:
 def test_any_text_is_a_label_file(text: str) -> None:
     """Whatever stands in it, boxes have five numbers and every other line is told as a fault."""
     told: list[str] = []
-    boxes = [layout.cut(box, told.append) for _, box in layout.lines(text, told.append)]
+    boxes = [yolo.cut(box, told.append) for _, box in yolo.lines(text, told.append)]
     for box in boxes:
         if box:
             cx, cy, w, h = box
@@ -198,13 +198,13 @@ def test_the_real_sets_are_told_as_they_are_known_to_be(real_data: Path, tmp_pat
     """AffectNet has no boxes and two sources; the other set has persons and a messy legend."""
     zipfile.ZipFile(real_data / "emotion" / "affectnet_yolo.zip").extractall(tmp_path / "a")
     zipfile.ZipFile(real_data / "emotion" / "muxspace_yolo.zip").extractall(tmp_path / "m")
-    found = surveyed(tmp_path / "a")
+    found = inspected(tmp_path / "a")
     assert {gate: len(names) for gate, names in found.faults.items()} == {
         "whole-picture boxes": 6408
     }
     assert {each.facts["source"] for each in found.samples} == {"ffhq", "image"}
     assert {each.labels[0] for each in found.samples} == set(LABELS)
-    found = surveyed(tmp_path / "m")
+    found = inspected(tmp_path / "m")
     assert {gate: len(names) for gate, names in found.faults.items()} == {
         "whole-picture boxes": 34,
         "labels in mixed case": 854,

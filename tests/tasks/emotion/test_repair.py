@@ -11,16 +11,16 @@ import pytest
 from mien.errors import TrainingError
 from mien.mediapipe import pretrained_weights
 from mien.storage.workspace import TASK_MODULES, code
-from mien.task import Plan, Split
+from mien.task import RepairPlan, Split
 from mien.tasks.emotion import weights
 from mien.tasks.emotion.data import prepare
 from mien.tasks.emotion.decode import overlap
-from mien.tasks.emotion.mend import mend
+from mien.tasks.emotion.inspection import inspect
 from mien.tasks.emotion.params import LABELS, Params
+from mien.tasks.emotion.repair import repair
 from mien.tasks.emotion.sample import draw_face_image
-from mien.tasks.emotion.survey import survey
 
-from . import yolo
+from . import yolo_set
 
 GOOD = "4 0.5 0.5 0.4 0.6\n"
 WHOLE = "4 0.499 0.499 0.999 0.999\n"
@@ -33,8 +33,8 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def mended(raw: Path, out: Path, plan: Plan) -> tuple[str, ...]:
-    return mend(raw, out, plan, Params(), out.parent / "cache")
+def mended(raw: Path, out: Path, plan: RepairPlan) -> tuple[str, ...]:
+    return repair(raw, out, plan, Params(), out.parent / "cache")
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -64,10 +64,10 @@ def known(raw: Path, cache: Path, faces: Mapping[str, list[tuple[float, ...]]]) 
 def test_the_plan_is_kept_and_pictures_stay_the_same(tmp_path: Path, out: Path) -> None:
     """Left out, moved, and all others where they were; `val` becomes `valid`."""
     texts = {"train/a.png": GOOD, "train/b.png": "0 0.5 0.5 0.2 0.2\n", "train/e.png": ""}
-    raw = yolo.write(tmp_path / "raw", texts | REST, val="val")
-    before = {each.digest for each in survey(raw, Params(), tmp_path).samples}
+    raw = yolo_set.write(tmp_path / "raw", texts | REST, val="val")
+    before = {each.digest for each in inspect(raw, Params(), tmp_path).samples}
     moved: dict[str, Split] = {"train/b.png": "val"}
-    plan = Plan(frozenset({"train/a.png"}), moved, repair=False)
+    plan = RepairPlan(frozenset({"train/a.png"}), moved, repair=False)
     assert mended(raw, out, plan) == ()
     assert files(out) == {
         "train/e.png": "",
@@ -75,7 +75,7 @@ def test_the_plan_is_kept_and_pictures_stay_the_same(tmp_path: Path, out: Path) 
         "valid/c.png": GOOD,
         "test/d.png": GOOD,
     }
-    after = survey(out, Params(), tmp_path).samples
+    after = inspect(out, Params(), tmp_path).samples
     assert {each.digest for each in after} < before
     assert [each.name for each in after if each.split == "val"] == ["val/b.png", "val/c.png"]
 
@@ -83,8 +83,8 @@ def test_the_plan_is_kept_and_pictures_stay_the_same(tmp_path: Path, out: Path) 
 def test_names_that_meet_are_told_apart(tmp_path: Path, out: Path) -> None:
     """Who is there keeps the name; who comes gets a number, with its own label file."""
     texts = {"train/c.png": "0 0.5 0.5 0.2 0.2\n", "train/c.webp": None, "train/a.png": GOOD}
-    raw = yolo.write(tmp_path / "raw", texts | REST)
-    plan = Plan(move={"train/c.png": "val"}, repair=False)
+    raw = yolo_set.write(tmp_path / "raw", texts | REST)
+    plan = RepairPlan(move={"train/c.png": "val"}, repair=False)
     mended(raw, out, plan)
     assert files(out) == {
         "test/d.png": GOOD,
@@ -104,11 +104,11 @@ def test_boxes_that_mark_no_face_become_faces(tmp_path: Path, out: Path) -> None
         "train/none.png": WHOLE,
         "train/words.png": "five 0.5\n",
     }
-    raw = yolo.write(tmp_path / "raw", texts | REST)
+    raw = yolo_set.write(tmp_path / "raw", texts | REST)
     faces = {"whole.png": [FACE], "flat.png": [FACE, (0.1, 0.1, 0.1, 0.1)], "none.png": []}
     good = (0.5, 0.5, 0.4, 0.6)
     known(raw, tmp_path / "cache", faces | {"two.png": [good, (0.9, 0.9, 0.1, 0.1)]})
-    said = mended(raw, out, Plan())
+    said = mended(raw, out, RepairPlan())
     face = "0.500000 0.400000 0.300000 0.500000\n"
     assert files(out) == {
         "test/d.png": GOOD,
@@ -124,24 +124,24 @@ def test_boxes_that_mark_no_face_become_faces(tmp_path: Path, out: Path) -> None
         "3 of 4 boxes replaced by faces that were found; "
         "pictures without a face kept theirs: 1 (train/none.png)",
     )
-    assert not survey(out, Params(), tmp_path).faults.get("degenerate boxes")
+    assert not inspect(out, Params(), tmp_path).faults.get("degenerate boxes")
 
 
 def test_spellings_are_repaired(tmp_path: Path, out: Path) -> None:
     """Classes of data.yaml and labels of legends; without `repair` they stay."""
     names = "[Anger, contempt, disgust, fear, ' happy', neutral, sad, surprise]"
-    raw = yolo.write(tmp_path / "raw", {"train/a.png": GOOD} | REST, names)
+    raw = yolo_set.write(tmp_path / "raw", {"train/a.png": GOOD} | REST, names)
     (raw / "legend.csv").write_text("image,emotion\na.png,HAPPY\nc.png,happy\n")
-    said = mended(raw, out, Plan())
+    said = mended(raw, out, RepairPlan())
     assert said == (
         "2 class names written as the task writes them ('Anger', ' happy')",
         "legend.csv: 1 labels written in small letters",
     )
-    found = survey(out, Params(), tmp_path)
+    found = inspect(out, Params(), tmp_path)
     assert "labels in mixed case" not in found.faults
     assert found.samples[0].labels == ("happy",)
-    assert mended(raw, tmp_path / "plain", Plan(repair=False)) == ()
-    assert "labels in mixed case" in survey(tmp_path / "plain", Params(), tmp_path).faults
+    assert mended(raw, tmp_path / "plain", RepairPlan(repair=False)) == ()
+    assert "labels in mixed case" in inspect(tmp_path / "plain", Params(), tmp_path).faults
 
 
 def test_without_the_detector_nothing_is_repaired_in_silence(
@@ -152,28 +152,28 @@ def test_without_the_detector_nothing_is_repaired_in_silence(
     monkeypatch.setenv(pretrained_weights.CACHE, str(tmp_path / "empty"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    mended(yolo.write(tmp_path / "good", REST | {"train/a.png": GOOD}), out, Plan())
-    raw = yolo.write(tmp_path / "raw", REST | {"train/a.png": WHOLE})
+    mended(yolo_set.write(tmp_path / "good", REST | {"train/a.png": GOOD}), out, RepairPlan())
+    raw = yolo_set.write(tmp_path / "raw", REST | {"train/a.png": WHOLE})
     with pytest.raises(TrainingError, match="MIEN_FACE_DETECTOR"):
-        mended(raw, tmp_path / "other", Plan())
+        mended(raw, tmp_path / "other", RepairPlan())
 
 
 def test_drawn_faces_are_found_and_kept(
     tmp_path: Path, out: Path, detector: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The detector is asked once for each content, and an unreadable picture keeps its box."""
-    raw = yolo.write(tmp_path / "raw", REST | {"train/bad.png": WHOLE})
+    raw = yolo_set.write(tmp_path / "raw", REST | {"train/bad.png": WHOLE})
     (raw / "train" / "images" / "bad.png").write_bytes(b"<html>")
     for label in LABELS:
         draw_face_image(label).save(raw / "train" / "images" / f"{label}.png")
         (raw / "train" / "labels" / f"{label}.txt").write_text(WHOLE)
-    said = mended(raw, out, Plan())
+    said = mended(raw, out, RepairPlan())
     assert said == (
         "8 of 9 boxes replaced by faces that were found; "
         "pictures without a face kept theirs: 1 (train/bad.png)",
     )
     monkeypatch.setenv(weights.OWN_FILE, str(tmp_path / "nowhere.tflite"))
-    mended(raw, tmp_path / "again", Plan())
+    mended(raw, tmp_path / "again", RepairPlan())
     assert files(tmp_path / "again") == files(out)
     box = np.array([float(word) for word in files(out)["train/happy.png"].split()[1:]], np.float32)
     corners = np.concatenate([box[:2] - box[2:] / 2, box[:2] + box[2:] / 2])

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from mien.errors import DataError
-from mien.task import SPLITS, Survey
+from mien.task import SPLITS, Inspection
 from mien.tasks.gesture import data
 from mien.tasks.gesture.drawing import kept_picture
+from mien.tasks.gesture.inspection import GATES, inspect
 from mien.tasks.gesture.params import LABELS, Params
 from mien.tasks.gesture.sample import landmark_rows
-from mien.tasks.gesture.survey import GATES, survey
 from mien.tasks.gesture.table import COLUMNS
 
 PER_LABEL = 16
@@ -42,9 +42,9 @@ def write(table: Table, path: Path) -> None:
         writer.writerows(table)
 
 
-def surveyed(table: Table, home: Path, params: Params | None = None) -> Survey:
+def inspected(table: Table, home: Path, params: Params | None = None) -> Inspection:
     write(table, home / "raw" / "hands.csv")
-    return survey(home / "raw", params or Params(), home / "cache")
+    return inspect(home / "raw", params or Params(), home / "cache")
 
 
 def prepared(home: Path, params: Params | None = None) -> dict[str, str]:
@@ -54,7 +54,7 @@ def prepared(home: Path, params: Params | None = None) -> dict[str, str]:
     return {name: split for split in SPLITS for name in data.read(home / "ready", split).names}
 
 
-def divided(found: Survey) -> dict[str, str]:
+def divided(found: Inspection) -> dict[str, str]:
     return {each.name: each.split for each in found.samples if each.split}
 
 
@@ -80,7 +80,7 @@ def test_splits_are_those_of_the_prepared_data(
     tmp_path: Path, more: dict[str, Callable[[int], object]]
 ) -> None:
     """By name, whatever decides them, with rows in between that are left out."""
-    found = surveyed(broken(rows(**more)), tmp_path)
+    found = inspected(broken(rows(**more)), tmp_path)
     assert divided(found) == prepared(tmp_path)
     assert len(divided(found)) == PER_LABEL * len(LABELS) + 1 - 5
     assert len(found.samples) == PER_LABEL * len(LABELS) + 1
@@ -90,7 +90,7 @@ def test_a_sample_tells_what_is_known_of_a_row(tmp_path: Path) -> None:
     """Label, person, numbers of the common frame, and what might give the label away."""
     table = rows(2, user=lambda n: f"u{n}", handedness=lambda _: "Left")
     sizes = [{**row, "width": "4000", "height": "3000"} for row in table]
-    first = surveyed(sizes, tmp_path).samples[0]
+    first = inspected(sizes, tmp_path).samples[0]
     assert (first.name, first.labels, first.person) == ("hands.csv:2", (table[0]["label"],), "u0")
     assert first.facts == {"file": "hands.csv", "handedness": "Left", "picture": "4000x3000"}
     assert first.picture is None
@@ -103,14 +103,14 @@ def test_a_sample_tells_what_is_known_of_a_row(tmp_path: Path) -> None:
 def test_the_digest_is_that_of_the_numbers(tmp_path: Path) -> None:
     """Copies have the same one, also under another label; nothing else has."""
     table = rows(4)
-    found = surveyed([*table, dict(table[5], label="rock")], tmp_path).samples
+    found = inspected([*table, dict(table[5], label="rock")], tmp_path).samples
     assert found[5].digest == found[-1].digest
     assert len({each.digest for each in found}) == len(table)
 
 
 def test_good_rows_have_no_fault(tmp_path: Path) -> None:
     """Every gate that was looked at says of how many things."""
-    found = surveyed(rows(), tmp_path)
+    found = inspected(rows(), tmp_path)
     assert found.faults == {}
     assert set(found.totals) <= set(GATES)
     assert found.totals["missing values"] == PER_LABEL * len(LABELS)
@@ -121,7 +121,7 @@ def test_faulty_rows_are_named_and_not_an_error(tmp_path: Path) -> None:
     table = broken(rows())
     table[7].update(x9="9000", y9="9000")
     table[8]["label"] = "Peace"
-    faults = surveyed(table, tmp_path).faults
+    faults = inspected(table, tmp_path).faults
     assert faults["missing values"] == tuple(f"hands.csv:{line}" for line in (2, 3, 4, 5))
     assert set(faults["impossible hands"]) == {"hands.csv:6", "hands.csv:9"}
     assert faults["unknown labels"] == ("hands.csv:10",)
@@ -131,7 +131,7 @@ def test_ignored_labels_are_no_samples(tmp_path: Path) -> None:
     """What the config leaves out is not looked at."""
     table = rows(2)
     table[0]["label"] = "no_gesture"
-    found = surveyed(table, tmp_path, Params(ignore_labels=("no_gesture",)))
+    found = inspected(table, tmp_path, Params(ignore_labels=("no_gesture",)))
     assert len(found.samples) == len(table) - 1
     assert "unknown labels" not in found.faults
 
@@ -141,12 +141,12 @@ def test_units_that_cannot_be_told_are_a_fault(tmp_path: Path) -> None:
     table = rows(4)
     for row in table:
         row.update({c: str(float(row[c]) / 300) for c in COLUMNS if c[0] != "z"})
-    found = surveyed(table, tmp_path)
+    found = inspected(table, tmp_path)
     assert found.faults["units unclear"] == ("hands.csv",)
     assert found.totals["units unclear"] == 1
     assert divided(found) == {}
     params = Params(convention="pixels")
-    assert surveyed(table, tmp_path, params).faults == {}
+    assert inspected(table, tmp_path, params).faults == {}
 
 
 def test_rows_of_another_unit_are_named(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_rows_of_another_unit_are_named(tmp_path: Path) -> None:
     for row in table[:2]:
         row.update({c: str(float(row[c]) / 4000) for c in COLUMNS if c[0] != "z"})
     table[2].update(dict.fromkeys(COLUMNS, "0"))
-    found = surveyed(table, tmp_path)
+    found = inspected(table, tmp_path)
     assert found.faults["units mixed"] == ("hands.csv:2", "hands.csv:3", "hands.csv:4")
     assert len(divided(found)) == len(table) - 3
 
@@ -165,10 +165,10 @@ def test_shares_without_picture_sizes_are_named(tmp_path: Path) -> None:
     table = rows(4)
     for row in table:
         row.update({c: str(float(row[c]) / 4000) for c in COLUMNS if c[0] != "z"})
-    assert len(surveyed(table, tmp_path).faults["no picture size"]) == len(table)
-    assert surveyed(table, tmp_path, Params(aspect=1.0)).faults == {}
+    assert len(inspected(table, tmp_path).faults["no picture size"]) == len(table)
+    assert inspected(table, tmp_path, Params(aspect=1.0)).faults == {}
     sized = [dict(row, width="4000", height="" if n < 3 else "4000") for n, row in enumerate(table)]
-    found = surveyed(sized, tmp_path)
+    found = inspected(sized, tmp_path)
     assert found.faults["no picture size"] == ("hands.csv:2", "hands.csv:3", "hands.csv:4")
     assert divided(found) == prepared(tmp_path)
 
@@ -179,7 +179,7 @@ def test_points_in_another_order_are_a_fault_of_the_table(tmp_path: Path) -> Non
     for row in table:
         cells = [row[column] for column in COLUMNS]
         row.update(zip(COLUMNS, cells[0::3] + cells[1::3] + cells[2::3], strict=True))
-    assert surveyed(table, tmp_path).faults["points out of order"] == ("hands.csv",)
+    assert inspected(table, tmp_path).faults["points out of order"] == ("hands.csv",)
 
 
 def test_hands_unlike_all_others_are_named(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_hands_unlike_all_others_are_named(tmp_path: Path) -> None:
     table = rows(40)
     depths = [column for column in COLUMNS if column[0] == "z"]
     table[100].update({c: str(500 * (-1) ** place) for place, c in enumerate(depths)})
-    found = surveyed(table, tmp_path)
+    found = inspected(table, tmp_path)
     assert "hands.csv:102" in found.faults["unusual hands"]
     assert len(found.faults["unusual hands"]) < 0.01 * len(table)
 
@@ -195,7 +195,7 @@ def test_hands_unlike_all_others_are_named(tmp_path: Path) -> None:
 def test_unknown_words_for_splits_are_named(tmp_path: Path) -> None:
     """The rows around them keep what they ask for."""
     table = rows(4, split=lambda n: "trian" if n == 7 else ("train", "val", "test")[n % 3])
-    found = surveyed(table, tmp_path)
+    found = inspected(table, tmp_path)
     assert found.faults["unclear splits"] == ("hands.csv:9",)
     assert len(divided(found)) == len(table) - 1
 
@@ -205,7 +205,7 @@ def test_a_table_without_depth_is_told(tmp_path: Path) -> None:
     table = rows(4)
     for row in table:
         row.update({column: "0" for column in COLUMNS if column[0] == "z"})
-    found = surveyed(table, tmp_path)
+    found = inspected(table, tmp_path)
     assert found.faults == {"no depth": ("hands.csv",)}
     assert not np.array(found.samples[0].values).reshape(21, 3)[:, 2].any()
     assert divided(found) == prepared(tmp_path)
@@ -215,7 +215,7 @@ def test_tables_of_one_name_have_names_of_their_own(tmp_path: Path) -> None:
     """A sample's name stands once, and is that of the prepared row."""
     write(rows(4), tmp_path / "raw" / "a" / "hands.csv")
     table = [dict(row, x1=str(float(row["x1"]) + 1)) for row in rows(4)]
-    found = survey_both(tmp_path, table)
+    found = inspect_both(tmp_path, table)
     assert {each.name.partition(":")[0] for each in found.samples} == {"a/hands.csv", "b/hands.csv"}
     assert divided(found) == prepared(tmp_path)
     for folder in ("a", "b"):
@@ -223,14 +223,14 @@ def test_tables_of_one_name_have_names_of_their_own(tmp_path: Path) -> None:
             [dict(row, mien_row=f"r{n}") for n, row in enumerate(table)],
             tmp_path / "raw" / folder / "hands.csv",
         )
-    found = survey(tmp_path / "raw", Params(), tmp_path / "cache")
+    found = inspect(tmp_path / "raw", Params(), tmp_path / "cache")
     assert len({each.name for each in found.samples}) == len(found.samples)
     assert divided(found) == prepared(tmp_path)
 
 
-def survey_both(home: Path, table: Table) -> Survey:
+def inspect_both(home: Path, table: Table) -> Inspection:
     write(table, home / "raw" / "b" / "hands.csv")
-    return survey(home / "raw", Params(), home / "cache")
+    return inspect(home / "raw", Params(), home / "cache")
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +255,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_photos_are_samples_with_numbers_and_a_picture(photos: Path) -> None:
     """Of people that a CSV names; those that show nothing are named."""
-    found = survey(photos / "raw", THIRDS, photos / "cache")
+    found = inspect(photos / "raw", THIRDS, photos / "cache")
     assert found.faults == {
         "photos without a hand": ("like/wall.png",),
         "unreadable photos": ("fist/broken.jpg",),
@@ -294,10 +294,10 @@ def test_folders_that_are_no_labels_are_told_before_anybody_looks(tmp_path: Path
         (tmp_path / "raw" / folder / "a.jpg").write_bytes(b"\xff\xd8\xff no photo")
     with pytest.raises(DataError, match=r"photos: 2 unknown labels.*hands that show nothing"):
         prepared(tmp_path)
-    found = survey(tmp_path / "raw", Params(), tmp_path / "cache")
+    found = inspect(tmp_path / "raw", Params(), tmp_path / "cache")
     assert found.faults["unknown labels"] == ("no_gesture/a.jpg", "thumbs/a.jpg")
     params = Params(ignore_labels=("no_gesture", "thumbs"))
-    assert len(survey(tmp_path / "raw", params, tmp_path / "cache").samples) == 1
+    assert len(inspect(tmp_path / "raw", params, tmp_path / "cache").samples) == 1
 
 
 def test_pictures_of_something_else_are_refused(tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_pictures_of_something_else_are_refused(tmp_path: Path) -> None:
     (tmp_path / "raw" / "train" / "images").mkdir(parents=True)
     (tmp_path / "raw" / "train" / "images" / "a.jpg").write_bytes(b"\xff\xd8\xff")
     with pytest.raises(DataError, match="no row has a label that is known; found 'images'"):
-        survey(tmp_path / "raw", Params(), tmp_path / "cache")
+        inspect(tmp_path / "raw", Params(), tmp_path / "cache")
     with pytest.raises(DataError, match="unknown labels"):
         prepared(tmp_path)
 
@@ -325,11 +325,11 @@ def test_annotations_are_samples(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "all.json").write_text(json.dumps(document))
     params = Params(aspect=1.0, ignore_labels=("no_gesture",))
-    found = survey(tmp_path / "raw", params, tmp_path / "cache")
+    found = inspect(tmp_path / "raw", params, tmp_path / "cache")
     assert found.faults == {"no depth": ("all.json",)}
     assert found.samples[0].person == "u0"
     assert divided(found) == prepared(tmp_path, params)
-    without = survey(tmp_path / "raw", Params(), tmp_path / "cache")
+    without = inspect(tmp_path / "raw", Params(), tmp_path / "cache")
     assert len(without.faults["no picture size"]) == len(labels)
     assert len(without.faults["unknown labels"]) == len(labels)
 
@@ -342,7 +342,7 @@ def test_real_tables_pass_their_gates(
 ) -> None:
     """Nothing in them is beyond a limit."""
     (tmp_path / f"landmarks_{file}.csv").symlink_to(real_data / "gesture" / f"landmarks_{file}.csv")
-    found = survey(tmp_path, Params.model_validate(params), tmp_path / "cache")
+    found = inspect(tmp_path, Params.model_validate(params), tmp_path / "cache")
     over = {
         gate: len(names)
         for gate, names in found.faults.items()

@@ -1,7 +1,7 @@
 """What a YOLO data set holds, picture by picture, and what is wrong with it.
 
 Reads every file once and decodes no picture: whether pixels can be read is found out by whoever
-looks at them. How a set lies in folders is known by `layout.py`.
+looks at them. How a set lies in folders is known by `yolo.py`.
 """
 
 import re
@@ -12,19 +12,19 @@ from hashlib import sha256
 from pathlib import Path
 
 from mien import images
-from mien.task import SPLITS, Gate, Sample, Split, Survey
+from mien.task import SPLITS, Gate, Inspection, Sample, Split
 
-from . import layout, legend
+from . import label_csv, yolo
 from .params import LABELS, Params
 
 NO_LABELS, NO_PICTURE = "pictures without label file", "label files without picture"
-UNKNOWN, MIXED_CASE = "unknown classes", legend.MIXED_CASE
+UNKNOWN, MIXED_CASE = "unknown classes", label_csv.MIXED_CASE
 _GATE_OF = {
-    layout.EMPTY: "empty label files",
-    layout.SENSELESS: "label lines without meaning",
-    layout.OUTSIDE: "boxes out of range",
-    layout.DEGENERATE: "degenerate boxes",
-    layout.WHOLE_PICTURE: "whole-picture boxes",
+    yolo.EMPTY: "empty label files",
+    yolo.SENSELESS: "label lines without meaning",
+    yolo.OUTSIDE: "boxes out of range",
+    yolo.DEGENERATE: "degenerate boxes",
+    yolo.WHOLE_PICTURE: "whole-picture boxes",
 }
 """The gate of each fault of a label file."""
 GATES: Mapping[str, Gate] = {
@@ -42,7 +42,7 @@ GATES: Mapping[str, Gate] = {
         0.5,
         mends=True,
     ),
-    **legend.GATES,
+    **label_csv.GATES,
 }
 _PERSON = re.compile(r"([A-Z][^\d]*?)_\d+")
 """Sets that know whose face it is write names as Some_Name_0001."""
@@ -67,44 +67,44 @@ class _Found:
         return lambda fault: self.fault(_GATE_OF[fault], name)
 
 
-def survey(raw: Path, params: Params, cache: Path) -> Survey:
+def inspect(raw: Path, params: Params, cache: Path) -> Inspection:
     """List every picture with its labels, and hold each label file to what such files may say.
 
     Raises:
         DataError: no split folders, or a data.yaml that cannot be read.
     """
-    root = layout.find(raw)
+    root = yolo.find(raw)
     found = _Found()
     names = _names(root, found)
     for split in SPLITS:
-        _survey_split(layout.split_folder(root, split), split, names, found)
+        _survey_split(yolo.split_folder(root, split), split, names, found)
     totals = {**_totals(found), **_compare(raw, found)}
     samples = _with_persons(found.samples)
     faults = {gate: tuple(names) for gate, names in found.faults.items()}
-    return Survey(tuple(samples), faults, totals)
+    return Inspection(tuple(samples), faults, totals)
 
 
 def _names(root: Path, found: _Found) -> list[str]:
     """The classes in the task's spelling; one that it does not know stays as it is written."""
-    written = layout.written_names(root)
+    written = yolo.written_names(root)
     if written is None:
         return list(LABELS)
     found.looked["names"] += len(written)
     for name in written:
-        unknown = layout.unknown(name)
+        unknown = yolo.unknown(name)
         if unknown:
             found.fault(UNKNOWN, unknown)
-        elif name != layout.plain(name):
+        elif name != yolo.plain(name):
             found.fault(MIXED_CASE, f"data.yaml {name!r}")
-    return [layout.plain(name) for name in written]
+    return [yolo.plain(name) for name in written]
 
 
 def _survey_split(folder: Path, split: Split, names: Sequence[str], found: _Found) -> None:
-    pictures, files = layout.pictures(folder), set(layout.label_files(folder))
+    pictures, files = yolo.pictures(folder), set(yolo.label_files(folder))
     found.looked["files"] += len(files)
     images_of, labels_of = folder / "images", folder / "labels"
     for picture in pictures:
-        path, file = images_of / picture, f"{layout.stem(picture)}.txt"
+        path, file = images_of / picture, f"{yolo.stem(picture)}.txt"
         content = path.read_bytes()
         name = f"{split}/{picture}"
         labels: tuple[str, ...] = ()
@@ -114,13 +114,13 @@ def _survey_split(folder: Path, split: Split, names: Sequence[str], found: _Foun
         else:
             found.fault(NO_LABELS, name)
         # A training reads neither what has no label file nor what has one without meaning.
-        senseless = found.faults.get(_GATE_OF[layout.SENSELESS], [])[-1:]
+        senseless = found.faults.get(_GATE_OF[yolo.SENSELESS], [])[-1:]
         taught = file in files and name not in senseless
         digest, facts = sha256(content).hexdigest(), _facts(picture, content)
         found.samples.append(
             Sample(name, labels, digest, split if taught else None, path, facts=facts)
         )
-    for file in sorted(files - {f"{layout.stem(picture)}.txt" for picture in pictures}):
+    for file in sorted(files - {f"{yolo.stem(picture)}.txt" for picture in pictures}):
         found.fault(NO_PICTURE, f"{split}/{file}")
 
 
@@ -128,9 +128,9 @@ def _labels(text: str, name: str, names: Sequence[str], found: _Found) -> tuple[
     """The label of each box, the largest first; one without area is still that of a face."""
     tell = found.teller(name)
     sized = []
-    for number, written in layout.lines(text, tell):
+    for number, written in yolo.lines(text, tell):
         found.looked["boxes"] += 1
-        box = layout.cut(written, tell)
+        box = yolo.cut(written, tell)
         known = 0 <= number < len(names)
         if not known or names[number] not in LABELS:
             found.fault(UNKNOWN, name)
@@ -151,7 +151,7 @@ def _facts(picture: str, content: bytes) -> dict[str, str | float]:
 
 def _with_persons(samples: Sequence[Sample]) -> Iterator[Sample]:
     """Tell whose face it is, where the names of the files do; their words are no sources then."""
-    matches = [_PERSON.fullmatch(layout.stem(each.name.partition("/")[2])) for each in samples]
+    matches = [_PERSON.fullmatch(yolo.stem(each.name.partition("/")[2])) for each in samples]
     persons = {match[1] for match in matches if match}
     told = sum(match is not None for match in matches) * 2 > len(samples)
     if len(persons) < _PERSONS or not told:
@@ -175,13 +175,13 @@ def _totals(found: _Found) -> dict[str, int]:
 
 def _compare(raw: Path, found: _Found) -> dict[str, int]:
     """Hold the set against its legends, if it has any."""
-    rows = [row for path in legend.find(raw) for row in legend.read(path)]
+    rows = [row for path in label_csv.find(raw) for row in label_csv.read(path)]
     if not rows:
-        return dict.fromkeys(legend.GATES, 0)
+        return dict.fromkeys(label_csv.GATES, 0)
     by_stem: dict[str, list[tuple[str, str]]] = {}
     for sample in found.samples:
         if sample.labels:
-            stem = layout.stem(sample.name.partition("/")[2])
+            stem = yolo.stem(sample.name.partition("/")[2])
             by_stem.setdefault(stem, []).append((sample.name, sample.labels[0]))
-    totals = legend.compare(rows, by_stem, found.fault)
+    totals = label_csv.compare(rows, by_stem, found.fault)
     return {**totals, MIXED_CASE: found.looked["names"] + len(rows)}

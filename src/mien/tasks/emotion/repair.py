@@ -1,6 +1,6 @@
 """Write a YOLO data set anew, mended: some pictures left out or moved, boxes made those of faces.
 
-    raw, in any form that `layout.py` finds
+    raw, in any form that `yolo.py` finds
     -> out/{train,valid,test}/{images,labels}/ + data.yaml + legends
 
 Knows what to do with a box and nothing of how a face is found (`faces.py`) or why a picture is
@@ -23,14 +23,14 @@ from mien import images
 from mien.errors import ImageError, TooLargeError
 from mien.reporting import console
 from mien.storage.workspace import TASK_MODULES, code
-from mien.task import SPLITS, Plan, Split
+from mien.task import SPLITS, RepairPlan, Split
 
-from . import layout, legend
+from . import label_csv, yolo
 from .data import link
 from .decode import overlap
 from .faces import ROOMS, Finder
-from .layout import Shares
 from .params import LABELS, MIN_SIDE, Params
+from .yolo import Shares
 
 THREADS = 2
 SAME = 0.5
@@ -66,7 +66,7 @@ class _Done:
     """Pictures in which too few faces were found."""
 
 
-def mend(raw: Path, out: Path, plan: Plan, params: Params, cache: Path) -> tuple[str, ...]:
+def repair(raw: Path, out: Path, plan: RepairPlan, params: Params, cache: Path) -> tuple[str, ...]:
     """Write the set anew as the plan has it; with `plan.repair`, mend boxes and spellings too.
 
     A box that is the whole picture or has no area becomes that of the face found there. Faces are
@@ -78,25 +78,25 @@ def mend(raw: Path, out: Path, plan: Plan, params: Params, cache: Path) -> tuple
     Raises:
         DataError: no split folders, or a data.yaml that cannot be read.
     """
-    root = layout.find(raw)
-    written = layout.written_names(root)
+    root = yolo.find(raw)
+    written = yolo.written_names(root)
     items = list(_items(root, plan))
     faces: Mapping[str, list[Shares]] = {}
     if plan.repair:
         faces = _faces([each for each in items if each.marks_no_face], cache)
     done = _write(items, faces, out)
-    names = [layout.plain(name) if plan.repair else name for name in written or LABELS]
-    (out / "data.yaml").write_text(layout.data_yaml(names), encoding="utf-8")
+    names = [yolo.plain(name) if plan.repair else name for name in written or LABELS]
+    (out / "data.yaml").write_text(yolo.data_yaml(names), encoding="utf-8")
     changed = [name for name in written or () if name not in names]
     return (*_told(done), *_spelt(changed), *_legends(raw, out, plan.repair))
 
 
-def _items(root: Path, plan: Plan) -> Iterator[_Item]:
+def _items(root: Path, plan: RepairPlan) -> Iterator[_Item]:
     for split in SPLITS:
-        folder = layout.split_folder(root, split)
-        files = set(layout.label_files(folder))
-        for picture in layout.pictures(folder):
-            name, file = f"{split}/{picture}", f"{layout.stem(picture)}.txt"
+        folder = yolo.split_folder(root, split)
+        files = set(yolo.label_files(folder))
+        for picture in yolo.pictures(folder):
+            name, file = f"{split}/{picture}", f"{yolo.stem(picture)}.txt"
             if name in plan.drop:
                 continue
             text = (
@@ -110,11 +110,11 @@ def _rows(text: str) -> list[tuple[int, Shares, bool]]:
     """Class, box and whether it marks no face, of each line; none where a line means nothing."""
     told: list[str] = []
     rows = []
-    for number, box in layout.lines(text, told.append):
+    for number, box in yolo.lines(text, told.append):
         faults: list[str] = []
-        layout.cut(box, faults.append)
-        rows.append((number, box, bool({layout.DEGENERATE, layout.WHOLE_PICTURE} & set(faults))))
-    return [] if layout.SENSELESS in told else rows
+        yolo.cut(box, faults.append)
+        rows.append((number, box, bool({yolo.DEGENERATE, yolo.WHOLE_PICTURE} & set(faults))))
+    return [] if yolo.SENSELESS in told else rows
 
 
 def _write(items: Sequence[_Item], faces: Mapping[str, list[Shares]], out: Path) -> _Done:
@@ -159,7 +159,7 @@ def _mended(item: _Item, faces: Sequence[Shares], done: _Done) -> str:
             done.replaced += 1
         elif bad and item.name not in done.without:
             done.without.append(item.name)
-        lines.append(layout.line(number, box))
+        lines.append(yolo.line(number, box))
     return "".join(lines)
 
 
@@ -214,7 +214,7 @@ def _appending(kept: Path) -> TextIO:
 def _found(content: bytes, finder: Finder) -> list[Shares]:
     """The faces of a picture, cut at its border; none where it cannot be read."""
     try:
-        pixels = images.read(content, enough=MIN_SIDE).pixels
+        pixels = images.read(content, min_side=MIN_SIDE).pixels
     except (ImageError, TooLargeError):
         return []
     height, width = pixels.shape[:2]
@@ -222,7 +222,7 @@ def _found(content: bytes, finder: Finder) -> list[Shares]:
     for face in finder.find(pixels, ROOMS):
         x1, y1, x2, y2 = face.whole
         box = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height)
-        inside = layout.cut(box, lambda _: None)
+        inside = yolo.cut(box, lambda _: None)
         if inside:
             sized.append((inside[2] * inside[3] * face.score, inside))
     return [box for _, box in sorted(sized, reverse=True)]
@@ -259,10 +259,10 @@ def _spelt(changed: Sequence[str]) -> Iterator[str]:
 
 
 def _legends(raw: Path, out: Path, repair: bool) -> Iterator[str]:
-    for path in legend.find(raw):
+    for path in label_csv.find(raw):
         target = out / path.relative_to(raw)
         target.parent.mkdir(parents=True, exist_ok=True)
         if not repair:
             link(path, target)
-        elif changed := legend.mend(path, target):
+        elif changed := label_csv.repair(path, target):
             yield f"{path.name}: {changed:,} labels written in small letters"
