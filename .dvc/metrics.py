@@ -24,7 +24,7 @@ def main(task: str, run: str) -> None:
             split: {name: row[split][name] for name in SCORES if name in row[split]}
             for split in ("val", "test")
         },
-        "p95_ms": row["latency"]["p95_ms"],
+        "cpu_cost": row["cpu_cost"]["median"],
         "bundle_mb": row["bundle_mb"],
     }
     path = Path("reports", task, "metrics.json")

@@ -30,9 +30,9 @@ def test_a_file_is_read_into_a_frozen_object(tmp_path: Path) -> None:
 def test_overrides_reach_nested_keys_and_keep_yaml_types(tmp_path: Path) -> None:
     """`--set` values are YAML: numbers stay numbers, lists stay lists."""
     path = write(tmp_path, YAML)
-    run = config.load(path, ["params.epochs=5", "policy.max_p95_ms=2.5", "params.names=[a, b]"])
+    run = config.load(path, ["params.epochs=5", "policy.max_cpu_cost=2.5", "params.names=[a, b]"])
     assert run.params == {"folds": 4, "epochs": 5, "names": ["a", "b"]}
-    assert run.policy.max_p95_ms == 2.5
+    assert run.policy.max_cpu_cost == 2.5
 
 
 @pytest.mark.parametrize(

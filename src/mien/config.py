@@ -41,11 +41,13 @@ class Policy(Schema):
 
     maximise: Literal["macro_f1", "accuracy", "map50", "map50_95"] = "macro_f1"
     max_bundle_mb: float = Field(default=50.0, gt=0)
-    max_p95_ms: float = Field(default=200.0, gt=0)
+    max_cpu_cost: float = Field(default=100.0, gt=0)
+    """CPU time that one request may take, in units of decoding a 640 x 480 JPEG photo. It protects
+    the number of requests that one core can answer; the load of the machine does not change it."""
     max_loss: float = Field(default=0.01, ge=0, lt=1)
     """How much of any score a variant may lose against the candidate that it was made from."""
     max_slower: float = Field(default=0.1, ge=0)
-    """Share by which a variant may be slower than that candidate; a tenth is lost in noise."""
+    """Share of CPU time by which a variant may be slower than that candidate."""
 
 
 class GateConfig(Schema):

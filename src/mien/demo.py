@@ -89,7 +89,11 @@ def _train(name: str, workspace: Workspace, configs: Path) -> Shown:
         else RunConfig(name=path.stem, task=name, source=data.SAMPLE)
     )
     # Whoever tries the project with changes of their own in it wants to see an answer, too.
-    report = pipeline.run(run, workspace, force="demo")
+    try:
+        report = pipeline.run(run, workspace, force="demo")
+    except MienError as error:
+        error.add_note(f"The demo runs {path.name}: `mien run {path} --set KEY=VALUE` changes it.")
+        raise
     folder = pointed(workspace.evaluated(name), run.name, "")
     return Shown(report, evaluate.read(folder))
 
@@ -106,13 +110,13 @@ def _print(
         console.result("")
         console.table(
             f"{name}: version {_version(each.report)}",
-            ["candidate", "val macro-F1", "test macro-F1", "p95 ms", "MB"],
+            ["candidate", "val macro-F1", "test macro-F1", "CPU cost", "MB"],
             [
                 [
                     row["candidate"],
                     f"{row['val']['macro_f1']:.3f}",
                     f"{row['test']['macro_f1']:.3f}",
-                    f"{row['latency']['p95_ms']:.2f}",
+                    f"{row['cpu_cost']['median']:.2f}",
                     f"{row['bundle_mb']:.1f}",
                 ]
                 for row in rows

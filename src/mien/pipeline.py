@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from mien.config import FORMS, RunConfig
+from mien.errors import MienError
 from mien.reporting import console
 from mien.stages import check as gates
 from mien.stages.data import data, fetch, prepare, settled
@@ -43,7 +44,12 @@ def _run(config: RunConfig, workspace: Workspace, force: str | None) -> Report:
 
     def stage(name: str, work: Callable[[], T], fresh: Callable[[T], bool]) -> T:
         watch = console.Stopwatch()
-        done = work()
+        try:
+            done = work()
+        except (MienError, OSError) as error:
+            if report.seconds:
+                error.add_note(_how_to_resume(report, name))
+            raise
         report.seconds[name] = watch.seconds
         if not fresh(done):
             report.skipped.append(name)
@@ -63,6 +69,16 @@ def _run(config: RunConfig, workspace: Workspace, force: str | None) -> Report:
     report.registered = done
     console.say(f"mien-{config.task} {done.words}")
     return report
+
+
+def _how_to_resume(report: Report, failed: str) -> str:
+    """What a failed run keeps, and where the next one goes on."""
+    done = ", ".join(report.seconds)
+    total = sum(report.seconds.values())
+    return (
+        f"Kept, and not done again: {done} ({total:.0f} s). "
+        f"When the cause is fixed, run the same command again: it goes on with {failed}."
+    )
 
 
 def check(config: RunConfig, workspace: Workspace) -> gates.Checked:

@@ -5,24 +5,48 @@ import pytest
 from mien.config import Policy
 from mien.model import policy
 
-POLICY = Policy(max_bundle_mb=10, max_p95_ms=50)
+POLICY = Policy(max_bundle_mb=10, max_cpu_cost=50)
 
 
-def row(name: str, score: float, megabytes: float = 1, p95: float = 1) -> dict[str, object]:
+def ratio(median: float, reach: float = 0.0) -> dict[str, float]:
+    return {"median": median, "low": median - reach, "high": median + reach, "pairs": 20}
+
+
+def row(
+    name: str, score: float, megabytes: float = 1, cost: float = 1, reach: float = 0
+) -> dict[str, object]:
     return {
         "candidate": name,
         "val": {"macro_f1": score, "accuracy": 1 - score},
         "bundle_mb": megabytes,
-        "latency": {"p95_ms": p95},
+        "cpu_cost": ratio(cost, reach),
     }
 
 
 def test_the_best_score_within_the_limits_wins() -> None:
     """The best is too large and the next too slow: the third is shipped, not the worst."""
-    rows = [row("huge", 0.99, 11), row("slow", 0.98, p95=51), row("good", 0.97), row("bad", 0.2)]
+    rows = [
+        row("huge", 0.99, 11),
+        row("slow", 0.98, cost=52, reach=1.5),
+        row("good", 0.97),
+        row("bad", 0.2),
+    ]
     chosen, faults = policy.choose(rows, POLICY)
     assert chosen == "good"
-    assert faults == ["11 MB > 10", "51 ms > 50", "", ""]
+    assert faults == ["11 MB > 10", "CPU cost 52.0 (50.5 to 53.5) > 50", "", ""]
+
+
+def test_a_cost_that_cannot_be_told_from_the_limit_refuses_nobody() -> None:
+    """The median is over the limit and the interval holds it: a busy machine must not decide."""
+    rows = [row("near", 0.98, cost=52, reach=3), row("good", 0.97)]
+    assert policy.choose(rows, POLICY) == ("near", ["", ""])
+
+
+def test_a_variant_whose_time_cannot_be_told_from_the_limit_is_taken() -> None:
+    """12 % slower where 10 % are allowed, give or take 5 %: undecided."""
+    made = variant("net", 0.9, 1)
+    made["variant"] = {"form": "int8", "of": "net", "cpu_ratio": ratio(1.12, 0.05)}
+    assert policy.choose([row("net", 0.9, 4), made], POLICY)[0] == "net-int8"
 
 
 def test_nobody_wins_where_nobody_keeps_the_limits() -> None:
@@ -39,7 +63,7 @@ def test_the_policy_may_maximise_another_score() -> None:
 def variant(
     of: str, score: float, megabytes: float, slower: float = 0.0, form: str = "int8"
 ) -> dict[str, object]:
-    about = {"form": form, "of": of, "slower": slower}
+    about = {"form": form, "of": of, "cpu_ratio": ratio(1 + slower)}
     return {**row(f"{of}-{form}", score, megabytes), "variant": about}
 
 

@@ -5,12 +5,16 @@ import pytest
 from mien.reporting import leaderboard
 
 
+def ratio(median: float) -> dict[str, float]:
+    return {"median": median, "low": median, "high": median, "pairs": 20}
+
+
 def row(name: str, megabytes: float = 1) -> dict[str, object]:
-    return {"candidate": name, "bundle_mb": megabytes}
+    return {"candidate": name, "bundle_mb": megabytes, "cpu_cost": ratio(3.0)}
 
 
 def variant(name: str, megabytes: float, slower: float) -> dict[str, object]:
-    about = {"form": "int8", "of": name, "slower": slower}
+    about = {"form": "int8", "of": name, "cpu_ratio": ratio(1 + slower)}
     return {**row(f"{name}-int8", megabytes), "variant": about}
 
 

@@ -195,7 +195,7 @@ def test_the_policy_may_make_a_variant_champion(
     for name, row in rows.items():
         assert {"val", "test", "latency", "bundle_mb"} <= set(row), name
     assert rows["yolov9-t-int8"]["variant"]["of"] == "yolov9-t"
-    assert rows["yolov9-t-int8"]["variant"]["slower"] > -1
+    assert rows["yolov9-t-int8"]["variant"]["cpu_ratio"]["low"] > 0
     assert table["choice"] == "yolov9-t-int8"
     registered = register.register(run, workspace)
     assert (registered.alias, registered.fresh) == ("champion", True)

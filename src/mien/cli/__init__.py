@@ -32,7 +32,13 @@ def main() -> None:
     try:
         app()  # ends the program itself where all went well
     except MienError as error:
-        console.failure(str(error))
+        console.failure("\n".join([str(error), *_notes(error)]))
     except OSError as error:
-        console.failure(f"{error.strerror or error}: {error.filename or 'no file named'}")
+        text = f"{error.strerror or error}: {error.filename or 'no file named'}"
+        console.failure("\n".join([text, *_notes(error)]))
     sys.exit(1)
+
+
+def _notes(error: BaseException) -> list[str]:
+    """What was added to an error on its way, such as how to resume a run."""
+    return getattr(error, "__notes__", [])

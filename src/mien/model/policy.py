@@ -9,8 +9,8 @@ from typing import Any
 from mien.config import Policy
 
 Row = Mapping[str, Any]
-"""One candidate: name, scores of `val` and `test`, `latency`, `bundle_mb`; of a variant also
-`variant`: its `form`, the candidate it is `of`, and by which share it is `slower`."""
+"""One candidate: name, scores of `val` and `test`, `latency`, `cpu_cost`, `bundle_mb`; of a variant
+also `variant`: its `form`, the candidate it is `of`, and the `cpu_ratio` of the two."""
 
 _KEPT = ("macro_f1", "accuracy", "map50", "map50_95")
 """Scores of which a variant may lose little: it stands in for its origin in all that it does."""
@@ -20,7 +20,8 @@ def choose(rows: Sequence[Row], policy: Policy) -> tuple[str | None, list[str]]:
     """Apply the policy: the best validation score among the rows that keep its limits.
 
     Of the candidate with that score and its variants, the smallest that keeps them is taken: a
-    variant keeps them only if it is smaller, not slower, and as good within `max_loss`.
+    variant keeps them only if it is smaller, not slower, and as good within `max_loss`. CPU
+    times decide only where their confidence interval excludes the limit.
 
     Returns:
         The candidate's name or None, and for each row what it breaks ("" for nothing).
@@ -49,7 +50,7 @@ def nobody(document: Mapping[str, Any]) -> str:
     faults = "; ".join(f"{row['candidate']}: {row['fault']}" for row in document["candidates"])
     return (
         f"No candidate of {document['task']} keeps the limits of the policy ({faults}). Raise "
-        "policy.max_bundle_mb or policy.max_p95_ms in the config, or train smaller candidates."
+        "policy.max_bundle_mb or policy.max_cpu_cost in the config, or train smaller candidates."
     )
 
 
@@ -57,8 +58,10 @@ def _fault(row: Row, rows: Sequence[Row], policy: Policy) -> str:
     faults = []
     if row["bundle_mb"] > policy.max_bundle_mb:
         faults.append(f"{row['bundle_mb']:.0f} MB > {policy.max_bundle_mb:g}")
-    if row["latency"]["p95_ms"] > policy.max_p95_ms:
-        faults.append(f"{row['latency']['p95_ms']:.0f} ms > {policy.max_p95_ms:g}")
+    if row["cpu_cost"]["low"] > policy.max_cpu_cost:
+        cost = row["cpu_cost"]
+        interval = f"{cost['low']:.1f} to {cost['high']:.1f}"
+        faults.append(f"CPU cost {cost['median']:.1f} ({interval}) > {policy.max_cpu_cost:g}")
     if "variant" in row:
         faults += _worse(row, source(row, rows), policy)
     return ", ".join(faults)
@@ -71,8 +74,9 @@ def _worse(row: Row, of: Row, policy: Policy) -> list[str]:
     lost, name = max((of["val"][name] - row["val"][name], name) for name in names)
     if lost > policy.max_loss:
         faults.append(f"loses {lost:.4f} of {name} > {policy.max_loss:g}")
-    if row["variant"]["slower"] > policy.max_slower:
-        faults.append(f"{row['variant']['slower']:.0%} slower > {policy.max_slower:.0%}")
+    ratio = row["variant"]["cpu_ratio"]
+    if ratio["low"] > 1 + policy.max_slower:
+        faults.append(f"{ratio['median'] - 1:.0%} slower > {policy.max_slower:.0%}")
     if row["bundle_mb"] >= of["bundle_mb"]:
         faults.append("not smaller")
     return faults

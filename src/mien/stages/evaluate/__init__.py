@@ -129,10 +129,13 @@ def _measure_all(
     target: Path,
 ) -> None:
     task = tasks.load(run.task)
-    measured = [measure(task, each, ready, leaked) for each in _bundles(trained, run.variants)]
+    limit = run.policy.max_cpu_cost
+    bundles = _bundles(trained, run.variants)
+    measured = [measure(task, each, ready, leaked, limit) for each in bundles]
     rows = [{"candidate": each.bundle.manifest.candidate, **each.numbers()} for each in measured]
     for row, each in zip(rows, measured, strict=True):
-        row |= {"variant": beside(task, each.bundle, ready)} if _variant(each.bundle) else {}
+        if _variant(each.bundle):
+            row["variant"] = beside(task, each.bundle, ready, run.policy)
     if rows and run.policy.maximise not in rows[0]["val"]:
         known = ", ".join(rows[0]["val"])
         raise PolicyError(f"policy.maximise is {run.policy.maximise!r}; there are: {known}.")

@@ -1,14 +1,15 @@
 """Ask a model the examples of a split through the function that serves, and time it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
-from time import perf_counter, thread_time
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 
+from mien.config import Policy
 from mien.errors import RequestError
 from mien.model import runtime
 from mien.model.bundle import Bundle
@@ -17,6 +18,8 @@ from mien.reporting import console, scores
 from mien.reporting.scores import Answer
 from mien.task import Example, Prediction, Request, Split, Task
 
+from .cpu_cost import CpuRatio, cpu_cost, cpu_ratio
+
 MEASURED: tuple[Split, ...] = ("val", "test")
 LEAK_FREE = "test_leak_free"
 """Scores of the test examples that have no exact or near copy among the training's."""
@@ -24,8 +27,8 @@ _WARM_UP = 3
 _SHOWN = 24
 _PICTURES = 10
 """How often the drawn picture is asked for, to time a request with a picture."""
-_IN_TURN = 100
-"""Examples that a variant and what it was made from are asked in turn."""
+_COST_EXAMPLES = 20
+"""Validation examples whose CPU time is measured, again and again where that is needed."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,10 @@ class Measured:
     answers: Mapping[str, Sequence[Answer]]
     shown: Sequence[tuple[Example, Prediction]]
     latency: Mapping[str, float]
-    """Milliseconds of one request: `p50_ms`, `p95_ms`, `picture_ms`."""
+    """Milliseconds of one request by the clock: `p50_ms`, `p95_ms`, `picture_ms`. They depend on
+    the load of the machine; for information only."""
+    cpu_cost: CpuRatio
+    """CPU time of one request, in units of the reference workload; the policy limits it."""
     leaked: frozenset[str] | None
     """Examples with a copy in train; None where the data were not checked."""
 
@@ -48,6 +54,7 @@ class Measured:
             **{split: scores.summary(each, labels) for split, each in self.answers.items()},
             **free,
             "latency": dict(self.latency),
+            "cpu_cost": asdict(self.cpu_cost),
             "bundle_mb": self.bundle.megabytes,
         }
 
@@ -59,9 +66,14 @@ class Measured:
 
 
 def measure(
-    task: Task[Any], opened: Bundle, ready: Path, leaked: frozenset[str] | None
+    task: Task[Any],
+    opened: Bundle,
+    ready: Path,
+    leaked: frozenset[str] | None,
+    max_cpu_cost: float,
 ) -> Measured:
-    """Ask a bundle the splits that count."""
+    """Ask a bundle the splits that count; measure its CPU cost until it can be told from the
+    limit, or for a bounded number of requests."""
     with Model(opened) as model:
         answers: dict[str, Sequence[Answer]] = {}
         shown: list[tuple[Example, Prediction]] = []
@@ -69,27 +81,22 @@ def measure(
             words = f"evaluate {opened.manifest.candidate} on {split}"
             answers[split], shown = ask(task, model, task.examples(ready, split), words)
         latency = _latency(task, model, answers["val"])
-        return Measured(model.bundle, answers, shown, latency, leaked)
+        cost = _cpu_cost(task, model, ready, max_cpu_cost)
+        return Measured(model.bundle, answers, shown, latency, cost, leaked)
 
 
-def beside(task: Task[Any], opened: Bundle, ready: Path) -> dict[str, Any]:
-    """What a variant was made from, and by which share it is slower, both being asked in turn.
-
-    Processor time of this thread, which alone runs the network: the clock on the wall, and times
-    measured one after the other, would tell how busy the machine was.
-    """
+def beside(task: Task[Any], opened: Bundle, ready: Path, policy: Policy) -> dict[str, Any]:
+    """What a variant was made from, and the CPU time of both as a ratio."""
     about = opened.manifest.lineage["variant"]
     folder = opened.folder.with_name(about["of"])
-    seconds: tuple[list[float], list[float]] = ([], [])
     with runtime.load(folder) as of, Model(opened) as variant:
-        examples = islice(task.examples(ready, "val"), _IN_TURN + _WARM_UP)
-        for place, example in enumerate(examples):
-            for model, times in zip((of, variant), seconds, strict=True):
-                start = thread_time()
-                task.predict(example.request, model)
-                times += [thread_time() - start] if place >= _WARM_UP else []
-    slower = float(np.median(seconds[1]) / np.median(seconds[0])) - 1
-    return {"form": about["form"], "of": about["of"], "slower": slower}
+        ratio = cpu_ratio(
+            lambda request: task.predict(request, variant),
+            lambda request: task.predict(request, of),
+            _val_requests(task, ready),
+            1 + policy.max_slower,
+        )
+    return {"form": about["form"], "of": about["of"], "cpu_ratio": asdict(ratio)}
 
 
 def ask(
@@ -113,24 +120,42 @@ def ask(
 
 
 def _latency(task: Task[Any], model: Model, answers: Sequence[Answer]) -> dict[str, float]:
-    """Time of one request; of a picture too, where the examples are none and the model takes them.
-
-    `p95_ms` is that of the slower kind: whoever sets a limit means every request.
-    """
-    found = scores.latency_ms(answers)
-    request = Request(image=np.asarray(task.picture().convert("RGB")))
-    try:
-        task.predict(request, model)
-    except RequestError:
-        return found  # a model that takes no pictures
+    """Time of one request by the clock; of a picture too, where the model takes pictures."""
+    measured = scores.latency_ms(answers)
+    request = _picture_request(task, model)
+    if request is None:
+        return measured
     times = []
     for _ in range(_PICTURES):
         start = perf_counter()
         task.predict(request, model)
         times.append((perf_counter() - start) * 1000)
-    slow = float(np.percentile(times, 95))
     return {
-        "p50_ms": found["p50_ms"],
-        "p95_ms": max(found["p95_ms"], slow),
+        "p50_ms": measured["p50_ms"],
+        "p95_ms": max(measured["p95_ms"], float(np.percentile(times, 95))),
         "picture_ms": float(np.median(times)),
     }
+
+
+def _cpu_cost(task: Task[Any], model: Model, ready: Path, limit: float) -> CpuRatio:
+    """CPU cost of the costlier kind of request: a limit holds for every request."""
+    kinds = [_val_requests(task, ready)]
+    if (picture := _picture_request(task, model)) is not None:
+        kinds.append([picture])
+    costs = [cpu_cost(lambda each: task.predict(each, model), kind, limit) for kind in kinds]
+    return max(costs, key=lambda cost: cost.median)
+
+
+def _val_requests(task: Task[Any], ready: Path) -> list[Request]:
+    examples = islice(task.examples(ready, "val"), _COST_EXAMPLES)
+    return [example.request for example in examples]
+
+
+def _picture_request(task: Task[Any], model: Model) -> Request | None:
+    """The task's drawn picture; None for a model that takes no pictures."""
+    request = Request(image=np.asarray(task.picture().convert("RGB")))
+    try:
+        task.predict(request, model)
+    except RequestError:
+        return None
+    return request

@@ -104,7 +104,7 @@ def _holds(path: Path, wanted: set[str]) -> bool:
 
 
 def _command(target: Target, file: Path, python: Path, scratch: Workspace) -> list[str]:
-    limits = [f"policy.{name}={_NO_LIMIT}" for name in ("max_bundle_mb", "max_p95_ms")]
+    limits = [f"policy.{name}={_NO_LIMIT}" for name in ("max_bundle_mb", "max_cpu_cost")]
     form = target.lineage.get("variant", {}).get("form", "")
     settings = [*limits, *_alone(target), f"variants=[{form}]"]
     root = target.lineage["data_fingerprint"]

@@ -12,6 +12,7 @@ from mien.observability.drift import Row
 from mien.reporting.scores import Answer
 from mien.stages import evaluate
 from mien.stages.evaluate.asking import LEAK_FREE, Measured
+from mien.stages.evaluate.cpu_cost import CpuRatio
 from mien.storage.workspace import Workspace, point
 from mien.task import Check, DataReport
 
@@ -23,6 +24,7 @@ REPORT = DataReport(
 BUNDLE = bundle.Bundle(
     Path(), bundle.describe("letter", ("a", "b"), "svm", {}, metrics={}, lineage={}), "0"
 )
+COST = CpuRatio(1.0, 0.9, 1.1, 20)
 
 
 def answers(count: int = 101) -> list[Answer]:
@@ -67,7 +69,7 @@ def test_leaked_examples_are_left_out_of_the_leak_free_scores() -> None:
     """One of three has a copy in train and was right: without it half are right, not two thirds."""
     said = [("a", "a", "1"), ("b", "b", "2"), ("a", "b", "3")]
     test = [Answer(truth, word, 0.9, "ok", (), None, {}, 0.0, name) for truth, word, name in said]
-    measured = Measured(BUNDLE, {"val": test, "test": test}, [], {}, frozenset({"2"}))
+    measured = Measured(BUNDLE, {"val": test, "test": test}, [], {}, COST, frozenset({"2"}))
     numbers = measured.numbers()
     assert numbers["test"]["accuracy"] == pytest.approx(2 / 3)
     assert numbers[LEAK_FREE]["accuracy"] == pytest.approx(1 / 2)
@@ -76,7 +78,7 @@ def test_leaked_examples_are_left_out_of_the_leak_free_scores() -> None:
 
 def test_unchecked_data_have_no_leak_free_scores() -> None:
     """Nobody looked for copies: nothing is claimed about them."""
-    measured = Measured(BUNDLE, {"val": [], "test": answers()}, [], {}, None)
+    measured = Measured(BUNDLE, {"val": [], "test": answers()}, [], {}, COST, None)
     assert LEAK_FREE not in measured.numbers()
 
 
