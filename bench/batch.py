@@ -42,7 +42,7 @@ BATCH, THREADS, PROCESSES = "mien batch", "raw, threads", "raw, processes"
 
 def main() -> None:
     """Measure speed, then memory, then sequences."""
-    home, cores = Workspace(config.settings().home), runtime.cores()
+    home, cores = Workspace(config.settings().home), runtime.available_cpus()
     with tempfile.TemporaryDirectory() as scratch:
         faces, photos = Path(scratch, "faces"), Path(scratch, "photos")
         _faces(faces)

@@ -106,7 +106,7 @@ def _paths(held: Material) -> list[Path]:
 
 
 def _speed(held: Material, rival: ModuleType, folder: Path) -> list[str]:
-    paths, seen, cores = _paths(held), _seen(held), runtime.cores()
+    paths, seen, cores = _paths(held), _seen(held), runtime.available_cpus()
     digests = [sample.digest for sample in held.samples]
     task = held.task
     raw, store = folder / "AffectNet", Store(folder / "store")

@@ -46,7 +46,7 @@ def main() -> None:
         watched(workspace.home, Path(folder), faster=1) as stack,
     ):
         for questions, seconds in ((found, CLEAN), (dark, DARK)):
-            console.say(f"sending for {seconds:g} s")
+            console.info(f"sending for {seconds:g} s")
             with ThreadPoolExecutor(len(questions)) as pool:
                 jobs = [pool.submit(_send, stack.api, each, seconds) for each in questions.values()]
                 for job in jobs:

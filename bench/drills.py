@@ -48,7 +48,7 @@ def _row(
     name: str, task: str, found: list[traffic.Question], workspace: Workspace
 ) -> dict[str, object]:
     chosen = DRILLS[name]
-    console.say(f"{name}: {chosen.fault}")
+    console.info(f"{name}: {chosen.fault}")
     row = {"drill": name, "fault": chosen.fault, "alert": chosen.alert or "none"}
     try:
         seen = _drilled(chosen, task, found, workspace)

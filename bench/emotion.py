@@ -60,7 +60,7 @@ def _scores(table: dict[str, Any]) -> str:
                     "macro-F1": score["macro_f1"],
                     "mAP50": score["map50"],
                     "mAP50-95": score["map50_95"],
-                    "no face found": score["nothing_found"],
+                    "no face found": score["miss_rate"],
                     "calibration error": score["calibration_error"],
                 }
             )

@@ -32,7 +32,7 @@ def main() -> None:
     """Serve until standard input ends."""
     # As `mien serve` has it: freed memory is kept, and there is one line for each request, into a
     # file as in a container.
-    runtime.keep_memory()
+    runtime.tune_malloc()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     asked = {each.name: each for each in workloads.read(Path(sys.argv[1]))}
     settings, opened = config.settings(), _opened()

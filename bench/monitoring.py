@@ -92,7 +92,9 @@ def _workloads(home: Workspace) -> dict[str, list[Ask]]:
         tasks.load(name).picture().save(file, "PNG")
         found[f"{name}, drawn picture"] = [_picture(name, file.getvalue())]
     for name in [name for name, asks in found.items() if not asks]:
-        console.say(f"LEFT OUT: {name}. The real photos are not in {REAL.parent.name}/{REAL.name}.")
+        console.info(
+            f"LEFT OUT: {name}. The real photos are not in {REAL.parent.name}/{REAL.name}."
+        )
     return {name: asks for name, asks in found.items() if asks}
 
 
@@ -152,7 +154,7 @@ async def _cost_of_all(home: Workspace, scratch: Path) -> tuple[list[Row], list[
     async with served(home, scratch) as full:
         apps = variants(full, home, scratch, clock)
         for name, asks in _workloads(home).items():
-            console.say(f"{name}: {len(asks)} requests a block, for {SECONDS:g} s")
+            console.info(f"{name}: {len(asks)} requests a block, for {SECONDS:g} s")
             used = await _alternating(apps, asks, SECONDS, clock)
             rows.append(_compared(name, used, len(asks)))
             parts[name] = _parts(used, clock, len(asks))

@@ -52,7 +52,7 @@ class Kept:
 
 def main() -> None:
     """Ask both champions for small and large pictures, in both ways."""
-    runtime.keep_memory()  # as the service does
+    runtime.tune_malloc()  # as the service does
     photos = {"gesture": _hands(page.real_data()), "emotion": _faces(page.real_data())}
     home = Workspace(config.settings().home)
     costs, answers = [], []

@@ -90,15 +90,15 @@ def _read(path: Path, convention: Known) -> Labelled:
 
 def _speed(some: Sequence[Photo]) -> list[dict[str, object]]:
     taken: dict[str, list[float]] = {"one thread": [], "two threads": [], "from the cache": []}
-    cores = photos.cores
+    cores = photos.available_cpus
     for _ in range(ROUNDS):
         for way, threads in (("one thread", 1), ("two threads", 2)):
-            photos.cores = lambda threads=threads: threads  # type: ignore[misc]
+            photos.available_cpus = lambda threads=threads: threads  # type: ignore[misc]
             with TemporaryDirectory() as cache:
                 taken[way].append(_seconds(some, Path(cache)))
                 if threads == 2:
                     taken["from the cache"].append(_seconds(some, Path(cache)))
-    photos.cores = cores  # type: ignore[misc]
+    photos.available_cpus = cores  # type: ignore[misc]
     alone = float(np.median(taken["one thread"]))
     return [
         {

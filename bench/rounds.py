@@ -122,13 +122,13 @@ def measure(plan: Plan, known: Sequence[Server], asked: Sequence[Workload], scra
     for number in range(plan.sessions):
         folder = scratch / f"session-{number}"
         folder.mkdir()
-        console.say(f"session {number + 1} of {plan.sessions}: starting the servers")
+        console.info(f"session {number + 1} of {plan.sessions}: starting the servers")
         running = _start(known, asked, folder, seen)
         try:
             if not number:
                 _compare(running, asked, seen)
             for workload in asked:
-                console.say(f"session {number + 1}: {workload.name}")
+                console.info(f"session {number + 1}: {workload.name}")
                 _session(plan, running, workload, seen)
                 calls[workload.name] = mean(seen.latencies((workload.name, RAW, 1)))
                 short = calls[workload.name] * CROWD < plan.crowd

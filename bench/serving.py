@@ -46,11 +46,11 @@ def main() -> None:
         crowding = cores.crowding(servers.SERVER_CORE, servers.LOAD_CORE)
         seen = rounds.measure(plan, known, asked, scratch)
         seen.crowding = crowding
-        console.say("starts and memory of `mien serve`")
+        console.info("starts and memory of `mien serve`")
         taken = starts.measure(asked, plan.starts, plan.work, scratch)
     path = report.PAGE if plan is rounds.FULL else _elsewhere()
     print(report.write(path, seen, taken, known, asked, plan))
-    console.say(f"written: {path}")
+    console.info(f"written: {path}")
 
 
 def _install(server: servers.Server) -> None:

@@ -40,7 +40,7 @@ CONFIG = """
 task: gesture
 seed: 6
 params: {candidates: [random_forest], images: false, trees: 10, folds: 2}
-search:
+search_space:
   trees: {low: 10, high: 40, step: 15}
   folds: [2, 10]  # of the ten rows or fewer that a label has in train
 """
@@ -222,7 +222,7 @@ def test_the_best_is_a_config_that_trains_what_was_measured(home: Home) -> None:
     run = config.load(home.done.best)
     best = max(done.value for _, done in home.done.told.values())
     assert run.name == "sweep_few"
-    assert (run.task, run.seed, run.search) == ("gesture", 6, {})
+    assert (run.task, run.seed, run.search_space) == ("gesture", 6, {})
     data(run, home.workspace)
     folder = train(run, home.workspace).folder / "random_forest"
     task = tasks.load("gesture")
@@ -277,7 +277,7 @@ LONG = 3 * ROUND + 2
 
 def proposals(folder: Path, wanted: Sequence[int], better: float, backwards: bool) -> list[Any]:
     """Choices of a study that is opened anew for each number of trials wanted."""
-    space = Space.of(RunConfig(name="x", task="emotion", search=WIDE))
+    space = Space.of(RunConfig(name="x", task="emotion", search_space=WIDE))
     for trials in wanted:
         study = Study(folder, space, seed=5)
         while asked := study.ask(trials):
@@ -304,25 +304,28 @@ def test_a_proposal_depends_on_the_results_of_earlier_rounds_alone(tmp_path: Pat
 @pytest.mark.parametrize(
     ("search", "message"),
     [
-        ("{}", "has no `search:` section"),
-        ("{tree: [10]}", r"search.tree = 10: unknown key 'tree'. Did you mean 'trees'"),
-        ("{trees: {low: 5, high: 50}}", r"search.trees = 5: trees: .*greater than or equal to 10"),
-        ("{trees: [10, 5000]}", r"search.trees = 5000: trees: .*less than or equal to 1000"),
+        ("{}", "has no `search_space:` section"),
+        ("{tree: [10]}", r"search_space.tree = 10: unknown key 'tree'. Did you mean 'trees'"),
+        (
+            "{trees: {low: 5, high: 50}}",
+            r"search_space.trees = 5: trees: .*greater than or equal to 10",
+        ),
+        ("{trees: [10, 5000]}", r"search_space.trees = 5000: trees: .*less than or equal to 1000"),
         ("{trees: {low: 10.0, high: 50.0}}", "whole numbers write both ends without a point"),
         ("{trees: {low: 50, high: 10}}", "low must be below high; found 50 and 10"),
         ("{trees: {low: 10, hihg: 50}}", "unknown key 'hihg'. Did you mean 'high'"),
         ("{trees: {low: 10, high: 50, step: 5, log: true}}", "log needs low above 0, and no step"),
         ("{trees: {low: 10.5, high: 50.5, step: 5}}", "step is for whole numbers"),
-        ("{trees: []}", "search.trees is an empty list"),
-        ("{trees: 10}", "search.trees is a range such as .* or a list of values; found 10"),
-        ("{val: [0.1, 0.2]}", "val decides what the data are"),
+        ("{trees: []}", "search_space.trees is an empty list"),
+        ("{trees: 10}", "search_space.trees is a range such as .* or a list of values; found 10"),
+        ("{val: [0.1, 0.2]}", "val changes the data"),
         ("{trees.x: [1]}", "params.trees holds a value, no section"),
         ("{a: [1], a.b: [2]}", "choose the same thing twice"),
     ],
 )
 def test_a_space_that_cannot_be_searched_is_refused(search: str, message: str) -> None:
     """Before anything is fetched or trained; the message says what is at fault."""
-    document = {**yaml.safe_load(CONFIG), "name": "few", "search": yaml.safe_load(search)}
+    document = {**yaml.safe_load(CONFIG), "name": "few", "search_space": yaml.safe_load(search)}
     document["params"]["trees"] = 10
     with pytest.raises(ConfigError, match=message):
         Space.of(RunConfig(**document))

@@ -44,9 +44,9 @@ class Policy(Schema):
     max_cpu_cost: float = Field(default=100.0, gt=0)
     """CPU time that one request may take, in units of decoding a 640 x 480 JPEG photo. It protects
     the number of requests that one core can answer; the load of the machine does not change it."""
-    max_loss: float = Field(default=0.01, ge=0, lt=1)
+    max_score_drop: float = Field(default=0.01, ge=0, lt=1)
     """How much of any score a variant may lose against the candidate that it was made from."""
-    max_slower: float = Field(default=0.1, ge=0)
+    max_latency_increase: float = Field(default=0.1, ge=0)
     """Share of CPU time by which a variant may be slower than that candidate."""
 
 
@@ -76,7 +76,7 @@ class RunConfig(Schema):
     params: dict[str, Any] = Field(default_factory=dict)
     gates: dict[str, GateConfig] = Field(default_factory=dict)
     """Levels and limits of single gates, by name."""
-    search: dict[str, Any] = Field(default_factory=dict)
+    search_space: dict[str, Any] = Field(default_factory=dict)
     """What `mien sweep` may choose, by key of `params`; read by the sweep alone."""
     variants: tuple[Form, ...] = ()
     """Smaller forms of every candidate that take part beside it."""
@@ -94,20 +94,20 @@ class Settings(BaseSettings):
     threads: int = Field(default=0, alias="MIEN_THREADS", ge=0)
     """Threads that answer; 0 is one for each core that the process may use."""
     queue: int = Field(default=32, alias="MIEN_QUEUE", ge=1)
-    batch: int = Field(default=8, alias="MIEN_BATCH", ge=1)
+    max_batch_size: int = Field(default=8, alias="MIEN_MAX_BATCH_SIZE", ge=1)
     """Questions that wait and are answered together, where a model is found to gain by it."""
     connections: int = Field(default=512, alias="MIEN_CONNECTIONS", ge=1)
     max_upload_mb: float = Field(default=20.0, alias="MIEN_MAX_UPLOAD_MB", gt=0)
     max_megapixels: float = Field(default=50.0, alias="MIEN_MAX_MEGAPIXELS", gt=0)
-    head_s: float = Field(default=10.0, alias="MIEN_HEAD_S", gt=0)
+    header_timeout_s: float = Field(default=10.0, alias="MIEN_HEADER_TIMEOUT_S", gt=0)
     """Seconds in which the head of a request must have arrived."""
-    read_s: float = Field(default=30.0, alias="MIEN_READ_S", gt=0)
+    body_timeout_s: float = Field(default=30.0, alias="MIEN_BODY_TIMEOUT_S", gt=0)
     """Seconds in which the body of a request must have arrived."""
     deadline_s: float = Field(default=20.0, alias="MIEN_DEADLINE_S", gt=0)
     """Seconds in which a question must be answered once it has arrived."""
     grace_s: float = Field(default=5.0, alias="MIEN_GRACE_S", ge=0)
     """Seconds after SIGTERM in which new requests are still answered."""
-    watch_s: float = Field(default=2.0, alias="MIEN_WATCH_S", ge=0)
+    reload_interval_s: float = Field(default=2.0, alias="MIEN_RELOAD_INTERVAL_S", ge=0)
     """Seconds between two looks for another model; 0 is never."""
     api_keys: SecretStr = Field(default=SecretStr(""), alias="MIEN_API_KEYS")
     """Who may ask, as name:key,name:key; empty is everybody."""

@@ -46,7 +46,7 @@ def demo(workspace: Workspace, configs: Path, stay: bool) -> None:
         answers = {name: ask(address, name) for name in shown}
         _print(shown, answers, address, (trained, started - trained, watch.seconds - started))
         if stay:
-            console.say("serving until Ctrl-C")
+            console.info("serving until Ctrl-C")
             _wait()
 
 
@@ -74,9 +74,9 @@ def _train_all(workspace: Workspace, configs: Path) -> dict[str, Shown]:
     """Train every task in a process of its own: small models keep one core busy, not two."""
     names = tasks.names()
     context = get_context("spawn")  # a forked copy of a process with threads is no safe place
-    workers = min(len(names), runtime.cores())
-    console.say("\n".join(f"{name}: {tasks.load(name).summary}" for name in names))
-    with ProcessPoolExecutor(workers, context, initializer=console.hush) as pool:
+    workers = min(len(names), runtime.available_cpus())
+    console.info("\n".join(f"{name}: {tasks.load(name).summary}" for name in names))
+    with ProcessPoolExecutor(workers, context, initializer=console.quiet) as pool:
         jobs = {name: pool.submit(_train, name, workspace, configs) for name in names}
         return {name: job.result() for name, job in jobs.items()}
 
@@ -146,4 +146,4 @@ def _wait() -> None:
     try:
         threading.Event().wait()
     except KeyboardInterrupt:
-        console.say("stopped")
+        console.info("stopped")

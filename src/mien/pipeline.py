@@ -54,7 +54,7 @@ def _run(config: RunConfig, workspace: Workspace, force: str | None) -> Report:
         if not fresh(done):
             report.skipped.append(name)
         state = "done" if fresh(done) else "unchanged, skipped"
-        console.say(f"{config.task}: {name:<9}{watch.seconds:6.1f} s  {state}")
+        console.info(f"{config.task}: {name:<9}{watch.seconds:6.1f} s  {state}")
         return done
 
     version, _ = stage("data", lambda: fetch(config, workspace), lambda done: done[1])
@@ -67,7 +67,7 @@ def _run(config: RunConfig, workspace: Workspace, force: str | None) -> Report:
     stage("evaluate", lambda: evaluate(config, workspace), lambda done: done.fresh)
     done = stage("register", lambda: register(config, workspace, force), lambda done: done.fresh)
     report.registered = done
-    console.say(f"mien-{config.task} {done.words}")
+    console.info(f"mien-{config.task} {done.words}")
     return report
 
 

@@ -55,25 +55,25 @@ print(getrusage(RUSAGE_SELF).ru_minflt - before)
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told what to keep")
 def test_memory_of_a_large_photo_is_kept_for_the_next() -> None:
     """Else each one would fetch thousands of pages again."""
-    assert _faults("") > 10 * _faults("runtime.keep_memory()") + 1000
+    assert _faults("") > 10 * _faults("runtime.tune_malloc()") + 1000
 
 
 def test_times_are_those_of_the_networks_alone(clock: list[float]) -> None:
     """When the first was asked, and how long all of them took together."""
-    with runtime.timed() as times:
+    with runtime.collect_timings() as times:
         clock[0] += 1
         for seconds in (2, 3):
-            with runtime.inferring():
+            with runtime.inference_timer():
                 clock[0] += seconds
             clock[0] += 10
-    assert (times.first, times.inferring) == (101, 5)
+    assert (times.started_at, times.inference_s) == (101, 5)
 
 
 def test_without_a_network_there_is_no_first() -> None:
     """A prediction may be made without any."""
-    with runtime.timed() as times:
+    with runtime.collect_timings() as times:
         pass
-    assert (times.first, times.inferring) == (None, 0)
+    assert (times.started_at, times.inference_s) == (None, 0)
 
 
 def test_a_network_that_fails_is_timed_and_the_next_request_begins_anew(
@@ -85,13 +85,17 @@ def test_a_network_that_fails_is_timed_and_the_next_request_begins_anew(
         clock[0] += 4
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError), runtime.timed() as broken, runtime.inferring():
+    with (
+        pytest.raises(ZeroDivisionError),
+        runtime.collect_timings() as broken,
+        runtime.inference_timer(),
+    ):
         fail()
-    with runtime.inferring():
+    with runtime.inference_timer():
         clock[0] += 50
-    with runtime.timed() as times:
+    with runtime.collect_timings() as times:
         pass
-    assert (broken.inferring, times.inferring, times.first) == (4, 0, None)
+    assert (broken.inference_s, times.inference_s, times.started_at) == (4, 0, None)
 
 
 def test_threads_do_not_measure_each_other() -> None:
@@ -99,10 +103,10 @@ def test_threads_do_not_measure_each_other() -> None:
     both, found = threading.Barrier(2, timeout=30), {}
 
     def work(name: str, asks: bool) -> None:
-        with runtime.timed() as times:
+        with runtime.collect_timings() as times:
             both.wait()
             if asks:
-                with runtime.inferring():
+                with runtime.inference_timer():
                     both.wait()
             else:
                 both.wait()
@@ -113,8 +117,8 @@ def test_threads_do_not_measure_each_other() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found["a"].inferring > 0
-    assert (found["b"].first, found["b"].inferring) == (None, 0)
+    assert found["a"].inference_s > 0
+    assert (found["b"].started_at, found["b"].inference_s) == (None, 0)
 
 
 def test_what_is_shared_is_made_once(model: Model) -> None:
@@ -126,9 +130,9 @@ def test_what_is_shared_is_made_once(model: Model) -> None:
         def close(self) -> None:
             self.closed = True
 
-    shared = [model.once("shared", object) for _ in range(3)]
+    shared = [model.cached("shared", object) for _ in range(3)]
     assert len(set(map(id, shared))) == 1
-    assert model.once("other", object) is not shared[0]
+    assert model.cached("other", object) is not shared[0]
     own = [model.per_thread("kept", Kept) for _ in range(2)]
     thread = threading.Thread(target=lambda: own.append(model.per_thread("kept", Kept)))
     thread.start()
@@ -154,7 +158,7 @@ def granted(root: Path, groups: str, **files: str) -> int:
         path = root / "sys/fs/cgroup" / name.replace("__", "/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
-    return runtime.cores(root)
+    return runtime.available_cpus(root)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +191,7 @@ def test_cores_are_at_most_those_that_the_process_may_run_on(
     """And at least one; where there are no control groups, too."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
     assert granted(tmp_path, "0::/\n", **{"cpu.max": "800000 100000"}) == 1
-    assert runtime.cores(tmp_path / "nowhere") == 1
+    assert runtime.available_cpus(tmp_path / "nowhere") == 1
 
 
 def test_an_answer_that_is_no_number_is_refused(tmp_path: Path) -> None:

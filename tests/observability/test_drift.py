@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mien.errors import BundleError
 from mien.observability import drift
-from mien.observability.drift import ENOUGH, FALSE_ALARMS, NOTHING, Row
+from mien.observability.drift import FALSE_ALARMS, MIN_ROWS, NOTHING, Row
 
 LABELS = ("fist", "like", "palm", "rock")
 
@@ -54,16 +54,18 @@ counts = st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 5000)), min_siz
 def test_the_index_is_a_distance(pairs: list[tuple[int, int]]) -> None:
     """Never below zero, zero for equal counts, the same from either side, and never infinite."""
     one, two = np.array(pairs).T
-    score = drift.stability(one, two)
+    score = drift.population_stability_index(one, two)
     assert 0 <= score < math.inf
-    assert drift.stability(two, one) == pytest.approx(score)
-    assert drift.stability(one, one) == 0
-    assert drift.stability(two, two) == 0
+    assert drift.population_stability_index(two, one) == pytest.approx(score)
+    assert drift.population_stability_index(one, one) == 0
+    assert drift.population_stability_index(two, two) == 0
 
 
 def test_the_index_is_that_of_the_books() -> None:
     """Two bins, worked out by hand: shares 1/4 and 3/4 against 1/2 and 1/2."""
-    score = drift.stability(np.array([249_999, 749_999]), np.array([499_999, 499_999]))
+    score = drift.population_stability_index(
+        np.array([249_999, 749_999]), np.array([499_999, 499_999])
+    )
     by_hand = (0.25 - 0.5) * math.log(0.25 / 0.5) + (0.75 - 0.5) * math.log(0.75 / 0.5)
     assert score == pytest.approx(by_hand, rel=1e-4)
 
@@ -172,7 +174,7 @@ def test_a_constant_is_not_watched(known: dict[str, Any]) -> None:
 
 def test_there_is_no_verdict_on_few_rows(known: dict[str, Any]) -> None:
     """Each quantity counts its own: those that few of the answers have are left out."""
-    live = rows(ENOUGH, np.random.default_rng(4))
+    live = rows(MIN_ROWS, np.random.default_rng(4))
     assert drift.compare(live[:-1], known) == {}
     assert drift.compare([], known) == {}
     found = drift.compare(live, known)

@@ -22,7 +22,7 @@ def test_the_table_fits_a_terminal_and_tells_every_reason(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """80 columns; what a variant gains and loses, who has none, and why one was not chosen."""
-    scores = {"macro_f1": 0.9, "accuracy": 0.9, "map50": 0.8, "map50_95": 0.7, "nothing_found": 0}
+    scores = {"macro_f1": 0.9, "accuracy": 0.9, "map50": 0.8, "map50_95": 0.7, "miss_rate": 0}
     whole = {"test": scores, "val": scores, "latency": {"p50_ms": 1.0, "p95_ms": 2.0}, "fault": ""}
     net = {**row("yolox-nano", 4), **whole}
     lost = {**variant("yolox-nano", 1, 0.25), **whole, "fault": "25% slower > 10%"}

@@ -45,7 +45,11 @@ def test_pictures_without_a_subject_count_apart() -> None:
     """They touch neither accuracy nor macro-F1; a detection in one is a false one."""
     answers = [answer("a", "a"), answer("b", None), answer(None, "c"), answer(None, None)]
     result = scores.summary(answers, LABELS)
-    assert (result["accuracy"], result["nothing_found"], result["false_found"]) == (0.5, 0.5, 0.5)
+    assert (result["accuracy"], result["miss_rate"], result["false_positive_rate"]) == (
+        0.5,
+        0.5,
+        0.5,
+    )
 
 
 def test_the_confusion_matrix_has_a_column_for_nothing() -> None:

@@ -19,7 +19,7 @@ from mien.storage.workspace import DATA, RESULT, VARIANTS, Workspace, pointed
 
 pytestmark = pytest.mark.xdist_group("demo")
 
-FREE = Policy(max_loss=0.5, max_slower=100)
+FREE = Policy(max_score_drop=0.5, max_latency_increase=100)
 """Lets the size decide alone: scores of int8 and times depend on the machine."""
 
 
@@ -202,7 +202,11 @@ def test_the_policy_may_make_a_variant_champion(
     served = bundle.read(workspace.version("emotion", registered.number))
     assert served.manifest.lineage["variant"]["form"] == "int8"
     assert "yolov9-t-int8" in (served.folder / "card.md").read_text(encoding="utf-8")
-    overrides = ("variants=[int8, fp16]", "policy.max_loss=0.5", "policy.max_slower=100")
+    overrides = (
+        "variants=[int8, fp16]",
+        "policy.max_score_drop=0.5",
+        "policy.max_latency_increase=100",
+    )
     flags = [part for each in overrides for part in ("--set", each)]
     again = mien("optimize", "configs/sample_emotion.yaml", *flags, home=workspace.home)
     assert again.returncode == 0, again.stderr

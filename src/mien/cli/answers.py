@@ -51,7 +51,7 @@ def batch(
     from mien.model import runtime
     from mien.stages import batch as stage
 
-    runtime.keep_memory()
+    runtime.tune_malloc()
     done = stage.batch(
         source, out, workspace_at(home), name=task, bundle=bundle, threads=threads,
         sequence=sequence, force=force,

@@ -101,7 +101,7 @@ def sweep(
     overrides: Overrides = None,
     home: Home = None,
 ) -> None:
-    """Try what the config's `search:` section allows; keep the best as a config of its own."""
+    """Try what the config's `search_space:` allows; keep the best as a config of its own."""
     from mien.sweep import sweep as start
 
     chosen, workspace = run_config(file, source, overrides), workspace_at(home)
@@ -110,7 +110,7 @@ def sweep(
     if done.best:
         console.result(f"the best as a config: mien run {done.best}")
     if done.stopped:
-        console.say("Stopped. The same command goes on with the trials that are missing.")
+        console.info("Stopped. The same command goes on with the trials that are missing.")
         raise typer.Exit(130)
 
 

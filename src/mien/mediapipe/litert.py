@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.model.runtime import inferring
+from mien.model.runtime import inference_timer
 
 
 class Network:
@@ -30,7 +30,7 @@ class Network:
 
     def run(self, picture: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         """Return the outputs for a picture (side, side, 3), RGB, without the batch axis."""
-        with inferring():
+        with inference_timer():
             self._interpreter.set_tensor(self._input, picture[None])
             self._interpreter.invoke()
             return [self._interpreter.get_tensor(index)[0] for index in self._outputs]

@@ -20,7 +20,7 @@ from mien.storage.workspace import REPORT, code
 
 ROOT = Path(__file__).resolve().parents[2]
 """The repository, where mien runs from one."""
-LEFT_OUT = {"source", "search"}
+LEFT_OUT = {"source", "search_space"}
 """Keys of a config that decide nothing of a model: its data are known by their fingerprint."""
 TRAINING_LOCK = "requirements_train.txt"
 """All that a training can reach; the tools of development decide nothing of a model."""

@@ -20,7 +20,7 @@ def choose(rows: Sequence[Row], policy: Policy) -> tuple[str | None, list[str]]:
     """Apply the policy: the best validation score among the rows that keep its limits.
 
     Of the candidate with that score and its variants, the smallest that keeps them is taken: a
-    variant keeps them only if it is smaller, not slower, and as good within `max_loss`. CPU
+    variant keeps them only if it is smaller, not slower, and as good within `max_score_drop`. CPU
     times decide only where their confidence interval excludes the limit.
 
     Returns:
@@ -28,7 +28,9 @@ def choose(rows: Sequence[Row], policy: Policy) -> tuple[str | None, list[str]]:
     """
     faults = [_fault(row, rows, policy) for row in rows]
     kept = [row for row, fault in zip(rows, faults, strict=True) if not fault]
-    best = max(kept, key=lambda row: float(source(row, rows)["val"][policy.maximise]), default=None)
+    best = max(
+        kept, key=lambda row: float(base_candidate(row, rows)["val"][policy.maximise]), default=None
+    )
     if best is None:
         return None, faults
     alike = [row for row in kept if origin(row) == origin(best)]
@@ -40,12 +42,12 @@ def origin(row: Row) -> str:
     return str(row["variant"]["of"] if "variant" in row else row["candidate"])
 
 
-def source(row: Row, rows: Sequence[Row]) -> Row:
+def base_candidate(row: Row, rows: Sequence[Row]) -> Row:
     """The row of the candidate that a row is, or is a variant of."""
     return next(each for each in rows if each["candidate"] == origin(row))
 
 
-def nobody(document: Mapping[str, Any]) -> str:
+def no_candidate_message(document: Mapping[str, Any]) -> str:
     """What to do where no candidate keeps the limits."""
     faults = "; ".join(f"{row['candidate']}: {row['fault']}" for row in document["candidates"])
     return (
@@ -63,7 +65,7 @@ def _fault(row: Row, rows: Sequence[Row], policy: Policy) -> str:
         interval = f"{cost['low']:.1f} to {cost['high']:.1f}"
         faults.append(f"CPU cost {cost['median']:.1f} ({interval}) > {policy.max_cpu_cost:g}")
     if "variant" in row:
-        faults += _worse(row, source(row, rows), policy)
+        faults += _worse(row, base_candidate(row, rows), policy)
     return ", ".join(faults)
 
 
@@ -72,11 +74,11 @@ def _worse(row: Row, of: Row, policy: Policy) -> list[str]:
     faults = []
     names = [name for name in _KEPT if name in row["val"]]
     lost, name = max((of["val"][name] - row["val"][name], name) for name in names)
-    if lost > policy.max_loss:
-        faults.append(f"loses {lost:.4f} of {name} > {policy.max_loss:g}")
+    if lost > policy.max_score_drop:
+        faults.append(f"loses {lost:.4f} of {name} > {policy.max_score_drop:g}")
     ratio = row["variant"]["cpu_ratio"]
-    if ratio["low"] > 1 + policy.max_slower:
-        faults.append(f"{ratio['median'] - 1:.0%} slower > {policy.max_slower:.0%}")
+    if ratio["low"] > 1 + policy.max_latency_increase:
+        faults.append(f"{ratio['median'] - 1:.0%} slower > {policy.max_latency_increase:.0%}")
     if row["bundle_mb"] >= of["bundle_mb"]:
         faults.append("not smaller")
     return faults

@@ -43,19 +43,19 @@ _ARENA_MAX, _MMAP_THRESHOLD, _TRIM = -8, -3, -1
 _now = threading.local()
 
 
-class Times:
+class InferenceTimings:
     """When the networks of a bundle were asked while a prediction was made; seconds."""
 
     def __init__(self) -> None:
-        self.first: float | None = None
+        self.started_at: float | None = None
         """`time.perf_counter()` when the first network was asked."""
-        self.inferring = 0.0
+        self.inference_s = 0.0
 
 
 @contextmanager
-def timed() -> Iterator[Times]:
-    """Collect in the block what `inferring` measures in this thread."""
-    _now.times = times = Times()
+def collect_timings() -> Iterator[InferenceTimings]:
+    """Collect in the block what `inference_timer` measures in this thread."""
+    _now.times = times = InferenceTimings()
     try:
         yield times
     finally:
@@ -63,16 +63,16 @@ def timed() -> Iterator[Times]:
 
 
 @contextmanager
-def inferring() -> Iterator[None]:
+def inference_timer() -> Iterator[None]:
     """Measure the block as time of a network; for those that do not run through `Model.run`."""
-    times: Times | None = getattr(_now, "times", None)
+    times: InferenceTimings | None = getattr(_now, "times", None)
     start = perf_counter()
     try:
         yield
     finally:
         if times is not None:
-            times.first = start if times.first is None else times.first
-            times.inferring += perf_counter() - start
+            times.started_at = start if times.started_at is None else times.started_at
+            times.inference_s += perf_counter() - start
 
 
 class Session:
@@ -123,7 +123,7 @@ class Model:
         """
         if name not in self._sessions:
             raise BundleError(f"{self.bundle.folder} holds no {name}; train the bundle again.")
-        with inferring():
+        with inference_timer():
             found = self._sessions[name].run(feeds)
         if any(each.dtype.kind == "f" and np.isnan(each).any() for each in found):
             raise ScoreError(f"{name} of {self.bundle.folder} answers with NaN; train it again.")
@@ -144,7 +144,7 @@ class Model:
                 self._closables.add(found)
         return found
 
-    def once(self, name: str, make: Callable[[], T]) -> T:
+    def cached(self, name: str, make: Callable[[], T]) -> T:
         """What all threads share under that name: made on first use from the bundle's facts."""
         if name not in self._shared:
             self._shared[name] = make()
@@ -166,7 +166,7 @@ class Model:
         self._local = threading.local()
 
 
-def keep_memory() -> None:
+def tune_malloc() -> None:
     """Have freed memory kept for the next picture; to be called before threads are started.
 
     glibc gives each large block back to the system and fetches it again for the next picture,
@@ -181,7 +181,7 @@ def keep_memory() -> None:
         mallopt(option, value)
 
 
-def cores(root: Path = Path("/")) -> int:
+def available_cpus(root: Path = Path("/")) -> int:
     """How many processors this process may keep busy, at least 1.
 
     The fewer of those that it may run on and, on Linux, of what its control groups grant it

@@ -22,7 +22,7 @@ NOTHING = "none"
 """Stands for 'nothing found' among the labels."""
 WINDOW = 1000
 """Answers in the sliding window."""
-ENOUGH = 200
+MIN_ROWS = 200
 """Answers under which there is no verdict."""
 FALSE_ALARMS = 0.01
 """Share of windows of clean traffic in which any quantity at all exceeds its threshold."""
@@ -42,7 +42,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Compared:
+class DriftScore:
     """Population stability index of one quantity, and the threshold that chance seldom exceeds."""
 
     score: float
@@ -93,7 +93,7 @@ def thresholds(counts: Mapping[str, Sequence[int]]) -> dict[str, dict[str, float
     }
 
 
-def compare(rows: Sequence[Row], known: Mapping[str, Any]) -> dict[str, Compared]:
+def compare(rows: Sequence[Row], known: Mapping[str, Any]) -> dict[str, DriftScore]:
     """Compare every quantity that the reference has and enough of the rows have.
 
     Raises:
@@ -105,9 +105,11 @@ def compare(rows: Sequence[Row], known: Mapping[str, Any]) -> dict[str, Compared
         if name in quantities:
             live[name] = _binned(values, np.array(quantities[name]["edges"]))
     return {
-        name: Compared(stability(counts, _of(quantities[name])), _limit(name, counts, known))
+        name: DriftScore(
+            population_stability_index(counts, _of(quantities[name])), _limit(name, counts, known)
+        )
         for name, counts in live.items()
-        if counts.sum() >= ENOUGH
+        if counts.sum() >= MIN_ROWS
     }
 
 
@@ -120,7 +122,7 @@ def shares(known: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def stability(live: Counts, known: Counts) -> float:
+def population_stability_index(live: Counts, known: Counts) -> float:
     """Population stability index of two rows of counts over the same bins.
 
     Half an observation is added to every bin (Jeffreys), so that an empty one has a logarithm.

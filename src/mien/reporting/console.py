@@ -24,13 +24,13 @@ class Advance(Protocol):
     def __call__(self, done: int, total: int, words: str = "") -> None: ...
 
 
-def hush() -> None:
+def quiet() -> None:
     """Show no tables and bars from now on: for a worker whose parent tells the result."""
     _out().quiet = True
     _quiet.add("bars")
 
 
-def say(text: str) -> None:
+def info(text: str) -> None:
     """Print one sentence about what is going on."""
     _err().print(text, markup=False)
 

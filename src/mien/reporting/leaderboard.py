@@ -46,7 +46,7 @@ def _show_variants(document: Mapping[str, Any]) -> None:
     """What each variant gains and loses; CPU times were measured in turn, so the ratio is fair."""
     rows = [row for row in document["candidates"] if "variant" in row]
     columns = ["variant", "MB", "CPU", "val F1", "test F1", "val mAP50-95", "test mAP50-95"]
-    cells = [_against(row, policy.source(row, document["candidates"])) for row in rows]
+    cells = [_against(row, policy.base_candidate(row, document["candidates"])) for row in rows]
     if rows:
         width = max(len(each) for each in cells)
         title = "Variants against what they were made from"
@@ -79,7 +79,7 @@ def _show_boxes(rows: Sequence[policy.Row]) -> None:
         if "map50" in row["test"]:
             console.result(
                 f"{row['candidate']} on test: mAP50 {row['test']['map50']:.3f}, mAP50-95 "
-                f"{row['test']['map50_95']:.3f}, nothing found {row['test']['nothing_found']:.1%}"
+                f"{row['test']['map50_95']:.3f}, nothing found {row['test']['miss_rate']:.1%}"
             )
 
 

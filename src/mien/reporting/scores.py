@@ -58,8 +58,8 @@ def summary(answers: Sequence[Answer], labels: Sequence[str]) -> dict[str, float
     """Return every headline number of one split.
 
     `accuracy` and `macro_f1` are over the examples that show a subject (`shown`), macro-F1 over the
-    classes that occur among them; `nothing_found` is the share of these without a detection;
-    `false_found` the share of examples without a subject that got one.
+    classes that occur among them; `miss_rate` is the share of these without a detection;
+    `false_positive_rate` the share of examples without a subject that got one.
     """
     matrix = confusion([(each.truth, each.said) for each in answers], labels)
     shown = [each for each in answers if each.truth is not None]
@@ -69,8 +69,8 @@ def summary(answers: Sequence[Answer], labels: Sequence[str]) -> dict[str, float
         "shown": float(len(shown)),
         "accuracy": _share([each.said == each.truth for each in shown]),
         "macro_f1": macro_f1(matrix),
-        "nothing_found": _share([each.said is None for each in shown]),
-        "false_found": _share([each.said is not None for each in empty]),
+        "miss_rate": _share([each.said is None for each in shown]),
+        "false_positive_rate": _share([each.said is not None for each in empty]),
         "calibration_error": calibration_error(answers),
     }
     if any(each.boxes is not None for each in answers):

@@ -19,7 +19,7 @@ from typing import Any
 from mien.config import RunConfig
 from mien.errors import RegistryError
 from mien.model import bundle, lineage
-from mien.model.policy import source
+from mien.model.policy import base_candidate
 from mien.reporting import console
 from mien.storage.versions import Store
 from mien.storage.workspace import CHAMPION, RESULT, WORK, Workspace, pointed
@@ -293,7 +293,7 @@ def _verdict(number: int | None, evaluated: Path, document: Mapping[str, Any]) -
     rows = document["candidates"]
     row = next(each for each in rows if each["candidate"] == document["choice"])
     # What a variant lost is borne by the policy; else none would ever follow its own origin.
-    origin = source(row, rows)
+    origin = base_candidate(row, rows)
     new = origin["val"][metric]
     if number is None:
         return CHAMPION, "There was no champion before."

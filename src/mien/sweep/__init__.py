@@ -84,7 +84,7 @@ def sweep(
             study.close()
     best = _write(work, told, version, workspace) if report.ranked(told) else None
     if best is None and not stopped:
-        raise TrainingError(f"All {len(told)} trials failed; see above. Widen `search:`.")
+        raise TrainingError(f"All {len(told)} trials failed; see above. Widen `search_space:`.")
     return Swept(folder, told, fresh, best, stopped)
 
 
@@ -92,7 +92,7 @@ def _check_numbers(trials: int, jobs: int) -> None:
     if trials < 1 or jobs < 1:
         raise ConfigError(f"a sweep takes 1 or more trials and jobs; found {trials} and {jobs}")
     if jobs > ROUND:
-        console.say(f"{ROUND} trials are proposed at a time; {jobs - ROUND} jobs are not needed.")
+        console.info(f"{ROUND} trials are proposed at a time; {jobs - ROUND} jobs are not needed.")
 
 
 def _ready(run: RunConfig, workspace: Workspace) -> tuple[Path, str]:
@@ -104,7 +104,7 @@ def _ready(run: RunConfig, workspace: Workspace) -> tuple[Path, str]:
 
 
 _DECIDES = (
-    *("sweep/space.py", "sweep/study.py", "sweep/trial.py", "stages/evaluate/asking.py"),
+    *("sweep/space.py", "sweep/study.py", "sweep/trial.py", "stages/evaluate/measuring.py"),
     "reporting/scores.py",
 )
 
@@ -128,7 +128,7 @@ def _alone(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        console.say("The same sweep is going on in another process; waiting for it.")
+        console.info("The same sweep is going on in another process; waiting for it.")
         lock.acquire()
     try:
         yield
@@ -149,7 +149,7 @@ def _go_on(
                     study.tell(number, outcome)  # tracked first: who is killed here tracks again
                     shutil.rmtree(work.folder / str(number), ignore_errors=True)
                     made.append(number)
-                    console.say(report.line(number, asked[number], outcome))
+                    console.info(report.line(number, asked[number], outcome))
                     advance(len(study.told()), trials, report.so_far(study.told()))
     except KeyboardInterrupt:
         return tuple(made), True

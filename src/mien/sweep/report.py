@@ -26,7 +26,7 @@ def ranked(told: Told) -> list[int]:
 
 def show(run: RunConfig, told: Told, importances: Mapping[str, float]) -> None:
     """Print the best trials, what mattered, and what failed."""
-    best, keys = ranked(told)[:_SHOWN], sorted(run.search)
+    best, keys = ranked(told)[:_SHOWN], sorted(run.search_space)
     rows = [
         [str(number), f"{done.value:.4f}", done.best, _seconds(done), *_values(choice, keys)]
         for number, (choice, done) in ((number, told[number]) for number in best)

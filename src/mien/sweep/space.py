@@ -1,4 +1,4 @@
-"""What a sweep may choose: the `search:` section of a config, held against the task's params.
+"""What a sweep may choose: the `search_space:` section of a config, checked by the task's params.
 
 Knows ranges and lists, and nothing of how a sweep chooses among them.
 """
@@ -18,7 +18,7 @@ from mien.errors import ConfigError
 Choice = Mapping[str, Any]
 """One value for each key of a space, as JSON values."""
 
-_EXAMPLE = "search: {trees: {low: 50, high: 300, step: 50}, folds: [3, 5]}"
+_EXAMPLE = "search_space: {trees: {low: 50, high: 300, step: 50}, folds: [3, 5]}"
 _INSIDE = 0.382
 """Where between the ends of a range one more value is tried: no whole number by chance."""
 _ALL = 1000
@@ -72,18 +72,20 @@ class Space:
 
     @classmethod
     def of(cls, run: RunConfig) -> Self:
-        """Read the `search:` section of a run and try every end and every listed value.
+        """Read the `search_space:` section of a run and try every end and every listed value.
 
         Raises:
             ConfigError: there is no section, a key that the task does not have, one that decides
                 about the data, or a value that the task refuses.
         """
-        if not run.search:
+        if not run.search_space:
             raise ConfigError(
-                f"The config {run.name!r} has no `search:` section. Say what the sweep may choose, "
+                f"The config {run.name!r} has no `search_space:` section. Say what may be chosen, "
                 f"by key of params: {_EXAMPLE}"
             )
-        space = cls(run.params, {key: _axis(key, run.search[key]) for key in sorted(run.search)})
+        space = cls(
+            run.params, {key: _axis(key, run.search_space[key]) for key in sorted(run.search_space)}
+        )
         space._check(run)
         return space
 
@@ -96,7 +98,9 @@ class Space:
             for parent in parents:
                 section = section.setdefault(parent, {})
                 if not isinstance(section, dict):
-                    raise ConfigError(f"search.{key}: params.{parent} holds a value, no section.")
+                    raise ConfigError(
+                        f"search_space.{key}: params.{parent} holds a value, no section."
+                    )
             section[last] = value
         return document
 
@@ -112,7 +116,7 @@ class Space:
         for key, axis in self.axes.items():
             self._alone(key, task.data_params)
             for value in axis.trials() if isinstance(axis, Between) else axis:
-                where = f"search.{key} = {json.dumps(value)}"
+                where = f"search_space.{key} = {json.dumps(value)}"
                 try:
                     task.candidates(config.parse(task.Params, self.filled({key: value}), where))
                 except ConfigError as error:
@@ -121,25 +125,29 @@ class Space:
     def _alone(self, key: str, data_params: tuple[str, ...]) -> None:
         if key.split(".")[0] in data_params:
             raise ConfigError(
-                f"search.{key}: {key} decides what the data are, and a sweep compares trainings "
+                f"search_space.{key}: {key} changes the data, and a sweep compares trainings "
                 "on the same data. Set it under params and sweep the rest."
             )
         within = [other for other in self.axes if other.startswith(f"{key}.")]
         if within:
-            raise ConfigError(f"search.{key} and search.{within[0]} choose the same thing twice.")
+            raise ConfigError(
+                f"search_space.{key} and search_space.{within[0]} choose the same thing twice."
+            )
 
 
 def _axis(key: str, told: Any) -> Axis:
     if isinstance(told, list):
         if not told:
-            raise ConfigError(f"search.{key} is an empty list; name the values to choose from.")
+            raise ConfigError(
+                f"search_space.{key} is an empty list; name the values to choose from."
+            )
         return tuple(told)
     if not isinstance(told, dict):
         raise ConfigError(
-            f"search.{key} is a range such as {{low: 0.001, high: 0.1, log: true}} or a list of "
-            f"values; found {told!r}"
+            f"search_space.{key} is a range such as {{low: 0.001, high: 0.1, log: true}} or a list "
+            f"of values; found {told!r}"
         )
-    return config.parse(Between, told, f"search.{key}")
+    return config.parse(Between, told, f"search_space.{key}")
 
 
 def _with_hint(text: str, axis: Axis, value: Any) -> str:

@@ -25,7 +25,7 @@ from mien.errors import (
 from mien.model import bundle
 from mien.model.runtime import Model
 from mien.reporting import console, scores
-from mien.stages.evaluate.asking import ask
+from mien.stages.evaluate.measuring import predict_split
 from mien.storage.files import atomic_dir
 
 from .space import Choice, Space
@@ -119,7 +119,7 @@ def _measure(work: Work, out: Path, candidate: str, params: Schema) -> dict[str,
         made = bundle.describe(task.name, task.labels, candidate, fit.facts, metrics={}, lineage={})
         opened = bundle.write(folder, made)
         with Model(opened) as model:
-            answers, _ = ask(task, model, task.examples(work.ready, "val"), candidate)
+            answers, _ = predict_split(task, model, task.examples(work.ready, "val"), candidate)
     return {**scores.summary(answers, task.labels), BUNDLE_MB: opened.megabytes}
 
 

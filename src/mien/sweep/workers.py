@@ -52,7 +52,7 @@ class Workers:
     def start(self, count: int) -> None:
         """Have so many processes ready."""
         context = get_context("spawn")  # a forked copy of a process with threads is no safe place
-        threads = max(1, runtime.cores() // self._count)
+        threads = max(1, runtime.available_cpus() // self._count)
         while len(self._processes) < count:
             here, there = context.Pipe()
             process = context.Process(target=_work, args=(self._work, there, threads), daemon=True)
@@ -103,7 +103,7 @@ def _work(work: Work, pipe: Connection, threads: int) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_end_with_parent, daemon=True).start()
-    console.hush()
+    console.quiet()
     os.environ.update({name: str(threads) for name in _THREADS})  # for what is loaded from now on
     threadpool_limits(threads)  # for what is loaded already
     while True:

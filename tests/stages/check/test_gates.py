@@ -213,7 +213,7 @@ def test_each_core_counts_with_a_counter_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two cores count at once, and no counter is asked by both at a time."""
-    monkeypatch.setattr(runtime, "cores", lambda: 2)
+    monkeypatch.setattr(runtime, "available_cpus", lambda: 2)
     both = threading.Barrier(2)
 
     def subjects() -> Callable[[Request], int]:

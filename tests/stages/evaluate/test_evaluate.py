@@ -11,8 +11,8 @@ from mien.observability import drift
 from mien.observability.drift import Row
 from mien.reporting.scores import Answer
 from mien.stages import evaluate
-from mien.stages.evaluate.asking import LEAK_FREE, Measured
 from mien.stages.evaluate.cpu_cost import CpuRatio
+from mien.stages.evaluate.measuring import LEAK_FREE, Measured
 from mien.storage.workspace import Workspace, point
 from mien.task import Check, DataReport
 

@@ -17,7 +17,7 @@ METRICS = {
     "val": {"accuracy": 0.9, "macro_f1": 0.8, "brier": 0.125},
     "test": {"accuracy": 0.7, "macro_f1": 0.6, "brier": 0.25},
     "latency": {"p50_ms": 1.0},
-    "bake_off": [{"candidate": "svm"}],
+    "leaderboard": [{"candidate": "svm"}],
 }
 FACTS = {"min_confidence": 0.5, "typical": {"mean": [1.0, 2.0]}}
 HISTORY = [{"loss": 2.0, "accuracy": 0.1}, {"loss": 1.0, "accuracy": 0.5}]

@@ -38,7 +38,7 @@ TRAINING = {
     "completeness": {"blurred": 0.95, "duplicates": 1.0},
 }
 METRICS = {
-    "bake_off": [
+    "leaderboard": [
         {
             "candidate": name,
             "val": {"accuracy": 0.91, "macro_f1": 0.9, "examples": 90.0},

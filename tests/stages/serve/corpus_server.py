@@ -103,8 +103,8 @@ def running(home: Path, folder: Path) -> Iterator[Server]:
         "MIEN_HOME": str(home),
         "MIEN_JOURNAL": str(folder / "journal.db"),
         "MIEN_THREADS": "1",
-        "MIEN_HEAD_S": str(SLOW),
-        "MIEN_READ_S": str(SLOW),
+        "MIEN_HEADER_TIMEOUT_S": str(SLOW),
+        "MIEN_BODY_TIMEOUT_S": str(SLOW),
         "HOST": "127.0.0.1",
         "PORT": str(port),
     }

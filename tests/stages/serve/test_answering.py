@@ -104,7 +104,7 @@ def test_questions_that_wait_are_answered_together_where_it_pays(
     monkeypatch.setattr(batching, "pays", lambda *_: True)
     monkeypatch.setattr(Answering, "__call__", watch)
     headers = {"content-type": "application/json"}
-    with serving(threads=1, batch=4) as client:
+    with serving(threads=1, max_batch_size=4) as client:
         service = client.app.state.service  # type: ignore[attr-defined]
 
         def post() -> None:
@@ -129,7 +129,7 @@ def test_few_large_pictures_are_answered_together(
 ) -> None:
     """Each of them waits until all are decoded."""
     monkeypatch.setattr(batching, "pays", lambda *_: True)
-    with serving(threads=1, batch=4) as client:
+    with serving(threads=1, max_batch_size=4) as client:
         service = client.app.state.service  # type: ignore[attr-defined]
         served = service.models.find("shape")
         small, large = (

@@ -290,7 +290,7 @@ def test_a_body_of_undeclared_length_is_read_up_to_the_limit(serving: Serving) -
 
 def test_a_body_that_does_not_come_is_not_waited_for(serving: Serving) -> None:
     """408 after the time for reading, here next to none."""
-    with serving(read_s=0.01) as client:
+    with serving(body_timeout_s=0.01) as client:
         assert Exchange(hang=True).run(client).status == 408
 
 

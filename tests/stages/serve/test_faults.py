@@ -131,7 +131,7 @@ def test_what_is_in_work_is_finished(workspace: Workspace, told: signal.Signals)
 def test_nobody_can_keep_a_server_from_its_end(workspace: Workspace) -> None:
     """Lost: an upload that its client does not finish, which is told so or cut off. Nor do idle
     connections and half heads hold the server up."""
-    settings = {"MIEN_READ_S": "1", "MIEN_HEAD_S": "1", "MIEN_GRACE_S": "0.1"}
+    settings = {"MIEN_BODY_TIMEOUT_S": "1", "MIEN_HEADER_TIMEOUT_S": "1", "MIEN_GRACE_S": "0.1"}
     with serve(workspace.home, FOLDER, **settings) as server:
         for sent in (b"", b"GET /livez HTT", QUESTION[:-5], get("/livez")):
             server.connect(sent)
@@ -187,7 +187,7 @@ def test_a_clock_that_jumps_costs_nothing(
     monkeypatch.setattr(time, "time", lambda: now() + shift[0])
     monkeypatch.setattr(time, "time_ns", lambda: nanoseconds() + int(shift[0] * 1e9))
     of, traces = {"task": "shape", "version": "3"}, []
-    monkeypatch.setenv("MIEN_READ_S", "20")
+    monkeypatch.setenv("MIEN_BODY_TIMEOUT_S", "20")
     with serving(("shape",)) as client:
         for shift[0] in (0.0, jump, 0.0):
             for _ in range(5):
@@ -361,7 +361,7 @@ def test_a_server_does_not_need_the_registry(workspace: Workspace, picture: Draw
     models, away = workspace.home / "models", workspace.home / "away"
     questions = [QUESTION, form("/predict/colour", picture())]
     with (
-        serve(workspace.home, FOLDER, MIEN_WATCH_S="0.05") as server,
+        serve(workspace.home, FOLDER, MIEN_RELOAD_INTERVAL_S="0.05") as server,
         Load(server.port, questions, 4) as load,
     ):
         load.reach(20)

@@ -20,7 +20,7 @@ from mien.storage.workspace import Workspace
 from .load import FOLDER, POINT, Load, Server, form, get, percentile, post, receive, serve
 
 QUESTION = post("/predict/shape", POINT)
-SHORT = {"MIEN_HEAD_S": "0.5", "MIEN_READ_S": "0.5"}
+SHORT = {"MIEN_HEADER_TIMEOUT_S": "0.5", "MIEN_BODY_TIMEOUT_S": "0.5"}
 LARGE_PAGE = "/static/swagger-ui-bundle.js"
 
 
@@ -95,7 +95,7 @@ def test_silent_connections_cost_nobody_anything(workspace: Workspace) -> None:
     """Lost: nothing. 200 connections on which nothing is sent are closed after the time that a
     head may take, and others are answered before and after."""
     with (
-        serve(workspace.home, FOLDER, MIEN_HEAD_S="1.5") as server,
+        serve(workspace.home, FOLDER, MIEN_HEADER_TIMEOUT_S="1.5") as server,
         Load(server.port, [QUESTION], 2) as load,
     ):
         load.reach(20)
@@ -124,7 +124,7 @@ def test_a_connection_is_not_held_after_its_answer(workspace: Workspace, more: b
 def test_more_connections_than_are_taken_are_told_so(workspace: Workspace) -> None:
     """Lost: requests on connections beyond the limit, told 503 and closed. Those before them are
     answered, and new ones once there is room."""
-    with serve(workspace.home, FOLDER, MIEN_CONNECTIONS="20", MIEN_HEAD_S="60") as server:
+    with serve(workspace.home, FOLDER, MIEN_CONNECTIONS="20", MIEN_HEADER_TIMEOUT_S="60") as server:
         silent = [server.connect() for _ in range(19)]
         kept = server.connect(QUESTION)
         assert receive(kept).status == 200
@@ -214,7 +214,7 @@ def test_a_client_that_goes_away_frees_its_place(
     places are free long before the deadlines, which would be minutes."""
     asked = post("/predict/shape", POINT, X_Mien_Drill="slow")
     sent = {"before": asked[: -len(POINT)], "middle": asked[:-9], "after": asked}[moment]
-    settings = {"MIEN_QUEUE": "4", "MIEN_READ_S": "300", "MIEN_DEADLINE_S": "300"}
+    settings = {"MIEN_QUEUE": "4", "MIEN_BODY_TIMEOUT_S": "300", "MIEN_DEADLINE_S": "300"}
     with serve(workspace.home, FOLDER, MIEN_DRILL="1", **settings) as server:
         for _ in range(2):
             gone = [server.connect(sent) for _ in range(4)]

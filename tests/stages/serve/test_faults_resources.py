@@ -113,7 +113,9 @@ def test_a_read_only_disk_costs_the_record_alone(workspace: Workspace, tmp_path:
     script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"'
     before, log = namespace(script, workspace.home), tmp_path / "log"
     with (
-        serve(workspace.home, FOLDER, before=before, log=log, MIEN_WATCH_S="0.05") as server,
+        serve(
+            workspace.home, FOLDER, before=before, log=log, MIEN_RELOAD_INTERVAL_S="0.05"
+        ) as server,
         Load(server.port, [QUESTION], 4) as load,
     ):
         load.reach(100)
@@ -155,7 +157,7 @@ def test_descriptors_that_run_out_come_back(workspace: Workspace, make_bundle: M
     afterwards new ones are, and a champion that was promoted meanwhile is taken."""
     make_bundle(workspace.version("shape", 4))
     with (
-        serve(workspace.home, FOLDER, MIEN_WATCH_S="0.05") as server,
+        serve(workspace.home, FOLDER, MIEN_RELOAD_INTERVAL_S="0.05") as server,
         Load(server.port, [QUESTION], 2) as load,
     ):
         load.reach(20)

@@ -32,7 +32,7 @@ MEGABYTES = 4
 
 @contextmanager
 def watching(workspace: Workspace, *arguments: str) -> Iterator[Server]:
-    with serve(workspace.home, FOLDER, *arguments, MIEN_WATCH_S="0.05") as server:
+    with serve(workspace.home, FOLDER, *arguments, MIEN_RELOAD_INTERVAL_S="0.05") as server:
         yield server
 
 

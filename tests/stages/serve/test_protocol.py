@@ -86,7 +86,7 @@ def test_a_thousand_headers_are_too_many(server_process: ServerProcess) -> None:
 
 def test_a_head_has_its_time(server_process: ServerProcess) -> None:
     """What has begun is told 408; where nothing came, the connection is closed without a word."""
-    with server_process(MIEN_HEAD_S="0.2") as server:
+    with server_process(MIEN_HEADER_TIMEOUT_S="0.2") as server:
         status, _, body = ask(server.address, b"GET /livez HTTP/1.1\r\nHo")
         assert (status, json.loads(body)["type"]) == (408, "/errors/too-slow")
         assert ask(server.address) == (0, {}, b"")
@@ -94,7 +94,10 @@ def test_a_head_has_its_time(server_process: ServerProcess) -> None:
 
 def test_a_second_head_on_a_connection_has_its_time_too(server_process: ServerProcess) -> None:
     """The first request was answered; of the second one there is but a part."""
-    with server_process(MIEN_HEAD_S="0.2") as server, closing(connect(server.address)) as line:
+    with (
+        server_process(MIEN_HEADER_TIMEOUT_S="0.2") as server,
+        closing(connect(server.address)) as line,
+    ):
         line.sendall(LIVE + b"\r\n")
         assert b"200 OK" in one(line)
         line.sendall(b"GET /livez HT")
@@ -103,7 +106,7 @@ def test_a_second_head_on_a_connection_has_its_time_too(server_process: ServerPr
 
 def test_too_many_connections_are_told_503(server_process: ServerProcess) -> None:
     """Those that are there go on; when one goes, another one may come."""
-    with server_process(MIEN_CONNECTIONS="2", MIEN_HEAD_S="30") as server:
+    with server_process(MIEN_CONNECTIONS="2", MIEN_HEADER_TIMEOUT_S="30") as server:
         held = [connect(server.address) for _ in range(2)]
         for line in held:
             line.sendall(LIVE + b"\r\n")

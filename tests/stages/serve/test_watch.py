@@ -299,7 +299,7 @@ def test_a_server_looks_by_itself(
 ) -> None:
     """Every so often, until it ends."""
     make_bundle(workspace.version("shape", 4))
-    with serving(watch_s=0.01) as client:
+    with serving(reload_interval_s=0.01) as client:
         workspace.write_aliases("shape", {"champion": 4})
         end = time.monotonic() + 30
         while version(client, picture) == "3" and time.monotonic() < end:

@@ -100,14 +100,14 @@ def batch(
             sequence=sequence,
         )
         if sequence and task.follow is None:
-            console.say(f"mien-{task.name} answers the frames of a video one by one.")
+            console.info(f"mien-{task.name} answers the frames of a video one by one.")
         found = sources.find(source, task, out, sequence)
-        console.say(f"{found.count} {found.noun} to score with mien-{task.name} {version}".strip())
+        console.info(f"{found.count} {found.noun} to score with mien-{task.name} {version}".strip())
         with parts.opened(out, run, force) as kept:
             done = kept.complete(found.fingerprint)
             if done:
                 return Done(out, done["rows"], done["failed"], False, 0.0, done["rows"])
-            return _score(found, kept, task, model, threads or runtime.cores(), form)
+            return _score(found, kept, task, model, threads or runtime.available_cpus(), form)
 
 
 def _score(

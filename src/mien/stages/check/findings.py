@@ -49,7 +49,7 @@ class Search:
             except WeightsError as error:  # weights of others: a machine may have no network
                 if self.required:
                     raise
-                console.say(f"Subjects are not counted: {error}")
+                console.info(f"Subjects are not counted: {error}")
                 self._subjects = {}
                 self.uncounted = str(error)
         return self._subjects

@@ -165,7 +165,7 @@ def _looked(
     for piece in pieces[:here]:
         yield _looked_here(piece, min_side)
     rest = pieces[here:]
-    count = min(workers or runtime.cores(), len(rest))
+    count = min(workers or runtime.available_cpus(), len(rest))
     saved = watch.seconds / FIRST * sum(map(len, rest)) * (1 - 1 / max(count, 1))
     if count > 1 and (saved > WORTH_S or workers):
         yield from _looked_elsewhere(rest, min_side, count)

@@ -141,7 +141,7 @@ def subjects(material: Material) -> dict[int, int]:
     asked = [places[digest] for digest in sorted(places)[:ASKED]]
     if not asked:
         return {}
-    threads = min(runtime.cores(), len(asked))
+    threads = min(runtime.available_cpus(), len(asked))
     free: SimpleQueue[Callable[[Request], int]] = SimpleQueue()
     for _ in range(threads):
         free.put(material.task.subjects())

@@ -87,7 +87,7 @@ def diff(task: str, old: str, new: str | None, workspace: Workspace) -> Differen
     first = store.find(old)
     second = store.find(new) if new else store.latest() or first
     if first.root == second.root:
-        console.say(
+        console.info(
             f"Version {first.number} is compared with itself; `mien data log {task}` lists the "
             "others."
         )

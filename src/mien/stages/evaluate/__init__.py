@@ -39,8 +39,8 @@ from mien.storage.workspace import (
 from mien.task import SPLITS, DataReport, Task
 from mien.tracking import Tracker, model_name
 
-from .asking import Measured, ask, beside, measure
 from .card import card, draw, reference
+from .measuring import Measured, compare_latency, measure, predict_split
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def evaluate(run: RunConfig, workspace: Workspace) -> Evaluated:
         show(folder)
     _measure_champion(run, workspace, folder, ready)
     if read(folder)["choice"] is None:
-        raise PolicyError(policy.nobody(read(folder)))
+        raise PolicyError(policy.no_candidate_message(read(folder)))
     return Evaluated(folder, fresh)
 
 
@@ -112,7 +112,7 @@ def on_other_data(run: RunConfig, workspace: Workspace, ready: Path) -> dict[str
         name = each.manifest.candidate
         with Model(each) as model:
             examples = chain.from_iterable(task.examples(ready, split) for split in SPLITS)
-            answers, _ = ask(task, model, examples, f"{name} on other data")
+            answers, _ = predict_split(task, model, examples, f"{name} on other data")
             table[name] = {
                 **scores.summary(answers, task.labels),
                 **scores.latency_ms(answers),
@@ -135,7 +135,7 @@ def _measure_all(
     rows = [{"candidate": each.bundle.manifest.candidate, **each.numbers()} for each in measured]
     for row, each in zip(rows, measured, strict=True):
         if _variant(each.bundle):
-            row["variant"] = beside(task, each.bundle, ready, run.policy)
+            row["variant"] = compare_latency(task, each.bundle, ready, run.policy)
     if rows and run.policy.maximise not in rows[0]["val"]:
         known = ", ".join(rows[0]["val"])
         raise PolicyError(f"policy.maximise is {run.policy.maximise!r}; there are: {known}.")
@@ -183,7 +183,7 @@ def _complete(
     known = reference(measured.answers["val"], manifest.labels, report)
     _write_json(folder / "reference.json", known)
     draw(measured, folder / "figures")
-    metrics = {**measured.numbers(), "bake_off": document["candidates"]}
+    metrics = {**measured.numbers(), "leaderboard": document["candidates"]}
     complete = manifest.model_copy(update={"metrics": metrics})
     (folder / "card.md").write_text(card(complete), encoding="utf-8")
     bundle.write(folder, complete)
@@ -224,7 +224,9 @@ def _score_champion(
     if champion.manifest.labels != task.labels:
         raise BundleError(f"{champion.folder} was trained for other labels than the task has now.")
     with runtime.load(champion.folder) as model:
-        answers, _ = ask(task, model, task.examples(ready, "val"), f"evaluate champion {number}")
+        answers, _ = predict_split(
+            task, model, task.examples(ready, "val"), f"evaluate champion {number}"
+        )
     return scores.summary(answers, task.labels)
 
 

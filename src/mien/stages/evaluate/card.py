@@ -12,7 +12,7 @@ from mien.reporting import figures, scores
 from mien.reporting.scores import Answer
 from mien.task import DataReport
 
-from .asking import LEAK_FREE, Measured
+from .measuring import LEAK_FREE, Measured
 
 
 def reference(
@@ -32,14 +32,14 @@ def card(manifest: bundle.Manifest) -> str:
     rows = "\n".join(
         f"| {row['candidate']} | {row['val']['macro_f1']:.4f} | {row['test']['macro_f1']:.4f} | "
         f"{row['test']['accuracy']:.4f} | {row['bundle_mb']:.2f} | {row['fault'] or 'kept'} |"
-        for row in manifest.metrics["bake_off"]
+        for row in manifest.metrics["leaderboard"]
     )
     training = json.dumps(manifest.lineage.get("training", {}), indent=1, sort_keys=True)
     return (
         f"# {manifest.task}: {manifest.candidate}\n\n"
         f"Answers with one of {len(manifest.labels)} labels: {', '.join(manifest.labels)}.\n\n"
         f"On the test split ({test['examples']:.0f} examples): accuracy {test['accuracy']:.4f}, "
-        f"macro-F1 {test['macro_f1']:.4f}, nothing found in {test['nothing_found']:.2%}, "
+        f"macro-F1 {test['macro_f1']:.4f}, nothing found in {test['miss_rate']:.2%}, "
         f"expected calibration error {test['calibration_error']:.4f}. {_free(manifest)}\n\n"
         "| candidate | val macro-F1 | test macro-F1 | test accuracy | MB | limits |\n"
         f"| --- | --- | --- | --- | --- | --- |\n{rows}\n\n"

@@ -229,15 +229,15 @@ def _watch(
     while (now := time.monotonic()) < end:
         for name in prometheus.firing() - set(seen.fired):
             seen.fired[name] = now - start
-            console.say(f"{name} fires after {now - start:.0f} s")
+            console.info(f"{name} fires after {now - start:.0f} s")
             if name == drill.alert:
                 end = now + linger
         pending = prometheus.pending()
         for name in pending - told_of - set(seen.fired):
-            console.say(f"{name} is pending after {now - start:.0f} s")
+            console.info(f"{name} is pending after {now - start:.0f} s")
         told_of |= pending
         if now - told > _TOLD_EVERY:
-            console.say(f"{now - start:.0f} s, {seen.sent} questions sent")
+            console.info(f"{now - start:.0f} s, {seen.sent} questions sent")
             told = now
         time.sleep(min(1.0, patience / 200))
     seen.seconds = time.monotonic() - start

@@ -158,7 +158,7 @@ def _drawn(task: Task[Any], scratch: Path, seed: int) -> Path:
     raw, ready = scratch / "raw", scratch / "ready"
     raw.mkdir()
     ready.mkdir()
-    console.say(f"{task.name}: the champion's data are not in this workspace; drawing a sample")
+    console.info(f"{task.name}: the champion's data are not in this workspace; drawing a sample")
     task.sample(raw, seed)
     task.prepare(raw, ready, task.Params(), scratch / "cache")
     return ready

@@ -86,7 +86,7 @@ def _outcome(target: Target, workspace: Workspace, how: How) -> Outcome:
     steps: list[Step] = []
     with closing(_steps(target, workspace, how)) as found:
         for step in found:
-            console.say(f"{_MARKS[step.state]} {step.stage:<11} {step.text}")
+            console.info(f"{_MARKS[step.state]} {step.stage:<11} {step.text}")
             steps.append(step)
             if step.state == "differs" and step.stage not in COMPARED[1:]:
                 break  # what follows would not be a rebuild of the record
@@ -125,7 +125,7 @@ def _rebuilt(
     step = environment.machine(target.lineage["platform"], training)
     yield step
     own = Workspace(folder / "workspace")
-    console.say("running the pipeline in a scratch workspace; what it says of versions is of that")
+    console.info("running the pipeline in a scratch workspace; what it says of versions is of that")
     made = scratch.run(target, file, found, python, own)
     if isinstance(made, Step):
         yield made

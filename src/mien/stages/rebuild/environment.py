@@ -60,7 +60,7 @@ def build(code: Code, folder: Path, python: str) -> Path:
     else:
         _do(sys.executable, "-m", "venv", str(folder))
         install = (str(made), "-m", "pip", "install", "--quiet", "--no-deps")
-    console.say(f"installing the packages of {lock.name} with {Path(install[0]).name}")
+    console.info(f"installing the packages of {lock.name} with {Path(install[0]).name}")
     _do(*install, "--require-hashes", "-r", str(lock))
     return made
 

@@ -76,17 +76,17 @@ class Answering:
     def _predict(self, asked: Sequence["_Decoded"]) -> list[Answer | Exception]:
         start = time.perf_counter()
         try:
-            with runtime.timed() as networks:
+            with runtime.collect_timings() as networks:
                 predictions = _ask(asked)
         except Exception as error:  # noqa: BLE001 - raised where the answer is awaited
             # Of several, one may be at fault: it is found by asking each alone.
             return [error] if len(asked) == 1 else [self._predict([each])[0] for each in asked]
         done = time.perf_counter()
-        first = networks.first or done
+        first = networks.started_at or done
         share = {
             "preprocess": (first - start) / max(1, len(asked)),
-            "infer": networks.inferring / max(1, len(asked)),
-            "postprocess": (done - first - networks.inferring) / max(1, len(asked)),
+            "infer": networks.inference_s / max(1, len(asked)),
+            "postprocess": (done - first - networks.inference_s) / max(1, len(asked)),
         }
         return [
             self._record(each, prediction, {"decode": each.seconds, **share})

@@ -61,8 +61,9 @@ def create(
     Raises:
         ConfigError: keys that cannot be used.
     """
-    access, served, metrics = Access.of(settings), Models(wanted, settings.batch), Metrics()
-    workers = Workers(settings.threads or runtime.cores(), settings.queue)
+    access, metrics = Access.of(settings), Metrics()
+    served = Models(wanted, settings.max_batch_size)
+    workers = Workers(settings.threads or runtime.available_cpus(), settings.queue)
     path = settings.journal or workspace.journal
     journal = Journal(path, settings.journal_days, settings.journal_mb)
     windows = Windows(journal)
@@ -105,7 +106,7 @@ def run(
         MienError: nothing to serve, or the address cannot be used. A model that cannot be
             loaded is no error here: the server stays up and its /health tells the reason.
     """
-    runtime.keep_memory()
+    runtime.tune_malloc()
     wanted = models.choose(workspace, tasks, bundles)
     # The lines of answers and requests are part of the service, whatever else is kept quiet; what
     # parsers think of the bytes of strangers is not.
@@ -162,7 +163,7 @@ def _lifespan(service: Service, workspace: Workspace, loaded: Callable[[Models],
         windows.keep({entry.served.digest for entry in served.entries if entry.served})
 
     def load() -> None:
-        watch = Watch(served, workspace, service.settings.watch_s, begin, told)
+        watch = Watch(served, workspace, service.settings.reload_interval_s, begin, told)
         served.load(service.workers.everywhere, begin, end.is_set)
         # What is loaded stays: the collector would go through all of it again and again, and each
         # time some answer would wait for it.

@@ -110,7 +110,7 @@ def _model(entry: Entry, served: Served) -> Iterator[Reading]:
     yield ("mien_model_load_seconds", of, served.load_seconds)
     yield ("mien_model_created_timestamp_seconds", of, served.created)
     metrics = served.model.bundle.manifest.metrics
-    for row in metrics.get("bake_off", ()):
+    for row in metrics.get("leaderboard", ()):
         for split in ("val", "test"):
             for score in SCORES:
                 if score in row[split]:

@@ -83,7 +83,7 @@ class Service:
     def bounds(self) -> Bounds:
         """What connections may take, before anything is asked on them."""
         connections = protocol.affordable(self.settings.connections)
-        return Bounds(connections, self.settings.head_s, self._refuse)
+        return Bounds(connections, self.settings.header_timeout_s, self._refuse)
 
     def _refuse(self, error: BaseException) -> bytes:
         trace_id = envelope.new_trace()
@@ -249,7 +249,7 @@ def _admit(request: Request, service: Service) -> None:
 @asynccontextmanager
 async def _deadline(service: Service) -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout(service.settings.read_s):
+        async with asyncio.timeout(service.settings.body_timeout_s):
             yield
     except TimeoutError:
         raise TooSlowError from None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from mien.errors import JournalError
 from mien.observability import drift
-from mien.observability.drift import ENOUGH, WINDOW, Compared, Row
+from mien.observability.drift import MIN_ROWS, WINDOW, DriftScore, Row
 from mien.observability.prediction_log.events import Event
 from mien.observability.prediction_log.journal import DAY, Journal
 from mien.stages.serve.loading import Served
@@ -23,7 +23,7 @@ class Drifted:
     """What is known of one window; no scores where there is no verdict yet."""
 
     rows: int
-    quantities: Mapping[str, Compared]
+    quantities: Mapping[str, DriftScore]
 
 
 class _Window:
@@ -80,6 +80,6 @@ def _row(event: Event) -> Row:
 
 
 def _compare(rows: list[Row], reference: Mapping[str, object] | None) -> Drifted:
-    if reference is None or len(rows) < ENOUGH:
+    if reference is None or len(rows) < MIN_ROWS:
         return Drifted(len(rows), {})
     return Drifted(len(rows), drift.compare(rows, reference))

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from mien import images
 from mien.errors import DataError, RequestError, TrainingError
 from mien.mediapipe import litert
-from mien.model.runtime import cores
+from mien.model.runtime import available_cpus
 from mien.reporting import console
 from mien.task import Request
 
@@ -101,7 +101,7 @@ def look(photos: Sequence[Photo], cache: Path) -> list[Seen | str]:
     if not photos:
         return []
     found: list[Seen | str] = []
-    threads = min(cores(), len(photos))
+    threads = min(available_cpus(), len(photos))
     with (
         _watch(cache) as watch,
         console.bar("find hands") as advance,

@@ -154,7 +154,7 @@ def _hands(pixels: images.Pixels, model: Model, find: Find) -> list[Hand]:
             "This model takes landmarks, not pictures: it was trained with params.images = false. "
             "Send JSON {'landmarks': [[x, y, z], ...]} with 21 points."
         )
-    contents = model.once("hand_landmarker", lambda: networks.read_task(path))
+    contents = model.cached("hand_landmarker", lambda: networks.read_task(path))
     landmarker = model.per_thread("hand_landmarker", lambda: Landmarker(contents))
     found = find(pixels, landmarker)
     return [hand for hand in found if landmarks.measurable(hand.points[None])[0]]
@@ -212,5 +212,5 @@ def _input_stats(hand: Hand, size: tuple[int, int]) -> dict[str, float]:
 def _unusual(features: NDArray[np.float32], model: Model) -> dict[str, float]:
     if "typical" not in model.facts:
         return {}  # a bundle from before hands were described
-    known = model.once("typical", lambda: typical.Typical.of(model.facts["typical"]))
+    known = model.cached("typical", lambda: typical.Typical.of(model.facts["typical"]))
     return {typical.MEASURE: known.distance(features)}

@@ -79,13 +79,13 @@ def measure(
         shown: list[tuple[Example, Prediction]] = []
         for split in MEASURED:
             words = f"evaluate {opened.manifest.candidate} on {split}"
-            answers[split], shown = ask(task, model, task.examples(ready, split), words)
+            answers[split], shown = predict_split(task, model, task.examples(ready, split), words)
         latency = _latency(task, model, answers["val"])
         cost = _cpu_cost(task, model, ready, max_cpu_cost)
         return Measured(model.bundle, answers, shown, latency, cost, leaked)
 
 
-def beside(task: Task[Any], opened: Bundle, ready: Path, policy: Policy) -> dict[str, Any]:
+def compare_latency(task: Task[Any], opened: Bundle, ready: Path, policy: Policy) -> dict[str, Any]:
     """What a variant was made from, and the CPU time of both as a ratio."""
     about = opened.manifest.lineage["variant"]
     folder = opened.folder.with_name(about["of"])
@@ -94,12 +94,12 @@ def beside(task: Task[Any], opened: Bundle, ready: Path, policy: Policy) -> dict
             lambda request: task.predict(request, variant),
             lambda request: task.predict(request, of),
             _val_requests(task, ready),
-            1 + policy.max_slower,
+            1 + policy.max_latency_increase,
         )
     return {"form": about["form"], "of": about["of"], "cpu_ratio": asdict(ratio)}
 
 
-def ask(
+def predict_split(
     task: Task[Any], model: Model, examples: Iterable[Example], words: str
 ) -> tuple[list[Answer], list[tuple[Example, Prediction]]]:
     """Ask one example after the other; what was said, and a few of each label to look at."""
