@@ -13,7 +13,7 @@ from mien import config, pipeline
 from mien.config import GateConfig
 from mien.model import bundle
 from mien.stages import evaluate
-from mien.storage.workspace import Workspace, pointed
+from mien.storage.workspace import Workspace, read_latest
 
 MARK = 0.475
 """Test accuracy of HOG features with PCA and an SVC on the same split (from the data's notes)."""
@@ -38,7 +38,7 @@ def main() -> None:
     told = dict.fromkeys(FAILED, GateConfig(level="warn"))
     shipped = run.model_copy(update={"source": str(source), "gates": told})
     report = pipeline.run(shipped, home, "bench")
-    folder = pointed(home.evaluated("emotion"), run.name, "")
+    folder = read_latest(home.evaluated("emotion"), run.name, "")
     table = evaluate.read(folder)
     parts = [_scores(table), EARLIER, _cost(report)]
     for row in table["candidates"]:

@@ -38,10 +38,10 @@ def write(out: Path) -> None:
     (out / CLASSIFIER).write_bytes(pickle.dumps(_fitted(gesture.manifest)))
     facts = {
         "size": emotion.manifest.candidate,
-        "side": emotion.manifest.facts["input_size"],
+        "side": emotion.manifest.preprocessing["input_size"],
         "emotions": emotion.manifest.labels,
         "gestures": gesture.manifest.labels,
-        "floor": emotion.manifest.facts["min_confidence"],
+        "floor": emotion.manifest.preprocessing["min_confidence"],
     }
     (out / FACTS).write_text(json.dumps(facts), encoding="utf-8")
 

@@ -24,7 +24,7 @@ from mien.model import bundle, runtime, variants
 from mien.model.runtime import Model, Session
 from mien.reporting import scores
 from mien.stages import evaluate, optimize
-from mien.storage.workspace import DATA, Workspace, pointed
+from mien.storage.workspace import DATA, Workspace, read_latest
 from mien.task import Example
 from mien.tasks.emotion import networks
 from mien.tasks.emotion.params import LABELS
@@ -100,7 +100,7 @@ def candidates(run: RunConfig, workspace: Workspace) -> str:
 def ways(run: RunConfig, workspace: Workspace) -> list[dict[str, object]]:
     """What to compute in 8 bits and what not, for the first candidate of a run."""
     task = tasks.load(run.task)
-    trained = pointed(workspace.trained(run.task), run.name, "Train first.")
+    trained = read_latest(workspace.trained(run.task), run.name, "Train first.")
     ready = workspace.processed(run.task) / (trained / DATA).read_text(encoding="utf-8").strip()
     source = optimize._candidates(trained)[0]
     examples = list(task.examples(ready, "val"))

@@ -7,7 +7,7 @@ from project import Demo, free_port, mien
 
 from mien import tasks
 from mien.stages import evaluate
-from mien.storage.workspace import Workspace, pointed
+from mien.storage.workspace import Workspace, read_latest
 
 pytestmark = pytest.mark.xdist_group("demo")
 
@@ -17,7 +17,9 @@ def test_every_task_gets_a_champion_that_learned(demo: Demo) -> None:
     for name in tasks.names():
         if name not in demo.out:
             continue
-        table = evaluate.read(pointed(Workspace(demo.home).evaluated(name), f"sample_{name}", ""))
+        table = evaluate.read(
+            read_latest(Workspace(demo.home).evaluated(name), f"sample_{name}", "")
+        )
         row = next(each for each in table["candidates"] if each["candidate"] == table["choice"])
         assert row["test"]["macro_f1"] >= 0.8, row
 
@@ -48,7 +50,9 @@ def test_tracking_holds_a_run_for_each_candidate(demo: Demo) -> None:
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             continue
-        table = evaluate.read(pointed(Workspace(demo.home).evaluated(name), f"sample_{name}", ""))
+        table = evaluate.read(
+            read_latest(Workspace(demo.home).evaluated(name), f"sample_{name}", "")
+        )
         wanted = {row["candidate"] for row in table["candidates"]}
         runs = client.search_runs([experiment.experiment_id])
         assert {run.data.params["candidate"] for run in runs} == wanted

@@ -14,7 +14,7 @@ from load import busy_loops, limited
 from project import ROOT
 
 from mien.config import Policy
-from mien.storage.workspace import RESULT, Workspace, pointed
+from mien.storage.workspace import RESULT, Workspace, read_latest
 
 HOURS = 3600
 
@@ -41,7 +41,7 @@ def run(
 
 
 def evaluation(home: Path) -> dict[str, Any]:
-    folder = pointed(Workspace(home).evaluated("gesture"), tiny.NAME, "")
+    folder = read_latest(Workspace(home).evaluated("gesture"), tiny.NAME, "")
     document: dict[str, Any] = json.loads((folder / RESULT).read_text())
     return document
 

@@ -13,7 +13,7 @@ from project import Demo
 from mien import config, tasks
 from mien.model import bundle
 from mien.stages import serve
-from mien.storage.workspace import WORK, Workspace, pointed
+from mien.storage.workspace import WORK, Workspace, read_latest
 from mien.task import Prediction, Request
 
 pytestmark = pytest.mark.xdist_group("demo")
@@ -34,7 +34,7 @@ def folders(demo: Demo, name: str) -> tuple[Path, Path, str]:
     """Prepared data, trained folder and champion's candidate of a task."""
     workspace = Workspace(demo.home)
     ready, trained = (
-        pointed(place(name), f"sample_{name}", "")
+        read_latest(place(name), f"sample_{name}", "")
         for place in (workspace.processed, workspace.trained)
     )
     champion = workspace.version(name, workspace.aliases(name)["champion"])
@@ -107,7 +107,7 @@ def test_emotions_agree(demo: Demo, address: str) -> None:
 
     ready, trained, candidate = folders(demo, "emotion")
     spec = DetectorSpec.parse(
-        json.loads((trained / candidate / bundle.MANIFEST).read_text())["facts"]
+        json.loads((trained / candidate / bundle.MANIFEST).read_text())["preprocessing"]
     )
     side = spec.input_size
 

@@ -20,7 +20,7 @@ from mien.model import runtime
 from mien.pipeline import Report
 from mien.reporting import console
 from mien.stages import data, evaluate, serve
-from mien.storage.workspace import Workspace, pointed
+from mien.storage.workspace import Workspace, read_latest
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _train(name: str, workspace: Workspace, configs: Path) -> Shown:
     except MienError as error:
         error.add_note(f"The demo runs {path.name}: `mien run {path} --set KEY=VALUE` changes it.")
         raise
-    folder = pointed(workspace.evaluated(name), run.name, "")
+    folder = read_latest(workspace.evaluated(name), run.name, "")
     return Shown(report, evaluate.read(folder))
 
 

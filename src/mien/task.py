@@ -238,8 +238,8 @@ class RepairPlan:
 class Fit:
     """What a training leaves beside its ONNX files."""
 
-    facts: Mapping[str, Any]
-    """Preprocessing facts as JSON values: all that `predict` must know of this model."""
+    preprocessing: Mapping[str, Any]
+    """JSON values: all that `predict` must know of this model."""
     history: tuple[Mapping[str, float], ...]
     """One mapping of metrics for each epoch or fold."""
     lineage: Mapping[str, Any] = field(default_factory=dict)

@@ -44,7 +44,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a list": (lambda f: (f / MANIFEST).write_text("[]"), "format None"),
     "new format": (_edit(format=2), "format 2"),
     "unknown key": (_edit(more=2), "more"),
-    "other facts": (_edit(facts={"input": 4}), "do not match their hash"),
+    "other preprocessing": (_edit(preprocessing={"input": 4}), "does not match its hash"),
 }
 
 
@@ -63,7 +63,7 @@ def test_a_bundle_lists_every_file_and_reads_back(tmp_path: Path) -> None:
     opened = bundle.read(made(tmp_path / "b"))
     assert set(opened.manifest.files) == {"model.onnx", "figures/a.png"}
     assert opened.manifest.files["model.onnx"].bytes == 7
-    assert opened.manifest.facts == {"input": 3}
+    assert opened.manifest.preprocessing == {"input": 3}
     assert opened.megabytes == pytest.approx(14e-6)
 
 

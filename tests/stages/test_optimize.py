@@ -15,7 +15,7 @@ from mien.errors import BundleError
 from mien.model import bundle, runtime
 from mien.model.bundle import Bundle
 from mien.stages import evaluate, optimize, register
-from mien.storage.workspace import DATA, RESULT, VARIANTS, Workspace, pointed
+from mien.storage.workspace import DATA, RESULT, VARIANTS, Workspace, read_latest
 
 pytestmark = pytest.mark.xdist_group("demo")
 
@@ -29,7 +29,7 @@ def asked(task: str, *forms: str) -> RunConfig:
 
 
 def trained(run: RunConfig, workspace: Workspace) -> Path:
-    return pointed(workspace.trained(run.task), run.name, "")
+    return read_latest(workspace.trained(run.task), run.name, "")
 
 
 def bundles(run: RunConfig, workspace: Workspace) -> dict[str, Bundle]:
@@ -64,7 +64,7 @@ def made(workspace: Workspace) -> dict[str, Bundle]:
 
 
 def test_a_variant_is_a_bundle_that_says_what_it_was_made_from(made: dict[str, Bundle]) -> None:
-    """Its own name and the digest of its origin; facts and labels are those of the origin."""
+    """Its own name and the digest of its origin; the same preprocessing and labels."""
     source = made["yolov9-t"]
     for form, share in (("int8", 0.5), ("fp16", 0.6)):
         variant = made[f"yolov9-t-{form}"]
@@ -72,7 +72,7 @@ def test_a_variant_is_a_bundle_that_says_what_it_was_made_from(made: dict[str, B
         assert variant.manifest.candidate == f"yolov9-t-{form}"
         assert (told["form"], told["of"], told["digest"]) == (form, "yolov9-t", source.digest)
         assert set(told["libraries"]) == {"onnx", "onnxruntime"}
-        assert variant.manifest.facts == source.manifest.facts
+        assert variant.manifest.preprocessing == source.manifest.preprocessing
         assert variant.manifest.labels == source.manifest.labels
         assert variant.megabytes < share * source.megabytes
         rest = {**variant.manifest.lineage}
@@ -101,7 +101,7 @@ def test_the_examples_come_from_the_whole_training_split(workspace: Workspace) -
         return given(ready, split)  # type: ignore[arg-type]
 
     watched = replace(task, examples=examples)  # type: ignore[arg-type]
-    ready = pointed(workspace.processed("gesture"), run.name, "")
+    ready = read_latest(workspace.processed("gesture"), run.name, "")
     found = [example.label for example in optimize._spread(watched, ready)]
     assert read == {"train"}
     assert len(set(found)) > len(task.labels) / 2
@@ -113,7 +113,7 @@ def test_a_variant_answers_as_its_origin_does(
 ) -> None:
     """Through the session that serves; what is drawn for the demo is named alike by all."""
     task = tasks.load("emotion")
-    ready = pointed(workspace.processed("emotion"), "sample_emotion", "")
+    ready = read_latest(workspace.processed("emotion"), "sample_emotion", "")
     examples = list(task.examples(ready, "val"))[:40]
     said = {}
     for name, each in made.items():

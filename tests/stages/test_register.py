@@ -19,7 +19,7 @@ from mien.errors import BundleError, RegistryError
 from mien.model import bundle, lineage
 from mien.stages import register
 from mien.storage.versions import Item, Store
-from mien.storage.workspace import RESULT, WORK, Workspace, point
+from mien.storage.workspace import RESULT, WORK, Workspace, write_latest
 from mien.tracking import COMMITTED, Tracker
 
 RUN = RunConfig(name="run", task="gesture")
@@ -70,7 +70,7 @@ def evaluated(
         path = folder.with_name(f"{name}.champion-{champion[0]}.json")
         path.write_text(json.dumps({"macro_f1": champion[1]}))
     for place in (workspace.trained("gesture"), workspace.evaluated("gesture")):
-        point(place, "run", name)
+        write_latest(place, "run", name)
 
 
 @pytest.fixture(scope="module")

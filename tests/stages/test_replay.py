@@ -59,8 +59,8 @@ def write(folder: Path, root: str, seed: int = 1) -> str:
         "config_sha256": config.digest(CONFIG),
         "data_fingerprint": root,
     }
-    facts = {"normalisation": VERSION, "min_confidence": 0.1}
-    made = bundle.describe("gesture", LABELS, "drawn", facts, metrics={}, lineage=origin)
+    preprocessing = {"normalisation": VERSION, "min_confidence": 0.1}
+    made = bundle.describe("gesture", LABELS, "drawn", preprocessing, metrics={}, lineage=origin)
     return bundle.write(folder, made).digest
 
 

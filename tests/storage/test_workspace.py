@@ -14,24 +14,25 @@ from mien.storage.workspace import Workspace
 
 def test_a_key_changes_with_any_of_its_parts() -> None:
     """Equal inputs give equal names, and nothing else does."""
-    assert workspace.key("a", {"x": 1, "y": 2}) == workspace.key("a", {"y": 2, "x": 1})
-    assert workspace.key("a", {"x": 1}) != workspace.key("a", {"x": 2}) != workspace.key("b", {})
+    assert workspace.cache_key("a", {"x": 1, "y": 2}) == workspace.cache_key("a", {"y": 2, "x": 1})
+    others = [workspace.cache_key("a", {"x": 2}), workspace.cache_key("b", {})]
+    assert workspace.cache_key("a", {"x": 1}) not in others
 
 
 def test_code_is_told_apart_by_content() -> None:
     """Two files have two hashes; a folder's covers its files."""
-    assert workspace.code("images.py") != workspace.code("config.py")
-    assert len(workspace.code("tasks")) == 64
+    assert workspace.source_hash("images.py") != workspace.source_hash("config.py")
+    assert len(workspace.source_hash("tasks")) == 64
 
 
 def test_a_pointer_leads_to_a_folder_or_says_what_to_do(tmp_path: Path) -> None:
     """A folder that is gone is as good as none."""
     (tmp_path / "abc").mkdir()
-    workspace.point(tmp_path, "run", "abc")
-    assert workspace.pointed(tmp_path, "run", "") == tmp_path / "abc"
+    workspace.write_latest(tmp_path, "run", "abc")
+    assert workspace.read_latest(tmp_path, "run", "") == tmp_path / "abc"
     (tmp_path / "abc").rmdir()
     with pytest.raises(MienError, match="Do this"):
-        workspace.pointed(tmp_path, "run", "Do this.")
+        workspace.read_latest(tmp_path, "run", "Do this.")
 
 
 def test_aliases_survive_a_round_trip_and_damage_is_told(tmp_path: Path) -> None:

@@ -18,9 +18,11 @@ from pydantic import Field, ValidationError
 from mien import config
 from mien.config import Schema
 from mien.errors import BundleError
-from mien.storage.files import atomic_dir, atomic_write, sha256_file
+from mien.storage.files import atomic_dir, sha256_file, write_json
 
 MANIFEST = "bundle.json"
+FORMAT: Literal[2] = 2
+"""Version of the layout of `bundle.json`; no other one is read."""
 SUFFIXES = {".onnx", ".json", ".md", ".png", ".task"}
 """What a bundle may hold. Anything that could carry code (pickles above all) is refused."""
 
@@ -35,13 +37,13 @@ class FileEntry(Schema):
 class Manifest(Schema):
     """The content of `bundle.json`."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = FORMAT
     task: str
     labels: tuple[str, ...]
     candidate: str
-    facts: dict[str, Any]
-    """Preprocessing facts: all that the task's `predict` must know of this model."""
-    facts_sha256: str
+    preprocessing: dict[str, Any]
+    """Preprocessing: all that the task's `predict` must know of this model."""
+    preprocessing_sha256: str
     metrics: dict[str, Any] = Field(default_factory=dict)
     lineage: dict[str, Any] = Field(default_factory=dict)
     files: dict[str, FileEntry] = Field(default_factory=dict)
@@ -66,7 +68,7 @@ def describe(
     task: str,
     labels: tuple[str, ...],
     candidate: str,
-    facts: Mapping[str, Any],
+    preprocessing: Mapping[str, Any],
     *,
     metrics: Mapping[str, Any],
     lineage: Mapping[str, Any],
@@ -76,8 +78,8 @@ def describe(
         task=task,
         labels=labels,
         candidate=candidate,
-        facts=dict(facts),
-        facts_sha256=config.digest(dict(facts)),
+        preprocessing=dict(preprocessing),
+        preprocessing_sha256=config.digest(dict(preprocessing)),
         metrics=dict(metrics),
         lineage=dict(lineage),
     )
@@ -91,9 +93,7 @@ def write(folder: Path, manifest: Manifest) -> Bundle:
     """
     files = {name: _entry(folder / name) for name in _contents(folder)}
     complete = manifest.model_copy(update={"files": files})
-    text = json.dumps(complete.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
-    with atomic_write(folder / MANIFEST) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_json(folder / MANIFEST, complete.model_dump(mode="json"), sort_keys=True)
     return read(folder)
 
 
@@ -108,8 +108,8 @@ def read(folder: Path) -> Bundle:
         raise BundleError(f"{folder} is no bundle: it has no {MANIFEST}. Train one: `mien run`.")
     raw = path.read_bytes()
     manifest = _parse(raw, path)
-    if config.digest(manifest.facts) != manifest.facts_sha256:
-        raise BundleError(f"{path}: the preprocessing facts do not match their hash. {_REMEDY}")
+    if config.digest(manifest.preprocessing) != manifest.preprocessing_sha256:
+        raise BundleError(f"{path}: `preprocessing` does not match its hash. {_REMEDY}")
     _verify_files(folder, manifest)
     return Bundle(folder=folder, manifest=manifest, digest=sha256(raw).hexdigest())
 
@@ -131,8 +131,11 @@ def _parse(raw: bytes, path: Path) -> Manifest:
     except (ValueError, RecursionError):
         raise BundleError(f"{path} is not readable JSON. {_REMEDY}") from None
     found = document.get("format") if isinstance(document, dict) else None
-    if found != 1:
-        raise BundleError(f"{path} has format {found!r}; this mien reads format 1. Update mien.")
+    if found != FORMAT:
+        raise BundleError(
+            f"{path}: expected bundle format {FORMAT}, found {found!r}. Train the model again with "
+            "this version of mien, or install the version that wrote it."
+        )
     try:
         return Manifest.model_validate(document)
     except ValidationError as error:

@@ -16,7 +16,7 @@ from typing import Any
 from mien import __version__, config
 from mien.config import RunConfig
 from mien.storage.files import sha256_file
-from mien.storage.workspace import REPORT, code
+from mien.storage.workspace import REPORT, source_hash
 
 ROOT = Path(__file__).resolve().parents[2]
 """The repository, where mien runs from one."""
@@ -66,7 +66,7 @@ def lock_hash() -> str | None:
 def commit() -> dict[str, Any]:
     """Version of mien, the git commit, whether files differ from it (None without git), and a
     SHA-256 over the package's source files: equal ones are the same code, committed or not."""
-    known = {"version": __version__, "sha256": code("")}
+    known = {"version": __version__, "sha256": source_hash("")}
     found = git("rev-parse", "HEAD") if (ROOT / ".git").exists() else None
     if not found:
         return {**known, "commit": None, "dirty": None}

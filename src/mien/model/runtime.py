@@ -93,11 +93,11 @@ class Session:
 
 
 class Model:
-    """An open bundle: its facts, its sessions, and what each thread keeps beside them."""
+    """An open bundle: its preprocessing, its sessions, and the objects that each thread keeps."""
 
     def __init__(self, opened: Bundle) -> None:
         self.bundle = opened
-        self.facts: Mapping[str, Any] = opened.manifest.facts
+        self.preprocessing: Mapping[str, Any] = opened.manifest.preprocessing
         self._sessions = {
             name: Session(opened.folder / name)
             for name in opened.manifest.files
@@ -145,7 +145,7 @@ class Model:
         return found
 
     def cached(self, name: str, make: Callable[[], T]) -> T:
-        """What all threads share under that name: made on first use from the bundle's facts."""
+        """What all threads share under that name: made on first use."""
         if name not in self._shared:
             self._shared[name] = make()
         found: T = self._shared[name]

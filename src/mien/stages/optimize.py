@@ -25,8 +25,17 @@ from mien.model.bundle import Bundle
 from mien.model.runtime import Model
 from mien.model.variants import Feeds
 from mien.reporting import console
-from mien.storage.files import atomic_dir, atomic_write
-from mien.storage.workspace import DATA, REPORT, VARIANTS, WORK, Workspace, key, pointed, task_code
+from mien.storage.files import atomic_dir, write_json
+from mien.storage.workspace import (
+    DATA,
+    REPORT,
+    VARIANTS,
+    WORK,
+    Workspace,
+    cache_key,
+    read_latest,
+    task_source_hash,
+)
 from mien.task import DataReport, Example, Task
 from mien.tracking import Tracker
 
@@ -47,7 +56,9 @@ class Optimized:
 def optimize(run: RunConfig, workspace: Workspace) -> Optimized:
     """Make the variants that a run asks for of each of its trained candidates."""
     task = tasks.load(run.task)
-    trained = pointed(workspace.trained(run.task), run.name, "Train first: `mien train CONFIG`.")
+    trained = read_latest(
+        workspace.trained(run.task), run.name, "Train first: `mien train CONFIG`."
+    )
     ready = workspace.processed(run.task) / (trained / DATA).read_text(encoding="utf-8").strip()
     fresh, without = [], {}
     for source in _candidates(trained):
@@ -60,8 +71,7 @@ def optimize(run: RunConfig, workspace: Workspace) -> Optimized:
             for form in run.variants
             if (made := _key(run, source, form, ready)) != _made(_place(source, form))
         ]
-    with atomic_write(trained / VARIANTS) as temporary:
-        temporary.write_text(json.dumps({"without": without}, indent=1) + "\n", encoding="utf-8")
+    write_json(trained / VARIANTS, {"without": without})
     return Optimized(trained, tuple(fresh), without)
 
 
@@ -81,8 +91,8 @@ def _place(source: Bundle, form: Form) -> Path:
 
 
 def _key(run: RunConfig, source: Bundle, form: Form, ready: Path) -> str:
-    made_by = task_code(run.task, "stages/optimize.py", "model/variants.py")
-    return key(source.digest, form, ready.name, made_by, variants.libraries())
+    made_by = task_source_hash(run.task, "stages/optimize.py", "model/variants.py")
+    return cache_key(source.digest, form, ready.name, made_by, variants.libraries())
 
 
 def _made(folder: Path) -> str | None:

@@ -22,7 +22,7 @@ from mien.model import bundle, lineage
 from mien.model.policy import base_candidate
 from mien.reporting import console
 from mien.storage.versions import Store
-from mien.storage.workspace import CHAMPION, RESULT, WORK, Workspace, pointed
+from mien.storage.workspace import CHAMPION, RESULT, WORK, Workspace, read_latest
 from mien.tracking import CHALLENGER, COMMITTED, Tracker, Version, model_name, run_of
 
 UNTRUSTED = "mien.untrusted"
@@ -172,7 +172,9 @@ class _Choice:
 
 
 def _chosen(run: RunConfig, workspace: Workspace, force: str | None) -> _Choice:
-    evaluated = pointed(workspace.evaluated(run.task), run.name, "Evaluate first: `mien evaluate`.")
+    evaluated = read_latest(
+        workspace.evaluated(run.task), run.name, "Evaluate first: `mien evaluate`."
+    )
     document = json.loads((evaluated / RESULT).read_text(encoding="utf-8"))
     if document["choice"] is None:
         raise RegistryError("The evaluation chose no candidate; see `mien evaluate`.")

@@ -17,8 +17,17 @@ from mien import config, tasks
 from mien.config import RunConfig
 from mien.model import bundle, lineage
 from mien.reporting import console
-from mien.storage.files import atomic_dir, atomic_write
-from mien.storage.workspace import DATA, REPORT, WORK, Workspace, key, point, pointed, task_code
+from mien.storage.files import atomic_dir, atomic_write, write_json
+from mien.storage.workspace import (
+    DATA,
+    REPORT,
+    WORK,
+    Workspace,
+    cache_key,
+    read_latest,
+    task_source_hash,
+    write_latest,
+)
 from mien.task import Fit, Recorder
 from mien.tracking import Tracker
 
@@ -42,8 +51,8 @@ def train(run: RunConfig, workspace: Workspace) -> Trained:
     task = tasks.load(run.task)
     params = config.parse(task.Params, run.params, "params")
     ready = _ready(run, workspace)
-    made_by = task_code(run.task, "stages/train.py")
-    folder = workspace.trained(run.task) / key(
+    made_by = task_source_hash(run.task, "stages/train.py")
+    folder = workspace.trained(run.task) / cache_key(
         ready.name, params, task.external_weights(params), run.seed, made_by, lineage.lock_hash()
     )
     names = task.candidates(params)
@@ -53,7 +62,7 @@ def train(run: RunConfig, workspace: Workspace) -> Trained:
         _fit(run, workspace, folder, name, ready, origin)
     with atomic_write(folder / DATA) as temporary:
         temporary.write_text(ready.name + "\n", encoding="utf-8")
-    point(workspace.trained(run.task), run.name, folder.name)
+    write_latest(workspace.trained(run.task), run.name, folder.name)
     return Trained(folder, ready, fresh)
 
 
@@ -64,7 +73,7 @@ def fingerprint(run: RunConfig, workspace: Workspace) -> str:
 
 def _ready(run: RunConfig, workspace: Workspace) -> Path:
     remedy = f"Prepare the data first: `mien data CONFIG --source PATH` for task {run.task!r}."
-    return pointed(workspace.processed(run.task), run.name, remedy)
+    return read_latest(workspace.processed(run.task), run.name, remedy)
 
 
 def _fingerprint(ready: Path) -> str:
@@ -97,7 +106,7 @@ def _fit(
             run.task,
             task.labels,
             candidate,
-            fit.facts,
+            fit.preprocessing,
             metrics={},
             lineage={**origin, "training": dict(fit.lineage)},
         )
@@ -119,5 +128,4 @@ def _collect(work: Path, target: Path, fit: Fit) -> None:
     for path in sorted(work.iterdir()):
         if path.is_file() and path.suffix in {".onnx", ".task"}:
             shutil.copyfile(path, target / path.name)
-    history = json.dumps([dict(step) for step in fit.history], indent=1)
-    (target / "history.json").write_text(history + "\n", encoding="utf-8")
+    write_json(target / "history.json", [dict(step) for step in fit.history])

@@ -5,6 +5,7 @@ process leaves it there, and `Workspace.locked` removes it.
 """
 
 import ctypes
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 _TEMPORARY = re.compile(r"\..+\.([a-z0-9_]{8}|\d+)")
 
@@ -35,28 +37,42 @@ def atomic_dir(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_write(target: Path) -> Iterator[Path]:
-    """Give a file name to write to that becomes `target` at the end, or vanishes after an error."""
+def atomic_write(target: Path, durable: bool = False) -> Iterator[Path]:
+    """Give a file name to write to that becomes `target` at the end, or vanishes after an error.
+
+    With `durable` the new content survives a power cut as soon as the block has ended.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         yield temporary
+        if durable:
+            sync(temporary)
         temporary.replace(target)
+        if durable:
+            sync(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _exchange(one: Path, other: Path) -> None:
-    """Let two folders change names: at once where the system can, so that nobody, and no kill,
-    ever finds one of the names without a folder."""
-    swap = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
-    here, exchange = -100, 2  # AT_FDCWD of fcntl.h and RENAME_EXCHANGE of stdio.h
-    if swap and swap(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0:
-        return
-    old = one.with_name(f"{one.name}.old")  # another system, or a file system that cannot
-    other.rename(old)
-    one.rename(other)
-    old.rename(one)
+def write_json(
+    path: Path, document: Any, *, sort_keys: bool = False, indent: int | None = 1
+) -> None:
+    """Write JSON values as UTF-8 text; the file is whole or as it was before."""
+    text = json.dumps(document, indent=indent, sort_keys=sort_keys) + "\n"
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def sync(path: Path) -> None:
+    """Write a file's content, or a folder's list of names, to the disk."""
+    if path.is_dir() and sys.platform == "win32":
+        return  # folders cannot be opened there
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sha256_file(path: Path, progress: Callable[[int], None] | None = None) -> str:
@@ -74,3 +90,16 @@ def is_temporary(name: str) -> bool:
     """Whether a file or folder of this name is unfinished: `atomic_dir`, `atomic_write` and
     `versions` name them so."""
     return _TEMPORARY.fullmatch(name) is not None
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Let two folders change names: at once where the system can, so that nobody, and no kill,
+    ever finds one of the names without a folder."""
+    swap = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    here, exchange = -100, 2  # AT_FDCWD of fcntl.h and RENAME_EXCHANGE of stdio.h
+    if swap and swap(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0:
+        return
+    old = one.with_name(f"{one.name}.old")  # another system, or a file system that cannot
+    other.rename(old)
+    one.rename(other)
+    old.rename(one)

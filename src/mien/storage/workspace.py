@@ -31,7 +31,7 @@ from typing import Any
 
 from mien import config
 from mien.errors import MienError, RegistryError
-from mien.storage.files import atomic_write, is_temporary
+from mien.storage.files import atomic_write, is_temporary, write_json
 
 _log = logging.getLogger(__name__)
 CHAMPION = "champion"
@@ -162,8 +162,8 @@ class Workspace:
             _remove_half_made(folder, deep=True)
 
     def write_aliases(self, task: str, aliases: Mapping[str, int]) -> None:
-        with atomic_write(self.models(task) / "aliases.json") as temporary:
-            temporary.write_text(json.dumps(dict(aliases), sort_keys=True) + "\n")
+        path = self.models(task) / "aliases.json"
+        write_json(path, dict(aliases), sort_keys=True, indent=None)
 
 
 def _remove_half_made(folder: Path, deep: bool) -> None:
@@ -177,13 +177,13 @@ def _remove_half_made(folder: Path, deep: bool) -> None:
         folders[:] = [name for name in whole if deep and name != SWEEPS]
 
 
-def key(*parts: Any) -> str:
+def cache_key(*parts: Any) -> str:
     """A short name for a combination of JSON-like inputs: the same inputs, the same name."""
     return config.digest(list(parts))[:12]
 
 
 @cache
-def code(*modules: str) -> str:
+def source_hash(*modules: str) -> str:
     """SHA-256 of source files of the package, named as ``stages/data.py`` or ``tasks/emotion``."""
     state = sha256()
     root = Path(str(resources.files("mien")))
@@ -199,18 +199,18 @@ TASK_MODULES = ("images.py", "mediapipe", "model/runtime.py", "task.py")
 """What tasks see pictures and run networks with."""
 
 
-def task_code(task: str, *more: str) -> str:
+def task_source_hash(task: str, *more: str) -> str:
     """SHA-256 of all source files that a task computes with, and of more of them; see `code`."""
-    return code(f"tasks/{task}", *TASK_MODULES, *more)
+    return source_hash(f"tasks/{task}", *TASK_MODULES, *more)
 
 
-def point(folder: Path, name: str, target: str) -> None:
+def write_latest(folder: Path, name: str, target: str) -> None:
     """Remember under `name` which of the folders in `folder` was made last."""
     with atomic_write(folder / f"{name}.latest") as temporary:
         temporary.write_text(target + "\n")
 
 
-def pointed(folder: Path, name: str, remedy: str) -> Path:
+def read_latest(folder: Path, name: str, remedy: str) -> Path:
     """Return the folder that `point` remembered.
 
     Raises:

@@ -21,7 +21,7 @@ from mien.model import lineage
 from mien.reporting import console
 from mien.stages import check as gates
 from mien.stages.data import data, fetch, settled
-from mien.storage.workspace import SWEEPS, Workspace, key, task_code
+from mien.storage.workspace import SWEEPS, Workspace, cache_key, task_source_hash
 from mien.tracking import Tracker
 
 from . import report
@@ -112,10 +112,12 @@ _DECIDES = (
 def _key(run: RunConfig, space: Space, candidate: str | None, ready: Path) -> str:
     task = tasks.load(run.task)
     params = config.parse(task.Params, run.params, "params")
-    made_by = task_code(run.task, *_DECIDES)
+    made_by = task_source_hash(run.task, *_DECIDES)
     rules = (run.policy.maximise, run.policy.max_bundle_mb, candidate)
     external_weights = task.external_weights(params), lineage.lock_hash()
-    return key(ready.name, params, space.as_json(), run.seed, rules, made_by, external_weights)
+    return cache_key(
+        ready.name, params, space.as_json(), run.seed, rules, made_by, external_weights
+    )
 
 
 @contextmanager

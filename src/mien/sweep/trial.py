@@ -116,7 +116,9 @@ def _measure(work: Work, out: Path, candidate: str, params: Schema) -> dict[str,
         for path in out.iterdir():
             if path.is_file() and path.suffix in _KEPT:
                 shutil.copyfile(path, folder / path.name)
-        made = bundle.describe(task.name, task.labels, candidate, fit.facts, metrics={}, lineage={})
+        made = bundle.describe(
+            task.name, task.labels, candidate, fit.preprocessing, metrics={}, lineage={}
+        )
         opened = bundle.write(folder, made)
         with Model(opened) as model:
             answers, _ = predict_split(task, model, task.examples(work.ready, "val"), candidate)

@@ -14,7 +14,7 @@ from mien.errors import ConfigError, DataError, GateError
 from mien.stages import check as stage
 from mien.stages.check import gates, report
 from mien.storage.versions import OPEN, Version
-from mien.storage.workspace import LEAKS, REPORT, Workspace, pointed
+from mien.storage.workspace import LEAKS, REPORT, Workspace, read_latest
 
 from . import sets
 
@@ -85,10 +85,10 @@ def test_another_config_is_another_check(tmp_path: Path, changes: dict[str, Any]
     assert second.fresh
     assert second.folder != first.folder
     assert first.folder.is_dir()
-    assert pointed(workspace.checked("emotion"), "run", "") == second.folder
+    assert read_latest(workspace.checked("emotion"), "run", "") == second.folder
     back = stage.check(run, workspace, version)
     assert not back.fresh
-    assert pointed(workspace.checked("emotion"), "run", "") == first.folder
+    assert read_latest(workspace.checked("emotion"), "run", "") == first.folder
 
 
 def test_a_training_param_makes_no_other_check(tmp_path: Path) -> None:

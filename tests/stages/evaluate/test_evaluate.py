@@ -13,7 +13,7 @@ from mien.reporting.scores import Answer
 from mien.stages import evaluate
 from mien.stages.evaluate.cpu_cost import CpuRatio
 from mien.stages.evaluate.measuring import LEAK_FREE, Measured
-from mien.storage.workspace import Workspace, point
+from mien.storage.workspace import Workspace, write_latest
 from mien.task import Check, DataReport
 
 REPORT = DataReport(
@@ -88,7 +88,7 @@ def test_leaks_of_other_data_are_not_believed(tmp_path: Path) -> None:
     checked, ready = workspace.checked("gesture") / "key", tmp_path / "ready"
     checked.mkdir(parents=True)
     ready.mkdir()
-    point(checked.parent, "mine", "key")
+    write_latest(checked.parent, "mine", "key")
     leaks = {"version": "one", "exact": ["x.csv:2"], "near": ["x.csv:3"]}
     (checked / "leaks.json").write_text(json.dumps(leaks))
     (ready / "report.json").write_text(json.dumps({"data_fingerprint": "one"}))

@@ -35,8 +35,8 @@ def made(folder: Path, prepared: str = "a" * 64, **changes: Any) -> Bundle:
         "prepared_sha256": prepared,
         "external_weights": {"size": changes.pop("external_weights", None)},
     }
-    facts, metrics = changes.pop("facts", FACTS), changes.pop("metrics", METRICS)
-    manifest = bundle.describe("t", ("a", "b"), "svm", facts, metrics=metrics, lineage=said)
+    preprocessing, metrics = changes.pop("preprocessing", FACTS), changes.pop("metrics", METRICS)
+    manifest = bundle.describe("t", ("a", "b"), "svm", preprocessing, metrics=metrics, lineage=said)
     return bundle.write(folder, manifest)
 
 
@@ -64,9 +64,9 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"history": "step 2 of 2, accuracy: 0.5 recorded, 0.25 here"},
     ),
     "a step less": ({"history": HISTORY[:1]}, {"history": "2 steps recorded, 1 here"}),
-    "facts": (
-        {"facts": {**FACTS, "typical": {"mean": [1.0, 2.5]}}},
-        {"facts": "typical.mean[1]: 2.0 recorded, 2.5 here"},
+    "preprocessing": (
+        {"preprocessing": {**FACTS, "typical": {"mean": [1.0, 2.5]}}},
+        {"preprocessing": "typical.mean[1]: 2.0 recorded, 2.5 here"},
     ),
     "what it carries": ({"carried": b"other"}, {"networks": "hands.task is "}),
     "a score": (
@@ -89,7 +89,13 @@ def test_what_differs_is_told_by_stage_and_value(tmp_path: Path, kind: str) -> N
     """And nothing else: how long a request takes, and other candidates, are no part of it."""
     changes, expected = CHANGES[kind]
     steps = compared(tmp_path, **changes)
-    assert [s.stage for s in steps] == ["prepared", "history", "facts", "networks", "evaluation"]
+    assert [s.stage for s in steps] == [
+        "prepared",
+        "history",
+        "preprocessing",
+        "networks",
+        "evaluation",
+    ]
     found = {step.stage: step.text for step in steps if step.state == "differs"}
     assert set(found) == set(expected)
     for stage, text in expected.items():
@@ -127,7 +133,7 @@ def test_where_no_byte_is_promised_scores_decide(
     steps = compared(
         tmp_path,
         exact=False,
-        facts={**FACTS, "min_confidence": 0.25},
+        preprocessing={**FACTS, "min_confidence": 0.25},
         metrics=metrics(**{f"val_{score}": value}),
     )
     assert [step.state for step in steps] == ["same", "same", "alike", "same", state]

@@ -28,7 +28,7 @@ for name in params.candidates:
     out.mkdir()
     done = fit(name, ready, out, params, 0, lambda *_: None)
     network = hashlib.sha256((out / "model.onnx").read_bytes()).hexdigest()
-    found[name] = [network, done.facts, done.history]
+    found[name] = [network, done.preprocessing, done.history]
 print(json.dumps(found))
 """
 

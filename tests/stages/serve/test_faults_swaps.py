@@ -177,7 +177,7 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "a link out": (link, "is a link"),
     "a pickle": (listed("model.pkl", b"\x80\x04N."), "is of a kind that no bundle holds"),
     "another format": (manifest(format=2), "has format 2"),
-    "facts that are not theirs": (manifest(facts={"size": 9}), "do not match their hash"),
+    "altered preprocessing": (manifest(preprocessing={"size": 9}), "does not match its hash"),
     "another task": (manifest(task="colour"), "a model of 'colour', not 'shape'"),
     "labels of another task": (manifest(labels=["a", "b", "c"]), "was trained for the labels"),
     "half a network": (listed("model.onnx", network()[:90]), "cannot be opened by ONNX Runtime"),

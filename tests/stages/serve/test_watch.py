@@ -181,7 +181,7 @@ SPOILT: dict[str, Callable[[Path], object]] = {
     "a file too many": lambda folder: (folder / "more.json").write_text("{}"),
     "a link": lambda folder: (folder / "more.json").symlink_to("/etc/hostname"),
     "a later format": lambda folder: _rewrite(folder, format=2),
-    "other facts": lambda folder: _rewrite(folder, facts={"side": 3}),
+    "other preprocessing": lambda folder: _rewrite(folder, preprocessing={"side": 3}),
 }
 KINDS = (*SPOILT, "no number", "no share", "another shape", "no model", "another task")
 

@@ -10,7 +10,7 @@ import pytest
 
 from mien.errors import TrainingError
 from mien.mediapipe import pretrained_weights
-from mien.storage.workspace import TASK_MODULES, code
+from mien.storage.workspace import TASK_MODULES, source_hash
 from mien.task import RepairPlan, Split
 from mien.tasks.emotion import weights
 from mien.tasks.emotion.data import prepare
@@ -57,7 +57,7 @@ def known(raw: Path, cache: Path, faces: Mapping[str, list[tuple[float, ...]]]) 
         for path in raw.rglob("*.png")
         if path.name in faces
     ]
-    name = f"faces-{code('tasks/emotion/faces.py', *TASK_MODULES)[:12]}.jsonl"
+    name = f"faces-{source_hash('tasks/emotion/faces.py', *TASK_MODULES)[:12]}.jsonl"
     (cache / name).write_text("\n".join([*lines, '["half a li']))
 
 

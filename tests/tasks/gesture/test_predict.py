@@ -37,7 +37,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_sample(raw, 0, per_label=40)
     data.prepare(raw, ready, params, cache)
     done = fit("svm", ready, out, params, 0, lambda *_: None)
-    bundle.write(out, bundle.describe("gesture", LABELS, "svm", done.facts, metrics={}, lineage={}))
+    bundle.write(
+        out, bundle.describe("gesture", LABELS, "svm", done.preprocessing, metrics={}, lineage={})
+    )
     return out
 
 
@@ -55,7 +57,7 @@ def altered(
     (out / "model.onnx").write_bytes((trained / "model.onnx").read_bytes())
     if landmarker:
         (out / LANDMARKER).write_bytes(landmarker)
-    old = dict(bundle.read(trained).manifest.facts)
+    old = dict(bundle.read(trained).manifest.preprocessing)
     old.pop(without, None)
     bundle.write(
         out, bundle.describe("gesture", LABELS, "svm", old | facts, metrics={}, lineage={})

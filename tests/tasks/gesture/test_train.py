@@ -77,11 +77,14 @@ def test_every_fold_of_every_setting_is_recorded(ready: Path, tmp_path: Path) ->
     assert {total for _, total, _ in heard} == {9}
     assert [metrics for _, _, metrics in heard] == list(done.history)
     assert done.lineage["setting"]["C"] in (3.0, 10.0, 30.0)
-    assert set(done.facts) == {"normalisation", "min_confidence", "typical"}
-    assert (done.facts["normalisation"], done.facts["min_confidence"]) == (landmarks.VERSION, 0.5)
+    assert set(done.preprocessing) == {"normalisation", "min_confidence", "typical"}
+    assert (done.preprocessing["normalisation"], done.preprocessing["min_confidence"]) == (
+        landmarks.VERSION,
+        0.5,
+    )
     training = landmarks.normalise(data.read(ready, "train").landmarks)
-    assert done.facts["typical"] == typical.describe(training)
-    assert done.facts == json.loads(json.dumps(done.facts)), "plain JSON values"
+    assert done.preprocessing["typical"] == typical.describe(training)
+    assert done.preprocessing == json.loads(json.dumps(done.preprocessing)), "plain JSON values"
 
 
 def test_another_normalisation_in_serving_is_caught(
@@ -193,7 +196,7 @@ def test_champions_of_real_hands_recognise_other_peoples_hands(
     done = fit("svm", tables["iti"], tmp_path, PARAMS, 0, ignore)
     (tmp_path / "bundle").mkdir()
     (tmp_path / "model.onnx").rename(tmp_path / "bundle" / "model.onnx")
-    manifest = bundle.describe("gesture", LABELS, "svm", done.facts, metrics={}, lineage={})
+    manifest = bundle.describe("gesture", LABELS, "svm", done.preprocessing, metrics={}, lineage={})
     bundle.write(tmp_path / "bundle", manifest)
     right = total = 0
     with runtime.load(tmp_path / "bundle") as model:

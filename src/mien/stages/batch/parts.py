@@ -8,7 +8,6 @@ was made of. Knows neither models nor the form of the result.
 """
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from typing import Any
 
 from mien import __version__
 from mien.errors import ConfigError
+from mien.storage.files import atomic_write, sync
 
 from .sources import Item
 
@@ -127,11 +127,11 @@ class Parts:
         """Let `join` write the result, put it in its place in one move, and remove the parts."""
         joined = self._folder / "joined"
         join(joined)
-        _sync(joined)
+        sync(joined)
         told = {"run": asdict(self.run), "fingerprint": fingerprint, "stamp": _stamp(joined)}
         _save(self._done, json.dumps({**told, "rows": rows, "failed": failed}))
         joined.replace(self.out)
-        _sync(self.out.parent)
+        sync(self.out.parent)
         shutil.rmtree(self._folder)
 
     def _parts(self) -> list[Path]:
@@ -238,21 +238,6 @@ def _stamp(path: Path) -> list[int]:
 
 
 def _save(path: Path, text: str) -> None:
-    """Write a file that is there whole or not at all, even after a power cut."""
-    temporary = path.with_name(f"{path.name}.new")
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    if sys.platform == "win32":
-        return  # folders cannot be opened there
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Write a file that is whole or absent, also after a power cut."""
+    with atomic_write(path, durable=True) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -18,7 +18,7 @@ from mien.errors import GateError
 from mien.reporting import console
 from mien.storage.files import atomic_dir, atomic_write
 from mien.storage.versions import Store, Version
-from mien.storage.workspace import REPORT, Workspace, key, point, task_code
+from mien.storage.workspace import REPORT, Workspace, cache_key, task_source_hash, write_latest
 from mien.task import Gate, Task
 
 from . import findings, fixing, gates, material, page, picture, report
@@ -54,14 +54,14 @@ def check(run: RunConfig, workspace: Workspace, version: Version, told: bool = F
     task = tasks.load(run.task)
     chosen = gates.chosen(task, run.gates)
     params = _params(task, run)
-    made_by = task_code(run.task, "stages/check")
+    made_by = task_source_hash(run.task, "stages/check")
     levels = {name: [gate.level, gate.limit] for name, gate in chosen.items()}
-    folder = workspace.checked(run.task) / key(version.root, levels, params, made_by)
+    folder = workspace.checked(run.task) / cache_key(version.root, levels, params, made_by)
     # Whoever asks for the report may have a network now; a run does not wait for one.
     fresh = not folder.is_dir() or (told and (folder / _UNCOUNTED).is_file())
     if fresh:
         _make(task, params, chosen, workspace, version, folder)
-    point(workspace.checked(run.task), run.name, folder.name)
+    write_latest(workspace.checked(run.task), run.name, folder.name)
     _publish(folder, workspace.reports(run.task))
     found = report.read(folder)
     failed = tuple(each.name for each in found.those("failed"))

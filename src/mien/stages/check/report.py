@@ -22,6 +22,7 @@ from typing import Any
 
 from mien.errors import DataError
 from mien.reporting import console
+from mien.storage.files import write_json
 from mien.storage.versions import Version
 from mien.storage.workspace import LEAKS, REPORT
 
@@ -182,4 +183,4 @@ def _named(held: Material, clusters: Sequence[Cluster]) -> list[list[str]]:
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    write_json(path, document)

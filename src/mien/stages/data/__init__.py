@@ -18,9 +18,9 @@ from mien import config, tasks
 from mien.config import RunConfig
 from mien.errors import DataError, GateError
 from mien.reporting import console, figures
-from mien.storage.files import atomic_dir, atomic_write
+from mien.storage.files import atomic_dir, atomic_write, write_json
 from mien.storage.versions import Store, Version
-from mien.storage.workspace import REPORT, Workspace, key, point, task_code
+from mien.storage.workspace import REPORT, Workspace, cache_key, task_source_hash, write_latest
 from mien.task import DataReport
 
 from . import sources
@@ -81,7 +81,7 @@ def data(run: RunConfig, workspace: Workspace, version: Version | None = None) -
         ConfigError: the run's `params` do not fit the task.
     """
     ready = prepare(run, workspace, version or fetch(run, workspace)[0])
-    point(workspace.processed(run.task), run.name, ready.folder.name)
+    write_latest(workspace.processed(run.task), run.name, ready.folder.name)
     if ready.fresh:
         show(ready.folder)
     _publish(ready.folder, workspace.reports(run.task))
@@ -93,8 +93,8 @@ def prepare(run: RunConfig, workspace: Workspace, version: Version) -> Ready:
     task = tasks.load(run.task)
     params = config.parse(task.Params, run.params, "params")
     params = task.Params(**{name: getattr(params, name) for name in task.data_params})
-    made_by = task_code(run.task, "stages/data/__init__.py")
-    folder = workspace.processed(run.task) / key(version.root, params, made_by)
+    made_by = task_source_hash(run.task, "stages/data/__init__.py")
+    folder = workspace.processed(run.task) / cache_key(version.root, params, made_by)
     fresh = not folder.is_dir()
     if fresh:
         store, cache = Store(workspace.raw(run.task), console.bar), workspace.cache(run.task)
@@ -142,7 +142,7 @@ def read_report(folder: Path) -> DataReport:
 
 def _write_report(report: DataReport, fingerprint: str, folder: Path) -> None:
     document = {"data_fingerprint": fingerprint, **asdict(report)}
-    (folder / REPORT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / REPORT, document)
     figures.data_report(report, folder / "report.png")
 
 
@@ -169,7 +169,7 @@ def _version(run: RunConfig, store: Store, cache: Path) -> Version:
 
 def _sample(run: RunConfig, store: Store, cache: Path) -> Version:
     """Drawn once for each seed and state of the code that draws."""
-    note = cache / f"sample-{key(run.seed, task_code(run.task))}.txt"
+    note = cache / f"sample-{cache_key(run.seed, task_source_hash(run.task))}.txt"
     root = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
     if store.holds(root) and store.whole(store.find(root)):
         store.choose(root)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mien.storage.files import atomic_write
+from mien.storage.files import atomic_write, write_json
 
 _SAFE_NS = 2_000_000_000
 """A file that changed less than this before it was read may change again within its time stamp;
@@ -55,8 +55,7 @@ class Seen:
     def save(self) -> None:
         """Write down what is known now, if that is something else than before."""
         if self.asked != self.known:
-            with atomic_write(self.path) as temporary:
-                temporary.write_text(json.dumps(self.asked), encoding="utf-8")
+            write_json(self.path, self.asked, indent=None)
 
 
 def _mark(state: os.stat_result) -> list[int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mien.errors import DataError
 from mien.storage.versions import Item
-from mien.storage.workspace import key
+from mien.storage.workspace import cache_key
 
 from .archives import archive
 from .folders import folder, single
@@ -41,7 +41,7 @@ def opened(source: str, cache: Path) -> Iterator[Opened]:
         DataError: it is not there, is empty or damaged, or would write outside its folder.
     """
     name, path = _place(source)
-    seen = Seen.open(cache / f"seen-{key(str(path))}.json")
+    seen = Seen.open(cache / f"seen-{cache_key(str(path))}.json")
     if path.is_dir():
         yield Opened(name, folder(path, seen))
     elif path.stat().st_size == 0:

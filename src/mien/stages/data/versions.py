@@ -15,9 +15,9 @@ from typing import Any
 from mien import tasks
 from mien.errors import DataError
 from mien.reporting import console
-from mien.storage.files import atomic_dir, atomic_write
+from mien.storage.files import atomic_dir, write_json
 from mien.storage.versions import Store, Version
-from mien.storage.workspace import Workspace, key, task_code
+from mien.storage.workspace import Workspace, cache_key, task_source_hash
 from mien.task import Task
 
 _NAMED = 5
@@ -196,12 +196,11 @@ def _tell(task: str, first: Version, second: Version, found: Difference) -> None
 
 def _samples(task: str, version: Version, workspace: Workspace) -> dict[str, Listed]:
     cache = workspace.cache(task)
-    path = cache / f"samples-{key(version.root, task_code(task))}.json"
+    path = cache / f"samples-{cache_key(version.root, task_source_hash(task))}.json"
     if not path.is_file():
         # Whoever holds the lock takes an unpacked version of another for remains, and clears up.
-        with workspace.locked(task), atomic_write(path) as temporary:
-            listed = _list(tasks.load(task), version, workspace)
-            temporary.write_text(json.dumps(listed), encoding="utf-8")
+        with workspace.locked(task):
+            write_json(path, _list(tasks.load(task), version, workspace), indent=None)
     known: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
     return {name: Listed(*each) for name, each in known.items()}
 

@@ -21,7 +21,7 @@ from mien.model import bundle, policy, runtime
 from mien.model.bundle import Bundle
 from mien.model.runtime import Model
 from mien.reporting import figures, leaderboard, scores
-from mien.storage.files import atomic_dir, atomic_write
+from mien.storage.files import atomic_dir, atomic_write, write_json
 from mien.storage.workspace import (
     CHAMPION,
     DATA,
@@ -31,10 +31,10 @@ from mien.storage.workspace import (
     VARIANTS,
     WORK,
     Workspace,
-    key,
-    point,
-    pointed,
-    task_code,
+    cache_key,
+    read_latest,
+    task_source_hash,
+    write_latest,
 )
 from mien.task import SPLITS, DataReport, Task
 from mien.tracking import Tracker, model_name
@@ -58,9 +58,11 @@ def evaluate(run: RunConfig, workspace: Workspace) -> Evaluated:
         PolicyError: no candidate keeps the policy's limits; the measurements are kept.
         BundleError: a variant that the run asks for was not made yet.
     """
-    trained = pointed(workspace.trained(run.task), run.name, "Train first: `mien train CONFIG`.")
+    trained = read_latest(
+        workspace.trained(run.task), run.name, "Train first: `mien train CONFIG`."
+    )
     ready = workspace.processed(run.task) / (trained / DATA).read_text(encoding="utf-8").strip()
-    made_by = task_code(
+    made_by = task_source_hash(
         run.task,
         "stages/evaluate",
         "model/policy.py",
@@ -69,7 +71,7 @@ def evaluate(run: RunConfig, workspace: Workspace) -> Evaluated:
     )
     leaked = _leaked(run, workspace, ready)
     digests = [each.digest for each in _bundles(trained, run.variants) if _variant(each)]
-    folder = workspace.evaluated(run.task) / key(
+    folder = workspace.evaluated(run.task) / cache_key(
         trained.name,
         ready.name,
         run.policy,
@@ -83,7 +85,7 @@ def evaluate(run: RunConfig, workspace: Workspace) -> Evaluated:
         with atomic_dir(folder) as temporary:
             _measure_all(run, workspace, trained, ready, leaked, temporary)
         _publish(folder, workspace.reports(run.task))
-    point(workspace.evaluated(run.task), run.name, folder.name)
+    write_latest(workspace.evaluated(run.task), run.name, folder.name)
     if fresh:
         show(folder)
     _measure_champion(run, workspace, folder, ready)
@@ -105,7 +107,9 @@ def show(folder: Path) -> None:
 
 def on_other_data(run: RunConfig, workspace: Workspace, ready: Path) -> dict[str, dict[str, float]]:
     """Measure the run's trained candidates on all splits of other prepared data."""
-    trained = pointed(workspace.trained(run.task), run.name, "Train first: `mien train CONFIG`.")
+    trained = read_latest(
+        workspace.trained(run.task), run.name, "Train first: `mien train CONFIG`."
+    )
     task = tasks.load(run.task)
     table = {}
     for each in _bundles(trained, run.variants):
@@ -152,13 +156,13 @@ def _measure_all(
     report = DataReport.from_json(json.loads((ready / REPORT).read_text(encoding="utf-8")))
     for each in measured:
         _complete(each, document, report, target, workspace, trained)
-    (target / RESULT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    write_json(target / RESULT, document)
 
 
 def _leaked(run: RunConfig, workspace: Workspace, ready: Path) -> frozenset[str] | None:
     """Examples with a copy in train, as the check of these very data found them."""
     try:
-        path = pointed(workspace.checked(run.task), run.name, "") / LEAKS
+        path = read_latest(workspace.checked(run.task), run.name, "") / LEAKS
     except MienError:
         return None
     found = json.loads(path.read_text(encoding="utf-8"))
@@ -181,7 +185,7 @@ def _complete(
     folder = target / manifest.candidate
     shutil.copytree(measured.bundle.folder, folder, ignore=_but_the_manifest)
     known = reference(measured.answers["val"], manifest.labels, report)
-    _write_json(folder / "reference.json", known)
+    write_json(folder / "reference.json", known, sort_keys=True)
     draw(measured, folder / "figures")
     metrics = {**measured.numbers(), "leaderboard": document["candidates"]}
     complete = manifest.model_copy(update={"metrics": metrics})
@@ -214,8 +218,7 @@ def _measure_champion(run: RunConfig, workspace: Workspace, folder: Path, ready:
         scored = _score_champion(tasks.load(run.task), champion, ready, number)
     except BundleError as error:
         scored = {"cannot_answer": str(error)}
-    with atomic_write(path) as temporary:
-        _write_json(temporary, scored)
+    write_json(path, scored, sort_keys=True)
 
 
 def _score_champion(
@@ -282,7 +285,3 @@ def _flat(numbers: Mapping[str, Any]) -> dict[str, float]:
         else:
             flat[name] = float(value)
     return flat
-
-
-def _write_json(path: Path, document: Any) -> None:
-    path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -35,7 +35,7 @@ def stages(old: Bundle, new: Bundle, exact: bool, where: "Places") -> Iterator[S
     found = [
         _prepared(old, new, where),
         _history(old, new),
-        _same("facts", old.manifest.facts, new.manifest.facts, "every key"),
+        _same("preprocessing", old.manifest.preprocessing, new.manifest.preprocessing, "every key"),
         _networks(old, new),
     ]
     for step in found:

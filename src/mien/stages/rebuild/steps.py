@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 State = Literal["same", "alike", "told", "differs"]
 """`alike`: within a tolerance; `told`: another than recorded, and the rebuild goes on."""
-COMPARED = ("data", "prepared", "history", "facts", "networks", "evaluation")
+COMPARED = ("data", "prepared", "history", "preprocessing", "networks", "evaluation")
 """The stages whose results are held against the record, in the order in which they follow."""
 NOTHING = "nothing"
 _SHOWN = 60

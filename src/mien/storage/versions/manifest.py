@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from mien.errors import DataError
-from mien.storage.files import atomic_write
+from mien.storage.files import write_json
 
 FORMAT = 1
 _SHORT = 12
@@ -103,8 +103,7 @@ def write(version: Version, path: Path) -> None:
     """Write a manifest; it is there whole or not at all."""
     items = {name: each._asdict() for name, each in version.items.items()}
     document = {"format": FORMAT, **vars(version), "items": items}
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(document) + "\n", encoding="utf-8")
+    write_json(path, document, indent=None)
 
 
 def read(path: Path, remedy: str) -> Version:

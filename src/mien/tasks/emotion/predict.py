@@ -30,7 +30,7 @@ def predict(request: Request, model: Model) -> Prediction:
 
 def predict_many(requests: Sequence[Request], model: Model) -> list[Prediction]:
     """What `predict` returns for each request; the network runs once for all of them."""
-    spec = DetectorSpec.parse(model.facts)
+    spec = DetectorSpec.parse(model.preprocessing)
     inputs, placements = [], []
     for request in requests:
         canvas, placement = _letterbox(request, spec)

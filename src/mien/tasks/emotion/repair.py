@@ -22,7 +22,7 @@ import numpy as np
 from mien import images
 from mien.errors import ImageError, TooLargeError
 from mien.reporting import console
-from mien.storage.workspace import TASK_MODULES, code
+from mien.storage.workspace import TASK_MODULES, source_hash
 from mien.task import SPLITS, RepairPlan, Split
 
 from . import label_csv, yolo
@@ -173,7 +173,7 @@ def _faces(items: Sequence[_Item], cache: Path) -> dict[str, list[Shares]]:
     if not items:
         return {}
     cache.mkdir(parents=True, exist_ok=True)
-    made_by = code(f"tasks/{Path(__file__).parent.name}/faces.py", *TASK_MODULES)
+    made_by = source_hash(f"tasks/{Path(__file__).parent.name}/faces.py", *TASK_MODULES)
     kept = cache / f"faces-{made_by[:12]}.jsonl"
     known = _read(kept)
     own = threading.local()

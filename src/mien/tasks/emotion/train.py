@@ -61,7 +61,7 @@ def fit(
         # order in which their threads end.
         "repeats": "bytes" if recipe.device == "cpu" else "scores",
     }
-    return Fit(facts=spec.as_dict(), history=tuple(trained.history), lineage=lineage)
+    return Fit(preprocessing=spec.as_dict(), history=tuple(trained.history), lineage=lineage)
 
 
 def _write_data_yaml(prepared: Path, out: Path) -> Path:

@@ -1,7 +1,7 @@
 """From one picture, or the landmarks of one hand, to gestures: called by evaluation and serving.
 
-Knows the bundle's facts and what an answer holds. Where hands are is `landmarker.py`'s business,
-what a hand looks like to the classifier `landmarks.py`'s.
+Knows the bundle's preprocessing and what an answer holds. Where hands are is `landmarker.py`'s
+business, what a hand looks like to the classifier `landmarks.py`'s.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -88,10 +88,10 @@ class _Seen:
 
 
 def _answer(requests: Sequence[Request], model: Model, find: Find) -> list[Prediction]:
-    facts = model.facts
-    if facts.get("normalisation") != landmarks.VERSION:
+    preprocessing = model.preprocessing
+    if preprocessing.get("normalisation") != landmarks.VERSION:
         raise BundleError(
-            f"The bundle wants normalisation {facts.get('normalisation')!r}; this mien has "
+            f"The bundle wants normalisation {preprocessing.get('normalisation')!r}; this mien has "
             f"{landmarks.VERSION!r}. Train it again."
         )
     seen = [_look(request, model, find) for request in requests]
@@ -137,7 +137,7 @@ def _named(seen: _Seen, scores: Floats, features: NDArray[np.float32], model: Mo
     input_stats = {**seen.input_stats, **_unusual(features[best], model)}
     if seen.size is not None:
         input_stats |= _input_stats(seen.hands[best], seen.size)
-    return Prediction(_outcome(detections, model.facts), detections, input_stats)
+    return Prediction(_outcome(detections, model.preprocessing), detections, input_stats)
 
 
 def _of_hand(seen: _Seen, place: int, scores: Floats, model: Model) -> Detection:
@@ -190,10 +190,10 @@ def _extra(hand: Hand) -> dict[str, Any]:
     return {"handedness": hand.handedness, "landmarks": np.round(hand.points, 2).tolist()}
 
 
-def _outcome(detections: Sequence[Detection], facts: Mapping[str, Any]) -> Outcome:
+def _outcome(detections: Sequence[Detection], preprocessing: Mapping[str, Any]) -> Outcome:
     if not detections:
         return "no_hand"
-    return "ok" if detections[0].confidence >= facts["min_confidence"] else "unsure"
+    return "ok" if detections[0].confidence >= preprocessing["min_confidence"] else "unsure"
 
 
 def _input_stats(hand: Hand, size: tuple[int, int]) -> dict[str, float]:
@@ -210,7 +210,7 @@ def _input_stats(hand: Hand, size: tuple[int, int]) -> dict[str, float]:
 
 
 def _unusual(features: NDArray[np.float32], model: Model) -> dict[str, float]:
-    if "typical" not in model.facts:
+    if "typical" not in model.preprocessing:
         return {}  # a bundle from before hands were described
-    known = model.cached("typical", lambda: typical.Typical.of(model.facts["typical"]))
+    known = model.cached("typical", lambda: typical.Typical.of(model.preprocessing["typical"]))
     return {typical.MEASURE: known.distance(features)}

@@ -89,7 +89,7 @@ def fit(candidate: str, ready: Path, out: Path, params: Params, seed: int, recor
     with _one_thread():
         known = typical.describe(landmarks.normalise(data.read(ready, "train").landmarks))
     return Fit(
-        facts={
+        preprocessing={
             "normalisation": landmarks.VERSION,
             "min_confidence": params.min_confidence,
             "typical": known,
