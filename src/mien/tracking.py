@@ -43,8 +43,8 @@ def model_name(task: str) -> str:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Turn what the store raises into one message."""
+def _registry_errors() -> Iterator[None]:
+    """Turn errors of MLflow and its database into one `RegistryError`."""
     try:
         yield
     except Exception as error:
@@ -69,7 +69,7 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Move:
+class AliasChange:
     """One entry of the registry's who-what-when."""
 
     who: str
@@ -129,7 +129,7 @@ class Tracker:
             raise
         self._client.set_terminated(run_id, status=_FINISHED)
 
-    @_told()
+    @_registry_errors()
     def complete(
         self, work: Path, metrics: Mapping[str, float], folders: Mapping[str, Path]
     ) -> None:
@@ -142,7 +142,7 @@ class Tracker:
         if self._client.get_run(run_id).info.status == _RUNNING:
             self._client.set_terminated(run_id, status=_FINISHED)
 
-    @_told()
+    @_registry_errors()
     def register(self, model: str, run_id: str, digest: str, tags: Mapping[str, str]) -> Version:
         """Return the version that holds this bundle, made now if there is none yet."""
         found = [version for version in self.versions(model) if version.digest == digest]
@@ -156,7 +156,7 @@ class Tracker:
         )
         return self._version(made, {})
 
-    @_told()
+    @_registry_errors()
     def lineage(self, run_id: str) -> dict[str, str]:
         """What was recorded of a run when it began: texts, and JSON of what is no text."""
         tags = self._client.get_run(run_id).data.tags
@@ -164,15 +164,15 @@ class Tracker:
         found = {name: value for name, value in tags.items() if name.startswith(prefix)}
         return {name.removeprefix(prefix): str(value) for name, value in found.items()}
 
-    @_told()
-    def mark(self, model: str, number: int, tag: str, value: str) -> None:
+    @_registry_errors()
+    def set_tag(self, model: str, number: int, tag: str, value: str) -> None:
         """Write a tag of a version; "" takes it away."""
         if value:
             self._client.set_model_version_tag(model, str(number), tag, value)
         elif tag in next(each.tags for each in self.versions(model) if each.number == number):
             self._client.delete_model_version_tag(model, str(number), tag)
 
-    @_told()
+    @_registry_errors()
     def versions(self, model: str) -> list[Version]:
         """All versions of a registered model, oldest first; none if it is not registered."""
         models = self._models(model)
@@ -184,17 +184,17 @@ class Tracker:
         found = self._client.search_model_versions(f"name = '{model}'", max_results=1000)
         return sorted((self._version(each, aliases) for each in found), key=lambda v: v.number)
 
-    @_told()
+    @_registry_errors()
     def aliases(self, model: str) -> dict[str, int]:
         """Which version each alias names."""
-        found = self._glance(model)
+        found = self._read_aliases(model)
         if found is not None:
             return found
         models = self._models(model)
         return {name: int(number) for name, number in models[0].aliases.items()} if models else {}
 
-    @_told()
-    def move(self, model: str, alias: str, number: int, what: str, why: str) -> Move:
+    @_registry_errors()
+    def move(self, model: str, alias: str, number: int, what: str, why: str) -> AliasChange:
         """Let an alias name another version, and write who-what-when to the registered model.
 
         Raises:
@@ -203,7 +203,7 @@ class Tracker:
         known = [version.number for version in self.versions(model)]
         if number not in known:
             raise RegistryError(f"{model} has no version {number}; it has {known or 'none'}.")
-        moved = Move(
+        moved = AliasChange(
             who=_who(),
             what=what,
             when=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -221,13 +221,13 @@ class Tracker:
         self._client.set_registered_model_tag(model, f"{_HISTORY}.{place:06d}", entry)
         return moved
 
-    @_told()
-    def history(self, model: str) -> list[Move]:
+    @_registry_errors()
+    def history(self, model: str) -> list[AliasChange]:
         """Every move of an alias, oldest first."""
         models = self._models(model)
         tags = models[0].tags if models else {}
         names = sorted(name for name in tags if name.startswith(_HISTORY))
-        return [Move(**json.loads(tags[name])) for name in names]
+        return [AliasChange(**json.loads(tags[name])) for name in names]
 
     @cached_property
     def _client(self) -> "MlflowClient":
@@ -249,7 +249,7 @@ class Tracker:
                 unfinished.replace(self._database)
             return _opened(MlflowClient, self._database)
 
-    def _glance(self, model: str) -> dict[str, int] | None:
+    def _read_aliases(self, model: str) -> dict[str, int] | None:
         """The aliases as they stand in MLflow's own table; None where only MLflow can tell.
 
         Importing MLflow costs a second and a half, which a run that changes nothing need not pay.
@@ -263,7 +263,7 @@ class Tracker:
         except (sqlite3.Error, ValueError, TypeError):
             return None  # another MLflow, or a transaction that was cut off and has to be undone
 
-    @_told()
+    @_registry_errors()
     def _start(
         self,
         task: str,

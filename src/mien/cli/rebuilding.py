@@ -33,7 +33,7 @@ def reproduce(
     """Make a version again from its record: the same bytes, or the first stage that differs."""
     from mien.stages import rebuild as stage
 
-    done = stage.reproduce(model, workspace_at(home), stage.How(keep, build, present))
+    done = stage.reproduce(model, workspace_at(home), stage.RebuildOptions(keep, build, present))
     named = f"{done.model} version {done.version} ({done.candidate})"
     console.result(json.dumps(done.as_json()) if as_json else f"{named}: {done.verdict}")
     if not done.passed:

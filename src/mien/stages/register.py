@@ -189,7 +189,7 @@ def _version(choice: _Choice, tracker: Tracker, workspace: Workspace) -> Version
     name, trained = model_name(task), workspace.trained(task) / choice.document["trained"]
     run_id = run_of(trained / WORK / choice.document["choice"])
     version = tracker.register(name, run_id, choice.source.digest, _tags(manifest, choice.run))
-    tracker.mark(name, version.number, UNTRUSTED, choice.fault)
+    tracker.set_tag(name, version.number, UNTRUSTED, choice.fault)
     _mark_commit(tracker, version.number, manifest)
     target = workspace.version(task, version.number)
     _export(choice.source.folder, target, choice.source.digest)
@@ -236,7 +236,7 @@ def _mark_commit(tracker: Tracker, number: int, manifest: bundle.Manifest) -> No
     code = manifest.lineage.get("code", {})
     if code.get("dirty") and _committed_since(code):
         commit = str(lineage.commit()["commit"])
-        tracker.mark(model_name(manifest.task), number, COMMITTED, commit)
+        tracker.set_tag(model_name(manifest.task), number, COMMITTED, commit)
 
 
 def _held_back(version: Version, choice: _Choice) -> bool:

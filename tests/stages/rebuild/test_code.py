@@ -18,7 +18,7 @@ from mien.stages.rebuild import code
 found = []
 for recorded, present in json.loads(sys.argv[1]):
     folder = Path(sys.argv[2])
-    with code.taken(recorded, folder, present) as (taken, step):
+    with code.checkout(recorded, folder, present) as (taken, step):
         there = folder.is_dir()
         own = code.ask(taken)["code"]["sha256"] if taken else None
     found.append([step.state, step.text, there, folder.is_dir(), own])
@@ -75,15 +75,15 @@ def test_the_code_of_a_record_is_found_or_its_loss_is_told(
     old, now = commit(repository, "one"), commit(repository, "two")
     lost = {**old, "sha256": "0" * 64}
     cases: list[tuple[dict[str, Any], bool, str, str]] = [
-        (now, False, "same", "the present code is that of commit"),
-        ({**now, "commit": None, "dirty": None}, False, "same", "that of no commit"),
-        (old, False, "same", f"a work tree of commit {old['commit'][:12]}"),
-        ({**old, "dirty": True}, False, "same", "a work tree of"),
-        ({**lost, "dirty": True}, False, "differs", "changes that this commit does not hold"),
-        (lost, False, "differs", "altered since"),
-        ({**lost, "commit": "0" * 40}, False, "differs", "has no commit 0000"),
-        ({**lost, "commit": None}, False, "differs", "it was in no repository"),
-        ({**lost, "commit": None}, True, "told", "as asked; recorded was mien"),
+        (now, False, "identical", "the present code is that of commit"),
+        ({**now, "commit": None, "dirty": None}, False, "identical", "that of no commit"),
+        (old, False, "identical", f"a work tree of commit {old['commit'][:12]}"),
+        ({**old, "dirty": True}, False, "identical", "a work tree of"),
+        ({**lost, "dirty": True}, False, "different", "changes that this commit does not hold"),
+        (lost, False, "different", "altered since"),
+        ({**lost, "commit": "0" * 40}, False, "different", "has no commit 0000"),
+        ({**lost, "commit": None}, False, "different", "it was in no repository"),
+        ({**lost, "commit": None}, True, "warning", "as asked; recorded was mien"),
     ]
     asked = json.dumps([[recorded, present] for recorded, present, _, _ in cases])
     found = python(repository, SCRIPT, asked, str(tmp_path / "tree"))
@@ -91,7 +91,7 @@ def test_the_code_of_a_record_is_found_or_its_loss_is_told(
         assert (case[0], text in case[1]) == (state, True), case[1]
         assert case[2] == ("tree of" in case[1]), "a work tree is there while it is used"
         assert not case[3], "and gone afterwards"
-        if state == "same":
+        if state == "identical":
             assert case[4] == recorded["sha256"]
     assert len(git(repository, "worktree", "list").splitlines()) == 1
 

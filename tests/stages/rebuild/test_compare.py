@@ -9,8 +9,8 @@ import pytest
 
 from mien.model import bundle, lineage
 from mien.model.bundle import Bundle
-from mien.stages.rebuild.compare import TOLERANCE, Places, stages
-from mien.stages.rebuild.steps import Step
+from mien.stages.rebuild.compare import TOLERANCE, PreparedFolders, stages
+from mien.stages.rebuild.steps import COMPARED, Step
 from mien.storage.workspace import Workspace
 
 METRICS = {
@@ -44,7 +44,7 @@ def compared(tmp_path: Path, exact: bool = True, **changes: Any) -> list[Step]:
     """All steps of a comparison of a bundle with a changed one."""
     old = made(tmp_path / "old", changes.pop("before", "a" * 64))
     new = made(tmp_path / "new", **changes)
-    where = Places("t", Workspace(tmp_path / "one"), Workspace(tmp_path / "two"))
+    where = PreparedFolders("t", Workspace(tmp_path / "one"), Workspace(tmp_path / "two"))
     return list(stages(old, new, exact, where))
 
 
@@ -89,14 +89,8 @@ def test_what_differs_is_told_by_stage_and_value(tmp_path: Path, kind: str) -> N
     """And nothing else: how long a request takes, and other candidates, are no part of it."""
     changes, expected = CHANGES[kind]
     steps = compared(tmp_path, **changes)
-    assert [s.stage for s in steps] == [
-        "prepared",
-        "history",
-        "preprocessing",
-        "networks",
-        "evaluation",
-    ]
-    found = {step.stage: step.text for step in steps if step.state == "differs"}
+    assert [step.stage for step in steps] == list(COMPARED[1:])
+    found = {step.stage: step.text for step in steps if step.state == "different"}
     assert set(found) == set(expected)
     for stage, text in expected.items():
         assert found[stage].startswith(text)
@@ -123,7 +117,7 @@ def test_the_first_prepared_file_that_differs_is_named(tmp_path: Path) -> None:
     assert step.text.endswith("here")
 
 
-@pytest.mark.parametrize(("off", "state"), [(0.9, "alike"), (1.1, "differs")])
+@pytest.mark.parametrize(("off", "state"), [(0.9, "within_tolerance"), (1.1, "different")])
 @pytest.mark.parametrize("score", ["accuracy", "macro_f1"])
 def test_where_no_byte_is_promised_scores_decide(
     tmp_path: Path, off: float, state: str, score: str
@@ -136,7 +130,8 @@ def test_where_no_byte_is_promised_scores_decide(
         preprocessing={**FACTS, "min_confidence": 0.25},
         metrics=metrics(**{f"val_{score}": value}),
     )
-    assert [step.state for step in steps] == ["same", "same", "alike", "same", state]
+    expected = ["identical", "identical", "within_tolerance", "identical", state]
+    assert [step.state for step in steps] == expected
     assert "min_confidence: 0.5 recorded" in steps[2].text
     assert f"val.{score}" in steps[-1].text
 
@@ -144,4 +139,4 @@ def test_where_no_byte_is_promised_scores_decide(
 def test_a_score_that_is_missing_is_not_alike(tmp_path: Path) -> None:
     """Whatever the others say."""
     without = {**METRICS, "test": {"accuracy": 0.7}}
-    assert compared(tmp_path, exact=False, metrics=without)[-1].state == "differs"
+    assert compared(tmp_path, exact=False, metrics=without)[-1].state == "different"

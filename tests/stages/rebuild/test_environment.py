@@ -13,17 +13,17 @@ from mien.errors import ConfigError
 from mien.model import lineage
 from mien.stages.rebuild import environment
 from mien.stages.rebuild.code import Code
-from mien.stages.rebuild.steps import differences, words
+from mien.stages.rebuild.steps import differences, summary
 
 
 def test_differences_are_named_with_both_values() -> None:
     """What is missing on one side too; and of many the first few."""
     found = list(differences({"a": "1", "b": [1, 2]}, {"b": [1, 3], "c": 2.5}))
-    assert words(found) == (
+    assert summary(found) == (
         "a: 1 recorded, nothing here; b[1]: 2 recorded, 3 here; c: nothing recorded, 2.5 here"
     )
     many = list(differences({str(n): n for n in range(20)}, {}))
-    assert words(many).endswith("; and 12 more")
+    assert summary(many).endswith("; and 12 more")
     nan = float("nan")
     assert list(differences({"a": nan, "b": 1}, {"a": nan, "b": 1.0})) == []
 
@@ -31,10 +31,10 @@ def test_differences_are_named_with_both_values() -> None:
 def test_a_platform_is_told_by_what_differs() -> None:
     """Bytes are promised on the same one alone, and where the trainer promises them."""
     here = lineage.machine()
-    assert environment.machine(here, {}).state == "same"
-    assert environment.machine({**here, "python": "3.0"}, {}).state == "same"
+    assert environment.machine(here, {}).state == "identical"
+    assert environment.machine({**here, "python": "3.0"}, {}).state == "identical"
     other = environment.machine({**here, "machine": "sparc"}, {})
-    assert (other.state, other.text.split(",")[0]) == ("told", "machine: sparc recorded")
+    assert (other.state, other.text.split(",")[0]) == ("warning", "machine: sparc recorded")
     assert "no bytes" in environment.machine(here, {"repeats": "scores"}).text
 
 

@@ -14,7 +14,7 @@ from mien.errors import BundleError, ConfigError, MienError
 from mien.model import bundle
 from mien.model.bundle import Bundle
 from mien.stages import rebuild
-from mien.stages.rebuild import How, record
+from mien.stages.rebuild import RebuildOptions, record
 from mien.stages.rebuild.steps import COMPARED, Step
 from mien.stages.serve import models, watch
 from mien.storage.workspace import Workspace
@@ -39,9 +39,9 @@ def test_another_processor_is_told_and_a_kept_rebuild_stays(
     (workspace.home / "mlflow.db").unlink()
     rewritten(platform__cpu={"maker": "Another", "flags": ["avx"]})
     before = {path: path.stat().st_mtime_ns for path in sorted(workspace.home.rglob("*"))}
-    done = rebuild.reproduce("gesture:1", workspace, How(keep=tmp_path / "kept"))
+    done = rebuild.reproduce("gesture:1", workspace, RebuildOptions(keep=tmp_path / "kept"))
     states = {step.stage: step.state for step in done.steps}
-    assert (states["record"], states["platform"], done.passed) == ("told", "told", True)
+    assert (states["record"], states["platform"], done.passed) == ("warning", "warning", True)
     assert "cpu.maker: Another recorded" in str(done.as_json())
     assert done.verdict == "identical: 6 stages, with another platform than recorded"
     assert json.loads(json.dumps(done.as_json()))["steps"][0]["stage"] == "record"
@@ -58,7 +58,7 @@ def test_code_that_was_committed_later_is_sought_in_that_commit(
     rewritten(code__dirty=True, code__commit="before")
     target = record.find("gesture", workspace)
     assert record.code(target, workspace)["commit"] == "before"
-    Tracker(workspace.home).mark("mien-gesture", target.number, COMMITTED, "after")
+    Tracker(workspace.home).set_tag("mien-gesture", target.number, COMMITTED, "after")
     found = record.code(target, workspace)
     assert found == {**target.lineage["code"], "commit": "after"}
 
@@ -67,10 +67,10 @@ def test_a_rebuild_asks_for_the_commit_that_holds_the_code(
     workspace: Workspace, rewritten: Rewrite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where it was committed after the training; the record itself is not what is tried here."""
-    monkeypatch.setattr(record, "check", lambda *_: Step("record", "same", ""))
+    monkeypatch.setattr(record, "check", lambda *_: Step("record", "identical", ""))
     rewritten(code__dirty=True, code__commit="before", code__sha256="0" * 64)
     assert "has no commit before" in rebuild.reproduce("gesture", workspace).verdict
-    Tracker(workspace.home).mark("mien-gesture", 1, COMMITTED, "after")
+    Tracker(workspace.home).set_tag("mien-gesture", 1, COMMITTED, "after")
     assert "has no commit after" in rebuild.reproduce("gesture", workspace).verdict
 
 
@@ -143,10 +143,10 @@ def test_todays_config_is_told_and_the_record_is_written(
     (tmp_path / "configs").mkdir()
     (tmp_path / "out").mkdir()
     path, step = record.write_config(target, tmp_path / "out")
-    assert (step.state, path.name) == ("same", "tiny.yaml")
+    assert (step.state, path.name) == ("identical", "tiny.yaml")
     (tmp_path / "configs" / "tiny.yaml").write_text("task: gesture\nparams: {trees: 50}\n")
     path, step = record.write_config(target, tmp_path / "out")
-    assert step.state == "told"
+    assert step.state == "warning"
     assert "params.trees: 10 recorded, 50 in the file" in step.text
     assert config.load(path).params == RUN.params
 
@@ -171,7 +171,7 @@ def test_a_damaged_bundle_and_a_used_folder_are_refused(
 ) -> None:
     """Neither is written over nor rebuilt from."""
     with pytest.raises(ConfigError, match="new folder"):
-        rebuild.reproduce("gesture", workspace, How(keep=workspace.home))
+        rebuild.reproduce("gesture", workspace, RebuildOptions(keep=workspace.home))
     (workspace.version("gesture", 1) / "model.onnx").write_bytes(b"other")
     with pytest.raises(BundleError, match="checksum"):
         rebuild.reproduce("gesture", workspace)
@@ -213,8 +213,8 @@ def _mended(workspace: Workspace, tracker: Tracker, old: Bundle, new: Bundle) ->
     """The folder is the new one, and the registry was killed before it heard of it; or the other
     way round."""
     for digest, pending in ((old.digest, new.digest), (new.digest, "f" * 64)):
-        tracker.mark("mien-gesture", 1, "mien.digest", digest)
-        tracker.mark("mien-gesture", 1, record.PENDING, pending)
+        tracker.set_tag("mien-gesture", 1, "mien.digest", digest)
+        tracker.set_tag("mien-gesture", 1, record.PENDING, pending)
         rebuild._mend(record.find("gesture", workspace), workspace)
         (version,) = Tracker(workspace.home).versions("mien-gesture")
         assert version.digest == new.digest

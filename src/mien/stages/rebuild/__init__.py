@@ -3,9 +3,9 @@
     models/<task>/versions/<n>/ -> code, packages, data and config as recorded -> a scratch
     workspace, where the pipeline of that code runs -> the same bytes, or the first that differ
 
-`record.py` knows what a bundle says of itself, `code.py` and `environment.py` how to have what it
-was made with, `scratch.py` how to run it, `compare.py` how to tell the difference. No task is known
-by name.
+`record.py` reads a bundle's record of itself, `code.py` and `environment.py` provide the code and
+packages that it was made with, `scratch.py` runs the pipeline, `compare.py` compares the results.
+No task is known by name.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ _SECTION = "## Certified"
 
 
 @dataclass(frozen=True)
-class How:
+class RebuildOptions:
     """What a rebuild may do."""
 
     keep: Path | None = None
@@ -49,7 +49,7 @@ class How:
     """Whether the present code and packages are used, whatever was recorded."""
 
 
-def reproduce(asked: str, workspace: Workspace, how: How | None = None) -> Outcome:
+def reproduce(asked: str, workspace: Workspace, options: RebuildOptions | None = None) -> Outcome:
     """Rebuild the version that `asked` names and compare it stage by stage.
 
     Raises:
@@ -57,7 +57,7 @@ def reproduce(asked: str, workspace: Workspace, how: How | None = None) -> Outco
         BundleError: its bundle is damaged.
         ConfigError: the scratch folder is in use, or packages cannot be installed.
     """
-    return _outcome(record.find(asked, workspace), workspace, how or How())
+    return _outcome(record.find(asked, workspace), workspace, options or RebuildOptions())
 
 
 def certify(asked: str, workspace: Workspace, build: bool = False) -> tuple[Outcome, bool]:
@@ -74,7 +74,7 @@ def certify(asked: str, workspace: Workspace, build: bool = False) -> tuple[Outc
         _mend(target, workspace)
     outcomes: list[Outcome] = []
     while len(outcomes) < RUNS and all(each.passed for each in outcomes):
-        outcomes.append(_outcome(target, workspace, How(build=build)))
+        outcomes.append(_outcome(target, workspace, RebuildOptions(build=build)))
     if not outcomes[-1].rebuilt:
         return outcomes[-1], False
     with workspace.locked(target.task):
@@ -82,13 +82,13 @@ def certify(asked: str, workspace: Workspace, build: bool = False) -> tuple[Outc
     return outcomes[-1], True
 
 
-def _outcome(target: Target, workspace: Workspace, how: How) -> Outcome:
+def _outcome(target: Target, workspace: Workspace, options: RebuildOptions) -> Outcome:
     steps: list[Step] = []
-    with closing(_steps(target, workspace, how)) as found:
+    with closing(_steps(target, workspace, options)) as found:
         for step in found:
             console.info(f"{_MARKS[step.state]} {step.stage:<11} {step.text}")
             steps.append(step)
-            if step.state == "differs" and step.stage not in COMPARED[1:]:
+            if step.state == "different" and step.stage not in COMPARED[1:]:
                 break  # what follows would not be a rebuild of the record
     opened = target.bundle
     return Outcome(
@@ -100,26 +100,33 @@ def _outcome(target: Target, workspace: Workspace, how: How) -> Outcome:
     )
 
 
-_MARKS = {"same": "=", "alike": "~", "told": "!", "differs": "x"}
+_MARKS = {"identical": "=", "within_tolerance": "~", "warning": "!", "different": "x"}
 
 
-def _steps(target: Target, workspace: Workspace, how: How) -> Generator[Step, None, None]:
+def _steps(
+    target: Target, workspace: Workspace, options: RebuildOptions
+) -> Generator[Step, None, None]:
     yield record.check(target, workspace)
-    with scratch.opened(how.keep) as folder:
+    with scratch.opened(options.keep) as folder:
         file, step = record.write_config(target, folder)
         yield step
-        yield scratch.lend(target, workspace, Workspace(folder / "workspace"))
+        yield scratch.copy_data(target, workspace, Workspace(folder / "workspace"))
         recorded = record.code(target, workspace)
-        with code.taken(recorded, folder / "code", how.present) as (found, step):
+        with code.checkout(recorded, folder / "code", options.present) as (found, step):
             yield step
             if found is not None:
-                yield from _rebuilt(target, workspace, how, folder, file, found)
+                yield from _rebuilt(target, workspace, options, folder, file, found)
 
 
 def _rebuilt(
-    target: Target, workspace: Workspace, how: How, folder: Path, file: Path, found: code.Code
+    target: Target,
+    workspace: Workspace,
+    options: RebuildOptions,
+    folder: Path,
+    file: Path,
+    found: code.Code,
 ) -> Iterator[Step]:
-    python, step = _packages(target, how, folder, found)
+    python, step = _packages(target, options, folder, found)
     yield step
     training = target.lineage.get("training", {})
     step = environment.machine(target.lineage["platform"], training)
@@ -130,18 +137,20 @@ def _rebuilt(
     if isinstance(made, Step):
         yield made
         return
-    where = compare.Places(target.task, workspace, own)
-    yield from compare.stages(target.bundle, made, step.state == "same", where)
+    where = compare.PreparedFolders(target.task, workspace, own)
+    yield from compare.stages(target.bundle, made, step.state == "identical", where)
 
 
-def _packages(target: Target, how: How, folder: Path, found: code.Code) -> tuple[Path, Step]:
+def _packages(
+    target: Target, options: RebuildOptions, folder: Path, found: code.Code
+) -> tuple[Path, Step]:
     recorded, python = target.lineage["environment"], Path(sys.executable)
     step = environment.packages(recorded, found, python)
-    if step.state == "same":
+    if step.state == "identical":
         return python, step
-    if how.present:
-        return python, Step(step.stage, "told", f"the present one, as asked: {step.text}")
-    if how.build:
+    if options.present:
+        return python, Step(step.stage, "warning", f"the present one, as asked: {step.text}")
+    if options.build:
         python = environment.build(found, folder / "packages", recorded["python"])
         step = environment.packages(recorded, found, python)
         return python, Step(step.stage, step.state, f"installed anew: {step.text}")
@@ -184,7 +193,7 @@ def _write(target: Target, workspace: Workspace, certificate: dict[str, Any]) ->
     with atomic_dir(target.bundle.folder) as temporary:
         new = _certified(target.bundle, temporary, certificate)
         if entry is not None:
-            tracker.mark(model_name(target.task), target.number, PENDING, new.digest)
+            tracker.set_tag(model_name(target.task), target.number, PENDING, new.digest)
     if entry is not None:
         _settle(target, workspace, tracker, entry, new.digest)
 
@@ -223,7 +232,7 @@ def _mend(target: Target, workspace: Workspace) -> None:
     if target.bundle.digest == pending:
         _settle(target, workspace, tracker, entry, pending)
     else:
-        tracker.mark(model_name(target.task), target.number, PENDING, "")
+        tracker.set_tag(model_name(target.task), target.number, PENDING, "")
 
 
 def _settle(
@@ -238,5 +247,5 @@ def _settle(
         if hashlib.sha256(path.read_bytes()).hexdigest() == entry.digest:
             bundle.copy(workspace.version(target.task, target.number), path.parent)
     name = model_name(target.task)
-    tracker.mark(name, target.number, DIGEST, digest)
-    tracker.mark(name, target.number, PENDING, "")
+    tracker.set_tag(name, target.number, DIGEST, digest)
+    tracker.set_tag(name, target.number, PENDING, "")

@@ -39,7 +39,7 @@ class Code:
 
 
 @contextmanager
-def taken(
+def checkout(
     recorded: Mapping[str, Any], folder: Path, present: bool
 ) -> Iterator[tuple[Code | None, Step]]:
     """Give the recorded code while the block runs, or None where it is not to be had.
@@ -53,13 +53,13 @@ def taken(
     here = Code(Path(mien.__file__).resolve().parents[1], lineage.ROOT)
     named = f"mien {recorded.get('version')} of {_short(recorded)}"
     if (recorded.get("sha256"), recorded.get("version")) == (now["sha256"], now["version"]):
-        yield here, Step("code", "same", f"the present code is that of {_short(recorded)}")
+        yield here, Step("code", "identical", f"the present code is that of {_short(recorded)}")
     elif present:
-        yield here, Step("code", "told", f"the present code, as asked; recorded was {named}")
+        yield here, Step("code", "warning", f"the present code, as asked; recorded was {named}")
     elif why := _unknown(recorded):
         yield (
             None,
-            Step("code", "differs", f"{named} is not the present code, and {why} {_INSTEAD}"),
+            Step("code", "different", f"{named} is not the present code, and {why} {_INSTEAD}"),
         )
     else:
         with _work_tree(str(recorded["commit"]), folder) as tree:
@@ -76,7 +76,7 @@ def ask(code: Code, python: Path | None = None) -> dict[str, Any]:
     return _ask(code, python or Path(sys.executable))
 
 
-def surroundings(code: Code, python: Path) -> dict[str, str]:
+def subprocess_env(code: Code, python: Path) -> dict[str, str]:
     """The environment variables with which that code is found before any other."""
     given = os.environ.get("PYTHONPATH") if python == Path(sys.executable) else None
     path = os.pathsep.join([str(code.source), *([given] if given else [])])
@@ -87,7 +87,7 @@ def surroundings(code: Code, python: Path) -> dict[str, str]:
 def _ask(code: Code, python: Path) -> dict[str, Any]:
     done = subprocess.run(
         [str(python), "-c", _ASKING],
-        env=surroundings(code, python),
+        env=subprocess_env(code, python),
         capture_output=True,
         text=True,
         check=False,
@@ -113,14 +113,14 @@ def _unknown(recorded: Mapping[str, Any]) -> str:
 def _checked(code: Code, recorded: Mapping[str, Any]) -> Step:
     found = ask(code)["code"]["sha256"]
     if found == recorded.get("sha256"):
-        return Step("code", "same", f"a work tree of {_short(recorded)}")
+        return Step("code", "identical", f"a work tree of {_short(recorded)}")
     why = (
         "it was run with changes that this commit does not hold"
         if recorded.get("dirty")
         else "it was altered since"
     )
     text = f"the tree of {_short(recorded)} is not the code that was run: {why}. {_INSTEAD}"
-    return Step("code", "differs", text)
+    return Step("code", "different", text)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from mien.model.bundle import Bundle
 from mien.storage.files import sha256_file
 from mien.storage.workspace import REPORT, Workspace
 
-from .steps import Step, differences, words
+from .steps import Step, differences, summary
 
 TOLERANCE = 0.02
 """Of accuracy and macro-F1, on another processor or system, where other last digits of sums move
@@ -23,7 +23,7 @@ _NOT_SCORES = ("latency", "cpu_cost", "leaderboard", "bundle_mb")
 """Metrics that depend on the machine, on other candidates, or on the card."""
 
 
-def stages(old: Bundle, new: Bundle, exact: bool, where: "Places") -> Iterator[Step]:
+def stages(old: Bundle, new: Bundle, exact: bool, where: "PreparedFolders") -> Iterator[Step]:
     """Hold what each stage left against the record, in the order of the stages.
 
     Args:
@@ -39,13 +39,14 @@ def stages(old: Bundle, new: Bundle, exact: bool, where: "Places") -> Iterator[S
         _networks(old, new),
     ]
     for step in found:
-        borne = step.state == "differs" and not exact
-        yield Step(step.stage, "alike", f"not promised here: {step.text}") if borne else step
+        borne = step.state == "different" and not exact
+        excuse = f"not promised here: {step.text}"
+        yield Step(step.stage, "within_tolerance", excuse) if borne else step
     last = _evaluation(old, new)
-    yield last if exact or last.state == "same" else _scores(old, new)
+    yield last if exact or last.state == "identical" else _scores(old, new)
 
 
-class Places:
+class PreparedFolders:
     """Where the prepared data of a record and of its rebuild may lie."""
 
     def __init__(self, task: str, workspace: Workspace, scratch: Workspace) -> None:
@@ -62,7 +63,7 @@ def _of_hash(folder: Path, wanted: str) -> Path | None:
     return next((each for each in found if lineage.folder_hash(each) == wanted), None)
 
 
-def _prepared(old: Bundle, new: Bundle, where: Places) -> Step:
+def _prepared(old: Bundle, new: Bundle, where: PreparedFolders) -> Step:
     hashes = [str(each.manifest.lineage.get("prepared_sha256")) for each in (old, new)]
     then, now = (
         {"external_weights": each.manifest.lineage.get("external_weights")} for each in (old, new)
@@ -73,7 +74,7 @@ def _prepared(old: Bundle, new: Bundle, where: Places) -> Step:
     pair = where.pair(*hashes)
     if pair:
         text += f"; {_first_file(*pair)}"
-    return Step("prepared", "differs", text)
+    return Step("prepared", "different", text)
 
 
 def _first_file(old: Path, new: Path) -> str:
@@ -93,10 +94,12 @@ def _history(old: Bundle, new: Bundle) -> Step:
     for place, (one, two) in enumerate(zip(then, now, strict=False), start=1):
         found = list(differences(one, two))
         if found:
-            return Step("history", "differs", f"step {place} of {len(then)}, {words(found[:1])}")
+            return Step(
+                "history", "different", f"step {place} of {len(then)}, {summary(found[:1])}"
+            )
     if len(then) != len(now):
-        return Step("history", "differs", f"{len(then)} steps recorded, {len(now)} here")
-    return Step("history", "same", f"{len(then)} steps, every metric")
+        return Step("history", "different", f"{len(then)} steps recorded, {len(now)} here")
+    return Step("history", "identical", f"{len(then)} steps, every metric")
 
 
 def _networks(old: Bundle, new: Bundle) -> Step:
@@ -104,15 +107,17 @@ def _networks(old: Bundle, new: Bundle) -> Step:
     for name in dict.fromkeys([*then, *now]):
         if name not in then or name not in now:
             place = "here alone" if name in now else "in the record alone"
-            return Step("networks", "differs", f"{name} is {place}")
+            return Step("networks", "different", f"{name} is {place}")
         if then[name] != now[name]:
             text = f"{name} is {then[name][:12]} recorded, {now[name][:12]} here"
             if name.endswith(".onnx"):
                 from .networks import first_difference
 
                 text += f"; {first_difference(old.folder / name, new.folder / name)}"
-            return Step("networks", "differs", text)
-    return Step("networks", "same", ", ".join(f"{name} {each[:12]}" for name, each in then.items()))
+            return Step("networks", "different", text)
+    return Step(
+        "networks", "identical", ", ".join(f"{name} {each[:12]}" for name, each in then.items())
+    )
 
 
 def _weights(opened: Bundle) -> dict[str, str]:
@@ -142,9 +147,9 @@ def _scores(old: Bundle, new: Bundle) -> Step:
     if far or not pairs:
         name, (one, two) = next(iter(far.items()), ("scores", (float("nan"), float("nan"))))
         text = f"{name}: {one:.4f} recorded, {two:.4f} here; at most {TOLERANCE} is borne"
-        return Step("evaluation", "differs", text)
+        return Step("evaluation", "different", text)
     told = "; ".join(f"{name} {one:.4f} and {two:.4f}" for name, (one, two) in pairs.items())
-    return Step("evaluation", "alike", f"within {TOLERANCE}: {told}")
+    return Step("evaluation", "within_tolerance", f"within {TOLERANCE}: {told}")
 
 
 def _flat(metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -161,8 +166,8 @@ def _flat(metrics: Mapping[str, Any]) -> dict[str, float]:
 def _same(stage: str, old: Any, new: Any, what: str) -> Step:
     found = list(differences(old, new))
     if found:
-        return Step(stage, "differs", words(found[:1]))
-    return Step(stage, "same", what)
+        return Step(stage, "different", summary(found[:1]))
+    return Step(stage, "identical", what)
 
 
 def _json(opened: Bundle, name: str) -> Any:

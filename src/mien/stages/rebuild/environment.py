@@ -15,7 +15,7 @@ from mien.model import lineage
 from mien.reporting import console
 
 from .code import Code, ask
-from .steps import Step, differences, words
+from .steps import Step, differences, summary
 
 _TAIL = 600
 
@@ -24,20 +24,22 @@ def packages(recorded: Mapping[str, str], code: Code, python: Path) -> Step:
     """Hold the packages of a Python against the recorded ones."""
     found = list(differences(dict(recorded), ask(code, python)["environment"]))
     if not found:
-        return Step("environment", "same", f"Python and {len(recorded) - 1} packages as recorded")
-    return Step("environment", "differs", words(found))
+        return Step(
+            "environment", "identical", f"Python and {len(recorded) - 1} packages as recorded"
+        )
+    return Step("environment", "different", summary(found))
 
 
 def machine(recorded: Mapping[str, Any], training: Mapping[str, Any]) -> Step:
-    """Whether bytes can be promised here; `alike` where only scores can."""
+    """Whether bytes can be promised here; `within_tolerance` where only scores can."""
     here = lineage.machine()
     found = list(differences(_comparable(recorded), _comparable(here)))
     if found:
-        return Step("platform", "told", f"{words(found)}; so scores decide")
+        return Step("platform", "warning", f"{summary(found)}; so scores decide")
     if training.get("repeats", "bytes") != "bytes":
         why = "its trainer promises no bytes on the device that it used"
-        return Step("platform", "told", f"{why}; so scores decide")
-    return Step("platform", "same", f"{here['system']} {here['machine']}, {here['libc']}")
+        return Step("platform", "warning", f"{why}; so scores decide")
+    return Step("platform", "identical", f"{here['system']} {here['machine']}, {here['libc']}")
 
 
 def build(code: Code, folder: Path, python: str) -> Path:

@@ -16,7 +16,7 @@ from mien.model.bundle import Bundle
 from mien.storage.workspace import CHAMPION, Workspace
 from mien.tracking import COMMITTED, Tracker, Version, model_name
 
-from .steps import Step, differences, words
+from .steps import Step, differences, summary
 
 CERTIFICATE = "certificate"
 _LATER = (CERTIFICATE, "training", "variant")
@@ -107,19 +107,19 @@ def check(target: Target, workspace: Workspace) -> Step:
     if entry is not None:
         known = tracker.lineage(entry.run_id)
         own = {name: each for name, each in target.lineage.items() if name not in _LATER}
-        altered = list(differences(_as_told(own, known), own))
+        altered = list(differences(_as_recorded(own, known), own))
         if altered:
-            return _differs(words(altered, "in its run", "in the bundle"))
+            return _differs(summary(altered, "in its run", "in the bundle"))
     if config.digest(target.lineage["config"]) != target.lineage["config_sha256"]:
         return _differs("the config in the bundle does not match its own digest: it was altered")
     if entry is None:
-        return Step("record", "told", "MLflow has no such version here; the bundle stands alone")
+        return Step("record", "warning", "MLflow has no such version here; the bundle stands alone")
     if target.bundle.digest not in (entry.digest, entry.tags.get(PENDING)):
         return _differs(
             f"the bundle has digest {target.bundle.digest[:12]}, version {target.number} was "
             f"registered with {entry.digest[:12]}"
         )
-    return Step("record", "same", f"as MLflow run {entry.run_id[:12]} has it")
+    return Step("record", "identical", f"as MLflow run {entry.run_id[:12]} has it")
 
 
 def write_config(target: Target, folder: Path) -> tuple[Path, Step]:
@@ -130,27 +130,27 @@ def write_config(target: Target, folder: Path) -> tuple[Path, Step]:
     path.write_text(text, encoding="utf-8")
     written = yaml.safe_load(path.read_text(encoding="utf-8"))
     if config.digest(written) != target.lineage["config_sha256"]:
-        return path, Step("config", "differs", "the recorded config cannot be written as YAML")
-    return path, _beside_today(recorded, target.name)
+        return path, Step("config", "different", "the recorded config cannot be written as YAML")
+    return path, _compare_with_file(recorded, target.name)
 
 
-def _beside_today(recorded: Mapping[str, Any], name: str) -> Step:
+def _compare_with_file(recorded: Mapping[str, Any], name: str) -> Step:
     places = [Path("configs", f"{name}.yaml"), lineage.ROOT / "configs" / f"{name}.yaml"]
     path = next((each for each in places if each.is_file()), None)
     if path is None:
-        return Step("config", "same", f"as recorded; there is no {places[0]} today")
+        return Step("config", "identical", f"as recorded; there is no {places[0]} today")
     try:
         today = config.load(path).model_dump(mode="json", exclude=lineage.LEFT_OUT)
     except ConfigError as error:
-        return Step("config", "told", f"as recorded; {places[0]} cannot be read today: {error}")
+        return Step("config", "warning", f"as recorded; {places[0]} cannot be read today: {error}")
     found = list(differences(recorded, today))
     if not found:
-        return Step("config", "same", f"as recorded, and as {places[0]} has it")
-    told = words(found, "recorded", "in the file")
-    return Step("config", "told", f"as recorded; {places[0]} differs today: {told}")
+        return Step("config", "identical", f"as recorded, and as {places[0]} has it")
+    told = summary(found, "recorded", "in the file")
+    return Step("config", "warning", f"as recorded; {places[0]} differs today: {told}")
 
 
-def _as_told(own: Mapping[str, Any], told: Mapping[str, str]) -> dict[str, Any]:
+def _as_recorded(own: Mapping[str, Any], told: Mapping[str, str]) -> dict[str, Any]:
     """What MLflow was told, by the keys of the bundle; as in the bundle where it was cut short."""
     found: dict[str, Any] = {}
     for name, value in own.items():
@@ -165,4 +165,4 @@ def _as_told(own: Mapping[str, Any], told: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _differs(text: str) -> Step:
-    return Step("record", "differs", text)
+    return Step("record", "different", text)

@@ -22,7 +22,7 @@ from mien.reporting import console
 from mien.storage.versions import Store, Version
 from mien.storage.workspace import Workspace
 
-from .code import Code, surroundings
+from .code import Code, subprocess_env
 from .record import Target
 from .steps import Step
 
@@ -49,7 +49,7 @@ def opened(keep: Path | None) -> Iterator[Path]:
     yield keep.resolve()
 
 
-def lend(target: Target, workspace: Workspace, scratch: Workspace) -> Step:
+def copy_data(target: Target, workspace: Workspace, scratch: Workspace) -> Step:
     """Copy the version of the data that was trained on, and check every byte of the copy."""
     root = str(target.lineage["data_fingerprint"])
     store, copy = (
@@ -69,19 +69,21 @@ def lend(target: Target, workspace: Workspace, scratch: Workspace) -> Step:
         faults = [str(error)]
     if faults:
         text = " ".join(faults).replace(str(scratch.home), str(workspace.home.resolve()))
-        return Step("data", "differs", text)
+        return Step("data", "different", text)
     megabytes = version.bytes / 1e6
     text = f"version {version.number} ({version.short}), {len(version.items):,} files"
-    return Step("data", "same", f"{text}, {megabytes:,.1f} MB, every byte checked")
+    return Step("data", "identical", f"{text}, {megabytes:,.1f} MB, every byte checked")
 
 
 def run(target: Target, file: Path, code: Code, python: Path, scratch: Workspace) -> Bundle | Step:
     """Run the pipeline of that code; return the new bundle, or why there is none."""
-    ended, told = _stream(_command(target, file, python, scratch), surroundings(code, python))
+    ended, told = _stream(_command(target, file, python, scratch), subprocess_env(code, python))
     found = _result(target, scratch)
     if found is not None:
         return bundle.read(found)
-    return Step("rebuild", "differs", f"the pipeline ended with {ended} and left no bundle: {told}")
+    return Step(
+        "rebuild", "different", f"the pipeline ended with {ended} and left no bundle: {told}"
+    )
 
 
 def _copy(store: Store, version: Version, copy: Store) -> None:

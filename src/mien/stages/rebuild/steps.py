@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from typing import Any, Literal
 
-State = Literal["same", "alike", "told", "differs"]
-"""`alike`: within a tolerance; `told`: another than recorded, and the rebuild goes on."""
+State = Literal["identical", "within_tolerance", "warning", "different"]
+"""`warning`: not as recorded, and the rebuild goes on."""
 COMPARED = ("data", "prepared", "history", "preprocessing", "networks", "evaluation")
 """The stages whose results are held against the record, in the order in which they follow."""
 NOTHING = "nothing"
@@ -36,7 +36,7 @@ class Outcome:
     @property
     def first(self) -> Step | None:
         """The first step that differs."""
-        return next((step for step in self.steps if step.state == "differs"), None)
+        return next((step for step in self.steps if step.state == "different"), None)
 
     @property
     def compared(self) -> tuple[str, ...]:
@@ -56,14 +56,16 @@ class Outcome:
     def identical(self) -> bool:
         """Whether every stage left the bytes that it left then."""
         states = {step.state for step in self.steps if step.stage in COMPARED}
-        return self.passed and states == {"same"}
+        return self.passed and states == {"identical"}
 
     @property
     def verdict(self) -> str:
         """One sentence."""
         if self.first:
             return f"differs at {self.first.stage}: {self.first.text}"
-        told = [step.stage for step in self.steps if step.state == "told" and step.stage in _USED]
+        told = [
+            step.stage for step in self.steps if step.state == "warning" and step.stage in _USED
+        ]
         with_ = f", with another {' and '.join(told)} than recorded" if told else ""
         if self.identical:
             return f"identical: {len(self.compared)} stages{with_}"
@@ -102,7 +104,7 @@ def differences(old: Any, new: Any, at: str = "") -> Iterator[Difference]:
         yield at, old, new
 
 
-def words(found: Sequence[Difference], there: str = "recorded", here: str = "here") -> str:
+def summary(found: Sequence[Difference], there: str = "recorded", here: str = "here") -> str:
     """Differences as a person reads them, the first few of them."""
     told = [
         f"{key}: {_plain(old)} {there}, {_plain(new)} {here}" for key, old, new in found[:_NAMED]
