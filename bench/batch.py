@@ -26,12 +26,12 @@ from PIL import Image
 
 from bench import page
 from mien import config, tasks
+from mien.mediapipe.hand_landmarker import HandLandmarker
 from mien.model import runtime
 from mien.model.runtime import Model
 from mien.stages import batch as stage
 from mien.storage.workspace import Workspace
 from mien.task import Request, Task
-from mien.tasks.gesture.landmarker import Landmarker
 from mien.tasks.gesture.predict import follow, predict
 
 FACES, PHOTOS, ROUNDS = 400, 50, 5
@@ -146,16 +146,16 @@ def _most_resident(process: int) -> float | None:
 
 def _followed(home: Workspace) -> dict[str, object]:
     looks = 0
-    look = Landmarker.look
+    look = HandLandmarker.detect_once
 
-    def counted(self: Landmarker, pixels: Any) -> Any:
+    def counted(self: HandLandmarker, pixels: Any) -> Any:
         nonlocal looks
         looks += 1
         return look(self, pixels)
 
     photos = [path for path in _gestures() if path.parent.name != "no_gesture"]
     told: dict[str, list[tuple[str, str, float, int]]] = {"alone": [], "followed": []}
-    Landmarker.look = counted  # type: ignore[method-assign]
+    HandLandmarker.detect_once = counted  # type: ignore[method-assign]
     with _champion("gesture", home) as (_, model):
         for path in photos[:: len(photos) // VIDEOS][:VIDEOS]:
             ways = {
@@ -170,7 +170,7 @@ def _followed(home: Workspace) -> dict[str, object]:
                     told[way].append(
                         (best.label if best else "", path.parent.name, spent, looks - before)
                     )
-    Landmarker.look = look  # type: ignore[method-assign]
+    HandLandmarker.detect_once = look  # type: ignore[method-assign]
     alone, followed = told["alone"], told["followed"]
     seconds = [sum(each[2] for each in way) for way in (alone, followed)]
     pairs = list(zip(alone, followed, strict=True))

@@ -21,15 +21,14 @@ from zipfile import ZipFile
 import numpy as np
 
 from bench import page
-from mien import config, pipeline, tasks
+from mien import boxes, config, pipeline, tasks
 from mien.config import GateConfig
+from mien.mediapipe.face_detector import PADDING_SCALES, FaceDetector
 from mien.model import bundle, runtime
 from mien.model.runtime import Model
 from mien.stages.check import gates
 from mien.storage.workspace import Workspace
 from mien.task import Request, Task
-from mien.tasks.emotion.decode import overlap
-from mien.tasks.emotion.faces import ROOMS, Finder
 
 SHORT = "params.pretrain_epochs=12 params.augment_warmup_epochs=6 params.epochs=4"
 """A sixth of the shipped recipe: where faces are is learnt long before what they show."""
@@ -105,7 +104,7 @@ def main() -> None:
     page.write("faces", "Where faces are found", parts)
 
 
-_LOOKS = ((1.0,), (1.5,), ROOMS)
+_LOOKS = ((1.0,), (1.5,), PADDING_SCALES)
 _SIZES_SAID = (
     "## By the size of the face\n\nShare of the photos in which a detection overlaps the face by "
     "at least 0.5, by the face's height in pixels if the photo's longer side were 96 of them."
@@ -117,7 +116,7 @@ _EMOTIONS_SAID = (
 )
 _FINDER_SAID = (
     "## The detector that repairs boxes\n\nMediaPipe's BlazeFace for short range, run by "
-    "`tasks/emotion/faces.py`, on the same pictures. Room is the side of the square that it is "
+    "`mediapipe/face_detector.py`, on the same pictures. Room is the side of the square that it is "
     "shown, in longer sides of the picture; faces that fill a picture are found with room around "
     "them, small ones without. Its boxes begin at the brows; mended ones reach to the hairline."
 )
@@ -197,17 +196,16 @@ def _box(row: Mapping[str, str], prefix: str) -> tuple[float, float, float, floa
 
 def _corners(shown: Shown, size: tuple[int, int]) -> Any:
     """The box of a picture's face in pixels of a picture of that size."""
-    cx, cy, w, h = shown.box
-    corners = np.array([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], np.float32)
+    corners = boxes.xcycwh_to_xyxy(np.array(shown.box, np.float64)).astype(np.float32)
     return corners * np.array([*size, *size], np.float32)
 
 
 def _answer(task: Task[Any], model: Model, shown: Shown) -> Answer:
     request = task.ask(shown.content)
     prediction = task.predict(request, model)
-    boxes = [each.box for each in prediction.detections if each.box]
+    detected = [each.box for each in prediction.detections if each.box]
     truth = _corners(shown, request.size)
-    found = overlap(truth, np.array(boxes, np.float32).reshape(-1, 4))
+    found = boxes.iou(truth, np.array(detected, np.float32).reshape(-1, 4))
     height = float(truth[3] - truth[1]) / max(request.size)
     return Answer(tuple(map(float, found)), height)
 
@@ -246,18 +244,18 @@ def _by_size(answers: Sequence[Answer]) -> dict[str, object]:
 
 
 def _finder_row(name: str, shown: Sequence[Shown], rooms: tuple[float, ...]) -> dict[str, object]:
-    finder = Finder()
+    detector = FaceDetector()
     marked, whole, counts = [], [], []
     for each in shown:
         pixels = Request.read(each.content).image
         assert pixels is not None
-        faces = finder.find(pixels, rooms)
+        faces = detector.detect(pixels, rooms)
         truth = _corners(each, (pixels.shape[1], pixels.shape[0]))
         counts.append(len(faces))
         if faces:
-            boxes = np.array([[face.box, face.whole] for face in faces], np.float32)
-            marked.append(float(overlap(truth, boxes[:, 0]).max()))
-            whole.append(float(overlap(truth, boxes[:, 1]).max()))
+            both = np.array([[face.box, face.head_box] for face in faces], np.float32)
+            marked.append(float(boxes.iou(truth, both[:, 0]).max()))
+            whole.append(float(boxes.iou(truth, both[:, 1]).max()))
     return {
         "pictures": f"{len(shown)} {name}",
         "room": " and ".join(f"{room:g}" for room in rooms),

@@ -25,14 +25,15 @@ from starlette.requests import Request as HttpRequest
 from mien import images
 from mien.errors import MienError
 from mien.images import Limits
+from mien.mediapipe import palm_detector
+from mien.mediapipe.hand_landmarker import tiles
 from mien.model import bundle, runtime
 from mien.stages.serve import uploads
 from mien.stages.serve.feedback import Feedback
 from mien.stages.serve.uploads import Upload
 from mien.tasks import emotion, gesture
 from mien.tasks.emotion import letterbox, networks
-from mien.tasks.gesture import landmarks, palms
-from mien.tasks.gesture.landmarker import squares
+from mien.tasks.gesture import landmarks
 
 LIMITS = Limits(pixels=1_000_000, side=5_000)
 BYTES = 100_000
@@ -127,8 +128,8 @@ def _look(data: bytes) -> None:
     assert face.size == hand.size == whole.shape[1::-1]
     canvas, _ = letterbox.letterbox(face.image, 96, 114, face.size)
     assert np.isfinite(letterbox.to_nchw(canvas, _SPEC)).all()
-    assert np.isfinite(palms.seen(hand.image)).all()
-    list(squares(*hand.size))
+    assert np.isfinite(palm_detector.preprocess(hand.image)).all()
+    list(tiles(*hand.size))
 
 
 def _pictures() -> Iterator[bytes]:

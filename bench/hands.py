@@ -19,17 +19,18 @@ from PIL import Image
 from bench import page
 from bench.reference import Reference
 from mien.images import Pixels
+from mien.mediapipe import palm_detector, weights
+from mien.mediapipe.hand_landmarker import HandLandmarker
+from mien.mediapipe.hand_landmarks import Hand
 from mien.model.runtime import Session
-from mien.tasks.gesture import data, networks, palms, weights
-from mien.tasks.gesture.hands import Hand
-from mien.tasks.gesture.landmarker import Landmarker
+from mien.tasks.gesture import data
 from mien.tasks.gesture.params import LABELS, Params
 from mien.tasks.gesture.predict import class_scores
 from mien.tasks.gesture.train import fit
 
 NO_GESTURE = "no_gesture"
 OWN, THEIRS = "LiteRT (the product)", "MediaPipe"
-Find = Callable[[Pixels], list[Hand]]
+Detect = Callable[[Pixels], list[Hand]]
 ALONE = """
 import json, sys, time
 from pathlib import Path
@@ -47,7 +48,7 @@ loaded = time.process_time()
 opened = {opened}
 ready = time.process_time()
 for path in sys.argv[2:]:
-    opened.find(numpy.asarray(Image.open(path).convert("RGB")))
+    opened.detect(numpy.asarray(Image.open(path).convert("RGB")))
 print(json.dumps([loaded - start, ready - loaded, before, resident()]))
 opened.close()
 """
@@ -58,19 +59,19 @@ def main() -> None:
     source = page.real_data() / "gesture"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "hand_landmarker.task"
-        weights.write_landmarker(path)
-        answer = _namer(source / "landmarks_iti.csv", Path(folder))
+        weights.write_hand_landmarker(path)
+        classify = _fit_classifier(source / "landmarks_iti.csv", Path(folder))
         photos = sorted((source / "photos").rglob("*.*"))
-        own, theirs = Landmarker(networks.read_task(path)), Reference(path)
+        own, theirs = HandLandmarker(weights.read_hand_landmarker(path)), Reference(path)
         parts = [
             "278 photos of people, 268 of which show a gesture; a second look is taken where "
             "the first finds no hand, both ways. Gestures are named by the product's SVM, trained "
             "on landmarks_iti.csv; of several hands the surest answers.",
-            *_compared(photos, {OWN: own.find, THEIRS: theirs.find}, answer),
-            "## Squares that stand upright",
-            "MediaPipe's squares around hands lie 27 degrees askew (`palms.UPRIGHT`). The product "
-            "with squares that stand upright:",
-            _upright(photos, own.find, answer),
+            *_compared(photos, {OWN: own.detect, THEIRS: theirs.detect}, classify),
+            "## Upright regions",
+            "MediaPipe rotates the regions of hands by 27 degrees "
+            "(`palm_detector.TARGET_ANGLE`). The product with upright regions:",
+            _upright(photos, own.detect, classify),
             "## A process that does nothing else",
             "CPU seconds to import the library and to open the two networks; MB resident after 20 "
             "photos and, of these, before the import (Python, numpy and Pillow); MB that the "
@@ -83,7 +84,7 @@ def main() -> None:
 
 
 def _compared(
-    photos: Sequence[Path], ways: Mapping[str, Find], answer: Callable[[list[Hand]], str]
+    photos: Sequence[Path], ways: Mapping[str, Detect], classify: Callable[[list[Hand]], str]
 ) -> list[str]:
     seen: dict[str, list[list[Hand]]] = {way: [] for way in ways}
     seconds: dict[str, list[float]] = {way: [] for way in ways}
@@ -96,24 +97,24 @@ def _compared(
     rows = [
         {
             "hands found by": way,
-            **_right(photos, seen[way], answer),
+            **_right(photos, seen[way], classify),
             "CPU ms a photo, median": f"{np.median(seconds[way]) * 1000:.1f}",
             "mean": f"{np.mean(seconds[way]) * 1000:.1f}",
         }
         for way in ways
     ]
-    return [page.table(rows), page.table([_alike(seen[OWN], seen[THEIRS], answer)])]
+    return [page.table(rows), page.table([_alike(seen[OWN], seen[THEIRS], classify)])]
 
 
 def _right(
-    photos: Sequence[Path], seen: Sequence[list[Hand]], answer: Callable[[list[Hand]], str]
+    photos: Sequence[Path], seen: Sequence[list[Hand]], classify: Callable[[list[Hand]], str]
 ) -> dict[str, object]:
     shown = [
         (path.parent.name, hands)
         for path, hands in zip(photos, seen, strict=True)
         if path.parent.name != NO_GESTURE
     ]
-    right = sum(bool(hands) and answer(hands) == truth for truth, hands in shown)
+    right = sum(bool(hands) and classify(hands) == truth for truth, hands in shown)
     return {
         "photos that show a gesture": len(shown),
         "a hand is found": sum(bool(hands) for _, hands in shown),
@@ -122,7 +123,7 @@ def _right(
 
 
 def _alike(
-    own: Sequence[list[Hand]], theirs: Sequence[list[Hand]], answer: Callable[[list[Hand]], str]
+    own: Sequence[list[Hand]], theirs: Sequence[list[Hand]], classify: Callable[[list[Hand]], str]
 ) -> dict[str, object]:
     """How far LiteRT's hands are from MediaPipe's; sizes are diagonals of a hand's box."""
     both = list(zip(own, theirs, strict=True))
@@ -130,11 +131,13 @@ def _alike(
         each for one, two in both if len(one) == len(two) for each in zip(one, two, strict=True)
     ]
     far = [
-        np.linalg.norm((one.points - two.points)[:, :2], axis=1).mean()
-        / np.linalg.norm(np.ptp(two.points[:, :2], axis=0))
+        np.linalg.norm((one.landmarks - two.landmarks)[:, :2], axis=1).mean()
+        / np.linalg.norm(np.ptp(two.landmarks[:, :2], axis=0))
         for one, two in pairs
     ]
-    same = [bool(one) == bool(two) and (not one or answer(one) == answer(two)) for one, two in both]
+    same = [
+        bool(one) == bool(two) and (not one or classify(one) == classify(two)) for one, two in both
+    ]
     return {
         "photos": len(both),
         "as many hands": f"{np.mean([len(one) == len(two) for one, two in both]):.1%}",
@@ -146,14 +149,14 @@ def _alike(
     }
 
 
-def _upright(photos: Sequence[Path], find: Find, answer: Callable[[list[Hand]], str]) -> str:
-    askew, palms.UPRIGHT = palms.UPRIGHT, np.pi / 2
+def _upright(photos: Sequence[Path], find: Detect, classify: Callable[[list[Hand]], str]) -> str:
+    default, palm_detector.TARGET_ANGLE = palm_detector.TARGET_ANGLE, np.pi / 2
     seen = [find(np.asarray(Image.open(path).convert("RGB"))) for path in photos]
-    palms.UPRIGHT = askew
-    return page.table([_right(photos, seen, answer)])
+    palm_detector.TARGET_ANGLE = default
+    return page.table([_right(photos, seen, classify)])
 
 
-def _namer(table: Path, folder: Path) -> Callable[[list[Hand]], str]:
+def _fit_classifier(table: Path, folder: Path) -> Callable[[list[Hand]], str]:
     """The gesture of the surest hand, as the product's SVM names it."""
     raw, ready, out = (folder / name for name in ("raw", "ready", "out"))
     for each in (raw, ready, out):
@@ -164,19 +167,19 @@ def _namer(table: Path, folder: Path) -> Callable[[list[Hand]], str]:
     fit("svm", ready, out, params, 0, lambda *_: None)
     session = Session(out / "model.onnx")
 
-    def answer(hands: list[Hand]) -> str:
-        scores = class_scores(session.run, np.stack([hand.points for hand in hands]))
+    def classify(hands: list[Hand]) -> str:
+        scores = class_scores(session.run, np.stack([hand.landmarks for hand in hands]))
         return LABELS[int(scores[scores.max(axis=1).argmax()].argmax())]
 
-    return answer
+    return classify
 
 
 def _alone(way: str, path: Path, photos: Sequence[Path]) -> dict[str, object]:
     library, modules, made, package = {
         OWN: (
             "from ai_edge_litert.interpreter import Interpreter",
-            "from mien.tasks.gesture import landmarker, networks",
-            "landmarker.Landmarker(networks.read_task(Path(sys.argv[1])))",
+            "from mien.mediapipe import hand_landmarker as h, weights as w",
+            "h.HandLandmarker(w.read_hand_landmarker(Path(sys.argv[1])))",
             "ai-edge-litert",
         ),
         THEIRS: (

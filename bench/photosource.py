@@ -19,8 +19,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from bench import page
+from mien.mediapipe.hand_landmarks import Hand
 from mien.tasks.gesture import anatomy, depth, photos, table
-from mien.tasks.gesture.hands import Hand
 from mien.tasks.gesture.landmarks import Known, normalise, to_common
 from mien.tasks.gesture.params import LABELS
 from mien.tasks.gesture.photos import Photo, Seen
@@ -145,11 +145,11 @@ def _pick(seen: Seen | str, key: Callable[[Hand], float]) -> Hand | None:
 
 
 def _area(hand: Hand) -> float:
-    return float(np.ptp(hand.points[:, :2], axis=0).prod())
+    return float(np.ptp(hand.landmarks[:, :2], axis=0).prod())
 
 
 def _says(svm: SVC, hand: Hand | None) -> str:
-    return "" if hand is None else str(svm.predict(normalise(hand.points[None]))[0])
+    return "" if hand is None else str(svm.predict(normalise(hand.landmarks[None]))[0])
 
 
 def _both(
@@ -162,7 +162,7 @@ def _both(
     given = dict(zip(images, table.part(path).rows, strict=True))
     hands = photos.chosen([photo.label for photo in shown], seen)
     pairs = [
-        (given[photo.name].points, hand.points, photo.label)
+        (given[photo.name].points, hand.landmarks, photo.label)
         for photo, hand in zip(shown, hands, strict=True)
         if photo.name in given and hand is not None
     ]

@@ -1,4 +1,4 @@
-"""MediaPipe's own HandLandmarker behind the functions of `Landmarker`, to be compared with it.
+"""MediaPipe's own HandLandmarker with the methods of mien's, to be compared with it.
 
 The only importer of mediapipe. MediaPipe writes a few lines to standard error when it opens a
 model; its library has no switch for that.
@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from mien.images import Pixels
-from mien.tasks.gesture.hands import Hand
-from mien.tasks.gesture.landmarker import MAX_HANDS, look_twice
+from mien.mediapipe.hand_landmarker import MAX_HANDS, detect_with_tiling
+from mien.mediapipe.hand_landmarks import Hand
 
 
 class Reference:
-    """MediaPipe's hand landmarker, opened; for one thread at a time, to be closed."""
+    """MediaPipe's hand landmarker, opened. Not thread-safe."""
 
     def __init__(self, path: Path) -> None:
         import mediapipe
@@ -28,26 +28,26 @@ class Reference:
         )
         self._landmarker = vision.HandLandmarker.create_from_options(options)
 
-    def find(self, pixels: Pixels) -> list[Hand]:
-        """Up to two hands of a picture, with the same second look as `Landmarker.find`."""
-        return look_twice(self.look, pixels)
+    def detect(self, pixels: Pixels) -> list[Hand]:
+        """Up to two hands of a picture, with the same tiles as `HandLandmarker.detect`."""
+        return detect_with_tiling(self.detect_once, pixels)
 
-    def look(self, pixels: Pixels) -> list[Hand]:
-        """Up to two hands that a single look at the whole picture finds."""
+    def detect_once(self, pixels: Pixels) -> list[Hand]:
+        """Up to two hands that MediaPipe detects in the whole picture."""
         image = self._mediapipe.Image(
             image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(pixels)
         )
-        found = self._landmarker.detect(image)
+        result = self._landmarker.detect(image)
         height, width = pixels.shape[:2]
         return [
             Hand(
                 # MediaPipe scales z like x: both by the picture's width.
-                points=np.array([[each.x, each.y, each.z] for each in points])
+                landmarks=np.array([[each.x, each.y, each.z] for each in points])
                 * (width, height, width),
                 handedness=sides[0].category_name,
                 score=float(sides[0].score),
             )
-            for points, sides in zip(found.hand_landmarks, found.handedness, strict=True)
+            for points, sides in zip(result.hand_landmarks, result.handedness, strict=True)
         ]
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 from mien import config, images
+from mien.boxes import Box
 from mien.config import Level, Schema
 from mien.errors import MienError, RequestError, ScoreError
 from mien.images import Limits
@@ -24,8 +25,6 @@ from mien.model.runtime import Model
 Outcome = Literal["ok", "no_face", "no_hand", "unsure"]
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-Box = tuple[float, float, float, float]
-"""x1, y1, x2, y2 in pixels of the upright picture as it was sent."""
 
 ParamsT = TypeVar("ParamsT", bound=Schema)
 

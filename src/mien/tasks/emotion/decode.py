@@ -4,10 +4,10 @@ Knows the output formats of the detector families. Knows no torch, no ONNX sessi
 and no threshold of the product.
 """
 
-from typing import cast
-
 import numpy as np
 from numpy.typing import NDArray
+
+from mien import boxes
 
 from .detector_spec import DetectorSpec
 from .letterbox import Floats, Letterbox
@@ -26,9 +26,7 @@ def decode_output(output: Floats, output_format: str) -> tuple[Floats, Floats]:
         ValueError: an unknown format.
     """
     if output_format == "yolox":
-        centre, half = output[:, 0:2], output[:, 2:4] / 2
-        boxes = np.concatenate([centre - half, centre + half], axis=1)
-        return boxes, output[:, 4:5] * output[:, 5:]
+        return boxes.xcycwh_to_xyxy(output[:, :4]), output[:, 4:5] * output[:, 5:]
     if output_format == "yolo9":
         return output[:4].T, output[4:].T
     raise ValueError(f"output format: expected 'yolox' or 'yolo9', found {output_format!r}")
@@ -52,28 +50,17 @@ def detect(
     Returns:
         boxes (n, 4) x1 y1 x2 y2 in pixels of the image, scores (n, labels) in 0..1.
     """
-    boxes, scores = decode_output(output, spec.output_format)
+    boxes_xyxy, scores = decode_output(output, spec.output_format)
     threshold = spec.score_threshold if score_threshold is None else score_threshold
-    usable = np.isfinite(boxes).all(axis=1) & (scores.max(axis=1) >= threshold)
-    boxes, scores = boxes[usable], scores[usable]
-    selected = nms(boxes, scores.max(axis=1), spec.nms_iou, spec.max_detections)
-    voted = vote(boxes, scores, selected, spec.vote_iou)
+    usable = np.isfinite(boxes_xyxy).all(axis=1) & (scores.max(axis=1) >= threshold)
+    boxes_xyxy, scores = boxes_xyxy[usable], scores[usable]
+    selected = boxes.nms(boxes_xyxy, scores.max(axis=1), spec.nms_iou, spec.max_detections)
+    voted = vote(boxes_xyxy, scores, selected, spec.vote_iou)
     order = np.argsort(-voted.max(axis=1), kind="stable") if len(voted) else selected
-    return placement.to_image(boxes[selected][order]), voted[order]
+    return placement.to_image(boxes_xyxy[selected][order]), voted[order]
 
 
-def nms(boxes: Floats, confidence: Floats, max_iou: float, limit: int) -> NDArray[np.intp]:
-    """Greedy non-maximum suppression: return the indices of the remaining boxes, best first."""
-    candidates = np.argsort(-confidence, kind="stable")
-    selected: list[int] = []
-    while len(candidates) and len(selected) < limit:
-        best = int(candidates[0])
-        selected.append(best)
-        candidates = candidates[1:][overlap(boxes[best], boxes[candidates[1:]]) <= max_iou]
-    return np.array(selected, np.intp)
-
-
-def vote(boxes: Floats, scores: Floats, selected: NDArray[np.intp], min_iou: float) -> Floats:
+def vote(boxes_xyxy: Floats, scores: Floats, selected: NDArray[np.intp], min_iou: float) -> Floats:
     """Average the scores of all boxes that overlap a selected box by at least `min_iou`.
 
     Weighted by the confidence of each box, so that one without a face has no influence. Scores stay
@@ -81,20 +68,7 @@ def vote(boxes: Floats, scores: Floats, selected: NDArray[np.intp], min_iou: flo
     """
     voted = np.empty((len(selected), scores.shape[1]), np.float32)
     for row, index in enumerate(selected):
-        weight = scores.max(axis=1) * (overlap(boxes[index], boxes) >= min_iou)
+        weight = scores.max(axis=1) * (boxes.iou(boxes_xyxy[index], boxes_xyxy) >= min_iou)
         weight[index] = max(weight[index], np.float32(1e-6))
         voted[row] = weight @ scores / weight.sum()
     return voted
-
-
-def overlap(box: Floats, others: Floats) -> Floats:
-    """Return the intersection over union of one box (4,) with others (n, 4); 0 for empty ones."""
-    low = np.maximum(box[:2], others[:, :2])
-    high = np.minimum(box[2:], others[:, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=1)
-    union = _area(box[None]) + _area(others) - shared
-    return cast(Floats, np.where(union > 0, shared / np.where(union > 0, union, 1), 0))
-
-
-def _area(boxes: Floats) -> Floats:
-    return cast(Floats, np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1))

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mien import boxes
+
 from .detector_spec import DetectorSpec
 
 Floats = NDArray[np.float32]
@@ -34,9 +36,8 @@ class Letterbox:
 
     def to_image(self, boxes_xyxy: Floats) -> Floats:
         """Convert boxes (n, 4) from the canvas to the image, clipped at its border."""
-        unscaled = (boxes_xyxy - self._offset()) / np.float32(self.scale)
-        limit = np.array([self.width, self.height, self.width, self.height], np.float32)
-        return cast(Floats, np.clip(unscaled, np.float32(0), limit))
+        unscaled = cast(Floats, (boxes_xyxy - self._offset()) / np.float32(self.scale))
+        return boxes.clip(unscaled, self.width, self.height)
 
     def _offset(self) -> Floats:
         return np.array([self.dx, self.dy, self.dx, self.dy], np.float32)

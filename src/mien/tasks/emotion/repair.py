@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import TextIO
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mien import images
+from mien import boxes, images
 from mien.errors import ImageError, TooLargeError
+from mien.mediapipe.face_detector import PADDING_SCALES, FaceDetector
 from mien.reporting import console
 from mien.storage.workspace import TASK_MODULES, source_hash
 from mien.task import SPLITS, RepairPlan, Split
 
 from . import label_csv, yolo
 from .data import link
-from .decode import overlap
-from .faces import ROOMS, Finder
 from .params import LABELS, MIN_SIDE, Params
 from .yolo import Shares
 
@@ -150,7 +150,7 @@ def _mended(item: _Item, faces: Sequence[Shares], done: _Done) -> str:
     """The lines of a label file in which the faces take the place of boxes that mark none."""
     rows = _rows(item.text or "")
     good = np.array([_corners(box) for _, box, bad in rows if not bad]).reshape(-1, 4)
-    free = [face for face in faces if not (overlap(_corners(face), good) > SAME).any()]
+    free = [face for face in faces if not (boxes.iou(_corners(face), good) > SAME).any()]
     lines = []
     for number, box, bad in rows:
         done.boxes += bad
@@ -163,9 +163,8 @@ def _mended(item: _Item, faces: Sequence[Shares], done: _Done) -> str:
     return "".join(lines)
 
 
-def _corners(box: Shares) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    cx, cy, w, h = box
-    return np.array([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], np.float32)
+def _corners(box: Shares) -> NDArray[np.float32]:
+    return boxes.xcycwh_to_xyxy(np.array(box, np.float64)).astype(np.float32)
 
 
 def _faces(items: Sequence[_Item], cache: Path) -> dict[str, list[Shares]]:
@@ -173,7 +172,7 @@ def _faces(items: Sequence[_Item], cache: Path) -> dict[str, list[Shares]]:
     if not items:
         return {}
     cache.mkdir(parents=True, exist_ok=True)
-    made_by = source_hash(f"tasks/{Path(__file__).parent.name}/faces.py", *TASK_MODULES)
+    made_by = source_hash(*TASK_MODULES)
     kept = cache / f"faces-{made_by[:12]}.jsonl"
     known = _read(kept)
     own = threading.local()
@@ -184,7 +183,7 @@ def _faces(items: Sequence[_Item], cache: Path) -> dict[str, list[Shares]]:
         if digest in known:
             return item.name, None, digest
         if not hasattr(own, "finder"):
-            own.finder = Finder()
+            own.finder = FaceDetector()
         return item.name, _found(content, own.finder), digest
 
     faces = {}
@@ -211,7 +210,7 @@ def _appending(kept: Path) -> TextIO:
     return stream
 
 
-def _found(content: bytes, finder: Finder) -> list[Shares]:
+def _found(content: bytes, finder: FaceDetector) -> list[Shares]:
     """The faces of a picture, cut at its border; none where it cannot be read."""
     try:
         pixels = images.read(content, min_side=MIN_SIDE).pixels
@@ -219,8 +218,8 @@ def _found(content: bytes, finder: Finder) -> list[Shares]:
         return []
     height, width = pixels.shape[:2]
     sized = []
-    for face in finder.find(pixels, ROOMS):
-        x1, y1, x2, y2 = face.whole
+    for face in finder.detect(pixels, PADDING_SCALES):
+        x1, y1, x2, y2 = face.head_box
         box = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height)
         inside = yolo.cut(box, lambda _: None)
         if inside:

@@ -9,9 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mien import boxes
+
 from . import networks
 from .augmentation import crop_faces
-from .decode import detect, overlap
+from .decode import detect
 from .letterbox import Letterbox
 from .losses import pretrain_logits
 from .training_setup import TrainingSetup
@@ -27,10 +29,10 @@ def pretrain_accuracy(setup: TrainingSetup, model: nn.ModuleDict) -> float:
     crop_size = setup.recipe.pretrain_crop_size
     label = setup.val.boxes[:, 0, 0].long()
     predicted = []
-    for pixels, boxes in zip(_chunks(setup.val.pixels), _chunks(setup.val.boxes), strict=True):
+    for pixels, labelled in zip(_chunks(setup.val.pixels), _chunks(setup.val.boxes), strict=True):
         inputs = setup.to_network_input(pixels)
         if crop_size:
-            inputs = crop_faces(inputs, boxes, crop_size, None)
+            inputs = crop_faces(inputs, labelled, crop_size, None)
         predicted.append(pretrain_logits(setup, model, inputs).argmax(1).cpu())
     correct = (torch.cat(predicted) == label) & (label >= 0)
     return float(correct.sum() / (label >= 0).sum().clamp(min=1))
@@ -73,10 +75,10 @@ def _score_best_detection(
     setup: TrainingSetup, output: NDArray[np.float32], labelled: NDArray[np.float32]
 ) -> tuple[float, float, float]:
     side = setup.recipe.image_size
-    boxes, scores = detect(output, setup.spec, Letterbox(1.0, 0, 0, side, side))
-    if not len(boxes):
+    boxes_xyxy, scores = detect(output, setup.spec, Letterbox(1.0, 0, 0, side, side))
+    if not len(boxes_xyxy):
         return 0.0, 0.0, 0.0
-    ious = overlap(boxes[0], labelled[:, 1:])
+    ious = boxes.iou(boxes_xyxy[0], labelled[:, 1:])
     nearest = int(ious.argmax())
     correct = ious[nearest] >= MIN_IOU and scores[0].argmax() == labelled[nearest, 0]
     return float(correct), float(ious[nearest]), float(scores[0].max())

@@ -22,16 +22,17 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from mien import images
 from mien.errors import DataError, RequestError, TrainingError
-from mien.mediapipe import litert
+from mien.mediapipe import weights
+from mien.mediapipe.hand_landmarker import HandLandmarker
+from mien.mediapipe.hand_landmarks import Hand
+from mien.mediapipe.weights import HandLandmarkerFile
 from mien.model.runtime import available_cpus
 from mien.reporting import console
+from mien.storage.workspace import source_hash
 from mien.task import Request
 
-from . import landmarks, networks, weights
-from .hands import Hand
-from .landmarker import Landmarker
+from . import landmarks
 from .predict import MIN_SIDE
 from .table import Row
 
@@ -40,7 +41,7 @@ BROKEN = "a photo that cannot be read"
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 _OTHERS = {".avif", ".bmp", ".gif", ".heic", ".heif", ".tif", ".tiff"}
 """Pictures that mien does not read, to be told of instead of passed over."""
-_CODE = ("crops.py", "hands.py", "landmarker.py", "networks.py", "palms.py", "photos.py")
+_CODE = ("boxes.py", "images.py", "mediapipe")
 _DECODERS = ("ai-edge-litert", "pillow")
 _AHEAD = 16
 """Photos for each thread that are asked for at once; an interrupt waits for no more."""
@@ -128,7 +129,7 @@ def row(photo: Photo, seen: Seen | str, hand: Hand | None, user: str, split: str
     return Row(
         photo.name,
         photo.label,
-        hand.points if hand else None,
+        hand.landmarks if hand else None,
         user,
         split,
         size,
@@ -176,7 +177,7 @@ def _showing(hands: Sequence[Hand], alike: Sequence[NDArray[np.float32]]) -> Han
     if len(hands) < 2:
         return hands[0] if hands else None
     if len(alike) < _ALIKE:
-        return max(hands, key=lambda hand: float(np.ptp(hand.points[:, :2], axis=0).prod()))
+        return max(hands, key=lambda hand: float(np.ptp(hand.landmarks[:, :2], axis=0).prod()))
     known = np.stack(alike)
     return min(hands, key=lambda hand: _unlike(_features(hand), known))
 
@@ -189,7 +190,7 @@ def _unlike(features: NDArray[np.float32], known: NDArray[np.float32]) -> float:
 
 
 def _features(hand: Hand) -> NDArray[np.float32]:
-    features: NDArray[np.float32] = landmarks.normalise(hand.points[None])[0]
+    features: NDArray[np.float32] = landmarks.normalise(hand.landmarks[None])[0]
     return features
 
 
@@ -197,10 +198,10 @@ def _features(hand: Hand) -> NDArray[np.float32]:
 class _Watch:
     """The networks, opened by each thread for itself, and what is known of photos by content."""
 
-    contents: networks.Contents
+    contents: HandLandmarkerFile
     path: Path
     known: dict[str, Seen]
-    opened: list[Landmarker] = field(default_factory=list)
+    opened: list[HandLandmarker] = field(default_factory=list)
     local: threading.local = field(default_factory=threading.local)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -215,10 +216,10 @@ class _Watch:
             self._keep(content, seen)
         return self.known[content]
 
-    def _landmarker(self) -> Landmarker:
-        found: Landmarker | None = getattr(self.local, "landmarker", None)
+    def _landmarker(self) -> HandLandmarker:
+        found: HandLandmarker | None = getattr(self.local, "landmarker", None)
         if found is None:
-            found = self.local.landmarker = Landmarker(self.contents)
+            found = self.local.landmarker = HandLandmarker(self.contents)
             with self.lock:
                 self.opened.append(found)
         return found
@@ -244,41 +245,38 @@ def _watch(cache: Path) -> Iterator[_Watch]:
             each.close()
 
 
-def _networks() -> tuple[networks.Contents, str]:
+def _networks() -> tuple[HandLandmarkerFile, str]:
     """The networks, and a name for all that decides what they find."""
     with TemporaryDirectory(prefix="mien-photos-") as folder:
         path = Path(folder) / "hand_landmarker.task"
         try:
-            weights.write_landmarker(path)
+            weights.write_hand_landmarker(path)
         except TrainingError as error:
             raise DataError(
                 f"Photos need the hand landmarker: {error} Or give a table of landmarks instead "
                 "of photos."
             ) from error
         state = sha256(path.read_bytes())
-        contents = networks.read_task(path)
-    here = Path(__file__).parent
-    beside = (Path(images.__file__), Path(litert.__file__))
-    for source in (*(here / name for name in _CODE), *beside):
-        state.update(source.read_bytes())
+        contents = weights.read_hand_landmarker(path)
+    state.update(source_hash(*_CODE, f"tasks/{Path(__file__).parent.name}/photos.py").encode())
     state.update(" ".join(map(version, _DECODERS)).encode())
     return contents, state.hexdigest()[:16]
 
 
-def _seen(data: bytes, landmarker: Landmarker) -> Seen:
+def _seen(data: bytes, landmarker: HandLandmarker) -> Seen:
     request = Request.read(data, min_side=MIN_SIDE)
     assert request.image is not None
     across, down = request.scale
     hands = (
-        Hand(each.points * (across, down, across), each.handedness, each.score)
-        for each in landmarker.find(request.image)
+        Hand(each.landmarks * (across, down, across), each.handedness, each.score)
+        for each in landmarker.detect(request.image)
     )
-    kept = tuple(hand for hand in hands if landmarks.measurable(hand.points[None])[0])
+    kept = tuple(hand for hand in hands if landmarks.measurable(hand.landmarks[None])[0])
     return Seen(request.size, kept)
 
 
 def _line(content: str, seen: Seen) -> bytes:
-    hands = [[hand.points.ravel().tolist(), hand.handedness, hand.score] for hand in seen.hands]
+    hands = [[hand.landmarks.ravel().tolist(), hand.handedness, hand.score] for hand in seen.hands]
     text = json.dumps([content, seen.size, hands]).encode()
     return b"%08x %s\n" % (zlib.crc32(text), text)
 

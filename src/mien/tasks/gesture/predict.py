@@ -12,14 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import images
+from mien.boxes import Box
 from mien.errors import BundleError, RequestError
+from mien.mediapipe import weights
+from mien.mediapipe.hand_landmarker import HandLandmarker
+from mien.mediapipe.hand_landmarks import Hand
+from mien.mediapipe.hand_tracker import HandTracker
 from mien.model.runtime import Model
-from mien.task import Box, Detection, Outcome, Prediction, Request
+from mien.task import Detection, Outcome, Prediction, Request
 
-from . import landmarks, networks, typical
-from .following import Following
-from .hands import Hand
-from .landmarker import Landmarker
+from . import landmarks, typical
 from .landmarks import Floats
 from .params import Body
 
@@ -32,7 +34,7 @@ _DECIMALS = 5
 """Scores are rounded to it before the best is chosen: a tie of the original (votes of a forest)
 stays a tie in float32 and goes to the first label in both."""
 
-Find = Callable[[images.Pixels, Landmarker], list[Hand]]
+Find = Callable[[images.Pixels, HandLandmarker], list[Hand]]
 Run = Callable[[Mapping[str, NDArray[Any]]], list[NDArray[Any]]]
 
 
@@ -51,7 +53,7 @@ def predict(request: Request, model: Model) -> Prediction:
 
 def predict_many(requests: Sequence[Request], model: Model) -> list[Prediction]:
     """What `predict` gives for each request; the hands of all are named at once."""
-    return _answer(requests, model, lambda pixels, landmarker: landmarker.find(pixels))
+    return _answer(requests, model, lambda pixels, landmarker: landmarker.detect(pixels))
 
 
 def follow(model: Model) -> Callable[[Request], Prediction]:
@@ -59,8 +61,8 @@ def follow(model: Model) -> Callable[[Request], Prediction]:
 
     It skips the palm detector where the landmark network still sees the hands of the frame before.
     """
-    following = Following()
-    return lambda request: _answer([request], model, following.find)[0]
+    tracker = HandTracker()
+    return lambda request: _answer([request], model, tracker.detect)[0]
 
 
 def class_scores(run: Run, points: Floats) -> Floats:
@@ -111,7 +113,7 @@ def _look(request: Request, model: Model, find: Find) -> _Seen:
     if request.image is None:
         return _Seen(_points(request.body), {"hands": 1.0})
     hands = [_as_sent(hand, request.scale) for hand in _hands(request.image, model, find)]
-    points = np.stack([hand.points for hand in hands]) if hands else np.empty((0, 21, 3))
+    points = np.stack([hand.landmarks for hand in hands]) if hands else np.empty((0, 21, 3))
     input_stats = {**images.image_stats(request.image), "hands": float(len(hands))}
     return _Seen(points, input_stats, hands, request.size)
 
@@ -154,10 +156,10 @@ def _hands(pixels: images.Pixels, model: Model, find: Find) -> list[Hand]:
             "This model takes landmarks, not pictures: it was trained with params.images = false. "
             "Send JSON {'landmarks': [[x, y, z], ...]} with 21 points."
         )
-    contents = model.cached("hand_landmarker", lambda: networks.read_task(path))
-    landmarker = model.per_thread("hand_landmarker", lambda: Landmarker(contents))
+    file = model.cached("hand_landmarker", lambda: weights.read_hand_landmarker(path))
+    landmarker = model.per_thread("hand_landmarker", lambda: HandLandmarker(file))
     found = find(pixels, landmarker)
-    return [hand for hand in found if landmarks.measurable(hand.points[None])[0]]
+    return [hand for hand in found if landmarks.measurable(hand.landmarks[None])[0]]
 
 
 def _scores(run: Run, features: NDArray[np.float32]) -> Floats:
@@ -175,19 +177,19 @@ def _detection(
 def _as_sent(hand: Hand, scale: tuple[float, float]) -> Hand:
     """The hand in pixels of the picture as sent; depths are in the unit of x."""
     across, down = scale
-    return replace(hand, points=hand.points * (across, down, across))
+    return replace(hand, landmarks=hand.landmarks * (across, down, across))
 
 
 def _box(hand: Hand, size: tuple[int, int]) -> Box:
     width, height = size
-    x, y = np.clip(hand.points[:, 0], 0, width), np.clip(hand.points[:, 1], 0, height)
+    x, y = np.clip(hand.landmarks[:, 0], 0, width), np.clip(hand.landmarks[:, 1], 0, height)
     corners = (x.min(), y.min(), x.max(), y.max())
     x1, y1, x2, y2 = (round(float(value), 2) for value in corners)
     return (x1, y1, x2, y2)
 
 
 def _extra(hand: Hand) -> dict[str, Any]:
-    return {"handedness": hand.handedness, "landmarks": np.round(hand.points, 2).tolist()}
+    return {"handedness": hand.handedness, "landmarks": np.round(hand.landmarks, 2).tolist()}
 
 
 def _outcome(detections: Sequence[Detection], preprocessing: Mapping[str, Any]) -> Outcome:
@@ -200,9 +202,9 @@ def _input_stats(hand: Hand, size: tuple[int, int]) -> dict[str, float]:
     """Share of the picture that the hand takes, and share of its points that lie inside."""
     width, height = size
     x1, y1, x2, y2 = _box(hand, size)
-    inside = (hand.points[:, :2] >= 0).all(axis=1) & (hand.points[:, :2] <= (width, height)).all(
-        axis=1
-    )
+    inside = (hand.landmarks[:, :2] >= 0).all(axis=1) & (
+        hand.landmarks[:, :2] <= (width, height)
+    ).all(axis=1)
     return {
         "subject_size": (x2 - x1) * (y2 - y1) / (height * width),
         "landmark_completeness": float(inside.mean()),

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import TrainingError
+from mien.errors import TrainingError, WeightsError
+from mien.mediapipe.weights import write_hand_landmarker
 from mien.model.runtime import Session
 from mien.task import Fit, Recorder
 
-from . import data, landmarks, typical, weights
+from . import data, landmarks, typical
 from .landmarks import Floats
 from .params import LABELS, Params
 from .predict import INPUT, LANDMARKER, Run, class_scores, rounded
@@ -80,7 +81,7 @@ def fit(candidate: str, ready: Path, out: Path, params: Params, seed: int, recor
     Raises:
         TrainingError: too few rows, no landmarker to be had, or an export unlike its original.
     """
-    carried = weights.write_landmarker(out / LANDMARKER) if params.images else None
+    carried = _write_landmarker(out / LANDMARKER) if params.images else None
     trained = original(candidate, ready, params, seed, record)
     path = out / "model.onnx"
     path.write_bytes(_export(candidate, trained))
@@ -105,6 +106,15 @@ def fit(candidate: str, ready: Path, out: Path, params: Params, seed: int, recor
             "landmarker": carried,
         },
     )
+
+
+def _write_landmarker(path: Path) -> dict[str, str]:
+    try:
+        return write_hand_landmarker(path)
+    except WeightsError as error:
+        raise WeightsError(
+            f"{error} Or train a model that takes landmarks only: --set params.images=false."
+        ) from error
 
 
 _LIBRARIES = ("scikit-learn", "lightgbm", "skl2onnx", "onnxmltools", "onnx")

@@ -1,4 +1,4 @@
-"""The landmarker finds what MediaPipe finds, with the same networks."""
+"""The hand landmarker detects the hands that MediaPipe detects, with the same networks."""
 
 import sys
 import zipfile
@@ -13,28 +13,29 @@ from PIL import Image
 
 from mien.errors import BundleError
 from mien.images import Pixels
-from mien.tasks.gesture import landmarks, networks, table, weights
+from mien.mediapipe import weights
+from mien.mediapipe.hand_landmarker import HandLandmarker, tiles
+from mien.mediapipe.hand_landmarks import Hand
+from mien.tasks.gesture import landmarks, table
 from mien.tasks.gesture.drawing import hand_picture
-from mien.tasks.gesture.hands import Hand
-from mien.tasks.gesture.landmarker import Landmarker, squares
 from mien.tasks.gesture.params import LABELS
 from mien.tasks.gesture.table import Faults
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Both ways of detection hands, opened on the same file."""
+    """mien's landmarker and MediaPipe's, opened on the same file."""
 
-    own: Landmarker
+    own: HandLandmarker
     mediapipe: Any
-    """The bench's `Reference`: the same functions as the landmarker."""
+    """The bench's `Reference`: it has the methods of the landmarker."""
 
 
 @pytest.fixture(scope="module")
 def task_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The landmarker's file as training packs it."""
     path = tmp_path_factory.mktemp("weights") / "hand_landmarker.task"
-    weights.write_landmarker(path)
+    weights.write_hand_landmarker(path)
     return path
 
 
@@ -43,33 +44,33 @@ def pair(task_file: Path) -> Iterator[Pair]:
     # Here and not above: tests of a task are also collected where there is no bench.
     from bench.reference import Reference
 
-    both = Pair(Landmarker(networks.read_task(task_file)), Reference(task_file))
+    both = Pair(HandLandmarker(weights.read_hand_landmarker(task_file)), Reference(task_file))
     yield both
     both.own.close()
     both.mediapipe.close()
 
 
-def distances(found: Sequence[Hand], expected: Sequence[Hand]) -> list[float]:
-    """Mean distance of each hand's points from MediaPipe's, in sizes of the hand."""
+def distances(hands: Sequence[Hand], expected: Sequence[Hand]) -> list[float]:
+    """Mean distance of each hand's landmarks from MediaPipe's, in sizes of the hand."""
     return [
         float(
-            np.linalg.norm((one.points - other.points)[:, :2], axis=1).mean()
-            / np.linalg.norm(np.ptp(other.points[:, :2], axis=0))
+            np.linalg.norm((one.landmarks - other.landmarks)[:, :2], axis=1).mean()
+            / np.linalg.norm(np.ptp(other.landmarks[:, :2], axis=0))
         )
-        for one, other in zip(found, expected, strict=True)
+        for one, other in zip(hands, expected, strict=True)
     ]
 
 
-def test_drawn_hands_are_found_as_mediapipe_finds_them(pair: Pair) -> None:
-    """Nine gestures, upright, lying, and two in one picture: hands, places, sides, scores."""
+def test_drawn_hands_equal_mediapipes(pair: Pair) -> None:
+    """Nine gestures, upright, rotated, and two in one picture: landmarks, handedness, scores."""
     drawn = [hand_picture(label, 3) for label in LABELS[::2]]
     both = Image.new("RGB", (1024, 512))
     both.paste(drawn[0], (0, 0))
     both.paste(drawn[2], (512, 0))
-    lying = [picture.transpose(Image.Transpose.ROTATE_90) for picture in drawn[:3]]
+    rotated = [picture.transpose(Image.Transpose.ROTATE_90) for picture in drawn[:3]]
     far: list[float] = []
-    for picture in (*drawn, *lying, both, drawn[3].resize((400, 700))):
-        own, expected = (way.find(np.asarray(picture)) for way in (pair.own, pair.mediapipe))
+    for picture in (*drawn, *rotated, both, drawn[3].resize((400, 700))):
+        own, expected = (each.detect(np.asarray(picture)) for each in (pair.own, pair.mediapipe))
         assert [each.handedness for each in own] == [each.handedness for each in expected]
         assert all(
             abs(one.score - other.score) < 0.1 for one, other in zip(own, expected, strict=True)
@@ -83,28 +84,28 @@ def test_drawn_hands_are_found_as_mediapipe_finds_them(pair: Pair) -> None:
 def test_depth_is_mediapipes(pair: Pair) -> None:
     """In the same unit, with the same sign."""
     picture = np.asarray(hand_picture("like", 1))
-    (own,), (expected,) = pair.own.find(picture), pair.mediapipe.find(picture)
-    size = np.linalg.norm(np.ptp(expected.points[:, :2], axis=0))
-    assert np.abs(own.points[:, 2] - expected.points[:, 2]).max() < 0.02 * size
-    assert np.ptp(expected.points[:, 2]) > 0.1 * size
+    (own,), (expected,) = pair.own.detect(picture), pair.mediapipe.detect(picture)
+    size = np.linalg.norm(np.ptp(expected.landmarks[:, :2], axis=0))
+    assert np.abs(own.landmarks[:, 2] - expected.landmarks[:, 2]).max() < 0.02 * size
+    assert np.ptp(expected.landmarks[:, 2]) > 0.1 * size
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 700, 3), (700, 1, 3), (64, 64, 3)])
-def test_nothing_is_found_in_nothing(pair: Pair, shape: tuple[int, int, int]) -> None:
+def test_an_empty_picture_has_no_hands(pair: Pair, shape: tuple[int, int, int]) -> None:
     """Pictures of any shape, without an error."""
-    assert pair.own.find(np.full(shape, 99, np.uint8)) == []
+    assert pair.own.detect(np.full(shape, 99, np.uint8)) == []
 
 
-def test_real_photos_are_seen_as_mediapipe_sees_them(pair: Pair, real_data: Path) -> None:
-    """Of 278 photos: as many hands on 98 %, points within 1 % of the hand, and the same gesture."""
+def test_hands_of_real_photos_equal_mediapipes(pair: Pair, real_data: Path) -> None:
+    """278 photos: as many hands on 98 %, landmarks within 1 % of the hand, the same gestures."""
     paths = sorted((real_data / "gesture" / "photos").rglob("*.*"))
-    answer = namer(real_data / "gesture" / "landmarks_iti.csv")
+    classify = fit_classifier(real_data / "gesture" / "landmarks_iti.csv")
     same, far, agree = [], [], []
     for path in paths:
         pixels: Pixels = np.asarray(Image.open(path).convert("RGB"))
-        own, expected = pair.own.find(pixels), pair.mediapipe.find(pixels)
+        own, expected = pair.own.detect(pixels), pair.mediapipe.detect(pixels)
         same.append(len(own) == len(expected))
-        agree.append(answer(own) == answer(expected))
+        agree.append(classify(own) == classify(expected))
         if same[-1]:
             far += distances(own, expected)
     assert len(same) == 278
@@ -114,57 +115,57 @@ def test_real_photos_are_seen_as_mediapipe_sees_them(pair: Pair, real_data: Path
     assert np.mean(agree) >= 0.99
 
 
-def namer(path: Path) -> Callable[[Sequence[Hand]], str]:
-    """Names the gesture of the hand that is clearest; learned from a table of real hands."""
+def fit_classifier(path: Path) -> Callable[[Sequence[Hand]], str]:
+    """A classifier of the hand with the largest margin, fitted to a table of real hands."""
     from sklearn.svm import SVC
 
     rows = table.read(path, (), Faults())
     points = landmarks.to_common(rows.landmarks, "wrist", rows.sizes, 1.0)
     model = SVC(C=10).fit(landmarks.normalise(points), rows.labels)
 
-    def answer(hands: Sequence[Hand]) -> str:
+    def classify(hands: Sequence[Hand]) -> str:
         if not hands:
             return "no hand"
-        features = landmarks.normalise(np.stack([hand.points for hand in hands]))
+        features = landmarks.normalise(np.stack([hand.landmarks for hand in hands]))
         scores = model.decision_function(features)
         clear = np.ptp(np.sort(scores, axis=1)[:, -2:], axis=1)
         return str(model.classes_[scores[clear.argmax()].argmax()])
 
-    return answer
+    return classify
 
 
-def test_the_second_look_tells_pixels_of_the_whole_picture(pair: Pair) -> None:
-    """A small hand in a corner is found where it is, as MediaPipe finds it in the same square."""
+def test_hands_of_tiles_have_pixels_of_the_whole_picture(pair: Pair) -> None:
+    """A small hand in a corner is detected there, as MediaPipe detects it in the same tile."""
     hand = hand_picture("like", 0)
     picture = Image.new("RGB", (hand.width * 5, hand.height * 5), hand.getpixel((2, 2)))
     picture.paste(hand, (hand.width * 4, hand.height * 4))
     pixels = np.asarray(picture)
-    assert pair.own.look(pixels) == []
-    (own,), (expected,) = pair.own.find(pixels), pair.mediapipe.find(pixels)
-    assert (own.points[:, :2] > 4 * hand.width).all()
+    assert pair.own.detect_once(pixels) == []
+    (own,), (expected,) = pair.own.detect(pixels), pair.mediapipe.detect(pixels)
+    assert (own.landmarks[:, :2] > 4 * hand.width).all()
     assert distances([own], [expected])[0] < 0.02
 
 
-def test_the_second_look_covers_the_whole_picture() -> None:
-    """Every pixel lies in a square, and every square in the picture."""
+def test_tiles_cover_the_whole_picture() -> None:
+    """Every pixel lies in a tile, and every tile in the picture."""
     for width, height in ((512, 683), (683, 512), (400, 400), (3000, 200)):
-        seen = np.zeros((height, width), bool)
-        for left, top, side in squares(width, height):
+        covered = np.zeros((height, width), bool)
+        for left, top, side in tiles(width, height):
             assert left >= 0 <= top
             assert left + side <= width
             assert top + side <= height
-            seen[top : top + side, left : left + side] = True
-        assert seen.all() or max(width, height) > 2 * min(width, height)
-    assert list(squares(100, 2000)) == []
+            covered[top : top + side, left : left + side] = True
+        assert covered.all() or max(width, height) > 2 * min(width, height)
+    assert list(tiles(100, 2000)) == []
 
 
 def test_a_damaged_landmarker_is_a_bundle_error(tmp_path: Path) -> None:
-    """No zip, an empty one, and one whose networks are none: the message names the file."""
+    """No zip, an empty one, and one with other bytes than networks: the message names the file."""
     path = tmp_path / "hand_landmarker.task"
     contents: tuple[dict[str, bytes] | None, ...] = (
         None,
         {},
-        {networks.PALMS: b"no network", networks.HANDS: b"no network"},
+        {weights.PALM_DETECTOR: b"no network", weights.LANDMARK_NETWORK: b"no network"},
     )
     for content in contents:
         path.write_bytes(b"no zip")
@@ -173,15 +174,15 @@ def test_a_damaged_landmarker_is_a_bundle_error(tmp_path: Path) -> None:
                 for name, data in content.items():
                     archive.writestr(name, data)
         with pytest.raises(BundleError, match=r"hand_landmarker\.task"):
-            Landmarker(networks.read_task(path))
+            HandLandmarker(weights.read_hand_landmarker(path))
 
 
 def test_a_service_needs_neither_mediapipe_nor_opencv(
     task_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Hands are found where neither can be imported."""
+    """Hands are detected where neither can be imported."""
     for name in ("mediapipe", "cv2", "matplotlib"):
         monkeypatch.setitem(sys.modules, name, None)
-    landmarker = Landmarker(networks.read_task(task_file))
-    assert landmarker.find(np.asarray(hand_picture("palm", 1)))
+    landmarker = HandLandmarker(weights.read_hand_landmarker(task_file))
+    assert landmarker.detect(np.asarray(hand_picture("palm", 1)))
     landmarker.close()

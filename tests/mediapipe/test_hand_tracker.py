@@ -1,0 +1,189 @@
+"""Hands of a video are tracked: the same gestures, far fewer runs of the palm detector."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.images import Pixels
+from mien.mediapipe import hand_tracker, weights
+from mien.mediapipe.crop import RotatedRoi
+from mien.mediapipe.hand_landmarker import HandLandmarker
+from mien.mediapipe.hand_landmarks import Hand
+from mien.mediapipe.hand_tracker import REDETECT_INTERVAL, HandTracker
+from mien.model import runtime
+from mien.model.runtime import Model
+from mien.task import Prediction, Request
+from mien.tasks.gesture.drawing import hand_picture
+from mien.tasks.gesture.predict import follow, predict
+
+FRAMES = 30
+GREY = np.full((512, 512, 3), 127, np.uint8)
+
+
+class CountingLandmarker(HandLandmarker):
+    """Counts the runs of each network."""
+
+    palm_runs = landmark_runs = 0
+
+    def detect_once(self, pixels: Pixels) -> list[Hand]:
+        self.palm_runs += 1
+        return super().detect_once(pixels)
+
+    def detect_in_roi(self, pixels: Pixels, roi: RotatedRoi) -> Hand | None:
+        self.landmark_runs += 1
+        return super().detect_in_roi(pixels, roi)
+
+
+@pytest.fixture(scope="module")
+def task_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "hand_landmarker.task"
+    weights.write_hand_landmarker(path)
+    return path
+
+
+@pytest.fixture
+def landmarker(task_file: Path) -> Iterator[CountingLandmarker]:
+    opened = CountingLandmarker(weights.read_hand_landmarker(task_file))
+    yield opened
+    opened.close()
+
+
+def frames(picture: Image.Image, count: int = FRAMES) -> Iterator[Pixels]:
+    """A camera that moves, turns and comes nearer, slowly."""
+    middle = np.array(picture.size) / 2
+    background = picture.getpixel((2, 2))
+    for place in np.linspace(0, 2 * np.pi, count):
+        angle, scale = np.radians(15) * np.sin(place), 1 + 0.15 * np.sin(2 * place)
+        cos, sin = np.cos(angle) / scale, np.sin(angle) / scale
+        turn = np.array([[cos, sin], [-sin, cos]])
+        start = middle - turn @ (middle * (1 + 0.12 * np.array([np.sin(place), np.cos(place)])))
+        yield np.asarray(
+            picture.transform(
+                picture.size,
+                Image.Transform.AFFINE,
+                (*turn[0], start[0], *turn[1], start[1]),
+                Image.Resampling.BILINEAR,
+                fillcolor=background,
+            )
+        )
+
+
+def label(answer: Prediction) -> str:
+    return answer.best.label if answer.best else answer.outcome
+
+
+@pytest.mark.xdist_group("demo")
+@pytest.mark.parametrize("gesture", ["like", "rock", "peace"])
+def test_a_moving_hand_keeps_its_gesture(champions: dict[str, Path], gesture: str) -> None:
+    """As frame by frame on 98 % of those frames in which that finds the gesture at all."""
+    if "gesture" not in champions:
+        pytest.skip("the demo trained no champion of gesture")
+    with runtime.load(champions["gesture"]) as model:
+        answer = follow(model)
+        pairs = [
+            (label(answer(Request(image=frame))), label(predict(Request(image=frame), model)))
+            for frame in frames(hand_picture(gesture))
+        ]
+    alike = [one == other for one, other in pairs if other == gesture]
+    assert np.mean(alike) >= 0.98
+    assert len(alike) >= 0.8 * FRAMES
+    assert sum(one == gesture for one, _ in pairs) >= sum(other == gesture for _, other in pairs)
+
+
+def test_palms_are_detected_at_the_interval(landmarker: CountingLandmarker) -> None:
+    """While a second hand may come; the landmark network runs in each frame."""
+    tracker = HandTracker()
+    hands = [tracker.detect(frame, landmarker) for frame in frames(hand_picture("palm"))]
+    assert all(len(each) == 1 for each in hands)
+    assert landmarker.palm_runs == FRAMES / REDETECT_INTERVAL
+    assert landmarker.landmark_runs <= FRAMES + FRAMES / REDETECT_INTERVAL
+
+
+def test_tracked_landmarks_are_those_of_a_detection(landmarker: CountingLandmarker) -> None:
+    """Within a few hundredths of the hand's size."""
+    tracker = HandTracker()
+    for frame in frames(hand_picture("palm"), 12):
+        (own,), (other,) = tracker.detect(frame, landmarker), landmarker.detect(frame)
+        far = np.linalg.norm((own.landmarks - other.landmarks)[:, :2], axis=1).mean()
+        assert far < 0.05 * np.linalg.norm(np.ptp(other.landmarks[:, :2], axis=0))
+
+
+def test_two_hands_are_tracked_without_any_detection(landmarker: CountingLandmarker) -> None:
+    """Until one leaves."""
+    one, two = hand_picture("call", 3), hand_picture("like", 3)
+    both = Image.new("RGB", (1024, 512))
+    both.paste(one, (0, 0))
+    both.paste(two, (512, 0))
+    tracker = HandTracker()
+    for _ in range(REDETECT_INTERVAL - 2):
+        assert len(tracker.detect(np.asarray(both), landmarker)) == 2
+    assert landmarker.palm_runs == 1
+    left = both.copy()
+    left.paste(two.getpixel((2, 2)), (512, 0, 1024, 512))
+    (hand,) = tracker.detect(np.asarray(left), landmarker)
+    assert landmarker.palm_runs == 2
+    assert hand.landmarks[:, 0].max() < 512
+
+
+def test_a_second_hand_is_detected(landmarker: CountingLandmarker) -> None:
+    """After the interval at the latest."""
+    one = hand_picture("palm")
+    tracker, alone = HandTracker(), Image.new("RGB", (1024, 512), one.getpixel((2, 2)))
+    alone.paste(one, (0, 0))
+    both = alone.copy()
+    both.paste(hand_picture("like"), (512, 0))
+    tracker.detect(np.asarray(alone), landmarker)
+    counts = [len(tracker.detect(np.asarray(both), landmarker)) for _ in range(REDETECT_INTERVAL)]
+    assert counts[-1] == 2
+
+
+def test_a_change_of_scene_is_detected(landmarker: CountingLandmarker) -> None:
+    """In another picture palms are detected again, as if it were the first."""
+    first, second = hand_picture("palm"), hand_picture("like").resize((300, 300))
+    scene = Image.new("RGB", first.size, (20, 20, 30))
+    scene.paste(second, (10, 200))
+    in_place = hand_picture("like").point(lambda value: value // 2)
+    for other in (scene, in_place, second, scene.crop((0, 0, 400, 512))):
+        tracker = HandTracker()
+        tracker.detect(np.asarray(first), landmarker)
+        frame = np.asarray(other)
+        (own,), (expected,) = tracker.detect(frame, landmarker), landmarker.detect(frame)
+        np.testing.assert_array_equal(own.landmarks, expected.landmarks)
+
+
+def test_a_hand_that_leaves_is_not_tracked(landmarker: CountingLandmarker) -> None:
+    """At once, even where light and background stay the same; it is detected when it is back."""
+    picture = hand_picture("palm")
+    empty = np.full((512, 512, 3), picture.getpixel((2, 2)), np.uint8)
+    tracker = HandTracker()
+    default, hand_tracker.SCENE_CHANGE = hand_tracker.SCENE_CHANGE, 2.0
+    try:
+        counts = [
+            len(tracker.detect(frame, landmarker))
+            for frame in (np.asarray(picture), empty, empty, np.asarray(picture), GREY)
+        ]
+    finally:
+        hand_tracker.SCENE_CHANGE = default
+    assert counts == [1, 0, 0, 1, 0]
+
+
+@pytest.mark.xdist_group("demo")
+def test_each_video_has_its_own_state(champions: dict[str, Path]) -> None:
+    """Two in turn give the predictions of each alone."""
+    if "gesture" not in champions:
+        pytest.skip("the demo trained no champion of gesture")
+    one, two = (list(frames(hand_picture(name), 8)) for name in ("like", "peace"))
+
+    def answers(model: Model, *videos: list[Pixels]) -> list[list[Prediction]]:
+        trackers: list[Callable[[Request], Prediction]] = [follow(model) for _ in videos]
+        predictions: list[list[Prediction]] = [[] for _ in videos]
+        for turn in zip(*videos, strict=True):
+            for video, frame in enumerate(turn):
+                predictions[video].append(trackers[video](Request(image=frame)))
+        return predictions
+
+    with runtime.load(champions["gesture"]) as model:
+        assert answers(model, one, two) == [*answers(model, one), *answers(model, two)]
