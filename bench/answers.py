@@ -27,7 +27,7 @@ def _ask(task: str, label: str, picture: Image.Image) -> tuple[Example, Predicti
     home = Workspace(config.settings().home)
     request = Request(image=np.asarray(picture.convert("RGB")))
     with runtime.load(home.version(task, home.aliases(task)["champion"])) as model:
-        return Example(request, label), tasks.load(task).predict(request, model)
+        return Example(request, label), tasks.load(task).inference.predict(request, model)
 
 
 if __name__ == "__main__":

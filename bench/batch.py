@@ -32,7 +32,8 @@ from mien.model.runtime import Model
 from mien.stages import batch as stage
 from mien.storage.workspace import Workspace
 from mien.task import Request, Task
-from mien.tasks.gesture.predict import follow, predict
+from mien.tasks.gesture import TASK
+from mien.tasks.gesture.predict import follow
 
 FACES, PHOTOS, ROUNDS = 400, 50, 5
 FEW, MANY = 1000, 10_000
@@ -159,7 +160,7 @@ def _followed(home: Workspace) -> dict[str, object]:
     with _champion("gesture", home) as (_, model):
         for path in photos[:: len(photos) // VIDEOS][:VIDEOS]:
             ways = {
-                "alone": lambda request: predict(request, model),
+                "alone": lambda request: TASK.inference.predict(request, model),
                 "followed": follow(model),
             }
             for frame in _video(path):
@@ -211,7 +212,7 @@ def _timed(work: Callable[[], object]) -> float:
 
 def _loop(task: Task[Any], model: Model, files: Sequence[Path]) -> None:
     for path in files:
-        task.predict(task.ask(path.read_bytes()), model)
+        task.inference.predict(task.inference.read(path.read_bytes()), model)
 
 
 def _threads(task: Task[Any], model: Model, files: Sequence[Path], cores: int) -> None:

@@ -98,7 +98,7 @@ def _held(archive: Path, folder: Path) -> Material:
     with ZipFile(archive) as opened:
         opened.extractall(folder)
     task = tasks.load("emotion")
-    return material.gather(task, folder, task.Params(), folder / "cache")
+    return material.gather(task, folder, task.training.Params(), folder / "cache")
 
 
 def _paths(held: Material) -> list[Path]:
@@ -119,11 +119,11 @@ def _speed(held: Material, rival: ModuleType, folder: Path) -> list[str]:
 
     looked = f"look, {cores} processes"
     ways: dict[str, Way] = {
-        "look, one process": lambda: looks.look(paths, task.min_side, workers=1),
-        f"look, {cores} threads": lambda: _by_threads(paths, task.min_side, cores),
+        "look, one process": lambda: looks.look(paths, task.inference.min_side, workers=1),
+        f"look, {cores} threads": lambda: _by_threads(paths, task.inference.min_side, cores),
         "unpack and delete again": unpack,
-        "survey": lambda: task.inspect(raw, task.Params(), folder / "cache"),
-        looked: lambda: looks.look(paths, task.min_side, workers=cores),
+        "survey": lambda: task.data.inspect(raw, task.training.Params(), folder / "cache"),
+        looked: lambda: looks.look(paths, task.inference.min_side, workers=cores),
         "copies": lambda: (copies.exact(digests), copies.near(seen)),
         "shortcuts": lambda: material.shortcut(held),
     }

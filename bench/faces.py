@@ -201,8 +201,8 @@ def _corners(shown: Shown, size: tuple[int, int]) -> Any:
 
 
 def _answer(task: Task[Any], model: Model, shown: Shown) -> Answer:
-    request = task.ask(shown.content)
-    prediction = task.predict(request, model)
+    request = task.inference.read(shown.content)
+    prediction = task.inference.predict(request, model)
     detected = [each.box for each in prediction.detections if each.box]
     truth = _corners(shown, request.size)
     found = boxes.iou(truth, np.array(detected, np.float32).reshape(-1, 4))

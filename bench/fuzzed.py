@@ -82,7 +82,7 @@ def read_request(data: bytes) -> None:
     """Read a whole request as the service does: content type, body in pieces, question."""
     kind, _, body = data.partition(b"\n")
     for task in (gesture.TASK, emotion.TASK):
-        sent = _done(uploads.read(_request(kind, body), task.Body is not None, BYTES))
+        sent = _done(uploads.read(_request(kind, body), task.inference.Body is not None, BYTES))
         uploads.question(sent, task, LIMITS)
 
 
@@ -90,7 +90,7 @@ def read_landmarks(data: bytes) -> None:
     """Ask for the gesture of a JSON body; bytes that are none are taken as 63 numbers."""
     body = data if data.lstrip()[:1] in (b"{", b"[") else _numbers(data)
     request = uploads.question(Upload(body), gesture.TASK, LIMITS)
-    answer = gesture.TASK.predict(request, _model())
+    answer = gesture.TASK.inference.predict(request, _model())
     json.dumps(answer.as_json("gesture"), allow_nan=False)
     scores = [each for detection in answer.detections for each in detection.scores.values()]
     assert all(0 <= score <= 1 for score in scores), scores
@@ -120,8 +120,8 @@ def repaired(data: bytes) -> bytes:
 def _look(data: bytes) -> None:
     whole = images.decode(data, LIMITS)
     images.image_stats(whole)
-    face = emotion.TASK.ask(data, LIMITS)
-    hand = gesture.TASK.ask(data, LIMITS)
+    face = emotion.TASK.inference.read(data, LIMITS)
+    hand = gesture.TASK.inference.read(data, LIMITS)
     assert face.image is not None
     assert hand.image is not None
     assert whole.dtype == np.uint8

@@ -66,22 +66,22 @@ def _opened() -> dict[str, Model]:
 def _loop(workload: Workload, model: Model, seconds: float, pause: float) -> dict[str, Any]:
     """Whole rounds of the workload's questions, one after the other."""
     task, times = tasks.load(workload.task), []
-    ask = _of_json(task) if workload.is_json else task.ask
+    ask = _of_json(task) if workload.is_json else task.inference.read
     # What a thread keeps for itself is made on first use, and what was stopped has left the caches.
-    task.predict(ask(workload.questions[0].content), model)
+    task.inference.predict(ask(workload.questions[0].content), model)
     start = perf_counter()
     while perf_counter() - start < seconds:
         for question in workload.questions:
             if pause:
                 sleep(pause)
             began = perf_counter()
-            task.predict(ask(question.content), model)
+            task.inference.predict(ask(question.content), model)
             times.append(perf_counter() - began)
     return {"seconds": perf_counter() - start, "latencies": times}
 
 
 def _of_json(task: Task[Any]) -> Callable[[bytes], Request]:
-    schema = task.Body
+    schema = task.inference.Body
     assert schema is not None
     return lambda body: Request(body=schema.model_validate_json(body))
 

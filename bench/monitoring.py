@@ -89,7 +89,7 @@ def _workloads(home: Workspace) -> dict[str, list[Ask]]:
     }
     for name in ("emotion", "gesture"):
         file = io.BytesIO()
-        tasks.load(name).picture().save(file, "PNG")
+        tasks.load(name).inference.sample_picture().save(file, "PNG")
         found[f"{name}, drawn picture"] = [_picture(name, file.getvalue())]
     for name in [name for name, asks in found.items() if not asks]:
         console.info(

@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def _words() -> list[str]:
-    min_side = ", ".join(f"{name} {tasks.load(name).min_side}" for name in tasks.names())
+    min_side = ", ".join(f"{name} {tasks.load(name).inference.min_side}" for name in tasks.names())
     return [
         "A picture is read at a half, a quarter or an eighth of its size where its shorter side "
         f"keeps enough pixels for the task ({min_side}: `Task.min_side`, "
@@ -94,16 +94,19 @@ def _told(answers: Sequence[dict[str, object]]) -> list[str]:
 
 def _costs(task: Task[Any], model: Model, photo: Photo) -> list[dict[str, object]]:
     files = {name: _jpeg(_grainy(photo.resize(size), 0)) for name, size in SIZES.items()}
-    ways: dict[str, Callable[[bytes], Request]] = {"asked": task.ask, "whole": Request.read}
+    ways: dict[str, Callable[[bytes], Request]] = {
+        "asked": task.inference.read,
+        "whole": Request.read,
+    }
     spent: dict[tuple[str, str, str], list[float]] = {}
     for _ in range(ROUNDS):
         for name, data in files.items():
             for way, read in ways.items():
-                task.predict(read(data), model)  # what comes before must not tell
+                task.inference.predict(read(data), model)  # what comes before must not tell
                 start = time.process_time()
                 request = read(data)
                 middle = time.process_time()
-                task.predict(request, model)
+                task.inference.predict(request, model)
                 spent.setdefault((name, way, "decode"), []).append(middle - start)
                 spent.setdefault((name, way, "all"), []).append(time.process_time() - start)
                 del request  # or the next one would pay for giving its memory back
@@ -131,13 +134,13 @@ def _answers(
     for place, photo in enumerate(photos[: PICTURES[kind]]):
         large = _scene(photo, place) if "scene" in kind else _scaled(photo)
         data = _jpeg(_grainy(large, place))
-        kept.asked.append(task.predict(task.ask(data), model))
-        half = Request.read(data, min_side=(task.min_side or 0) // 2 or None)
-        kept.half.append(task.predict(half, model))
-        kept.whole.append(task.predict(Request.read(data), model))
+        kept.asked.append(task.inference.predict(task.inference.read(data), model))
+        half = Request.read(data, min_side=(task.inference.min_side or 0) // 2 or None)
+        kept.half.append(task.inference.predict(half, model))
+        kept.whole.append(task.inference.predict(Request.read(data), model))
         other = Request.read(_jpeg(_grainy(large, place + 1)))
-        kept.other.append(task.predict(other, model))
-        kept.small.append(task.predict(Request(image=np.asarray(photo)), model))
+        kept.other.append(task.inference.predict(other, model))
+        kept.small.append(task.inference.predict(Request(image=np.asarray(photo)), model))
     far = list(_distances(kept))
     return {
         "task": task.name,

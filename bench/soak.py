@@ -165,7 +165,7 @@ def mixed(workspace: Workspace) -> list[Asked]:
 
 def _pictures(name: str) -> list[Asked]:
     """The task's drawn picture in the types and sizes that people send."""
-    picture, found = tasks.load(name).picture().convert("RGB"), []
+    picture, found = tasks.load(name).inference.sample_picture().convert("RGB"), []
     for kind in ("PNG", "JPEG", "WEBP"):
         for side in (256, 512, 1024):
             file = io.BytesIO()
@@ -176,7 +176,7 @@ def _pictures(name: str) -> list[Asked]:
 
 def _bodies(name: str, workspace: Workspace) -> list[Asked]:
     """Rows of the champion's data, for a task that takes JSON."""
-    if tasks.load(name).Body is None:
+    if tasks.load(name).inference.Body is None:
         return []
     found = [each for each in traffic.questions(name, workspace) if not each.is_picture]
     return [Asked(post(each.path, each.body)) for each in found[:BODIES]]
@@ -186,7 +186,7 @@ def _bad(name: str) -> list[Asked]:
     """What cannot be answered, each with the status that tells so."""
     path, task = f"/predict/{name}", tasks.load(name)
     file = io.BytesIO()
-    task.picture().convert("RGB").save(file, "PNG")
+    task.inference.sample_picture().convert("RGB").save(file, "PNG")
     whole, wide = file.getvalue(), io.BytesIO()
     Image.fromarray(np.zeros((1, 30_000, 3), dtype=np.uint8)).save(wide, "PNG")
     noise = np.random.default_rng(0).bytes(5_000)
@@ -200,7 +200,7 @@ def _bad(name: str) -> list[Asked]:
         Asked(get(path), 405),
         Asked(post("/feedback", json.dumps({"trace_id": "0" * 32, "label": None}).encode()), 404),
     ]
-    if task.Body is not None:
+    if task.inference.Body is not None:
         found += [Asked(post(path, body), 422) for body in (b"{", b'{"landmarks": [[NaN]]}')]
     return found
 

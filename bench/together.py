@@ -59,10 +59,10 @@ def _rows(task: Task[Any], model: Model) -> list[Row]:
 
 
 def _examples(task: Task[Any]) -> dict[str, Request]:
-    found = {"picture": Request(image=np.asarray(task.picture().convert("RGB")))}
-    if task.Body is not None:
-        example = task.Body.model_json_schema()["examples"][0]
-        found["json"] = Request(body=task.Body.model_validate(example))
+    found = {"picture": Request(image=np.asarray(task.inference.sample_picture().convert("RGB")))}
+    if task.inference.Body is not None:
+        example = task.inference.Body.model_json_schema()["examples"][0]
+        found["json"] = Request(body=task.inference.Body.model_validate(example))
     return found
 
 

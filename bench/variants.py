@@ -103,7 +103,7 @@ def ways(run: RunConfig, workspace: Workspace) -> list[dict[str, object]]:
     trained = read_latest(workspace.trained(run.task), run.name, "Train first.")
     ready = workspace.processed(run.task) / (trained / DATA).read_text(encoding="utf-8").strip()
     source = optimize._candidates(trained)[0]
-    examples = list(task.examples(ready, "val"))
+    examples = list(task.data.examples(ready, "val"))
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         models = {"float32": stack.enter_context(Model(source))}
         listening = stack.enter_context(optimize._Listening(source))
@@ -117,7 +117,10 @@ def ways(run: RunConfig, workspace: Workspace) -> list[dict[str, object]]:
             variants._to_int8(folded, target / NETWORK, feeds, kept, between)
             models[way] = stack.enter_context(Model(bundle.write(target, source.manifest)))
         calls = [
-            {way: partial(task.predict, each.request, model) for way, model in models.items()}
+            {
+                way: partial(task.inference.predict, each.request, model)
+                for way, model in models.items()
+            }
             for each in examples[:EXAMPLES]
         ]
         times = _in_turn(calls)
@@ -127,7 +130,9 @@ def ways(run: RunConfig, workspace: Workspace) -> list[dict[str, object]]:
 def _way(
     way: str, model: Model, task: Any, examples: Sequence[Example], times: dict[str, Times]
 ) -> dict[str, object]:
-    answers = [scores.answer(each, task.predict(each.request, model), 0.0) for each in examples]
+    answers = [
+        scores.answer(each, task.inference.predict(each.request, model), 0.0) for each in examples
+    ]
     found = scores.summary(answers, task.labels)
     return {
         "in 8 bits": way,
@@ -175,10 +180,13 @@ def _times(
     ready = workspace.processed(run.task) / document["data"]
     names = [row["candidate"] for row in document["candidates"]]
     models = {name: runtime.load(folder / name) for name in names}
-    examples = list(islice(task.examples(ready, "val"), EXAMPLES))
+    examples = list(islice(task.data.examples(ready, "val"), EXAMPLES))
     return _in_turn(
         [
-            {name: partial(task.predict, each.request, model) for name, model in models.items()}
+            {
+                name: partial(task.inference.predict, each.request, model)
+                for name, model in models.items()
+            }
             for each in examples
         ]
     )

@@ -154,7 +154,7 @@ def _drawn(task: str) -> list[bytes]:
     from mien import tasks
 
     buffer = io.BytesIO()
-    tasks.load(task).picture().convert("RGB").save(buffer, "JPEG")
+    tasks.load(task).inference.sample_picture().convert("RGB").save(buffer, "JPEG")
     return [buffer.getvalue()]
 
 

@@ -79,7 +79,7 @@ def test_predict_answers_for_pictures_and_landmarks(demo: Demo, tmp_path: Path) 
     """One line a file for people, one JSON document a file for machines; faults do not stop it."""
     for name in tasks.names():
         if name in {"emotion", "gesture"}:
-            tasks.load(name).picture().save(tmp_path / f"{name}.png")
+            tasks.load(name).inference.sample_picture().save(tmp_path / f"{name}.png")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
     done = mien("predict", str(tmp_path / "emotion.png"), "--task", "emotion", home=demo.home)
     assert "emotion happy" in done.stdout

@@ -62,7 +62,7 @@ def onnx(name: str, demo: Demo, requests_: list[Request]) -> list[Answer]:
     workspace = Workspace(demo.home)
     folder = workspace.version(name, workspace.aliases(name)["champion"])
     with runtime.load(folder) as model:
-        return [best(tasks.load(name).predict(request, model)) for request in requests_]
+        return [best(tasks.load(name).inference.predict(request, model)) for request in requests_]
 
 
 def test_gestures_agree(demo: Demo, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def test_gestures_agree(demo: Demo, address: str, monkeypatch: pytest.MonkeyPatc
         scores = fitted.probabilities(hands)
         return [(LABELS[int(row.argmax())], float(row.max())) for row in scores]
 
-    examples = [each.request for each in tasks.load("gesture").examples(ready, "test")]
+    examples = [each.request for each in tasks.load("gesture").data.examples(ready, "test")]
     exported = onnx("gesture", demo, examples)
     url = f"{address}/predict/gesture"
     with requests.Session() as session:
@@ -118,7 +118,7 @@ def test_emotions_agree(demo: Demo, address: str) -> None:
         _, scores = detect(original(shown), spec, placement)
         return (LABELS[int(scores[0].argmax())], float(scores[0].max())) if len(scores) else NONE
 
-    examples = list(tasks.load("emotion").examples(ready, "test"))
+    examples = list(tasks.load("emotion").data.examples(ready, "test"))
     pictures = [each.request.image for each in examples]
     torch = [framework(image, image) for image in pictures]
     exported = onnx("emotion", demo, [each.request for each in examples])

@@ -42,8 +42,8 @@ def test_the_examples_answer_as_printed(demo: Demo, tmp_path: Path) -> None:
     if not {"gesture", "emotion"} <= set(tasks.names()):
         pytest.skip("the README speaks of both tasks")
     (tmp_path / "hand.jpg").unlink(missing_ok=True)
-    tasks.load("gesture").picture().convert("RGB").save(tmp_path / "hand.jpg")
-    tasks.load("emotion").picture().convert("RGB").save(tmp_path / "face.jpg")
+    tasks.load("gesture").inference.sample_picture().convert("RGB").save(tmp_path / "hand.jpg")
+    tasks.load("emotion").inference.sample_picture().convert("RGB").save(tmp_path / "face.jpg")
     with served(demo) as address:
         shell = block("curl -X POST").replace(f"http://localhost:{PORT}", address)
         script = block("import requests").replace(f"http://localhost:{PORT}", address)

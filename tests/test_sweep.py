@@ -229,8 +229,8 @@ def test_the_best_is_a_config_that_trains_what_was_measured(home: Home) -> None:
     with runtime.load(folder) as model:
         ready = train(run, home.workspace).ready
         answers = [
-            scores.answer(example, task.predict(example.request, model), 0.0)
-            for example in task.examples(ready, "val")
+            scores.answer(example, task.inference.predict(example.request, model), 0.0)
+            for example in task.data.examples(ready, "val")
         ]
     assert scores.summary(answers, task.labels)["macro_f1"] == best
 

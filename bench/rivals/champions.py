@@ -23,11 +23,11 @@ class Champion:
         self.model = runtime.load(folder(task))
 
     def ask(self, picture: bytes) -> Request:
-        return self.task.ask(picture)
+        return self.task.inference.read(picture)
 
     def body(self, values: dict[str, Any]) -> Request:
-        assert self.task.Body is not None
-        return Request(body=self.task.Body.model_validate(values))
+        assert self.task.inference.Body is not None
+        return Request(body=self.task.inference.Body.model_validate(values))
 
     def predict(self, request: Request) -> Prediction:
-        return self.task.predict(request, self.model)
+        return self.task.inference.predict(request, self.model)

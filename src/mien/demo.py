@@ -59,7 +59,7 @@ def ask(address: str, name: str) -> dict[str, Any]:
     import requests
 
     picture = io.BytesIO()
-    tasks.load(name).picture().save(picture, format="PNG")
+    tasks.load(name).inference.sample_picture().save(picture, format="PNG")
     files = {"file": ("picture.png", picture.getvalue(), "image/png")}
     with requests.Session() as session:
         session.trust_env = False  # the server is on this machine; no proxy stands between

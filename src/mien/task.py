@@ -1,7 +1,8 @@
-"""THE CONTRACT between what mien does (`stages/`) and what it does it to (`tasks/`).
+"""THE CONTRACT between what mien does (`stages/`) and what it runs on (`tasks/`).
 
-A task is one folder under `tasks/` whose `__init__.py` builds a `Task`. A stage asks it
-for everything and knows no task by name; a task knows no stage, no HTTP and no tracker.
+A task is one folder under `tasks/` whose `__init__.py` builds a `Task` of three parts: data,
+training and inference. A stage takes the part that it needs and knows no task by name; a task
+knows no stage, no HTTP and no tracker.
 """
 
 import json
@@ -34,7 +35,7 @@ class Request:
     """One question to a model: a picture, or the body of a JSON request; exactly one of them."""
 
     image: NDArray[np.uint8] | None = None
-    """(height, width, 3), RGB, upright; a large picture may be reduced, see `Task.min_side`."""
+    """(height, width, 3), RGB, upright; reduced for a large picture, see `Predictor.min_side`."""
     body: BaseModel | None = None
     """An instance of the task's `Body`."""
     sent: tuple[int, int] | None = None
@@ -252,21 +253,12 @@ class Recorder(Protocol):
 
 
 @dataclass(frozen=True)
-class Task(Generic[ParamsT]):
-    """One thing that mien can learn, serve and watch. mypy checks it where it is built."""
+class TaskData(Generic[ParamsT]):
+    """What a task knows about its raw and its prepared data; used by the stages data and check."""
 
-    name: str
-    """The name of its folder; also its route, and the first key of its answer."""
-    summary: str
-    labels: tuple[str, ...]
-    Params: type[ParamsT]
-    Body: type[BaseModel] | None
-    """Schema of a JSON request; None for a task that takes pictures only."""
-    sample: Callable[[Path, int], None]
-    """`sample(out, seed)` writes the project's own sample data as a raw source."""
-    picture: Callable[[], Image.Image]
-    """A drawn picture with one clear subject, for demos, warm-up and tests."""
-    data_params: tuple[str, ...]
+    write_sample: Callable[[Path, int], None]
+    """`write_sample(out, seed)` writes the project's own sample data as a raw source."""
+    param_names: tuple[str, ...]
     """The params that `prepare` reads; the data stage leaves all others at their defaults, so
     that a change of them cannot change the data."""
     gates: Mapping[str, Gate]
@@ -276,66 +268,110 @@ class Task(Generic[ParamsT]):
     with a `DataError` only where nothing can be understood; what is wrong with single files is a
     fault. `cache` is as for `prepare`."""
     repair: Callable[[Path, Path, RepairPlan, ParamsT, Path], tuple[str, ...]]
-    """`repair(raw, out, plan, params, cache)` writes raw data anew as a plan has it, in a form that
-    `inspect` and `prepare` read; returns what was repaired beside the plan, in sentences."""
+    """`repair(raw, out, plan, params, cache)` writes raw data again as a plan has it, in a form
+    that `inspect` and `prepare` read; returns what was repaired beyond the plan, in sentences."""
     prepare: Callable[[Path, Path, ParamsT, Path], DataReport]
     """`prepare(raw, ready, params, cache)` turns raw files into what the trainer reads. `cache`
-    is a folder that stays: what is slow to find out of a file may be kept there by its content."""
-    candidates: Callable[[ParamsT], tuple[str, ...]]
-    fit: Callable[[str, Path, Path, ParamsT, int, Recorder], Fit]
-    """`fit(candidate, ready, out, params, seed, record)` leaves the ONNX files in `out`."""
+    is a folder that stays: what is slow to find out about a file may be stored there by its
+    content."""
     examples: Callable[[Path, Split], Iterator[Example]]
     """`examples(ready, split)`: the labelled split as requests."""
-    predict: Callable[[Request, Model], Prediction]
-    """One function, called by evaluation and by serving, so that the two cannot drift apart."""
+
+
+@dataclass(frozen=True)
+class Trainer(Generic[ParamsT]):
+    """How a task is trained; used by the stage train."""
+
+    Params: type[ParamsT]
+    """Schema of the `params` of a config: frozen, with a default for every key."""
+    candidates: Callable[[ParamsT], tuple[str, ...]]
+    """Names of the models that a run trains."""
+    fit: Callable[[str, Path, Path, ParamsT, int, Recorder], Fit]
+    """`fit(candidate, ready, out, params, seed, record)` leaves the ONNX files in `out`."""
     external_weights: Callable[[ParamsT], Any] = lambda _: None
-    """What a training reads beside its data and params, as JSON values: hashes of weights."""
+    """What a training reads besides its data and params, as JSON values: hashes of weights."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """How a task answers; used by the stages evaluate, serve, batch and predict."""
+
+    predict_many: Callable[[Sequence[Request], Model], Sequence[Prediction]]
+    """One prediction for each request, in their order. The only function that predicts, so that
+    evaluation and serving cannot drift apart."""
+    sample_picture: Callable[[], Image.Image]
+    """A drawn picture with one clear subject, for demos, warm-up and tests."""
+    Body: type[BaseModel] | None = None
+    """Schema of a JSON request; None for a task that takes pictures only."""
+    batching: bool = True
+    """Whether `predict_many` runs the network once for several requests. Without it, servers and
+    batches send one request at a time."""
     min_side: int | None = None
     """Pixels of a picture's shorter side with which an answer is as good as with all of them.
 
-    A picture that has at least twice as many is read at reduced size, see `images.read`; `predict`
-    then finds the reduced one in `Request.image`, and tells places in pixels of `Request.size`.
-    `examples` and the trainer read with the same number (`Request.read`), or training and serving
-    drift apart. To be chosen by measuring answers (`bench photos`). None: every picture is read
-    in full."""
+    A picture that has at least twice as many is read at reduced size, see `images.read`;
+    `predict_many` then gets the reduced one in `Request.image`, and returns places in pixels of
+    `Request.size`. `TaskData.examples` and the trainer read with the same number (`Request.read`),
+    or training and serving drift apart. Choose it by measuring answers (`bench photos`). None:
+    every picture is read in full."""
+    subject_counter: Callable[[], Callable[[Request], int]] | None = None
+    """`subject_counter()` makes a function that counts the faces or hands of a picture, for one
+    thread at a time. None for a task that cannot count without a trained model."""
+    video_predictor: Callable[[Model], Callable[[Request], Prediction]] | None = None
+    """`video_predictor(model)` makes a function that predicts the frames of one video, in their
+    order and from one thread. None for a task that gains nothing by it."""
+    table_requests: Callable[[Path], Iterator[BaseModel | MienError] | None] | None = None
+    """`table_requests(path)`: each row of a CSV as a `Body`, or why it is none; returns None where
+    the file lacks the columns. None for a task whose requests are not rows of a table."""
 
-    predict_many: Callable[[Sequence[Request], Model], Sequence[Prediction]] | None = None
-    """What `predict` gives for each of several requests, asked of the network at once. None for a
-    task that gains nothing by it."""
-    subjects: Callable[[], Callable[[Request], int]] | None = None
-    """`subjects()` makes a function that counts the faces or hands of a picture, to be called
-    by one thread at a time. None for a task that cannot tell without a model of its own."""
-    follow: Callable[[Model], Callable[[Request], Prediction]] | None = None
-    """`follow(model)` makes a `predict` with a memory for the frames of one video, asked in their
-    order from one thread. None for a task that gains nothing by it."""
-    table: Callable[[Path], Iterator[BaseModel | MienError] | None] | None = None
-    """`table(path)`: each row of a CSV as a `Body`, or why it is none; None instead where the file
-    has no columns for one. None for a task whose bodies stand in no table."""
-
-    def ask(self, data: bytes, limits: Limits | None = None) -> Request:
-        """Make the request that the bytes of a JPEG, PNG or WEBP file are.
+    def predict(self, request: Request, model: Model) -> Prediction:
+        """Answer one request.
 
         Raises:
-            ImageError, ImageTypeError, TooLargeError: as `images.read` has it.
+            RequestError: the request cannot be answered.
+            BundleError: the bundle was made for another version of the task.
+            ScoreError: the model computes something else than scores.
+        """
+        return self.predict_many([request], model)[0]
+
+    def read(self, data: bytes, limits: Limits | None = None) -> Request:
+        """Make a request of the bytes of a JPEG, PNG or WEBP file.
+
+        Raises:
+            ImageError, ImageTypeError, TooLargeError: see `images.read`.
         """
         return Request.read(data, limits, self.min_side)
 
     def open(self, path: Path) -> Request:
-        """Make the request that a file is: a picture, or the JSON body of a task that takes one.
+        """Make a request of a file: a picture, or the JSON body of a task that takes one.
 
         Raises:
-            RequestError: it cannot be read, or is not JSON.
+            RequestError: the file cannot be read, or is not JSON.
             ConfigError: the JSON is no `Body`.
-            ImageError, ImageTypeError, TooLargeError: as `images.read` has it.
+            ImageError, ImageTypeError, TooLargeError: see `images.read`.
         """
         try:
             raw = path.read_bytes()
         except OSError as error:
             raise RequestError(f"{path.name} cannot be read: {error.strerror}.") from None
         if path.suffix != ".json" or self.Body is None:
-            return self.ask(raw)
+            return self.read(raw)
         try:
             document = json.loads(raw)
         except ValueError:
             raise RequestError(f"{path.name} is not readable JSON.") from None
         return Request(body=config.parse(self.Body, document, path.name))
+
+
+@dataclass(frozen=True)
+class Task(Generic[ParamsT]):
+    """One thing that mien can learn, serve and watch, in three parts."""
+
+    name: str
+    """The name of its folder; also its route, and the first key of its answer."""
+    summary: str
+    labels: tuple[str, ...]
+    """In alphabetical order."""
+    data: TaskData[ParamsT]
+    training: Trainer[ParamsT]
+    inference: Predictor

@@ -59,7 +59,7 @@ def test_a_folder_is_scored_file_by_file(tmp_path: Path, bundle: Path) -> None:
     folder = tmp_path / "pictures"
     for name in ("b.png", "a.jpg", "sub/a.jpg", "sub/deep/a.jpg", ".hidden/a.jpg", "._a.jpg"):
         draw(folder / name)
-    tasks.load("emotion").picture().convert("RGB").save(folder / "face.webp")
+    tasks.load("emotion").inference.sample_picture().convert("RGB").save(folder / "face.webp")
     (folder / "no_ending").write_bytes((folder / "b.png").read_bytes())
     (folder / "cut.jpg").write_bytes((folder / "a.jpg").read_bytes()[:100])
     (folder / "page.png").write_text("<html>")
@@ -76,7 +76,9 @@ def test_a_folder_is_scored_file_by_file(tmp_path: Path, bundle: Path) -> None:
     assert "cannot be read" in faults["gone.png"]
     with runtime.load(bundle) as model:
         task = tasks.load("emotion")
-        expected = task.predict(task.ask((folder / "face.webp").read_bytes()), model)
+        expected = task.inference.predict(
+            task.inference.read((folder / "face.webp").read_bytes()), model
+        )
         face, best = rows["face.webp"], expected.best
         assert best is not None
         assert (face["label"], face["confidence"]) == (best.label, best.confidence)
@@ -94,7 +96,7 @@ def test_neighbours_change_no_answer(tmp_path: Path, bundle: Path) -> None:
     task = tasks.load("emotion")
     for seed in range(2):
         (tmp_path / f"drawn{seed}").mkdir()
-        task.sample(tmp_path / f"drawn{seed}", seed)
+        task.data.write_sample(tmp_path / f"drawn{seed}", seed)
     faces = sorted(tmp_path.glob("drawn*/**/*.png"))[::40][:20]
     for number, face in enumerate(faces):
         (tmp_path / "in").mkdir(exist_ok=True)
@@ -104,7 +106,7 @@ def test_neighbours_change_no_answer(tmp_path: Path, bundle: Path) -> None:
     assert len(rows) == len(faces) == 20
     with runtime.load(bundle) as model:
         for row, face in zip(rows, faces, strict=True):
-            alone = task.predict(task.ask(face.read_bytes()), model)
+            alone = task.inference.predict(task.inference.read(face.read_bytes()), model)
             best = alone.best
             assert row["outcome"] == alone.outcome
             assert row["label"] == (best.label if best else None)
@@ -150,7 +152,7 @@ def test_the_three_forms_tell_the_same(tmp_path: Path, bundle: Path) -> None:
     """Parquet keeps the model in its metadata, the others in columns; nothing stays nothing."""
     from pyarrow import parquet
 
-    tasks.load("emotion").picture().convert("RGB").save(tmp_path / "face.png")
+    tasks.load("emotion").inference.sample_picture().convert("RGB").save(tmp_path / "face.png")
     folder = tmp_path / "in"
     folder.mkdir()
     (tmp_path / "face.png").rename(folder / "face.png")
@@ -179,7 +181,7 @@ def test_landmarks_of_a_table_are_scored_row_by_row(
     if "gesture" not in champions:
         pytest.skip("the demo trained no champion of gesture")
     task = tasks.load("gesture")
-    task.sample(tmp_path, 0)
+    task.data.write_sample(tmp_path, 0)
     table = next(tmp_path.rglob("*.csv"))
     lines = table.read_text().splitlines()[:40]
     lines[2] = lines[2].replace(lines[2].split(",")[4], "tall", 1)
@@ -198,7 +200,7 @@ def test_landmarks_of_a_table_are_scored_row_by_row(
 
 def test_a_table_of_landmarks_is_brought_into_pixels(tmp_path: Path) -> None:
     """Shares of the sides need the picture's width and height; a table without them is refused."""
-    read_table = tasks.load("gesture").table
+    read_table = tasks.load("gesture").inference.table_requests
     assert read_table is not None
     columns = [f"{axis}{point}" for point in range(1, 22) for axis in "xyz"]
     shares = np.random.default_rng(1).uniform(0.2, 0.8, (3, 63)).round(4)
@@ -236,7 +238,7 @@ def test_the_frames_of_a_folder_are_one_video(
     if "gesture" not in champions:
         pytest.skip("the demo trained no champion of gesture")
     task, frames = tasks.load("gesture"), {}
-    hand = task.picture().convert("RGB")
+    hand = task.inference.sample_picture().convert("RGB")
     for folder, angles in (("a", range(0, 35, 5)), ("b", (33, 28, 23))):
         for number, angle in enumerate(angles):
             frames[f"{folder}/{number}.png"] = hand.rotate(angle, fillcolor=hand.getpixel((2, 2)))
@@ -248,11 +250,11 @@ def test_the_frames_of_a_folder_are_one_video(
     score(tmp_path / "in", out, champions["gesture"], threads=2, sequence=True)
     rows = read(out)
     assert [row["file"] for row in rows] == list(frames)
-    assert task.follow is not None
+    assert task.inference.video_predictor is not None
     with runtime.load(champions["gesture"]) as model:
         for place, (row, frame) in enumerate(zip(rows, frames.values(), strict=True)):
             if place in (0, 5, 7):  # a folder begins, or a piece of it
-                answer = task.follow(model)
+                answer = task.inference.video_predictor(model)
             best = answer(Request(image=np.asarray(frame))).best
             assert best is not None
             assert (row["label"], row["confidence"]) == (best.label, best.confidence)

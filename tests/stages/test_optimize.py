@@ -94,7 +94,7 @@ def test_the_examples_come_from_the_whole_training_split(workspace: Workspace) -
     """A split may be sorted by label: nearly all are there, and neither val nor test is read."""
     run = asked("gesture")
     task, read = tasks.load("gesture"), set()
-    given = task.examples
+    given = task.data.examples
 
     def examples(ready: Path, split: str) -> object:
         read.add(split)
@@ -114,11 +114,11 @@ def test_a_variant_answers_as_its_origin_does(
     """Through the session that serves; what is drawn for the demo is named alike by all."""
     task = tasks.load("emotion")
     ready = read_latest(workspace.processed("emotion"), "sample_emotion", "")
-    examples = list(task.examples(ready, "val"))[:40]
+    examples = list(task.data.examples(ready, "val"))[:40]
     said = {}
     for name, each in made.items():
         with runtime.load(each.folder) as model:
-            answers = [task.predict(example.request, model).best for example in examples]
+            answers = [task.inference.predict(example.request, model).best for example in examples]
         said[name] = [best.label if best else None for best in answers]
     for name in ("yolov9-t-int8", "yolov9-t-fp16"):
         same = sum(a == b for a, b in zip(said[name], said["yolov9-t"], strict=True))

@@ -233,7 +233,7 @@ def test_a_picture_is_answered_again(demo: Demo, tmp_path: Path) -> None:
     shutil.copytree(demo.home, home, ignore=shutil.ignore_patterns("journal.db*"))
     for name in tasks.names():
         path = tmp_path / f"{name}.png"
-        tasks.load(name).picture().convert("RGB").save(path)
+        tasks.load(name).inference.sample_picture().convert("RGB").save(path)
         settings = config.settings().model_copy(update={"port": 0})
         with serve.running(Workspace(home), [name], [], settings) as address:
             url = f"{address}/predict/{name}"

@@ -24,7 +24,7 @@ from mien.stages import serve
 from mien.storage.workspace import Workspace
 
 picture = io.BytesIO()
-tasks.load("signs").picture().save(picture, "PNG")
+tasks.load("signs").inference.sample_picture().save(picture, "PNG")
 settings = config.settings().model_copy(update={"port": 0})
 folder = Path(sys.argv[1])
 with serve.running(Workspace(folder.parent / "home"), [], [folder], settings) as address:

@@ -31,8 +31,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         task = tasks.load(name)
         kinds = ("raw", "ready", "cache")
         raw, ready, cache = (tmp_path_factory.mktemp(f"{name}-{kind}") for kind in kinds)
-        task.sample(raw, 0)
-        task.prepare(raw, ready, task.Params(), cache)
+        task.data.write_sample(raw, 0)
+        task.data.prepare(raw, ready, task.training.Params(), cache)
         folders[name] = ready
     return folders
 
@@ -54,15 +54,15 @@ def test_params_have_defaults_and_refuse_unknown_keys(task: Task[Any]) -> None:
     """A config may leave everything out, and cannot misspell anything."""
     from mien import config
 
-    assert config.parse(task.Params, {}, "params") == task.Params()
+    assert config.parse(task.training.Params, {}, "params") == task.training.Params()
     with pytest.raises(ConfigError, match="no_such_key"):
-        config.parse(task.Params, {"no_such_key": 1}, "params")
-    assert set(task.data_params) <= set(task.Params.model_fields)
+        config.parse(task.training.Params, {"no_such_key": 1}, "params")
+    assert set(task.data.param_names) <= set(task.training.Params.model_fields)
 
 
 def test_candidates_are_named_once(task: Task[Any]) -> None:
     """There is at least one, and no name stands twice."""
-    names = task.candidates(task.Params())
+    names = task.training.candidates(task.training.Params())
     assert names
     assert len(set(names)) == len(names)
 
@@ -73,7 +73,7 @@ def test_the_sample_is_the_same_every_time(task: Task[Any], tmp_path: Path) -> N
     for place, seed in enumerate((0, 0, 1)):
         folder = tmp_path / str(place)
         folder.mkdir()
-        task.sample(folder, seed)
+        task.data.write_sample(folder, seed)
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         trees.append({path.relative_to(folder): sha256_file(path) for path in files})
     assert trees[0] == trees[1] != trees[2]
@@ -85,11 +85,13 @@ def test_preparing_reports_every_split_and_counts_every_example(
     """The report's counts are those of the examples that evaluation gets to see."""
     for folder in ("raw", "ready"):
         (tmp_path / folder).mkdir()
-    task.sample(tmp_path / "raw", 0)
-    report = task.prepare(tmp_path / "raw", tmp_path / "ready", task.Params(), tmp_path / "cache")
+    task.data.write_sample(tmp_path / "raw", 0)
+    report = task.data.prepare(
+        tmp_path / "raw", tmp_path / "ready", task.training.Params(), tmp_path / "cache"
+    )
     assert list(report.counts) == list(SPLITS)
     for split in SPLITS:
-        found = [example.label for example in task.examples(prepared[task.name], split)]
+        found = [example.label for example in task.data.examples(prepared[task.name], split)]
         counted = {label: found.count(label) for label in task.labels if label in found}
         assert {k: v for k, v in report.counts[split].items() if v} == counted
         assert set(counted) == set(task.labels)
@@ -101,7 +103,7 @@ def test_preparing_reports_every_split_and_counts_every_example(
 def test_examples_come_in_the_same_order(task: Task[Any], prepared: dict[str, Path]) -> None:
     """Two readings of a split name the same examples in the same order."""
     ready = prepared[task.name]
-    one, two = ([each.name for each in task.examples(ready, "test")] for _ in range(2))
+    one, two = ([each.name for each in task.data.examples(ready, "test")] for _ in range(2))
     assert one == two
     assert len(set(one)) == len(one)
 
@@ -112,7 +114,9 @@ def test_an_empty_source_is_a_data_error(task: Task[Any], tmp_path: Path) -> Non
     (tmp_path / "raw" / "readme.md").write_text("nothing here")
     (tmp_path / "ready").mkdir()
     with pytest.raises(DataError):
-        task.prepare(tmp_path / "raw", tmp_path / "ready", task.Params(), tmp_path / "cache")
+        task.data.prepare(
+            tmp_path / "raw", tmp_path / "ready", task.training.Params(), tmp_path / "cache"
+        )
 
 
 def test_the_drawn_picture_survives_a_round_trip(task: Task[Any]) -> None:
@@ -120,7 +124,7 @@ def test_the_drawn_picture_survives_a_round_trip(task: Task[Any]) -> None:
     streams = []
     for _ in range(2):
         stream = io.BytesIO()
-        task.picture().save(stream, "PNG")
+        task.inference.sample_picture().save(stream, "PNG")
         streams.append(stream.getvalue())
     assert streams[0] == streams[1]
     assert images.decode(streams[0]).ndim == 3
@@ -133,12 +137,14 @@ def test_a_champion_answers_for_its_own_examples(
     """Predictions hold what the contract says, for the picture and for every test example."""
     if task.name not in champions:
         pytest.skip(f"the demo trained no champion of {task.name}")
-    requests = [example.request for example in task.examples(prepared[task.name], "test")]
-    requests.append(Request(image=np.asarray(task.picture().convert("RGB"))))
+    requests = [example.request for example in task.data.examples(prepared[task.name], "test")]
+    requests.append(Request(image=np.asarray(task.inference.sample_picture().convert("RGB"))))
     with runtime.load(champions[task.name]) as model:
-        predictions = [task.predict(request, model) for request in requests]
-        if task.predict_many is not None:
-            for alone, other in zip(predictions, task.predict_many(requests, model), strict=True):
+        predictions = [task.inference.predict(request, model) for request in requests]
+        if task.inference.batching:
+            for alone, other in zip(
+                predictions, task.inference.predict_many(requests, model), strict=True
+            ):
                 assert_alike(alone, other)
     for prediction in predictions:
         assert prediction.outcome in OUTCOMES
@@ -167,8 +173,8 @@ def assert_alike(alone: Prediction, together: Prediction) -> None:
 
 def large(task: Task[Any], kind: str) -> bytes:
     """The drawn picture as a file with a little more pixels than are read, of odd sides."""
-    drawn = task.picture().convert("RGB")
-    times = (2 * (task.min_side or 500) + 3) / min(drawn.size)
+    drawn = task.inference.sample_picture().convert("RGB")
+    times = (2 * (task.inference.min_side or 500) + 3) / min(drawn.size)
     size = (round(drawn.width * times), round(drawn.height * times))
     stream = io.BytesIO()
     drawn.resize(size, Image.Resampling.LANCZOS).save(stream, kind)
@@ -184,14 +190,14 @@ def test_a_champion_answers_a_large_picture_as_if_it_had_been_read_whole(
     if task.name not in champions:
         pytest.skip(f"the demo trained no champion of {task.name}")
     data = large(task, kind)
-    asked, whole = task.ask(data), Request(image=images.decode(data))
+    asked, whole = task.inference.read(data), Request(image=images.decode(data))
     assert asked.image is not None
     assert whole.image is not None
     assert asked.size == whole.size
-    if task.min_side is not None:
-        assert task.min_side <= min(asked.image.shape[:2]) <= 2 * task.min_side
+    if task.inference.min_side is not None:
+        assert task.inference.min_side <= min(asked.image.shape[:2]) <= 2 * task.inference.min_side
     with runtime.load(champions[task.name]) as model:
-        one, two = (task.predict(request, model) for request in (asked, whole))
+        one, two = (task.inference.predict(request, model) for request in (asked, whole))
     assert one.best is not None
     assert two.best is not None
     assert one.best.label == two.best.label
@@ -210,6 +216,6 @@ def test_an_empty_picture_is_no_error(task: Task[Any], champions: dict[str, Path
     grey = np.full((120, 160, 3), 127, np.uint8)
     with runtime.load(champions[task.name]) as model:
         for pixels in (grey, grey[:1, :1]):
-            prediction = task.predict(Request(image=pixels), model)
+            prediction = task.inference.predict(Request(image=pixels), model)
             assert prediction.best is None
             assert prediction.outcome.startswith("no_")

@@ -90,7 +90,7 @@ def picture(
     """Draw a picture with one clear subject, to send to the service."""
     if file.suffix.lower() not in {".jpg", ".jpeg", ".png"}:
         raise ConfigError(f"{file} must end in .jpg or .png, the pictures that mien draws.")
-    tasks.load(task).picture().convert("RGB").save(file)
+    tasks.load(task).inference.sample_picture().convert("RGB").save(file)
     console.result(f"drawn: {file}")
 
 

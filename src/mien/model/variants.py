@@ -109,8 +109,8 @@ def _to_int8(
         op_types_to_quantize=[*LAYERS, *between],
         nodes_to_exclude=after,
         per_channel=True,
-        # Weights in 7 bits. Processors without VNNI add two products of an unsigned activation and a
-        # signed weight in 16 bits: 2 x 255 x 127 does not fit and saturates, 2 x 255 x 64 fits.
+        # Weights in 7 bits. Processors without VNNI add two products of an unsigned activation
+        # and a signed weight in 16 bits: 2 x 255 x 127 saturates there, 2 x 255 x 64 fits.
         reduce_range=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,

@@ -160,7 +160,7 @@ def _feeds(task: Task[Any], model: _Listening, ready: Path, name: str) -> Iterat
     with console.bar(words) as advance:
         for place, example in enumerate(_spread(task, ready)):
             model.heard.clear()
-            task.predict(example.request, model)
+            task.inference.predict(example.request, model)
             for asked, feeds in model.heard:
                 if asked == name:
                     model.count += 1
@@ -173,6 +173,6 @@ def _spread(task: Task[Any], ready: Path) -> Iterator[Example]:
     report = DataReport.from_json(json.loads((ready / REPORT).read_text(encoding="utf-8")))
     total = sum(report.counts["train"].values())
     drawn = set(Random(0).sample(range(total), min(CALIBRATION, total)))
-    for place, example in enumerate(task.examples(ready, "train")):
+    for place, example in enumerate(task.data.examples(ready, "train")):
         if place in drawn:
             yield example

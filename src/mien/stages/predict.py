@@ -33,6 +33,6 @@ def predict(
 
 def _answer(path: Path, task: Task[Any], model: Model) -> dict[str, Any]:
     try:
-        return task.predict(task.open(path), model).as_json(task.name)
+        return task.inference.predict(task.inference.open(path), model).as_json(task.name)
     except MienError as error:
         return {"error": str(error)}

@@ -1,7 +1,7 @@
 """An answer that was given: what gave it, and whether the same is said again.
 
     trace_id -> journal -> bundle of that checksum -> model, data, configuration, code
-    the input once more -> task.predict of that very bundle -> the same answer?
+    the input once more -> task.inference.predict of that very bundle -> the same answer?
 
 Reads the journal beside a server that writes it. The journal holds no input: whoever wants to hear
 the answer again has to bring it. Knows no task and no HTTP.
@@ -202,7 +202,7 @@ def _data(root: str, task: str, workspace: Workspace) -> dict[str, Any]:
 def _again(event: Event, folder: Path, file: Path) -> dict[str, Any]:
     with runtime.load(folder) as model:
         task = tasks.load(event.task)
-        found = task.predict(task.open(file), model)
+        found = task.inference.predict(task.inference.open(file), model)
     best = found.best
     confidence = best.confidence if best else 0.0
     label = best.label if best else None

@@ -1,6 +1,6 @@
 """From prepared data to one bundle for each candidate, not yet measured.
 
-    data/processed/<task>/<key>/ -> task.fit -> models/<task>/trained/<key>/<candidate>/
+    data/processed/<task>/<key>/ -> task.training.fit -> models/<task>/trained/<key>/<candidate>/
 
 A candidate whose bundle is there is skipped; one that was interrupted goes on in the same
 work folder, which the task's trainer may use to resume.
@@ -49,15 +49,20 @@ def train(run: RunConfig, workspace: Workspace) -> Trained:
         TrainingError: a training cannot go on.
     """
     task = tasks.load(run.task)
-    params = config.parse(task.Params, run.params, "params")
+    params = config.parse(task.training.Params, run.params, "params")
     ready = _ready(run, workspace)
     made_by = task_source_hash(run.task, "stages/train.py")
     folder = workspace.trained(run.task) / cache_key(
-        ready.name, params, task.external_weights(params), run.seed, made_by, lineage.lock_hash()
+        ready.name,
+        params,
+        task.training.external_weights(params),
+        run.seed,
+        made_by,
+        lineage.lock_hash(),
     )
-    names = task.candidates(params)
+    names = task.training.candidates(params)
     fresh = tuple(name for name in names if not (folder / name / bundle.MANIFEST).is_file())
-    origin = _origin(run, ready, task.external_weights(params)) if fresh else {}
+    origin = _origin(run, ready, task.training.external_weights(params)) if fresh else {}
     for name in fresh:
         _fit(run, workspace, folder, name, ready, origin)
     with atomic_write(folder / DATA) as temporary:
@@ -94,12 +99,12 @@ def _fit(
     origin: Mapping[str, Any],
 ) -> None:
     task = tasks.load(run.task)
-    params = config.parse(task.Params, run.params, "params")
+    params = config.parse(task.training.Params, run.params, "params")
     work = folder / WORK / candidate
     work.mkdir(parents=True, exist_ok=True)
     with Tracker(workspace.home).run(run.task, candidate, work, run.params, origin) as tracked:
         with console.bar(f"train {candidate}") as advance:
-            fit = task.fit(
+            fit = task.training.fit(
                 candidate, ready, work, params, run.seed, _recorder(tracked.log, advance)
             )
         manifest = bundle.describe(

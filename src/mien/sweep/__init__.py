@@ -68,7 +68,7 @@ def sweep(
     """
     _check_numbers(trials, jobs)
     space = Space.of(run)
-    params = config.parse(tasks.load(run.task).Params, run.params, "params")
+    params = config.parse(tasks.load(run.task).training.Params, run.params, "params")
     chosen(run.task, params, candidate)
     ready, version = _ready(run, workspace)
     folder = workspace.models(run.task) / SWEEPS / _key(run, space, candidate, ready)
@@ -111,10 +111,10 @@ _DECIDES = (
 
 def _key(run: RunConfig, space: Space, candidate: str | None, ready: Path) -> str:
     task = tasks.load(run.task)
-    params = config.parse(task.Params, run.params, "params")
+    params = config.parse(task.training.Params, run.params, "params")
     made_by = task_source_hash(run.task, *_DECIDES)
     rules = (run.policy.maximise, run.policy.max_bundle_mb, candidate)
-    external_weights = task.external_weights(params), lineage.lock_hash()
+    external_weights = task.training.external_weights(params), lineage.lock_hash()
     return cache_key(
         ready.name, params, space.as_json(), run.seed, rules, made_by, external_weights
     )

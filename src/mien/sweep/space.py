@@ -114,11 +114,13 @@ class Space:
     def _check(self, run: RunConfig) -> None:
         task = tasks.load(run.task)
         for key, axis in self.axes.items():
-            self._alone(key, task.data_params)
+            self._alone(key, task.data.param_names)
             for value in axis.trials() if isinstance(axis, Between) else axis:
                 where = f"search_space.{key} = {json.dumps(value)}"
                 try:
-                    task.candidates(config.parse(task.Params, self.filled({key: value}), where))
+                    task.training.candidates(
+                        config.parse(task.training.Params, self.filled({key: value}), where)
+                    )
                 except ConfigError as error:
                     raise ConfigError(_with_hint(str(error), axis, value)) from None
 

@@ -1,6 +1,6 @@
 """One trial of a sweep: fit every candidate with a choice, and measure it on validation data.
 
-    params with a choice -> task.fit -> bundle -> task.predict -> scores of the validation split
+    params with a choice -> training.fit -> bundle -> inference.predict -> validation scores
 
 The exported model is asked through the functions that `evaluate` uses. The test split is never
 asked: whoever chooses by it has no test left.
@@ -79,7 +79,7 @@ def attempt(work: Work, number: int, choice: Choice) -> Outcome:
     watch = console.Stopwatch()
     task = tasks.load(work.run.task)
     try:
-        params = config.parse(task.Params, work.space.filled(choice), "params")
+        params = config.parse(task.training.Params, work.space.filled(choice), "params")
         found = {
             name: _measure(work, work.folder / str(number) / name, name, params)
             for name in chosen(work.run.task, params, work.candidate)
@@ -99,7 +99,7 @@ def chosen(task: str, params: Schema, only: str | None) -> tuple[str, ...]:
     Raises:
         ConfigError: the one that was asked for is not among them.
     """
-    names = tasks.load(task).candidates(params)
+    names = tasks.load(task).training.candidates(params)
     if only is not None and only not in names:
         known = ", ".join(names)
         raise ConfigError(
@@ -111,7 +111,7 @@ def chosen(task: str, params: Schema, only: str | None) -> tuple[str, ...]:
 def _measure(work: Work, out: Path, candidate: str, params: Schema) -> dict[str, float]:
     task = tasks.load(work.run.task)
     out.mkdir(parents=True, exist_ok=True)
-    fit = task.fit(candidate, work.ready, out, params, work.run.seed, _unheard)
+    fit = task.training.fit(candidate, work.ready, out, params, work.run.seed, _unheard)
     with atomic_dir(out / "bundle") as folder:
         for path in out.iterdir():
             if path.is_file() and path.suffix in _KEPT:
@@ -121,7 +121,9 @@ def _measure(work: Work, out: Path, candidate: str, params: Schema) -> dict[str,
         )
         opened = bundle.write(folder, made)
         with Model(opened) as model:
-            answers, _ = predict_split(task, model, task.examples(work.ready, "val"), candidate)
+            answers, _ = predict_split(
+                task, model, task.data.examples(work.ready, "val"), candidate
+            )
     return {**scores.summary(answers, task.labels), BUNDLE_MB: opened.megabytes}
 
 

@@ -38,9 +38,16 @@ def sample(
 
 
 def task(**changes: Any) -> Task[Any]:
-    """A task of two labels with one gate of its own."""
+    """A task of two labels with one gate of its own; keywords replace parts of its data."""
     own = {"odd boxes": Gate("They are odd.", "error", 0.2)}
-    return replace(tasks.load("emotion"), labels=("left", "right"), **{"gates": own, **changes})
+    emotion = tasks.load("emotion")
+    counter = changes.pop("subject_counter", emotion.inference.subject_counter)
+    return replace(
+        emotion,
+        labels=("left", "right"),
+        data=replace(emotion.data, **{"gates": own, **changes}),
+        inference=replace(emotion.inference, subject_counter=counter),
+    )
 
 
 def material(

@@ -239,7 +239,7 @@ def hands(folder: Path, rows: int = 40) -> tuple[RunConfig, Workspace, Version]:
     """The first rows of each label of the sample of the gesture task, and its run."""
     from mien import tasks
 
-    tasks.load("gesture").sample(folder / "raw", 0)
+    tasks.load("gesture").data.write_sample(folder / "raw", 0)
     path = next((folder / "raw").rglob("*.csv"))
     lines = path.read_text().splitlines()
     kept, seen = [lines[0]], dict.fromkeys(tasks.load("gesture").labels, 0)

@@ -121,7 +121,7 @@ def test_all_forms_of_a_photo_are_one_cluster(tmp_path: Path) -> None:
 
 def test_different_faces_are_different(tmp_path: Path) -> None:
     """Faces that the project draws look alike in most; hardly any passes for another's copy."""
-    tasks.load("emotion").sample(tmp_path, 0)
+    tasks.load("emotion").data.write_sample(tmp_path, 0)
     paths = sorted(tmp_path.rglob("*.png"))
     assert len(paths) > 100
     found = copies.near(look(paths))

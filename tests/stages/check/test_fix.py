@@ -280,7 +280,7 @@ def test_hands_are_fixed_as_faces_are(tmp_path: Path) -> None:
     """A table: copies go, one person ends in one split, and what is divided stays divided."""
     from mien import tasks
 
-    tasks.load("gesture").sample(tmp_path / "raw", 0)
+    tasks.load("gesture").data.write_sample(tmp_path / "raw", 0)
     lines = next((tmp_path / "raw").rglob("*.csv")).read_text().splitlines()
     header = lines[0].split(",")
     place = header.index("label")

@@ -176,7 +176,7 @@ def pictured(folder: Path, number: int, broken: int = 0) -> Sequence[Sample]:
 
 def gathered(folder: Path, samples: Sequence[Sample], **changes: Any) -> Material:
     made = sets.task(inspect=lambda raw, params, cache: Inspection(tuple(samples)), **changes)
-    return material.gather(made, folder, made.Params(), folder / "cache")
+    return material.gather(made, folder, made.training.Params(), folder / "cache")
 
 
 def test_unreadable_files_are_counted_and_copy_nobody(tmp_path: Path) -> None:
@@ -184,11 +184,11 @@ def test_unreadable_files_are_counted_and_copy_nobody(tmp_path: Path) -> None:
     samples = list(pictured(tmp_path, 12, broken=2))
     samples[-2:] = [replace(each, digest="the same") for each in samples[-2:]]
     samples[-1] = replace(samples[-1], split="test")
-    found = judged(gathered(tmp_path, samples, subjects=None))
+    found = judged(gathered(tmp_path, samples, subject_counter=None))
     assert found["unreadable files"].state == "failed"
     assert found["unreadable files"].names == ("10.png", "11.png")
     assert found["copies across splits"].found == 0
-    clean = judged(gathered(tmp_path, samples[:10], subjects=None))
+    clean = judged(gathered(tmp_path, samples[:10], subject_counter=None))
     assert clean["unreadable files"].state == "passed"
 
 
@@ -200,12 +200,14 @@ def by_width(request: Request) -> int:
 
 def test_subjects_are_counted(tmp_path: Path) -> None:
     """Pictures with a label and no subject, and with more subjects than labels."""
-    held = gathered(tmp_path, pictured(tmp_path, 8), subjects=lambda: by_width)
+    held = gathered(tmp_path, pictured(tmp_path, 8), subject_counter=lambda: by_width)
     found = judged(held)
     assert found["no subject found"].names == ("0.png",)
     assert set(found["more than one subject"].names) == {"5.png", "6.png", "7.png"}
     assert found["no subject found"].total == 8
-    one_each = judged(gathered(tmp_path, pictured(tmp_path, 8), subjects=lambda: lambda _: 1))
+    one_each = judged(
+        gathered(tmp_path, pictured(tmp_path, 8), subject_counter=lambda: lambda _: 1)
+    )
     assert one_each["no subject found"].state == one_each["more than one subject"].state == "passed"
 
 
@@ -227,7 +229,7 @@ def test_each_core_counts_with_a_counter_of_its_own(
 
         return count
 
-    found = judged(gathered(tmp_path, pictured(tmp_path, 8), subjects=subjects))
+    found = judged(gathered(tmp_path, pictured(tmp_path, 8), subject_counter=subjects))
     assert found["no subject found"].names == ("0.png",)
     assert found["no subject found"].total == 8
 
@@ -240,7 +242,7 @@ def test_a_machine_without_what_counts_subjects_checks_the_rest(
     def absent() -> Any:
         raise WeightsError("The weights cannot be fetched.")
 
-    found = judged(gathered(tmp_path, pictured(tmp_path, 8), subjects=absent))
+    found = judged(gathered(tmp_path, pictured(tmp_path, 8), subject_counter=absent))
     assert (found["no subject found"].state, found["more than one subject"].state) == ("off", "off")
     assert found["unreadable files"].state == "passed"
     assert "Subjects are not counted: The weights cannot be fetched." in capsys.readouterr().err
@@ -253,7 +255,8 @@ def test_subjects_are_counted_in_a_bounded_choice(
     monkeypatch.setattr(material, "ASKED", 3)
     samples = pictured(tmp_path, 8)
     one, other = (
-        gathered(tmp_path, each, subjects=lambda: by_width) for each in (samples, samples[::-1])
+        gathered(tmp_path, each, subject_counter=lambda: by_width)
+        for each in (samples, samples[::-1])
     )
     asked = [
         {held.samples[place].name for place in material.subjects(held)} for held in (one, other)
@@ -268,7 +271,7 @@ def test_nothing_is_asked_that_is_switched_off(tmp_path: Path) -> None:
     def refuse() -> Callable[[Request], int]:
         raise AssertionError("asked")
 
-    held = gathered(tmp_path, pictured(tmp_path, 3), subjects=refuse)
+    held = gathered(tmp_path, pictured(tmp_path, 3), subject_counter=refuse)
     off = GateConfig(level="off")
     wishes = {"no_subject_found": off, "more_than_one_subject": off}
     assert judged(held, wishes=wishes)["no subject found"].state == "off"

@@ -100,7 +100,7 @@ def test_no_sample_is_counted_twice(old: list[tuple[str, int]], new: list[tuple[
 def home(tmp_path: Path) -> Workspace:
     """A workspace with two versions of the gesture sample: one row is relabelled in the second."""
     workspace = Workspace(tmp_path / "home")
-    tasks.load("gesture").sample(tmp_path, 0)
+    tasks.load("gesture").data.write_sample(tmp_path, 0)
     path = tmp_path / "landmarks.csv"
     lines = path.read_text().splitlines()[:40]
     place = lines[0].split(",").index("label")

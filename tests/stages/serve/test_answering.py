@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,9 @@ def together(serving: Serving) -> Any:
     with serving() as client:
         service = client.app.state.service  # type: ignore[attr-defined]
         served = service.models.find("shape")
-        one = served.task.predict
-        served = replace(served, task=replace(served.task, predict_many=many))
+        one = served.task.inference.predict
+        inference = replace(served.task.inference, predict_many=many, batching=True)
+        served = replace(served, task=replace(served.task, inference=inference))
         answering = Answering(Limits(), service.metrics, service.journal)
 
         def answer(*bodies: bytes) -> tuple[list[Any], list[int]]:
@@ -52,7 +54,7 @@ def test_each_question_gets_its_own_answer(together: Any) -> None:
     """In their order, of one call, recorded under its own trace_id."""
     answers, asked = together(GOOD % b"0.1", GOOD % b"0.9", GOOD % b"0.5")
     alone = [together(GOOD % value)[0][0] for value in (b"0.1", b"0.9", b"0.5")]
-    assert asked == [3]
+    assert asked == [3, 1, 1, 1], "together, then each alone"
     assert [each.prediction for each in answers] == [each.prediction for each in alone]
     assert [each.event.trace_id[-1] for each in answers] == ["0", "1", "2"]
 
@@ -68,7 +70,7 @@ def test_what_breaks_the_task_is_found_among_the_others(together: Any) -> None:
     red = b'{"point": {"values": [1.0, 0.0, 0.0]}}'
     answers, asked = together(GOOD % b"0.1", red, GOOD % b"0.5")
     assert [type(each).__name__ for each in answers] == ["Answer", "ZeroDivisionError", "Answer"]
-    assert asked == [3]
+    assert asked == [3, 1, 1, 1], "together, then each alone"
 
 
 def test_a_picture_for_which_there_is_no_memory_is_told_so(
@@ -154,11 +156,8 @@ def slow(times: dict[int, float], clock: list[float]) -> Any:
         clock[0] += times[8]
         return [answer(0.9)] * len(requests)
 
-    class Made:
-        predict = staticmethod(one)
-        predict_many = staticmethod(many)
-
-    return Made()
+    inference = SimpleNamespace(predict=one, predict_many=many, batching=True)
+    return SimpleNamespace(inference=inference)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +177,7 @@ def test_it_pays_by_what_is_measured(
 def test_a_network_that_answers_otherwise_in_company_is_asked_one_at_a_time() -> None:
     """However fast it is: nobody's answer may depend on who asked beside him."""
     task = slow({1: 0.001, 8: 0.001}, [0.0])
-    task.predict_many = lambda requests, _: [answer(0.8)] * len(requests)
+    task.inference.predict_many = lambda requests, _: [answer(0.8)] * len(requests)
     assert batching.share(task, None, REQUEST, 8) == 1.0  # type: ignore[arg-type]
 
 
@@ -189,7 +188,7 @@ def test_a_network_for_one_picture_at_a_time_is_asked_one_at_a_time() -> None:
         raise ValueError("index: 0 Got: 8 Expected: 1")
 
     task = slow({1: 0.0, 8: 0.0}, [0.0])
-    task.predict_many = fail
+    task.inference.predict_many = fail
     assert batching.share(task, None, REQUEST, 8) == 1.0  # type: ignore[arg-type]
-    task.predict_many = None
+    task.inference.batching = False
     assert batching.share(task, None, REQUEST, 8) == 1.0  # type: ignore[arg-type]

@@ -173,7 +173,8 @@ def test_a_warm_up_that_crashes_is_told_without_its_words(
     def crash(*_: object) -> Prediction:
         raise ZeroDivisionError("a secret of the server")
 
-    broken = replace(tasks.load("shape"), predict=crash)
+    shape = tasks.load("shape")
+    broken = replace(shape, inference=replace(shape.inference, predict_many=crash))
     monkeypatch.setattr(sys.modules["mien.tasks.shape"], "TASK", broken)
     with serving(("shape",)) as client:
         health = client.get("/health")
@@ -188,7 +189,10 @@ def test_a_model_that_refuses_pictures_is_served_if_its_task_takes_json(
 ) -> None:
     """`shape` takes JSON and stays of use; `colour` does not, and would answer nothing."""
     task = tasks.load(name)
-    green = replace(task, picture=lambda: Image.new("RGB", (9, 9), (0, 255, 0)))
+    inference = replace(
+        task.inference, sample_picture=lambda: Image.new("RGB", (9, 9), (0, 255, 0))
+    )
+    green = replace(task, inference=inference)
     monkeypatch.setattr(sys.modules[f"mien.tasks.{name}"], "TASK", green)
     with serving((name,)) as client:
         assert client.get("/health").json()["models"][0]["state"] == state
@@ -216,9 +220,13 @@ def test_while_models_are_being_loaded_the_server_lives(
 
     def slow() -> Image.Image:
         assert go.wait(30)
-        return task.picture()
+        return task.inference.sample_picture()
 
-    wanted = Wanted(replace(task, picture=slow), workspace.version("shape", 3), "3")
+    wanted = Wanted(
+        replace(task, inference=replace(task.inference, sample_picture=slow)),
+        workspace.version("shape", 3),
+        "3",
+    )
     app = serve_app.create(workspace, [wanted], Settings(MIEN_THREADS=1), lambda _: loaded.set())
     with TestClient(app) as client:
         before = {path: client.get(path) for path in ("/livez", "/readyz", "/health")}

@@ -29,7 +29,7 @@ def write_split(folder: Path) -> bytes:
 
 def test_evaluation_sees_a_large_photo_as_the_service_does(tmp_path: Path) -> None:
     """The same pixels, at reduced size; labelled boxes are in pixels of the original photo."""
-    request = TASK.ask(write_split(tmp_path))
+    request = TASK.inference.read(write_split(tmp_path))
     (example,) = examples(tmp_path, "val")
     assert example.request.image is not None
     assert request.image is not None
@@ -42,7 +42,7 @@ def test_evaluation_sees_a_large_photo_as_the_service_does(tmp_path: Path) -> No
 
 def test_training_sees_a_large_photo_as_the_service_does(tmp_path: Path) -> None:
     """The network is trained on what `predict` gives to it, box included."""
-    request = TASK.ask(write_split(tmp_path))
+    request = TASK.inference.read(write_split(tmp_path))
     (tmp_path / "data.yaml").write_text("val: val/images\n")
     split = load_split(tmp_path / "data.yaml", "val", 96, 114, len(LABELS))
     assert request.image is not None

@@ -19,8 +19,8 @@ def test_subjects_are_counted(
     own = tmp_path / "own.tflite"
     own.write_bytes(detector)
     monkeypatch.setenv(weights.FACE_DETECTOR_VARIABLE, str(own))
-    assert TASK.subjects is not None
-    count = TASK.subjects()
+    assert TASK.inference.subject_counter is not None
+    count = TASK.inference.subject_counter()
     one = face_picture("neutral")
     both = Image.new("RGB", (720, 480))
     both.paste(one, (0, 0))

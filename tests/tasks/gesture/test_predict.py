@@ -21,9 +21,9 @@ from mien.mediapipe.weights import HandLandmarkerFile
 from mien.model import bundle, runtime
 from mien.model.runtime import Model
 from mien.task import Request
-from mien.tasks.gesture import data, landmarks
+from mien.tasks.gesture import TASK, data, landmarks
 from mien.tasks.gesture.params import LABELS, Body, Params
-from mien.tasks.gesture.predict import LANDMARKER, predict
+from mien.tasks.gesture.predict import LANDMARKER
 from mien.tasks.gesture.sample import landmark_rows, write_sample
 from mien.tasks.gesture.train import fit
 
@@ -75,7 +75,9 @@ def hand_of(label: str) -> landmarks.Floats:
 def test_landmarks_are_answered(model: Model) -> None:
     """Most hands of another seed get their own label, and the answer has every promised part."""
     hands, labels = landmark_rows(4, 9)
-    answers = [predict(Request(body=Body(landmarks=hand.tolist())), model) for hand in hands]
+    answers = [
+        TASK.inference.predict(Request(body=Body(landmarks=hand.tolist())), model) for hand in hands
+    ]
     right = [a.best is not None and a.best.label == t for a, t in zip(answers, labels, strict=True)]
     assert np.mean(right) > 0.8
     best = answers[0].best
@@ -94,7 +96,7 @@ def test_what_is_no_hand_is_unusual(model: Model) -> None:
     hand = hand_of("rock")
     mixed = np.random.default_rng(3).permutation(hand)
     usual, unusual = (
-        predict(Request(body=Body(landmarks=points.tolist())), model).input_stats[
+        TASK.inference.predict(Request(body=Body(landmarks=points.tolist())), model).input_stats[
             "landmark_distance"
         ]
         for points in (hand, mixed)
@@ -106,7 +108,7 @@ def test_a_bundle_from_before_hands_were_described_answers(trained: Path, tmp_pa
     """Without that measure."""
     folder = altered(trained, tmp_path / "before", {}, without="typical")
     with runtime.load(folder) as old:
-        answer = predict(Request(body=Body(landmarks=hand_of("ok").tolist())), old)
+        answer = TASK.inference.predict(Request(body=Body(landmarks=hand_of("ok").tolist())), old)
     assert answer.best is not None
     assert answer.input_stats == {"hands": 1.0}
 
@@ -114,8 +116,10 @@ def test_a_bundle_from_before_hands_were_described_answers(trained: Path, tmp_pa
 def test_an_answer_does_not_depend_on_unit_and_place(model: Model) -> None:
     """Pixels of a large picture, or numbers around the wrist: the same hand, the same answer."""
     hand = hand_of("rock")
-    one = predict(Request(body=Body(landmarks=hand.tolist())), model).best
-    two = predict(Request(body=Body(landmarks=((hand - hand[0]) / 321).tolist())), model).best
+    one = TASK.inference.predict(Request(body=Body(landmarks=hand.tolist())), model).best
+    two = TASK.inference.predict(
+        Request(body=Body(landmarks=((hand - hand[0]) / 321).tolist())), model
+    ).best
     assert one is not None
     assert two is not None
     assert one.label == two.label
@@ -147,17 +151,17 @@ def test_a_hand_without_extent_is_a_request_error(model: Model) -> None:
     """Numbers of the right form can still be no hand."""
     for value in (7.0, 0.0):
         with pytest.raises(RequestError, match="one place"):
-            predict(Request(body=Body(landmarks=[[value] * 3] * 21)), model)
+            TASK.inference.predict(Request(body=Body(landmarks=[[value] * 3] * 21)), model)
     far = [[1e308, 0.0, 0.0], *[[-1e308, 0.0, 0.0]] * 20]
     with pytest.raises(RequestError, match="too far apart"):
-        predict(Request(body=Body(landmarks=far)), model)
+        TASK.inference.predict(Request(body=Body(landmarks=far)), model)
 
 
 def test_a_bundle_of_another_normalisation_is_refused(trained: Path, tmp_path: Path) -> None:
     """Better no answer than one from numbers that mean something else."""
     folder = altered(trained, tmp_path / "other", {"normalisation": "tip-origin/1"})
     with runtime.load(folder) as other, pytest.raises(BundleError, match="'tip-origin/1'"):
-        predict(Request(body=Body(landmarks=hand_of("ok").tolist())), other)
+        TASK.inference.predict(Request(body=Body(landmarks=hand_of("ok").tolist())), other)
 
 
 def test_below_the_threshold_an_answer_is_unsure(trained: Path, tmp_path: Path) -> None:
@@ -166,7 +170,7 @@ def test_below_the_threshold_an_answer_is_unsure(trained: Path, tmp_path: Path) 
     for threshold, outcome in ((0.0, "ok"), (1.0, "unsure")):
         folder = altered(trained, tmp_path / outcome, {"min_confidence": threshold})
         with runtime.load(folder) as other:
-            answer = predict(request, other)
+            answer = TASK.inference.predict(request, other)
         assert answer.outcome == outcome
         assert answer.best is not None
 
@@ -174,7 +178,7 @@ def test_below_the_threshold_an_answer_is_unsure(trained: Path, tmp_path: Path) 
 def test_a_picture_without_landmarker_is_a_request_error(model: Model) -> None:
     """The message says what to send instead."""
     with pytest.raises(RequestError, match="landmarks"):
-        predict(Request(image=GREY), model)
+        TASK.inference.predict(Request(image=GREY), model)
 
 
 class FakeLandmarker:
@@ -214,7 +218,7 @@ def test_the_surest_hand_answers_whatever_the_order(
     blurred = Hand(np.mean([hand_of("rock"), hand_of("ok")], axis=0) * 2, "Left", 0.99)
     for order in ((clear, blurred), (blurred, clear)):
         monkeypatch.setattr(FakeLandmarker, "hands", order)
-        answer = predict(Request(image=GREY), seeing)
+        answer = TASK.inference.predict(Request(image=GREY), seeing)
         assert answer.best is not None
         assert answer.best.label == "rock"
         assert [each.extra["handedness"] for each in answer.detections] == ["Right", "Left"]
@@ -229,7 +233,7 @@ def test_a_hand_is_told_in_pixels_of_the_picture(
     points[1:, 0], points[1:, 1] = np.linspace(-20, 320, 20), np.linspace(120, 600, 20)
     points[0] = [100.004, 200, 0]
     monkeypatch.setattr(FakeLandmarker, "hands", (Hand(points, "Left", 0.8),))
-    answer = predict(Request(image=GREY), seeing)
+    answer = TASK.inference.predict(Request(image=GREY), seeing)
     assert answer.best is not None
     assert answer.best.box == (0.0, 120.0, 320.0, 480.0)
     assert answer.best.extra["landmarks"][0] == [100.0, 200.0, 0.0]
@@ -255,8 +259,8 @@ def test_a_reduced_picture_is_answered_in_pixels_of_the_one_sent(
     points = hand_of("rock")
     points = (points - points.min(axis=0)) / np.ptp(points, axis=0).max() * 200 + 50
     monkeypatch.setattr(FakeLandmarker, "hands", (Hand(points, "Left", 0.8),))
-    small = predict(Request(image=GREY), seeing)
-    large = predict(Request(image=GREY, sent=(2560, 1919)), seeing)
+    small = TASK.inference.predict(Request(image=GREY), seeing)
+    large = TASK.inference.predict(Request(image=GREY, sent=(2560, 1919)), seeing)
     assert small.best is not None
     assert large.best is not None
     assert large.best.label == small.best.label == "rock"
@@ -277,7 +281,7 @@ def test_completeness_is_the_share_of_points_inside_the_picture(
     spread = (hand - hand.min(axis=0)) / (hand.max(axis=0) - hand.min(axis=0)) * 300 + 100
     spread[:, 0] += shift
     monkeypatch.setattr(FakeLandmarker, "hands", (Hand(spread, "Left", 0.8),))
-    input_stats = predict(Request(image=GREY), seeing).input_stats
+    input_stats = TASK.inference.predict(Request(image=GREY), seeing).input_stats
     assert input_stats["landmark_completeness"] == share
     assert input_stats["landmark_distance"] > 0
 
@@ -289,10 +293,10 @@ def test_measures_are_those_of_the_hand_that_answers(
     clear = Hand(hand_of("rock"), "Right", 0.9)
     blurred = Hand(np.mean([hand_of("rock"), hand_of("ok")], axis=0) * 2, "Left", 0.99)
     monkeypatch.setattr(FakeLandmarker, "hands", (clear,))
-    alone = dict(predict(Request(image=GREY), seeing).input_stats)
+    alone = dict(TASK.inference.predict(Request(image=GREY), seeing).input_stats)
     for order in ((clear, blurred), (blurred, clear)):
         monkeypatch.setattr(FakeLandmarker, "hands", order)
-        input_stats = dict(predict(Request(image=GREY), seeing).input_stats)
+        input_stats = dict(TASK.inference.predict(Request(image=GREY), seeing).input_stats)
         assert input_stats == {**alone, "hands": 2.0}
 
 
@@ -300,7 +304,7 @@ def test_no_hand_is_an_answer(seeing: Model, monkeypatch: pytest.MonkeyPatch) ->
     """Nothing found is not an error, and a hand shrunk to a point is nothing."""
     for hands in ((), (Hand(np.ones((21, 3)), "Left", 0.9),)):
         monkeypatch.setattr(FakeLandmarker, "hands", hands)
-        answer = predict(Request(image=GREY), seeing)
+        answer = TASK.inference.predict(Request(image=GREY), seeing)
         assert answer.outcome == "no_hand"
         assert answer.best is None
         assert answer.input_stats["hands"] == 0.0
@@ -312,18 +316,21 @@ def test_pictures_are_answered_by_the_real_landmarker(
 ) -> None:
     """The drawn hand is found, even small in a corner of a large picture, and grey is empty."""
     weights = (real_data / "models" / "hand_landmarker_rebundled.task").read_bytes()
-    hand = tasks.load("gesture").picture().convert("RGB")
+    hand = tasks.load("gesture").inference.sample_picture().convert("RGB")
     corner = Image.new("RGB", (hand.width * 5, hand.height * 5), hand.getpixel((2, 2)))
     corner.paste(hand, (hand.width * 4, hand.height * 4))
     with runtime.load(altered(trained, tmp_path / "real", {}, weights)) as model:
         for picture in (hand, corner):
-            answer = predict(Request(image=np.asarray(picture)), model)
+            answer = TASK.inference.predict(Request(image=np.asarray(picture)), model)
             assert answer.best is not None
             assert answer.best.label == "like"
             assert answer.best.box is not None
         assert answer.best.box[0] > hand.width * 4
         for shape in ((1, 1, 3), (200, 300, 3)):
-            assert predict(Request(image=np.full(shape, 99, np.uint8)), model).outcome == "no_hand"
+            assert (
+                TASK.inference.predict(Request(image=np.full(shape, 99, np.uint8)), model).outcome
+                == "no_hand"
+            )
 
 
 def test_real_photos_are_answered_through_the_bundle(
@@ -335,7 +342,9 @@ def test_real_photos_are_answered_through_the_bundle(
     found = right = 0
     with runtime.load(altered(trained, tmp_path / "real", {}, weights)) as model:
         for path in (path for pair in photos for path in pair):
-            best = predict(Request(image=np.asarray(Image.open(path).convert("RGB"))), model).best
+            best = TASK.inference.predict(
+                Request(image=np.asarray(Image.open(path).convert("RGB"))), model
+            ).best
             found += best is not None
             right += best is not None and best.label == path.parent.name
     assert found >= 34

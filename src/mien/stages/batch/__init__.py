@@ -99,7 +99,7 @@ def batch(
             source=str(source.resolve()),
             sequence=sequence,
         )
-        if sequence and task.follow is None:
+        if sequence and task.inference.video_predictor is None:
             console.info(f"mien-{task.name} answers the frames of a video one by one.")
         found = sources.find(source, task, out, sequence)
         console.info(f"{found.count} {found.noun} to score with mien-{task.name} {version}".strip())
@@ -200,16 +200,18 @@ def _jobs(items: Iterator[Item], size: int, sequence: bool) -> Iterator[list[Ite
 
 
 def _answered(job: list[Item], task: Task[Any], model: Model, follow: bool) -> list[Row]:
-    if follow and task.follow:
-        answer: Answer = task.follow(model)
+    if follow and task.inference.video_predictor:
+        answer: Answer = task.inference.video_predictor(model)
         return [_row(item, task, answer) for item in job]
-    if task.predict_many is not None and all(map(_small, job)):
+    if task.inference.batching and all(map(_small, job)):
         try:
-            found = task.predict_many([item.ask(task) for item in job], model)
+            found = task.inference.predict_many([item.ask(task) for item in job], model)
             return [tables.row(item.name, each) for item, each in zip(job, found, strict=True)]
         except Exception:  # noqa: BLE001 - which one is at fault shows when each is asked alone
             _log.debug("files are answered one by one", exc_info=True)
-    return [_row(item, task, lambda request: task.predict(request, model)) for item in job]
+    return [
+        _row(item, task, lambda request: task.inference.predict(request, model)) for item in job
+    ]
 
 
 def _small(item: Item) -> bool:

@@ -55,7 +55,7 @@ class Item:
             raise self.body
         if self.body is not None:
             return Request(body=self.body)
-        return task.ask(_read(self.path or Path(self.name)))
+        return task.inference.read(_read(self.path or Path(self.name)))
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,12 @@ def find(source: Path, task: Task[Any], out: Path, sequence: bool) -> Source:
         return _counted(lambda: pictures(source, own), "file", "files", source)
     if not source.is_file():
         raise DataError(f"{source} is not there; expected a folder of pictures or a CSV file.")
-    if task.table is not None and not sequence and task.table(source) is not None:
-        table = task.table
+    if (
+        task.inference.table_requests is not None
+        and not sequence
+        and task.inference.table_requests(source) is not None
+    ):
+        table = task.inference.table_requests
         return _counted(lambda: _rows(source, table(source) or iter(())), "row", "rows", source)
     place = _column(source, task, sequence)
     return _counted(lambda: _named(source, place), "file", "files", source)
@@ -168,7 +172,11 @@ def _column(source: Path, task: Task[Any], sequence: bool) -> int:
     for name in COLUMNS:
         if name in header:
             return header.index(name)
-    other = "" if task.table is None or sequence else f", or the columns of {task.name}'s landmarks"
+    other = (
+        ""
+        if task.inference.table_requests is None or sequence
+        else f", or the columns of {task.name}'s landmarks"
+    )
     raise DataError(
         f"{source} has the columns {', '.join(header[:8]) or 'of an empty file'}; expected one of "
         f"{', '.join(COLUMNS)} that names files{other}. Another task may take it: --task NAME."

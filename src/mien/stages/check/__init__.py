@@ -109,8 +109,10 @@ def _mended(store: Store, version: Version) -> str:
 
 def _params(task: Task[Any], run: RunConfig) -> Schema:
     """The params that the data depend on; all others at their defaults."""
-    params = config.parse(task.Params, run.params, "params")
-    wanted: Schema = task.Params(**{name: getattr(params, name) for name in task.data_params})
+    params = config.parse(task.training.Params, run.params, "params")
+    wanted: Schema = task.training.Params(
+        **{name: getattr(params, name) for name in task.data.param_names}
+    )
     return wanted
 
 

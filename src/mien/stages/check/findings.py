@@ -62,7 +62,7 @@ def outcomes(search: Search, chosen: Mapping[str, Gate]) -> tuple[Outcome, ...]:
         ValueError: the task found a fault for which it has no gate.
     """
     task, inspect = search.material.task, search.material.inspect
-    astray = sorted(set(inspect.faults) - set(task.gates))
+    astray = sorted(set(inspect.faults) - set(task.data.gates))
     if astray:
         raise ValueError(f"the task {task.name} has no gate for its faults: {', '.join(astray)}")
     search.required = "error" in {chosen[gates.NOBODY].level, chosen[gates.SEVERAL].level}
@@ -71,7 +71,7 @@ def outcomes(search: Search, chosen: Mapping[str, Gate]) -> tuple[Outcome, ...]:
         look = _FINDERS.get(name)
         if gate.level == "off":
             found = Found()
-        elif name in task.gates or look is None:
+        elif name in task.data.gates or look is None:
             found = _of_task(search.material, name)
         else:
             found = look(search)

@@ -59,8 +59,8 @@ def fix(
         TemporaryDirectory(prefix=f"{OPEN}fix.", dir=store.folder) as temporary,
     ):
         out = Path(temporary)
-        intent = intend(task.inspect(raw, params, cache).samples, exact, near)
-        repaired = task.repair(raw, out, intent.plan, params, cache)
+        intent = intend(task.data.inspect(raw, params, cache).samples, exact, near)
+        repaired = task.data.repair(raw, out, intent.plan, params, cache)
         done = [*intent.words, *(each.rstrip(".") for each in repaired)]
         if not done:
             mended = version

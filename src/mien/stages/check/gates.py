@@ -105,7 +105,7 @@ class Outcome:
 
 def known(task: Task[Any]) -> dict[str, Gate]:
     """Every gate that data of a task are held to; the task's own word on a gate counts."""
-    return {**GATES, **task.gates}
+    return {**GATES, **task.data.gates}
 
 
 def chosen(task: Task[Any], wishes: Mapping[str, GateConfig]) -> dict[str, Gate]:

@@ -89,10 +89,14 @@ def gather(task: Task[Any], raw: Path, params: Schema, cache: Path) -> Material:
     Raises:
         DataError: nothing can be understood.
     """
-    inspect = task.inspect(raw, params, cache)
+    inspect = task.data.inspect(raw, params, cache)
     places = [place for place, each in enumerate(inspect.samples) if each.picture is not None]
     paths = [inspect.samples[place].picture for place in places]
-    seen = looks.look([path for path in paths if path], min_side=task.min_side) if places else None
+    seen = (
+        looks.look([path for path in paths if path], min_side=task.inference.min_side)
+        if places
+        else None
+    )
     usable = _usable(inspect.samples, seen, places)
     digests = [inspect.samples[place].digest for place in usable]
     exact = [tuple(usable[each] for each in cluster) for cluster in copies.exact(digests)]
@@ -131,7 +135,7 @@ def subjects(material: Material) -> dict[int, int]:
 
     The choice follows the digests, so that it is the same wherever the data lie, and without order.
     """
-    if material.task.subjects is None:
+    if material.task.inference.subject_counter is None:
         return {}
     places = {
         sample.digest: place
@@ -144,13 +148,15 @@ def subjects(material: Material) -> dict[int, int]:
     threads = min(runtime.available_cpus(), len(asked))
     free: SimpleQueue[Callable[[Request], int]] = SimpleQueue()
     for _ in range(threads):
-        free.put(material.task.subjects())
+        free.put(material.task.inference.subject_counter())
 
     def count(place: int) -> int:
         path, counter = material.samples[place].picture, free.get()
         assert path is not None
         try:
-            return counter(Request.read(path.read_bytes(), min_side=material.task.min_side))
+            return counter(
+                Request.read(path.read_bytes(), min_side=material.task.inference.min_side)
+            )
         finally:
             free.put(counter)
 

@@ -1,6 +1,6 @@
 """From a source to a version of raw data, and from that to what the trainer reads.
 
-    source -> Store of data/raw/<task>/ -> task.prepare -> data/processed/<task>/<key>/
+    source -> Store of data/raw/<task>/ -> task.data.prepare -> data/processed/<task>/<key>/
 
 A version and a prepared folder are named by their content and appear whole or not at all. What the
 bytes mean is the task's business; how a source is read is that of `sources.py`.
@@ -51,7 +51,7 @@ def fetch(run: RunConfig, workspace: Workspace) -> tuple[Version, bool]:
         DataError: the source is missing, unsafe or empty.
         ConfigError: the run's `params` do not fit the task; said before anything is fetched.
     """
-    config.parse(tasks.load(run.task).Params, run.params, "params")
+    config.parse(tasks.load(run.task).training.Params, run.params, "params")
     store = Store(workspace.raw(run.task), console.bar)
     before = store.roots()
     version = _version(run, store, workspace.cache(run.task))
@@ -91,15 +91,15 @@ def data(run: RunConfig, workspace: Workspace, version: Version | None = None) -
 def prepare(run: RunConfig, workspace: Workspace, version: Version) -> Ready:
     """Prepare a version for a run's task, without remembering the result as the run's own."""
     task = tasks.load(run.task)
-    params = config.parse(task.Params, run.params, "params")
-    params = task.Params(**{name: getattr(params, name) for name in task.data_params})
+    params = config.parse(task.training.Params, run.params, "params")
+    params = task.training.Params(**{name: getattr(params, name) for name in task.data.param_names})
     made_by = task_source_hash(run.task, "stages/data/__init__.py")
     folder = workspace.processed(run.task) / cache_key(version.root, params, made_by)
     fresh = not folder.is_dir()
     if fresh:
         store, cache = Store(workspace.raw(run.task), console.bar), workspace.cache(run.task)
         with store.unpacked(version) as raw, atomic_dir(folder) as temporary:
-            report = task.prepare(raw, temporary, params, cache)
+            report = task.data.prepare(raw, temporary, params, cache)
             _write_report(report, version.root, temporary)
     return Ready(folder, version.root, fresh)
 
@@ -177,7 +177,7 @@ def _sample(run: RunConfig, store: Store, cache: Path) -> Version:
     with TemporaryDirectory(prefix="mien-sample-") as temporary:
         drawn = Path(temporary) / SAMPLE
         drawn.mkdir()
-        tasks.load(run.task).sample(drawn, run.seed)
+        tasks.load(run.task).data.write_sample(drawn, run.seed)
         with sources.opened(str(drawn), Path(temporary)) as opened:
             version = store.add(opened.items, f"{SAMPLE}, seed {run.seed}")
     with atomic_write(note) as path:

@@ -207,7 +207,7 @@ def _samples(task: str, version: Version, workspace: Workspace) -> dict[str, Lis
 
 def _list(task: Task[Any], version: Version, workspace: Workspace) -> dict[str, list[str]]:
     with Store(workspace.raw(task.name), console.bar).unpacked(version) as raw:
-        inspect = task.inspect(raw, task.Params(), workspace.cache(task.name))
+        inspect = task.data.inspect(raw, task.training.Params(), workspace.cache(task.name))
     return {
         each.name: [" + ".join(each.labels) or NOTHING, each.digest, each.split or ""]
         for each in inspect.samples

@@ -1,6 +1,6 @@
 """From trained bundles to measured ones, the table of all candidates, and the policy's choice.
 
-    models/<task>/trained/<key>/ -> task.predict -> models/<task>/evaluated/<key>/
+    models/<task>/trained/<key>/ -> task.inference.predict -> models/<task>/evaluated/<key>/
 
 The exported model is measured through the very function that serves it. The present champion
 is measured on the same data, so that `register` can compare like with like.
@@ -115,7 +115,7 @@ def on_other_data(run: RunConfig, workspace: Workspace, ready: Path) -> dict[str
     for each in _bundles(trained, run.variants):
         name = each.manifest.candidate
         with Model(each) as model:
-            examples = chain.from_iterable(task.examples(ready, split) for split in SPLITS)
+            examples = chain.from_iterable(task.data.examples(ready, split) for split in SPLITS)
             answers, _ = predict_split(task, model, examples, f"{name} on other data")
             table[name] = {
                 **scores.summary(answers, task.labels),
@@ -228,7 +228,7 @@ def _score_champion(
         raise BundleError(f"{champion.folder} was trained for other labels than the task has now.")
     with runtime.load(champion.folder) as model:
         answers, _ = predict_split(
-            task, model, task.examples(ready, "val"), f"evaluate champion {number}"
+            task, model, task.data.examples(ready, "val"), f"evaluate champion {number}"
         )
     return scores.summary(answers, task.labels)
 

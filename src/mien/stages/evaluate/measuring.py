@@ -79,7 +79,9 @@ def measure(
         shown: list[tuple[Example, Prediction]] = []
         for split in MEASURED:
             words = f"evaluate {opened.manifest.candidate} on {split}"
-            answers[split], shown = predict_split(task, model, task.examples(ready, split), words)
+            answers[split], shown = predict_split(
+                task, model, task.data.examples(ready, split), words
+            )
         latency = _latency(task, model, answers["val"])
         cost = _cpu_cost(task, model, ready, max_cpu_cost)
         return Measured(model.bundle, answers, shown, latency, cost, leaked)
@@ -91,8 +93,8 @@ def compare_latency(task: Task[Any], opened: Bundle, ready: Path, policy: Policy
     folder = opened.folder.with_name(about["of"])
     with runtime.load(folder) as of, Model(opened) as variant:
         ratio = cpu_ratio(
-            lambda request: task.predict(request, variant),
-            lambda request: task.predict(request, of),
+            lambda request: task.inference.predict(request, variant),
+            lambda request: task.inference.predict(request, of),
             _val_requests(task, ready),
             1 + policy.max_latency_increase,
         )
@@ -108,9 +110,9 @@ def predict_split(
     with console.bar(words) as advance:
         for place, example in enumerate(examples):
             for _ in range(0 if place else _WARM_UP):
-                task.predict(example.request, model)
+                task.inference.predict(example.request, model)
             start = perf_counter()
-            prediction = task.predict(example.request, model)
+            prediction = task.inference.predict(example.request, model)
             answers.append(scores.answer(example, prediction, perf_counter() - start))
             kept = shown.setdefault(example.label, [])
             if len(kept) < max(1, _SHOWN // len(task.labels)):
@@ -128,7 +130,7 @@ def _latency(task: Task[Any], model: Model, answers: Sequence[Answer]) -> dict[s
     times = []
     for _ in range(_PICTURES):
         start = perf_counter()
-        task.predict(request, model)
+        task.inference.predict(request, model)
         times.append((perf_counter() - start) * 1000)
     return {
         "p50_ms": measured["p50_ms"],
@@ -142,20 +144,22 @@ def _cpu_cost(task: Task[Any], model: Model, ready: Path, limit: float) -> CpuRa
     kinds = [_val_requests(task, ready)]
     if (picture := _picture_request(task, model)) is not None:
         kinds.append([picture])
-    costs = [cpu_cost(lambda each: task.predict(each, model), kind, limit) for kind in kinds]
+    costs = [
+        cpu_cost(lambda each: task.inference.predict(each, model), kind, limit) for kind in kinds
+    ]
     return max(costs, key=lambda cost: cost.median)
 
 
 def _val_requests(task: Task[Any], ready: Path) -> list[Request]:
-    examples = islice(task.examples(ready, "val"), _COST_EXAMPLES)
+    examples = islice(task.data.examples(ready, "val"), _COST_EXAMPLES)
     return [example.request for example in examples]
 
 
 def _picture_request(task: Task[Any], model: Model) -> Request | None:
     """The task's drawn picture; None for a model that takes no pictures."""
-    request = Request(image=np.asarray(task.picture().convert("RGB")))
+    request = Request(image=np.asarray(task.inference.sample_picture().convert("RGB")))
     try:
-        task.predict(request, model)
+        task.inference.predict(request, model)
     except RequestError:
         return None
     return request

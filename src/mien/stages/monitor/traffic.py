@@ -159,13 +159,13 @@ def _drawn(task: Task[Any], scratch: Path, seed: int) -> Path:
     raw.mkdir()
     ready.mkdir()
     console.info(f"{task.name}: the champion's data are not in this workspace; drawing a sample")
-    task.sample(raw, seed)
-    task.prepare(raw, ready, task.Params(), scratch / "cache")
+    task.data.write_sample(raw, seed)
+    task.data.prepare(raw, ready, task.training.Params(), scratch / "cache")
     return ready
 
 
 def _encoded(task: Task[Any], ready: Path, split: Split) -> list[Question]:
-    examples = islice(task.examples(ready, split), 4 * MOST)
+    examples = islice(task.data.examples(ready, split), 4 * MOST)
     return [_question(task.name, example) for example in examples]
 
 

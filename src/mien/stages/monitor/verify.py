@@ -288,7 +288,7 @@ def _examples(stack: Stack) -> Found:
 
 def _example_fault(api: Site, path: str, task: str) -> str:
     file = io.BytesIO()
-    tasks.load(task).picture().convert("RGB").save(file, "PNG")
+    tasks.load(task).inference.sample_picture().convert("RGB").save(file, "PNG")
     reply = api.post(path, *form(file.getvalue()))
     if reply.status != 200:
         return f"{README}: {path} answers {reply.status}: {reply.text[:200]}"

@@ -122,8 +122,10 @@ def _alone(target: Target) -> list[str]:
     task = tasks.load(target.task)
     recorded = target.lineage["config"]["params"]
     try:
-        params = config.parse(task.Params, {**recorded, "candidates": [target.candidate]}, "params")
-        alone = task.candidates(params) == (target.candidate,)
+        params = config.parse(
+            task.training.Params, {**recorded, "candidates": [target.candidate]}, "params"
+        )
+        alone = task.training.candidates(params) == (target.candidate,)
     except ConfigError:
         alone = False  # params of another code, or a task that always trains the same ones
     return [f"params.candidates=[{target.candidate}]"] if alone else []

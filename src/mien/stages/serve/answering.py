@@ -133,6 +133,6 @@ def _ask(asked: Sequence[_Decoded]) -> Sequence[Prediction]:
     if not asked:
         return []
     served, requests = asked[0].question.served, [each.request for each in asked]
-    if len(requests) > 1 and served.task.predict_many is not None:
-        return served.task.predict_many(requests, served.model)
-    return [served.task.predict(request, served.model) for request in requests]
+    if len(requests) > 1 and served.task.inference.batching:
+        return served.task.inference.predict_many(requests, served.model)
+    return [served.task.inference.predict(request, served.model) for request in requests]

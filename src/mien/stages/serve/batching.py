@@ -33,19 +33,19 @@ def share(task: Task[Any], model: Model, request: Request, most: int) -> float:
 
     The best of some rounds, in turns; 1 for a model that cannot or need not be tried.
     """
-    if task.predict_many is None:
+    if not task.inference.batching:
         return 1.0
     apart, together = [], []
     try:
         for _ in range(ROUNDS):
             start = perf_counter()
             for _ in range(most):
-                alone = task.predict(request, model)
+                alone = task.inference.predict(request, model)
                 if perf_counter() - start > TOO_LONG * most:
                     return 1.0
             apart.append(perf_counter() - start)
             start = perf_counter()
-            found = task.predict_many([request] * most, model)
+            found = task.inference.predict_many([request] * most, model)
             together.append(perf_counter() - start)
     except MienError:  # it does not take such requests, and says so to whoever sends one
         return 1.0

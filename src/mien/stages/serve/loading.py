@@ -92,7 +92,7 @@ def load(
             f"{wanted.folder} was trained for the labels {', '.join(manifest.labels)}; "
             f"{task.name} has {', '.join(task.labels)}. Train it again."
         )
-    picture = task.picture().convert("RGB")
+    picture = task.inference.sample_picture().convert("RGB")
     examples = _examples(task, np.asarray(picture, dtype=np.uint8))
     everywhere(lambda: _warm_up(task, model, examples))
     together: dict[str, int] = {}
@@ -148,8 +148,10 @@ def _together(
 def _examples(task: Task[Any], pixels: Pixels) -> dict[str, Request]:
     """A request of each kind that the task takes."""
     found = {"picture": Request(image=pixels)}
-    if task.Body is not None and (bodies := task.Body.model_json_schema().get("examples")):
-        found["json"] = Request(body=task.Body.model_validate(bodies[0]))
+    if task.inference.Body is not None and (
+        bodies := task.inference.Body.model_json_schema().get("examples")
+    ):
+        found["json"] = Request(body=task.inference.Body.model_validate(bodies[0]))
     return found
 
 
@@ -168,9 +170,9 @@ def _reference(model: Model) -> Mapping[str, Any] | None:
 def _warm_up(task: Task[Any], model: Model, examples: Mapping[str, Request]) -> None:
     for kind, request in examples.items():
         try:
-            task.predict(request, model)
+            task.inference.predict(request, model)
         except RequestError as refusal:
             # A model may be trained for JSON requests alone; that it refuses pictures is an answer.
-            if task.Body is None or kind != "picture":
+            if task.inference.Body is None or kind != "picture":
                 raise
             _log.warning("the model of %s refuses pictures: %s", task.name, refusal)

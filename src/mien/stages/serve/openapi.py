@@ -109,8 +109,8 @@ def one(task: Task[Any]) -> Described:
     path = f"/predict/{task.name}"
     example = f"    curl -F {FIELD}=@picture.jpg http://127.0.0.1:8000{path}"
     content: Described = {FORM: {"schema": _FORM_SCHEMA}}
-    if task.Body is not None:
-        name = answers.title(task) + task.Body.__name__
+    if task.inference.Body is not None:
+        name = answers.title(task) + task.inference.Body.__name__
         content[JSON] = {"schema": {"$ref": _REFERENCE.format(model=name)}}
     return {
         "tags": ["predict"],
@@ -164,8 +164,8 @@ def document(app: FastAPI, tasks: Sequence[Task[Any]]) -> dict[str, Any]:
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
     schemas.update(_definitions(Problem) | _definitions(Feedback))
     for task in tasks:
-        if task.Body is not None:
-            schemas.update(_definitions(task.Body, answers.title(task)))
+        if task.inference.Body is not None:
+            schemas.update(_definitions(task.inference.Body, answers.title(task)))
     return made
 
 

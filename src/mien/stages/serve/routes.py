@@ -222,7 +222,9 @@ async def _predict(request: Request, name: str) -> Response:
     with service.workers.slot():
         start = time.perf_counter()
         async with _deadline(service):
-            upload = await uploads.read(request, served.task.Body is not None, service.max_bytes)
+            upload = await uploads.read(
+                request, served.task.inference.Body is not None, service.max_bytes
+            )
         sent = time.perf_counter()
         service.metrics.read(len(upload.data), sent - start)
         told = request.headers.get(drill.HEADER) if service.settings.drill else None

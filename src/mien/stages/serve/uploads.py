@@ -94,13 +94,13 @@ def question(upload: Upload, task: Task[Any], limits: images.Limits) -> Request:
         RequestError: the body does not follow the task's schema.
     """
     if upload.boundary is not None:
-        return task.ask(picture(upload.data, upload.boundary), limits)
-    if task.Body is None:
+        return task.inference.read(picture(upload.data, upload.boundary), limits)
+    if task.inference.Body is None:
         raise MediaTypeError
     try:
-        return Request(body=task.Body.model_validate_json(upload.data))
+        return Request(body=task.inference.Body.model_validate_json(upload.data))
     except ValidationError as error:
-        raise RequestError(_explain(error, task.Body)) from None
+        raise RequestError(_explain(error, task.inference.Body)) from None
 
 
 def picture(data: bytes, boundary: bytes) -> bytes:

@@ -18,18 +18,13 @@ from .detector_spec import DetectorSpec
 from .letterbox import Floats, Letterbox, letterbox, to_nchw
 
 
-def predict(request: Request, model: Model) -> Prediction:
-    """Detect the faces of an image and classify their emotions.
+def predict_many(requests: Sequence[Request], model: Model) -> list[Prediction]:
+    """Detect the faces of each image and classify their emotions; the network runs once for all.
 
     Raises:
         BundleError: the bundle was made for another preprocessing.
-        RequestError: the request contains no image.
+        RequestError: a request contains no image.
     """
-    return predict_many([request], model)[0]
-
-
-def predict_many(requests: Sequence[Request], model: Model) -> list[Prediction]:
-    """What `predict` returns for each request; the network runs once for all of them."""
     spec = DetectorSpec.parse(model.preprocessing)
     inputs, placements = [], []
     for request in requests:

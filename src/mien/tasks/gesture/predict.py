@@ -38,21 +38,17 @@ Find = Callable[[images.Pixels, HandLandmarker], list[Hand]]
 Run = Callable[[Mapping[str, NDArray[Any]]], list[NDArray[Any]]]
 
 
-def predict(request: Request, model: Model) -> Prediction:
-    """Name the gesture of every hand; the surest hand answers the request.
+def predict_many(requests: Sequence[Request], model: Model) -> list[Prediction]:
+    """Name the gesture of every hand of each request; the surest hand answers the request.
 
-    Of several hands one usually rests: on 27 photos with two hands the surest was the one that
-    shows the gesture in all 27, the larger one in 22, the detector's first in 13.
+    The classifier runs once for all hands. Of several hands one usually rests: on 27 photos with
+    two hands the surest was the one that shows the gesture in all 27, the larger one in 22, the
+    detector's first in 13.
 
     Raises:
         BundleError: the bundle was trained with another normalisation.
         RequestError: a picture for a bundle without landmarker, or a hand without extent.
     """
-    return predict_many([request], model)[0]
-
-
-def predict_many(requests: Sequence[Request], model: Model) -> list[Prediction]:
-    """What `predict` gives for each request; the hands of all are named at once."""
     return _answer(requests, model, lambda pixels, landmarker: landmarker.detect(pixels))
 
 

@@ -4,4 +4,9 @@ from dataclasses import replace
 
 from mien.tasks import shape
 
-TASK = replace(shape.TASK, name="colour", summary="Tell the colour of a thing", Body=None)
+TASK = replace(
+    shape.TASK,
+    name="colour",
+    summary="Tell the colour of a thing",
+    inference=replace(shape.TASK.inference, Body=None),
+)

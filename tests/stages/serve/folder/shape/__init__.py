@@ -3,7 +3,7 @@
 It lies outside the package; `conftest.py` adds the folder to where `mien.tasks` looks.
 """
 
-from dataclasses import MISSING, fields
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
 from mien.errors import RequestError
 from mien.model.runtime import Model
-from mien.task import Detection, Prediction, Request, Task
+from mien.task import Detection, Prediction, Predictor, Request, Task, TaskData, Trainer
 
 LABELS = ("round", "square", "star")
 
@@ -69,22 +69,27 @@ def picture() -> Image.Image:
     return Image.new("RGB", (40, 30), (20, 40, 200))
 
 
-def _no_part_of_serving(*_: object) -> None:
+def predict_many(requests: Sequence[Request], model: Model) -> list[Prediction]:
+    return [predict(request, model) for request in requests]
+
+
+def _no_part_of_serving(*_: object) -> Any:
     raise NotImplementedError
 
 
-_PARTS: dict[str, Any] = {
-    "name": "shape",
-    "summary": "Tell the shape of a thing",
-    "labels": LABELS,
-    "Body": Body,
-    "picture": picture,
-    "predict": predict,
-}
 TASK: Task[Any] = Task(
-    **{
-        part.name: _PARTS.get(part.name, _no_part_of_serving)
-        for part in fields(Task)
-        if part.default is MISSING
-    }
+    name="shape",
+    summary="Tell the shape of a thing",
+    labels=LABELS,
+    data=TaskData(
+        write_sample=_no_part_of_serving,
+        param_names=(),
+        gates={},
+        inspect=_no_part_of_serving,
+        repair=_no_part_of_serving,
+        prepare=_no_part_of_serving,
+        examples=_no_part_of_serving,
+    ),
+    training=Trainer(Any, candidates=_no_part_of_serving, fit=_no_part_of_serving),
+    inference=Predictor(predict_many, picture, Body, batching=False),
 )
