@@ -5,7 +5,7 @@ import platform
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -206,3 +206,34 @@ def test_an_answer_that_is_no_number_is_refused(tmp_path: Path) -> None:
         assert model.run({"x": np.ones((1, 2), np.float32)})[0].tolist() == [[0, 0]]
         with pytest.raises(ScoreError, match="NaN"):
             model.run({"x": -np.ones((1, 2), np.float32)})
+
+
+def test_every_thread_maps_with_a_worker_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads work at once, no worker is called by both, and the results keep their order."""
+    monkeypatch.setattr(runtime, "available_cpus", lambda: 2)
+    both = threading.Barrier(2)
+
+    def make_worker() -> Callable[[int], int]:
+        alone = threading.Lock()
+
+        def work(item: int) -> int:
+            assert alone.acquire(blocking=False), "a worker is for one thread at a time"
+            both.wait(timeout=300)
+            alone.release()
+            return item * item
+
+        return work
+
+    items = list(range(100))
+    assert list(runtime.map_threads(items, make_worker)) == [item * item for item in items]
+
+
+def test_nothing_to_map_makes_no_worker() -> None:
+    """A worker may cost a network."""
+
+    def make_worker() -> Callable[[int], int]:
+        raise AssertionError("made a worker")
+
+    assert list(runtime.map_threads([], make_worker)) == []
+    with pytest.raises(AssertionError, match="made a worker"):
+        list(runtime.map_threads([1], make_worker))

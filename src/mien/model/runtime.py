@@ -7,10 +7,12 @@ out is for the task's `predict` to say.
 import ctypes
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
+from queue import SimpleQueue
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 from weakref import WeakSet
@@ -34,8 +36,11 @@ class Closable(Protocol):
 
 ClosableT = TypeVar("ClosableT", bound=Closable)
 T = TypeVar("T")
+ItemT = TypeVar("ItemT")
 KEPT_BYTES = 48 * 2**20
 """What reading a photo of 12 megapixels for a gesture needs at once, and half as much again."""
+_ITEMS_AHEAD = 16
+"""Items for each thread that `map_threads` starts at once."""
 _LARGEST = 32 * 2**20
 """The largest block that glibc can be told to take from what it keeps."""
 _ARENA_MAX, _MMAP_THRESHOLD, _TRIM = -8, -3, -1
@@ -191,6 +196,34 @@ def available_cpus(root: Path = Path("/")) -> int:
     affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
     available = len(affinity(0)) if affinity else os.cpu_count() or 1
     return max(1, min([available, *(ceil(share) for share in _granted(root))]))
+
+
+def map_threads(
+    items: Sequence[ItemT], make_worker: Callable[[], Callable[[ItemT], T]]
+) -> Iterator[T]:
+    """Apply a worker to every item on several threads; the results come in order of the items.
+
+    There are as many workers as available processors, and no worker is called by two threads at a
+    time: each may hold a network of its own. An interrupt waits for few further items.
+    """
+    threads = min(available_cpus(), len(items))
+    if not threads:
+        return
+    idle: SimpleQueue[Callable[[ItemT], T]] = SimpleQueue()
+    for _ in range(threads):
+        idle.put(make_worker())
+
+    def work(item: ItemT) -> T:
+        worker = idle.get()
+        try:
+            return worker(item)
+        finally:
+            idle.put(worker)
+
+    step = threads * _ITEMS_AHEAD
+    with ThreadPoolExecutor(threads, thread_name_prefix="mien-map") as pool:
+        for start in range(0, len(items), step):
+            yield from pool.map(work, items[start : start + step])
 
 
 def load(folder: Path) -> Model:
