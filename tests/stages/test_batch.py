@@ -1,4 +1,4 @@
-"""`mien batch`: every file once, in order, whatever interrupts it, and no file stops it."""
+"""`mien batch`: every file once, in order, despite interruptions and faulty files."""
 
 import csv
 import io
@@ -23,8 +23,9 @@ from mien import images, tasks
 from mien.errors import ConfigError, DataError, RequestError
 from mien.model import runtime
 from mien.stages import batch as stage
-from mien.stages.batch import parts, sources
-from mien.stages.batch.sources import Item
+from mien.stages.batch import inputs
+from mien.stages.batch.checkpoint import BatchIdentity, open_checkpoint
+from mien.stages.batch.inputs import BatchItem
 from mien.storage.workspace import Workspace
 from mien.task import Request
 
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.xdist_group("demo")
 
 @pytest.fixture
 def bundle(champions: dict[str, Path]) -> Path:
-    """A champion that takes pictures: the one of faces, which is the faster one."""
+    """The champion of emotion, which is the faster one for images."""
     if "emotion" not in champions:
         pytest.skip("the demo trained no champion of emotion")
     return champions["emotion"]
@@ -45,7 +46,7 @@ def draw(path: Path, shade: int = 90, side: int = 48) -> None:
     Image.fromarray(noise).save(path, path.suffix[1:].replace("jpg", "jpeg"))
 
 
-def score(source: Path, out: Path, bundle: Path | None, **options: Any) -> stage.Done:
+def score(source: Path, out: Path, bundle: Path | None, **options: Any) -> stage.BatchResult:
     workspace = options.pop("workspace", Workspace(out.parent))
     return stage.batch(source, out, workspace, bundle=bundle, **options)
 
@@ -55,7 +56,7 @@ def read(out: Path) -> list[dict[str, Any]]:
 
 
 def test_a_folder_is_scored_file_by_file(tmp_path: Path, bundle: Path) -> None:
-    """Rows in the order of names, told by content; bad files say why; equal names stay apart."""
+    """Rows in the order of names, images recognised by content; faulty files have an error."""
     folder = tmp_path / "pictures"
     for name in ("b.png", "a.jpg", "sub/a.jpg", "sub/deep/a.jpg", ".hidden/a.jpg", "._a.jpg"):
         draw(folder / name)
@@ -66,19 +67,17 @@ def test_a_folder_is_scored_file_by_file(tmp_path: Path, bundle: Path) -> None:
     (folder / "notes.txt").write_text("no picture, and does not claim to be one")
     (folder / "gone.png").symlink_to(tmp_path / "nowhere.png")
     out = folder / "results.jsonl"
-    done = score(folder, out, bundle)
+    result = score(folder, out, bundle)
     rows = {row["file"]: row for row in read(out)}
-    told = ["a.jpg", "b.png", "cut.jpg", "face.webp", "gone.png", "no_ending", "page.png"]
-    assert list(rows) == [*told, "sub/a.jpg", "sub/deep/a.jpg"]
+    own = ["a.jpg", "b.png", "cut.jpg", "face.webp", "gone.png", "no_ending", "page.png"]
+    assert list(rows) == [*own, "sub/a.jpg", "sub/deep/a.jpg"]
     faults = {name: row["error"] for name, row in rows.items() if row["error"]}
     assert list(faults) == ["cut.jpg", "gone.png", "page.png"]
-    assert (done.rows, done.failed, done.fresh) == (9, 3, True)
+    assert (result.rows, result.failed, result.already_complete) == (9, 3, False)
     assert "cannot be read" in faults["gone.png"]
     with runtime.load(bundle) as model:
         task = tasks.load("emotion")
-        expected = task.inference.predict(
-            task.inference.read((folder / "face.webp").read_bytes()), model
-        )
+        expected = task.inference.predict(task.inference.read((folder / "face.webp").read_bytes()), model)
         face, best = rows["face.webp"], expected.best
         assert best is not None
         assert (face["label"], face["confidence"]) == (best.label, best.confidence)
@@ -90,9 +89,9 @@ def test_a_folder_is_scored_file_by_file(tmp_path: Path, bundle: Path) -> None:
     assert [path.name for path in folder.glob(".r*")] == [".results.jsonl.done"]
 
 
-def test_neighbours_change_no_answer(tmp_path: Path, bundle: Path) -> None:
-    """Small files are asked of the network eight at once: each gets the answer that it gets alone,
-    but for the last digits of its scores."""
+def test_batching_does_not_change_results(tmp_path: Path, bundle: Path) -> None:
+    """The network runs once for eight small files: each gets the result that it gets alone, except
+    for the last digits of its scores."""
     task = tasks.load("emotion")
     for seed in range(2):
         (tmp_path / f"drawn{seed}").mkdir()
@@ -106,41 +105,41 @@ def test_neighbours_change_no_answer(tmp_path: Path, bundle: Path) -> None:
     assert len(rows) == len(faces) == 20
     with runtime.load(bundle) as model:
         for row, face in zip(rows, faces, strict=True):
-            alone = task.inference.predict(task.inference.read(face.read_bytes()), model)
-            best = alone.best
-            assert row["outcome"] == alone.outcome
+            single = task.inference.predict(task.inference.read(face.read_bytes()), model)
+            best = single.best
+            assert row["outcome"] == single.outcome
             assert row["label"] == (best.label if best else None)
             if best:
                 scores = {label: row[f"score_{label}"] for label in task.labels}
                 assert scores == pytest.approx(dict(best.scores), abs=1e-5)
 
 
-def test_links_are_followed_but_never_in_a_circle(
+def test_links_are_followed_except_into_a_cycle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A folder that cannot be listed is told as a row."""
+    """A folder that cannot be listed gets a row with an error."""
     draw(tmp_path / "in/a/one.png")
     draw(tmp_path / "elsewhere/two.png")
     (tmp_path / "in/a/back").symlink_to(tmp_path / "in")
     (tmp_path / "in/other").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "in/shut").mkdir()
-    listed = os.scandir
+    (tmp_path / "in/locked").mkdir()
+    real_scandir = os.scandir
 
     def scandir(path: Path) -> Any:
-        if path.name == "shut":
+        if path.name == "locked":
             raise PermissionError(13, "Permission denied")
-        return listed(path)
+        return real_scandir(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    items = list(sources.pictures(tmp_path / "in"))
-    assert [item.name for item in items] == ["a/one.png", "other/two.png", "shut/"]
+    items = list(inputs.list_images(tmp_path / "in"))
+    assert [item.name for item in items] == ["a/one.png", "other/two.png", "locked/"]
     assert isinstance(items[2].body, RequestError)
     with pytest.raises(RequestError, match="Permission denied"):
-        items[2].ask(tasks.load("emotion"))
+        items[2].to_request(tasks.load("emotion"))
 
 
-def test_a_name_that_is_no_utf_8_is_told(tmp_path: Path, bundle: Path) -> None:
-    """As its bytes, in every form."""
+def test_a_name_that_is_not_utf_8_is_escaped(tmp_path: Path, bundle: Path) -> None:
+    """In every format."""
     draw(tmp_path / "in/a.png")
     (tmp_path / "in/a.png").rename(tmp_path / "in" / os.fsdecode(b"\xff.png"))
     for ending in ("jsonl", "csv", "parquet"):
@@ -148,8 +147,8 @@ def test_a_name_that_is_no_utf_8_is_told(tmp_path: Path, bundle: Path) -> None:
     assert read(tmp_path / "r.jsonl")[0]["file"] == r"\xff.png"
 
 
-def test_the_three_forms_tell_the_same(tmp_path: Path, bundle: Path) -> None:
-    """Parquet keeps the model in its metadata, the others in columns; nothing stays nothing."""
+def test_the_three_formats_contain_the_same(tmp_path: Path, bundle: Path) -> None:
+    """Parquet has the model in its metadata, the others in columns; null stays null."""
     from pyarrow import parquet
 
     tasks.load("emotion").inference.sample_picture().convert("RGB").save(tmp_path / "face.png")
@@ -161,12 +160,11 @@ def test_the_three_forms_tell_the_same(tmp_path: Path, bundle: Path) -> None:
         score(folder, tmp_path / f"r.{ending}", bundle)
     lines = read(tmp_path / "r.jsonl")
     table = parquet.read_table(tmp_path / "r.parquet")
-    kept = [{**row} for row in table.to_pylist()]
-    told = {
+    model = {
         name: table.schema.metadata[f"mien.{name}".encode()].decode()
         for name in ("model", "version", "digest")
     }
-    assert [{**row, **told} for row in kept] == lines
+    assert [{**row, **model} for row in table.to_pylist()] == lines
     with (tmp_path / "r.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [list(row) for row in rows] == [list(line) for line in lines]
@@ -177,7 +175,7 @@ def test_the_three_forms_tell_the_same(tmp_path: Path, bundle: Path) -> None:
 def test_landmarks_of_a_table_are_scored_row_by_row(
     tmp_path: Path, champions: dict[str, Path]
 ) -> None:
-    """Columns as the gesture task's tables have them; a row that is no hand says so."""
+    """With the columns of the gesture task's tables; an invalid row gets an error."""
     if "gesture" not in champions:
         pytest.skip("the demo trained no champion of gesture")
     task = tasks.load("gesture")
@@ -186,42 +184,42 @@ def test_landmarks_of_a_table_are_scored_row_by_row(
     lines = table.read_text().splitlines()[:40]
     lines[2] = lines[2].replace(lines[2].split(",")[4], "tall", 1)
     (tmp_path / "hands.csv").write_text("\n".join(lines) + "\n")
-    done = score(tmp_path / "hands.csv", tmp_path / "r.jsonl", champions["gesture"], threads=2)
+    result = score(tmp_path / "hands.csv", tmp_path / "r.jsonl", champions["gesture"], threads=2)
     rows = read(tmp_path / "r.jsonl")
     assert [row["row"] for row in rows] == list(range(1, 40))
-    assert (done.rows, done.failed) == (39, 1)
+    assert (result.rows, result.failed) == (39, 1)
     assert "63 numbers" in rows[1]["error"]
-    place = lines[0].split(",").index("label")
-    right = [
-        row["label"] == line.split(",")[place] for row, line in zip(rows, lines[1:], strict=True)
+    column = lines[0].split(",").index("label")
+    correct = [
+        row["label"] == line.split(",")[column] for row, line in zip(rows, lines[1:], strict=True)
     ]
-    assert np.mean(right) > 0.8
+    assert np.mean(correct) > 0.8
 
 
-def test_a_table_of_landmarks_is_brought_into_pixels(tmp_path: Path) -> None:
-    """Shares of the sides need the picture's width and height; a table without them is refused."""
+def test_relative_landmarks_of_a_table_are_converted_to_pixels(tmp_path: Path) -> None:
+    """That needs the width and height of the image; a table without them is refused."""
     read_table = tasks.load("gesture").inference.table_requests
     assert read_table is not None
     columns = [f"{axis}{point}" for point in range(1, 22) for axis in "xyz"]
-    shares = np.random.default_rng(1).uniform(0.2, 0.8, (3, 63)).round(4)
+    relative = np.random.default_rng(1).uniform(0.2, 0.8, (3, 63)).round(4)
     for extra, size in (([], []), (["width", "height"], [400, 300])):
         with (tmp_path / "t.csv").open("w", newline="") as stream:
             writer = csv.writer(stream)
             writer.writerow([*columns, *extra])
-            writer.writerows([[*row, *size] for row in shares])
+            writer.writerows([[*row, *size] for row in relative])
         if not extra:
             with pytest.raises(DataError, match="width and height"):
                 read_table(tmp_path / "t.csv")
     bodies = read_table(tmp_path / "t.csv")
     assert bodies is not None
     first: Any = next(bodies)
-    assert first.landmarks[0] == pytest.approx(shares[0, :3] * (400, 300, 1))
+    assert first.landmarks[0] == pytest.approx(relative[0, :3] * (400, 300, 1))
     (tmp_path / "t.csv").write_text("file\na.png\n")
     assert read_table(tmp_path / "t.csv") is None
 
 
 def test_a_csv_may_name_files(tmp_path: Path, bundle: Path) -> None:
-    """Relative to itself, in its own order; a missing one is a row with an error."""
+    """Relative to its folder, in its order; a missing file gets a row with an error."""
     draw(tmp_path / "b.png")
     draw(tmp_path / "sub/a.png")
     (tmp_path / "list.csv").write_text("label,File\nx,sub/a.png\n,gone.png\n\nx,b.png\ny,\n")
@@ -231,10 +229,10 @@ def test_a_csv_may_name_files(tmp_path: Path, bundle: Path) -> None:
     assert [bool(row["error"]) for row in rows] == [False, True, False, True]
 
 
-def test_the_frames_of_a_folder_are_one_video(
+def test_the_images_of_a_folder_are_frames_of_one_video(
     tmp_path: Path, champions: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Answered in the order of names with the memory of that folder alone, in pieces of SPAN."""
+    """Predicted in the order of names, with the state of that folder only, in chunks."""
     if "gesture" not in champions:
         pytest.skip("the demo trained no champion of gesture")
     task, frames = tasks.load("gesture"), {}
@@ -245,57 +243,57 @@ def test_the_frames_of_a_folder_are_one_video(
     for name, frame in frames.items():
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         frame.save(tmp_path / "in" / name)
-    monkeypatch.setattr(stage, "SPAN", 5)
+    monkeypatch.setattr(stage, "VIDEO_CHUNK_FRAMES", 5)
     out = tmp_path / "r.jsonl"
     score(tmp_path / "in", out, champions["gesture"], threads=2, sequence=True)
     rows = read(out)
     assert [row["file"] for row in rows] == list(frames)
     assert task.inference.video_predictor is not None
     with runtime.load(champions["gesture"]) as model:
-        for place, (row, frame) in enumerate(zip(rows, frames.values(), strict=True)):
-            if place in (0, 5, 7):  # a folder begins, or a piece of it
-                answer = task.inference.video_predictor(model)
-            best = answer(Request(image=np.asarray(frame))).best
+        for index, (row, frame) in enumerate(zip(rows, frames.values(), strict=True)):
+            if index in (0, 5, 7):  # the start of a folder or of a chunk
+                predict_frame = task.inference.video_predictor(model)
+            best = predict_frame(Request(image=np.asarray(frame))).best
             assert best is not None
             assert (row["label"], row["confidence"]) == (best.label, best.confidence)
             assert tuple(row[f"box_{side}"] for side in ("x1", "y1", "x2", "y2")) == best.box
-    with pytest.raises(ConfigError, match="another way of reading"):
+    with pytest.raises(ConfigError, match="another setting of --sequence"):
         score(tmp_path / "in", out, champions["gesture"])
 
 
-def test_mistakes_are_told(tmp_path: Path, bundle: Path) -> None:
-    """What was found, what was expected; nothing is left behind."""
+def test_wrong_arguments_are_refused(tmp_path: Path, bundle: Path) -> None:
+    """The message has the expectation and the cause; no file is left behind."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "odd.csv").write_text("name,age\nx,3\n")
     draw(tmp_path / "in/a.png")
-    for source, out, said in (
+    for source, out, message in (
         ("empty", "r.csv", "nothing to score"),
-        ("absent", "r.csv", "is not there"),
-        ("odd.csv", "r.csv", "columns name, age; expected one of file"),
-        ("in/a.png", "r.csv", "neither a folder nor a CSV"),
-        ("in", "r.xlsx", "must end in .parquet, .csv, .jsonl"),
-        ("in", "no/r.csv", "folder that exists"),
+        ("absent", "r.csv", "expected a folder of images or a CSV"),
+        ("odd.csv", "r.csv", "expected a column file, .*; found name, age"),
+        ("in/a.png", "r.csv", "expected a folder or a CSV file in UTF-8"),
+        ("in", "r.xlsx", "expected one of .parquet, .csv, .jsonl"),
+        ("in", "no/r.csv", "existing folder"),
     ):
-        with pytest.raises((DataError, ConfigError), match=said):
+        with pytest.raises((DataError, ConfigError), match=message):
             score(tmp_path / source, tmp_path / out, bundle)
     assert not list(tmp_path.glob(".*"))
 
 
-def test_what_is_complete_is_left_alone(tmp_path: Path, bundle: Path) -> None:
-    """Neither scored again nor mixed with other files or another model, unless by force."""
+def test_a_complete_result_is_not_changed(tmp_path: Path, bundle: Path) -> None:
+    """Neither scored again nor mixed with other files or another model, except with --force."""
     draw(tmp_path / "in/a.png")
     draw(tmp_path / "other/a.png")
     out = tmp_path / "r.csv"
-    assert score(tmp_path / "in", out, bundle).fresh
+    assert not score(tmp_path / "in", out, bundle).already_complete
     before = out.stat().st_mtime_ns
-    assert not score(tmp_path / "in", out, bundle).fresh
+    assert score(tmp_path / "in", out, bundle).already_complete
     assert out.stat().st_mtime_ns == before
     with pytest.raises(ConfigError, match="another input"):
         score(tmp_path / "other", out, bundle)
     copy = tmp_path / "bundle"
     shutil.copytree(bundle, copy)
     manifest = json.loads((copy / "bundle.json").read_text())
-    (copy / "bundle.json").write_text(json.dumps(manifest))  # other bytes, and so another checksum
+    (copy / "bundle.json").write_text(json.dumps(manifest))  # other bytes, so another digest
     with pytest.raises(ConfigError, match="another bundle"):
         score(tmp_path / "in", out, copy)
     draw(tmp_path / "in/b.png")
@@ -303,53 +301,53 @@ def test_what_is_complete_is_left_alone(tmp_path: Path, bundle: Path) -> None:
         score(tmp_path / "in", out, bundle)
     assert score(tmp_path / "in", out, bundle, force=True).rows == 2
     (tmp_path / "mine.csv").write_text("a,b\n")
-    with pytest.raises(ConfigError, match="not left by this command"):
+    with pytest.raises(ConfigError, match="not written by `mien batch`"):
         score(tmp_path / "in", tmp_path / "mine.csv", bundle)
     (tmp_path / ".mine.csv.parts").mkdir(exist_ok=True)
     (tmp_path / ".mine.csv.parts/000001.jsonl").write_text("{}\n")
-    with pytest.raises(ConfigError, match="not left by this command"):
+    with pytest.raises(ConfigError, match="not written by `mien batch`"):
         score(tmp_path / "in", tmp_path / "mine.csv", bundle)
     assert (tmp_path / "mine.csv").read_text() == "a,b\n"
 
 
-@pytest.mark.parametrize(("sequence", "kept"), [(True, 0), (False, 2)])
-def test_frames_are_answered_anew_where_any_file_has_changed(
-    tmp_path: Path, sequence: bool, kept: int
+@pytest.mark.parametrize(("sequence", "resumed_rows"), [(True, 0), (False, 2)])
+def test_all_frames_are_predicted_again_if_any_file_has_changed(
+    tmp_path: Path, sequence: bool, resumed_rows: int
 ) -> None:
-    """A frame's answer depends on those before it; that of a picture does not."""
-    run = parts.Run("t", "1", "digest", "folder", sequence)
-    items = [Item(name, "1 2") for name in "ab"]
-    with parts.opened(tmp_path / "r.csv", run, force=False) as first:
+    """The result of a frame depends on those before it; that of a single image does not."""
+    identity = BatchIdentity("t", "1", "digest", "folder", sequence)
+    items = [BatchItem(name, "1 2") for name in "ab"]
+    with open_checkpoint(tmp_path / "r.csv", identity, force=False) as first:
         first.resume(iter(items), "before")
         first.write(items, [{"error": None}] * 2)
-    with parts.opened(tmp_path / "r.csv", run, force=False) as again:
-        more = iter([*items, Item("c", "1 2")])
-        assert again.resume(more, "after").rows == kept
+    with open_checkpoint(tmp_path / "r.csv", identity, force=False) as second:
+        more = iter([*items, BatchItem("c", "1 2")])
+        assert second.resume(more, "after").rows == resumed_rows
 
 
 PROGRAM = """
 import sys
 from pathlib import Path
 from mien.stages import batch
-from mien.stages.batch.parts import Parts
+from mien.stages.batch.checkpoint import BatchCheckpoint
 from mien.storage.workspace import Workspace
-batch.SECONDS, batch.CHUNK = 0.0, 3
-write = Parts.write
-def wait_and_write(*asked):
+batch.PART_INTERVAL_S, batch.BATCH_SIZE = 0.0, 3
+write = BatchCheckpoint.write
+def wait_and_write(*arguments):
     print("part", flush=True)
     sys.stdin.readline()
-    write(*asked)
-Parts.write = wait_and_write
-done = batch.batch(Path(sys.argv[1]), Path(sys.argv[2]), Workspace(Path()),
-                   bundle=Path(sys.argv[3]), threads=2)
-print(f"kept {done.kept}")
+    write(*arguments)
+BatchCheckpoint.write = wait_and_write
+result = batch.batch(Path(sys.argv[1]), Path(sys.argv[2]), Workspace(Path()),
+                     bundle=Path(sys.argv[3]), threads=2)
+print(f"resumed {result.resumed_rows}")
 """
-"""Three files a part; before it writes one it says so, and waits for a line, or for the end of its
-input."""
+"""Three files per part; before it writes one, it prints a line and waits for one on its input, or
+for the end of its input."""
 
 
 def kill(command: list[str], parts: int, seconds: float) -> None:
-    """Start the program, and kill it so long after it may write its next part but so many."""
+    """Let the program write `parts` parts, and kill it `seconds` after the next one starts."""
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as running:
@@ -371,33 +369,33 @@ def kill(command: list[str], parts: int, seconds: float) -> None:
 
 
 def test_kill_9_loses_nothing_and_repeats_nothing(tmp_path: Path, bundle: Path) -> None:
-    """Killed again and again at other places, the result has the very bytes of one quiet run."""
+    """Killed several times at random, the result has the bytes of one uninterrupted run."""
     for number in range(240):
         draw(tmp_path / f"in/{number % 3}/{number:03}.png", shade=number % 200, side=64)
     (tmp_path / "in/1/bad.jpg").write_bytes(b"\xff\xd8\xff")
-    quiet, torn = tmp_path / "quiet.parquet", tmp_path / "torn.parquet"
-    score(tmp_path / "in", quiet, bundle, threads=1)
-    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "in"), str(torn), str(bundle)]
-    chance = random.Random(5)
+    expected, out = tmp_path / "expected.parquet", tmp_path / "killed.parquet"
+    score(tmp_path / "in", expected, bundle, threads=1)
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "in"), str(out), str(bundle)]
+    rng = random.Random(5)
     for _ in range(6):
-        kill(command, chance.randint(1, 10), chance.uniform(0, 0.001))
-    parts = (tmp_path / ".torn.parquet.parts").glob("*.jsonl")
-    kept = sum(json.loads(path.read_text().splitlines()[0])["rows"] for path in parts)
-    assert 0 < kept < 241
+        kill(command, rng.randint(1, 10), rng.uniform(0, 0.001))
+    parts = (tmp_path / ".killed.parquet.parts").glob("*.jsonl")
+    resumed = sum(json.loads(path.read_text().splitlines()[0])["rows"] for path in parts)
+    assert 0 < resumed < 241
     last = subprocess.run(
         command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
     )
-    assert last.stdout.splitlines()[-1] == f"kept {kept}"
-    assert torn.read_bytes() == quiet.read_bytes()
-    assert not (tmp_path / ".torn.parquet.parts").exists()
+    assert last.stdout.splitlines()[-1] == f"resumed {resumed}"
+    assert out.read_bytes() == expected.read_bytes()
+    assert not (tmp_path / ".killed.parquet.parts").exists()
 
 
 @pytest.mark.parametrize("fault", ["damaged part", "changed file", "new file", "file gone"])
-def test_what_does_not_fit_is_scored_again(tmp_path: Path, bundle: Path, fault: str) -> None:
-    """The parts before it are kept; the result is that of the files as they are now."""
+def test_parts_that_do_not_match_are_scored_again(tmp_path: Path, bundle: Path, fault: str) -> None:
+    """Earlier parts are reused; the result is that of the present files."""
     for number in range(40):
         draw(tmp_path / f"in/{number:02}.png", shade=number + 1)
-    out, whole = tmp_path / "r.jsonl", tmp_path / "whole.jsonl"
+    out, expected = tmp_path / "r.jsonl", tmp_path / "expected.jsonl"
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "in"), str(out), str(bundle)]
     kill(command, 3, 0.0)
     parts = sorted((tmp_path / ".r.jsonl.parts").glob("*.jsonl"))
@@ -411,70 +409,68 @@ def test_what_does_not_fit_is_scored_again(tmp_path: Path, bundle: Path, fault: 
         draw(inside.with_name(f"{inside.stem}a.png"), shade=200)
     else:
         inside.unlink()
-    done = score(tmp_path / "in", out, bundle)
-    assert done.kept == len(first)
-    score(tmp_path / "in", whole, bundle)
-    assert out.read_bytes() == whole.read_bytes()
+    result = score(tmp_path / "in", out, bundle)
+    assert result.resumed_rows == len(first)
+    score(tmp_path / "in", expected, bundle)
+    assert out.read_bytes() == expected.read_bytes()
 
 
 def test_two_runs_never_write_one_result(tmp_path: Path, bundle: Path) -> None:
-    """The second is told."""
-    from mien.stages.batch import parts
-
+    """The second one is refused."""
     draw(tmp_path / "in/a.png")
-    run = parts.Run("emotion", "", "", "", False)
+    identity = BatchIdentity("emotion", "", "", "", False)
     with (
-        parts.opened(tmp_path / "r.csv", run, force=False),
+        open_checkpoint(tmp_path / "r.csv", identity, force=False),
         pytest.raises(ConfigError, match="is writing"),
     ):
         score(tmp_path / "in", tmp_path / "r.csv", bundle)
 
 
-def test_few_answers_are_held(tmp_path: Path) -> None:
-    """However many jobs there are, only some are read ahead; results come in their order."""
-    taken = 0
+def test_few_results_are_in_memory() -> None:
+    """Only a few of many jobs are read ahead; results come in order."""
+    started = 0
 
-    def jobs() -> Iterator[list[Item]]:
-        nonlocal taken
-        for taken in range(1, 5001):
-            yield [Item(str(taken), "")]
+    def jobs() -> Iterator[list[BatchItem]]:
+        nonlocal started
+        for started in range(1, 5001):
+            yield [BatchItem(str(started), "")]
 
-    most = 0
-    for place, (job, rows) in enumerate(
-        stage.in_order(jobs(), lambda job: [{"name": job[0].name}], threads=3), 1
+    ahead = 0
+    for number, (job, rows) in enumerate(
+        stage.map_in_order(jobs(), lambda job: [{"name": job[0].name}], threads=3), 1
     ):
-        most = max(most, taken - place)
-        assert job[0].name == rows[0]["name"] == str(place)
-    assert taken == 5000
-    assert most <= 3 * stage.AHEAD
+        ahead = max(ahead, started - number)
+        assert job[0].name == rows[0]["name"] == str(number)
+    assert started == 5000
+    assert ahead <= 3 * stage.JOBS_PER_THREAD
 
 
-def test_one_strange_file_does_not_end_the_work(
+def test_one_faulty_file_does_not_end_the_batch(
     tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A library's failure is the row's error; a file that is too large is not read."""
+    """The exception of a library becomes the row's error; a too large file is not read."""
     draw(tmp_path / "in/a.png")
     draw(tmp_path / "in/b.png", side=200)
     (tmp_path / "in/c.png").write_bytes(b"")
-    os.truncate(tmp_path / "in/c.png", int(sources.LARGEST * 1e6) + 1)
-    opened = images.Image.open
+    os.truncate(tmp_path / "in/c.png", int(inputs.MAX_FILE_MB * 1e6) + 1)
+    real_open = images.Image.open
 
     def fails(stream: io.BytesIO, *rest: Any, **options: Any) -> Any:
         if len(stream.getvalue()) > 50_000:
             raise RuntimeError("codec")
-        return opened(stream, *rest, **options)
+        return real_open(stream, *rest, **options)
 
     monkeypatch.setattr(images.Image, "open", fails)
-    done = score(tmp_path / "in", tmp_path / "r.jsonl", bundle)
-    first, strange, large = read(tmp_path / "r.jsonl")
-    assert done.failed == 2
+    result = score(tmp_path / "in", tmp_path / "r.jsonl", bundle)
+    first, faulty, large = read(tmp_path / "r.jsonl")
+    assert result.failed == 2
     assert first["error"] is None
-    assert "RuntimeError: codec" in strange["error"]
-    assert "up to 200" in large["error"]
+    assert "RuntimeError: codec" in faulty["error"]
+    assert "at most 200 MB" in large["error"]
 
 
-def test_the_command_tells_what_it_did(tmp_path: Path, bundle: Path) -> None:
-    """Status 1 where a file could not be read, as `mien predict`; the table is there anyway."""
+def test_the_command_prints_a_summary(tmp_path: Path, bundle: Path) -> None:
+    """Exit status 1 if a file failed, as for `mien predict`; the table is written anyway."""
     draw(tmp_path / "in/a.png")
     arguments = ["batch", str(tmp_path / "in"), "--bundle", str(bundle), "--out"]
     done = mien(*arguments, str(tmp_path / "good.csv"), home=tmp_path)
@@ -483,7 +479,7 @@ def test_the_command_tells_what_it_did(tmp_path: Path, bundle: Path) -> None:
     (tmp_path / "in/b.png").write_bytes(b"bad")
     done = mien(*arguments, str(tmp_path / "bad.csv"), home=tmp_path)
     assert done.returncode == 1
-    assert "1 could not be read" in done.stdout
+    assert "1 failed" in done.stdout
     assert len((tmp_path / "bad.csv").read_text().splitlines()) == 3
     done = mien("batch", str(tmp_path / "in"), "--out", "r.csv", home=tmp_path)
     assert "There is no champion" in done.stderr

@@ -52,12 +52,12 @@ def batch(
     from mien.stages import batch as stage
 
     runtime.tune_malloc()
-    done = stage.batch(
+    result = stage.batch(
         source, out, workspace_at(home), name=task, bundle=bundle, threads=threads,
         sequence=sequence, force=force,
     )  # fmt: skip
-    console.result(stage.words(done))
-    if done.failed:
+    console.result(result.summary)
+    if result.failed:
         raise typer.Exit(1)
 
 

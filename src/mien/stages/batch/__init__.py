@@ -1,7 +1,7 @@
-"""Scores a folder of pictures or a CSV on all cores: a few threads, one model, results in order.
+"""Scores a folder of images or a CSV on all cores: a few threads, one model, results in order.
 
-What there is to score is `sources.py`'s business, what is written and resumed `parts.py`'s, and
-the form of the result `tables.py`'s. This file knows no task by name.
+`inputs.py` lists what to score, `checkpoint.py` makes it resumable, `tables.py` writes the result.
+This package knows no task by name.
 """
 
 import logging
@@ -24,40 +24,53 @@ from mien.reporting import console
 from mien.storage.workspace import Workspace
 from mien.task import Prediction, Request, Task
 
-from . import parts, sources, tables
-from .parts import Parts, Run
-from .sources import Item
+from . import inputs, tables
+from .checkpoint import BatchCheckpoint, BatchIdentity, open_checkpoint
+from .inputs import BatchInput, BatchItem
 
-CHUNK = 8
-"""Files or rows that a thread answers before it asks for more; together, where the task can."""
-SMALL = 200_000
-"""Bytes of a file up to which that is done: decoding large ones takes most of their time, and room
-for all of them at once."""
-SPAN = 256
-"""Frames of a video that are answered in one go. The next ones begin without memory, so that
-answers depend on the files alone, not on where a run was interrupted."""
-AHEAD = 4
-"""Jobs for each thread that are under way or wait for their turn to be written."""
-ROWS, SECONDS = 2000, 5.0
-"""A part is written when it has so many rows, or so long after the one before."""
+BATCH_SIZE = 8
+"""Files or rows of one job; the network runs once for all of them if the task supports it."""
+MAX_BATCHED_FILE_BYTES = 200_000
+"""Jobs with a larger file are predicted one by one: decoding takes most of their time, and all of
+them decoded at once need much memory."""
+VIDEO_CHUNK_FRAMES = 256
+"""Frames of a video that are predicted in one job. Each job starts without the state of the one
+before, so that results do not depend on where a run was interrupted."""
+JOBS_PER_THREAD = 4
+"""Jobs for each thread that are running, or finished and waiting for an earlier one."""
+PART_ROWS, PART_INTERVAL_S = 2000, 5.0
+"""A part is written when it has so many rows, or after this time."""
 
 _log = logging.getLogger(__name__)
-Row = dict[str, Any]
-Answer = Callable[[Request], Prediction]
+ResultRow = dict[str, Any]
+PredictOne = Callable[[Request], Prediction]
 
 
 @dataclass(frozen=True)
-class Done:
-    """What a batch left."""
+class BatchResult:
+    """What a batch wrote."""
 
     out: Path
     rows: int
     failed: int
-    fresh: bool
-    """False where the result was there already."""
+    already_complete: bool
+    """True if the result of the same run existed before."""
     seconds: float
-    kept: int
-    """Rows that an earlier, interrupted run had answered."""
+    resumed_rows: int
+    """Rows that an earlier, interrupted run wrote."""
+
+    @property
+    def summary(self) -> str:
+        """One line for the command line."""
+        failed = f"; {self.failed} failed, see the column error" if self.failed else ""
+        if self.already_complete:
+            return (
+                f"{self.out} is already complete: {self.rows} rows{failed}. --force scores again."
+            )
+        scored = self.rows - self.resumed_rows
+        rate = f", {scored / self.seconds:.0f} per second" if scored and self.seconds else ""
+        resumed = f", {self.resumed_rows} of them from an earlier run" if self.resumed_rows else ""
+        return f"{self.out}: {self.rows} rows{resumed}{rate}{failed}"
 
 
 def batch(
@@ -70,29 +83,29 @@ def batch(
     threads: int = 0,
     sequence: bool = False,
     force: bool = False,
-) -> Done:
-    """Score every picture of a folder, or row of a CSV, into the table `out`.
+) -> BatchResult:
+    """Score every image of a folder, or every row of a CSV, into the table `out`.
 
     Args:
-        name: the task; default the first with a champion.
-        bundle: a bundle folder in place of the champion.
-        threads: 0 is one for each core that the process may use.
-        sequence: take the pictures of each folder, in the order of names, as frames of one video.
-        force: score anew what is there already.
+        name: the task; by default the first with a champion.
+        bundle: a bundle folder instead of the champion.
+        threads: 0 means one for each core that the process may use.
+        sequence: treat the images of each folder, in the order of names, as frames of one video.
+        force: replace an existing result.
 
     Raises:
-        DataError: there is nothing to score, or the CSV cannot be understood.
-        ConfigError: `out` has no known ending, or holds something else.
+        DataError: there is nothing to score, or the CSV has no usable columns.
+        ConfigError: `out` has an unknown suffix, or is the result of something else.
         RegistryError, BundleError: there is no model, or it is damaged.
     """
-    form = tables.form(out)
+    write_table = tables.writer_for(out)
     folder, version = bundle, ""
     if folder is None:
-        named, number = workspace.champion([tasks.load(name).name] if name else tasks.names())
-        folder, version = workspace.version(named, number), str(number)
+        task_name, number = workspace.champion([tasks.load(name).name] if name else tasks.names())
+        folder, version = workspace.version(task_name, number), str(number)
     with runtime.load(folder) as model:
         task = tasks.load(model.bundle.manifest.task)
-        run = Run(
+        identity = BatchIdentity(
             task=task.name,
             version=version,
             digest=model.bundle.digest,
@@ -100,91 +113,103 @@ def batch(
             sequence=sequence,
         )
         if sequence and task.inference.video_predictor is None:
-            console.info(f"mien-{task.name} answers the frames of a video one by one.")
-        found = sources.find(source, task, out, sequence)
-        console.info(f"{found.count} {found.noun} to score with mien-{task.name} {version}".strip())
-        with parts.opened(out, run, force) as kept:
-            done = kept.complete(found.fingerprint)
-            if done:
-                return Done(out, done["rows"], done["failed"], False, 0.0, done["rows"])
-            return _score(found, kept, task, model, threads or runtime.available_cpus(), form)
+            console.info(f"mien-{task.name} predicts each frame of a video independently.")
+        batch_input = inputs.list_items(source, task, out, sequence)
+        console.info(
+            f"{batch_input.count} {batch_input.unit} to score with mien-{task.name} "
+            f"{version}".strip()
+        )
+        with open_checkpoint(out, identity, force) as checkpoint:
+            finished = checkpoint.finished(batch_input.fingerprint)
+            if finished:
+                rows, failed = finished.rows, finished.failed
+                return BatchResult(out, rows, failed, True, 0.0, resumed_rows=rows)
+            return _score(
+                batch_input, checkpoint, task, model, threads or runtime.available_cpus(), write_table
+            )
 
 
 def _score(
-    found: sources.Source,
-    kept: Parts,
+    batch_input: BatchInput,
+    checkpoint: BatchCheckpoint,
     task: Task[Any],
     model: Model,
     threads: int,
-    form: tables.Write,
-) -> Done:
-    watch = console.Stopwatch()
-    resumed = kept.resume(found.items(), found.fingerprint)
-    jobs = _jobs(resumed.rest, SPAN if kept.run.sequence else CHUNK, kept.run.sequence)
+    write_table: tables.TableWriter,
+) -> BatchResult:
+    stopwatch = console.Stopwatch()
+    sequence = checkpoint.identity.sequence
+    resumed = checkpoint.resume(batch_input.items(), batch_input.fingerprint)
+    jobs = _jobs(resumed.remaining, VIDEO_CHUNK_FRAMES if sequence else BATCH_SIZE, sequence)
     rows, failed = resumed.rows, resumed.failed
-    answer = partial(_answered, task=task, model=model, follow=kept.run.sequence)
-    buffer, since = _Buffer(kept), monotonic()
+    predict = partial(_predict_job, task=task, model=model, sequence=sequence)
+    part, last_write = _Part(checkpoint), monotonic()
     with (
         console.bar(f"mien-{task.name}") as advance,
-        closing(in_order(jobs, answer, threads)) as answered,
+        closing(map_in_order(jobs, predict, threads)) as results,
     ):
-        for job, answers in answered:
-            buffer.add(job, answers)
-            rows += len(answers)
-            failed += sum(row["error"] is not None for row in answers)
-            advance(rows, found.count, f"{failed} failed" if failed else "")
-            if buffer.rows >= ROWS or monotonic() - since > SECONDS:
-                buffer.write()
-                since = monotonic()
-    buffer.write()
-    described = tables.Described(task.name, task.labels, found.key, kept.run)
-    kept.finish(found.fingerprint, rows, failed, lambda path: form(path, kept.rows(), described))
-    return Done(kept.out, rows, failed, True, watch.seconds, resumed.rows)
+        for job, job_rows in results:
+            part.add(job, job_rows)
+            rows += len(job_rows)
+            failed += sum(row["error"] is not None for row in job_rows)
+            advance(rows, batch_input.count, f"{failed} failed" if failed else "")
+            if part.row_count >= PART_ROWS or monotonic() - last_write > PART_INTERVAL_S:
+                part.write()
+                last_write = monotonic()
+    part.write()
+    schema = tables.TableSchema(task.name, task.labels, batch_input.key_column, checkpoint.identity)
+    checkpoint.finish(
+        batch_input.fingerprint, rows, failed,
+        lambda path: write_table(path, checkpoint.rows(), schema),
+    )  # fmt: skip
+    return BatchResult(checkpoint.out, rows, failed, False, stopwatch.seconds, resumed.rows)
 
 
-def in_order(
-    jobs: Iterator[list[Item]], answer: Callable[[list[Item]], list[Row]], threads: int
-) -> Generator[tuple[list[Item], list[Row]], None, None]:
-    """Answer jobs in threads and yield them in their order; few are held at any time."""
-    waiting: deque[tuple[list[Item], Future[list[Row]]]] = deque()
+def map_in_order(
+    jobs: Iterator[list[BatchItem]],
+    predict: Callable[[list[BatchItem]], list[ResultRow]],
+    threads: int,
+) -> Generator[tuple[list[BatchItem], list[ResultRow]], None, None]:
+    """Run jobs in threads and yield them in their order; at most a few are in memory."""
+    pending: deque[tuple[list[BatchItem], Future[list[ResultRow]]]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="mien-batch")
     try:
         for job in jobs:
-            waiting.append((job, pool.submit(answer, job)))
-            while len(waiting) >= threads * AHEAD or (waiting and waiting[0][1].done()):
-                done, future = waiting.popleft()
-                yield done, future.result()
-        while waiting:
-            done, future = waiting.popleft()
-            yield done, future.result()
+            pending.append((job, pool.submit(predict, job)))
+            while len(pending) >= threads * JOBS_PER_THREAD or (pending and pending[0][1].done()):
+                first, future = pending.popleft()
+                yield first, future.result()
+        while pending:
+            first, future = pending.popleft()
+            yield first, future.result()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-class _Buffer:
-    """Answers that wait to be written as a part."""
+class _Part:
+    """Rows that are not yet written to the checkpoint."""
 
-    def __init__(self, kept: Parts) -> None:
-        self._kept = kept
-        self._items: list[Item] = []
-        self._rows: list[Row] = []
+    def __init__(self, checkpoint: BatchCheckpoint) -> None:
+        self._checkpoint = checkpoint
+        self._items: list[BatchItem] = []
+        self._rows: list[ResultRow] = []
 
     @property
-    def rows(self) -> int:
+    def row_count(self) -> int:
         return len(self._rows)
 
-    def add(self, job: Sequence[Item], rows: Sequence[Row]) -> None:
-        self._items += [Item(item.name, item.stamp) for item in job]
+    def add(self, job: Sequence[BatchItem], rows: Sequence[ResultRow]) -> None:
+        self._items += [BatchItem(item.name, item.stamp) for item in job]
         self._rows += rows
 
     def write(self) -> None:
         if self._rows:
-            self._kept.write(self._items, self._rows)
+            self._checkpoint.write(self._items, self._rows)
         self._items, self._rows = [], []
 
 
-def _jobs(items: Iterator[Item], size: int, sequence: bool) -> Iterator[list[Item]]:
-    """Neighbours in the listing; of a video, frames of one folder alone."""
+def _jobs(items: Iterator[BatchItem], size: int, sequence: bool) -> Iterator[list[BatchItem]]:
+    """Groups of consecutive items; for a video, the frames of one folder only."""
     if not sequence:
         while job := list(islice(items, size)):
             yield job
@@ -199,49 +224,43 @@ def _jobs(items: Iterator[Item], size: int, sequence: bool) -> Iterator[list[Ite
         yield job
 
 
-def _answered(job: list[Item], task: Task[Any], model: Model, follow: bool) -> list[Row]:
-    if follow and task.inference.video_predictor:
-        answer: Answer = task.inference.video_predictor(model)
-        return [_row(item, task, answer) for item in job]
-    if task.inference.batching and all(map(_small, job)):
+def _predict_job(
+    job: list[BatchItem], task: Task[Any], model: Model, sequence: bool
+) -> list[ResultRow]:
+    if sequence and task.inference.video_predictor:
+        predict_frame: PredictOne = task.inference.video_predictor(model)
+        return [_predict_item(item, task, predict_frame) for item in job]
+    if task.inference.batching and all(map(_is_small, job)):
         try:
-            found = task.inference.predict_many([item.ask(task) for item in job], model)
-            return [tables.row(item.name, each) for item, each in zip(job, found, strict=True)]
-        except Exception:  # noqa: BLE001 - which one is at fault shows when each is asked alone
-            _log.debug("files are answered one by one", exc_info=True)
-    return [
-        _row(item, task, lambda request: task.inference.predict(request, model)) for item in job
-    ]
+            predictions = task.inference.predict_many([item.to_request(task) for item in job], model)
+            return [
+                tables.result_row(item.name, prediction)
+                for item, prediction in zip(job, predictions, strict=True)
+            ]
+        except Exception:  # noqa: BLE001 - predicting one by one shows which item is at fault
+            _log.debug("the files are predicted one by one", exc_info=True)
+    return [_predict_item(item, task, lambda request: task.inference.predict(request, model)) for item in job]
 
 
-def _small(item: Item) -> bool:
+def _is_small(item: BatchItem) -> bool:
     try:
-        return item.path is None or item.path.stat().st_size <= SMALL
+        return item.path is None or item.path.stat().st_size <= MAX_BATCHED_FILE_BYTES
     except OSError:
         return False
 
 
-def _row(item: Item, task: Task[Any], answer: Answer) -> Row:
+def _predict_item(item: BatchItem, task: Task[Any], predict: PredictOne) -> ResultRow:
     try:
-        return tables.row(item.name, answer(item.ask(task)))
+        return tables.result_row(item.name, predict(item.to_request(task)))
     except (BundleError, MemoryError, OSError):
-        raise  # no file is to blame
+        raise  # not the fault of this file
     except MienError as error:
-        return tables.row(item.name, error=str(error))
-    except Exception as error:  # noqa: BLE001 - one file must not end the work of hours, each time
+        return tables.result_row(item.name, error=str(error))
+    except Exception as error:  # noqa: BLE001 - one file must not end the work of hours
         _log.warning("%s: the program failed", item.name, exc_info=True)
-        return tables.row(item.name, error=f"the program failed: {type(error).__name__}: {error}")
+        return tables.result_row(
+            item.name, error=f"the program failed: {type(error).__name__}: {error}"
+        )
 
 
-def words(done: Done) -> str:
-    """What is told at the end."""
-    faults = f"; {done.failed} could not be read, see the column error" if done.failed else ""
-    if not done.fresh:
-        return f"{done.out} is complete already: {done.rows} rows{faults}. --force scores anew."
-    new = done.rows - done.kept
-    pace = f", {new / done.seconds:.0f} a second" if done.seconds and new else ""
-    earlier = f", {done.kept} of them by an earlier run" if done.kept else ""
-    return f"{done.out}: {done.rows} rows{earlier}{pace}{faults}"
-
-
-__all__ = ["Done", "batch", "in_order", "words"]
+__all__ = ["BatchResult", "batch", "map_in_order"]

@@ -1,7 +1,7 @@
-"""The form of the result: one row for each file as Parquet, CSV or JSON lines.
+"""Writes the result: one row for each file as Parquet, CSV or JSON lines.
 
-The only importer of pyarrow. What is written hangs on the rows alone: the same rows, the same
-bytes. Knows neither models nor how rows are kept until then.
+The only importer of pyarrow. The bytes depend on the rows alone. Knows neither models nor the
+checkpoint.
 """
 
 import csv
@@ -15,114 +15,120 @@ from typing import Any
 from mien.errors import ConfigError
 from mien.task import Prediction
 
-from .parts import Run
+from .checkpoint import BatchIdentity
 
-GROUP = 8192
-"""Rows of a Parquet row group, which is what is held in memory."""
-BOX = ("box_x1", "box_y1", "box_x2", "box_y2")
+ROW_GROUP_SIZE = 8192
+"""Rows of a Parquet row group; so many are in memory at a time."""
+BOX_COLUMNS = ("box_x1", "box_y1", "box_x2", "box_y2")
 
 
 @dataclass(frozen=True)
-class Described:
-    """What the columns are, and what made them."""
+class TableSchema:
+    """The columns, and the model that filled them."""
 
     task: str
     labels: tuple[str, ...]
-    key: str
+    key_column: str
     """`file` or `row`."""
-    run: Run
+    identity: BatchIdentity
 
     @property
     def model(self) -> dict[str, str]:
-        """Name, version and checksum of the model."""
+        """Name, version and digest of the model."""
         return {
             "model": f"mien-{self.task}",
-            "version": self.run.version,
-            "digest": self.run.digest,
+            "version": self.identity.version,
+            "digest": self.identity.digest,
         }
 
 
-Write = Callable[[Path, Iterator[dict[str, Any]], Described], None]
+TableWriter = Callable[[Path, Iterator[dict[str, Any]], TableSchema], None]
 
 
-def form(out: Path) -> Write:
-    """What writes a file with this ending.
+def writer_for(out: Path) -> TableWriter:
+    """Return the writer for the suffix of a file name.
 
     Raises:
-        ConfigError: the ending is not known, or Parquet's library is not there.
+        ConfigError: the suffix is unknown, or the library for Parquet is not installed.
     """
-    ending = out.suffix.lower()
-    if ending not in _FORMS:
-        raise ConfigError(f"{out} must end in {', '.join(_FORMS)}: it says what is written.")
-    if ending == ".parquet":
+    suffix = out.suffix.lower()
+    if suffix not in _WRITERS:
+        raise ConfigError(f"--out {out}: expected one of {', '.join(_WRITERS)} at its end.")
+    if suffix == ".parquet":
         try:
-            import pyarrow.parquet  # noqa: F401 - asked for now, not after hours of scoring
+            import pyarrow.parquet  # noqa: F401 - fail now and not after hours of scoring
         except ImportError:
             raise ConfigError(
                 "Parquet needs pyarrow: `pip install pyarrow`, or end --out in .csv or .jsonl."
             ) from None
-    return _FORMS[ending]
+    return _WRITERS[suffix]
 
 
-def row(name: str, answer: Prediction | None = None, error: str | None = None) -> dict[str, Any]:
-    """One row as JSON values; `name` is the file's name or the row's number."""
-    best = answer.best if answer else None
+def result_row(
+    name: str, prediction: Prediction | None = None, error: str | None = None
+) -> dict[str, Any]:
+    """One row as JSON values; `name` is the name of the file or the number of the row."""
+    best = prediction.best if prediction else None
     return {
         "name": name,
         "label": best.label if best else None,
-        "confidence": best.confidence if best else None if answer is None else 0.0,
-        "outcome": answer.outcome if answer else None,
+        "confidence": best.confidence if best else None if prediction is None else 0.0,
+        "outcome": prediction.outcome if prediction else None,
         "scores": dict(best.scores) if best else None,
         "box": best.box if best else None,
         "error": error,
     }
 
 
-def _flat(kept: dict[str, Any], described: Described) -> dict[str, Any]:
-    """A row as it is written: every cell a plain value."""
-    scores, box = kept["scores"] or {}, kept["box"] or (None,) * 4
-    name = kept["name"]
+def _to_cells(row: dict[str, Any], schema: TableSchema) -> dict[str, Any]:
+    """A row with one plain value for each column."""
+    scores, box = row["scores"] or {}, row["box"] or (None,) * 4
+    name = row["name"]
     return {
-        described.key: int(name) if described.key == "row" else name,
-        "label": kept["label"],
-        "confidence": kept["confidence"],
-        "outcome": kept["outcome"],
-        **{f"score_{label}": scores.get(label) for label in described.labels},
-        **dict(zip(BOX, box, strict=True)),
-        "error": kept["error"],
+        schema.key_column: int(name) if schema.key_column == "row" else name,
+        "label": row["label"],
+        "confidence": row["confidence"],
+        "outcome": row["outcome"],
+        **{f"score_{label}": scores.get(label) for label in schema.labels},
+        **dict(zip(BOX_COLUMNS, box, strict=True)),
+        "error": row["error"],
     }
 
 
-def _csv(path: Path, rows: Iterator[dict[str, Any]], described: Described) -> None:
+def _write_csv(path: Path, rows: Iterator[dict[str, Any]], schema: TableSchema) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        for number, kept in enumerate(rows):
-            cells = {**_flat(kept, described), **described.model}
+        for number, row in enumerate(rows):
+            cells = {**_to_cells(row, schema), **schema.model}
             if not number:
                 writer.writerow(cells)
             writer.writerow(cells.values())
 
 
-def _jsonl(path: Path, rows: Iterator[dict[str, Any]], described: Described) -> None:
+def _write_jsonl(path: Path, rows: Iterator[dict[str, Any]], schema: TableSchema) -> None:
     with path.open("w", encoding="utf-8") as stream:
-        for kept in rows:
-            cells = {**_flat(kept, described), **described.model}
+        for row in rows:
+            cells = {**_to_cells(row, schema), **schema.model}
             stream.write(json.dumps(cells, ensure_ascii=False) + "\n")
 
 
-def _parquet(path: Path, rows: Iterator[dict[str, Any]], described: Described) -> None:
+def _write_parquet(path: Path, rows: Iterator[dict[str, Any]], schema: TableSchema) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    kinds = {"row": pyarrow.int64()}
-    kinds |= dict.fromkeys(("file", "label", "outcome", "error"), pyarrow.string())
-    names = _flat(row("0"), described)
-    told = {f"mien.{name}": value for name, value in described.model.items()}
-    fields = [(name, kinds.get(name, pyarrow.float64())) for name in names]
-    schema = pyarrow.schema(fields, metadata=told)
-    with parquet.ParquetWriter(path, schema) as writer:
-        while group := [_flat(kept, described) for kept in islice(rows, GROUP)]:
-            writer.write_table(pyarrow.Table.from_pylist(group, schema=schema))
+    types = {"row": pyarrow.int64()}
+    types |= dict.fromkeys(("file", "label", "outcome", "error"), pyarrow.string())
+    names = _to_cells(result_row("0"), schema)
+    metadata = {f"mien.{name}": value for name, value in schema.model.items()}
+    fields = [(name, types.get(name, pyarrow.float64())) for name in names]
+    arrow_schema = pyarrow.schema(fields, metadata=metadata)
+    with parquet.ParquetWriter(path, arrow_schema) as writer:
+        while group := [_to_cells(row, schema) for row in islice(rows, ROW_GROUP_SIZE)]:
+            writer.write_table(pyarrow.Table.from_pylist(group, schema=arrow_schema))
 
 
-_FORMS: dict[str, Write] = {".parquet": _parquet, ".csv": _csv, ".jsonl": _jsonl}
+_WRITERS: dict[str, TableWriter] = {
+    ".parquet": _write_parquet,
+    ".csv": _write_csv,
+    ".jsonl": _write_jsonl,
+}

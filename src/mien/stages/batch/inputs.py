@@ -1,0 +1,248 @@
+"""What a batch scores: the images of a folder, the files that a CSV names, or the rows of a CSV.
+
+Always in the same order, one after the other: memory does not grow with their number, except for
+the names of one folder. Knows no task by name and no result.
+"""
+
+import csv
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from mien import images
+from mien.errors import DataError, MienError, RequestError, TooLargeError
+from mien.task import Request, Task
+
+IMAGE_SUFFIXES = {
+    ".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic",
+}  # fmt: skip
+"""Files with these suffixes get a row, if necessary with an error; others if their content is an
+image."""
+FILE_COLUMNS = ("file", "filename", "path", "image")
+"""Columns in which a CSV may name files; the first one present is used."""
+MAX_FILE_MB = 200
+"""Larger files are not read; in 10^6 bytes."""
+_NO_STAMP = "-"
+
+
+@dataclass(frozen=True)
+class BatchItem:
+    """One file or row to score."""
+
+    name: str
+    """The file's name relative to the folder, or the number of the row."""
+    stamp: str
+    """Size and modification time of the file."""
+    path: Path | None = None
+    body: BaseModel | MienError | None = None
+
+    @property
+    def folder(self) -> str:
+        """The folder's name, which the frames of a video share."""
+        return self.name.rpartition("/")[0]
+
+    def to_request(self, task: Task[Any]) -> Request:
+        """Read it.
+
+        Raises:
+            MienError: it cannot be read.
+        """
+        if isinstance(self.body, MienError):
+            raise self.body
+        if self.body is not None:
+            return Request(body=self.body)
+        return task.inference.read(_read_bytes(self.path or Path(self.name)))
+
+
+@dataclass(frozen=True)
+class BatchInput:
+    """All items to score."""
+
+    items: Callable[[], Iterator[BatchItem]]
+    key_column: str
+    """The first column of the result: `file` or `row`."""
+    unit: str
+    count: int
+    fingerprint: str
+    """Digest of all names, sizes and times."""
+
+
+def list_items(source: Path, task: Task[Any], out: Path, sequence: bool) -> BatchInput:
+    """List and count the items of a folder or a CSV.
+
+    Raises:
+        DataError: there is nothing to score, or the CSV has no usable columns.
+    """
+    if source.is_dir():
+        excluded = _inode(out)
+        return _counted(lambda: list_images(source, excluded), "file", "files", source)
+    if not source.is_file():
+        raise DataError(f"{source}: expected a folder of images or a CSV file, found neither.")
+    if task.inference.table_requests is not None and not sequence and task.inference.table_requests(source) is not None:
+        table = task.inference.table_requests
+        return _counted(
+            lambda: _table_rows(source, table(source) or iter(())), "row", "rows", source
+        )
+    column = _file_column(source, task, sequence)
+    return _counted(lambda: _named_files(source, column), "file", "files", source)
+
+
+def list_images(folder: Path, excluded: tuple[int, int] | None = None) -> Iterator[BatchItem]:
+    """Images below a folder: first its own in the order of names, then those of each subfolder.
+
+    Names that begin with a dot are skipped; links are followed, except into a cycle.
+    """
+    return _walk(folder, "", (), excluded)
+
+
+def _walk(
+    folder: Path,
+    prefix: str,
+    parents: tuple[tuple[int, int], ...],
+    excluded: tuple[int, int] | None,
+) -> Iterator[BatchItem]:
+    try:
+        inode = _inode(folder)
+        if inode is None or inode in parents:
+            return
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.name[:1] != ".")
+    except OSError as error:
+        if not prefix:
+            raise DataError(f"{folder} cannot be listed: {error.strerror}.") from None
+        fault = RequestError(f"The folder cannot be listed: {error.strerror}.")
+        yield BatchItem(f"{_to_utf8(prefix)}", _NO_STAMP, body=fault)
+        return
+    folders = []
+    for name in names:
+        path = folder / name
+        mode = _mode(path)
+        if stat.S_ISDIR(mode):
+            folders.append(name)
+        elif _is_image(path, mode) and (excluded is None or _inode(path) != excluded):
+            yield BatchItem(_to_utf8(prefix + name), _stamp(path), path)
+    for name in folders:
+        yield from _walk(folder / name, f"{prefix}{name}/", (*parents, inode), excluded)
+
+
+def _is_image(path: Path, mode: int) -> bool:
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return not mode or stat.S_ISREG(
+            mode
+        )  # a dangling link gets an error row; pipes are skipped
+    if not stat.S_ISREG(mode):
+        return False
+    try:
+        with path.open("rb") as stream:
+            return images.sniff(stream.read(12)) is not None
+    except OSError:
+        return False
+
+
+def _counted(
+    items: Callable[[], Iterator[BatchItem]], key_column: str, unit: str, source: Path
+) -> BatchInput:
+    number, state = 0, sha256()
+    for number, item in enumerate(items(), 1):  # noqa: B007 - the last number is the count
+        state.update(f"{item.name}\0{item.stamp}\n".encode())
+    if not number:
+        raise DataError(
+            f"{source}: expected images (JPEG, PNG, WEBP) below a folder, or a CSV with a row for "
+            "each file or hand; found nothing to score."
+        )
+    return BatchInput(items, key_column, unit, number, state.hexdigest())
+
+
+def _table_rows(source: Path, bodies: Iterator[BaseModel | MienError]) -> Iterator[BatchItem]:
+    stamp = _stamp(source)
+    for number, body in zip(count(1), bodies, strict=False):
+        yield BatchItem(str(number), stamp, body=body)
+
+
+def _named_files(source: Path, column: int) -> Iterator[BatchItem]:
+    for cells in _csv_lines(source, skip=1):
+        name = cells[column].strip() if column < len(cells) else ""
+        if name:
+            path = source.parent / name
+            yield BatchItem(_to_utf8(name), _stamp(path), path)
+        else:
+            yield BatchItem("", _NO_STAMP, body=RequestError("The row names no file."))
+
+
+def _file_column(source: Path, task: Task[Any], sequence: bool) -> int:
+    header = [cell.strip().lower() for cell in next(_csv_lines(source), [])]
+    for name in FILE_COLUMNS:
+        if name in header:
+            return header.index(name)
+    other = "" if task.inference.table_requests is None or sequence else f", or the columns of {task.name}'s landmarks"
+    raise DataError(
+        f"{source}: expected a column {', '.join(FILE_COLUMNS)} with file names{other}; found "
+        f"{', '.join(header[:8]) or 'an empty file'}. For another task give --task NAME."
+    )
+
+
+def _csv_lines(source: Path, skip: int = 0) -> Iterator[list[str]]:
+    try:
+        with source.open(encoding="utf-8-sig", newline="") as stream:
+            for number, cells in enumerate(cells for cells in csv.reader(stream) if any(cells)):
+                if number >= skip:
+                    yield cells
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"{source}: expected a folder or a CSV file in UTF-8, found neither ({error})."
+        ) from None
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_MB * 1e6:
+            raise TooLargeError(
+                f"size of the file: expected at most {MAX_FILE_MB} MB, found {size / 1e6:.0f}. "
+                "Make it smaller."
+            )
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) in _MACHINE_ERRORS:
+            raise
+        raise RequestError(f"cannot be read: {getattr(error, 'strerror', error)}.") from None
+
+
+_MACHINE_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
+"""Faults of the machine, not of a file: the batch ends, and resumes there when started again."""
+
+
+def _stamp(path: Path) -> str:
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return _NO_STAMP
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _mode(path: Path) -> int:
+    """The file mode of a link's target; 0 if it does not exist."""
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return 0
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _to_utf8(name: str) -> str:
+    """The name of a file as valid UTF-8; other bytes are escaped."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
