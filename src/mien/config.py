@@ -77,7 +77,7 @@ class RunConfig(Schema):
     gates: dict[str, GateConfig] = Field(default_factory=dict)
     """Levels and limits of single gates, by name."""
     search_space: dict[str, Any] = Field(default_factory=dict)
-    """What `mien sweep` may choose, by key of `params`; read by the sweep alone."""
+    """Ranges and values for `mien sweep`, by key of `params`; other commands ignore it."""
     variants: tuple[Form, ...] = ()
     """Smaller forms of every candidate that take part beside it."""
     policy: Policy = Policy()

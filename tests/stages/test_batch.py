@@ -122,17 +122,17 @@ def test_links_are_followed_except_into_a_cycle(
     draw(tmp_path / "elsewhere/two.png")
     (tmp_path / "in/a/back").symlink_to(tmp_path / "in")
     (tmp_path / "in/other").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "in/locked").mkdir()
+    (tmp_path / "in/unreadable").mkdir()
     real_scandir = os.scandir
 
     def scandir(path: Path) -> Any:
-        if path.name == "locked":
+        if path.name == "unreadable":
             raise PermissionError(13, "Permission denied")
         return real_scandir(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
     items = list(inputs.list_images(tmp_path / "in"))
-    assert [item.name for item in items] == ["a/one.png", "other/two.png", "locked/"]
+    assert [item.name for item in items] == ["a/one.png", "other/two.png", "unreadable/"]
     assert isinstance(items[2].body, RequestError)
     with pytest.raises(RequestError, match="Permission denied"):
         items[2].to_request(tasks.load("emotion"))

@@ -101,16 +101,19 @@ def sweep(
     overrides: Overrides = None,
     home: Home = None,
 ) -> None:
-    """Try what the config's `search_space:` allows; keep the best as a config of its own."""
-    from mien.sweep import sweep as start
+    """Search the config's `search_space:` for the best params and write them as a new config."""
+    from mien.sweep import sweep as run_sweep
 
     chosen, workspace = run_config(file, source, overrides), workspace_at(home)
-    done = start(chosen, workspace, trials, jobs, candidate)
-    console.result(f"{len(done.told)} trials are there, {len(done.fresh)} made now; {done.folder}")
-    if done.best:
-        console.result(f"the best as a config: mien run {done.best}")
-    if done.stopped:
-        console.info("Stopped. The same command goes on with the trials that are missing.")
+    result = run_sweep(chosen, workspace, trials, jobs, candidate)
+    console.result(
+        f"{len(result.trials)} trials finished, {len(result.new_trials)} of them now; "
+        f"{result.folder}"
+    )
+    if result.best_config:
+        console.result(f"config of the best trial: mien run {result.best_config}")
+    if result.interrupted:
+        console.info("Interrupted. The same command resumes with the missing trials.")
         raise typer.Exit(130)
 
 

@@ -1,11 +1,11 @@
-"""Try params and keep the best: `mien sweep`.
+"""Hyperparameter search: `mien sweep`.
 
     source -> check -> prepare, once; then trials -> models/<task>/sweeps/<key>/study.db
-                                             best -> reports/<task>/sweep_<name>.yaml
+                                       best params -> reports/<task>/sweep_<name>.yaml
 
-A sweep is named by a key of all that decides its trials. One that is started again goes on where
-it ended; a trial that is there is never tried twice. Bundles are not kept: the best config trains
-its own again. The test split is never looked at.
+The key of a sweep is a digest of everything that determines its trials. A sweep that is started
+again resumes; a finished trial never runs twice. Bundles are deleted: `mien run` on the best config
+trains its own. The test split is never used.
 """
 
 import shutil
@@ -25,26 +25,26 @@ from mien.storage.workspace import SWEEPS, Workspace, cache_key, task_source_has
 from mien.tracking import Tracker
 
 from . import report
-from .space import Choice, Space
-from .study import ROUND, Study
-from .trial import BUNDLE_MB, Outcome, Work, chosen
-from .workers import Workers
+from .search_space import SearchSpace, TrialParams
+from .study import ROUND_SIZE, Study
+from .trial import BUNDLE_MB, TrialContext, TrialResult, candidates_to_fit
+from .trial_pool import TrialPool
 
-_WORK = "trials"
-"""Beside the study: what trials that are going on keep to resume."""
+_TRIALS_FOLDER = "trials"
+"""Beside the study: the work folders of running trials, in which they resume."""
 
 
 @dataclass(frozen=True)
-class Swept:
-    """What a sweep has so far."""
+class SweepResult:
+    """All finished trials of a sweep."""
 
     folder: Path
-    told: report.Told
-    fresh: tuple[int, ...]
-    """Trials that were made just now."""
-    best: Path | None
-    """The config of the best trial; None where every one failed or none is there."""
-    stopped: bool
+    trials: report.FinishedTrials
+    new_trials: tuple[int, ...]
+    """Trials that this call ran."""
+    best_config: Path | None
+    """The config of the best trial; None if all failed or none is finished."""
+    interrupted: bool
     """Whether Ctrl-C ended it."""
 
 
@@ -54,48 +54,48 @@ def sweep(
     trials: int = 20,
     jobs: int = 1,
     candidate: str | None = None,
-) -> Swept:
-    """Bring a sweep to a number of trials, those that are there included.
+) -> SweepResult:
+    """Run trials until a sweep has `trials` of them, earlier ones included.
 
     Args:
-        jobs: trials at a time, each in a process; no result depends on it.
-        candidate: fit this one alone.
+        jobs: parallel trials, each in a process; no result depends on it.
+        candidate: fit this one only.
 
     Raises:
-        ConfigError: the space, the candidate or a number cannot be used.
+        ConfigError: the search space, the candidate or a number is not usable.
         GateError: the data fail a gate.
         TrainingError: every trial failed.
     """
     _check_numbers(trials, jobs)
-    space = Space.of(run)
+    space = SearchSpace.from_config(run)
     params = config.parse(tasks.load(run.task).training.Params, run.params, "params")
-    chosen(run.task, params, candidate)
-    ready, version = _ready(run, workspace)
-    folder = workspace.models(run.task) / SWEEPS / _key(run, space, candidate, ready)
-    work = Work(run, space, ready, folder / _WORK, candidate)
-    with _alone(folder):
+    candidates_to_fit(run.task, params, candidate)
+    prepared, version = _prepare_data(run, workspace)
+    folder = workspace.models(run.task) / SWEEPS / _sweep_key(run, space, candidate, prepared)
+    context = TrialContext(run, space, prepared, folder / _TRIALS_FOLDER, candidate)
+    with _exclusive(folder):
         study = Study(folder, space, run.seed)
         try:
-            fresh, stopped = _go_on(work, study, workspace, trials, min(jobs, ROUND))
-            told = study.told()
-            if told:
-                report.show(run, told, study.importances())
+            new, interrupted = _run_trials(context, study, workspace, trials, min(jobs, ROUND_SIZE))
+            finished = study.finished()
+            if finished:
+                report.show(run, finished, study.importances())
         finally:
             study.close()
-    best = _write(work, told, version, workspace) if report.ranked(told) else None
-    if best is None and not stopped:
-        raise TrainingError(f"All {len(told)} trials failed; see above. Widen `search_space:`.")
-    return Swept(folder, told, fresh, best, stopped)
+    best = _write_best(context, finished, version, workspace) if report.rank(finished) else None
+    if best is None and not interrupted:
+        raise TrainingError(f"All {len(finished)} trials failed; see above. Widen `search_space:`.")
+    return SweepResult(folder, finished, new, best, interrupted)
 
 
 def _check_numbers(trials: int, jobs: int) -> None:
     if trials < 1 or jobs < 1:
-        raise ConfigError(f"a sweep takes 1 or more trials and jobs; found {trials} and {jobs}")
-    if jobs > ROUND:
-        console.info(f"{ROUND} trials are proposed at a time; {jobs - ROUND} jobs are not needed.")
+        raise ConfigError(f"--trials, --jobs: expected 1 or more, found {trials} and {jobs}")
+    if jobs > ROUND_SIZE:
+        console.info(f"At most {ROUND_SIZE} trials run in parallel; --jobs {jobs} is not needed.")
 
 
-def _ready(run: RunConfig, workspace: Workspace) -> tuple[Path, str]:
+def _prepare_data(run: RunConfig, workspace: Workspace) -> tuple[Path, str]:
     """Prepared data that pass their gates, and the short name of their version."""
     with workspace.locked(run.task), settled(run, workspace):
         version, _ = fetch(run, workspace)
@@ -103,26 +103,25 @@ def _ready(run: RunConfig, workspace: Workspace) -> tuple[Path, str]:
         return data(run, workspace, version).folder, version.short
 
 
-_DECIDES = (
-    *("sweep/space.py", "sweep/study.py", "sweep/trial.py", "stages/evaluate/measuring.py"),
+_KEY_SOURCES = (
+    *("sweep/search_space.py", "sweep/study.py", "sweep/trial.py", "stages/evaluate/measuring.py"),
     "reporting/scores.py",
 )
+"""Code outside of the task on which the results of trials depend."""
 
 
-def _key(run: RunConfig, space: Space, candidate: str | None, ready: Path) -> str:
+def _sweep_key(run: RunConfig, space: SearchSpace, candidate: str | None, prepared: Path) -> str:
     task = tasks.load(run.task)
     params = config.parse(task.training.Params, run.params, "params")
-    made_by = task_source_hash(run.task, *_DECIDES)
+    source_hash = task_source_hash(run.task, *_KEY_SOURCES)
     rules = (run.policy.maximise, run.policy.max_bundle_mb, candidate)
-    external_weights = task.training.external_weights(params), lineage.lock_hash()
-    return cache_key(
-        ready.name, params, space.as_json(), run.seed, rules, made_by, external_weights
-    )
+    dependencies = task.training.external_weights(params), lineage.lock_hash()
+    return cache_key(prepared.name, params, space.as_json(), run.seed, rules, source_hash, dependencies)
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Two sweeps of the same thing would try everything twice: the second waits for the first."""
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Two processes of one sweep would run every trial twice: the second waits for the first."""
     from filelock import FileLock, Timeout
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -130,7 +129,7 @@ def _alone(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        console.info("The same sweep is going on in another process; waiting for it.")
+        console.info("The same sweep is running in another process; waiting for it.")
         lock.acquire()
     try:
         yield
@@ -138,77 +137,98 @@ def _alone(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _go_on(
-    work: Work, study: Study, workspace: Workspace, trials: int, jobs: int
+def _run_trials(
+    context: TrialContext, study: Study, workspace: Workspace, trials: int, jobs: int
 ) -> tuple[tuple[int, ...], bool]:
-    """Try what is missing; which trials were made now, and whether Ctrl-C ended it."""
-    made: list[int] = []
+    """Run the missing trials; return their numbers and whether Ctrl-C ended it."""
+    new: list[int] = []
     try:
-        with Workers(work, jobs) as workers, console.bar(f"sweep {work.run.name}") as advance:
-            while asked := study.ask(trials):
-                for number, outcome in _outcomes(study, workers, asked):
-                    _track(work, workspace, number, asked[number], outcome)
-                    study.tell(number, outcome)  # tracked first: who is killed here tracks again
-                    shutil.rmtree(work.folder / str(number), ignore_errors=True)
-                    made.append(number)
-                    console.info(report.line(number, asked[number], outcome))
-                    advance(len(study.told()), trials, report.so_far(study.told()))
+        with (
+            TrialPool(context, jobs) as pool,
+            console.bar(f"sweep {context.run.name}") as advance,
+        ):
+            while proposals := study.ask(trials):
+                for number, result in _results(study, pool, proposals):
+                    # Tracked first: a trial that is killed here is tracked again, not lost.
+                    _track(context, workspace, number, proposals[number], result)
+                    study.tell(number, result)
+                    shutil.rmtree(context.work / str(number), ignore_errors=True)
+                    new.append(number)
+                    console.info(report.format_trial(number, proposals[number], result))
+                    finished = study.finished()
+                    advance(len(finished), trials, report.format_best(finished))
     except KeyboardInterrupt:
-        return tuple(made), True
-    shutil.rmtree(work.folder, ignore_errors=True)
-    return tuple(made), False
+        return tuple(new), True
+    shutil.rmtree(context.work, ignore_errors=True)
+    return tuple(new), False
 
 
-def _outcomes(
-    study: Study, workers: Workers, asked: Mapping[int, Choice]
-) -> Iterator[tuple[int, Outcome]]:
-    """Outcomes of what is asked; a choice that was tried before is not tried again.
+def _results(
+    study: Study, pool: TrialPool, proposals: Mapping[int, TrialParams]
+) -> Iterator[tuple[int, TrialResult]]:
+    """Yield the results of proposals; params that an earlier trial had do not run again.
 
-    Of equal choices in one round the first is tried; the others are asked again, and then known.
+    Of equal params in one round the first runs; the study asks for the others again, and then the
+    result exists.
     """
-    known = {_text(choice): (number, done) for number, (choice, done) in study.told().items()}
+    earlier = {
+        _digest(values): (number, result) for number, (values, result) in study.finished().items()
+    }
     first: dict[str, int] = {}
-    for number, choice in asked.items():
-        if _text(choice) in known:
-            same, done = known[_text(choice)]
-            yield number, replace(done, seconds=0.0, same_as=same)
+    for number, values in proposals.items():
+        if _digest(values) in earlier:
+            same, result = earlier[_digest(values)]
+            yield number, replace(result, seconds=0.0, same_as=same)
         else:
-            first.setdefault(_text(choice), number)
-    yield from workers.run({number: asked[number] for number in first.values()})
+            first.setdefault(_digest(values), number)
+    yield from pool.run({number: proposals[number] for number in first.values()})
 
 
-def _track(work: Work, workspace: Workspace, number: int, choice: Choice, outcome: Outcome) -> None:
-    """One run in MLflow; this process alone writes."""
-    folder = work.folder / str(number)
+def _track(
+    context: TrialContext,
+    workspace: Workspace,
+    number: int,
+    values: TrialParams,
+    result: TrialResult,
+) -> None:
+    """Record one MLflow run; only this process writes."""
+    folder = context.work / str(number)
     folder.mkdir(parents=True, exist_ok=True)
-    name = outcome.best or work.candidate or "none"
-    metrics = {"seconds": outcome.seconds}
-    for score, value in outcome.scores.get(name, {}).items():
+    name = result.best or context.candidate or "none"
+    metrics = {"seconds": result.seconds}
+    for score, value in result.metrics.get(name, {}).items():
         metrics[score if score == BUNDLE_MB else f"val.{score}"] = value
-    origin = {"sweep": work.run.name, "trial": str(number), "sweep_key": work.folder.parent.name}
-    origin |= {"error": outcome.error} if outcome.error else {}
-    params = {**work.run.params, **choice}
+    tags = {
+        "sweep": context.run.name,
+        "trial": str(number),
+        "sweep_key": context.work.parent.name,
+    }
+    tags |= {"error": result.error} if result.error else {}
+    params = {**context.run.params, **values}
     tracker = Tracker(workspace.home)
     with (
         suppress(_FailedTrialError),
-        tracker.run(work.run.task, name, folder, params, origin) as tracked,
+        tracker.run(context.run.task, name, folder, params, tags) as tracked,
     ):
         tracked.log(0, metrics)
-        if outcome.error:
+        if result.error:
             raise _FailedTrialError
 
 
 class _FailedTrialError(Exception):
-    """Lets the tracker mark a run as failed; why it failed stands in its tags and in the study."""
+    """Makes the tracker mark a run as failed; its tags and the study have the reason."""
 
 
-def _write(work: Work, told: report.Told, version: str, workspace: Workspace) -> Path:
-    name = "_".join(("sweep", work.run.name, *((work.candidate,) if work.candidate else ())))
-    path = workspace.reports(work.run.task) / f"{name}.yaml"
-    with workspace.locked(work.run.task):
-        report.write(work.run, work.space, told, version, path, work.candidate)
+def _write_best(
+    context: TrialContext, trials: report.FinishedTrials, version: str, workspace: Workspace
+) -> Path:
+    run, only = context.run, context.candidate
+    name = "_".join(("sweep", run.name, *((only,) if only else ())))
+    path = workspace.reports(run.task) / f"{name}.yaml"
+    with workspace.locked(run.task):
+        report.write_best_config(run, context.space, trials, version, path, only)
     return path
 
 
-def _text(choice: Choice) -> str:
-    return config.digest(dict(choice))
+def _digest(values: TrialParams) -> str:
+    return config.digest(dict(values))

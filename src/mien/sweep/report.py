@@ -1,4 +1,4 @@
-"""What a sweep found, for people: a table, a config that trains the best choice again."""
+"""The results of a sweep for people: a table, and a config that trains the best params again."""
 
 import json
 from collections.abc import Mapping
@@ -10,84 +10,84 @@ from mien.config import RunConfig
 from mien.reporting import console
 from mien.storage.files import atomic_write
 
-from .space import Choice, Space
-from .trial import Outcome
+from .search_space import SearchSpace, TrialParams
+from .trial import TrialResult
 
-Told = Mapping[int, tuple[Choice, Outcome]]
-_SHOWN = 10
-_AS_IT_IS = {"gates", "variants", "policy"}
-
-
-def ranked(told: Told) -> list[int]:
-    """Numbers of the trials that did not fail, the best first; the earlier of equals."""
-    good = [number for number, (_, outcome) in told.items() if not outcome.error]
-    return sorted(good, key=lambda number: (-told[number][1].value, number))
+FinishedTrials = Mapping[int, tuple[TrialParams, TrialResult]]
+_TABLE_ROWS = 10
+_COPIED_SECTIONS = {"gates", "variants", "policy"}
 
 
-def show(run: RunConfig, told: Told, importances: Mapping[str, float]) -> None:
-    """Print the best trials, what mattered, and what failed."""
-    best, keys = ranked(told)[:_SHOWN], sorted(run.search_space)
+def rank(trials: FinishedTrials) -> list[int]:
+    """Numbers of the trials that did not fail, the best first; ties by number."""
+    succeeded = [number for number, (_, result) in trials.items() if not result.error]
+    return sorted(succeeded, key=lambda number: (-trials[number][1].value, number))
+
+
+def show(run: RunConfig, trials: FinishedTrials, importances: Mapping[str, float]) -> None:
+    """Print the best trials, the importance of each param, and the failed trials."""
+    best, keys = rank(trials)[:_TABLE_ROWS], sorted(run.search_space)
     rows = [
-        [str(number), f"{done.value:.4f}", done.best, _seconds(done), *_values(choice, keys)]
-        for number, (choice, done) in ((number, told[number]) for number in best)
+        [
+            *(str(number), f"{result.value:.4f}", result.best, f"{result.seconds:.1f}"),
+            *(_format_value(values[key]) for key in keys),
+        ]
+        for number, (values, result) in ((number, trials[number]) for number in best)
     ]
-    title = f"The best of {len(told)} trials of {run.task} (validation split)"
+    title = f"The best of {len(trials)} trials of {run.task} (validation split)"
     columns = ["trial", f"val {run.policy.maximise}", "candidate", "seconds", *keys]
     console.table(title, columns, rows, mark=0)
     if importances:
-        shares = ", ".join(f"{key} {share:.0%}" for key, share in importances.items())
-        console.result(f"What mattered (PED-ANOVA): {shares}")
-    failed = {number: done.error for number, (_, done) in told.items() if done.error}
-    for why in dict.fromkeys(failed.values()):
-        numbers = [str(number) for number, error in failed.items() if error == why]
-        console.result(f"failed: trial {', '.join(numbers)}: {why}")
+        text = ", ".join(f"{key} {importance:.0%}" for key, importance in importances.items())
+        console.result(f"Importance (PED-ANOVA): {text}")
+    errors = {number: result.error for number, (_, result) in trials.items() if result.error}
+    for message in dict.fromkeys(errors.values()):
+        numbers = [str(number) for number, error in errors.items() if error == message]
+        console.result(f"failed: trial {', '.join(numbers)}: {message}")
 
 
-def line(number: int, choice: Choice, outcome: Outcome) -> str:
-    """One trial in words."""
-    found = outcome.error or f"{outcome.value:.4f} {outcome.best}"
-    again = f", as trial {outcome.same_as}" if outcome.same_as is not None else ""
-    settings = " ".join(f"{key}={_value(value)}" for key, value in choice.items())
-    return f"trial {number}: {found}  {settings}  {outcome.seconds:.1f} s{again}"
+def format_trial(number: int, values: TrialParams, result: TrialResult) -> str:
+    """One trial as one line."""
+    outcome = result.error or f"{result.value:.4f} {result.best}"
+    same = f", as trial {result.same_as}" if result.same_as is not None else ""
+    settings = " ".join(f"{key}={_format_value(value)}" for key, value in values.items())
+    return f"trial {number}: {outcome}  {settings}  {result.seconds:.1f} s{same}"
 
 
-def so_far(told: Told) -> str:
+def format_best(trials: FinishedTrials) -> str:
     """The best trial in a few words."""
-    best = ranked(told)[:1]
-    return f"best {told[best[0]][1].value:.4f} (trial {best[0]})" if best else "all failed so far"
+    best = rank(trials)[:1]
+    return f"best {trials[best[0]][1].value:.4f} (trial {best[0]})" if best else "all failed so far"
 
 
-def write(
-    run: RunConfig, space: Space, told: Told, version: str, path: Path, only: str | None = None
+def write_best_config(
+    run: RunConfig,
+    space: SearchSpace,
+    trials: FinishedTrials,
+    version: str,
+    path: Path,
+    only: str | None = None,
 ) -> None:
     """Write the config of the best trial: the same data, seed, params, candidates and policy."""
-    number = ranked(told)[0]
-    choice, outcome = told[number]
-    params = space.filled(choice) | ({"candidates": [only]} if only else {})
+    number = rank(trials)[0]
+    values, result = trials[number]
+    params = space.with_values(values) | ({"candidates": [only]} if only else {})
     document = {
         "task": run.task,
         "source": f"@{version}",
         "seed": run.seed,
         "params": params,
-        **run.model_dump(mode="json", include=_AS_IT_IS, exclude_defaults=True),
+        **run.model_dump(mode="json", include=_COPIED_SECTIONS, exclude_defaults=True),
     }
     head = (
-        f"# The best of {len(told)} trials of a sweep of {run.name!r}: trial {number}, "
-        f"{outcome.best}, validation\n# {run.policy.maximise} {outcome.value:.4f}. The source is "
-        "the version of the data that was swept.\n"
+        f"# The best of {len(trials)} trials of a sweep of {run.name!r}: trial {number}, "
+        f"{result.best}, validation\n# {run.policy.maximise} {result.value:.4f}. The source is "
+        "the data version of the sweep.\n"
     )
     with atomic_write(path) as temporary:
         text = head + yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
         temporary.write_text(text, encoding="utf-8")
 
 
-def _values(choice: Choice, keys: list[str]) -> list[str]:
-    return [_value(choice[key]) for key in keys]
-
-
-def _value(value: object) -> str:
+def _format_value(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else json.dumps(value)
-
-
-def _seconds(outcome: Outcome) -> str:
-    return f"{outcome.seconds:.1f}"

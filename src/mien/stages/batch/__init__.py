@@ -125,7 +125,12 @@ def batch(
                 rows, failed = finished.rows, finished.failed
                 return BatchResult(out, rows, failed, True, 0.0, resumed_rows=rows)
             return _score(
-                batch_input, checkpoint, task, model, threads or runtime.available_cpus(), write_table
+                batch_input,
+                checkpoint,
+                task,
+                model,
+                threads or runtime.available_cpus(),
+                write_table,
             )
 
 

@@ -8,7 +8,6 @@ describes what the result was made of. Knows neither models nor the format of th
 """
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from typing import Any
 
 from mien import __version__
 from mien.errors import ConfigError
-from mien.storage.files import atomic_write
+from mien.storage.files import atomic_write, sync
 
 from .inputs import BatchItem
 
@@ -99,7 +98,7 @@ class BatchCheckpoint:
         if saved is None or (self.identity.sequence and saved.get("fingerprint") != fingerprint):
             self._clear()
             document = {**asdict(self.identity), "fingerprint": fingerprint}
-            _write_durably(self._folder / _IDENTITY_FILE, json.dumps(document))
+            _write(self._folder / _IDENTITY_FILE, json.dumps(document))
         rows = failed = 0
         unmatched: list[BatchItem] = []
         for path in self._part_files():
@@ -120,7 +119,7 @@ class BatchCheckpoint:
         header = {"rows": len(rows), "failed": failed, "key": _checksum(items)}
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in (header, *rows))
         self._part_count += 1
-        _write_durably(self._folder / f"{self._part_count:06d}.jsonl", text)
+        _write(self._folder / f"{self._part_count:06d}.jsonl", text)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """All rows, in order."""
@@ -136,11 +135,11 @@ class BatchCheckpoint:
         """Let `write_table` write the result, move it to its final name, and delete the parts."""
         table = self._folder / "table"
         write_table(table)
-        _fsync(table)
+        sync(table)
         done = {"run": asdict(self.identity), "fingerprint": fingerprint, "stamp": _stamp(table)}
-        _write_durably(self._done_file, json.dumps({**done, "rows": rows, "failed": failed}))
+        _write(self._done_file, json.dumps({**done, "rows": rows, "failed": failed}))
         table.replace(self.out)
-        _fsync(self.out.parent)
+        sync(self.out.parent)
         shutil.rmtree(self._folder)
 
     def _part_files(self) -> list[Path]:
@@ -244,19 +243,6 @@ def _stamp(path: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns]
 
 
-def _write_durably(path: Path, text: str) -> None:
-    """Write a file that is complete or absent, even after a power cut."""
-    with atomic_write(path) as temporary:
+def _write(path: Path, text: str) -> None:
+    with atomic_write(path, durable=True) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        _fsync(temporary)
-    _fsync(path.parent)
-
-
-def _fsync(path: Path) -> None:
-    if sys.platform == "win32":
-        return  # folders cannot be opened there
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,127 @@
+"""Processes that run trials, each with its share of the CPU cores.
+
+They end when the process that started them ends, however that happens. They ignore Ctrl-C: the
+process that started them decides what to do.
+"""
+
+import os
+import signal
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from threading import Thread
+from types import TracebackType
+from typing import Self
+
+from mien.errors import MienError, TrainingError
+from mien.model import runtime
+from mien.reporting import console
+
+from .search_space import TrialParams
+from .trial import TrialContext, TrialResult, run_trial
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class TrialPool:
+    """A context manager for worker processes; they start with the first trial."""
+
+    def __init__(self, context: TrialContext, size: int) -> None:
+        self._context = context
+        self._size = size
+        self._processes: dict[Connection, BaseProcess] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for pipe, process in self._processes.items():
+            pipe.close()
+            process.terminate()
+        for process in self._processes.values():
+            process.join()
+
+    def start(self, count: int) -> None:
+        """Start processes until there are `count`."""
+        spawn = get_context("spawn")  # forking a process with threads is not safe
+        threads = max(1, runtime.available_cpus() // self._size)
+        while len(self._processes) < count:
+            own_end, worker_end = spawn.Pipe()
+            arguments = (self._context, worker_end, threads)
+            process = spawn.Process(target=_worker_main, args=arguments, daemon=True)
+            process.start()
+            worker_end.close()
+            self._processes[own_end] = process
+
+    def run(self, trials: Mapping[int, TrialParams]) -> Iterator[tuple[int, TrialResult]]:
+        """Run trials by number; yield each result as soon as it is there.
+
+        Raises:
+            MienError: an error that the next trial would have too, or a killed process.
+        """
+        self.start(min(self._size, len(trials)))
+        queue, running = deque(trials.items()), dict[Connection, int]()
+        idle = list(self._processes)
+        while queue or running:
+            while queue and idle:
+                pipe = idle.pop()
+                running[pipe] = queue[0][0]
+                with suppress(ConnectionError):  # for a dead process, `_receive` raises the error
+                    pipe.send(queue.popleft())
+            for ready in wait(list(running)):
+                assert isinstance(ready, Connection)
+                number = running.pop(ready)
+                yield number, self._receive(ready, number)
+                idle.append(ready)
+
+    def _receive(self, pipe: Connection, number: int) -> TrialResult:
+        try:
+            message: TrialResult | MienError = pipe.recv()
+        except (EOFError, ConnectionError):
+            process = self._processes[pipe]
+            process.join()
+            raise TrainingError(
+                f"The process of trial {number} ended with exit code {process.exitcode}. Without a "
+                "message above, it was killed, possibly for lack of memory: try fewer --jobs. The "
+                "same command resumes with this trial."
+            ) from None
+        if isinstance(message, MienError):
+            raise message
+        return message
+
+
+def _worker_main(context: TrialContext, pipe: Connection, threads: int) -> None:
+    from threadpoolctl import threadpool_limits
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_exit_with_parent, daemon=True).start()
+    console.quiet()
+    # For libraries that are loaded later; the call below is for those already loaded.
+    os.environ.update({name: str(threads) for name in _THREAD_VARIABLES})
+    threadpool_limits(threads)
+    while True:
+        try:
+            number, values = pipe.recv()
+        except EOFError:
+            return
+        try:
+            message: TrialResult | MienError = run_trial(context, number, values)
+        except MienError as error:
+            message = error
+        pipe.send(message)
+
+
+def _exit_with_parent() -> None:
+    """A process that waits for a pipe or trains would outlive a parent that was killed."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

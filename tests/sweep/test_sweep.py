@@ -1,0 +1,381 @@
+"""A sweep on a few generated rows and a forest of few trees."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from multiprocessing import active_children
+from pathlib import Path
+from threading import Thread, main_thread
+from typing import Any
+
+import pytest
+import yaml
+from project import ROOT
+from waiting import until
+
+from mien import config, tasks
+from mien.config import RunConfig
+from mien.errors import ConfigError, PolicyError, TrainingError
+from mien.model import runtime
+from mien.reporting import scores
+from mien.stages.data import data
+from mien.stages.train import train
+from mien.storage.workspace import Workspace
+from mien.sweep import SweepResult, sweep
+from mien.sweep.search_space import SearchSpace
+from mien.sweep.study import DATABASE, ROUND_SIZE, Study
+from mien.sweep.trial import TrialContext, TrialResult, run_trial
+from mien.sweep.trial_pool import TrialPool
+from mien.tasks.gesture.sample import write_sample
+
+TRIALS = ROUND_SIZE + 3
+"""One more than the search space has points."""
+CONFIG = """
+task: gesture
+seed: 6
+params: {candidates: [random_forest], images: false, trees: 10, folds: 2}
+search_space:
+  trees: {low: 10, high: 40, step: 15}
+  folds: [2, 10]  # of the ten rows or fewer that a label has in train
+"""
+
+Trials = Mapping[int, tuple[Mapping[str, Any], TrialResult]]
+
+
+@dataclass(frozen=True)
+class Home:
+    """A workspace with a config, and the results of a sweep that was interrupted twice."""
+
+    path: Path
+    config: Path
+    killed: frozenset[int]
+    """Trials that were finished when it was killed."""
+    interrupted: SweepResult
+    complete: SweepResult
+
+    @property
+    def run(self) -> RunConfig:
+        return config.load(self.config)
+
+    @property
+    def workspace(self) -> Workspace:
+        return Workspace(self.path)
+
+
+def without_times(trials: Trials) -> dict[int, Any]:
+    """Params and results without their durations."""
+    return {
+        number: (dict(values), replace(result, seconds=0.0))
+        for number, (values, result) in trials.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Seven trials on prepared data whose test split was deleted.
+
+    One process, killed after its first trial; Ctrl-C after the second start; then two processes.
+    """
+    path = tmp_path_factory.mktemp("home")
+    raw, file = path / "raw", path / "few.yaml"
+    raw.mkdir()
+    write_sample(raw, 0, per_label=12)
+    file.write_text(f"{CONFIG}source: {raw}\n")
+    run, workspace = config.load(file), Workspace(path)
+    (data(run, workspace).folder / "test.csv").unlink()
+    killed = _killed_after_a_trial(path, file)
+    # A shell that starts the tests in the background makes them ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    Thread(target=_interrupt, daemon=True).start()
+    interrupted = sweep(run, workspace, TRIALS)
+    signal.signal(signal.SIGINT, before)
+    assert active_children() == []
+    return Home(path, file, killed, interrupted, sweep(run, workspace, TRIALS, jobs=2))
+
+
+def _killed_after_a_trial(path: Path, file: Path) -> frozenset[int]:
+    """Start a sweep as a user would, kill it when it prints a trial; return the finished trials."""
+    command = [sys.executable, "-m", "mien.cli", "sweep", str(file)]
+    process = subprocess.Popen(
+        [*command, "--trials", str(TRIALS), "--home", str(path)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if line.startswith("trial "):
+            process.kill()
+            break
+    rest = process.stderr.read()  # ends when the worker has closed it too
+    process.stderr.close()
+    assert process.wait() == -signal.SIGKILL, "".join(lines) + rest
+    (database,) = path.rglob(DATABASE)
+    with closing(sqlite3.connect(database)) as connection:
+        states = list(connection.execute("SELECT number, state FROM trials"))
+    assert "RUNNING" in dict(states).values(), "it was killed during a trial"
+    return frozenset(number for number, state in states if state != "RUNNING")
+
+
+def _interrupt() -> None:
+    """Press Ctrl-C as soon as a worker runs: in the main thread, as a terminal would."""
+    until(active_children)
+    assert main_thread().ident
+    signal.pthread_kill(main_thread().ident, signal.SIGINT)
+
+
+def test_neither_jobs_nor_kill_nor_ctrl_c_change_a_trial(home: Home, tmp_path: Path) -> None:
+    """They are those of a simple loop, one trial after the other."""
+    context = context_of(home)
+    study = Study(tmp_path, context.space, context.run.seed)
+    while proposals := study.ask(TRIALS):
+        for number, values in proposals.items():
+            study.tell(number, run_trial(context, number, values))
+    expected = without_times(study.finished())
+    study.close()
+    trials = without_times(home.complete.trials)
+    assert trials == {
+        number: (values, replace(expected[number][1], same_as=result.same_as))
+        for number, (values, result) in trials.items()
+    }
+
+
+def test_no_trial_runs_twice(home: Home) -> None:
+    """Trials that were finished at the kill and at Ctrl-C do not run again."""
+    killed, interrupted = home.killed, home.interrupted
+    assert interrupted.interrupted
+    assert not home.complete.interrupted
+    assert 0 < len(killed) <= len(interrupted.trials) < TRIALS
+    new = [*killed, *interrupted.new_trials, *home.complete.new_trials]
+    assert sorted(new) == list(range(TRIALS))
+
+
+def test_every_trial_has_its_params_and_scores(home: Home) -> None:
+    """The test split was deleted and is not needed."""
+    assert sorted(home.complete.trials) == list(range(TRIALS))
+    succeeded = [result for _, result in home.complete.trials.values() if not result.error]
+    assert succeeded
+    for result in succeeded:
+        assert result.best == "random_forest"
+        assert result.value == result.metrics["random_forest"]["macro_f1"] > 0.3
+        assert result.metrics["random_forest"]["examples"] > 0
+    assert not (home.complete.folder / "trials").exists(), "work folders are deleted"
+
+
+def test_a_training_that_fails_is_a_trial_that_failed(home: Home) -> None:
+    """Its message is stored, and the sweep continues."""
+    for values, result in home.complete.trials.values():
+        assert bool(result.error) == (values["folds"] == 10)
+        assert not result.error or "params.folds = 10" in result.error
+    assert {bool(result.error) for _, result in home.complete.trials.values()} == {True, False}
+
+
+def test_the_same_params_are_not_tried_twice(home: Home) -> None:
+    """The result of the earlier trial is copied, with its number."""
+    first: dict[str, int] = {}
+    for number, (values, result) in sorted(home.complete.trials.items()):
+        earlier = first.setdefault(json.dumps(values), number)
+        assert result.same_as == (None if earlier == number else earlier)
+    assert len(first) == TRIALS - 1, "params are repeated only when the space is exhausted"
+
+
+def test_a_complete_sweep_is_not_changed(home: Home) -> None:
+    """The second call starts no process and tracks no run."""
+    before = (home.complete.folder / DATABASE).read_bytes(), len(_tracked(home))
+    again = sweep(home.run, home.workspace, TRIALS, jobs=2)
+    assert again.new_trials == ()
+    assert without_times(again.trials) == without_times(home.complete.trials)
+    assert before == ((home.complete.folder / DATABASE).read_bytes(), len(_tracked(home)))
+
+
+def test_every_trial_is_a_tracked_run(home: Home) -> None:
+    """With the names of sweep and trial, the params and the validation scores."""
+    runs = {int(each.data.tags["lineage.trial"]): each for each in reversed(_tracked(home))}
+    assert sorted(runs) == list(range(TRIALS))
+    for number, (values, result) in home.complete.trials.items():
+        tracked = runs[number]
+        assert tracked.data.tags["lineage.sweep"] == "few"
+        assert tracked.data.params["trees"] == str(values["trees"])
+        assert tracked.info.status == ("FAILED" if result.error else "FINISHED")
+        assert tracked.data.tags.get("lineage.error", "") == result.error
+        assert result.error or tracked.data.metrics["val.macro_f1"] == result.value
+        assert not [name for name in tracked.data.metrics if name.startswith("test")]
+
+
+def _tracked(home: Home) -> list[Any]:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{home.path / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("gesture")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], "tags.`lineage.sweep` = 'few'"))
+
+
+def test_the_config_of_the_best_trial_gives_the_same_score(home: Home) -> None:
+    """The same data, seed and params give the same score to the last digit."""
+    assert home.complete.best_config is not None
+    run = config.load(home.complete.best_config)
+    best = max(result.value for _, result in home.complete.trials.values())
+    assert run.name == "sweep_few"
+    assert (run.task, run.seed, run.search_space) == ("gesture", 6, {})
+    data(run, home.workspace)
+    folder = train(run, home.workspace).folder / "random_forest"
+    task = tasks.load("gesture")
+    with runtime.load(folder) as model:
+        ready = train(run, home.workspace).ready
+        answers = [
+            scores.answer(example, task.inference.predict(example.request, model), 0.0)
+            for example in task.data.examples(ready, "val")
+        ]
+    assert scores.summary(answers, task.labels)["macro_f1"] == best
+
+
+def context_of(home: Home, **policy: Any) -> TrialContext:
+    run = home.run.model_copy(update={"policy": config.Policy(**policy)})
+    prepared = data(run, home.workspace).folder
+    return TrialContext(run, SearchSpace.from_config(run), prepared, home.path / "work")
+
+
+def test_a_candidate_above_the_size_limit_is_ignored(home: Home) -> None:
+    """Otherwise a run of the best config could have nothing to register."""
+    result = run_trial(context_of(home, max_bundle_mb=0.001), 0, {"trees": 10, "folds": 2})
+    assert "max_bundle_mb" in result.error
+    assert "random_forest" in result.error
+
+
+def test_a_score_that_the_task_does_not_have_ends_the_sweep(home: Home) -> None:
+    """Every other trial would fail too."""
+    with pytest.raises(PolicyError, match=r"macro_f1.*map50"):
+        run_trial(context_of(home, maximise="map50"), 1, {"trees": 10, "folds": 2})
+
+
+def test_a_killed_process_raises_an_error_with_advice(home: Home) -> None:
+    """Instead of waiting for it for ever."""
+    before = set(active_children())
+    with TrialPool(context_of(home), 1) as pool:
+        results = pool.run({5: {"trees": 10, "folds": 2}})
+        pool.start(1)
+        (process,) = set(active_children()) - before
+        os.kill(process.pid or 0, signal.SIGKILL)
+        with pytest.raises(TrainingError, match=r"trial 5 ended with exit code -9.*--jobs"):
+            next(results)
+    assert set(active_children()) == before
+
+
+WIDE = {
+    "lr": {"low": 0.001, "high": 0.1, "log": True},
+    "batch_size": {"low": 8, "high": 64, "step": 8},
+}
+LONG = 3 * ROUND_SIZE + 2
+"""Trials of which the last are guided by the results of the first."""
+
+
+def propose(folder: Path, targets: Sequence[int], optimum: float, backwards: bool) -> list[Any]:
+    """Params proposed by a study that is opened again for each target number of trials."""
+    space = SearchSpace.from_config(RunConfig(name="x", task="emotion", search_space=WIDE))
+    for target in targets:
+        study = Study(folder, space, seed=5)
+        while proposals := study.ask(target):
+            for number in sorted(proposals, reverse=backwards):
+                value = -abs(proposals[number]["lr"] - optimum)
+                study.tell(number, TrialResult(value=value))
+        finished = study.finished()
+        study.close()
+    return [dict(values) for _, (values, _) in sorted(finished.items())]
+
+
+def test_a_proposal_depends_on_the_results_of_earlier_rounds_only(tmp_path: Path) -> None:
+    """Not on which trial of a round ends first, nor on where the sweep was interrupted."""
+    straight = propose(tmp_path / "a", [LONG], 0.05, backwards=False)
+    assert len(straight) == LONG
+    assert (
+        propose(tmp_path / "b", [1, ROUND_SIZE + 2, 3 * ROUND_SIZE - 1, LONG], 0.05, backwards=True)
+        == straight
+    )
+    other = propose(tmp_path / "c", [LONG], 0.001, backwards=False)
+    assert other[: 2 * ROUND_SIZE] == straight[: 2 * ROUND_SIZE]
+    assert other[2 * ROUND_SIZE :] != straight[2 * ROUND_SIZE :], "results guide the later ones"
+
+
+@pytest.mark.parametrize(
+    ("search_space", "message"),
+    [
+        ("{}", "expected a section `search_space:`"),
+        ("{tree: [10]}", r"search_space.tree = 10: unknown key 'tree'. Did you mean 'trees'"),
+        (
+            "{trees: {low: 5, high: 50}}",
+            r"search_space.trees = 5: trees: .*greater than or equal to 10",
+        ),
+        ("{trees: [10, 5000]}", r"search_space.trees = 5000: trees: .*less than or equal to 1000"),
+        ("{trees: {low: 10.0, high: 50.0}}", "for integers write both ends without a decimal"),
+        ("{trees: {low: 50, high: 10}}", "expected low below high, found 50 and 10"),
+        ("{trees: {low: 10, hihg: 50}}", "unknown key 'hihg'. Did you mean 'high'"),
+        (
+            "{trees: {low: 10, high: 50, step: 5, log: true}}",
+            "expected low above 0 and no step with log",
+        ),
+        ("{trees: {low: 10.5, high: 50.5, step: 5}}", "step is for integers"),
+        ("{trees: []}", "search_space.trees: expected at least one value"),
+        (
+            "{trees: 10}",
+            "search_space.trees: expected a range such as .* or a list of values, found 10",
+        ),
+        ("{val: [0.1, 0.2]}", "val determines the data"),
+        ("{trees.x: [1]}", "expected a section params.trees, found a value"),
+        ("{a: [1], a.b: [2]}", "search_space.a and search_space.a.b overlap"),
+    ],
+)
+def test_an_invalid_search_space_is_refused(search_space: str, message: str) -> None:
+    """Before anything is fetched or trained; the message names the key."""
+    document = {**yaml.safe_load(CONFIG), "name": "few"}
+    document["search_space"] = yaml.safe_load(search_space)
+    document["params"]["trees"] = 10
+    with pytest.raises(ConfigError, match=message):
+        SearchSpace.from_config(RunConfig(**document))
+
+
+def test_a_key_with_dots_is_a_nested_one() -> None:
+    """Neighbouring keys and the config itself do not change."""
+    params = {"augmentation": {"scale": 0.1, "rotate_degrees": 5}}
+    dimensions = {
+        "augmentation.scale": {"low": 0.0, "high": 0.5},
+        "lr": {"low": "1e-3", "high": 0.1},
+    }
+    run = RunConfig(name="x", task="emotion", params=params, search_space=dimensions)
+    space = SearchSpace.from_config(run)
+    assert space.with_values({"augmentation.scale": 0.3, "lr": 0.01}) == {
+        "augmentation": {"scale": 0.3, "rotate_degrees": 5},
+        "lr": 0.01,
+    }
+    assert params == {"augmentation": {"scale": 0.1, "rotate_degrees": 5}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"trials": 0}, "expected 1 or more, found 0 and 1"),
+        ({"jobs": 0}, "expected 1 or more, found 20 and 0"),
+        ({"candidate": "random_forrest"}, "Did you mean 'random_forest'"),
+    ],
+)
+def test_arguments_are_checked_first(home: Home, arguments: dict[str, Any], message: str) -> None:
+    """Nothing is fetched for an impossible sweep."""
+    with pytest.raises(ConfigError, match=message):
+        sweep(home.run, Workspace(home.path / "nowhere"), **arguments)
+    assert not (home.path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("name", ["gesture", "gesture_sweep", "sample_gesture", "emotion"])
+def test_the_search_spaces_of_the_configs_are_valid(name: str) -> None:
+    """The task accepts both ends of each range and every listed value."""
+    run = config.load(ROOT / "configs" / f"{name}.yaml")
+    assert SearchSpace.from_config(run).dimensions
