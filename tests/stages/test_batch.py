@@ -77,7 +77,9 @@ def test_a_folder_is_scored_file_by_file(tmp_path: Path, bundle: Path) -> None:
     assert "cannot be read" in faults["gone.png"]
     with runtime.load(bundle) as model:
         task = tasks.load("emotion")
-        expected = task.inference.predict(task.inference.read((folder / "face.webp").read_bytes()), model)
+        expected = task.inference.predict(
+            task.inference.read((folder / "face.webp").read_bytes()), model
+        )
         face, best = rows["face.webp"], expected.best
         assert best is not None
         assert (face["label"], face["confidence"]) == (best.label, best.confidence)

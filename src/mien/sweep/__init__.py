@@ -116,7 +116,9 @@ def _sweep_key(run: RunConfig, space: SearchSpace, candidate: str | None, prepar
     source_hash = task_source_hash(run.task, *_KEY_SOURCES)
     rules = (run.policy.maximise, run.policy.max_bundle_mb, candidate)
     dependencies = task.training.external_weights(params), lineage.lock_hash()
-    return cache_key(prepared.name, params, space.as_json(), run.seed, rules, source_hash, dependencies)
+    return cache_key(
+        prepared.name, params, space.as_json(), run.seed, rules, source_hash, dependencies
+    )
 
 
 @contextmanager

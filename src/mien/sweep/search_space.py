@@ -109,7 +109,9 @@ class SearchSpace:
             for value in _values_to_check(dimension):
                 name = f"search_space.{key} = {json.dumps(value)}"
                 try:
-                    params = config.parse(task.training.Params, self.with_values({key: value}), name)
+                    params = config.parse(
+                        task.training.Params, self.with_values({key: value}), name
+                    )
                     task.training.candidates(params)
                 except ConfigError as error:
                     raise ConfigError(_add_hint(str(error), dimension, value)) from None

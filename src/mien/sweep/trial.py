@@ -1,6 +1,6 @@
 """One trial of a sweep: fit every candidate with the params to try, and score the validation split.
 
-    params of the trial -> training.fit -> bundle -> task.predict -> validation scores
+    params of the trial -> training.fit -> bundle -> inference.predict -> validation scores
 
 The exported model is measured by the functions that `evaluate` uses. The test split is never used:
 a score by which params are chosen is not a test any more.
@@ -113,7 +113,9 @@ def _fit_and_score(
 ) -> dict[str, float]:
     task = tasks.load(context.run.task)
     out.mkdir(parents=True, exist_ok=True)
-    fit = task.training.fit(candidate, context.prepared, out, params, context.run.seed, _ignore_progress)
+    fit = task.training.fit(
+        candidate, context.prepared, out, params, context.run.seed, _ignore_progress
+    )
     with atomic_dir(out / "bundle") as folder:
         for path in out.iterdir():
             if path.is_file() and path.suffix in _MODEL_SUFFIXES:

@@ -237,14 +237,19 @@ def _predict_job(
         return [_predict_item(item, task, predict_frame) for item in job]
     if task.inference.batching and all(map(_is_small, job)):
         try:
-            predictions = task.inference.predict_many([item.to_request(task) for item in job], model)
+            predictions = task.inference.predict_many(
+                [item.to_request(task) for item in job], model
+            )
             return [
                 tables.result_row(item.name, prediction)
                 for item, prediction in zip(job, predictions, strict=True)
             ]
         except Exception:  # noqa: BLE001 - predicting one by one shows which item is at fault
             _log.debug("the files are predicted one by one", exc_info=True)
-    return [_predict_item(item, task, lambda request: task.inference.predict(request, model)) for item in job]
+    return [
+        _predict_item(item, task, lambda request: task.inference.predict(request, model))
+        for item in job
+    ]
 
 
 def _is_small(item: BatchItem) -> bool:

@@ -86,7 +86,11 @@ def list_items(source: Path, task: Task[Any], out: Path, sequence: bool) -> Batc
         return _counted(lambda: list_images(source, excluded), "file", "files", source)
     if not source.is_file():
         raise DataError(f"{source}: expected a folder of images or a CSV file, found neither.")
-    if task.inference.table_requests is not None and not sequence and task.inference.table_requests(source) is not None:
+    if (
+        task.inference.table_requests is not None
+        and not sequence
+        and task.inference.table_requests(source) is not None
+    ):
         table = task.inference.table_requests
         return _counted(
             lambda: _table_rows(source, table(source) or iter(())), "row", "rows", source
@@ -181,7 +185,11 @@ def _file_column(source: Path, task: Task[Any], sequence: bool) -> int:
     for name in FILE_COLUMNS:
         if name in header:
             return header.index(name)
-    other = "" if task.inference.table_requests is None or sequence else f", or the columns of {task.name}'s landmarks"
+    other = (
+        ""
+        if task.inference.table_requests is None or sequence
+        else f", or the columns of {task.name}'s landmarks"
+    )
     raise DataError(
         f"{source}: expected a column {', '.join(FILE_COLUMNS)} with file names{other}; found "
         f"{', '.join(header[:8]) or 'an empty file'}. For another task give --task NAME."
