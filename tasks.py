@@ -64,7 +64,7 @@ if Path(sys.prefix).resolve() == VENV.resolve():
     def bench(context: Context, name: str) -> None:
         """Measure what the docs say: answers, batch, check, dashboards, drills, emotion, faces,
         fuzz, gesture, hands, monitoring, normalisation, photos, photosource, serving, soak,
-        together, variants, versions."""
+        structure, together, variants, versions."""
         _run(context, f"{BIN}/python -m bench.{name}")
 
     @task

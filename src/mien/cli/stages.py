@@ -31,7 +31,7 @@ def demo(
     home: Home = None,
 ) -> None:
     """The whole way once on drawn data: train, register, serve and ask every task."""
-    from mien.demo import demo as show
+    from mien.cli.demo import demo as show
 
     show(workspace_at(home), configs, stay=not leave)
 

@@ -1,0 +1,136 @@
+"""Promises about the language and the structure of the code, as limits that may only fall."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+from project import ROOT
+
+sys.path.insert(0, str(ROOT))
+
+from bench import structure
+
+FIGURES = structure.measure()
+PHRASES = {
+    r"whoever": "users, clients",
+    r"anew": "again",
+    r"heeded": "handled, respected",
+    r"by chance": "at random",
+    r"hangs? on": "depends on",
+    r"(is|are|was|were|be) told": "returns, shows, receives",
+    r"borne": "allowed, accepted",
+    r"mend(s|ed|ing)?": "repair, fix",
+    r"bake-off": "leaderboard, evaluation of all candidates",
+    r"is no number": "is not finite",
+    r"in vain": "without effect",
+    r"lends?|lent": "provides, copies",
+    r"the clock on the wall": "wall time",
+    r"makes? up for": "compensates",
+}
+"""Phrases of a private English, and what to write instead."""
+LISTS = ROOT / "bench" / "structure.py"
+"""Holds the lists of words themselves."""
+_CODE = ("src/", "bench/", "stack/", "tasks.py")
+_TEXTS = ("*.md", "*.yml", "*.yaml", "*.html", "*.js", "*.toml", "*.sh")
+
+
+def test_names_say_what_a_value_is() -> None:
+    """`found`, `told`, `place` and the like are at most one in 200 of the names that are bound."""
+    assert FIGURES.filler_share <= 0.081, structure.filler_names()
+
+
+def test_a_class_name_occurs_once() -> None:
+    """Two classes of one name in two files are two meanings of one word."""
+    assert len(FIGURES.repeated_classes) <= 17, FIGURES.repeated_classes
+
+
+def test_the_package_root_shows_the_product_at_a_glance() -> None:
+    """At most 18 entries."""
+    assert FIGURES.root_entries <= 18
+
+
+def test_documents_between_stages_are_typed() -> None:
+    """Evaluation, lineage and preprocessing are read by attribute, not by string keys."""
+    assert len(FIGURES.document_reads) <= 92, FIGURES.document_reads
+
+
+def test_files_and_functions_fit_a_reader() -> None:
+    """No file over 400 lines, no function over 40."""
+    assert FIGURES.longest_file[0] <= 400, FIGURES.longest_file
+    assert FIGURES.longest_function[0] <= 53, FIGURES.longest_function
+
+
+def test_the_terms_of_the_field_are_names() -> None:
+    """A search for each term finds an identifier."""
+    missing = {"early_stopping", "leakage", "near_duplicate", "roi"}
+    assert set(FIGURES.missing_terms) <= missing
+
+
+@pytest.mark.parametrize("phrase", PHRASES, ids=lambda phrase: re.sub(r"\W+", "_", phrase))
+def test_texts_are_plain_english(phrase: str) -> None:
+    """Docs, docstrings, messages and pages hold none of the phrases that need a second reading."""
+    pattern = re.compile(rf"\b({phrase})\b", re.IGNORECASE)
+    places = [place for place, text in texts() if pattern.search(text)]
+    assert len(places) <= LIMITS.get(phrase, 0), (PHRASES[phrase], places)
+
+
+LIMITS: dict[str, int] = {
+    r"whoever": 22,
+    r"anew": 30,
+    r"heeded": 3,
+    r"by chance": 6,
+    r"hangs? on": 9,
+    r"(is|are|was|were|be) told": 78,
+    r"borne": 3,
+    r"mend(s|ed|ing)?": 48,
+    r"bake-off": 3,
+    r"is no number": 2,
+    r"in vain": 1,
+    r"the clock on the wall": 1,
+}
+"""What is left of each phrase; may only fall."""
+
+
+def test_texts_are_spelled_right() -> None:
+    """codespell knows no misspelling in code, docs and messages."""
+    done = subprocess.run(
+        [sys.executable, "-m", "codespell_lib"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@cache
+def texts() -> tuple[tuple[str, str], ...]:
+    """Every piece of text that a user or a reader of the code sees, with its place."""
+    return tuple(_texts())
+
+
+def _texts() -> Iterator[tuple[str, str]]:
+    for path in tracked():
+        name = path.relative_to(ROOT).as_posix()
+        if path.suffix == ".py" and name.startswith(_CODE) and path != LISTS:
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield f"{name}:{node.lineno}", node.value
+        elif any(path.match(kind) for kind in _TEXTS):
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+                yield f"{name}:{number}", line
+
+
+def tracked() -> Iterator[Path]:
+    """Files of the project, without generated and third-party ones."""
+    listing = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in listing.stdout.splitlines():
+        if "static/" not in name or name.endswith(("index.html", "page.js")):
+            yield ROOT / name
