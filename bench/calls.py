@@ -49,7 +49,7 @@ class Ask:
 
 
 class Silent:
-    """In place of metrics, journal or windows: every method of theirs does nothing."""
+    """In place of metrics, prediction log or windows: every method of theirs does nothing."""
 
     def __init__(self, whole: object) -> None:
         for name in _methods(whole):
@@ -112,7 +112,7 @@ async def served(home: Workspace, scratch: Path) -> AsyncIterator[FastAPI]:
     (scratch / "log").unlink(missing_ok=True)
     logging.basicConfig(level=logging.INFO, format="%(message)s", filename=scratch / "log")
     loaded = threading.Event()
-    app = _create(home, scratch / "journal.db", loaded.set)
+    app = _create(home, scratch / "predictions.db", loaded.set)
     async with app.router.lifespan_context(app):
         await asyncio.to_thread(loaded.wait)
         if reason := app.state.service.models.reason:
@@ -120,8 +120,8 @@ async def served(home: Workspace, scratch: Path) -> AsyncIterator[FastAPI]:
         yield app
 
 
-def _create(home: Workspace, journal: Path, ready: Callable[[], None]) -> FastAPI:
-    settings = config.settings().model_copy(update={"threads": 1, "journal": journal})
+def _create(home: Workspace, prediction_log: Path, ready: Callable[[], None]) -> FastAPI:
+    settings = config.settings().model_copy(update={"threads": 1, "prediction_log": prediction_log})
     wanted = models.choose(home, ["emotion", "gesture"], [])
     return serve_app.create(home, wanted, settings, lambda _: ready())
 
@@ -132,7 +132,7 @@ def _variant(
     """Another app over the same models and threads: their place in memory changes speed too."""
     app = _create(home, scratch / "unused.db", lambda: None)
     own: Service = app.state.service
-    own.journal.close()
+    own.prediction_log.close()
     own.workers.close()
     app.state.service = replace(full.state.service, **silent)
     app.user_middleware = [
@@ -146,7 +146,7 @@ def variants(full: FastAPI, home: Workspace, scratch: Path, clock: Clock) -> dic
     own: Service = full.state.service
     timed = {
         "metrics": clock.beside("metrics of the answer", own.metrics),
-        "journal": clock.beside("the answer in the journal", own.journal),
+        "prediction_log": clock.beside("the answer in the prediction log", own.prediction_log),
         "windows": clock.beside("the answer in the window of drift", own.windows),
     }
     counters = clock.beside("counters of the request", own.metrics)

@@ -43,8 +43,8 @@ GOAL = 0.05
 KEPT = f"under {GOAL:.0%}"
 PHOTOS = 10
 BODIES = 400
-"""Landmark bodies in a block: so many that each block has its part of the journal's housekeeping,
-which comes once in some hundred answers."""
+"""Landmark bodies in a block: so many that each block has its part of the prediction log's
+housekeeping, which comes once in some hundred answers."""
 TURN = 5
 """Requests after which it is another app's turn: the speed of a shared processor wanders."""
 SECONDS = 15.0
@@ -235,7 +235,7 @@ async def _scraped(app: FastAPI) -> Row:
     for _ in range(SCRAPES):
         for name in service.models.ready:
             served = service.models.find(name)
-            service.windows.add(service.journal.recent(served.digest, 1, 0.0)[0])
+            service.windows.add(service.prediction_log.recent(served.digest, 1, 0.0)[0])
         start = time.process_time()
         await send(app, Ask("/metrics", method="GET"))
         used.append(time.process_time() - start)
@@ -248,13 +248,14 @@ async def _scraped(app: FastAPI) -> Row:
 
 def _fill(service: Service, name: str) -> None:
     served = service.models.find(name)
-    answers, labels = service.journal.recent(served.digest, WINDOW, 0.0), served.task.labels
+    answers, labels = service.prediction_log.recent(served.digest, WINDOW, 0.0), served.task.labels
     for number in range(WINDOW):
         event = replace(answers[number % len(answers)], trace_id=secrets.token_hex(16))
-        service.journal.add(event)
+        service.prediction_log.add(event)
         service.windows.add(event)
         if number < VERDICTS:
-            service.journal.judge(event.trace_id, labels[number % len(labels)], event.moment)
+            label = labels[number % len(labels)]
+            service.prediction_log.record_feedback(event.trace_id, label, event.timestamp)
 
 
 # Memory.
@@ -286,7 +287,7 @@ async def _memory_after(home: Workspace, scratch: Path, bad: float) -> list[Held
 
 def _held(app: FastAPI, done: int, seconds: float) -> Held:
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    answers, size = app.state.service.journal.size()
+    answers, size = app.state.service.prediction_log.size()
     return Held(done, pages * os.sysconf("SC_PAGE_SIZE"), seconds, answers, size)
 
 
@@ -305,10 +306,10 @@ def _told(costs: Sequence[Row], parts: Sequence[Row], scrape: Row) -> list[str]:
         "The app of the service, called within one process on one core with one worker; champions "
         "of both tasks, trained on the sample. 'Without' is the same app over the same models, "
         "where each request gets its trace_id and nothing is counted, observed, recorded or "
-        "logged; what is left of monitoring there is the making of the journal's record and the "
-        "clocks around the stages, some microseconds. The two take turns, and one CPU clock runs "
-        "for all threads. In brackets, the 95 % interval of the median over blocks. Sockets and "
-        "the parsing of HTTP come on top of both and would make the shares smaller.",
+        "logged; what is left of monitoring there is the making of the prediction log's record and "
+        "the clocks around the stages, some microseconds. The two take turns, and one CPU clock "
+        "runs for all threads. In brackets, the 95 % interval of the median over blocks. Sockets "
+        "and the parsing of HTTP come on top of both and would make the shares smaller.",
         table(costs),
         "## What it is made of",
         "CPU time inside each part while requests are answered, by a clock of its own thread "
@@ -351,8 +352,8 @@ def _shown(held: Held) -> Row:
         "requests": f"{held.requests:,}",
         "resident, MB": f"{held.resident / 1e6:.1f}",
         "CPU of a request since the row before, ms": f"{held.seconds * 1e3:.3f}",
-        "answers in the journal": f"{held.answers:,}",
-        "journal, MB": f"{held.size / 1e6:.1f}",
+        "answers in the prediction log": f"{held.answers:,}",
+        "prediction log, MB": f"{held.size / 1e6:.1f}",
     }
 
 

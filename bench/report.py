@@ -302,7 +302,7 @@ def _how(
         f"second one; with {CROWD} clients and large photos it has not. MIEN_QUEUE is "
         f"{servers.QUEUE}: with the default of 32 places, mien tells the other 32 clients 503 and "
         f"Retry-After. MIEN_DEADLINE_S is {servers.PATIENCE:.0f}. mien records every answer in its "
-        "journal and writes a line for each request, as always; the logs of the others are "
+        "prediction log and writes a line for each request, as always; the logs of the others are "
         "off."
     )
     yield table([_described(server, seen) for server in known])

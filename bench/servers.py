@@ -312,7 +312,7 @@ def known(workloads: Path, originals: Path) -> list[Server]:
         "MIEN_QUEUE": str(QUEUE),
         "MIEN_DEADLINE_S": str(PATIENCE),
         "MIEN_THREADS": "1",
-        "MIEN_JOURNAL": "journal.db",
+        "MIEN_PREDICTION_LOG": "predictions.db",
     }
     return [
         Server(OURS, lambda _: host, mien_wire, env=settings),

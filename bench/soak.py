@@ -3,8 +3,8 @@
     python3 tasks.py bench soak                    (ten minutes)
     SOAK_SECONDS=60 python3 tasks.py bench soak
 
-On Linux. The models are those of the workspace, after `python3 tasks.py demo --exit`; the journal
-of the soak is a fresh one, which is thrown away.
+On Linux. The models are those of the workspace, after `python3 tasks.py demo --exit`; the
+prediction log of the soak is a fresh one, which is thrown away.
 """
 
 import io
@@ -103,9 +103,11 @@ def run(workspace: Workspace, seconds: float) -> Soak:
     """Ask a server of its own for so many seconds, and look at it meanwhile."""
     asked = mixed(workspace)
     with tempfile.TemporaryDirectory() as folder:
-        journal = str(Path(folder) / "journal.db")
+        prediction_log = str(Path(folder) / "predictions.db")
         home, log = workspace.home.resolve(), Path(folder) / "log"
-        with serve(home, None, log=log, MIEN_JOURNAL=journal, MIEN_THREADS="2") as server:
+        with serve(
+            home, None, log=log, MIEN_PREDICTION_LOG=prediction_log, MIEN_THREADS="2"
+        ) as server:
             with Load(server.port, [get("/metrics")], 3 * CLIENTS) as load:
                 load.reach(10 * CLIENTS)  # threads of pools are made when they are first needed
             with Load(server.port, [each.request for each in asked], CLIENTS) as load:

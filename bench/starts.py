@@ -65,7 +65,7 @@ def _served(
     scratch.mkdir()
     port = servers.free_port()
     env = {
-        "MIEN_JOURNAL": str(scratch / "journal.db"),
+        "MIEN_PREDICTION_LOG": str(scratch / "predictions.db"),
         "MIEN_GRACE_S": "0",  # counts at the end alone
         "PYTHONPATH": str(ROOT / "src"),
     }

@@ -3,11 +3,11 @@
 #
 #   docker build -f dockerfiles/api.Dockerfile -t mien-api .
 #   docker run --rm -p 127.0.0.1:8000:8000 --read-only --tmpfs /tmp --cap-drop ALL \
-#     -v "$PWD:/workspace:ro" -v mien-journal:/journal mien-api
+#     -v "$PWD:/workspace:ro" -v mien-prediction-log:/prediction_log mien-api
 #
 # The workspace must be readable by user 10001. MIEN_THREADS says how many pictures are worked on
 # at once (default: all cores of the machine, even where the container may use fewer). A volume
-# at /journal keeps what was answered.
+# at /prediction_log keeps what was answered.
 
 FROM python:3.11-slim AS wheel
 WORKDIR /source
@@ -38,15 +38,15 @@ RUN rm -rf ai_edge_litert/libLiteRtWebGpuAccelerator.so ai_edge_litert/tools \
 FROM python:3.11-slim
 RUN groupadd --gid 10001 mien \
     && useradd --uid 10001 --gid mien --no-create-home --home-dir /tmp --shell /usr/sbin/nologin mien \
-    && install --directory --owner mien --group mien /journal
+    && install --directory --owner mien --group mien /prediction_log
 COPY --from=packages /opt/mien /opt/mien
-# Nothing is written but the journal and caches, and these go to /tmp, so that the root file system
-# may be read-only. A new volume takes over the owner of /journal.
+# Nothing is written but the prediction log and caches, and these go to /tmp, so that the root file system
+# may be read-only. A new volume takes over the owner of /prediction_log.
 ENV PATH=/opt/mien/bin:$PATH \
     HOME=/tmp \
     HOST=0.0.0.0 \
     MIEN_HOME=/workspace \
-    MIEN_JOURNAL=/journal/journal.db \
+    MIEN_PREDICTION_LOG=/prediction_log/predictions.db \
     ORT_DISABLE_TELEMETRY=1 \
     PORT=8000 \
     PYTHONDONTWRITEBYTECODE=1 \

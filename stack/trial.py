@@ -114,13 +114,13 @@ TRIALS: tuple[Callable[[Stack], None], ...] = (
 
 
 def _confined(stack: Stack) -> None:
-    """The workspace and the image cannot be written to, the journal can, and root is out."""
+    """The workspace and the image cannot be written to, the prediction log can, and root is out."""
     refused = ("touch /workspace/x", "touch /opt/x", "test $(id -u) = 0")
     if wrong := [script for script in refused if stack.inside("api", script)]:
         raise PromiseError(f"this should not be possible inside the service's container: {wrong}")
-    if not stack.inside("api", "touch /journal/x && rm /journal/x && touch /tmp/x"):
-        raise PromiseError("the service can write neither its journal nor a temporary file")
-    say("The service's container can write to /journal and /tmp, and to nothing else.")
+    if not stack.inside("api", "touch /prediction_log/x && rm /prediction_log/x && touch /tmp/x"):
+        raise PromiseError("the service can write neither its prediction log nor a temporary file")
+    say("The service's container can write to /prediction_log and /tmp, and to nothing else.")
 
 
 def _traffic(stack: Stack) -> int:

@@ -39,7 +39,7 @@ class Server:
         environment = {
             **os.environ,
             "MIEN_HOME": str(self.home),
-            "MIEN_JOURNAL": str(self.folder / "journal.db"),
+            "MIEN_PREDICTION_LOG": str(self.folder / "predictions.db"),
             "MIEN_DRILL": "1",
             "MIEN_THREADS": "1",
             "PORT": str(self.port),

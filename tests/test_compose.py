@@ -120,12 +120,14 @@ def test_the_service_is_told_only_what_it_knows() -> None:
     Settings(**{name: "" if value is None else value for name, value in told.items()})
 
 
-def test_the_journal_outlives_the_container() -> None:
+def test_the_prediction_log_outlives_the_container() -> None:
     """It is written to a volume, which takes over the user of the folder in the image."""
     text = (ROOT / "dockerfiles" / "api.Dockerfile").read_text(encoding="utf-8")
-    (place,) = re.findall(r"MIEN_JOURNAL=(\S+)", text)
+    (place,) = re.findall(r"MIEN_PREDICTION_LOG=(\S+)", text)
     folder = str(Path(place).parent)
-    assert {"type": "volume", "source": "journal", "target": folder} in SERVICES["api"]["volumes"]
+    assert {"type": "volume", "source": "prediction_log", "target": folder} in SERVICES["api"][
+        "volumes"
+    ]
     assert re.search(rf"install --directory --owner mien --group mien {folder}\b", text)
     assert "VOLUME" not in text
 

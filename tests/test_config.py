@@ -86,19 +86,23 @@ def test_only_the_documented_variables_count(monkeypatch: pytest.MonkeyPatch) ->
     assert config.settings().threads == 0
 
 
-def test_a_journal_is_where_the_workspace_is_unless_told(
+def test_a_prediction_log_is_where_the_workspace_is_unless_told(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Thirty days and 200 MB of it; limits of nothing are refused."""
-    for name in ("MIEN_JOURNAL", "MIEN_JOURNAL_DAYS", "MIEN_JOURNAL_MB"):
+    for name in ("MIEN_PREDICTION_LOG", "MIEN_PREDICTION_LOG_DAYS", "MIEN_PREDICTION_LOG_MB"):
         monkeypatch.delenv(name, raising=False)
     found = config.settings()
-    assert (found.journal, found.journal_days, found.journal_mb) == (None, 30, 200)
-    monkeypatch.setenv("MIEN_JOURNAL", str(tmp_path / "a.db"))
-    monkeypatch.setenv("MIEN_JOURNAL_DAYS", "0.5")
+    assert (found.prediction_log, found.prediction_log_days, found.prediction_log_mb) == (
+        None,
+        30,
+        200,
+    )
+    monkeypatch.setenv("MIEN_PREDICTION_LOG", str(tmp_path / "a.db"))
+    monkeypatch.setenv("MIEN_PREDICTION_LOG_DAYS", "0.5")
     found = config.settings()
-    assert (found.journal, found.journal_days) == (tmp_path / "a.db", 0.5)
-    for name in ("MIEN_JOURNAL_DAYS", "MIEN_JOURNAL_MB"):
+    assert (found.prediction_log, found.prediction_log_days) == (tmp_path / "a.db", 0.5)
+    for name in ("MIEN_PREDICTION_LOG_DAYS", "MIEN_PREDICTION_LOG_MB"):
         monkeypatch.setenv(name, "0")
         with pytest.raises(ConfigError, match=name):
             config.settings()
@@ -117,10 +121,10 @@ def test_drills_are_off_unless_they_are_ordered(monkeypatch: pytest.MonkeyPatch)
         config.settings()
 
 
-def test_a_journal_of_an_empty_name_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prediction_log_of_an_empty_name_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compose hands on variables that its user left out as empty ones."""
-    monkeypatch.setenv("MIEN_JOURNAL", "")
-    assert config.settings().journal is None
+    monkeypatch.setenv("MIEN_PREDICTION_LOG", "")
+    assert config.settings().prediction_log is None
 
 
 @given(st.dictionaries(st.text(max_size=5), st.integers(), max_size=6))

@@ -117,10 +117,10 @@ class Settings(BaseSettings):
     """Requests a second that one key may send; 0 is any number."""
     cors: str = Field(default="", alias="MIEN_CORS")
     """Origins whose pages may ask from a browser, separated by commas."""
-    journal: Path | None = Field(default=None, alias="MIEN_JOURNAL")
-    """Where answers are recorded; None for `journal.db` in the workspace."""
-    journal_days: float = Field(default=30.0, alias="MIEN_JOURNAL_DAYS", gt=0)
-    journal_mb: float = Field(default=200.0, alias="MIEN_JOURNAL_MB", gt=0)
+    prediction_log: Path | None = Field(default=None, alias="MIEN_PREDICTION_LOG")
+    """Where answers are recorded; None for `predictions.db` in the workspace."""
+    prediction_log_days: float = Field(default=30.0, alias="MIEN_PREDICTION_LOG_DAYS", gt=0)
+    prediction_log_mb: float = Field(default=200.0, alias="MIEN_PREDICTION_LOG_MB", gt=0)
     drill: bool = Field(default=False, alias="MIEN_DRILL")
     """Whether the header X-Mien-Drill may slow a request down or make it fail."""
 

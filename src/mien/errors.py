@@ -84,12 +84,12 @@ class RateError(MienError):
     """More requests by one key than it may send."""
 
 
-class UnknownAnswerError(RequestError):
-    """A verdict on an answer that the journal does not hold, or no longer."""
+class UnknownPredictionError(RequestError):
+    """A prediction that the prediction log does not have, or no longer."""
 
 
-class JournalError(MienError):
-    """The journal of answers cannot be read or written."""
+class PredictionLogError(MienError):
+    """The prediction log cannot be read or written."""
 
 
 class CheckError(MienError):

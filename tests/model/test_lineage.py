@@ -53,7 +53,7 @@ def test_a_lock_file_names_its_packages(tmp_path: Path) -> None:
     "name",
     [
         "mlflow.db", ".mlflow.db.unfinished", ".mlflow.db.unfinished-journal", "mlruns/gesture",
-        "journal.db-spool", "data/raw/gesture/latest.txt", "models/gesture/aliases.json",
+        "predictions.db-spool", "data/raw/gesture/latest.txt", "models/gesture/aliases.json",
     ],
 )  # fmt: skip
 def test_what_a_run_leaves_makes_no_tree_dirty(name: str) -> None:

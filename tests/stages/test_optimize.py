@@ -49,7 +49,7 @@ def few() -> Iterator[None]:
 def workspace(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A copy of the demo's workspace, as large as the stage needs it."""
     home = tmp_path_factory.mktemp("optimize") / "home"
-    shutil.copytree(demo.home, home, ignore=shutil.ignore_patterns("journal*"))
+    shutil.copytree(demo.home, home, ignore=shutil.ignore_patterns("predictions.db*"))
     return Workspace(home)
 
 

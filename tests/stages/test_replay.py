@@ -19,8 +19,9 @@ from project import Demo, free_port, mien
 from served import Server
 
 from mien import config, tasks
-from mien.errors import BundleError, JournalError, RequestError, UnknownAnswerError
+from mien.errors import BundleError, PredictionLogError, RequestError, UnknownPredictionError
 from mien.model import bundle
+from mien.observability.prediction_log import reader
 from mien.stages import replay, serve
 from mien.storage.versions import Item, Store
 from mien.storage.workspace import CHAMPION, Workspace
@@ -50,7 +51,7 @@ def network(seed: int) -> bytes:
 
 
 def write(folder: Path, root: str, seed: int = 1) -> str:
-    """A bundle of the gesture task; returns its checksum."""
+    """A bundle of the gesture task; returns its digest."""
     folder.mkdir(parents=True)
     (folder / "model.onnx").write_bytes(network(seed))
     origin = {
@@ -99,7 +100,7 @@ def ask(address: str) -> dict[str, Any]:
 
 def again(home: Path, trace_id: str, file: str | None = None) -> dict[str, Any]:
     path = home.parent / file if file else None
-    return replay.replay(trace_id, Workspace(home), home / "journal.db", path)
+    return replay.replay(trace_id, Workspace(home), home / "predictions.db", path)
 
 
 def test_an_answer_is_traced_to_model_data_config_and_code(home: Path) -> None:
@@ -116,7 +117,7 @@ def test_an_answer_is_traced_to_model_data_config_and_code(home: Path) -> None:
         "task": "gesture",
         "version": "1",
         "candidate": "drawn",
-        "checksum": sha256(manifest).hexdigest(),
+        "digest": sha256(manifest).hexdigest(),
         "folder": str(folder),
     }
     assert (found["data"]["number"], found["data"]["source"]) == (1, "rows.csv")
@@ -131,7 +132,8 @@ def test_the_same_input_gives_the_same_answer(home: Path) -> None:
     told as such, with both answers."""
     with serving(home) as address:
         answers = [ask(address) for _ in range(3)]
-        assert replay._kept(home / "journal.db", answers[-1]["trace_id"]) is None
+        last = answers[-1]["trace_id"]
+        assert reader._find_in_database(home / "predictions.db", last) is None
         for answer in answers:
             same = again(home, answer["trace_id"], "hand.json")["again"]
             assert (same["same"], same["label"]) == (True, answer["gesture"])
@@ -168,9 +170,9 @@ def test_confidence_is_compared_as_exactly_as_it_was_told(home: Path) -> None:
         trace_id = ask(address)["trace_id"]
     confidence = again(home, trace_id)["answer"]["confidence"]
     for shift, same in ((0.0, True), (1.5e-6, True), (-1.5e-6, True), (4e-6, False)):
-        with sqlite3.connect(home / "journal.db") as journal:
-            journal.execute("update answers set confidence = ?", [confidence + shift])
-        journal.close()
+        with sqlite3.connect(home / "predictions.db") as prediction_log:
+            prediction_log.execute("update predictions set confidence = ?", [confidence + shift])
+        prediction_log.close()
         assert again(home, trace_id, "hand.json")["again"]["same"] is same, shift
 
 
@@ -194,7 +196,7 @@ def test_a_version_that_was_replaced_is_told(home: Path) -> None:
     shutil.move(measured, away)
     with pytest.raises(BundleError, match=rf"another bundle now.*It said {answer['gesture']}"):
         again(home, answer["trace_id"])
-    named = replay.replay(answer["trace_id"], workspace, home / "journal.db", None, away)
+    named = replay.replay(answer["trace_id"], workspace, home / "predictions.db", None, away)
     assert named["model"]["folder"] == str(away)
 
 
@@ -209,20 +211,22 @@ def test_data_that_are_gone_are_named_by_their_fingerprint(home: Path) -> None:
 
 
 def test_what_cannot_be_replayed_says_why(home: Path) -> None:
-    """No journal, no such answer, a file that is no journal, an input that is none."""
-    with pytest.raises(JournalError, match=r"no journal .*MIEN_JOURNAL"):
+    """No file, no such prediction, a file of another kind, an input that is none."""
+    with pytest.raises(PredictionLogError, match=r"found no file.*MIEN_PREDICTION_LOG"):
         again(home, "0" * 32)
     with serving(home) as address:
         trace_id = ask(address)["trace_id"]
-    with pytest.raises(UnknownAnswerError, match=r"no answer '0000.*MIEN_JOURNAL_DAYS"):
+    with pytest.raises(
+        UnknownPredictionError, match=r"no prediction .0000.*MIEN_PREDICTION_LOG_DAYS"
+    ):
         again(home, "0" * 32)
     with pytest.raises(RequestError, match=r"absent.json cannot be read"):
         again(home, trace_id, "absent.json")
     (home.parent / "torn.json").write_text("{")
     with pytest.raises(RequestError, match="not readable JSON"):
         again(home, trace_id, "torn.json")
-    (home / "journal.db").write_bytes(b"something else, long enough to be looked at" * 40)
-    with pytest.raises(JournalError, match="cannot be read as a journal"):
+    (home / "predictions.db").write_bytes(b"something else, long enough to be looked at" * 40)
+    with pytest.raises(PredictionLogError, match="is not a readable prediction log"):
         again(home, trace_id)
 
 
@@ -230,7 +234,7 @@ def test_what_cannot_be_replayed_says_why(home: Path) -> None:
 def test_a_picture_is_answered_again(demo: Demo, tmp_path: Path) -> None:
     """By the champion that was trained for it, file in and file out."""
     home = tmp_path / "home"
-    shutil.copytree(demo.home, home, ignore=shutil.ignore_patterns("journal.db*"))
+    shutil.copytree(demo.home, home, ignore=shutil.ignore_patterns("predictions.db*"))
     for name in tasks.names():
         path = tmp_path / f"{name}.png"
         tasks.load(name).inference.sample_picture().convert("RGB").save(path)
@@ -240,7 +244,7 @@ def test_a_picture_is_answered_again(demo: Demo, tmp_path: Path) -> None:
             with requests.Session() as session, path.open("rb") as stream:
                 session.trust_env = False
                 answer = session.post(url, files={"file": stream}, timeout=60).json()
-        found = replay.replay(answer["trace_id"], Workspace(home), home / "journal.db", path)
+        found = replay.replay(answer["trace_id"], Workspace(home), home / "predictions.db", path)
         assert found["again"]["same"] is True, found["again"]
         assert found["again"]["other"] == []
         assert found["data"]["number"] == 1

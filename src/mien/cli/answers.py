@@ -76,8 +76,8 @@ def replay(
 
     settings = config.settings()
     workspace = workspace_at(home, settings)
-    journal = settings.journal or workspace.journal
-    found = stage.replay(trace_id, workspace, journal, file, bundle)
+    prediction_log = settings.prediction_log or workspace.prediction_log
+    found = stage.replay(trace_id, workspace, prediction_log, file, bundle)
     console.result(json.dumps(found) if as_json else "\n".join(stage.words(found)))
     if file and not found["again"]["same"]:
         raise typer.Exit(1)

@@ -1,17 +1,14 @@
 """An answer that was given: what gave it, and whether the same is said again.
 
-    trace_id -> journal -> bundle of that checksum -> model, data, configuration, code
+    trace_id -> prediction log -> bundle of that digest -> model, data, configuration, code
     the input once more -> task.inference.predict of that very bundle -> the same answer?
 
-Reads the journal beside a server that writes it. The journal holds no input: whoever wants to hear
-the answer again has to bring it. Knows no task and no HTTP.
+Reads the prediction log beside a server that writes it. The log has no inputs: to predict again,
+the input has to be given. Knows no task and no HTTP.
 """
 
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing
-from dataclasses import fields
 from datetime import UTC, datetime
 from hashlib import sha256
 from math import isclose
@@ -19,24 +16,22 @@ from pathlib import Path
 from typing import Any
 
 from mien import tasks
-from mien.errors import BundleError, JournalError, UnknownAnswerError
+from mien.errors import BundleError
 from mien.model import bundle, lineage, runtime
-from mien.observability.prediction_log import spool
-from mien.observability.prediction_log.events import Event
+from mien.observability.prediction_log.reader import find_record
+from mien.observability.prediction_log.schema import PredictionRecord
 from mien.storage.versions import Store
 from mien.storage.workspace import Workspace
 from mien.task import Prediction
 
 TOLERANCE = 2e-6
 """Confidence is told with 6 decimals; of answers that were given together the last may differ."""
-_COLUMNS = [each.name for each in fields(Event)]
-_INPUT_STATS = _COLUMNS.index("input_stats")
 
 
 def replay(
     trace_id: str,
     workspace: Workspace,
-    journal: Path,
+    prediction_log: Path,
     file: Path | None = None,
     folder: Path | None = None,
 ) -> dict[str, Any]:
@@ -45,17 +40,17 @@ def replay(
     Args:
         trace_id: as the answer tells it.
         workspace: where the model was registered.
-        journal: the file of answers.
+        prediction_log: its SQLite file.
         file: a picture or a JSON document, as it was sent.
         folder: the bundle, where it was served from outside the workspace.
 
     Raises:
-        JournalError: the journal is not there, or cannot be read.
-        UnknownAnswerError: it holds no such answer.
+        PredictionLogError: there is no prediction log, or it cannot be read.
+        UnknownPredictionError: it has no such prediction.
         BundleError: the very bundle that answered is gone.
         RequestError, ImageError: the file cannot be answered.
     """
-    event = find(trace_id, journal)
+    event = find_record(trace_id, prediction_log)
     found, notes = _bundle(event, workspace, folder)
     manifest = bundle.read(found).manifest
     origin = manifest.lineage
@@ -65,7 +60,7 @@ def replay(
             "task": event.task,
             "version": event.version,
             "candidate": manifest.candidate,
-            "checksum": event.checksum,
+            "digest": event.digest,
             "folder": str(found),
         },
         "data": _data(str(origin.get("data_fingerprint", "")), event.task, workspace),
@@ -76,38 +71,12 @@ def replay(
     return document | ({"again": _again(event, found, file)} if file else {})
 
 
-def find(trace_id: str, journal: Path) -> Event:
-    """The answer of that name.
-
-    Raises:
-        JournalError: the journal is not there, or cannot be read.
-        UnknownAnswerError: it holds no such answer.
-    """
-    waiting = journal.with_name(f"{journal.name}-spool")
-    if not journal.is_file():
-        raise JournalError(
-            f"There is no journal {journal}. `mien serve` keeps one in its workspace (--home), or "
-            "where MIEN_JOURNAL says."
-        )
-    # The spool first: what leaves it meanwhile is in the file then.
-    row = _among(waiting, trace_id) or _kept(journal, trace_id)
-    if row is None:
-        raise UnknownAnswerError(
-            f"{journal} holds no answer {trace_id!r}. Give the trace_id of an answer as it was "
-            "sent; old answers are forgotten (MIEN_JOURNAL_DAYS, MIEN_JOURNAL_MB)."
-        )
-    values = [
-        json.loads(row[_INPUT_STATS]) if at == _INPUT_STATS else v for at, v in enumerate(row)
-    ]
-    return Event(**dict(zip(_COLUMNS, values, strict=True)))
-
-
 def words(document: Mapping[str, Any]) -> Iterator[str]:
     """What `replay` found, in lines for people."""
     answer, model, data = document["answer"], document["model"], document["data"]
     yield f"said    {_spoken(answer)} on {answer['when']}, after {answer['seconds'] * 1000:.1f} ms"
     yield f"model   mien-{model['task']} version {model['version']}, {model['candidate']}"
-    yield f"        checksum {model['checksum']}, {model['folder']}"
+    yield f"        digest {model['digest']}, {model['folder']}"
     yield f"data    {_of_data(data)}"
     yield f"config  {document['config']['sha256']}"
     yield f"        {json.dumps(document['config']['config'], sort_keys=True)}"
@@ -120,37 +89,19 @@ def words(document: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"        {name}: {then} then, {now} now" for name, then, now in again["other"])
 
 
-def _among(path: Path, trace_id: str) -> list[Any] | None:
-    """The row of that answer among those that wait for a place in the journal."""
-    if not path.is_file():
-        return None
-    lines = [line for line in path.read_bytes().splitlines() if trace_id.encode() in line]
-    return next((row for row in spool.rows(lines, len(_COLUMNS)) if row[0] == trace_id), None)
-
-
-def _kept(path: Path, trace_id: str) -> list[Any] | None:
-    query = f"select {', '.join(_COLUMNS)} from answers where trace_id = ?"
-    # A file that nobody has open is read as it lies: reading it else would want to write beside it.
-    alone = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
-    try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{alone}", uri=True)) as it:
-            row = it.execute(query, [trace_id]).fetchone()
-    except sqlite3.Error as error:
-        raise JournalError(f"{path} cannot be read as a journal of answers: {error}.") from error
-    return list(row) if row else None
-
-
-def _bundle(event: Event, workspace: Workspace, given: Path | None) -> tuple[Path, list[str]]:
-    """The bundle of that very checksum, and what is to be told of where it was found.
+def _bundle(
+    event: PredictionRecord, workspace: Workspace, given: Path | None
+) -> tuple[Path, list[str]]:
+    """The bundle of that very digest, and what is to be told of where it was found.
 
     Raises:
         BundleError: it is nowhere here.
     """
     own = workspace.version(event.task, int(event.version)) if event.version.isdigit() else None
     notes = []
-    if own and own.is_dir() and _checksum(own) != event.checksum:
+    if own and own.is_dir() and _digest(own) != event.digest:
         notes.append(
-            f"{own} holds another bundle now (checksum {_checksum(own)}): that version was "
+            f"{own} holds another bundle now (digest {_digest(own)}): that version was "
             "replaced or certified since."
         )
     models, runs = workspace.models(event.task), workspace.home / "mlruns" / event.task
@@ -160,31 +111,31 @@ def _bundle(event: Event, workspace: Workspace, given: Path | None) -> tuple[Pat
         *sorted(runs.glob("*/artifacts/bundle")),  # as it was measured, whatever came later
     ]
     for folder in [each for each in (given, own, *others) if each]:
-        if _checksum(folder) == event.checksum:
+        if _digest(folder) == event.digest:
             notes += [f"The bundle that answered lies in {folder}."] if folder != own else []
             return folder, notes
     raise BundleError(
         f"The bundle that answered is not in {workspace.home.resolve()}: version {event.version} "
-        f"of {event.task}, checksum {event.checksum}. {' '.join(notes)} It said "
+        f"of {event.task}, digest {event.digest}. {' '.join(notes)} It said "
         f"{_spoken(_said(event))} on {_said(event)['when']}. Bring that version back, name its "
         "workspace with --home, or its folder with --bundle."
     )
 
 
-def _checksum(folder: Path) -> str:
+def _digest(folder: Path) -> str:
     path = folder / bundle.MANIFEST
     return sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
-def _said(event: Event) -> dict[str, Any]:
+def _said(event: PredictionRecord) -> dict[str, Any]:
     return {
         "trace_id": event.trace_id,
-        "when": datetime.fromtimestamp(event.moment, UTC).isoformat(timespec="seconds"),
+        "when": datetime.fromtimestamp(event.timestamp, UTC).isoformat(timespec="seconds"),
         "label": event.label,
         "confidence": event.confidence,
         "outcome": event.outcome,
         "input_stats": dict(event.input_stats),
-        "seconds": event.seconds,
+        "seconds": event.latency_s,
     }
 
 
@@ -199,7 +150,7 @@ def _data(root: str, task: str, workspace: Workspace) -> dict[str, Any]:
     }
 
 
-def _again(event: Event, folder: Path, file: Path) -> dict[str, Any]:
+def _again(event: PredictionRecord, folder: Path, file: Path) -> dict[str, Any]:
     with runtime.load(folder) as model:
         task = tasks.load(event.task)
         found = task.inference.predict(task.inference.open(file), model)
@@ -219,7 +170,7 @@ def _again(event: Event, folder: Path, file: Path) -> dict[str, Any]:
     }
 
 
-def _other(event: Event, found: Prediction) -> list[list[Any]]:
+def _other(event: PredictionRecord, found: Prediction) -> list[list[Any]]:
     """Measures of the input that differ from those that were recorded: it is another input."""
     now, then = found.input_stats, event.input_stats
     return [

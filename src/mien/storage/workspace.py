@@ -10,7 +10,7 @@
     models/<task>/aliases.json     the registry's aliases, for servers without a tracker
     reports/<task>/                the newest reports and figures, for people
     mlflow.db, mlruns/             runs and registry
-    journal.db                     answers that were given, and what people said of them
+    predictions.db                     answers that were given, and what people said of them
 
 A stage's folder is named by a key of all that went into it, is filled under another name and
 moved into place at the end: a folder that is there is whole, and the stage can be skipped.
@@ -85,9 +85,9 @@ class Workspace:
         return self.home / "reports" / task
 
     @property
-    def journal(self) -> Path:
+    def prediction_log(self) -> Path:
         """Where a server keeps its answers unless it is told otherwise."""
-        return self.home / "journal.db"
+        return self.home / "predictions.db"
 
     def aliases(self, task: str) -> dict[str, int]:
         """Aliases of the registered model as last exported: `champion`, `challenger`.

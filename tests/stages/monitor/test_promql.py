@@ -64,7 +64,7 @@ def test_variables_are_asked_for_where_a_metric_has_them() -> None:
     assert promql.latest("mien_live_verdicts", "task") == (
         'max by (task) (mien_live_verdicts{task=~"$task", version=~"$version"})'
     )
-    assert promql.latest("mien_journal_rows") == "max (mien_journal_rows)"
+    assert promql.latest("mien_prediction_log_rows") == "max (mien_prediction_log_rows)"
 
 
 def test_names_are_found_in_a_question() -> None:

@@ -254,10 +254,10 @@ def _verdicts() -> Iterator[Case]:
     }
     for name, text in raw.items():
         yield _verdict(name, text, MALFORMED, "malformed-request")
-    yield _verdict("unknown answer", json.dumps(good).encode(), 404, "unknown-answer")
+    yield _verdict("unknown answer", json.dumps(good).encode(), 404, "unknown-prediction")
     for label in (CANARY, "", "\0", "' OR 1=1 --", "a" * 2000, "\U0001f600"):
         body = json.dumps({**good, "label": label}).encode()
-        yield _verdict(f"label {label[:8]!a}", body, 404, "unknown-answer")
+        yield _verdict(f"label {label[:8]!a}", body, 404, "unknown-prediction")
     yield _verdict("too long", json.dumps(good).encode().ljust(70_000), LARGE, "too-large")
     yield Case(
         "verdict: as a form", lambda: posted(form(b"1"), "/feedback"), expects(415), "media-type"

@@ -101,7 +101,7 @@ def running(home: Path, folder: Path) -> Iterator[Server]:
         **os.environ,
         **LIMITS,
         "MIEN_HOME": str(home),
-        "MIEN_JOURNAL": str(folder / "journal.db"),
+        "MIEN_PREDICTION_LOG": str(folder / "predictions.db"),
         "MIEN_THREADS": "1",
         "MIEN_HEADER_TIMEOUT_S": str(SLOW),
         "MIEN_BODY_TIMEOUT_S": str(SLOW),

@@ -38,7 +38,7 @@ def together(serving: Serving) -> Any:
         one = served.task.inference.predict
         inference = replace(served.task.inference, predict_many=many, batching=True)
         served = replace(served, task=replace(served.task, inference=inference))
-        answering = Answering(Limits(), service.metrics, service.journal)
+        answering = Answering(Limits(), service.metrics, service.prediction_log)
 
         def answer(*bodies: bytes) -> tuple[list[Any], list[int]]:
             questions = [

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from mien.config import Settings
-from mien.observability.prediction_log.events import Event
+from mien.observability.prediction_log.schema import PredictionRecord
 from mien.stages.serve import access, app, drill, protocol, uploads, workers
 from mien.stages.serve.errors import KINDS
 from mien.stages.serve.feedback import Feedback, Judged
@@ -35,14 +35,16 @@ def test_the_table_of_settings_has_each_with_its_default(monkeypatch: pytest.Mon
     for field in Settings.model_fields.values():
         monkeypatch.delenv(str(field.alias), raising=False)
     found = {name: default for name, default, _ in rows("Settings")}
-    assert found["MIEN_JOURNAL"] == f"{Workspace(Path()).journal.name} in the workspace"
-    found["MIEN_JOURNAL"] = ""
+    assert (
+        found["MIEN_PREDICTION_LOG"] == f"{Workspace(Path()).prediction_log.name} in the workspace"
+    )
+    found["MIEN_PREDICTION_LOG"] = ""
     fields = Settings.model_fields.values()
     assert found == {str(field.alias): told(field.default) for field in fields}
 
 
 def told(default: object) -> str:
-    """A default as one would set it; the journal's place depends on another setting."""
+    """A default as one would set it; the prediction log's place depends on another setting."""
     if isinstance(default, SecretStr) or default in (None, ""):
         return ""
     return f"{default:g}" if isinstance(default, float | bool) else str(default)
@@ -51,8 +53,8 @@ def told(default: object) -> str:
 def test_the_numbers_beside_the_tables_are_those_of_the_code() -> None:
     """Times, what is kept, and the limits on JSON."""
     settings = Settings()
-    assert f"Rows are kept for {settings.journal_days:g} days" in PAGE
-    assert f"while the journal holds more than {settings.journal_mb:g} MB" in PAGE
+    assert f"Rows are kept for {settings.prediction_log_days:g} days" in PAGE
+    assert f"while the prediction log holds more than {settings.prediction_log_mb:g} MB" in PAGE
     assert f"the body may have {uploads.DOCUMENT_BYTES} bytes" in PAGE
     assert f"the header `{drill.HEADER}`" in PAGE.lower()
     assert drill.SECONDS == 1, "the page says `a second`"
@@ -88,19 +90,19 @@ def test_feedback_is_shown_as_it_is_sent_and_told() -> None:
 
 
 def test_what_is_recorded_is_named() -> None:
-    """Every column of the journal has its words on the page; the test knows which."""
+    """Every column of the prediction log has its words on the page; the test knows which."""
     section = PAGE.partition("## What is recorded\n")[2].partition("\n## ")[0]
     words = {
         "trace_id": "`trace_id`",
-        "moment": "the time,",
+        "timestamp": "the time,",
         "task": "task",
         "version": "version",
-        "checksum": "checksum",
+        "digest": "digest",
         "outcome": "outcome",
         "label": "label",
         "confidence": "confidence",
         "input_stats": "input_stats",
-        "seconds": "the time that it took",
+        "latency_s": "the time that it took",
     }
-    assert set(words) == {field.name for field in fields(Event)}
+    assert set(words) == {field.name for field in fields(PredictionRecord)}
     assert [word for word in words.values() if word not in section] == []

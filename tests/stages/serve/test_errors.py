@@ -118,7 +118,7 @@ def faults(picture: Draw) -> dict[str, tuple[str, str, dict[str, Any], int, str]
             "/feedback",
             {"json": {"trace_id": "0" * 32, "label": SECRET}},
             404,
-            "unknown-answer",
+            "unknown-prediction",
         ),
         "refused by the task": ("POST", "/predict", form(picture(GREEN)), 422, "malformed-request"),
         "crash": ("POST", "/predict", form(picture(RED)), 500, "internal"),
@@ -150,7 +150,7 @@ def test_a_failure_is_a_problem_document(serving: Serving, picture: Draw, name: 
 def test_every_kind_of_problem_is_brought_about_by_a_test(picture: Draw) -> None:
     """The cases above, those that need more than one request, and those of other files."""
     tested = {slug for *_, slug in faults(picture).values()}
-    here = {"overloaded", "not-ready", "too-slow", "journal"}
+    here = {"overloaded", "not-ready", "too-slow", "prediction-log"}
     elsewhere = {
         "bad-http": "test_protocol.py",
         "head-too-large": "test_protocol.py",

@@ -40,18 +40,18 @@ def verdict(trace_id: str) -> bytes:
 
 
 def recorded(path: Path) -> set[str]:
-    """The answers in a journal that no server has open, which must be whole."""
+    """The answers in a prediction log that no server has open, which must be whole."""
     with closing(sqlite3.connect(path)) as database:
         assert database.execute("pragma integrity_check").fetchone() == ("ok",)
-        rows = [row[0] for row in database.execute("select trace_id from answers")]
+        rows = [row[0] for row in database.execute("select trace_id from predictions")]
     assert len(rows) == len(set(rows))
     return set(rows)
 
 
 def test_a_kill_loses_no_answer_that_was_received(workspace: Workspace, picture: Draw) -> None:
     """Lost: requests that had no answer yet, and nothing else. Three kills under load, each with a
-    restart on the same journal: every answer that a client has got can be judged, and the journal
-    is whole."""
+    restart on the same file: every answer that a client has got can be judged, and the prediction
+    log is whole."""
     questions, received = [QUESTION, form("/predict/colour", picture())], []
     for _ in range(3):
         with (
@@ -65,12 +65,12 @@ def test_a_kill_loses_no_answer_that_was_received(workspace: Workspace, picture:
         assert {each.status for each in load.records} <= {200, 0}, "an answer, or none"
         received.append([each.trace_id for each in load.fine])
     with serve(workspace.home, FOLDER) as server:
-        assert server.metric("mien_journal_rows") >= sum(map(len, received))
+        assert server.metric("mien_prediction_log_rows") >= sum(map(len, received))
         for each in [name for names in received for name in (names[0], *names[-10:])]:
             assert server.ask(verdict(each)).status == 200
         server.tell(signal.SIGTERM)
         server.process.wait(60)
-    assert recorded(workspace.journal) >= {name for names in received for name in names}
+    assert recorded(workspace.prediction_log) >= {name for names in received for name in names}
 
 
 def test_a_stop_loses_nothing_for_clients_that_look(workspace: Workspace, picture: Draw) -> None:
@@ -87,7 +87,7 @@ def test_a_stop_loses_nothing_for_clients_that_look(workspace: Workspace, pictur
         load.stop()
     assert load.failed == []
     assert code == 0
-    assert recorded(workspace.journal) == {each.trace_id for each in load.records}
+    assert recorded(workspace.prediction_log) == {each.trace_id for each in load.records}
     assert "Traceback" not in server.text()
 
 
@@ -198,9 +198,9 @@ def test_a_clock_that_jumps_costs_nothing(
                 told = {"trace_id": trace_id, "label": "star"}
                 assert client.post("/feedback", json=told).status_code == 200
             assert value(client, "mien_drift_window_rows", **of) == len(traces)
-            assert value(client, "mien_journal_rows") == len(traces)
+            assert value(client, "mien_prediction_log_rows") == len(traces)
             assert value(client, "mien_live_verdicts", **of) == len(traces)
-        assert value(client, "mien_journal_dropped_total") == 0
+        assert value(client, "mien_prediction_log_dropped_total") == 0
     assert len(set(traces)) == 15
 
 
@@ -230,13 +230,15 @@ def test_a_real_clock_that_jumps_costs_nothing(workspace: Workspace, tmp_path: P
             assert server.ask(verdict(load.fine[-1].trace_id)).status == 200
         load.stop()
         server.settle()
-        assert server.metric("mien_journal_dropped_total") == 0
-        assert server.metric("mien_journal_rows") == len(load.records)
+        assert server.metric("mien_prediction_log_dropped_total") == 0
+        assert server.metric("mien_prediction_log_rows") == len(load.records)
         server.tell(signal.SIGTERM)
         assert server.process.wait(60) == 0
     assert load.failed == []
-    with closing(sqlite3.connect(workspace.journal)) as database:
-        low, high = database.execute("select min(moment), max(moment) from answers").fetchone()
+    with closing(sqlite3.connect(workspace.prediction_log)) as database:
+        low, high = database.execute(
+            "select min(timestamp), max(timestamp) from predictions"
+        ).fetchone()
     assert high - low > 1.9 * DAY, "the clock has not jumped"
 
 

@@ -55,28 +55,32 @@ def namespace(script: str, folder: Path) -> list[str]:
 
 def test_a_disk_that_fills_up_costs_the_record_alone(workspace: Workspace) -> None:
     """Lost: the record of answers that were given while no file could grow, counted; not one
-    answer. With room again the record goes on, and the journal is whole."""
+    answer. With room again the record goes on, and the prediction log is whole."""
     with (
         serve(workspace.home, FOLDER) as server,
         Load(server.port, [QUESTION], 4) as load,
     ):
         load.reach(100)
-        assert server.metric("mien_journal_dropped_total") == 0
+        assert server.metric("mien_prediction_log_dropped_total") == 0
         with limited(server, resource.RLIMIT_FSIZE, 1):
-            until(lambda: server.metric("mien_journal_dropped_total") > 0, 30, "nothing dropped")
+            until(
+                lambda: server.metric("mien_prediction_log_dropped_total") > 0,
+                30,
+                "nothing dropped",
+            )
             load.reach(200)
             assert server.ask(get("/readyz")).status == 200
             full = {each.trace_id for each in load.fine[-50:]}
         load.reach(100)
         until(lambda: judged(server, load.fine[-1].trace_id), 30, "the record does not go on")
         load.stop()
-        dropped = server.metric("mien_journal_dropped_total")
+        dropped = server.metric("mien_prediction_log_dropped_total")
         server.tell(signal.SIGTERM)
         assert server.process.wait(60) == 0
     assert load.failed == []
-    with closing(sqlite3.connect(workspace.journal)) as database:
+    with closing(sqlite3.connect(workspace.prediction_log)) as database:
         assert database.execute("pragma integrity_check").fetchone() == ("ok",)
-        kept = {row[0] for row in database.execute("select trace_id from answers")}
+        kept = {row[0] for row in database.execute("select trace_id from predictions")}
     answered = {each.trace_id for each in load.fine}
     assert len(answered - kept) == dropped
     assert full - kept, "nothing was lost, so the disk was not full"
@@ -94,12 +98,14 @@ def test_a_small_disk_costs_the_record_alone(workspace: Workspace, tmp_path: Pat
     disk = tmp_path / "disk"
     disk.mkdir()
     before = namespace('mount -t tmpfs -o size=256k tmpfs "$1"', disk)
-    journal = str(disk / "journal.db")
+    prediction_log = str(disk / "predictions.db")
     with (
-        serve(workspace.home, FOLDER, before=before, MIEN_JOURNAL=journal) as server,
+        serve(workspace.home, FOLDER, before=before, MIEN_PREDICTION_LOG=prediction_log) as server,
         Load(server.port, [QUESTION], 4) as load,
     ):
-        until(lambda: server.metric("mien_journal_dropped_total") > 50, 60, "nothing dropped")
+        until(
+            lambda: server.metric("mien_prediction_log_dropped_total") > 50, 60, "nothing dropped"
+        )
         load.reach(50)
         load.stop()
         assert server.ask(get("/health")).status == 200
@@ -120,7 +126,7 @@ def test_a_read_only_disk_costs_the_record_alone(workspace: Workspace, tmp_path:
     ):
         load.reach(100)
         load.stop()
-        dropped = server.metric("mien_journal_dropped_total")
+        dropped = server.metric("mien_prediction_log_dropped_total")
         assert server.ask(get("/health")).status == 200
         server.tell(signal.SIGTERM)
         assert server.process.wait(60) == 0
@@ -134,7 +140,8 @@ def test_a_read_only_disk_costs_the_record_alone(workspace: Workspace, tmp_path:
 
 def test_more_clients_than_descriptors(workspace: Workspace) -> None:
     """Lost: connections beyond what 64 descriptors allow, told 503 or closed. Those that were there
-    before are answered, the journal and the probes go on, and with room again so do new ones."""
+    before are answered, the prediction log and the probes go on, and with room again so do new
+    ones."""
     before = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh"]
     with (
         serve(workspace.home, FOLDER, before=before) as server,
@@ -147,7 +154,7 @@ def test_more_clients_than_descriptors(workspace: Workspace) -> None:
             each.close()
         until(lambda: answered(server), 30, "there is room, and nobody is answered")
         load.stop()
-        assert server.metric("mien_journal_dropped_total") == 0
+        assert server.metric("mien_prediction_log_dropped_total") == 0
         assert server.process.poll() is None
     assert load.failed == []
 
@@ -213,8 +220,8 @@ def test_a_picture_for_which_there_is_no_memory(workspace: Workspace) -> None:
 )
 def test_a_damaged_spool_costs_its_own_lines_alone(workspace: Workspace, left: bytes) -> None:
     """Lost: the lines that cannot be read. A power cut may leave zeros or half lines beside the
-    journal: the server starts, answers, and records what it answers."""
-    workspace.journal.with_name("journal.db-spool").write_bytes(left)
+    prediction_log: the server starts, answers, and records what it answers."""
+    workspace.prediction_log.with_name("predictions.db-spool").write_bytes(left)
     with (
         serve(workspace.home, FOLDER) as server,
         Load(server.port, [QUESTION], 2) as load,
@@ -222,6 +229,6 @@ def test_a_damaged_spool_costs_its_own_lines_alone(workspace: Workspace, left: b
         load.reach(150)
         load.stop()
         assert judged(server, load.fine[-1].trace_id)
-        assert server.metric("mien_journal_dropped_total") == 0
-        assert server.metric("mien_journal_rows") == len(load.records)
+        assert server.metric("mien_prediction_log_dropped_total") == 0
+        assert server.metric("mien_prediction_log_rows") == len(load.records)
     assert load.failed == []

@@ -11,8 +11,9 @@ import requests
 from starlette.testclient import TestClient
 
 from mien.model import bundle
-from mien.observability.prediction_log.events import Verdict
-from mien.observability.prediction_log.journal import DAY, Journal
+from mien.observability.prediction_log.database import DAY_S
+from mien.observability.prediction_log.schema import Feedback
+from mien.observability.prediction_log.writer import PredictionLog
 from mien.reporting import scores
 from mien.stages.serve import gauges
 from mien.storage.workspace import Workspace
@@ -33,8 +34,8 @@ def ask(client: TestClient, picture: Draw, colour: tuple[int, int, int] = STAR) 
     return str(answer.json()["trace_id"])
 
 
-def checksum(workspace: Workspace) -> str:
-    """By which the journal knows the champion."""
+def digest(workspace: Workspace) -> str:
+    """By which the prediction log knows the champion."""
     return bundle.read(workspace.version("shape", 3)).digest
 
 
@@ -57,8 +58,8 @@ def test_a_verdict_is_kept_and_told_back(
         "label": "star",
         "right": True,
     }
-    with closing(Journal(workspace.journal)) as journal:
-        assert journal.verdicts(checksum(workspace), 9) == [Verdict("star", "star")]
+    with closing(PredictionLog(workspace.prediction_log)) as prediction_log:
+        assert prediction_log.recent_feedback(digest(workspace), 9) == [Feedback("star", "star")]
 
 
 def test_a_later_verdict_takes_the_place_of_an_earlier_one(
@@ -70,8 +71,8 @@ def test_a_later_verdict_takes_the_place_of_an_earlier_one(
         True,
         False,
     ]
-    with closing(Journal(workspace.journal)) as journal:
-        assert journal.verdicts(checksum(workspace), 9) == [Verdict("star", "round")]
+    with closing(PredictionLog(workspace.prediction_log)) as prediction_log:
+        assert prediction_log.recent_feedback(digest(workspace), 9) == [Feedback("star", "round")]
     of = {"task": "shape", "version": "3"}
     assert value(client, "mien_live_verdicts", **of) == 1
     assert value(client, "mien_live_accuracy", **of) == 0
@@ -91,19 +92,19 @@ def test_null_says_that_there_is_no_subject(
 def test_an_answer_that_nobody_gave_is_404(client: TestClient) -> None:
     """So is one that has been forgotten."""
     told = tell(client, "0" * 32, "star")
-    assert (told.status_code, told.json()["type"]) == (404, "/errors/unknown-answer")
+    assert (told.status_code, told.json()["type"]) == (404, "/errors/unknown-prediction")
 
 
 def test_an_expired_answer_is_404(serving: Serving, workspace: Workspace, picture: Draw) -> None:
     """Its row may still lie in the file: it is past the promised age."""
-    with serving(journal_days=1.0) as client:
+    with serving(prediction_log_days=1.0) as client:
         trace_id = ask(client, picture)
-        journal = client.app.state.service.journal  # type: ignore[attr-defined]
-        journal.size()  # brings what waits into the file
-        move = "update answers set moment = moment - ?"
-        journal._database.execute(move, (0.9 * DAY,))
+        prediction_log = client.app.state.service.prediction_log  # type: ignore[attr-defined]
+        prediction_log.size()  # brings what waits into the file
+        move = "update predictions set timestamp = timestamp - ?"
+        prediction_log._database.execute(move, 0.9 * DAY_S)
         assert tell(client, trace_id, "star").status_code == 200
-        journal._database.execute(move, (0.2 * DAY,))
+        prediction_log._database.execute(move, 0.2 * DAY_S)
         assert tell(client, trace_id, "star").status_code == 404
 
 
@@ -250,8 +251,8 @@ def test_a_verdict_counts_for_the_version_that_answered(
         assert value(client, count, task="shape", version="3", verdict="wrong") == 1
         assert value(client, count, task="shape", version="4", verdict="wrong") == 0
         assert value(client, "mien_live_verdicts", task="shape", version="4") == 0
-    with closing(Journal(workspace.journal)) as journal:
-        assert journal.verdicts(checksum(workspace), 9) == [Verdict("star", "round")]
+    with closing(PredictionLog(workspace.prediction_log)) as prediction_log:
+        assert prediction_log.recent_feedback(digest(workspace), 9) == [Feedback("star", "round")]
 
 
 def test_the_interval_is_the_one_that_scores_has() -> None:
@@ -273,8 +274,8 @@ def test_an_answer_survives_the_kill_of_its_server(
         sent = {"trace_id": trace_id, "label": "round"}
         told = requests.post(f"{server.address}/feedback", json=sent, timeout=30)
     assert (told.status_code, told.json()["answered"]) == (200, "star")
-    with closing(Journal(workspace.journal)) as journal:
-        assert journal.verdicts(checksum(workspace), 9) == [Verdict("star", "round")]
+    with closing(PredictionLog(workspace.prediction_log)) as prediction_log:
+        assert prediction_log.recent_feedback(digest(workspace), 9) == [Feedback("star", "round")]
 
 
 def test_a_full_disk_costs_verdicts_and_no_answers(
@@ -294,24 +295,24 @@ def test_a_full_disk_costs_verdicts_and_no_answers(
         told = session.post(f"{server.address}/feedback", json=sent, timeout=30)
         health = session.get(f"{server.address}/readyz", timeout=30)
     assert statuses == {200}
-    dropped = page["mien_journal_dropped_total", ()]
+    dropped = page["mien_prediction_log_dropped_total", ()]
     assert dropped > 0
-    assert page["mien_journal_rows", ()] == 400 - dropped
-    assert (told.status_code, told.json()["type"]) == (503, "/errors/journal")
+    assert page["mien_prediction_log_rows", ()] == 400 - dropped
+    assert (told.status_code, told.json()["type"]) == (503, "/errors/prediction-log")
     assert int(told.headers["retry-after"]) > 0
     assert health.status_code == 200
     assert "".join(server.lines).count("answers are not recorded from now on") == 1
 
 
-def test_a_journal_that_cannot_be_opened_costs_verdicts_and_no_answers(
+def test_a_prediction_log_that_cannot_be_opened_costs_verdicts_and_no_answers(
     serving: Serving, picture: Draw, tmp_path: Path, value: Value
 ) -> None:
     """From the first answer on; drift is watched on all the same."""
     (tmp_path / "file").write_text("not a folder")
-    with serving(journal=tmp_path / "file" / "journal.db") as client:
+    with serving(prediction_log=tmp_path / "file" / "predictions.db") as client:
         trace_id = ask(client, picture)
         assert tell(client, trace_id, "star").status_code == 503
-        assert value(client, "mien_journal_dropped_total") == 1
-        assert value(client, "mien_journal_rows") is None
+        assert value(client, "mien_prediction_log_dropped_total") == 1
+        assert value(client, "mien_prediction_log_rows") is None
         assert value(client, "mien_live_verdicts", task="shape", version="3") is None
         assert value(client, "mien_drift_window_rows", task="shape", version="3") == 1

@@ -1,4 +1,4 @@
-"""What is true at the moment of a scrape: models, their scores, training data, the journal."""
+"""What is true at the moment of a scrape: models, their scores, training data, the log."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -31,7 +31,7 @@ def test_models_are_told_with_their_facts(
     (workspace.version("colour", 1) / "model.onnx").write_bytes(b"")
     with serving() as client:
         digest = client.get("/health").json()["models"][0]["digest"][:12]
-        facts = {**SHAPE, "alias": "champion", "candidate": "only", "checksum": digest}
+        facts = {**SHAPE, "alias": "champion", "candidate": "only", "digest": digest}
         assert value(client, "mien_model_info", **facts) == 1
         assert value(client, "mien_model_loaded", task="shape") == 1
         assert value(client, "mien_model_loaded", task="colour") == 0
@@ -105,12 +105,12 @@ def test_a_bundle_without_a_reference_answers_and_has_no_drift(
     assert values_of(found, "mien_model_info", "alias") == {"none": 1}
 
 
-def test_the_journal_is_told(client: TestClient, workspace: Workspace, value: Value) -> None:
+def test_the_prediction_log_is_told(client: TestClient, workspace: Workspace, value: Value) -> None:
     """Rows, and a size that is near the file's."""
-    assert value(client, "mien_journal_rows") == 0
+    assert value(client, "mien_prediction_log_rows") == 0
     for _ in range(30):
         client.post("/predict/shape", json={"point": {"values": [1, 2, 3]}})
-    assert value(client, "mien_journal_rows") == 30
-    size = value(client, "mien_journal_bytes") or 0
-    on_disk = sum(path.stat().st_size for path in workspace.home.glob("journal.db*"))
+    assert value(client, "mien_prediction_log_rows") == 30
+    size = value(client, "mien_prediction_log_bytes") or 0
+    on_disk = sum(path.stat().st_size for path in workspace.home.glob("predictions.db*"))
     assert 4096 <= size <= on_disk

@@ -90,7 +90,7 @@ def test_what_can_be_counted_begins_at_zero(client: TestClient, series: Series) 
     assert values_of(found, "mien_predictions_total", "label") == dict.fromkeys(
         ("round", "square", "star"), 0
     )
-    assert found["mien_journal_dropped_total", ()] == 0
+    assert found["mien_prediction_log_dropped_total", ()] == 0
     tasks = {(dict(labels)["task"]) for name, labels in found if name == "mien_feedback_total"}
     assert tasks == {"shape", "colour"}
 
@@ -205,7 +205,7 @@ def test_rejections_are_counted_by_reason(
     assert {reason: count for reason, count in reasons.items() if count} == {
         "image-type": 2,
         "malformed-request": 1,
-        "unknown-answer": 1,
+        "unknown-prediction": 1,
         "not-found": 1,
         "internal": 1,
     }

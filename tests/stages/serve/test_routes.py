@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from mien import tasks
 from mien.model import bundle
-from mien.observability.prediction_log.journal import Journal
+from mien.observability.prediction_log.writer import PredictionLog
 from mien.stages.serve import answers
 from mien.stages.serve.answering import Answering
 from mien.stages.serve.routes import Service
@@ -106,38 +106,38 @@ def test_every_answer_is_recorded(
     caplog.set_level(logging.INFO)
     started = time.time()
     response = client.post("/predict", files={"file": ("passport-of-ann.png", picture())})
-    client.get("/metrics")  # brings what waits beside the journal into it
-    with closing(Journal(workspace.journal)) as journal:
-        event = journal.find(response.json()["trace_id"])
+    client.get("/metrics")  # brings what waits beside the prediction log into it
+    with closing(PredictionLog(workspace.prediction_log)) as prediction_log:
+        event = prediction_log.find(response.json()["trace_id"])
     assert event is not None
     assert event.trace_id == response.headers["x-trace-id"]
     assert (event.task, event.version, event.label) == ("shape", "3", "star")
     assert (event.outcome, event.confidence) == ("ok", pytest.approx(0.997264, abs=1e-6))
-    assert event.checksum == client.get("/health").json()["models"][0]["digest"]
+    assert event.digest == client.get("/health").json()["models"][0]["digest"]
     assert event.input_stats == pytest.approx({"brightness": 260 / 3 / 255})
-    assert 0 < event.seconds < 30
-    assert started <= event.moment <= time.time()
-    kept = b"".join(path.read_bytes() for path in workspace.home.glob("journal.db*"))
+    assert 0 < event.latency_s < 30
+    assert started <= event.timestamp <= time.time()
+    kept = b"".join(path.read_bytes() for path in workspace.home.glob("predictions.db*"))
     assert response.json()["trace_id"].encode() in kept
     assert b"passport" not in kept
     assert "passport" not in caplog.text
 
 
-def test_a_service_made_of_another_records_in_its_own_journal(
+def test_a_service_made_of_another_records_in_its_own_prediction_log(
     client: TestClient, tmp_path: Path
 ) -> None:
     """And not in that of the one whose answers came first."""
     service: Service = client.app.state.service  # type: ignore[attr-defined]
     served, upload = service.models.find("shape"), Upload(b"{}")
     service.desk(served, upload)
-    with closing(Journal(tmp_path / "own.db")) as journal:
-        answering = replace(service, journal=journal).desk(served, upload).answer
+    with closing(PredictionLog(tmp_path / "own.db")) as prediction_log:
+        answering = replace(service, prediction_log=prediction_log).desk(served, upload).answer
         assert isinstance(answering, Answering)
-        assert answering.journal is journal
+        assert answering.prediction_log is prediction_log
 
 
-def checksum(workspace: Workspace) -> str:
-    """By which the journal knows the champion."""
+def digest(workspace: Workspace) -> str:
+    """By which the prediction log knows the champion."""
     return bundle.read(workspace.version("shape", 3)).digest
 
 
@@ -148,8 +148,8 @@ def test_an_answer_without_a_subject_is_recorded_too(
     told = client.post("/predict", files={"file": picture((0, 0, 0))}).json()
     client.post("/predict", files={"file": b"text"})
     client.get("/metrics")
-    with closing(Journal(workspace.journal)) as journal:
-        (event,) = journal.recent(checksum(workspace), 10)
+    with closing(PredictionLog(workspace.prediction_log)) as prediction_log:
+        (event,) = prediction_log.recent(digest(workspace), 10)
     assert event.trace_id == told["trace_id"]
     assert (event.label, event.confidence, event.outcome) == (None, 0, "no_hand")
 

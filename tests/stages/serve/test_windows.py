@@ -63,7 +63,7 @@ def test_drift_is_that_of_the_window_at_each_scrape(client: TestClient, series: 
 def test_the_window_of_drift_survives_a_restart(
     serving: Serving, series: Series, value: Value
 ) -> None:
-    """It is read back from the journal: the same rows, the same scores, and no row twice."""
+    """It is read back from the prediction_log: the same rows, the same scores, and no row twice."""
     with serving() as client:
         ask_many(client, 250)
         before = series(client.get("/metrics").text)
@@ -78,7 +78,7 @@ def test_the_window_of_drift_survives_a_restart(
 def test_an_answer_is_one_row_of_the_window(
     client: TestClient, picture: Draw, value: Value
 ) -> None:
-    """Also the first one, which is in the journal before anybody has looked at the window."""
+    """Also the first one, which is in the log before anybody has looked at the window."""
     client.post("/predict/shape", files={"file": picture()})
     assert value(client, "mien_drift_window_rows", **SHAPE) == 1
     assert value(client, "mien_drift_window_rows", task="colour", version="1") == 0

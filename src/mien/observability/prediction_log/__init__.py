@@ -1,1 +1,5 @@
-"""The record of every answer, and the feedback on it."""
+"""The prediction log: one row for each prediction, and the feedback of users on it.
+
+`schema.py` has the record types, `database.py` the SQLite file, `spool.py` the file of rows that
+wait for it, `writer.py` the log that a server writes, `reader.py` a look-up from another process.
+"""

@@ -1,6 +1,7 @@
-"""Lines in a file until somebody takes them: cheap to append, and not lost with the process.
+"""The spool: an append-only file of rows that wait for the database.
 
-One process at a time has the file. Knows nothing of what the lines hold, but that they are rows.
+Appending a line is cheap, and the line outlives a killed process. One process at a time has the
+file, by an exclusive lock. A line is the JSON list of a row's values.
 """
 
 import errno
@@ -13,80 +14,85 @@ from typing import Any
 
 try:
     import fcntl
-except ImportError:  # not on Windows; `take` then says that the file cannot be had
+except ImportError:  # Windows has no flock: every row goes straight into the database
     fcntl = None  # type: ignore[assignment]
 
 _log = logging.getLogger(__name__)
-LIMIT = 32_000_000
-"""Bytes at which the file is full, should nobody take lines from it."""
+MAX_SIZE_BYTES = 32_000_000
+"""Size at which the spool is full, where nothing moves its lines to the database."""
 
 
 class Spool:
-    """A file of lines, held until `close`; not for many threads at once."""
+    """An open spool file. Not safe for concurrent use."""
 
     def __init__(self, descriptor: int) -> None:
-        self._file = descriptor
-        self._size = os.fstat(descriptor).st_size
-        self._cut(self._read().rfind(b"\n") + 1)  # a killed process may have left half a line
+        self._descriptor = descriptor
+        self._size_bytes = os.fstat(descriptor).st_size
+        self._truncate(self._read().rfind(b"\n") + 1)  # a kill may have left half a line
 
     def append(self, line: bytes) -> None:
-        """Write one line, whose end is the line's end.
+        """Append one line, which ends with a newline.
 
         Raises:
-            OSError: it could not be written whole; then nothing of it stays.
+            OSError: the line could not be written completely; none of it stays in the file.
         """
-        if self._size + len(line) > LIMIT:
-            raise OSError(errno.ENOSPC, "the file of waiting answers is full")
+        if self._size_bytes + len(line) > MAX_SIZE_BYTES:
+            raise OSError(errno.ENOSPC, "the spool of the prediction log is full")
         try:
-            whole = os.write(self._file, line) == len(line)
+            complete = os.write(self._descriptor, line) == len(line)
         except OSError:
-            self._cut(self._size)
+            self._truncate(self._size_bytes)
             raise
-        if not whole:
-            self._cut(self._size)
+        if not complete:
+            self._truncate(self._size_bytes)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._size += len(line)
+        self._size_bytes += len(line)
 
-    def lines(self, start: int = 0) -> tuple[list[bytes], int]:
-        """The lines from a place in the file on, without their ends, and the place after them."""
-        return self._read(start).splitlines(), self._size
+    def lines(self, offset: int = 0) -> tuple[list[bytes], int]:
+        """The lines after an offset, without their newlines, and the offset of the end."""
+        return self._read(offset).splitlines(), self._size_bytes
 
     def clear(self) -> None:
-        """Forget all lines."""
-        self._cut(0)
+        """Delete all lines."""
+        self._truncate(0)
 
     def close(self) -> None:
-        """Let another process have the file."""
-        os.close(self._file)
+        """Close the file and release its lock."""
+        os.close(self._descriptor)
 
-    def _read(self, start: int = 0) -> bytes:
-        return os.pread(self._file, self._size - start, start)
+    def _read(self, offset: int = 0) -> bytes:
+        return os.pread(self._descriptor, self._size_bytes - offset, offset)
 
-    def _cut(self, size: int) -> None:
-        os.ftruncate(self._file, size)
-        self._size = size
+    def _truncate(self, size_bytes: int) -> None:
+        os.ftruncate(self._descriptor, size_bytes)
+        self._size_bytes = size_bytes
 
 
-def rows(lines: Sequence[bytes], width: int) -> list[list[Any]]:
-    """The rows of so many values among the lines; the second of them is a time.
+def path_of(database: Path) -> Path:
+    """The path of the spool of a database file."""
+    return database.with_name(f"{database.name}-spool")
 
-    What a power cut left of others is dropped, and told in the log.
+
+def parse_rows(lines: Sequence[bytes], column_count: int) -> list[list[Any]]:
+    """Parse lines to rows of `column_count` values, of which the second is a timestamp.
+
+    Lines that are none, as a power cut may leave them, are dropped with a warning.
     """
-    found = []
+    rows = []
     for line in lines:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
             row = None
-        if isinstance(row, list) and len(row) == width and isinstance(row[1], int | float):
-            found.append(row)
-    if len(found) < len(lines):
-        _log.warning("%d lines beside the journal could not be read", len(lines) - len(found))
-    return found
+        if isinstance(row, list) and len(row) == column_count and isinstance(row[1], int | float):
+            rows.append(row)
+    if len(rows) < len(lines):
+        _log.warning("%d lines of the spool could not be read", len(lines) - len(rows))
+    return rows
 
 
-def take(path: Path) -> Spool | None:
-    """Open or make the file; None where another process holds it, or it cannot be had at all."""
+def open_exclusive(path: Path) -> Spool | None:
+    """Open or create a spool file; None where another process has it, or it cannot be opened."""
     if fcntl is None:
         return None
     try:

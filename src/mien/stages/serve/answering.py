@@ -11,8 +11,8 @@ from typing import Any
 
 from mien.images import Limits
 from mien.model import runtime
-from mien.observability.prediction_log.events import Event
-from mien.observability.prediction_log.journal import Journal
+from mien.observability.prediction_log.schema import PredictionRecord
+from mien.observability.prediction_log.writer import PredictionLog
 from mien.stages.serve import drill, uploads
 from mien.stages.serve.loading import Served
 from mien.stages.serve.metrics import Metrics
@@ -40,7 +40,7 @@ class Answer:
     """What the model says, what was recorded of it, and the seconds of each stage."""
 
     prediction: Prediction
-    event: Event
+    event: PredictionRecord
     seconds: dict[str, float]
 
 
@@ -53,7 +53,7 @@ class Answering:
 
     limits: Limits
     metrics: Metrics
-    journal: Journal
+    prediction_log: PredictionLog
 
     def __call__(self, questions: Sequence[Question]) -> list[Answer | Exception]:
         """One answer for each question, or why there is none."""
@@ -105,19 +105,19 @@ class Answering:
         self, asked: "_Decoded", prediction: Prediction, seconds: dict[str, float]
     ) -> Answer:
         best, served = prediction.best, asked.question.served
-        event = Event(
+        event = PredictionRecord(
             trace_id=asked.question.trace_id,
-            moment=time.time(),
+            timestamp=time.time(),
             task=served.task.name,
             version=served.version,
-            checksum=served.digest,
+            digest=served.digest,
             outcome=prediction.outcome,
             label=best.label if best else None,
             confidence=best.confidence if best else 0.0,
             input_stats=prediction.input_stats,
-            seconds=time.perf_counter() - asked.question.start,
+            latency_s=time.perf_counter() - asked.question.start,
         )
-        if not self.journal.add(event):
+        if not self.prediction_log.add(event):
             self.metrics.drop()
         return Answer(prediction, event, seconds)
 

@@ -24,7 +24,7 @@ import mien
 from mien.config import Settings
 from mien.errors import BundleError, ConfigError, MienError
 from mien.model import runtime
-from mien.observability.prediction_log.journal import Journal
+from mien.observability.prediction_log.writer import PredictionLog
 from mien.stages.serve import errors, models, openapi, routes
 from mien.stages.serve.access import Access
 from mien.stages.serve.gauges import Gauges
@@ -53,7 +53,7 @@ def create(
     """Make the app; its lifespan loads the models and watches for others. An app lives once.
 
     Args:
-        workspace: where the journal of answers lies, unless the settings name another place.
+        workspace: where the prediction log lies, unless the settings name another place.
         wanted: what to serve, from `models.choose`.
         settings: where it runs.
         loaded: called, from the loading thread, when each model is ready or has failed.
@@ -64,11 +64,11 @@ def create(
     access, metrics = Access.of(settings), Metrics()
     served = Models(wanted, settings.max_batch_size)
     workers = Workers(settings.threads or runtime.available_cpus(), settings.queue)
-    path = settings.journal or workspace.journal
-    journal = Journal(path, settings.journal_days, settings.journal_mb)
-    windows = Windows(journal)
-    metrics.registry.register(Gauges(served, workers, journal, windows))
-    service = Service(settings, access, served, workers, metrics, journal, windows)
+    path = settings.prediction_log or workspace.prediction_log
+    prediction_log = PredictionLog(path, settings.prediction_log_days, settings.prediction_log_mb)
+    windows = Windows(prediction_log)
+    metrics.registry.register(Gauges(served, workers, prediction_log, windows))
+    service = Service(settings, access, served, workers, metrics, prediction_log, windows)
     app = FastAPI(
         title="mien",
         version=mien.__version__,
@@ -187,7 +187,7 @@ def _lifespan(service: Service, workspace: Workspace, loaded: Callable[[Models],
             )  # a model that hangs in its warm-up must not keep the process
             service.workers.close()
             served.close()
-            service.journal.close()
+            service.prediction_log.close()
             gc.unfreeze()  # or the app would stay for as long as the process does
 
     return lifespan

@@ -20,7 +20,8 @@ _SAFE: Headers = [
 def new_trace() -> str:
     """32 hexadecimal digits, the last 20 of them by chance.
 
-    The first are the time, so that the journal's index grows at its end instead of everywhere.
+    The first are the time, so that the prediction log's index grows at its end instead of
+    everywhere.
     """
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 

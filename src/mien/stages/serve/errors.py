@@ -24,13 +24,13 @@ from mien.errors import (
     DeadlineError,
     ImageError,
     ImageTypeError,
-    JournalError,
     MienError,
     OverloadedError,
+    PredictionLogError,
     RateError,
     RequestError,
     TooLargeError,
-    UnknownAnswerError,
+    UnknownPredictionError,
     UnknownTaskError,
 )
 
@@ -115,11 +115,11 @@ KINDS: Mapping[type[Exception] | int, Kind] = {
         "GET /health lists the tasks that are served.",
         speaks=True,
     ),
-    UnknownAnswerError: Kind(
+    UnknownPredictionError: Kind(
         404,
-        "unknown-answer",
-        "There is no such answer",
-        "Send the trace_id of an answer of this server; old answers are forgotten.",
+        "unknown-prediction",
+        "There is no such prediction",
+        "Send the trace_id of a prediction of this server; old records are deleted.",
         speaks=True,
     ),
     404: Kind(
@@ -202,9 +202,9 @@ KINDS: Mapping[type[Exception] | int, Kind] = {
         "Try again later, or send a smaller picture.",
         retry_after=5,
     ),
-    JournalError: Kind(
+    PredictionLogError: Kind(
         503,
-        "journal",
+        "prediction-log",
         "Answers cannot be recorded now",
         "Send the verdict again later; the server's log has the reason.",
         retry_after=60,

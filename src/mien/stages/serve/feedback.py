@@ -1,6 +1,6 @@
 """What people say of answers: one verdict for each, a later one in place of an earlier one.
 
-Knows the journal and the labels of the tasks that are served; knows nothing of HTTP.
+Knows the prediction log and the labels of the tasks that are served; knows nothing of HTTP.
 """
 
 import time
@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mien.errors import RequestError, UnknownAnswerError
-from mien.observability.prediction_log.journal import Journal
+from mien.errors import RequestError, UnknownPredictionError
+from mien.observability.prediction_log.writer import PredictionLog
 from mien.task import Task
 
 
@@ -37,25 +37,25 @@ class Judged(BaseModel):
     right: bool
 
 
-def judge(journal: Journal, tasks: Sequence[Task[Any]], sent: Feedback) -> Judged:
+def judge(prediction_log: PredictionLog, tasks: Sequence[Task[Any]], sent: Feedback) -> Judged:
     """Keep a verdict.
 
     Raises:
-        UnknownAnswerError: no such answer is kept, or not of a task that is served.
+        UnknownPredictionError: no such answer is kept, or not of a task that is served.
         RequestError: the label is none of the task's.
-        JournalError: the journal cannot be read or written.
+        PredictionLogError: the prediction log cannot be read or written.
     """
-    event = journal.find(sent.trace_id)
+    event = prediction_log.find(sent.trace_id)
     labels = {task.name: task.labels for task in tasks}
     if event is None or event.task not in labels:
-        raise UnknownAnswerError("There is no answer of that trace_id, or no longer.")
+        raise UnknownPredictionError("There is no answer of that trace_id, or no longer.")
     if sent.label is not None and sent.label not in labels[event.task]:
         raise RequestError(
             f"label: expected null or one of {', '.join(labels[event.task])}: the labels of "
             f"{event.task}, which gave that answer."
         )
-    if not journal.judge(sent.trace_id, sent.label, time.time()):
-        raise UnknownAnswerError("The answer of that trace_id has just been forgotten.")
+    if not prediction_log.record_feedback(sent.trace_id, sent.label, time.time()):
+        raise UnknownPredictionError("The answer of that trace_id has just been forgotten.")
     return Judged(
         trace_id=sent.trace_id,
         task=event.task,

@@ -12,10 +12,10 @@ from typing import Any
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from mien.errors import JournalError
+from mien.errors import PredictionLogError
 from mien.observability import drift
 from mien.observability.metrics import METRICS, Metric
-from mien.observability.prediction_log.journal import Journal
+from mien.observability.prediction_log.writer import PredictionLog
 from mien.reporting import scores
 from mien.stages.serve.loading import Served
 from mien.stages.serve.models import Entry, Models
@@ -36,7 +36,7 @@ class Gauges(Collector):
 
     models: Models
     workers: Workers
-    journal: Journal
+    prediction_log: PredictionLog
     windows: Windows
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
@@ -67,20 +67,22 @@ class Gauges(Collector):
         yield ("mien_queue_places", ("taken",), float(self.workers.taken))
         yield ("mien_queue_places", ("limit",), float(self.workers.places))
         try:
-            rows, size = self.journal.size()
-        except JournalError:
-            return  # told by the journal itself, in the log and as dropped answers
-        yield ("mien_journal_rows", (), float(rows))
-        yield ("mien_journal_bytes", (), float(size))
+            rows, size = self.prediction_log.size()
+        except PredictionLogError:
+            return  # told by the prediction log itself, in the log and as dropped answers
+        yield ("mien_prediction_log_rows", (), float(rows))
+        yield ("mien_prediction_log_bytes", (), float(size))
 
     def _live(self, served: Served) -> Iterator[Reading]:
         of = (served.task.name, served.version)
         try:
-            verdicts = self.journal.verdicts(served.digest, VERDICTS)
-        except JournalError:
+            verdicts = self.prediction_log.recent_feedback(served.digest, VERDICTS)
+        except PredictionLogError:
             return
         # Like the test's accuracy: of what shows a subject.
-        pairs = [(each.truth, each.said) for each in verdicts if each.truth is not None]
+        pairs = [
+            (each.true_label, each.predicted) for each in verdicts if each.true_label is not None
+        ]
         yield ("mien_live_verdicts", of, float(len(pairs)))
         if pairs:
             right = sum(truth == said for truth, said in pairs)

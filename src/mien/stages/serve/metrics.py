@@ -61,7 +61,7 @@ class Metrics:
         self._upload_seconds = self._histogram("mien_upload_seconds")
         self._upload_bytes = self._histogram("mien_upload_bytes")
         self._queue_wait = self._histogram("mien_queue_wait_seconds")
-        self._dropped = self._counter("mien_journal_dropped_total")
+        self._dropped = self._counter("mien_prediction_log_dropped_total")
         self._swaps = self._counter("mien_swaps_total")
         rejected = self._counter("mien_rejected_total")
         self._rejected = {kind.slug: rejected.labels(kind.slug) for kind in KINDS.values()}
@@ -226,7 +226,7 @@ class Observe:
         """Log one line of JSON; that of a probe only where debugging is on.
 
         Written by hand, as no value needs escaping, and without the search for the calling line:
-        the line is the largest cost of monitoring after the journal's.
+        the line is the largest cost of monitoring after the prediction log's.
         """
         level = logging.DEBUG if route in _QUIET else logging.INFO
         if _log.isEnabledFor(level):

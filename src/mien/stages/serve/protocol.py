@@ -29,7 +29,7 @@ REFUSED_SECONDS = 1.0
 TAKE_SECONDS = 30.0
 """How long a client may leave its answer standing."""
 SPARE_DESCRIPTORS = 16
-"""File descriptors left for journal, models and what is opened for a moment."""
+"""File descriptors left for prediction_log, models and what is opened for a moment."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from starlette.types import Receive, Scope, Send
 
 from mien.config import Settings
 from mien.images import Limits
-from mien.observability.prediction_log.journal import Journal
+from mien.observability.prediction_log.writer import PredictionLog
 from mien.stages.serve import answers, batching, drill, envelope, errors, openapi, protocol, uploads
 from mien.stages.serve.access import Access
 from mien.stages.serve.answering import Answer, Answering, Question
@@ -52,11 +52,11 @@ class Service:
     models: Models
     workers: Workers
     metrics: Metrics
-    journal: Journal
+    prediction_log: PredictionLog
     windows: Windows
     scraping: asyncio.Lock = field(default_factory=asyncio.Lock)
     # Not in `init`: a service that is made of another by `replace` has desks of its own, or its
-    # answers would be recorded by the other's journal.
+    # answers would be recorded by the other's prediction_log.
     _desks: WeakKeyDictionary[Served, dict[tuple[str, bool], Desk[Question, Answer]]] = field(
         default_factory=WeakKeyDictionary, init=False
     )
@@ -75,7 +75,7 @@ class Service:
         kind = "json" if upload.boundary is None else "picture"
         large = len(upload.data) > batching.LARGE
         if (kind, large) not in of:
-            answering = Answering(self.limits, self.metrics, self.journal)
+            answering = Answering(self.limits, self.metrics, self.prediction_log)
             most = served.together.get(kind, 1)
             of[kind, large] = Desk(answering, min(most, batching.FEW) if large else most)
         return of[kind, large]
@@ -135,7 +135,7 @@ async def feedback(request: Request) -> Response:
     with service.workers.slot():
         async with _deadline(service):
             sent = await uploads.document(request, Feedback)
-        judged = await asyncio.to_thread(judge, service.journal, service.models.tasks, sent)
+        judged = await asyncio.to_thread(judge, service.prediction_log, service.models.tasks, sent)
     service.metrics.judge(judged.task, judged.version, judged.right)
     return JSONResponse(judged.model_dump())
 

@@ -1,7 +1,7 @@
 """The latest answers of each served model, and how far they have drifted.
 
-Kept in memory, filled from the journal at the start, so that drift is watched on where the
-journal cannot be read.
+Kept in memory, filled from the prediction log at the start, so that drift is watched on where the
+prediction log cannot be read.
 """
 
 import threading
@@ -10,11 +10,12 @@ from collections import deque
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
-from mien.errors import JournalError
+from mien.errors import PredictionLogError
 from mien.observability import drift
 from mien.observability.drift import MIN_ROWS, WINDOW, DriftScore, Row
-from mien.observability.prediction_log.events import Event
-from mien.observability.prediction_log.journal import DAY, Journal
+from mien.observability.prediction_log.database import DAY_S
+from mien.observability.prediction_log.schema import PredictionRecord
+from mien.observability.prediction_log.writer import PredictionLog
 from mien.stages.serve.loading import Served
 
 
@@ -36,27 +37,27 @@ class _Window:
 class Windows:
     """One sliding window for each model, by its checksum. May be used by many threads."""
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+    def __init__(self, prediction_log: PredictionLog) -> None:
+        self._prediction_log = prediction_log
         self._lock = threading.Lock()
         self._windows: dict[str, _Window] = {}
 
     def begin(self, served: Served) -> None:
-        """Fill the window of a model from the journal; to be called before its first answer.
+        """Fill the window of a model from the prediction log; to be called before its first answer.
 
         What is older than a day tells nothing of now, as after a rollback.
         """
         try:
-            past = self._journal.recent(served.digest, WINDOW, time.time() - DAY)
-        except JournalError:
-            past = []  # the journal has told its trouble in the log
+            past = self._prediction_log.recent(served.digest, WINDOW, time.time() - DAY_S)
+        except PredictionLogError:
+            past = []  # the prediction log has told its trouble in the log
         with self._lock:
             self._windows[served.digest] = _Window([_row(event) for event in past])
 
-    def add(self, event: Event) -> None:
+    def add(self, event: PredictionRecord) -> None:
         """Let the answer into its window, and the oldest one out."""
         with self._lock:
-            if window := self._windows.get(event.checksum):  # else its model was just replaced
+            if window := self._windows.get(event.digest):  # else its model was just replaced
                 window.rows.append(_row(event))
                 window.seen += 1
 
@@ -75,7 +76,7 @@ class Windows:
         return window.known[1]
 
 
-def _row(event: Event) -> Row:
+def _row(event: PredictionRecord) -> Row:
     return Row(event.label, event.confidence, event.input_stats)
 
 

@@ -28,7 +28,7 @@ SERVED = Row(
         Panel(
             "Served models",
             (
-                Query(latest("mien_model_info", *MODEL, "alias", "candidate", "checksum")),
+                Query(latest("mien_model_info", *MODEL, "alias", "candidate", "digest")),
                 Query(latest("mien_model_load_seconds", *MODEL), "load time", unit="s"),
                 Query(
                     f"time() - {latest('mien_model_created_timestamp_seconds', *MODEL)}",

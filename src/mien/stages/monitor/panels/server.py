@@ -93,8 +93,8 @@ THERE = Row(
             height=4,
         ),
         Panel(
-            "Answers in the journal",
-            (Query(total("mien_journal_rows"), "rows"),),
+            "Answers in the prediction log",
+            (Query(total("mien_prediction_log_rows"), "rows"),),
             kind="stat",
             width=4,
             height=4,
@@ -179,7 +179,7 @@ WAITING = Row(
     ),
 )
 PROCESS = Row(
-    "The process and its journal",
+    "The process and its prediction log",
     (
         Panel(
             "Processors in use",
@@ -204,18 +204,18 @@ PROCESS = Row(
             width=6,
         ),
         Panel(
-            "Journal on the disk",
-            (Query(total("mien_journal_bytes", "instance"), "{{instance}}"),),
+            "PredictionLog on the disk",
+            (Query(total("mien_prediction_log_bytes", "instance"), "{{instance}}"),),
             width=6,
         ),
         Panel(
-            "Rows of the journal",
-            (Query(total("mien_journal_rows", "instance"), "{{instance}}"),),
+            "Rows of the prediction log",
+            (Query(total("mien_prediction_log_rows", "instance"), "{{instance}}"),),
             width=12,
         ),
         Panel(
             "Rate of answers that were not recorded",
-            (Query(rate("mien_journal_dropped_total", "instance"), "{{instance}}"),),
+            (Query(rate("mien_prediction_log_dropped_total", "instance"), "{{instance}}"),),
             width=12,
             unit=PER_SECOND,
         ),

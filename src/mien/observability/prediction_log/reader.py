@@ -1,0 +1,55 @@
+"""Finds a record of a prediction log, also while a server writes it. Reads only."""
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from mien.errors import PredictionLogError, UnknownPredictionError
+from mien.observability.prediction_log import schema, spool
+from mien.observability.prediction_log.database import check_format
+from mien.observability.prediction_log.schema import PredictionRecord
+
+
+def find_record(trace_id: str, path: Path) -> PredictionRecord:
+    """Return the record of a prediction.
+
+    Raises:
+        PredictionLogError: there is no such file, or it is not a prediction log.
+        UnknownPredictionError: it has no such record.
+    """
+    if not path.is_file():
+        raise PredictionLogError(
+            f"{path}: expected a prediction log, found no file. `mien serve` writes it into its "
+            "workspace (--home) or to MIEN_PREDICTION_LOG; name the same one."
+        )
+    # The spool first: a row that leaves it meanwhile is in the database then.
+    row = _find_in_spool(spool.path_of(path), trace_id) or _find_in_database(path, trace_id)
+    if row is None:
+        raise UnknownPredictionError(
+            f"{path} has no prediction {trace_id!r}. Give the trace_id as the response has it; old "
+            "records are deleted (MIEN_PREDICTION_LOG_DAYS, MIEN_PREDICTION_LOG_MB)."
+        )
+    return PredictionRecord.from_row(row)
+
+
+def _find_in_spool(path: Path, trace_id: str) -> Sequence[Any] | None:
+    if not path.is_file():
+        return None
+    lines = [line for line in path.read_bytes().splitlines() if trace_id.encode() in line]
+    rows = spool.parse_rows(lines, schema.COLUMN_COUNT)
+    return next((row for row in rows if row[0] == trace_id), None)
+
+
+def _find_in_database(path: Path, trace_id: str) -> Sequence[Any] | None:
+    # SQLite would create files beside one that no process has open, unless it is immutable.
+    in_use = path.with_name(f"{path.name}-wal").exists()
+    mode = "mode=ro" if in_use else "mode=ro&immutable=1"
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True)) as connection:
+            check_format(connection, path)
+            row: Sequence[Any] | None = connection.execute(schema.FIND, [trace_id]).fetchone()
+            return row
+    except sqlite3.Error as error:
+        raise PredictionLogError(f"{path} is not a readable prediction log: {error}.") from error

@@ -1,0 +1,264 @@
+"""The prediction log that a server writes: a spool file in front of a SQLite file.
+
+A record is in the spool before its prediction is on the wire, so a killed process loses none.
+A thread moves records from the spool to SQLite many at a time, which costs a fraction of
+inserting each alone. A full disk loses records and counts them; it loses no prediction.
+
+Locks, in the order in which a thread takes them:
+
+1. `_database_lock` guards `_database` and `_spool_offset`.
+2. `_spool_lock` guards `_spool` and `_pending_rows`.
+
+A thread that has `_spool_lock` never waits for `_database_lock`. `add` takes `_spool_lock` alone,
+so that a prediction never waits for SQLite; only where there is no spool (another process has it)
+does `add` take `_database_lock`, alone.
+"""
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from mien.errors import PredictionLogError
+from mien.observability.prediction_log import schema, spool
+from mien.observability.prediction_log.database import PRUNE_INTERVAL_ROWS, Database
+from mien.observability.prediction_log.schema import Feedback, PredictionRecord
+
+LOCK_TIMEOUT_S = 1.0
+"""How long a thread waits for a lock: a disk that hangs must not stop the service."""
+HUNG_INTERVAL_S, HUNG_LOCK_TIMEOUT_S = 2.0, 0.002
+"""For so long after a timeout, no other thread waits longer than a moment for the same lock."""
+DRAIN_RETRY_S = 2.0
+FLUSH_ROWS = 256
+"""Rows that are inserted together: fewer than one prediction in a hundred meets the work."""
+DRAIN_ROUNDS, MAX_SPOOL_BYTES = 3, 1_000_000
+"""How often a drain reads the spool again for rows that came meanwhile. Beyond so many bytes the
+last round keeps the spool locked, as it might else never be empty."""
+_log = logging.getLogger(__name__)
+
+
+class TimeoutLock:
+    """A lock that a thread waits for a limited time only."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.hung_until = 0.0
+        """Monotonic time until which a timeout of another thread counts for all."""
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Hold the lock in the block.
+
+        Raises:
+            PredictionLogError: another thread has it for too long.
+        """
+        patient = time.monotonic() >= self.hung_until
+        if not self.lock.acquire(timeout=LOCK_TIMEOUT_S if patient else HUNG_LOCK_TIMEOUT_S):
+            if patient:
+                self.hung_until = time.monotonic() + HUNG_INTERVAL_S
+            raise PredictionLogError("The prediction log is busy; a thread waits for the disk.")
+        try:
+            yield
+        finally:
+            self.lock.release()
+
+
+class PredictionLog:
+    """The log of one server. Thread-safe.
+
+    Every method but `add` and `close` raises `PredictionLogError` where the file cannot be read or
+    written.
+    """
+
+    def __init__(self, path: Path, max_age_days: float = 30.0, max_size_mb: float = 200.0) -> None:
+        """Open or create the files, and move what an earlier process left in the spool.
+
+        Raises:
+            PredictionLogError: the file has another format.
+        """
+        self.dropped = 0
+        """Records that were lost."""
+        self._failing = False
+        self._closing, self._drain_requested = threading.Event(), threading.Event()
+        self._database_lock, self._spool_lock = TimeoutLock(), TimeoutLock()
+        self._database = Database(path, max_age_days, max_size_mb)
+        self._spool = spool.open_exclusive(spool.path_of(path))
+        self._pending_rows = len(self._spool.lines()[0]) if self._spool else 0
+        self._spool_offset = 0
+        """The rows before this offset of the spool are in the database already."""
+        with suppress(PredictionLogError):  # logged by `_flush`; retried by the thread
+            self._drain()
+        threading.Thread(target=self._drain_loop, name="mien-prediction-log", daemon=True).start()
+
+    def add(self, record: PredictionRecord) -> bool:
+        """Add one record; where that fails, return False, count it and log the first failure."""
+        try:
+            self._add(record)
+        except (sqlite3.Error, OSError, PredictionLogError) as error:
+            if not self._failing:
+                _log.error("predictions are not recorded from now on: %s", error)
+            self._failing = True
+            self.dropped += 1
+            self._drain_requested.set()  # a full spool may be emptied
+            return False
+        if self._failing:
+            _log.warning("predictions are recorded again; %d were not", self.dropped)
+            self._failing = False
+        return True
+
+    def find(self, trace_id: str) -> PredictionRecord | None:
+        """Return the record of a prediction, unless it is too old."""
+        rows = self._read(schema.FIND_SINCE, trace_id, self._database.oldest_timestamp())
+        return PredictionRecord.from_row(rows[0]) if rows else None
+
+    def record_feedback(self, trace_id: str, true_label: str | None, timestamp: float) -> bool:
+        """Store the true label of a prediction, in place of an earlier one.
+
+        Returns:
+            Whether there is a record of that prediction.
+        """
+        try:
+            with self._database_lock.hold():
+                self._drain()
+                oldest = self._database.oldest_timestamp()
+                done = self._database.execute(
+                    schema.SET_FEEDBACK, true_label, timestamp, trace_id, oldest
+                )
+                return done.rowcount > 0
+        except sqlite3.Error as error:
+            raise PredictionLogError(f"The feedback could not be stored: {error}.") from error
+
+    def recent(self, digest: str, limit: int, since: float = 0.0) -> list[PredictionRecord]:
+        """Return the last `limit` records of a model after a timestamp, oldest first.
+
+        A model is identified by its digest: another workspace counts its versions from 1 again.
+        """
+        oldest = max(since, self._database.oldest_timestamp())
+        rows = self._read(schema.RECENT, digest, oldest, limit)
+        return [PredictionRecord.from_row(row) for row in reversed(rows)]
+
+    def recent_feedback(self, digest: str, limit: int) -> list[Feedback]:
+        """Return the last `limit` feedbacks on predictions of a model, newest first."""
+        oldest = self._database.oldest_timestamp()
+        return [Feedback(*row) for row in self._read(schema.RECENT_FEEDBACK, digest, oldest, limit)]
+
+    def size(self) -> tuple[int, int]:
+        """Return the count of records and the bytes of the SQLite file.
+
+        Also deletes old records, so that it happens in a server without requests.
+        """
+        try:
+            with self._database_lock.hold():
+                with suppress(PredictionLogError):  # logged by `_flush`; pending rows are counted
+                    self._drain()
+                self._database.prune_if_due(time.time())
+                rows, size_bytes = self._database.size()
+                return rows + self._pending_rows, size_bytes
+        except sqlite3.Error as error:
+            raise PredictionLogError(f"The prediction log cannot be read: {error}.") from error
+
+    def close(self) -> None:
+        """Close the files; later records are dropped.
+
+        Where the disk hangs, pending rows stay in the spool for the next process.
+        """
+        self._closing.set()
+        self._drain_requested.set()
+        if not self._database_lock.lock.acquire(timeout=LOCK_TIMEOUT_S):
+            _log.warning("the prediction log was not closed: a thread waits for the disk")
+            return
+        try:
+            with suppress(PredictionLogError, OSError):
+                self._drain()
+            with self._spool_lock.lock:
+                if self._spool is not None:
+                    self._spool.close()
+                    self._spool = None
+            self._database.close()
+        finally:
+            self._database_lock.lock.release()
+
+    def _add(self, record: PredictionRecord) -> None:
+        row = record.as_row()
+        line = schema.JSON.encode(row).encode() + b"\n"
+        spooled = False
+        with self._spool_lock.hold():
+            if self._spool is not None:
+                self._spool.append(line)
+                self._pending_rows += 1
+                spooled = True
+        if not spooled:
+            with self._database_lock.hold():
+                self._database.insert([row], record.timestamp)
+        elif self._pending_rows >= FLUSH_ROWS:
+            self._drain_requested.set()
+
+    def _read(self, statement: str, *values: str | float) -> list[Any]:
+        try:
+            with self._database_lock.hold():
+                drain_error = None
+                try:
+                    self._drain()
+                except PredictionLogError as error:
+                    drain_error = error
+                rows = self._database.execute(statement, *values).fetchall()
+        except sqlite3.Error as error:
+            raise PredictionLogError(f"The prediction log cannot be read: {error}.") from error
+        if drain_error is not None and not rows:
+            raise drain_error  # the row may be among the pending ones
+        return rows
+
+    def _drain_loop(self) -> None:
+        while not self._closing.is_set():
+            self._drain_requested.wait()
+            self._drain_requested.clear()
+            needed = self._failing or self._pending_rows >= FLUSH_ROWS
+            if needed and not self._try_drain():
+                self._drain_requested.set()
+                self._closing.wait(DRAIN_RETRY_S)
+
+    def _try_drain(self) -> bool:
+        try:
+            with self._database_lock.lock:
+                self._drain()
+        except PredictionLogError:
+            return False
+        except Exception:  # noqa: BLE001 - the thread goes on after any failure
+            _log.exception("predictions wait in the spool")
+            return False
+        return True
+
+    def _drain(self) -> None:
+        """Move pending rows into the database; `_database_lock` is held.
+
+        Rows may be appended to the spool meanwhile.
+        """
+        for round_number in range(DRAIN_ROUNDS + 1):
+            last = round_number == DRAIN_ROUNDS
+            with self._spool_lock.lock:
+                if self._spool is None:
+                    return
+                lines, end = self._spool.lines(self._spool_offset)
+                self._pending_rows = len(lines)
+                if not lines or (last and end > MAX_SPOOL_BYTES):
+                    self._flush(lines)
+                    self._spool.clear()
+                    self._spool_offset = self._pending_rows = 0
+                    return
+            if not last:  # rows that came since the last round can wait
+                self._flush(lines)
+                self._spool_offset = end
+
+    def _flush(self, lines: Sequence[bytes]) -> None:
+        rows = spool.parse_rows(lines, schema.COLUMN_COUNT)
+        try:
+            for start in range(0, len(rows), PRUNE_INTERVAL_ROWS):  # old rows are deleted between
+                chunk = rows[start : start + PRUNE_INTERVAL_ROWS]
+                self._database.insert(chunk, max(row[1] for row in chunk))
+        except (sqlite3.Error, PredictionLogError) as error:
+            _log.warning("%d predictions wait in the spool: %s", len(lines), error)
+            raise PredictionLogError(f"The prediction log cannot be written: {error}.") from error
