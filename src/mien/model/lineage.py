@@ -18,7 +18,7 @@ from mien.config import RunConfig
 from mien.storage.files import sha256_file
 from mien.storage.workspace import REPORT, source_hash
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 """The repository, where mien runs from one."""
 LEFT_OUT = {"source", "search_space"}
 """Keys of a config that decide nothing of a model: its data are known by their fingerprint."""
