@@ -1,7 +1,7 @@
-"""Bytes to pixels, within limits, and what can be measured of the pixels.
+"""Bytes to pixels, within limits, and statistics of the pixels.
 
-Every picture that mien looks at, in training, evaluation and serving, comes through `read`:
-upright, RGB, 8 bits, and no larger than need be. This file knows no task and no HTTP.
+Training, evaluation and serving decode every picture with `read`: upright, RGB, 8 bits, and no
+larger than needed. This file knows no task and no HTTP.
 """
 
 import io
@@ -19,17 +19,17 @@ Pixels = NDArray[np.uint8]
 """(height, width, 3), RGB, upright."""
 
 FORMATS = ("JPEG", "PNG", "WEBP")
-SCANS, SCANNED = 20, 200_000_000
-"""Passes over its pixels that a JPEG may ask for, and pixels in all of them where there are more:
-each costs as much as a plain picture, and ten bytes. Encoders make about ten."""
+MAX_SCANS, MAX_SCANNED_PIXELS = 20, 200_000_000
+"""Scans of a progressive JPEG, and pixels of all scans together where there are more. A scan costs
+the decoder as much as a plain picture, and the sender ten bytes. Encoders write about ten."""
 _SCAN = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e]")
 """Start of a scan with one to four colours."""
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, AssertionError, struct.error, LookupError)
 """What Pillow raises over damaged files."""
 Image.MAX_IMAGE_PIXELS = None  # the limits below are checked before a pixel is decoded
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32) / np.float32(255)  # ITU-R BT.601
-_TURNED = range(2, 9)
-"""EXIF orientations that are not upright already; from 5 on, width and height change places."""
+_ORIENTATIONS_TO_APPLY = range(2, 9)
+"""EXIF orientations that are not upright; from 5 on, width and height are swapped."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Picture:
+class DecodedImage:
     """A decoded picture."""
 
     pixels: Pixels
@@ -55,19 +55,19 @@ def decode(data: bytes, limits: Limits | None = None) -> Pixels:
     return read(data, limits).pixels
 
 
-def read(data: bytes, limits: Limits | None = None, min_side: int | None = None) -> Picture:
+def read(data: bytes, limits: Limits | None = None, min_side: int | None = None) -> DecodedImage:
     """Decode a JPEG, PNG or WEBP file to upright RGB.
 
-    EXIF orientation is applied, transparency is laid on white, 16-bit grey is scaled to 8.
+    EXIF orientation is applied, transparency is composed on white, 16-bit grey is scaled to 8.
 
     Args:
         data: the file.
-        limits: they hold for the size as sent.
-        enough: pixels of the shorter side that whoever looks has use for. A picture of twice as
-            many is read at a half, of four times as many at a quarter, and so on. A JPEG is
-            decoded at that size, down to an eighth, which saves most of the work: its blocks of
-            8 x 8 pixels are computed as 4 x 4, 2 x 2 or 1. Other types are decoded and then
-            averaged. None: all pixels.
+        limits: on the size as sent.
+        min_side: pixels of the shorter side that the reader needs. A picture of twice as many is
+            read at a half, of four times as many at a quarter, and so on. A JPEG is decoded at
+            that size, down to an eighth, which saves most of the work: its blocks of 8 x 8 pixels
+            are computed as 4 x 4, 2 x 2 or 1. Other types are decoded and then averaged. None:
+            all pixels.
 
     Raises:
         ImageTypeError: the bytes are not one of the three types, whatever their name says.
@@ -84,10 +84,10 @@ def read(data: bytes, limits: Limits | None = None, min_side: int | None = None)
             if kind == "JPEG":
                 _check_scans(data, sent)
             times = _reduction(picture, min_side)
-            upright, crosswise = _turned(picture)
+            upright, crosswise = _apply_orientation(picture)
             colour = _to_rgb(upright)
             pixels = np.asarray(colour.reduce(times) if times > 1 else colour)
-            return Picture(pixels, sent[::-1] if crosswise else sent)
+            return DecodedImage(pixels, sent[::-1] if crosswise else sent)
     except UnidentifiedImageError:
         raise ImageError(f"The {kind} header is damaged; send the picture again.") from None
     except _BROKEN as error:
@@ -117,8 +117,8 @@ def image_stats(pixels: Pixels) -> dict[str, float]:
     for colour in (1, 2):
         luma += thin[..., colour] * _LUMA[colour]
     laplacian = luma[1:-1, 1:-1] * np.float32(-4)
-    for beside in (luma[:-2, 1:-1], luma[2:, 1:-1], luma[1:-1, :-2], luma[1:-1, 2:]):
-        laplacian += beside
+    for neighbour in (luma[:-2, 1:-1], luma[2:, 1:-1], luma[1:-1, :-2], luma[1:-1, 2:]):
+        laplacian += neighbour
     sharpness = float(laplacian.var()) if laplacian.size else 0.0
     return {"brightness": float(luma.mean()), "sharpness": sharpness}
 
@@ -126,42 +126,43 @@ def image_stats(pixels: Pixels) -> dict[str, float]:
 def _check_size(size: tuple[int, int], limits: Limits) -> None:
     width, height = size
     if width * height > limits.pixels:
-        found, allowed = width * height / 1e6, limits.pixels / 1e6
         raise TooLargeError(
-            f"The picture has {found:.1f} megapixels; up to {allowed:g} are taken. Scale it down."
+            f"The picture is too large: expected at most {limits.pixels / 1e6:g} megapixels, found "
+            f"{width * height / 1e6:.1f}. Scale it down."
         )
     if max(size) > limits.side:
         raise TooLargeError(
-            f"The picture's longer side is {max(size)} pixels; up to {limits.side} are taken."
+            f"The picture is too large: expected a longer side of at most {limits.side} pixels, "
+            f"found {max(size)}. Scale it down."
         )
 
 
 def _check_scans(data: bytes, size: tuple[int, int]) -> None:
     scans = len(_SCAN.findall(data))
-    if scans > SCANS and scans * size[0] * size[1] > SCANNED:
-        raise ImageError(f"The JPEG picture has {scans} scans; save it anew.")
+    if scans > MAX_SCANS and scans * size[0] * size[1] > MAX_SCANNED_PIXELS:
+        raise ImageError(f"The JPEG has too many scans: {scans}. Save it again as a plain JPEG.")
 
 
 def _reduction(picture: Image.Image, min_side: int | None) -> int:
-    """Have a JPEG decoded at reduced size; tell how many times smaller it still is to be made."""
+    """Let a JPEG decode at reduced size; return by how many times it must still be reduced."""
     times = min(picture.size) // min_side if min_side else 1
     if min_side is None or times < 2:
         return 1
     width = picture.width
     drafted = picture.draft(None, (min_side, min_side))  # None: only a JPEG knows a short cut
-    done = round(width / drafted[1][2]) if drafted else 1
-    return (1 << (times.bit_length() - 1)) // done
+    drafted_times = round(width / drafted[1][2]) if drafted else 1
+    return (1 << (times.bit_length() - 1)) // drafted_times
 
 
-def _turned(picture: Image.Image) -> tuple[Image.Image, bool]:
-    """Apply the orientation that EXIF tells, and tell whether width and height changed places.
+def _apply_orientation(picture: Image.Image) -> tuple[Image.Image, bool]:
+    """Apply the EXIF orientation; also return whether it swaps width and height.
 
-    A picture with damaged EXIF is taken as it lies.
+    A picture with damaged EXIF stays as it is.
     """
-    picture.load()  # what is damaged beyond EXIF is told here; PNG may tell EXIF after the pixels
+    picture.load()  # raises for damaged pixels; a PNG may hold its EXIF after them
     try:
         orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
-        if orientation in _TURNED:
+        if orientation in _ORIENTATIONS_TO_APPLY:
             return ImageOps.exif_transpose(picture), orientation >= 5
     except (struct.error, SyntaxError, ValueError, TypeError, KeyError):
         pass
