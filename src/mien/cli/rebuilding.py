@@ -1,4 +1,4 @@
-"""Commands that make a registered version again from its own record."""
+"""Commands that rebuild a registered version from its own record."""
 
 import json
 from pathlib import Path
@@ -12,9 +12,9 @@ from .options import Home, app, workspace_at
 
 Model = Annotated[str, typer.Argument(help="TASK, TASK@ALIAS or TASK:VERSION; default @champion.")]
 Build = Annotated[
-    bool, typer.Option("--build", help="Install the recorded packages where others are here.")
+    bool, typer.Option("--build", help="Install the recorded packages if others are present.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @app.command(rich_help_panel="Rebuilding")
@@ -25,29 +25,31 @@ def reproduce(
     ] = None,
     build: Build = False,
     present: Annotated[
-        bool, typer.Option("--present", help="Use the present code and packages, whatever differs.")
+        bool, typer.Option("--present", help="Use the present code and packages.")
     ] = False,
     as_json: Json = False,
     home: Home = None,
 ) -> None:
-    """Make a version again from its record: the same bytes, or the first stage that differs."""
+    """Rebuild a version from its record; print the first stage that differs."""
     from mien.stages import rebuild as stage
 
-    done = stage.reproduce(model, workspace_at(home), stage.RebuildOptions(keep, build, present))
-    named = f"{done.model} version {done.version} ({done.candidate})"
-    console.result(json.dumps(done.as_json()) if as_json else f"{named}: {done.verdict}")
-    if not done.passed:
+    options = stage.RebuildOptions(keep, build, present)
+    outcome = stage.reproduce(model, workspace_at(home), options)
+    name = f"{outcome.model} version {outcome.version} ({outcome.candidate})"
+    console.result(json.dumps(outcome.as_json()) if as_json else f"{name}: {outcome.verdict}")
+    if not outcome.passed:
         raise typer.Exit(1)
 
 
 @app.command(rich_help_panel="Rebuilding")
 def certify(model: Model, build: Build = False, as_json: Json = False, home: Home = None) -> None:
-    """Make a version again twice, and write the result to its card."""
+    """Rebuild a version twice and write the result to its card."""
     from mien.stages import rebuild as stage
 
-    done, written = stage.certify(model, workspace_at(home), build)
-    told = "written to its card" if written else "nothing was written: it could not be rebuilt"
-    words = f"{done.model} version {done.version} ({done.candidate}): {done.verdict}; {told}"
-    console.result(json.dumps({**done.as_json(), "written": written}) if as_json else words)
-    if not done.passed:
+    outcome, written = stage.certify(model, workspace_at(home), build)
+    name = f"{outcome.model} version {outcome.version} ({outcome.candidate})"
+    note = "written to its card" if written else "not written: it could not be rebuilt"
+    text = f"{name}: {outcome.verdict}; {note}"
+    console.result(json.dumps({**outcome.as_json(), "written": written}) if as_json else text)
+    if not outcome.passed:
         raise typer.Exit(1)

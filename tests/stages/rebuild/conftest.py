@@ -1,4 +1,4 @@
-"""One small champion, trained once, and copies of its workspace to spoil."""
+"""One small champion, trained once, and copies of its workspace to alter."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     write_sample(raw, per_label=20)
     workspace = Workspace(tmp_path_factory.mktemp("trained"))
     run = RUN.model_copy(update={"source": str(raw / CSV)})
-    # The tests run on code that need not be committed; the version is champion all the same.
+    # The code under test may be uncommitted; the version is made champion anyway.
     pipeline.run(run, workspace)
     workspace.write_aliases("gesture", {"champion": 1})
     return workspace
@@ -38,14 +38,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture
 def workspace(trained: Workspace, tmp_path: Path) -> Workspace:
-    """A copy of it, to be altered."""
+    """A copy of that workspace, to be altered."""
     shutil.copytree(trained.home, tmp_path / "home")
     return Workspace(tmp_path / "home")
 
 
 @pytest.fixture
 def rewritten(workspace: Workspace) -> Callable[..., Bundle]:
-    """Alter what the champion's bundle says of its making: keys with dots, as `config.seed`."""
+    """Alter the lineage of the champion's bundle: nested keys with __, as `config__seed`."""
 
     def rewrite(**changes: Any) -> Bundle:
         folder = workspace.version("gesture", 1)

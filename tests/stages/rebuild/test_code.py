@@ -1,4 +1,4 @@
-"""Promises of `stages/rebuild/code.py`, in a small repository of its own with two commits."""
+"""`stages/rebuild/code.py` in a small repository with two commits."""
 
 import json
 import os
@@ -15,14 +15,14 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from mien.stages.rebuild import code
-found = []
+results = []
 for recorded, present in json.loads(sys.argv[1]):
     folder = Path(sys.argv[2])
-    with code.checkout(recorded, folder, present) as (taken, step):
-        there = folder.is_dir()
-        own = code.ask(taken)["code"]["sha256"] if taken else None
-    found.append([step.state, step.text, there, folder.is_dir(), own])
-print(json.dumps(found))
+    with code.checkout(recorded, folder, present) as (tree, step):
+        during = folder.is_dir()
+        sha256 = code.describe(tree)["code"]["sha256"] if tree else None
+    results.append([step.state, step.text, during, folder.is_dir(), sha256])
+print(json.dumps(results))
 """
 
 
@@ -37,8 +37,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def git(folder: Path, *arguments: str) -> str:
-    who = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "core.hooksPath=none")
-    command = ["git", "-C", str(folder), *who, *arguments]
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "core.hooksPath=none")
+    command = ["git", "-C", str(folder), *identity, *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
@@ -55,23 +55,23 @@ def python(repository: Path, script: str, *arguments: str) -> Any:
 
 
 def commit(repository: Path, remark: str) -> dict[str, Any]:
-    """Change the code, commit it, and return what a record would say of it."""
+    """Change the code, commit it, and return what the lineage would record."""
     path = repository / "src" / "mien" / "errors.py"
     path.write_text(path.read_text() + f"# {remark}\n")
     (repository / ".gitignore").write_text("__pycache__\n")
     git(repository, "add", "--all")
     git(repository, "commit", "--quiet", "--message", remark)
     script = "import json; from mien.model import lineage; print(json.dumps(lineage.commit()))"
-    found: dict[str, Any] = python(repository, script)
-    assert (found["dirty"], len(found["commit"])) == (False, 40)
-    return found
+    recorded: dict[str, Any] = python(repository, script)
+    assert (recorded["dirty"], len(recorded["commit"])) == (False, 40)
+    return recorded
 
 
-def test_the_code_of_a_record_is_found_or_its_loss_is_told(
+def test_the_recorded_code_is_provided_or_the_reason_is_given(
     repository: Path, tmp_path: Path
 ) -> None:
-    """The present code where it is the same, committed or not; a work tree of the commit, which is
-    gone afterwards; else one sentence that says why not. Other code is taken only when asked."""
+    """The present code if it is the same, committed or not; a temporary work tree of the commit;
+    else one sentence with the reason. Other code is used only with --present."""
     old, now = commit(repository, "one"), commit(repository, "two")
     lost = {**old, "sha256": "0" * 64}
     cases: list[tuple[dict[str, Any], bool, str, str]] = [
@@ -79,26 +79,26 @@ def test_the_code_of_a_record_is_found_or_its_loss_is_told(
         ({**now, "commit": None, "dirty": None}, False, "identical", "that of no commit"),
         (old, False, "identical", f"a work tree of commit {old['commit'][:12]}"),
         ({**old, "dirty": True}, False, "identical", "a work tree of"),
-        ({**lost, "dirty": True}, False, "different", "changes that this commit does not hold"),
-        (lost, False, "different", "altered since"),
+        ({**lost, "dirty": True}, False, "different", "uncommitted changes"),
+        (lost, False, "different", "was altered"),
         ({**lost, "commit": "0" * 40}, False, "different", "has no commit 0000"),
-        ({**lost, "commit": None}, False, "different", "it was in no repository"),
-        ({**lost, "commit": None}, True, "warning", "as asked; recorded was mien"),
+        ({**lost, "commit": None}, False, "different", "it was not in a repository"),
+        ({**lost, "commit": None}, True, "warning", "recorded was mien"),
     ]
-    asked = json.dumps([[recorded, present] for recorded, present, _, _ in cases])
-    found = python(repository, SCRIPT, asked, str(tmp_path / "tree"))
-    for (recorded, _, state, text), case in zip(cases, found, strict=True):
+    arguments = json.dumps([[recorded, present] for recorded, present, _, _ in cases])
+    results = python(repository, SCRIPT, arguments, str(tmp_path / "tree"))
+    for (recorded, _, state, text), case in zip(cases, results, strict=True):
         assert (case[0], text in case[1]) == (state, True), case[1]
-        assert case[2] == ("tree of" in case[1]), "a work tree is there while it is used"
-        assert not case[3], "and gone afterwards"
+        assert case[2] == ("tree of" in case[1]), "the work tree exists while it is used"
+        assert not case[3], "and is deleted afterwards"
         if state == "identical":
             assert case[4] == recorded["sha256"]
     assert len(git(repository, "worktree", "list").splitlines()) == 1
 
 
-def test_a_tree_is_dirty_where_anything_differs_or_git_cannot_tell(repository: Path) -> None:
-    """A changed file, a new one though the user's git hides such, and a broken index; but not
-    dvc.lock, which a pipeline writes as it runs."""
+def test_a_tree_is_dirty_if_anything_differs_or_git_fails(repository: Path) -> None:
+    """A changed file, a new one even if the user's git hides it, and a broken index; but not
+    dvc.lock, which a pipeline writes."""
     commit(repository, "clean")
     script = (
         "import json; from mien.model import lineage; print(json.dumps(lineage.commit()['dirty']))"

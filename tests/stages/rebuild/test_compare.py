@@ -1,4 +1,4 @@
-"""Promises of `stages/rebuild/compare.py`: the first thing that differs, by name and by value."""
+"""`stages/rebuild/compare.py` names the first difference with both values."""
 
 import json
 import shutil
@@ -9,8 +9,8 @@ import pytest
 
 from mien.model import bundle, lineage
 from mien.model.bundle import Bundle
-from mien.stages.rebuild.compare import TOLERANCE, PreparedFolders, stages
-from mien.stages.rebuild.steps import COMPARED, Step
+from mien.stages.rebuild.compare import TOLERANCE, PreparedFolders, compare_bundles
+from mien.stages.rebuild.outcome import COMPARED_STAGES, RebuildStep
 from mien.storage.workspace import Workspace
 
 METRICS = {
@@ -19,41 +19,46 @@ METRICS = {
     "latency": {"p50_ms": 1.0},
     "leaderboard": [{"candidate": "svm"}],
 }
-FACTS = {"min_confidence": 0.5, "typical": {"mean": [1.0, 2.0]}}
+PREPROCESSING = {"min_confidence": 0.5, "typical": {"mean": [1.0, 2.0]}}
 HISTORY = [{"loss": 2.0, "accuracy": 0.1}, {"loss": 1.0, "accuracy": 0.5}]
 
 
-def made(folder: Path, prepared: str = "a" * 64, **changes: Any) -> Bundle:
-    """A bundle as a training leaves it, but for the changes."""
+def write_bundle(folder: Path, prepared: str = "a" * 64, **changes: Any) -> Bundle:
+    """A bundle as a training writes it, except for the changes."""
     folder.mkdir()
     (folder / "model.onnx").write_bytes(b"weights")
-    (folder / "hands.task").write_bytes(changes.pop("carried", b"carried"))
+    (folder / "hands.task").write_bytes(changes.pop("extra_file", b"extra"))
     history = changes.pop("history", HISTORY)
     (folder / "history.json").write_text(json.dumps(history))
     (folder / "reference.json").write_text(json.dumps({"label": changes.pop("label", [1, 2])}))
-    said = {
+    document = {
         "prepared_sha256": prepared,
         "external_weights": {"size": changes.pop("external_weights", None)},
     }
-    preprocessing, metrics = changes.pop("preprocessing", FACTS), changes.pop("metrics", METRICS)
-    manifest = bundle.describe("t", ("a", "b"), "svm", preprocessing, metrics=metrics, lineage=said)
+    preprocessing, metrics = (
+        changes.pop("preprocessing", PREPROCESSING),
+        changes.pop("metrics", METRICS),
+    )
+    manifest = bundle.describe(
+        "t", ("a", "b"), "svm", preprocessing, metrics=metrics, lineage=document
+    )
     return bundle.write(folder, manifest)
 
 
-def compared(tmp_path: Path, exact: bool = True, **changes: Any) -> list[Step]:
-    """All steps of a comparison of a bundle with a changed one."""
-    old = made(tmp_path / "old", changes.pop("before", "a" * 64))
-    new = made(tmp_path / "new", **changes)
-    where = PreparedFolders("t", Workspace(tmp_path / "one"), Workspace(tmp_path / "two"))
-    return list(stages(old, new, exact, where))
+def compare(tmp_path: Path, exact: bool = True, **changes: Any) -> list[RebuildStep]:
+    """All steps of the comparison of a bundle with a changed one."""
+    old = write_bundle(tmp_path / "old", changes.pop("before", "a" * 64))
+    new = write_bundle(tmp_path / "new", **changes)
+    prepared = PreparedFolders("t", Workspace(tmp_path / "one"), Workspace(tmp_path / "two"))
+    return list(compare_bundles(old, new, exact, prepared))
 
 
 def metrics(**changes: float) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(json.dumps(METRICS))
+    copy: dict[str, Any] = json.loads(json.dumps(METRICS))
     for name, value in changes.items():
         split, _, score = name.partition("_")
-        found[split][score] = value
-    return found
+        copy[split][score] = value
+    return copy
 
 
 CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
@@ -65,10 +70,10 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     ),
     "a step less": ({"history": HISTORY[:1]}, {"history": "2 steps recorded, 1 here"}),
     "preprocessing": (
-        {"preprocessing": {**FACTS, "typical": {"mean": [1.0, 2.5]}}},
+        {"preprocessing": {**PREPROCESSING, "typical": {"mean": [1.0, 2.5]}}},
         {"preprocessing": "typical.mean[1]: 2.0 recorded, 2.5 here"},
     ),
-    "what it carries": ({"carried": b"other"}, {"networks": "hands.task is "}),
+    "an extra file": ({"extra_file": b"other"}, {"networks": "hands.task is "}),
     "a score": (
         {"metrics": metrics(test_brier=0.5)},
         {"evaluation": "metrics.test.brier: 0.25 recorded, 0.5 here"},
@@ -85,19 +90,19 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("kind", CHANGES)
-def test_what_differs_is_told_by_stage_and_value(tmp_path: Path, kind: str) -> None:
-    """And nothing else: how long a request takes, and other candidates, are no part of it."""
+def test_each_difference_is_named_by_stage_and_value(tmp_path: Path, kind: str) -> None:
+    """Latency and other candidates are not compared."""
     changes, expected = CHANGES[kind]
-    steps = compared(tmp_path, **changes)
-    assert [step.stage for step in steps] == list(COMPARED[1:])
-    found = {step.stage: step.text for step in steps if step.state == "different"}
-    assert set(found) == set(expected)
+    steps = compare(tmp_path, **changes)
+    assert [step.stage for step in steps] == list(COMPARED_STAGES[1:])
+    texts = {step.stage: step.text for step in steps if step.state == "different"}
+    assert set(texts) == set(expected)
     for stage, text in expected.items():
-        assert found[stage].startswith(text)
+        assert texts[stage].startswith(text)
 
 
 def test_the_first_prepared_file_that_differs_is_named(tmp_path: Path) -> None:
-    """Where both folders still lie; else the two hashes tell."""
+    """If both folders still exist; else the two hashes are given."""
     hashes = []
     for home, text in (("one", "1,2"), ("two", "1,3")):
         folder = Workspace(tmp_path / home).processed("t") / "key"
@@ -106,28 +111,28 @@ def test_the_first_prepared_file_that_differs_is_named(tmp_path: Path) -> None:
         (folder / "train.csv").write_text("same")
         (folder / "val" / "a.txt").write_text(text)
         hashes.append(lineage.folder_hash(folder))
-    step = compared(tmp_path, before=hashes[0], prepared=hashes[1])[0]
+    step = compare(tmp_path, before=hashes[0], prepared=hashes[1])[0]
     assert step.text == (
         f"{hashes[0][:12]} recorded, {hashes[1][:12]} here; the first file is val/a.txt"
     )
     shutil.rmtree(tmp_path / "one")
     for name in ("old", "new"):
         shutil.rmtree(tmp_path / name)
-    step = compared(tmp_path, before=hashes[0], prepared=hashes[1])[0]
+    step = compare(tmp_path, before=hashes[0], prepared=hashes[1])[0]
     assert step.text.endswith("here")
 
 
 @pytest.mark.parametrize(("off", "state"), [(0.9, "within_tolerance"), (1.1, "different")])
 @pytest.mark.parametrize("score", ["accuracy", "macro_f1"])
-def test_where_no_byte_is_promised_scores_decide(
+def test_scores_are_compared_if_bytes_need_not_repeat(
     tmp_path: Path, off: float, state: str, score: str
 ) -> None:
-    """Within the tolerance, on either side; other bytes are told and borne."""
+    """Within the tolerance; other bytes are reported and accepted."""
     value = METRICS["val"][score] - off * TOLERANCE  # type: ignore[index]
-    steps = compared(
+    steps = compare(
         tmp_path,
         exact=False,
-        preprocessing={**FACTS, "min_confidence": 0.25},
+        preprocessing={**PREPROCESSING, "min_confidence": 0.25},
         metrics=metrics(**{f"val_{score}": value}),
     )
     expected = ["identical", "identical", "within_tolerance", "identical", state]
@@ -136,7 +141,7 @@ def test_where_no_byte_is_promised_scores_decide(
     assert f"val.{score}" in steps[-1].text
 
 
-def test_a_score_that_is_missing_is_not_alike(tmp_path: Path) -> None:
-    """Whatever the others say."""
+def test_a_missing_score_is_a_difference(tmp_path: Path) -> None:
+    """Even if the others are equal."""
     without = {**METRICS, "test": {"accuracy": 0.7}}
-    assert compared(tmp_path, exact=False, metrics=without)[-1].state == "different"
+    assert compare(tmp_path, exact=False, metrics=without)[-1].state == "different"

@@ -1,4 +1,4 @@
-"""The shortest training of a detector comes out byte for byte, as a champion of gestures does."""
+"""The shortest training of a detector is rebuilt byte for byte."""
 
 from pathlib import Path
 
@@ -25,8 +25,8 @@ RUN = RunConfig(
 )
 
 
-def test_a_detector_comes_out_byte_for_byte(tmp_path: Path) -> None:
-    """The pictures, the losses of every epoch, the network and its scores."""
+def test_a_detector_is_rebuilt_byte_for_byte(tmp_path: Path) -> None:
+    """The images, the losses of every epoch, the network and its scores."""
     write_sample(tmp_path / "raw", seed=3, counts={"train": 24, "valid": 8, "test": 8})
     workspace = Workspace(tmp_path / "home")
     pipeline.run(RUN.model_copy(update={"source": str(tmp_path / "raw")}), workspace)

@@ -1,4 +1,4 @@
-"""Promises of `stages/rebuild/environment.py`: differences by name, and packages made anew."""
+"""`stages/rebuild/environment.py` compares packages and platform, and installs packages."""
 
 import platform
 import shutil
@@ -12,30 +12,30 @@ import pytest
 from mien.errors import ConfigError
 from mien.model import lineage
 from mien.stages.rebuild import environment
-from mien.stages.rebuild.code import Code
-from mien.stages.rebuild.steps import differences, summary
+from mien.stages.rebuild.code import SourceTree
+from mien.stages.rebuild.outcome import differences, format_differences
 
 
 def test_differences_are_named_with_both_values() -> None:
-    """What is missing on one side too; and of many the first few."""
-    found = list(differences({"a": "1", "b": [1, 2]}, {"b": [1, 3], "c": 2.5}))
-    assert summary(found) == (
+    """Also if one side is missing; of many the first few."""
+    differing = list(differences({"a": "1", "b": [1, 2]}, {"b": [1, 3], "c": 2.5}))
+    assert format_differences(differing) == (
         "a: 1 recorded, nothing here; b[1]: 2 recorded, 3 here; c: nothing recorded, 2.5 here"
     )
     many = list(differences({str(n): n for n in range(20)}, {}))
-    assert summary(many).endswith("; and 12 more")
+    assert format_differences(many).endswith("; and 12 more")
     nan = float("nan")
     assert list(differences({"a": nan, "b": 1}, {"a": nan, "b": 1.0})) == []
 
 
-def test_a_platform_is_told_by_what_differs() -> None:
-    """Bytes are promised on the same one alone, and where the trainer promises them."""
+def test_bytes_must_repeat_on_the_same_platform_only() -> None:
+    """And only if the training is deterministic on its device; else scores are compared."""
     here = lineage.machine()
-    assert environment.machine(here, {}).state == "identical"
-    assert environment.machine({**here, "python": "3.0"}, {}).state == "identical"
-    other = environment.machine({**here, "machine": "sparc"}, {})
+    assert environment.compare_platform(here, {}).state == "identical"
+    assert environment.compare_platform({**here, "python": "3.0"}, {}).state == "identical"
+    other = environment.compare_platform({**here, "machine": "sparc"}, {})
     assert (other.state, other.text.split(",")[0]) == ("warning", "machine: sparc recorded")
-    assert "no bytes" in environment.machine(here, {"repeats": "scores"}).text
+    assert "bytes do not repeat" in environment.compare_platform(here, {"repeats": "scores"}).text
 
 
 def wheel(folder: Path) -> str:
@@ -58,7 +58,7 @@ def wheel(folder: Path) -> str:
 def test_locked_packages_are_installed_by_their_hashes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str
 ) -> None:
-    """By uv, or by pip where there is none; another content than the locked one is refused."""
+    """By uv, or by pip without it; other content than the locked one is refused."""
     if tool == "uv" and not shutil.which("uv"):
         pytest.skip("uv is not installed")
     if tool == "pip":
@@ -70,16 +70,16 @@ def test_locked_packages_are_installed_by_their_hashes(
         monkeypatch.setenv(name, str(tmp_path))
     lock = tmp_path / lineage.TRAINING_LOCK
     lock.write_text(f"tiny-thing==1.2 \\\n    --hash=sha256:{wheel(tmp_path)}\n")
-    code = Code(tmp_path, tmp_path)
-    python = environment.build(code, tmp_path / "made", platform.python_version())
-    told = [str(python), "-c", "import tiny_thing; print(tiny_thing.one)"]
-    assert subprocess.run(told, capture_output=True, text=True, check=True).stdout == "1\n"
+    tree = SourceTree(tmp_path, tmp_path)
+    python = environment.build(tree, tmp_path / "built", platform.python_version())
+    command = [str(python), "-c", "import tiny_thing; print(tiny_thing.one)"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "1\n"
     lock.write_text(f"tiny-thing==1.2 \\\n    --hash=sha256:{'0' * 64}\n")
     with pytest.raises(ConfigError, match=r"(?i)hash"):
-        environment.build(code, tmp_path / "other", platform.python_version())
+        environment.build(tree, tmp_path / "other", platform.python_version())
 
 
 def test_without_a_repository_nothing_can_be_installed(tmp_path: Path) -> None:
     """The message says what to do."""
     with pytest.raises(ConfigError, match="Clone it"):
-        environment.build(Code(tmp_path, tmp_path), tmp_path / "made", "3.11.0")
+        environment.build(SourceTree(tmp_path, tmp_path), tmp_path / "built", "3.11.0")

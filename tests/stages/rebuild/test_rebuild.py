@@ -1,6 +1,6 @@
-"""Promises of `mien reproduce` and `mien certify`, on a real champion with a real registry.
+"""`mien reproduce` and `mien certify` with a real champion and a real registry.
 
-One rebuild takes some seconds, so each one answers several questions.
+One rebuild takes some seconds, so each test checks several promises.
 """
 
 import json
@@ -15,7 +15,7 @@ from mien.model import bundle
 from mien.model.bundle import Bundle
 from mien.stages import rebuild
 from mien.stages.rebuild import RebuildOptions, record
-from mien.stages.rebuild.steps import COMPARED, Step
+from mien.stages.rebuild.outcome import COMPARED_STAGES, RebuildStep
 from mien.stages.serve import models, watch
 from mien.storage.workspace import Workspace
 from mien.tracking import COMMITTED, Tracker
@@ -26,16 +26,16 @@ Rewrite = Callable[..., Bundle]
 pytestmark = pytest.mark.xdist_group("rebuild")
 
 
-def made_champion(workspace: Workspace) -> None:
-    """Let MLflow say what the export says, on code that need not be committed."""
+def make_champion(workspace: Workspace) -> None:
+    """Give MLflow the alias that the export has, although the code may be uncommitted."""
     Tracker(workspace.home).move("mien-gesture", "champion", 1, "forced promote", "for a test")
 
 
-def test_another_processor_is_told_and_a_kept_rebuild_stays(
+def test_another_processor_is_a_warning_and_keep_leaves_the_workspace(
     workspace: Workspace, rewritten: Rewrite, tmp_path: Path
 ) -> None:
-    """No byte is promised there; these are the same here all the same. An export without its MLflow
-    stands alone. The rebuild has data of its own: nothing of the original is touched."""
+    """Bytes need not repeat there, although they do here. An export without MLflow is accepted with
+    a warning. The rebuild has its own copy of the data: the original does not change."""
     (workspace.home / "mlflow.db").unlink()
     rewritten(platform__cpu={"maker": "Another", "flags": ["avx"]})
     before = {path: path.stat().st_mtime_ns for path in sorted(workspace.home.rglob("*"))}
@@ -51,23 +51,23 @@ def test_another_processor_is_told_and_a_kept_rebuild_stays(
     assert not (tmp_path / "kept" / "code").exists()
 
 
-def test_code_that_was_committed_later_is_sought_in_that_commit(
+def test_code_that_was_committed_later_is_taken_from_that_commit(
     workspace: Workspace, rewritten: Rewrite
 ) -> None:
-    """What was recorded is the commit before it, which never held it."""
+    """The recorded commit is the one before, which does not contain it."""
     rewritten(code__dirty=True, code__commit="before")
-    target = record.find("gesture", workspace)
-    assert record.code(target, workspace)["commit"] == "before"
+    target = record.find_target("gesture", workspace)
+    assert record.recorded_code(target, workspace)["commit"] == "before"
     Tracker(workspace.home).set_tag("mien-gesture", target.number, COMMITTED, "after")
-    found = record.code(target, workspace)
-    assert found == {**target.lineage["code"], "commit": "after"}
+    code = record.recorded_code(target, workspace)
+    assert code == {**target.lineage["code"], "commit": "after"}
 
 
-def test_a_rebuild_asks_for_the_commit_that_holds_the_code(
+def test_a_rebuild_uses_the_commit_that_contains_the_code(
     workspace: Workspace, rewritten: Rewrite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where it was committed after the training; the record itself is not what is tried here."""
-    monkeypatch.setattr(record, "check", lambda *_: Step("record", "identical", ""))
+    """If it was committed after the training; the check of the record is switched off here."""
+    monkeypatch.setattr(record, "check_record", lambda *_: RebuildStep("record", "identical", ""))
     rewritten(code__dirty=True, code__commit="before", code__sha256="0" * 64)
     assert "has no commit before" in rebuild.reproduce("gesture", workspace).verdict
     Tracker(workspace.home).set_tag("mien-gesture", 1, COMMITTED, "after")
@@ -85,7 +85,10 @@ ALTERED = {
     ),
     "the seed": ({"seed": 5}, "record: seed: 0 in its run, 5 in the bundle"),
     "a score": ({"training": {}}, "record: the bundle has digest "),
-    "an older mien": ({"prepared_sha256": None}, "record: the bundle does not say prepared_sha256"),
+    "an older mien": (
+        {"prepared_sha256": None},
+        "record: the bundle does not record prepared_sha256",
+    ),
 }
 
 
@@ -93,7 +96,7 @@ ALTERED = {
 def test_an_altered_record_is_named_before_anything_runs(
     workspace: Workspace, rewritten: Rewrite, kind: str
 ) -> None:
-    """The key and both values, from what MLflow was told when the run began."""
+    """The key and both values, from what MLflow recorded when the run began."""
     changes, text = ALTERED[kind]
     rewritten(**changes)
     done = rebuild.reproduce("mien-gesture@champion", workspace)
@@ -101,32 +104,32 @@ def test_an_altered_record_is_named_before_anything_runs(
     assert (done.passed, done.rebuilt, len(done.steps)) == (False, False, 1)
 
 
-def test_without_mlflow_a_package_and_a_config_are_held_against_what_is_here(
+def test_without_mlflow_packages_and_config_are_still_checked(
     workspace: Workspace, rewritten: Rewrite
 ) -> None:
-    """A package by both versions; a config by its own digest."""
+    """Packages against the installed ones; the config against its digest."""
     (workspace.home / "mlflow.db").unlink()
     rewritten(environment__numpy="1.0")
     done = rebuild.reproduce("gesture", workspace)
-    assert done.first is not None
-    assert done.first.stage == "environment"
-    assert done.first.text.startswith("numpy: 1.0 recorded, ")
-    assert "--build" in done.first.text
+    assert done.first_difference is not None
+    assert done.first_difference.stage == "environment"
+    assert done.first_difference.text.startswith("numpy: 1.0 recorded, ")
+    assert "--build" in done.first_difference.text
     rewritten(config__seed=7)
     assert "does not match its own digest" in rebuild.reproduce("gesture", workspace).verdict
 
 
-def test_one_byte_of_the_data_is_found_and_named(workspace: Workspace) -> None:
-    """The item and the shard, where they lie; nothing is trained on such data."""
+def test_one_changed_byte_of_the_data_is_reported(workspace: Workspace) -> None:
+    """With the item and the path of the shard; nothing is trained on such data."""
     (shard,) = workspace.raw("gesture").glob("shards/*.zip")
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
     done = rebuild.reproduce("gesture", workspace)
-    assert done.first is not None
-    assert done.first.stage == "data"
-    assert "landmarks.csv" in done.first.text
-    assert str(shard) in done.first.text
+    assert done.first_difference is not None
+    assert done.first_difference.stage == "data"
+    assert "landmarks.csv" in done.first_difference.text
+    assert str(shard) in done.first_difference.text
     shard.unlink()
     assert "landmarks.csv" in rebuild.reproduce("gesture", workspace).verdict
     (manifest,) = workspace.raw("gesture").glob("versions/*.json")
@@ -134,11 +137,11 @@ def test_one_byte_of_the_data_is_found_and_named(workspace: Workspace) -> None:
     assert "the store has no version" in rebuild.reproduce("gesture", workspace).verdict
 
 
-def test_todays_config_is_told_and_the_record_is_written(
+def test_a_changed_config_file_is_a_warning_and_the_record_is_used(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Which key and both values; the file that is run is the record, whatever stands today."""
-    target = record.find("gesture", workspace)
+    """With the key and both values; the rebuild runs the recorded config."""
+    target = record.find_target("gesture", workspace)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").mkdir()
     (tmp_path / "out").mkdir()
@@ -152,24 +155,24 @@ def test_todays_config_is_told_and_the_record_is_written(
 
 
 @pytest.mark.parametrize(
-    ("asked", "fault"),
+    ("reference", "message"),
     [
         ("gestrue", "Did you mean 'gesture'"),
         ("gesture@winner", "no alias 'winner'"),
         ("gesture:9", "no version 9"),
-        ("gesture:x", "names no model"),
+        ("gesture:x", "expected TASK, TASK@ALIAS or TASK:VERSION"),
     ],
 )
-def test_what_is_not_there_is_refused(trained: Workspace, asked: str, fault: str) -> None:
-    """A task, an alias or a version that there is not; with what there is."""
-    with pytest.raises(MienError, match=fault):
-        record.find(asked, trained)
+def test_a_missing_model_is_refused(trained: Workspace, reference: str, message: str) -> None:
+    """A task, an alias or a version that does not exist; the message lists the existing ones."""
+    with pytest.raises(MienError, match=message):
+        record.find_target(reference, trained)
 
 
 def test_a_damaged_bundle_and_a_used_folder_are_refused(
     workspace: Workspace, tmp_path: Path
 ) -> None:
-    """Neither is written over nor rebuilt from."""
+    """The folder is not overwritten, and the bundle not rebuilt."""
     with pytest.raises(ConfigError, match="new folder"):
         rebuild.reproduce("gesture", workspace, RebuildOptions(keep=workspace.home))
     (workspace.version("gesture", 1) / "model.onnx").write_bytes(b"other")
@@ -177,10 +180,10 @@ def test_a_damaged_bundle_and_a_used_folder_are_refused(
         rebuild.reproduce("gesture", workspace)
 
 
-def test_a_certificate_is_kept_with_the_bundle(workspace: Workspace) -> None:
-    """Card, lineage and registry tell of it; the run is not registered a second time, a server
-    takes the new folder up, and a certificate that was cut off is completed by the next call."""
-    made_champion(workspace)
+def test_a_certificate_is_stored_with_the_bundle(workspace: Workspace) -> None:
+    """In card, lineage and registry; the run is not registered a second time, a server reloads the
+    new folder, and the next call completes an interrupted certificate."""
+    make_champion(workspace)
     old = bundle.read(workspace.version("gesture", 1))
     served = models.Models(models.choose(workspace, ["gesture"], []))
     served.load(lambda work: work(), lambda _: None, lambda: False)
@@ -191,7 +194,7 @@ def test_a_certificate_is_kept_with_the_bundle(workspace: Workspace) -> None:
     new = bundle.read(workspace.version("gesture", 1))
     certificate = new.manifest.lineage["certificate"]
     assert (certificate["runs"], certificate["identical"]) == (2, True)
-    assert set(certificate["compared"]) == set(COMPARED)
+    assert set(certificate["compared"]) == set(COMPARED_STAGES)
     card = (new.folder / "card.md").read_text()
     assert card.count("## Certified") == 1
     assert "identical: 6 stages" in card
@@ -206,16 +209,15 @@ def test_a_certificate_is_kept_with_the_bundle(workspace: Workspace) -> None:
     assert told == [("gesture", True)]
     assert served.find("gesture").digest == new.digest
     assert served.find("gesture").version == "1"
-    _mended(workspace, tracker, old, new)
+    _check_interrupted(workspace, tracker, old, new)
 
 
-def _mended(workspace: Workspace, tracker: Tracker, old: Bundle, new: Bundle) -> None:
-    """The folder is the new one, and the registry was killed before it heard of it; or the other
-    way round."""
+def _check_interrupted(workspace: Workspace, tracker: Tracker, old: Bundle, new: Bundle) -> None:
+    """Killed with the new folder in place and the old digest in the registry, or the reverse."""
     for digest, pending in ((old.digest, new.digest), (new.digest, "f" * 64)):
         tracker.set_tag("mien-gesture", 1, "mien.digest", digest)
         tracker.set_tag("mien-gesture", 1, record.PENDING, pending)
-        rebuild._mend(record.find("gesture", workspace), workspace)
+        rebuild._complete_pending(record.find_target("gesture", workspace), workspace)
         (version,) = Tracker(workspace.home).versions("mien-gesture")
         assert version.digest == new.digest
         assert record.PENDING not in version.tags

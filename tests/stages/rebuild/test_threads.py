@@ -1,4 +1,4 @@
-"""The bytes of a model do not depend on how many cores a machine has, or on what runs beside it."""
+"""The bytes of a model do not depend on the number of cores, or on other load."""
 
 import json
 import os
@@ -17,26 +17,26 @@ from mien.tasks.gesture import data
 from mien.tasks.gesture.params import Params
 from mien.tasks.gesture.sample import write_sample
 from mien.tasks.gesture.train import fit
-raw, ready = Path(sys.argv[1], "raw"), Path(sys.argv[1], "ready")
+raw, prepared = Path(sys.argv[1], "raw"), Path(sys.argv[1], "prepared")
 params = Params(images=False, trees=10, rounds=10)
-ready.mkdir(parents=True)
+prepared.mkdir(parents=True)
 write_sample(raw, per_label=20)
-data.prepare(raw, ready, params, Path(sys.argv[1], "cache"))
-found = {}
+data.prepare(raw, prepared, params, Path(sys.argv[1], "cache"))
+models = {}
 for name in params.candidates:
     out = Path(sys.argv[1], name)
     out.mkdir()
-    done = fit(name, ready, out, params, 0, lambda *_: None)
+    result = fit(name, prepared, out, params, 0, lambda *_: None)
     network = hashlib.sha256((out / "model.onnx").read_bytes()).hexdigest()
-    found[name] = [network, done.preprocessing, done.history]
-print(json.dumps(found))
+    models[name] = [network, result.preprocessing, result.history]
+print(json.dumps(models))
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no such call on this system")
 def test_one_core_and_several_train_the_same_bytes(tmp_path: Path) -> None:
-    """All four classifiers, their facts and every score on the way; with another order of sets."""
-    found = []
+    """All four classifiers, their preprocessing and every score; with another hash seed."""
+    results = []
     for number, (cores, threads) in enumerate((("all", "4"), ("one core", "1")), start=1):
         counts = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
         done = subprocess.run(
@@ -47,6 +47,6 @@ def test_one_core_and_several_train_the_same_bytes(tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        found.append(json.loads(done.stdout))
-    assert found[0] == found[1]
-    assert len(found[0]) == 4
+        results.append(json.loads(done.stdout))
+    assert results[0] == results[1]
+    assert len(results[0]) == 4

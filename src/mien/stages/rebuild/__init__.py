@@ -1,4 +1,4 @@
-"""Make a registered version again from its own record, and say whether it came out the same.
+"""Rebuilds a registered version from its own record, and compares the result with it.
 
     models/<task>/versions/<n>/ -> code, packages, data and config as recorded -> a scratch
     workspace, where the pipeline of that code runs -> the same bytes, or the first that differ
@@ -28,13 +28,15 @@ from mien.storage.workspace import Workspace
 from mien.tracking import DIGEST, Tracker, Version, model_name
 
 from . import code, compare, environment, record, scratch
-from .record import CERTIFICATE, PENDING, Target
-from .steps import COMPARED, Outcome, Step
+from .code import SourceTree
+from .outcome import COMPARED_STAGES, RebuildOutcome, RebuildStep
+from .record import CERTIFICATE, PENDING, RebuildTarget
 
-RUNS = 2
-"""Rebuilds of a certificate: one could be alike by luck."""
+CERTIFICATE_RUNS = 2
+"""Rebuilds for a certificate: one could be identical by chance."""
 _CARD = "card.md"
-_SECTION = "## Certified"
+_CARD_SECTION = "## Certified"
+_MARKS = {"identical": "=", "within_tolerance": "~", "warning": "!", "different": "x"}
 
 
 @dataclass(frozen=True)
@@ -42,206 +44,217 @@ class RebuildOptions:
     """What a rebuild may do."""
 
     keep: Path | None = None
-    """Where the scratch workspace stays; None for one that is removed."""
+    """A folder for the scratch workspace; None for one that is deleted."""
     build: bool = False
-    """Whether packages that differ are installed as they were locked then."""
+    """Whether to install the recorded packages if others are present."""
     present: bool = False
-    """Whether the present code and packages are used, whatever was recorded."""
+    """Whether to use the present code and packages, whatever is recorded."""
 
 
-def reproduce(asked: str, workspace: Workspace, options: RebuildOptions | None = None) -> Outcome:
-    """Rebuild the version that `asked` names and compare it stage by stage.
+def reproduce(
+    reference: str, workspace: Workspace, options: RebuildOptions | None = None
+) -> RebuildOutcome:
+    """Rebuild a version and compare it with its record stage by stage.
+
+    Args:
+        reference: `TASK`, `TASK@ALIAS` or `TASK:VERSION`.
 
     Raises:
         RegistryError: there is no such version.
         BundleError: its bundle is damaged.
         ConfigError: the scratch folder is in use, or packages cannot be installed.
     """
-    return _outcome(record.find(asked, workspace), workspace, options or RebuildOptions())
+    target = record.find_target(reference, workspace)
+    return _rebuild(target, workspace, options or RebuildOptions())
 
 
-def certify(asked: str, workspace: Workspace, build: bool = False) -> tuple[Outcome, bool]:
-    """Rebuild a version twice and write what came of it to its card and lineage.
+def certify(
+    reference: str, workspace: Workspace, build: bool = False
+) -> tuple[RebuildOutcome, bool]:
+    """Rebuild a version twice and write the result to its card and lineage.
 
     Returns:
-        The last outcome, and whether it was written: a rebuild that could not run says nothing.
+        The last outcome, and whether it was written: a rebuild that could not run proves nothing.
 
     Raises:
-        RegistryError: there is no such version, or it changed meanwhile.
+        RegistryError: there is no such version, or it changed in the meantime.
     """
-    target = record.find(asked, workspace)
+    target = record.find_target(reference, workspace)
     with workspace.locked(target.task):
-        _mend(target, workspace)
-    outcomes: list[Outcome] = []
-    while len(outcomes) < RUNS and all(each.passed for each in outcomes):
-        outcomes.append(_outcome(target, workspace, RebuildOptions(build=build)))
+        _complete_pending(target, workspace)
+    outcomes: list[RebuildOutcome] = []
+    while len(outcomes) < CERTIFICATE_RUNS and all(outcome.passed for outcome in outcomes):
+        outcomes.append(_rebuild(target, workspace, RebuildOptions(build=build)))
     if not outcomes[-1].rebuilt:
         return outcomes[-1], False
     with workspace.locked(target.task):
-        _write(target, workspace, _certificate(target, outcomes))
+        _store_certificate(target, workspace, _certificate(target, outcomes))
     return outcomes[-1], True
 
 
-def _outcome(target: Target, workspace: Workspace, options: RebuildOptions) -> Outcome:
-    steps: list[Step] = []
-    with closing(_steps(target, workspace, options)) as found:
-        for step in found:
+def _rebuild(
+    target: RebuildTarget, workspace: Workspace, options: RebuildOptions
+) -> RebuildOutcome:
+    steps: list[RebuildStep] = []
+    with closing(_steps(target, workspace, options)) as running:
+        for step in running:
             console.info(f"{_MARKS[step.state]} {step.stage:<11} {step.text}")
             steps.append(step)
-            if step.state == "different" and step.stage not in COMPARED[1:]:
-                break  # what follows would not be a rebuild of the record
-    opened = target.bundle
-    return Outcome(
+            if step.state == "different" and step.stage not in COMPARED_STAGES[1:]:
+                break  # the next steps would not rebuild the record
+    return RebuildOutcome(
         model=model_name(target.task),
         version=target.number,
-        candidate=opened.manifest.candidate,
-        digest=opened.digest,
+        candidate=target.bundle.manifest.candidate,
+        digest=target.bundle.digest,
         steps=tuple(steps),
     )
 
 
-_MARKS = {"identical": "=", "within_tolerance": "~", "warning": "!", "different": "x"}
-
-
 def _steps(
-    target: Target, workspace: Workspace, options: RebuildOptions
-) -> Generator[Step, None, None]:
-    yield record.check(target, workspace)
-    with scratch.opened(options.keep) as folder:
-        file, step = record.write_config(target, folder)
+    target: RebuildTarget, workspace: Workspace, options: RebuildOptions
+) -> Generator[RebuildStep, None, None]:
+    yield record.check_record(target, workspace)
+    with scratch.scratch_folder(options.keep) as folder:
+        config_file, step = record.write_config(target, folder)
         yield step
         yield scratch.copy_data(target, workspace, Workspace(folder / "workspace"))
-        recorded = record.code(target, workspace)
-        with code.checkout(recorded, folder / "code", options.present) as (found, step):
+        recorded = record.recorded_code(target, workspace)
+        with code.checkout(recorded, folder / "code", options.present) as (tree, step):
             yield step
-            if found is not None:
-                yield from _rebuilt(target, workspace, options, folder, file, found)
+            if tree is not None:
+                yield from _run_and_compare(target, workspace, options, folder, config_file, tree)
 
 
-def _rebuilt(
-    target: Target,
+def _run_and_compare(
+    target: RebuildTarget,
     workspace: Workspace,
     options: RebuildOptions,
     folder: Path,
-    file: Path,
-    found: code.Code,
-) -> Iterator[Step]:
-    python, step = _packages(target, options, folder, found)
+    config_file: Path,
+    tree: SourceTree,
+) -> Iterator[RebuildStep]:
+    python, step = _select_python(target, options, folder, tree)
     yield step
     training = target.lineage.get("training", {})
-    step = environment.machine(target.lineage["platform"], training)
+    step = environment.compare_platform(target.lineage["platform"], training)
     yield step
-    own = Workspace(folder / "workspace")
-    console.info("running the pipeline in a scratch workspace; what it says of versions is of that")
-    made = scratch.run(target, file, found, python, own)
-    if isinstance(made, Step):
-        yield made
+    own_workspace = Workspace(folder / "workspace")
+    console.info("running the pipeline in a scratch workspace; its version numbers are its own")
+    new_bundle = scratch.run_pipeline(target, config_file, tree, python, own_workspace)
+    if isinstance(new_bundle, RebuildStep):
+        yield new_bundle
         return
-    where = compare.PreparedFolders(target.task, workspace, own)
-    yield from compare.stages(target.bundle, made, step.state == "identical", where)
+    prepared = compare.PreparedFolders(target.task, workspace, own_workspace)
+    exact = step.state == "identical"
+    yield from compare.compare_bundles(target.bundle, new_bundle, exact, prepared)
 
 
-def _packages(
-    target: Target, options: RebuildOptions, folder: Path, found: code.Code
-) -> tuple[Path, Step]:
+def _select_python(
+    target: RebuildTarget, options: RebuildOptions, folder: Path, tree: SourceTree
+) -> tuple[Path, RebuildStep]:
     recorded, python = target.lineage["environment"], Path(sys.executable)
-    step = environment.packages(recorded, found, python)
+    step = environment.compare_packages(recorded, tree, python)
     if step.state == "identical":
         return python, step
     if options.present:
-        return python, Step(step.stage, "warning", f"the present one, as asked: {step.text}")
+        text = f"the present one because of --present: {step.text}"
+        return python, RebuildStep(step.stage, "warning", text)
     if options.build:
-        python = environment.build(found, folder / "packages", recorded["python"])
-        step = environment.packages(recorded, found, python)
-        return python, Step(step.stage, step.state, f"installed anew: {step.text}")
-    remedy = "--build installs what was locked then, --present takes what is here"
-    return python, Step(step.stage, step.state, f"{step.text}. {remedy}")
+        python = environment.build(tree, folder / "packages", recorded["python"])
+        step = environment.compare_packages(recorded, tree, python)
+        return python, RebuildStep(step.stage, step.state, f"newly installed: {step.text}")
+    advice = "--build installs the recorded packages, --present uses the present ones"
+    return python, RebuildStep(step.stage, step.state, f"{step.text}. {advice}")
 
 
-def _certificate(target: Target, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    last, here = outcomes[-1], lineage.machine()
-    packages = target.lineage["environment"]  # the rebuild had the same, or it would not have run
+def _certificate(target: RebuildTarget, outcomes: Sequence[RebuildOutcome]) -> dict[str, Any]:
+    last = outcomes[-1]
+    packages = target.lineage["environment"]  # those of the rebuild are equal, or it had failed
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "runs": len(outcomes),
-        "identical": all(each.identical for each in outcomes),
+        "identical": all(outcome.identical for outcome in outcomes),
         "verdict": last.verdict,
-        "compared": {step.stage: step.text for step in last.steps if step.stage in COMPARED},
+        "compared": {step.stage: step.text for step in last.steps if step.stage in COMPARED_STAGES},
         "rebuilt_from": last.digest,
         "environment": {
             "python": packages["python"],
             "packages": len(packages) - 1,
             "sha256": config.digest(packages),
         },
-        "platform": here,
+        "platform": lineage.machine(),
     }
 
 
-def _write(target: Target, workspace: Workspace, certificate: dict[str, Any]) -> None:
-    """Put a certificate into a version's bundle, and let the registry know the new digest.
+def _store_certificate(
+    target: RebuildTarget, workspace: Workspace, certificate: dict[str, Any]
+) -> None:
+    """Write a certificate into a version's bundle, and its new digest into the registry.
 
-    The registry is told first what is about to come (`PENDING`), so that whatever is cut off
-    can be completed by the next certificate: see `_mend`.
+    The registry gets the new digest as a tag first (`PENDING`), so that the next certificate can
+    complete an interrupted one: see `_complete_pending`.
     """
     if bundle.read(target.bundle.folder).digest != target.bundle.digest:
         raise RegistryError(
-            f"Version {target.number} of {model_name(target.task)} changed while it was rebuilt; "
-            "certify it again."
+            f"Version {target.number} of {model_name(target.task)} changed during its rebuild. "
+            "Certify it again."
         )
     tracker = Tracker(workspace.home)
-    entry = record.registered(target, tracker)
+    entry = record.registry_entry(target, tracker)
     with atomic_dir(target.bundle.folder) as temporary:
-        new = _certified(target.bundle, temporary, certificate)
+        certified = _write_certified_bundle(target.bundle, temporary, certificate)
         if entry is not None:
-            tracker.set_tag(model_name(target.task), target.number, PENDING, new.digest)
+            tracker.set_tag(model_name(target.task), target.number, PENDING, certified.digest)
     if entry is not None:
-        _settle(target, workspace, tracker, entry, new.digest)
+        _publish_digest(target, workspace, tracker, entry, certified.digest)
 
 
-def _certified(opened: Bundle, folder: Path, certificate: dict[str, Any]) -> Bundle:
-    shutil.copytree(opened.folder, folder, dirs_exist_ok=True)
+def _write_certified_bundle(original: Bundle, folder: Path, certificate: dict[str, Any]) -> Bundle:
+    shutil.copytree(original.folder, folder, dirs_exist_ok=True)
     card = folder / _CARD
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
-    text = text.partition(f"\n{_SECTION}\n")[0].rstrip("\n")
-    card.write_text(f"{text}\n\n{_SECTION}\n\n{_words(certificate)}\n", encoding="utf-8")
-    manifest = opened.manifest
-    said = {**manifest.lineage, CERTIFICATE: certificate}
-    return bundle.write(folder, manifest.model_copy(update={"lineage": said}))
+    text = text.partition(f"\n{_CARD_SECTION}\n")[0].rstrip("\n")
+    section = f"{_CARD_SECTION}\n\n{_format_certificate(certificate)}"
+    card.write_text(f"{text}\n\n{section}\n", encoding="utf-8")
+    manifest = original.manifest
+    new_lineage = {**manifest.lineage, CERTIFICATE: certificate}
+    return bundle.write(folder, manifest.model_copy(update={"lineage": new_lineage}))
 
 
-def _words(certificate: dict[str, Any]) -> str:
-    where, packages = certificate["platform"], certificate["environment"]
-    cpu = where["cpu"].get("maker", "")
+def _format_certificate(certificate: dict[str, Any]) -> str:
+    platform, packages = certificate["platform"], certificate["environment"]
+    cpu = platform["cpu"].get("maker", "")
     rows = "\n".join(f"| {name} | {text} |" for name, text in certificate["compared"].items())
     return (
         f"Rebuilt {certificate['runs']} times from its own record, last on {certificate['when']}: "
         f"**{certificate['verdict']}**.\n\n"
-        f"On {where['system']} {where['machine']} {cpu}, {where['libc']}, Python "
+        f"On {platform['system']} {platform['machine']} {cpu}, {platform['libc']}, Python "
         f"{packages['python']}, {packages['packages']} packages.\n\n"
         f"| stage | compared |\n| --- | --- |\n{rows}"
     )
 
 
-def _mend(target: Target, workspace: Workspace) -> None:
-    """Complete a certificate that was cut off after its folder was in place, or forget it."""
+def _complete_pending(target: RebuildTarget, workspace: Workspace) -> None:
+    """Complete a certificate that was interrupted after its folder was written, or discard it."""
     tracker = Tracker(workspace.home)
-    entry = record.registered(target, tracker)
+    entry = record.registry_entry(target, tracker)
     pending = entry.tags.get(PENDING) if entry else None
     if entry is None or not pending:
         return
     if target.bundle.digest == pending:
-        _settle(target, workspace, tracker, entry, pending)
+        _publish_digest(target, workspace, tracker, entry, pending)
     else:
         tracker.set_tag(model_name(target.task), target.number, PENDING, "")
 
 
-def _settle(
-    target: Target, workspace: Workspace, tracker: Tracker, entry: Version, digest: str
+def _publish_digest(
+    target: RebuildTarget, workspace: Workspace, tracker: Tracker, entry: Version, digest: str
 ) -> None:
-    """Let everything that knew the version by its old digest know it by the new one.
+    """Replace the old digest of the version everywhere.
 
-    The measured bundle that it was exported from is the same one: `register` tells by its digest
-    that a run is registered already.
+    The evaluated bundle that the version was exported from is replaced too: by its digest,
+    `register` recognises that a run is already registered.
     """
     for path in workspace.evaluated(target.task).glob(f"*/*/{bundle.MANIFEST}"):
         if hashlib.sha256(path.read_bytes()).hexdigest() == entry.digest:

@@ -1,4 +1,4 @@
-"""The code that made a model: the present one where it is the same, else that of its commit."""
+"""The code that made a model: the present one if it is the same, else that of its commit."""
 
 import json
 import os
@@ -16,24 +16,24 @@ import mien
 from mien.errors import MienError
 from mien.model import lineage
 
-from .steps import Step
+from .outcome import RebuildStep
 
-_ASKING = (
+_DESCRIBE_SCRIPT = (
     "import json; from mien.model import lineage; "
     "print(json.dumps({'code': lineage.commit(), 'environment': lineage.environment()}))"
 )
-_INSTEAD = (
-    "Run this where that code is (a clone with that commit, `pip install mien==VERSION`), or see "
-    "with --present what the present code makes of the same record."
+_ADVICE = (
+    "Run this command with that code (a clone with that commit, `pip install mien==VERSION`), or "
+    "rebuild the record with the present code by --present."
 )
 
 
 @dataclass(frozen=True)
-class Code:
+class SourceTree:
     """A package `mien` that can be run."""
 
     source: Path
-    """The folder that holds the package."""
+    """The folder that contains the package."""
     root: Path
     """The folder of its lock files."""
 
@@ -41,91 +41,91 @@ class Code:
 @contextmanager
 def checkout(
     recorded: Mapping[str, Any], folder: Path, present: bool
-) -> Iterator[tuple[Code | None, Step]]:
-    """Give the recorded code while the block runs, or None where it is not to be had.
+) -> Iterator[tuple[SourceTree | None, RebuildStep]]:
+    """Provide the recorded code while the block runs; None if it is not available.
 
     Args:
         recorded: `code` of the lineage.
-        folder: where a work tree of its commit may be made; it is gone afterwards.
-        present: take the present code whatever was recorded.
+        folder: for a temporary work tree of its commit.
+        present: use the present code, whatever is recorded.
     """
     now = lineage.commit()
-    here = Code(Path(mien.__file__).resolve().parents[1], lineage.ROOT)
-    named = f"mien {recorded.get('version')} of {_short(recorded)}"
+    present_tree = SourceTree(Path(mien.__file__).resolve().parents[1], lineage.ROOT)
+    name = f"mien {recorded.get('version')} of {_short_name(recorded)}"
     if (recorded.get("sha256"), recorded.get("version")) == (now["sha256"], now["version"]):
-        yield here, Step("code", "identical", f"the present code is that of {_short(recorded)}")
+        text = f"the present code is that of {_short_name(recorded)}"
+        yield present_tree, RebuildStep("code", "identical", text)
     elif present:
-        yield here, Step("code", "warning", f"the present code, as asked; recorded was {named}")
-    elif why := _unknown(recorded):
-        yield (
-            None,
-            Step("code", "different", f"{named} is not the present code, and {why} {_INSTEAD}"),
-        )
+        text = f"the present code because of --present; recorded was {name}"
+        yield present_tree, RebuildStep("code", "warning", text)
+    elif reason := _why_unavailable(recorded):
+        text = f"{name} is not the present code, and {reason} {_ADVICE}"
+        yield None, RebuildStep("code", "different", text)
     else:
-        with _work_tree(str(recorded["commit"]), folder) as tree:
-            code = Code(tree / "src", tree)
-            yield code, _checked(code, recorded)
+        with _work_tree(str(recorded["commit"]), folder) as root:
+            tree = SourceTree(root / "src", root)
+            yield tree, _check_tree(tree, recorded)
 
 
-def ask(code: Code, python: Path | None = None) -> dict[str, Any]:
-    """What a code says of itself and of the packages beside it.
+def describe(tree: SourceTree, python: Path | None = None) -> dict[str, Any]:
+    """Return the code and package versions that this code records of itself.
 
     Raises:
         MienError: it cannot be run.
     """
-    return _ask(code, python or Path(sys.executable))
+    return _run_description(tree, python or Path(sys.executable))
 
 
-def subprocess_env(code: Code, python: Path) -> dict[str, str]:
-    """The environment variables with which that code is found before any other."""
-    given = os.environ.get("PYTHONPATH") if python == Path(sys.executable) else None
-    path = os.pathsep.join([str(code.source), *([given] if given else [])])
+def subprocess_env(tree: SourceTree, python: Path) -> dict[str, str]:
+    """Environment variables with which Python imports that code before any other."""
+    inherited = os.environ.get("PYTHONPATH") if python == Path(sys.executable) else None
+    path = os.pathsep.join([str(tree.source), *([inherited] if inherited else [])])
     return {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
 
 
 @cache
-def _ask(code: Code, python: Path) -> dict[str, Any]:
-    done = subprocess.run(
-        [str(python), "-c", _ASKING],
-        env=subprocess_env(code, python),
+def _run_description(tree: SourceTree, python: Path) -> dict[str, Any]:
+    process = subprocess.run(
+        [str(python), "-c", _DESCRIBE_SCRIPT],
+        env=subprocess_env(tree, python),
         capture_output=True,
         text=True,
         check=False,
     )
-    if done.returncode:
-        raise MienError(f"{code.source} cannot be run by {python}: {done.stderr.strip()[-400:]}")
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    if process.returncode:
+        message = process.stderr.strip()[-400:]
+        raise MienError(f"{tree.source} cannot be run by {python}: {message}")
+    description: dict[str, Any] = json.loads(process.stdout)
+    return description
 
 
-def _unknown(recorded: Mapping[str, Any]) -> str:
-    """Why a commit cannot be taken from the repository; "" where it can."""
+def _why_unavailable(recorded: Mapping[str, Any]) -> str:
+    """Why a commit cannot be taken from the repository; "" if it can."""
     commit = recorded.get("commit")
     if not commit:
-        return "it was in no repository."
+        return "it was not in a repository."
     if not (lineage.ROOT / ".git").exists() or lineage.git("rev-parse", "HEAD") is None:
-        return "there is no repository here to take it from."
+        return "there is no repository here to check it out from."
     if lineage.git("cat-file", "-e", f"{commit}^{{commit}}") is None:
         return f"the repository in {lineage.ROOT} has no commit {commit} (`git fetch` may help)."
     return ""
 
 
-def _checked(code: Code, recorded: Mapping[str, Any]) -> Step:
-    found = ask(code)["code"]["sha256"]
-    if found == recorded.get("sha256"):
-        return Step("code", "identical", f"a work tree of {_short(recorded)}")
-    why = (
-        "it was run with changes that this commit does not hold"
+def _check_tree(tree: SourceTree, recorded: Mapping[str, Any]) -> RebuildStep:
+    if describe(tree)["code"]["sha256"] == recorded.get("sha256"):
+        return RebuildStep("code", "identical", f"a work tree of {_short_name(recorded)}")
+    reason = (
+        "it was run with uncommitted changes"
         if recorded.get("dirty")
-        else "it was altered since"
+        else "the commit or the record was altered"
     )
-    text = f"the tree of {_short(recorded)} is not the code that was run: {why}. {_INSTEAD}"
-    return Step("code", "different", text)
+    text = f"the tree of {_short_name(recorded)} is not the code that was run: {reason}. {_ADVICE}"
+    return RebuildStep("code", "different", text)
 
 
 @contextmanager
 def _work_tree(commit: str, folder: Path) -> Iterator[Path]:
-    # Hooks of the repository are for those who work in it: `dvc install` leaves some there.
+    # The repository's hooks must not run: `dvc install` adds some.
     add = ("-c", f"core.hooksPath={os.devnull}", "worktree", "add", "--detach", "--force")
     try:
         if lineage.git(*add, str(folder), commit) is None:
@@ -137,7 +137,7 @@ def _work_tree(commit: str, folder: Path) -> Iterator[Path]:
         lineage.git("worktree", "prune")
 
 
-def _short(recorded: Mapping[str, Any]) -> str:
+def _short_name(recorded: Mapping[str, Any]) -> str:
     commit = recorded.get("commit")
     changed = " with changes" if recorded.get("dirty") else ""
     return f"commit {commit[:12]}{changed}" if commit else "no commit"

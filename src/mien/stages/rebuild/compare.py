@@ -1,6 +1,6 @@
-"""A rebuilt bundle against the recorded one: the first stage that differs, and by what.
+"""Compares a rebuilt bundle with the recorded one: the first stage that differs, and how.
 
-Where bytes cannot be promised only the scores are compared, within a tolerance.
+Where bytes cannot repeat, only the scores are compared, within a tolerance.
 """
 
 import json
@@ -13,146 +13,150 @@ from mien.model.bundle import Bundle
 from mien.storage.files import sha256_file
 from mien.storage.workspace import REPORT, Workspace
 
-from .steps import Step, differences, summary
+from .outcome import RebuildStep, differences, format_differences
 
 TOLERANCE = 0.02
-"""Of accuracy and macro-F1, on another processor or system, where other last digits of sums move
-single answers. Set, not measured: a second kind of processor was not at hand."""
+"""Of accuracy and macro-F1, on another processor or system, where other last digits of sums change
+single predictions. Set, not measured: no second kind of processor was available."""
 SCORES = ("accuracy", "macro_f1")
-_NOT_SCORES = ("latency", "cpu_cost", "leaderboard", "bundle_mb")
+_NOT_COMPARED = ("latency", "cpu_cost", "leaderboard", "bundle_mb")
 """Metrics that depend on the machine, on other candidates, or on the card."""
 
 
-def stages(old: Bundle, new: Bundle, exact: bool, where: "PreparedFolders") -> Iterator[Step]:
-    """Hold what each stage left against the record, in the order of the stages.
-
-    Args:
-        old: the recorded bundle.
-        new: the rebuilt one.
-        exact: whether bytes are promised here; if not, other ones are told and borne.
-        where: the prepared data of both.
-    """
-    found = [
-        _prepared(old, new, where),
-        _history(old, new),
-        _same("preprocessing", old.manifest.preprocessing, new.manifest.preprocessing, "every key"),
-        _networks(old, new),
-    ]
-    for step in found:
-        borne = step.state == "different" and not exact
-        excuse = f"not promised here: {step.text}"
-        yield Step(step.stage, "within_tolerance", excuse) if borne else step
-    last = _evaluation(old, new)
-    yield last if exact or last.state == "identical" else _scores(old, new)
-
-
 class PreparedFolders:
-    """Where the prepared data of a record and of its rebuild may lie."""
+    """Where the prepared data of a record and of its rebuild may be."""
 
     def __init__(self, task: str, workspace: Workspace, scratch: Workspace) -> None:
         self._old, self._new = workspace.processed(task), scratch.processed(task)
 
     def pair(self, old_hash: str, new_hash: str) -> tuple[Path, Path] | None:
-        """Both folders; None where one is gone."""
-        old, new = _of_hash(self._old, old_hash), _of_hash(self._new, new_hash)
+        """Both folders; None if one does not exist any more."""
+        old, new = _folder_with_hash(self._old, old_hash), _folder_with_hash(self._new, new_hash)
         return (old, new) if old and new else None
 
 
-def _of_hash(folder: Path, wanted: str) -> Path | None:
-    found = (path.parent for path in sorted(folder.glob(f"*/{REPORT}")))
-    return next((each for each in found if lineage.folder_hash(each) == wanted), None)
+def compare_bundles(
+    old: Bundle, new: Bundle, exact: bool, prepared: PreparedFolders
+) -> Iterator[RebuildStep]:
+    """Compare the result of each stage with the record, in the order of the stages.
+
+    Args:
+        old: the recorded bundle.
+        new: the rebuilt one.
+        exact: whether bytes must repeat here; otherwise other bytes are accepted.
+        prepared: the prepared data of both.
+    """
+    steps = [
+        _compare_prepared(old, new, prepared),
+        _compare_history(old, new),
+        _compare_documents(
+            "preprocessing", old.manifest.preprocessing, new.manifest.preprocessing, "every key"
+        ),
+        _compare_networks(old, new),
+    ]
+    for step in steps:
+        accepted = step.state == "different" and not exact
+        text = f"not required to repeat here: {step.text}"
+        yield RebuildStep(step.stage, "within_tolerance", text) if accepted else step
+    last = _compare_evaluation(old, new)
+    yield last if exact or last.state == "identical" else _compare_scores(old, new)
 
 
-def _prepared(old: Bundle, new: Bundle, where: PreparedFolders) -> Step:
+def _folder_with_hash(parent: Path, wanted_hash: str) -> Path | None:
+    folders = (path.parent for path in sorted(parent.glob(f"*/{REPORT}")))
+    return next((path for path in folders if lineage.folder_hash(path) == wanted_hash), None)
+
+
+def _compare_prepared(old: Bundle, new: Bundle, prepared: PreparedFolders) -> RebuildStep:
     hashes = [str(each.manifest.lineage.get("prepared_sha256")) for each in (old, new)]
-    then, now = (
+    old_weights, new_weights = (
         {"external_weights": each.manifest.lineage.get("external_weights")} for each in (old, new)
     )
     if hashes[0] == hashes[1]:
-        return _same("prepared", then, now, f"{hashes[0][:12]}, every file")
+        text = f"{hashes[0][:12]}, every file"
+        return _compare_documents("prepared", old_weights, new_weights, text)
     text = f"{hashes[0][:12]} recorded, {hashes[1][:12]} here"
-    pair = where.pair(*hashes)
+    pair = prepared.pair(*hashes)
     if pair:
         text += f"; {_first_file(*pair)}"
-    return Step("prepared", "different", text)
+    return RebuildStep("prepared", "different", text)
 
 
 def _first_file(old: Path, new: Path) -> str:
-    then, now = lineage.files(old), lineage.files(new)
-    for name in sorted({*then, *now}):
-        if name not in now:
+    old_files, new_files = lineage.files(old), lineage.files(new)
+    for name in sorted({*old_files, *new_files}):
+        if name not in new_files:
             return f"{name} is missing here"
-        if name not in then:
+        if name not in old_files:
             return f"{name} is new here"
-        if sha256_file(then[name]) != sha256_file(now[name]):
+        if sha256_file(old_files[name]) != sha256_file(new_files[name]):
             return f"the first file is {name}"
-    return "the files are the same, and were others when the model was trained"
+    return "the files are equal now; they were different when the model was trained"
 
 
-def _history(old: Bundle, new: Bundle) -> Step:
-    then, now = (_json(each, "history.json") or [] for each in (old, new))
-    for place, (one, two) in enumerate(zip(then, now, strict=False), start=1):
-        found = list(differences(one, two))
-        if found:
-            return Step(
-                "history", "different", f"step {place} of {len(then)}, {summary(found[:1])}"
-            )
-    if len(then) != len(now):
-        return Step("history", "different", f"{len(then)} steps recorded, {len(now)} here")
-    return Step("history", "identical", f"{len(then)} steps, every metric")
+def _compare_history(old: Bundle, new: Bundle) -> RebuildStep:
+    old_steps, new_steps = (_read_json(each, "history.json") or [] for each in (old, new))
+    for number, (one, two) in enumerate(zip(old_steps, new_steps, strict=False), start=1):
+        differing = list(differences(one, two))
+        if differing:
+            text = f"step {number} of {len(old_steps)}, {format_differences(differing[:1])}"
+            return RebuildStep("history", "different", text)
+    if len(old_steps) != len(new_steps):
+        text = f"{len(old_steps)} steps recorded, {len(new_steps)} here"
+        return RebuildStep("history", "different", text)
+    return RebuildStep("history", "identical", f"{len(old_steps)} steps, every metric")
 
 
-def _networks(old: Bundle, new: Bundle) -> Step:
-    then, now = _weights(old), _weights(new)
-    for name in dict.fromkeys([*then, *now]):
-        if name not in then or name not in now:
-            place = "here alone" if name in now else "in the record alone"
-            return Step("networks", "different", f"{name} is {place}")
-        if then[name] != now[name]:
-            text = f"{name} is {then[name][:12]} recorded, {now[name][:12]} here"
+def _compare_networks(old: Bundle, new: Bundle) -> RebuildStep:
+    old_hashes, new_hashes = _network_hashes(old), _network_hashes(new)
+    for name in dict.fromkeys([*old_hashes, *new_hashes]):
+        if name not in old_hashes or name not in new_hashes:
+            side = "here" if name in new_hashes else "in the record"
+            return RebuildStep("networks", "different", f"{name} is only {side}")
+        if old_hashes[name] != new_hashes[name]:
+            text = f"{name} is {old_hashes[name][:12]} recorded, {new_hashes[name][:12]} here"
             if name.endswith(".onnx"):
-                from .networks import first_difference
+                from .onnx_diff import first_difference
 
                 text += f"; {first_difference(old.folder / name, new.folder / name)}"
-            return Step("networks", "different", text)
-    return Step(
-        "networks", "identical", ", ".join(f"{name} {each[:12]}" for name, each in then.items())
-    )
+            return RebuildStep("networks", "different", text)
+    text = ", ".join(f"{name} {sha256[:12]}" for name, sha256 in old_hashes.items())
+    return RebuildStep("networks", "identical", text)
 
 
-def _weights(opened: Bundle) -> dict[str, str]:
-    files = opened.manifest.files
+def _network_hashes(bundle: Bundle) -> dict[str, str]:
+    files = bundle.manifest.files
     return {name: files[name].sha256 for name in files if name.endswith((".onnx", ".task"))}
 
 
-def _evaluation(old: Bundle, new: Bundle) -> Step:
-    then, now = (
-        {"metrics": _measured(each), "reference": _json(each, "reference.json")}
+def _compare_evaluation(old: Bundle, new: Bundle) -> RebuildStep:
+    old_document, new_document = (
+        {"metrics": _comparable_metrics(each), "reference": _read_json(each, "reference.json")}
         for each in (old, new)
     )
-    return _same("evaluation", then, now, "every score and reference")
+    return _compare_documents("evaluation", old_document, new_document, "every score and reference")
 
 
-def _measured(opened: Bundle) -> dict[str, Any]:
-    metrics = opened.manifest.metrics
-    return {name: value for name, value in metrics.items() if name not in _NOT_SCORES}
+def _comparable_metrics(bundle: Bundle) -> dict[str, Any]:
+    metrics = bundle.manifest.metrics
+    return {name: value for name, value in metrics.items() if name not in _NOT_COMPARED}
 
 
-def _scores(old: Bundle, new: Bundle) -> Step:
-    then, now = (_flat(_measured(each)) for each in (old, new))
-    pairs = {name: (then[name], now.get(name, float("nan"))) for name in then}
-    far = {
+def _compare_scores(old: Bundle, new: Bundle) -> RebuildStep:
+    old_scores, new_scores = (_flat_scores(_comparable_metrics(each)) for each in (old, new))
+    pairs = {name: (old_scores[name], new_scores.get(name, float("nan"))) for name in old_scores}
+    outside = {
         name: (one, two) for name, (one, two) in pairs.items() if not abs(one - two) <= TOLERANCE
     }
-    if far or not pairs:
-        name, (one, two) = next(iter(far.items()), ("scores", (float("nan"), float("nan"))))
-        text = f"{name}: {one:.4f} recorded, {two:.4f} here; at most {TOLERANCE} is borne"
-        return Step("evaluation", "different", text)
-    told = "; ".join(f"{name} {one:.4f} and {two:.4f}" for name, (one, two) in pairs.items())
-    return Step("evaluation", "within_tolerance", f"within {TOLERANCE}: {told}")
+    if outside or not pairs:
+        name, (one, two) = next(iter(outside.items()), ("scores", (float("nan"), float("nan"))))
+        text = f"{name}: {one:.4f} recorded, {two:.4f} here; the tolerance is {TOLERANCE}"
+        return RebuildStep("evaluation", "different", text)
+    text = "; ".join(f"{name} {one:.4f} and {two:.4f}" for name, (one, two) in pairs.items())
+    return RebuildStep("evaluation", "within_tolerance", f"within {TOLERANCE}: {text}")
 
 
-def _flat(metrics: Mapping[str, Any]) -> dict[str, float]:
+def _flat_scores(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Accuracy and macro-F1 of each split."""
     return {
         f"{split}.{score}": float(values[score])
@@ -163,13 +167,13 @@ def _flat(metrics: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _same(stage: str, old: Any, new: Any, what: str) -> Step:
-    found = list(differences(old, new))
-    if found:
-        return Step(stage, "different", summary(found[:1]))
-    return Step(stage, "identical", what)
+def _compare_documents(stage: str, old: Any, new: Any, text_if_equal: str) -> RebuildStep:
+    differing = list(differences(old, new))
+    if differing:
+        return RebuildStep(stage, "different", format_differences(differing[:1]))
+    return RebuildStep(stage, "identical", text_if_equal)
 
 
-def _json(opened: Bundle, name: str) -> Any:
-    path = opened.folder / name
-    return json.loads(path.read_text(encoding="utf-8")) if name in opened.manifest.files else None
+def _read_json(bundle: Bundle, name: str) -> Any:
+    path = bundle.folder / name
+    return json.loads(path.read_text(encoding="utf-8")) if name in bundle.manifest.files else None

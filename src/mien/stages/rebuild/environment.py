@@ -1,6 +1,6 @@
-"""What a model was made with beside code and data: packages, system, processor.
+"""Packages, operating system and processor with which a model was made.
 
-Tells what is another one here; makes the recorded packages anew where that is asked for.
+Compares them with the present ones, and installs the recorded packages on request.
 """
 
 import shutil
@@ -14,69 +14,73 @@ from mien.errors import ConfigError
 from mien.model import lineage
 from mien.reporting import console
 
-from .code import Code, ask
-from .steps import Step, differences, summary
+from .code import SourceTree, describe
+from .outcome import RebuildStep, differences, format_differences
 
-_TAIL = 600
-
-
-def packages(recorded: Mapping[str, str], code: Code, python: Path) -> Step:
-    """Hold the packages of a Python against the recorded ones."""
-    found = list(differences(dict(recorded), ask(code, python)["environment"]))
-    if not found:
-        return Step(
-            "environment", "identical", f"Python and {len(recorded) - 1} packages as recorded"
-        )
-    return Step("environment", "different", summary(found))
+_MESSAGE_TAIL = 600
 
 
-def machine(recorded: Mapping[str, Any], training: Mapping[str, Any]) -> Step:
-    """Whether bytes can be promised here; `within_tolerance` where only scores can."""
+def compare_packages(recorded: Mapping[str, str], tree: SourceTree, python: Path) -> RebuildStep:
+    """Compare the packages of a Python with the recorded ones."""
+    differing = list(differences(dict(recorded), describe(tree, python)["environment"]))
+    if not differing:
+        text = f"Python and {len(recorded) - 1} packages as recorded"
+        return RebuildStep("environment", "identical", text)
+    return RebuildStep("environment", "different", format_differences(differing))
+
+
+def compare_platform(recorded: Mapping[str, Any], training: Mapping[str, Any]) -> RebuildStep:
+    """Whether bytes must repeat here (`identical`), or only scores (`warning`)."""
     here = lineage.machine()
-    found = list(differences(_comparable(recorded), _comparable(here)))
-    if found:
-        return Step("platform", "warning", f"{summary(found)}; so scores decide")
+    differing = list(differences(_comparable(recorded), _comparable(here)))
+    if differing:
+        text = f"{format_differences(differing)}; so scores are compared"
+        return RebuildStep("platform", "warning", text)
     if training.get("repeats", "bytes") != "bytes":
-        why = "its trainer promises no bytes on the device that it used"
-        return Step("platform", "warning", f"{why}; so scores decide")
-    return Step("platform", "identical", f"{here['system']} {here['machine']}, {here['libc']}")
+        text = "bytes do not repeat on the device of the training; so scores are compared"
+        return RebuildStep("platform", "warning", text)
+    text = f"{here['system']} {here['machine']}, {here['libc']}"
+    return RebuildStep("platform", "identical", text)
 
 
-def build(code: Code, folder: Path, python: str) -> Path:
-    """Make a virtual environment of the locked packages of that code; return its Python.
+def build(tree: SourceTree, folder: Path, python_version: str) -> Path:
+    """Make a virtual environment with the locked packages of that code; return its Python.
 
     Raises:
         ConfigError: there is no lock file, or a package cannot be installed.
     """
-    lock = code.root / lineage.TRAINING_LOCK
+    lock = tree.root / lineage.TRAINING_LOCK
     if not lock.is_file():
         raise ConfigError(
-            f"--build needs {lineage.TRAINING_LOCK} of the code that made the model, and mien is "
-            "installed without its repository. Clone it and run this from there."
+            f"--build: expected {lineage.TRAINING_LOCK} of the code that made the model, found "
+            "none: mien is installed without its repository. Clone it and run this from there."
         )
-    made = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    here = ".".join(map(str, sys.version_info[:3])) == python
+    python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    same_version = ".".join(map(str, sys.version_info[:3])) == python_version
     if uv := shutil.which("uv"):
-        _do(uv, "venv", "--quiet", "--python", sys.executable if here else python, str(folder))
-        install = (uv, "pip", "install", "--quiet", "--python", str(made))
+        base_python = sys.executable if same_version else python_version
+        _run(uv, "venv", "--quiet", "--python", base_python, str(folder))
+        install = (uv, "pip", "install", "--quiet", "--python", str(python))
     else:
-        _do(sys.executable, "-m", "venv", str(folder))
-        install = (str(made), "-m", "pip", "install", "--quiet", "--no-deps")
+        _run(sys.executable, "-m", "venv", str(folder))
+        install = (str(python), "-m", "pip", "install", "--quiet", "--no-deps")
     console.info(f"installing the packages of {lock.name} with {Path(install[0]).name}")
-    _do(*install, "--require-hashes", "-r", str(lock))
-    return made
+    _run(*install, "--require-hashes", "-r", str(lock))
+    return python
 
 
 def _comparable(platform: Mapping[str, Any]) -> dict[str, Any]:
-    """The maker of the processor first, then each instruction by itself. Python is a package."""
+    """The maker of the processor first, then each instruction set. Python counts as a package."""
     cpu = platform.get("cpu", {})
-    flags = dict.fromkeys(cpu.get("flags", ()), "there")
+    flags = dict.fromkeys(cpu.get("flags", ()), "present")
     rest = {name: value for name, value in platform.items() if name not in ("python", "cpu")}
     return {"cpu": {"maker": cpu.get("maker", ""), **flags}, **rest}
 
 
-def _do(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        told = (done.stderr or done.stdout).strip()[-_TAIL:]
-        raise ConfigError(f"`{' '.join(command[:4])} ...` ended with {done.returncode}: {told}")
+def _run(*command: str) -> None:
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    if process.returncode:
+        message = (process.stderr or process.stdout).strip()[-_MESSAGE_TAIL:]
+        raise ConfigError(
+            f"`{' '.join(command[:4])} ...` ended with {process.returncode}: {message}"
+        )

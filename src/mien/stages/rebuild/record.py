@@ -1,4 +1,4 @@
-"""A registered version, what it says of its own making, and whether that can be believed."""
+"""A registered version, the record of its training, and whether that record is consistent."""
 
 import json
 import re
@@ -16,20 +16,22 @@ from mien.model.bundle import Bundle
 from mien.storage.workspace import CHAMPION, Workspace
 from mien.tracking import COMMITTED, Tracker, Version, model_name
 
-from .steps import Step, differences, summary
+from .outcome import RebuildStep, differences, format_differences
 
 CERTIFICATE = "certificate"
-_LATER = (CERTIFICATE, "training", "variant")
-"""Keys of the lineage that are filled after the run was begun, and so stand otherwise in it."""
+_ADDED_LATER = (CERTIFICATE, "training", "variant")
+"""Keys of the lineage that are added after MLflow recorded it at the start of the run."""
 PENDING = "mien.digest.pending"
-"""Tag of a version: the digest of the bundle that is about to take the place of its own."""
-_NEEDED = ("code", "config", "config_sha256", "data_fingerprint", "prepared_sha256", "environment")
-_ASKED = re.compile(r"(?:mien-)?(?P<task>[^@:]+)(?:@(?P<alias>.+)|:(?P<number>\d+))?")
+"""Tag of a version: the digest of the bundle that is about to replace its own."""
+_REQUIRED = (
+    *("code", "config", "config_sha256", "data_fingerprint", "prepared_sha256", "environment"),
+)
+_REFERENCE = re.compile(r"(?:mien-)?(?P<task>[^@:]+)(?:@(?P<alias>.+)|:(?P<number>\d+))?")
 
 
 @dataclass(frozen=True)
-class Target:
-    """A version that is to be rebuilt."""
+class RebuildTarget:
+    """The version to rebuild."""
 
     task: str
     number: int
@@ -42,26 +44,28 @@ class Target:
     @property
     def candidate(self) -> str:
         """The candidate; for a variant, the one that it was made from."""
-        found: str = self.lineage.get("variant", {}).get("of", self.bundle.manifest.candidate)
-        return found
+        name: str = self.lineage.get("variant", {}).get("of", self.bundle.manifest.candidate)
+        return name
 
     @property
-    def name(self) -> str:
+    def config_name(self) -> str:
         """The name of the run's config."""
-        found: str = self.lineage["config"]["name"]
-        return found
+        name: str = self.lineage["config"]["name"]
+        return name
 
 
-def find(asked: str, workspace: Workspace) -> Target:
-    """The version that `gesture`, `mien-gesture@challenger` or `gesture:3` names.
+def find_target(reference: str, workspace: Workspace) -> RebuildTarget:
+    """Find the version of `gesture`, `mien-gesture@challenger` or `gesture:3`.
 
     Raises:
-        RegistryError: it names no version.
-        BundleError: its bundle is gone or damaged.
+        RegistryError: there is no such version.
+        BundleError: its bundle is missing or damaged.
     """
-    parts = _ASKED.fullmatch(asked)
+    parts = _REFERENCE.fullmatch(reference)
     if not parts:
-        raise RegistryError(f"{asked!r} names no model. Say TASK, TASK@ALIAS or TASK:VERSION.")
+        raise RegistryError(
+            f"model: expected TASK, TASK@ALIAS or TASK:VERSION, found {reference!r}."
+        )
     task = tasks.load(parts["task"]).name
     if parts["number"]:
         number = int(parts["number"])
@@ -69,100 +73,103 @@ def find(asked: str, workspace: Workspace) -> Target:
         aliases = workspace.aliases(task) or Tracker(workspace.home).aliases(model_name(task))
         alias = parts["alias"] or CHAMPION
         if alias not in aliases:
-            known = ", ".join(aliases) or "none"
+            names = ", ".join(aliases) or "none"
             raise RegistryError(
                 f"{model_name(task)} has no alias {alias!r} in {workspace.home.resolve()}; there "
-                f"are: {known}. `mien models {task}` lists its versions."
+                f"are: {names}. `mien models {task}` lists its versions."
             )
         number = aliases[alias]
     if not workspace.version(task, number).is_dir():
         raise RegistryError(f"{model_name(task)} has no version {number} in {workspace.home}.")
-    return Target(task, number, bundle.read(workspace.version(task, number)))
+    return RebuildTarget(task, number, bundle.read(workspace.version(task, number)))
 
 
-def registered(target: Target, tracker: Tracker) -> Version | None:
-    """The registry's entry of a version; None where MLflow has none."""
-    found = tracker.versions(model_name(target.task))
-    return next((each for each in found if each.number == target.number), None)
+def registry_entry(target: RebuildTarget, tracker: Tracker) -> Version | None:
+    """The registry's entry of a version; None if MLflow has none."""
+    versions = tracker.versions(model_name(target.task))
+    return next((each for each in versions if each.number == target.number), None)
 
 
-def code(target: Target, workspace: Workspace) -> Mapping[str, Any]:
-    """The code as recorded; what was not committed then, by the commit that holds it since."""
+def recorded_code(target: RebuildTarget, workspace: Workspace) -> Mapping[str, Any]:
+    """The code as recorded; uncommitted code by the later commit that contains it."""
     recorded: Mapping[str, Any] = target.lineage["code"]
-    entry = registered(target, Tracker(workspace.home)) if recorded.get("dirty") else None
-    since = entry.tags.get(COMMITTED) if entry else None
-    return {**recorded, "commit": since} if since else recorded
+    entry = registry_entry(target, Tracker(workspace.home)) if recorded.get("dirty") else None
+    later_commit = entry.tags.get(COMMITTED) if entry else None
+    return {**recorded, "commit": later_commit} if later_commit else recorded
 
 
-def check(target: Target, workspace: Workspace) -> Step:
-    """Hold a bundle's record against what MLflow was told when the run began."""
-    missing = [name for name in _NEEDED if target.lineage.get(name) is None]
+def check_record(target: RebuildTarget, workspace: Workspace) -> RebuildStep:
+    """Compare a bundle's record with what MLflow recorded when the run began."""
+    missing = [name for name in _REQUIRED if target.lineage.get(name) is None]
     if missing:
-        return _differs(
-            f"the bundle does not say {', '.join(missing)}: it was made by an older mien, or "
+        return _different(
+            f"the bundle does not record {', '.join(missing)}: it was made by an older mien, or "
             "without the pipeline. Train it again."
         )
     tracker = Tracker(workspace.home)
-    entry = registered(target, tracker)
+    entry = registry_entry(target, tracker)
     if entry is not None:
-        known = tracker.lineage(entry.run_id)
-        own = {name: each for name, each in target.lineage.items() if name not in _LATER}
-        altered = list(differences(_as_recorded(own, known), own))
+        tracked = tracker.lineage(entry.run_id)
+        own = {name: each for name, each in target.lineage.items() if name not in _ADDED_LATER}
+        altered = list(differences(_parse_tracked(own, tracked), own))
         if altered:
-            return _differs(summary(altered, "in its run", "in the bundle"))
+            return _different(format_differences(altered, "in its run", "in the bundle"))
     if config.digest(target.lineage["config"]) != target.lineage["config_sha256"]:
-        return _differs("the config in the bundle does not match its own digest: it was altered")
+        return _different("the config in the bundle does not match its own digest: it was altered")
     if entry is None:
-        return Step("record", "warning", "MLflow has no such version here; the bundle stands alone")
+        text = "MLflow has no such version here; the bundle cannot be compared with it"
+        return RebuildStep("record", "warning", text)
     if target.bundle.digest not in (entry.digest, entry.tags.get(PENDING)):
-        return _differs(
+        return _different(
             f"the bundle has digest {target.bundle.digest[:12]}, version {target.number} was "
             f"registered with {entry.digest[:12]}"
         )
-    return Step("record", "identical", f"as MLflow run {entry.run_id[:12]} has it")
+    return RebuildStep("record", "identical", f"as in MLflow run {entry.run_id[:12]}")
 
 
-def write_config(target: Target, folder: Path) -> tuple[Path, Step]:
-    """Write the recorded config as the file that is run; tell how today's file differs from it."""
+def write_config(target: RebuildTarget, folder: Path) -> tuple[Path, RebuildStep]:
+    """Write the recorded config as a file to run; compare it with the present file."""
     recorded = dict(target.lineage["config"])
-    path = folder / f"{target.name}.yaml"
-    text = yaml.safe_dump({**recorded, "name": target.name}, sort_keys=False)
+    path = folder / f"{target.config_name}.yaml"
+    text = yaml.safe_dump({**recorded, "name": target.config_name}, sort_keys=False)
     path.write_text(text, encoding="utf-8")
     written = yaml.safe_load(path.read_text(encoding="utf-8"))
     if config.digest(written) != target.lineage["config_sha256"]:
-        return path, Step("config", "different", "the recorded config cannot be written as YAML")
-    return path, _compare_with_file(recorded, target.name)
+        text = "the recorded config cannot be written as YAML"
+        return path, RebuildStep("config", "different", text)
+    return path, _compare_with_file(recorded, target.config_name)
 
 
-def _compare_with_file(recorded: Mapping[str, Any], name: str) -> Step:
-    places = [Path("configs", f"{name}.yaml"), lineage.ROOT / "configs" / f"{name}.yaml"]
-    path = next((each for each in places if each.is_file()), None)
+def _compare_with_file(recorded: Mapping[str, Any], name: str) -> RebuildStep:
+    paths = [Path("configs", f"{name}.yaml"), lineage.ROOT / "configs" / f"{name}.yaml"]
+    path = next((each for each in paths if each.is_file()), None)
     if path is None:
-        return Step("config", "identical", f"as recorded; there is no {places[0]} today")
+        return RebuildStep("config", "identical", f"as recorded; there is no {paths[0]} today")
     try:
         today = config.load(path).model_dump(mode="json", exclude=lineage.LEFT_OUT)
     except ConfigError as error:
-        return Step("config", "warning", f"as recorded; {places[0]} cannot be read today: {error}")
-    found = list(differences(recorded, today))
-    if not found:
-        return Step("config", "identical", f"as recorded, and as {places[0]} has it")
-    told = summary(found, "recorded", "in the file")
-    return Step("config", "warning", f"as recorded; {places[0]} differs today: {told}")
+        text = f"as recorded; {paths[0]} cannot be read today: {error}"
+        return RebuildStep("config", "warning", text)
+    differing = list(differences(recorded, today))
+    if not differing:
+        return RebuildStep("config", "identical", f"as recorded, equal to {paths[0]}")
+    text = format_differences(differing, "recorded", "in the file")
+    return RebuildStep("config", "warning", f"as recorded; {paths[0]} differs today: {text}")
 
 
-def _as_recorded(own: Mapping[str, Any], told: Mapping[str, str]) -> dict[str, Any]:
-    """What MLflow was told, by the keys of the bundle; as in the bundle where it was cut short."""
-    found: dict[str, Any] = {}
+def _parse_tracked(own: Mapping[str, Any], tracked: Mapping[str, str]) -> dict[str, Any]:
+    """The tags of MLflow by the keys of the bundle; a truncated tag counts as equal."""
+    document: dict[str, Any] = {}
     for name, value in own.items():
-        if name not in told or isinstance(value, str):
-            found[name] = told.get(name, value)
+        if name not in tracked or isinstance(value, str):
+            document[name] = tracked.get(name, value)
             continue
         try:
-            found[name] = json.loads(told[name])
+            document[name] = json.loads(tracked[name])
         except ValueError:
-            found[name] = value
-    return found
+            document[name] = value
+    return document
 
 
-def _differs(text: str) -> Step:
-    return Step("record", "different", text)
+def _different(text: str) -> RebuildStep:
+    return RebuildStep("record", "different", text)
