@@ -6,13 +6,12 @@ The workspace is kept below build/, so that an interrupted bench goes on where i
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from bench import page
 from mien import config, pipeline
 from mien.config import GateConfig
 from mien.model import bundle
-from mien.stages import evaluate
+from mien.model.evaluation import Evaluation
 from mien.storage.workspace import Workspace, read_latest
 
 MARK = 0.475
@@ -39,29 +38,29 @@ def main() -> None:
     shipped = run.model_copy(update={"source": str(source), "gates": told})
     report = pipeline.run(shipped, home, "bench")
     folder = read_latest(home.evaluated("emotion"), run.name, "")
-    table = evaluate.read(folder)
-    parts = [_scores(table), EARLIER, _cost(report)]
-    for row in table["candidates"]:
-        parts.append(_curve(folder / row["candidate"], row["candidate"]))
+    evaluation = Evaluation.read(folder)
+    parts = [_scores(evaluation), EARLIER, _cost(report)]
+    for row in evaluation.candidates:
+        parts.append(_curve(folder / row.candidate, row.candidate))
     page.write("emotion", "Emotions on real data, from scratch on CPU", parts)
 
 
-def _scores(table: dict[str, Any]) -> str:
+def _scores(evaluation: Evaluation) -> str:
     rows: list[dict[str, object]] = []
-    for candidate in table["candidates"]:
+    for row in evaluation.candidates:
         for split, words in SPLITS.items():
-            score = candidate[split]
+            score = getattr(row, split)
             rows.append(
                 {
-                    "candidate": candidate["candidate"],
+                    "candidate": row.candidate,
                     "split": words,
-                    "images": int(score["examples"]),
-                    "accuracy": score["accuracy"],
-                    "macro-F1": score["macro_f1"],
-                    "mAP50": score["map50"],
-                    "mAP50-95": score["map50_95"],
-                    "no face found": score["miss_rate"],
-                    "calibration error": score["calibration_error"],
+                    "images": score.examples,
+                    "accuracy": score.accuracy,
+                    "macro-F1": score.macro_f1,
+                    "mAP50": score.map50,
+                    "mAP50-95": score.map50_95,
+                    "no face found": score.miss_rate,
+                    "calibration error": score.calibration_error,
                 }
             )
     return (

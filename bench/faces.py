@@ -211,12 +211,13 @@ def _answer(task: Task[Any], model: Model, shown: Shown) -> Answer:
 
 
 def _emotions(title: str, folder: Path) -> dict[str, object]:
-    score = bundle.read(folder).manifest.metrics["test"]
+    metrics = bundle.read(folder).manifest.metrics
+    assert metrics is not None
     return {
         "trained on AffectNet": title,
-        "images": int(score["examples"]),
-        "accuracy": score["accuracy"],
-        "macro-F1": score["macro_f1"],
+        "images": metrics.test.examples,
+        "accuracy": metrics.test.accuracy,
+        "macro-F1": metrics.test.macro_f1,
     }
 
 

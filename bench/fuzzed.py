@@ -250,9 +250,7 @@ def _model() -> runtime.Model:
     graph = helper.make_graph(nodes, "chance", [given], [told], [weights])
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     preprocessing = {"normalisation": landmarks.VERSION, "min_confidence": 0.5}
-    manifest = bundle.describe(
-        "gesture", gesture.TASK.labels, "chance", preprocessing, metrics={}, lineage={}
-    )
+    manifest = bundle.describe("gesture", gesture.TASK.labels, "chance", preprocessing)
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "model.onnx").write_bytes(made.SerializeToString())
         bundle.write(Path(folder), manifest)

@@ -50,7 +50,7 @@ def _fitted(manifest: Manifest) -> tuple[object, tuple[int, ...]]:
     """The estimator, and the places of its classes among the labels."""
     from mien.tasks.gesture import train
 
-    origin, home = manifest.lineage["config"], Workspace(config.settings().home)
+    origin, home = manifest.lineage.config, Workspace(config.settings().home)
     name = (_trained("gesture", manifest) / DATA).read_text(encoding="utf-8").strip()
     params = config.parse(Params, origin["params"], "the bundle's lineage")
     found = train.original(

@@ -31,8 +31,8 @@ def table(rows: Sequence[Mapping[str, object]]) -> str:
 def code() -> str:
     """Which code was measured."""
     found = lineage.commit()
-    changed = ", with changes" if found["dirty"] else ""
-    return f"commit {found['commit'][:7]}{changed}" if found["commit"] else "no commit"
+    changed = ", with changes" if found.dirty else ""
+    return f"commit {found.commit[:7]}{changed}" if found.commit else "no commit"
 
 
 def write(name: str, title: str, parts: Sequence[str]) -> None:

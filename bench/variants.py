@@ -21,9 +21,10 @@ from bench import page
 from mien import config, pipeline, tasks
 from mien.config import FORMS, RunConfig
 from mien.model import bundle, runtime, variants
+from mien.model.evaluation import CandidateScores, Evaluation
 from mien.model.runtime import Model, Session
 from mien.reporting import scores
-from mien.stages import evaluate, optimize
+from mien.stages import optimize
 from mien.storage.workspace import DATA, Workspace, read_latest
 from mien.task import Example
 from mien.tasks.emotion import networks
@@ -74,26 +75,26 @@ def main() -> None:
 def candidates(run: RunConfig, workspace: Workspace) -> str:
     """The evaluation's table; latencies measured anew, all forms of one candidate in turn."""
     _, done = pipeline.optimize(run, workspace)
-    document = evaluate.read(done.folder)
-    times = _times(run, workspace, done.folder, document)
+    evaluation = Evaluation.read(done.folder)
+    times = _times(run, workspace, done.folder, evaluation)
     rows: list[dict[str, object]] = []
-    for row in document["candidates"]:
-        name, of = row["candidate"], row.get("variant", {}).get("of", row["candidate"])
+    for row in evaluation.candidates:
+        name, of = row.candidate, row.base
         told = {
             "candidate": of,
-            "variant": row.get("variant", {}).get("form", ""),
-            "MB": f"{row['bundle_mb']:.2f}",
+            "variant": row.variant.form if row.variant else "",
+            "MB": f"{row.bundle_mb:.2f}",
             "p50 ms": f"{np.median(times[name].wall):.2f}",
             "p95 ms": f"{np.percentile(times[name].wall, 95):.2f}",
             "processor": _ratio(times[name], times[of]),
         }
         for score, words in (("macro_f1", "macro-F1"), ("map50_95", "mAP50-95")):
             told |= {
-                f"{split} {words}": row[split][score]
-                for split in ("val", "test")
-                if score in row[split]
+                f"{split} {words}": each.named()[score]
+                for split, each in (("val", row.val), ("test", row.test))
+                if score in each.named()
             }
-        rows.append({**told, "chosen": _verdict(row, document)})
+        rows.append({**told, "chosen": _verdict(row, evaluation)})
     return page.table(rows)
 
 
@@ -133,7 +134,7 @@ def _way(
     answers = [
         scores.answer(each, task.inference.predict(each.request, model), 0.0) for each in examples
     ]
-    found = scores.summary(answers, task.labels)
+    found = scores.summary(answers, task.labels).named()
     return {
         "in 8 bits": way,
         "MB": f"{model.bundle.manifest.files[NETWORK].bytes / 1e6:.2f}",
@@ -173,12 +174,12 @@ def _forms(path: Path, side: int) -> dict[str, object]:
 
 
 def _times(
-    run: RunConfig, workspace: Workspace, folder: Path, document: Mapping[str, Any]
+    run: RunConfig, workspace: Workspace, folder: Path, evaluation: Evaluation
 ) -> dict[str, Times]:
     """Times of each candidate, asked in turn for the same validation examples."""
     task = tasks.load(run.task)
-    ready = workspace.processed(run.task) / document["data"]
-    names = [row["candidate"] for row in document["candidates"]]
+    ready = workspace.processed(run.task) / evaluation.data
+    names = [row.candidate for row in evaluation.candidates]
     models = {name: runtime.load(folder / name) for name in names}
     examples = list(islice(task.data.examples(ready, "val"), EXAMPLES))
     return _in_turn(
@@ -213,10 +214,10 @@ def _ratio(one: Times, other: Times) -> str:
     return f"x {np.median(one.processor) / np.median(other.processor):.2f}"
 
 
-def _verdict(row: Mapping[str, Any], document: Mapping[str, Any]) -> str:
-    if row["candidate"] == document["choice"]:
+def _verdict(row: CandidateScores, evaluation: Evaluation) -> str:
+    if row.candidate == evaluation.choice:
         return "yes"
-    return str(row["fault"] or document["without"].get(row["candidate"], ""))
+    return row.fault or evaluation.without.get(row.candidate, "")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from project import REAL, ROOT, Demo, free_port, mien
 
 from mien import tasks
 from mien.model import lineage
+from mien.model.lineage import CodeState
 from mien.storage.workspace import Workspace
 
 # Deadlines measure the machine, not the code; the same examples every time keep CI calm.
@@ -23,9 +24,10 @@ def committed() -> Iterator[None]:
     the project's tree just now must not change what a test finds. Other trees are as they are."""
     found = lineage.commit
 
-    def commit(*arguments: Any, **named: Any) -> dict[str, Any]:
-        told = found(*arguments, **named)
-        return {**told, "dirty": False} if told["dirty"] and lineage.ROOT == ROOT else told
+    def commit(*arguments: Any, **named: Any) -> CodeState:
+        code = found(*arguments, **named)
+        dirty = code.dirty and lineage.ROOT == ROOT
+        return code.model_copy(update={"dirty": False}) if dirty else code
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lineage, "commit", commit)

@@ -6,7 +6,7 @@ import pytest
 from project import Demo, free_port, mien
 
 from mien import tasks
-from mien.stages import evaluate
+from mien.model.evaluation import Evaluation
 from mien.storage.workspace import Workspace, read_latest
 
 pytestmark = pytest.mark.xdist_group("demo")
@@ -17,11 +17,12 @@ def test_every_task_gets_a_champion_that_learned(demo: Demo) -> None:
     for name in tasks.names():
         if name not in demo.out:
             continue
-        table = evaluate.read(
+        table = Evaluation.read(
             read_latest(Workspace(demo.home).evaluated(name), f"sample_{name}", "")
         )
-        row = next(each for each in table["candidates"] if each["candidate"] == table["choice"])
-        assert row["test"]["macro_f1"] >= 0.8, row
+        row = table.chosen
+        assert row is not None
+        assert row.test.macro_f1 >= 0.8, row
 
 
 def test_it_prints_the_table_the_seconds_and_the_addresses(demo: Demo) -> None:
@@ -50,10 +51,10 @@ def test_tracking_holds_a_run_for_each_candidate(demo: Demo) -> None:
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             continue
-        table = evaluate.read(
+        table = Evaluation.read(
             read_latest(Workspace(demo.home).evaluated(name), f"sample_{name}", "")
         )
-        wanted = {row["candidate"] for row in table["candidates"]}
+        wanted = {row.candidate for row in table.candidates}
         runs = client.search_runs([experiment.experiment_id])
         assert {run.data.params["candidate"] for run in runs} == wanted
         for run in runs:

@@ -118,9 +118,7 @@ def whole(workspace: Workspace) -> None:
     champion = bundle.read(workspace.version(TASK, 1))
     store = Store(workspace.raw(TASK))
     assert store.verify() == []
-    assert [each.root for each in store.versions()] == [
-        champion.manifest.lineage["data_fingerprint"]
-    ]
+    assert [each.root for each in store.versions()] == [champion.manifest.lineage.data_fingerprint]
     client = tracker._client
     experiment = client.get_experiment_by_name(TASK)
     assert experiment is not None

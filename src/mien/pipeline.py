@@ -67,7 +67,7 @@ def _run(config: RunConfig, workspace: Workspace, force: str | None) -> Report:
     stage("evaluate", lambda: evaluate(config, workspace), lambda done: done.fresh)
     done = stage("register", lambda: register(config, workspace, force), lambda done: done.fresh)
     report.registered = done
-    console.info(f"mien-{config.task} {done.words}")
+    console.info(f"mien-{config.task} {done.summary}")
     return report
 
 

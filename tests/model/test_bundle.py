@@ -9,6 +9,7 @@ import pytest
 from mien.errors import BundleError, DataError
 from mien.model import bundle
 from mien.model.bundle import MANIFEST
+from mien.model.lineage import Lineage
 from mien.storage.files import atomic_dir
 
 
@@ -17,9 +18,7 @@ def made(folder: Path) -> Path:
     (folder / "figures").mkdir(parents=True)
     (folder / "model.onnx").write_bytes(b"weights")
     (folder / "figures" / "a.png").write_bytes(b"picture")
-    manifest = bundle.describe(
-        "gesture", ("a", "b"), "svm", {"input": 3}, metrics={}, lineage={"seed": 1}
-    )
+    manifest = bundle.describe("gesture", ("a", "b"), "svm", {"input": 3}, lineage=Lineage(seed=1))
     bundle.write(folder, manifest)
     return folder
 

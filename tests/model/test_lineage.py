@@ -28,12 +28,12 @@ def test_a_record_holds_what_a_rebuild_needs() -> None:
     found = lineage.record(run, "f" * 64, "a" * 64, {"size": None})
     assert json.loads(json.dumps(found)) == found
     assert found == lineage.record(run, "f" * 64, "a" * 64, {"size": None})
-    assert found["config"]["params"] == {"trees": 10}
-    assert "source" not in found["config"], "where data lay says nothing of what they were"
-    assert found["environment"]["python"].count(".") == 2
-    assert {"numpy", "onnx", "scikit-learn"} <= set(found["environment"])
-    assert len(found["code"]["sha256"]) == 64
-    assert found["threads"]["cores"] >= 1
+    assert found.config["params"] == {"trees": 10}
+    assert "source" not in found.config, "where data lay says nothing of what they were"
+    assert found.environment["python"].count(".") == 2
+    assert {"numpy", "onnx", "scikit-learn"} <= set(found.environment)
+    assert len(found.code.sha256) == 64
+    assert found.threads["cores"] >= 1
 
 
 def test_a_lock_file_names_its_packages(tmp_path: Path) -> None:
@@ -74,12 +74,12 @@ def test_new_files_count_among_the_code_alone(
         assert lineage.git(*command.split()) is not None
     (tmp_path / "landmarks.csv").write_text("x\n")
     (tmp_path / "dvc.lock").write_text("2\n")
-    assert lineage.commit()["dirty"] is False
+    assert lineage.commit().dirty is False
     (tmp_path / "src/new.py").write_text("2\n")
-    assert lineage.commit()["dirty"] is True
+    assert lineage.commit().dirty is True
     (tmp_path / "src/new.py").unlink()
     (tmp_path / "src/code.py").write_text("3\n")
-    assert lineage.commit()["dirty"] is True
+    assert lineage.commit().dirty is True
 
 
 def test_tools_of_development_decide_nothing_of_a_model(
@@ -109,8 +109,10 @@ def test_a_processor_is_its_maker_and_its_wide_instructions(
 ) -> None:
     """Of the first core; what decides no kernel is left out."""
     (tmp_path / "cpuinfo").write_text(text)
-    assert lineage.processor(tmp_path / "cpuinfo") == {"maker": maker, "flags": flags}
-    assert lineage.processor(tmp_path / "absent") == {}
+    assert lineage.processor(tmp_path / "cpuinfo") == lineage.Processor(
+        maker=maker, flags=tuple(flags)
+    )
+    assert lineage.processor(tmp_path / "absent") == lineage.Processor()
 
 
 def test_prepared_data_are_named_by_their_content(tmp_path: Path) -> None:
@@ -132,4 +134,4 @@ def test_prepared_data_are_named_by_their_content(tmp_path: Path) -> None:
 def test_what_git_cannot_do_is_none() -> None:
     """The record then says so by holding None, and nothing is raised."""
     assert lineage.git("cat-file", "-e", "0" * 40) is None
-    assert set(lineage.commit()) == {"version", "sha256", "commit", "dirty"}
+    assert (lineage.commit().commit, lineage.commit().dirty) == (None, None)

@@ -1,26 +1,28 @@
 """Promises of the policy: which candidate or variant is chosen, and what the others are told."""
 
+import measured
 import pytest
 
 from mien.config import Policy
 from mien.model import policy
+from mien.model.evaluation import CandidateScores, VariantComparison
 
 POLICY = Policy(max_bundle_mb=10, max_cpu_cost=50)
 
 
-def ratio(median: float, reach: float = 0.0) -> dict[str, float]:
-    return {"median": median, "low": median - reach, "high": median + reach, "pairs": 20}
-
-
 def row(
     name: str, score: float, megabytes: float = 1, cost: float = 1, reach: float = 0
-) -> dict[str, object]:
-    return {
-        "candidate": name,
-        "val": {"macro_f1": score, "accuracy": 1 - score},
-        "bundle_mb": megabytes,
-        "cpu_cost": ratio(cost, reach),
-    }
+) -> CandidateScores:
+    val = measured.scores(score, accuracy=1 - score)
+    cpu_cost = measured.ratio(cost, reach)
+    return measured.candidate(name, score, val=val, bundle_mb=megabytes, cpu_cost=cpu_cost)
+
+
+def variant(
+    of: str, score: float, megabytes: float, slower: float = 0.0, form: str = "int8"
+) -> CandidateScores:
+    val = measured.scores(score, accuracy=1 - score)
+    return measured.variant(of, score, slower, form, val=val, bundle_mb=megabytes)
 
 
 def test_the_best_score_within_the_limits_wins() -> None:
@@ -45,7 +47,8 @@ def test_a_cost_that_cannot_be_told_from_the_limit_refuses_nobody() -> None:
 def test_a_variant_whose_time_cannot_be_told_from_the_limit_is_taken() -> None:
     """12 % slower where 10 % are allowed, give or take 5 %: undecided."""
     made = variant("net", 0.9, 1)
-    made["variant"] = {"form": "int8", "of": "net", "cpu_ratio": ratio(1.12, 0.05)}
+    about = VariantComparison(form="int8", base="net", cpu_ratio=measured.ratio(1.12, 0.05))
+    made = made.model_copy(update={"variant": about})
     assert policy.choose([row("net", 0.9, 4), made], POLICY)[0] == "net-int8"
 
 
@@ -58,13 +61,6 @@ def test_the_policy_may_maximise_another_score() -> None:
     """`policy.maximise` names any score of the validation split."""
     rows = [row("a", 0.9), row("b", 0.1)]
     assert policy.choose(rows, Policy(maximise="accuracy"))[0] == "b"
-
-
-def variant(
-    of: str, score: float, megabytes: float, slower: float = 0.0, form: str = "int8"
-) -> dict[str, object]:
-    about = {"form": form, "of": of, "cpu_ratio": ratio(1 + slower)}
-    return {**row(f"{of}-{form}", score, megabytes), "variant": about}
 
 
 def test_a_variant_that_loses_little_takes_the_place_of_its_origin() -> None:
@@ -88,9 +84,7 @@ def test_a_variant_decides_nothing_between_candidates() -> None:
         (variant("net", 0.8, 5, slower=1.0), "loses 0.1000 of macro_f1 > 0.01, 100% slower > 10%"),
     ],
 )
-def test_a_variant_that_is_worse_than_borne_is_told_why(
-    made: dict[str, object], fault: str
-) -> None:
+def test_a_variant_that_is_worse_than_borne_is_told_why(made: CandidateScores, fault: str) -> None:
     """The original stays chosen, and the table says what the variant breaks."""
     chosen, faults = policy.choose([row("net", 0.9, 4), made], POLICY)
     assert chosen == "net"
@@ -101,8 +95,10 @@ def test_a_variant_that_is_worse_than_borne_is_told_why(
 def test_a_variant_must_keep_every_score_and_not_the_maximised_one_alone() -> None:
     """Names as good as before and boxes that are less exact are no like answer."""
     rows = [row("net", 0.9, 4), variant("net", 0.92, 1)]
-    for each, boxes in zip(rows, (0.7, 0.65), strict=True):
-        each["val"] = {"macro_f1": 0.9, "accuracy": 0.9, "map50": 0.8, "map50_95": boxes}
+    rows = [
+        each.model_copy(update={"val": measured.scores(0.9, map50=0.8, map50_95=boxes)})
+        for each, boxes in zip(rows, (0.7, 0.65), strict=True)
+    ]
     chosen, faults = policy.choose(rows, POLICY)
     assert (chosen, faults[1]) == ("net", "loses 0.0500 of map50_95 > 0.01")
 

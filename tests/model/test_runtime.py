@@ -29,7 +29,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def model(tmp_path: Path) -> Iterator[Model]:
     """A bundle without any network."""
     (tmp_path / "note.md").write_text("a file")
-    bundle.write(tmp_path, bundle.describe("t", ("a", "b"), "c", {}, metrics={}, lineage={}))
+    bundle.write(tmp_path, bundle.describe("t", ("a", "b"), "c", {}))
     with runtime.load(tmp_path) as opened:
         yield opened
 
@@ -201,7 +201,7 @@ def test_an_answer_that_is_no_number_is_refused(tmp_path: Path) -> None:
     graph = helper.make_graph([helper.make_node("Log", ["x"], ["y"])], "log", [x], [y])
     network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     (tmp_path / "model.onnx").write_bytes(network.SerializeToString())
-    bundle.write(tmp_path, bundle.describe("t", ("a",), "c", {}, metrics={}, lineage={}))
+    bundle.write(tmp_path, bundle.describe("t", ("a",), "c", {}))
     with runtime.load(tmp_path) as model:
         assert model.run({"x": np.ones((1, 2), np.float32)})[0].tolist() == [[0, 0]]
         with pytest.raises(ScoreError, match="NaN"):

@@ -37,15 +37,15 @@ def test_macro_f1_and_accuracy_equal_scikit_learn(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         wanted = f1_score(truth, said, labels=sorted(set(truth)), average="macro", zero_division=0)
-    assert result["macro_f1"] == pytest.approx(wanted)
-    assert result["accuracy"] == pytest.approx(accuracy_score(truth, said))
+    assert result.macro_f1 == pytest.approx(wanted)
+    assert result.accuracy == pytest.approx(accuracy_score(truth, said))
 
 
 def test_pictures_without_a_subject_count_apart() -> None:
     """They touch neither accuracy nor macro-F1; a detection in one is a false one."""
     answers = [answer("a", "a"), answer("b", None), answer(None, "c"), answer(None, None)]
     result = scores.summary(answers, LABELS)
-    assert (result["accuracy"], result["miss_rate"], result["false_positive_rate"]) == (
+    assert (result.accuracy, result.miss_rate, result.false_positive_rate) == (
         0.5,
         0.5,
         0.5,

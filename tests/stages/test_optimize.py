@@ -14,6 +14,7 @@ from mien.config import Policy, RunConfig
 from mien.errors import BundleError
 from mien.model import bundle, runtime
 from mien.model.bundle import Bundle
+from mien.model.evaluation import Evaluation
 from mien.stages import evaluate, optimize, register
 from mien.storage.workspace import DATA, RESULT, VARIANTS, Workspace, read_latest
 
@@ -68,24 +69,22 @@ def test_a_variant_is_a_bundle_that_says_what_it_was_made_from(made: dict[str, B
     source = made["yolov9-t"]
     for form, share in (("int8", 0.5), ("fp16", 0.6)):
         variant = made[f"yolov9-t-{form}"]
-        told = variant.manifest.lineage["variant"]
+        origin = variant.manifest.lineage.variant
+        assert origin is not None
         assert variant.manifest.candidate == f"yolov9-t-{form}"
-        assert (told["form"], told["of"], told["digest"]) == (form, "yolov9-t", source.digest)
-        assert set(told["libraries"]) == {"onnx", "onnxruntime"}
+        assert (origin.form, origin.base, origin.digest) == (form, "yolov9-t", source.digest)
+        assert set(origin.libraries) == {"onnx", "onnxruntime"}
         assert variant.manifest.preprocessing == source.manifest.preprocessing
         assert variant.manifest.labels == source.manifest.labels
         assert variant.megabytes < share * source.megabytes
-        rest = {**variant.manifest.lineage}
-        del rest["variant"]
+        rest = variant.manifest.lineage.model_copy(update={"variant": None})
         assert rest == source.manifest.lineage
 
 
 def test_ranges_are_found_on_training_examples(made: dict[str, Bundle]) -> None:
     """For int8 alone, through `predict`: a form without ranges asks for no example."""
-    counted = {
-        form: made[f"yolov9-t-{form}"].manifest.lineage["variant"]["calibrated_on"]
-        for form in ("int8", "fp16")
-    }
+    origins = {f: made[f"yolov9-t-{f}"].manifest.lineage.variant for f in ("int8", "fp16")}
+    counted = {form: origin.calibrated_on for form, origin in origins.items() if origin}
     assert counted["fp16"] == 0
     assert optimize.CALIBRATION / 2 < counted["int8"] <= optimize.CALIBRATION
 
@@ -188,19 +187,19 @@ def test_the_policy_may_make_a_variant_champion(
     run = asked("emotion", "int8", "fp16")
     fresh, done = pipeline.optimize(run, workspace)
     assert (fresh, done.fresh) == ((), True)
-    table = evaluate.read(done.folder)
-    rows = {row["candidate"]: row for row in table["candidates"]}
+    evaluation = Evaluation.read(done.folder)
+    rows = {row.candidate: row for row in evaluation.candidates}
     assert set(rows) == set(made)
-    assert "variant" not in rows["yolov9-t"]
-    for name, row in rows.items():
-        assert {"val", "test", "latency", "bundle_mb"} <= set(row), name
-    assert rows["yolov9-t-int8"]["variant"]["of"] == "yolov9-t"
-    assert rows["yolov9-t-int8"]["variant"]["cpu_ratio"]["low"] > 0
-    assert table["choice"] == "yolov9-t-int8"
+    assert rows["yolov9-t"].variant is None
+    comparison = rows["yolov9-t-int8"].variant
+    assert comparison is not None
+    assert comparison.base == "yolov9-t"
+    assert comparison.cpu_ratio.low > 0
+    assert evaluation.choice == "yolov9-t-int8"
     registered = register.register(run, workspace)
     assert (registered.alias, registered.fresh) == ("champion", True)
     served = bundle.read(workspace.version("emotion", registered.number))
-    assert served.manifest.lineage["variant"]["form"] == "int8"
+    assert served.manifest.lineage.variant == made["yolov9-t-int8"].manifest.lineage.variant
     assert "yolov9-t-int8" in (served.folder / "card.md").read_text(encoding="utf-8")
     overrides = (
         "variants=[int8, fp16]",
@@ -210,7 +209,7 @@ def test_the_policy_may_make_a_variant_champion(
     flags = [part for each in overrides for part in ("--set", each)]
     again = mien("optimize", "configs/sample_emotion.yaml", *flags, home=workspace.home)
     assert again.returncode == 0, again.stderr
-    assert "Variants against what they were made from" in again.stdout
+    assert "Variants and their base candidates" in again.stdout
     assert f"made: nothing new; {done.folder}" in again.stdout
 
 

@@ -61,7 +61,7 @@ def write(folder: Path, root: str, seed: int = 1) -> str:
         "data_fingerprint": root,
     }
     preprocessing = {"normalisation": VERSION, "min_confidence": 0.1}
-    made = bundle.describe("gesture", LABELS, "drawn", preprocessing, metrics={}, lineage=origin)
+    made = bundle.describe("gesture", LABELS, "drawn", preprocessing, lineage=origin)
     return bundle.write(folder, made).digest
 
 

@@ -78,8 +78,8 @@ def replay(
     workspace = workspace_at(home, settings)
     prediction_log = settings.prediction_log or workspace.prediction_log
     found = stage.replay(trace_id, workspace, prediction_log, file, bundle)
-    console.result(json.dumps(found) if as_json else "\n".join(stage.words(found)))
-    if file and not found["again"]["same"]:
+    console.result(json.dumps(found.as_json()) if as_json else "\n".join(found.lines()))
+    if found.again and not found.again.same:
         raise typer.Exit(1)
 
 

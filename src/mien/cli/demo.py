@@ -17,9 +17,10 @@ from mien import config, pipeline, tasks
 from mien.config import RunConfig
 from mien.errors import MienError
 from mien.model import runtime
+from mien.model.evaluation import Evaluation
 from mien.pipeline import Report
 from mien.reporting import console
-from mien.stages import data, evaluate, serve
+from mien.stages import data, serve
 from mien.storage.workspace import Workspace, read_latest
 
 
@@ -28,7 +29,7 @@ class Shown:
     """What the demo tells of one task."""
 
     report: Report
-    result: Mapping[str, Any]
+    evaluation: Evaluation
 
 
 def demo(workspace: Workspace, configs: Path, stay: bool) -> None:
@@ -95,7 +96,7 @@ def _train(name: str, workspace: Workspace, configs: Path) -> Shown:
         error.add_note(f"The demo runs {path.name}: `mien run {path} --set KEY=VALUE` changes it.")
         raise
     folder = read_latest(workspace.evaluated(name), run.name, "")
-    return Shown(report, evaluate.read(folder))
+    return Shown(report, Evaluation.read(folder))
 
 
 def _print(
@@ -105,23 +106,22 @@ def _print(
     seconds: Sequence[float],
 ) -> None:
     for name, each in shown.items():
-        rows = each.result["candidates"]
-        names = [row["candidate"] for row in rows]
+        rows = each.evaluation.candidates
         console.result("")
         console.table(
             f"{name}: version {_version(each.report)}",
             ["candidate", "val macro-F1", "test macro-F1", "CPU cost", "MB"],
             [
                 [
-                    row["candidate"],
-                    f"{row['val']['macro_f1']:.3f}",
-                    f"{row['test']['macro_f1']:.3f}",
-                    f"{row['cpu_cost']['median']:.2f}",
-                    f"{row['bundle_mb']:.1f}",
+                    row.candidate,
+                    f"{row.val.macro_f1:.3f}",
+                    f"{row.test.macro_f1:.3f}",
+                    f"{row.cpu_cost.median:.2f}",
+                    f"{row.bundle_mb:.1f}",
                 ]
                 for row in rows
             ],
-            mark=names.index(each.result["choice"]),
+            mark=[row.candidate for row in rows].index(str(each.evaluation.choice)),
         )
         stages = ", ".join(
             f"{stage} {taken:.1f} s{' (unchanged)' if stage in each.report.skipped else ''}"

@@ -6,6 +6,7 @@ import typer
 
 from mien import tasks
 from mien.reporting import console
+from mien.tracking import UNTRUSTED, Tracker, model_name
 
 from .options import Force, Home, Why, app, workspace_at
 
@@ -24,10 +25,8 @@ def models(
     home: Home = None,
 ) -> None:
     """List registered versions, and who moved the aliases when."""
-    from mien.stages.register import show
-
     for name in [tasks.load(task).name] if task else tasks.names():
-        show(name, workspace_at(home))
+        _show_versions(name, Tracker(workspace_at(home).home))
 
 
 @app.command(rich_help_panel="Registry")
@@ -52,3 +51,25 @@ def rollback(task: str, why: Why = "by hand", force: Force = None, home: Home = 
     with workspace.locked(name):
         number = stage(name, why, workspace, force)
     console.result(f"mien-{task} version {number} is champion")
+
+
+def _show_versions(task: str, tracker: Tracker) -> None:
+    name = model_name(task)
+    versions = tracker.versions(name)
+    if not versions:
+        console.result(f"{name} has no version yet: `mien run configs/{task}.yaml --source PATH`.")
+        return
+    shown = ("candidate", "val_macro_f1", "test_macro_f1", "config")
+    rows = [
+        [str(each.number), *(each.tags.get(tag, "") for tag in shown), " ".join(each.aliases)]
+        for each in versions
+    ]
+    columns = ["version", "candidate", "val macro-F1", "test macro-F1", "config", "aliases"]
+    console.table(name, columns, rows)
+    for version in versions:
+        if issues := version.tags.get(UNTRUSTED):
+            console.result(f"version {version.number} is not trusted: {issues}")
+    for change in tracker.history(name):
+        before = f" (before: {change.before})" if change.before not in (None, change.after) else ""
+        moved = f"{change.what}: {change.alias} -> {change.after}{before}"
+        console.result(f"{change.when}  {change.who}  {moved}. {change.why}")

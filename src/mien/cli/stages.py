@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from mien import config, pipeline
-from mien.reporting import console
+from mien.model.evaluation import Evaluation
+from mien.reporting import console, leaderboard
 
 from .options import Config, Force, Home, Overrides, Source, app, run_config, workspace_at
 
@@ -46,11 +47,9 @@ def train(file: Config, overrides: Overrides = None, home: Home = None) -> None:
 @app.command(rich_help_panel="Stages")
 def optimize(file: Config, overrides: Overrides = None, home: Home = None) -> None:
     """Make INT8 and fp16 variants, measure them, and let the policy choose."""
-    from mien.stages import evaluate as stage
-
     fresh, done = pipeline.optimize(run_config(file, None, overrides), workspace_at(home))
     if not done.fresh:
-        stage.show(done.folder)
+        leaderboard.show(Evaluation.read(done.folder))
     console.result(f"made: {', '.join(fresh) or 'nothing new'}; {done.folder}")
 
 
@@ -65,13 +64,11 @@ def evaluate(
     home: Home = None,
 ) -> None:
     """Measure every candidate and let the policy choose."""
-    from mien.stages import evaluate as stage
-
     chosen, workspace = run_config(file, on, overrides), workspace_at(home)
     if on is None:
         done = pipeline.measure(chosen, workspace)
         if not done.fresh:
-            stage.show(done.folder)
+            leaderboard.show(Evaluation.read(done.folder))
         console.result(f"evaluated: {done.folder}")
         return
     table = pipeline.score_elsewhere(chosen, workspace)
@@ -88,7 +85,7 @@ def register(file: Config, force: Force = None, home: Home = None) -> None:
     chosen, workspace = run_config(file, None, None), workspace_at(home)
     with workspace.locked(chosen.task):
         done = stage(chosen, workspace, force)
-    console.result(done.words)
+    console.result(done.summary)
 
 
 @app.command(rich_help_panel="Stages")

@@ -18,6 +18,8 @@ from pydantic import Field, ValidationError
 from mien import config
 from mien.config import Schema
 from mien.errors import BundleError
+from mien.model.evaluation import BundleMetrics
+from mien.model.lineage import Lineage
 from mien.storage.files import atomic_dir, sha256_file, write_json
 
 MANIFEST = "bundle.json"
@@ -44,8 +46,9 @@ class Manifest(Schema):
     preprocessing: dict[str, Any]
     """Preprocessing: all that the task's `predict` must know of this model."""
     preprocessing_sha256: str
-    metrics: dict[str, Any] = Field(default_factory=dict)
-    lineage: dict[str, Any] = Field(default_factory=dict)
+    metrics: BundleMetrics | None = None
+    """None until the bundle was evaluated."""
+    lineage: Lineage = Lineage()
     files: dict[str, FileEntry] = Field(default_factory=dict)
 
 
@@ -70,8 +73,8 @@ def describe(
     candidate: str,
     preprocessing: Mapping[str, Any],
     *,
-    metrics: Mapping[str, Any],
-    lineage: Mapping[str, Any],
+    metrics: BundleMetrics | None = None,
+    lineage: Lineage | None = None,
 ) -> Manifest:
     """Make a manifest that does not list its files yet; `write` adds them."""
     return Manifest(
@@ -80,8 +83,8 @@ def describe(
         candidate=candidate,
         preprocessing=dict(preprocessing),
         preprocessing_sha256=config.digest(dict(preprocessing)),
-        metrics=dict(metrics),
-        lineage=dict(lineage),
+        metrics=metrics,
+        lineage=lineage or Lineage(),
     )
 
 

@@ -13,8 +13,10 @@ from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from mien import __version__, config
-from mien.config import RunConfig
+from mien.config import Form, RunConfig, Schema
 from mien.storage.files import sha256_file
 from mien.storage.workspace import REPORT, source_hash
 
@@ -26,34 +28,119 @@ TRAINING_LOCK = "requirements_train.txt"
 """All that a training can reach; the tools of development decide nothing of a model."""
 
 
+class CodeState(Schema):
+    """The code of a run: version, git commit, and a SHA-256 over the package's source files."""
+
+    version: str = ""
+    sha256: str = ""
+    """Equal ones are the same code, committed or not."""
+    commit: str | None = None
+    dirty: bool | None = None
+    """Whether files differ from the commit; None without git."""
+
+
+class Processor(Schema):
+    """Maker of the processor, and those of its instructions that libraries choose kernels by."""
+
+    maker: str = ""
+    flags: tuple[str, ...] = ()
+
+
+class Platform(Schema):
+    """What decides the last digits of a sum beside the packages."""
+
+    python: str
+    system: str
+    machine: str
+    libc: str
+    cpu: Processor = Processor()
+
+
+class VariantOrigin(Schema):
+    """How a variant was made."""
+
+    form: Form
+    base: str
+    """The candidate that it was made from."""
+    digest: str
+    """Digest of that candidate's bundle."""
+    cache_key: str
+    calibrated_on: int | None = None
+    """Training examples that the ranges of int8 were measured on."""
+    nodes_left_in_float: int | None = None
+    libraries: dict[str, str] = Field(default_factory=dict)
+
+
+class Certificate(Schema):
+    """What rebuilding a version from its record gave."""
+
+    when: str
+    runs: int
+    identical: bool
+    verdict: str
+    compared: dict[str, str]
+    rebuilt_from: str
+    """Digest of the bundle that was rebuilt."""
+    python: str
+    packages: int
+    packages_sha256: str
+    platform: Platform
+
+
+class Lineage(Schema):
+    """What a bundle says of its own making; all that a rebuild needs."""
+
+    code: CodeState = CodeState()
+    config: dict[str, Any] = Field(default_factory=dict)
+    config_sha256: str | None = None
+    data_fingerprint: str = ""
+    """Root hash of the raw data."""
+    prepared_sha256: str | None = None
+    external_weights: Any = None
+    seed: int | None = None
+    lock_sha256: str | None = None
+    environment: dict[str, str] = Field(default_factory=dict)
+    """Versions of Python and of the packages."""
+    platform: Platform | None = None
+    threads: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+    """What only the trainer knows."""
+    variant: VariantOrigin | None = None
+    certificate: Certificate | None = None
+
+    def recorded(self) -> dict[str, Any]:
+        """What was recorded when the run began, as JSON values."""
+        return self.model_dump(mode="json", exclude={"training", "variant", "certificate"})
+
+
 def record(
     run: RunConfig,
     data_fingerprint: str,
     prepared_sha256: str | None = None,
     external_weights: Any = None,
-) -> dict[str, Any]:
-    """Return what a bundle must know to be rebuilt, as JSON values.
+) -> Lineage:
+    """Return what a bundle must know to be rebuilt.
 
     Args:
         run: the run.
         data_fingerprint: root hash of the raw data.
         prepared_sha256: `folder_hash` of what the trainer reads.
-        outside: what the training reads beside data and params, see `Task.external_weights`.
+        external_weights: what the training reads beside data and params, as JSON values.
     """
     document = run.model_dump(mode="json", exclude=LEFT_OUT)
-    return {
-        "code": commit(),
-        "config": document,
-        "config_sha256": config.digest(document),
-        "data_fingerprint": data_fingerprint,
-        "prepared_sha256": prepared_sha256,
-        "external_weights": external_weights,
-        "seed": run.seed,
-        "lock_sha256": lock_hash(),
-        "environment": environment(),
-        "platform": machine(),
-        "threads": threads(),
-    }
+    return Lineage(
+        code=commit(),
+        config=document,
+        config_sha256=config.digest(document),
+        data_fingerprint=data_fingerprint,
+        prepared_sha256=prepared_sha256,
+        external_weights=external_weights,
+        seed=run.seed,
+        lock_sha256=lock_hash(),
+        environment=environment(),
+        platform=machine(),
+        threads=threads(),
+    )
 
 
 def lock_hash() -> str | None:
@@ -63,14 +150,15 @@ def lock_hash() -> str | None:
     return sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
-def commit() -> dict[str, Any]:
-    """Version of mien, the git commit, whether files differ from it (None without git), and a
-    SHA-256 over the package's source files: equal ones are the same code, committed or not."""
-    known = {"version": __version__, "sha256": source_hash("")}
-    found = git("rev-parse", "HEAD") if (ROOT / ".git").exists() else None
-    if not found:
-        return {**known, "commit": None, "dirty": None}
-    return {**known, "commit": found, "dirty": _dirty()}
+def commit() -> CodeState:
+    """The code that runs now."""
+    head = git("rev-parse", "HEAD") if (ROOT / ".git").exists() else None
+    return CodeState(
+        version=__version__,
+        sha256=source_hash(""),
+        commit=head or None,
+        dirty=_dirty() if head else None,
+    )
 
 
 def _dirty() -> bool:
@@ -122,31 +210,29 @@ def locked(path: Path) -> set[str]:
 
 
 @cache
-def machine() -> dict[str, Any]:
-    """What decides the last digits of a sum beside the packages: system, C library, processor."""
-    return {
-        "python": platform.python_version(),
-        "system": platform.system(),
-        "machine": platform.machine(),
-        "libc": " ".join(platform.libc_ver()).strip(),
-        "cpu": processor(),
-    }
+def machine() -> Platform:
+    """The platform that this process runs on."""
+    return Platform(
+        python=platform.python_version(),
+        system=platform.system(),
+        machine=platform.machine(),
+        libc=" ".join(platform.libc_ver()).strip(),
+        cpu=processor(),
+    )
 
 
-def processor(path: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
-    """Maker of the processor and those of its instructions that libraries choose kernels by.
-
-    Empty where the system does not tell (Linux does).
-    """
+def processor(path: Path = Path("/proc/cpuinfo")) -> Processor:
+    """The processor as Linux describes it; empty on other systems."""
     if not path.is_file():
-        return {}
+        return Processor()
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n\n")[0].splitlines()
-    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    flags = f"{told.get('flags', '')} {told.get('Features', '')}".split()
-    return {
-        "maker": told.get("vendor_id") or told.get("CPU implementer", ""),
-        "flags": sorted({flag for flag in flags if flag.startswith(_WIDE)}),
-    }
+    pairs = (line.partition(":") for line in lines)
+    fields = {key.strip(): value.strip() for key, _, value in pairs}
+    flags = f"{fields.get('flags', '')} {fields.get('Features', '')}".split()
+    return Processor(
+        maker=fields.get("vendor_id") or fields.get("CPU implementer", ""),
+        flags=tuple(sorted({flag for flag in flags if flag.startswith(_WIDE)})),
+    )
 
 
 _WIDE = ("avx", "fma", "f16c", "amx", "sse4", "asimd", "sve", "bf16", "i8mm")

@@ -1,84 +1,79 @@
-"""The policy applied to the table of an evaluation.
+"""The policy applied to the rows of an evaluation: which candidate is chosen, and why not others.
 
-Knows rows of measured candidates and variants, and nothing of how they are measured.
+Knows measured candidates and variants, and nothing of how they are measured.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from mien.config import Policy
+from mien.model.evaluation import CandidateScores, Evaluation, VariantComparison
 
-Row = Mapping[str, Any]
-"""One candidate: name, scores of `val` and `test`, `latency`, `cpu_cost`, `bundle_mb`; of a variant
-also `variant`: its `form`, the candidate it is `of`, and the `cpu_ratio` of the two."""
-
-_KEPT = ("macro_f1", "accuracy", "map50", "map50_95")
-"""Scores of which a variant may lose little: it stands in for its origin in all that it does."""
+_SCORES = ("macro_f1", "accuracy", "map50", "map50_95")
+"""Scores of which a variant may lose little: it replaces its base candidate in every use."""
 
 
-def choose(rows: Sequence[Row], policy: Policy) -> tuple[str | None, list[str]]:
+def choose(rows: Sequence[CandidateScores], policy: Policy) -> tuple[str | None, list[str]]:
     """Apply the policy: the best validation score among the rows that keep its limits.
 
-    Of the candidate with that score and its variants, the smallest that keeps them is taken: a
-    variant keeps them only if it is smaller, not slower, and as good within `max_score_drop`. CPU
-    times decide only where their confidence interval excludes the limit.
+    Of the candidate with that score and its variants, the smallest that keeps the limits is taken:
+    a variant keeps them only if it is smaller, not slower, and loses at most `max_score_drop` of
+    any score. CPU times decide only where their confidence interval excludes the limit.
 
     Returns:
-        The candidate's name or None, and for each row what it breaks ("" for nothing).
+        The candidate's name or None, and for each row which limits it breaks ("" for none).
     """
     faults = [_fault(row, rows, policy) for row in rows]
-    kept = [row for row, fault in zip(rows, faults, strict=True) if not fault]
-    best = max(
-        kept, key=lambda row: float(base_candidate(row, rows)["val"][policy.maximise]), default=None
-    )
+    within = [row for row, fault in zip(rows, faults, strict=True) if not fault]
+
+    def base_score(row: CandidateScores) -> float:
+        return base_candidate(row, rows).val.named()[policy.maximise]
+
+    best = max(within, key=base_score, default=None)
     if best is None:
         return None, faults
-    alike = [row for row in kept if origin(row) == origin(best)]
-    return str(min(alike, key=lambda row: float(row["bundle_mb"]))["candidate"]), faults
+    family = [row for row in within if row.base == best.base]
+    return min(family, key=lambda row: row.bundle_mb).candidate, faults
 
 
-def origin(row: Row) -> str:
-    """The candidate that a row is, or is a variant of."""
-    return str(row["variant"]["of"] if "variant" in row else row["candidate"])
-
-
-def base_candidate(row: Row, rows: Sequence[Row]) -> Row:
+def base_candidate(row: CandidateScores, rows: Sequence[CandidateScores]) -> CandidateScores:
     """The row of the candidate that a row is, or is a variant of."""
-    return next(each for each in rows if each["candidate"] == origin(row))
+    return next(each for each in rows if each.candidate == row.base)
 
 
-def no_candidate_message(document: Mapping[str, Any]) -> str:
+def no_candidate_message(evaluation: Evaluation) -> str:
     """What to do where no candidate keeps the limits."""
-    faults = "; ".join(f"{row['candidate']}: {row['fault']}" for row in document["candidates"])
+    faults = "; ".join(f"{row.candidate}: {row.fault}" for row in evaluation.candidates)
     return (
-        f"No candidate of {document['task']} keeps the limits of the policy ({faults}). Raise "
+        f"No candidate of {evaluation.task} keeps the limits of the policy ({faults}). Raise "
         "policy.max_bundle_mb or policy.max_cpu_cost in the config, or train smaller candidates."
     )
 
 
-def _fault(row: Row, rows: Sequence[Row], policy: Policy) -> str:
+def _fault(row: CandidateScores, rows: Sequence[CandidateScores], policy: Policy) -> str:
     faults = []
-    if row["bundle_mb"] > policy.max_bundle_mb:
-        faults.append(f"{row['bundle_mb']:.0f} MB > {policy.max_bundle_mb:g}")
-    if row["cpu_cost"]["low"] > policy.max_cpu_cost:
-        cost = row["cpu_cost"]
-        interval = f"{cost['low']:.1f} to {cost['high']:.1f}"
-        faults.append(f"CPU cost {cost['median']:.1f} ({interval}) > {policy.max_cpu_cost:g}")
-    if "variant" in row:
-        faults += _worse(row, base_candidate(row, rows), policy)
+    if row.bundle_mb > policy.max_bundle_mb:
+        faults.append(f"{row.bundle_mb:.0f} MB > {policy.max_bundle_mb:g}")
+    if row.cpu_cost.exceeds(policy.max_cpu_cost):
+        cost = row.cpu_cost
+        interval = f"{cost.low:.1f} to {cost.high:.1f}"
+        faults.append(f"CPU cost {cost.median:.1f} ({interval}) > {policy.max_cpu_cost:g}")
+    if row.variant:
+        faults += _variant_faults(row, row.variant, base_candidate(row, rows), policy)
     return ", ".join(faults)
 
 
-def _worse(row: Row, of: Row, policy: Policy) -> list[str]:
-    """What keeps a variant from taking the place of the candidate that it was made from."""
+def _variant_faults(
+    row: CandidateScores, variant: VariantComparison, base: CandidateScores, policy: Policy
+) -> list[str]:
+    """What keeps a variant from replacing the candidate that it was made from."""
     faults = []
-    names = [name for name in _KEPT if name in row["val"]]
-    lost, name = max((of["val"][name] - row["val"][name], name) for name in names)
-    if lost > policy.max_score_drop:
-        faults.append(f"loses {lost:.4f} of {name} > {policy.max_score_drop:g}")
-    ratio = row["variant"]["cpu_ratio"]
-    if ratio["low"] > 1 + policy.max_latency_increase:
-        faults.append(f"{ratio['median'] - 1:.0%} slower > {policy.max_latency_increase:.0%}")
-    if row["bundle_mb"] >= of["bundle_mb"]:
+    before, after = base.val.named(), row.val.named()
+    drop, name = max((before[name] - after[name], name) for name in _SCORES if name in after)
+    if drop > policy.max_score_drop:
+        faults.append(f"loses {drop:.4f} of {name} > {policy.max_score_drop:g}")
+    if variant.cpu_ratio.exceeds(1 + policy.max_latency_increase):
+        slower = variant.cpu_ratio.median - 1
+        faults.append(f"{slower:.0%} slower > {policy.max_latency_increase:.0%}")
+    if row.bundle_mb >= base.bundle_mb:
         faults.append("not smaller")
     return faults

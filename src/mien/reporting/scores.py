@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.boxes import Box
+from mien.model.evaluation import Latency, Scores
 from mien.task import Example, Prediction
 
 NOTHING = "(nothing)"
@@ -55,7 +56,7 @@ def answer(example: Example, prediction: Prediction, seconds: float) -> Answer:
     )
 
 
-def summary(answers: Sequence[Answer], labels: Sequence[str]) -> dict[str, float]:
+def summary(answers: Sequence[Answer], labels: Sequence[str]) -> Scores:
     """Return every headline number of one split.
 
     `accuracy` and `macro_f1` are over the examples that show a subject (`shown`), macro-F1 over the
@@ -65,18 +66,19 @@ def summary(answers: Sequence[Answer], labels: Sequence[str]) -> dict[str, float
     matrix = confusion([(each.truth, each.said) for each in answers], labels)
     shown = [each for each in answers if each.truth is not None]
     empty = [each for each in answers if each.truth is None]
-    scores = {
-        "examples": float(len(answers)),
-        "shown": float(len(shown)),
-        "accuracy": _share([each.said == each.truth for each in shown]),
-        "macro_f1": macro_f1(matrix),
-        "miss_rate": _share([each.said is None for each in shown]),
-        "false_positive_rate": _share([each.said is not None for each in empty]),
-        "calibration_error": calibration_error(answers),
-    }
+    boxes: dict[str, float] = {}
     if any(each.boxes is not None for each in answers):
-        scores |= mean_average_precision(answers, labels)
-    return scores
+        boxes = mean_average_precision(answers, labels)
+    return Scores(
+        examples=len(answers),
+        shown=len(shown),
+        accuracy=_share([each.said == each.truth for each in shown]),
+        macro_f1=macro_f1(matrix),
+        miss_rate=_share([each.said is None for each in shown]),
+        false_positive_rate=_share([each.said is not None for each in empty]),
+        calibration_error=calibration_error(answers),
+        **boxes,
+    )
 
 
 def confusion(pairs: Sequence[Pair], labels: Sequence[str]) -> NDArray[np.int64]:
@@ -144,11 +146,11 @@ def calibration_error(answers: Sequence[Answer]) -> float:
     return float((np.abs(rows[:, 0] - rows[:, 1]) * rows[:, 2]).sum() / rows[:, 2].sum())
 
 
-def latency_ms(answers: Sequence[Answer]) -> dict[str, float]:
+def latency(answers: Sequence[Answer]) -> Latency:
     """Median and 95th percentile of the time of one request in milliseconds."""
     times = np.array([each.seconds for each in answers]) * 1000
     p50, p95 = np.percentile(times, [50, 95]) if len(times) else (0.0, 0.0)
-    return {"p50_ms": float(p50), "p95_ms": float(p95)}
+    return Latency(p50_ms=float(p50), p95_ms=float(p95))
 
 
 def mean_average_precision(answers: Sequence[Answer], labels: Sequence[str]) -> dict[str, float]:

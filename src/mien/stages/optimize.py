@@ -22,6 +22,7 @@ from mien.config import FORMS, Form, RunConfig
 from mien.errors import BundleError
 from mien.model import bundle, variants
 from mien.model.bundle import Bundle
+from mien.model.lineage import VariantOrigin
 from mien.model.runtime import Model
 from mien.model.variants import Feeds
 from mien.reporting import console
@@ -98,10 +99,10 @@ def _key(run: RunConfig, source: Bundle, form: Form, ready: Path) -> str:
 def _made(folder: Path) -> str | None:
     """What the variant in a folder was made of, or None if there is no whole one."""
     try:
-        found: str | None = bundle.read(folder).manifest.lineage["variant"]["key"]
-    except (BundleError, KeyError):
+        variant = bundle.read(folder).manifest.lineage.variant
+    except BundleError:
         return None
-    return found
+    return variant.cache_key if variant else None
 
 
 def _make(
@@ -111,22 +112,36 @@ def _make(
     target = _place(source, form)
     work = source.folder.parent / WORK / target.name
     work.mkdir(parents=True, exist_ok=True)
-    about = {"form": form, "of": source.manifest.candidate, "digest": source.digest, "key": made}
-    lineage = {**source.manifest.lineage, "variant": about}
+    recorded = source.manifest.lineage.recorded()
     with (
-        Tracker(workspace.home).run(task.name, target.name, work, {"form": form}, lineage),
+        Tracker(workspace.home).run(task.name, target.name, work, {"form": form}, recorded),
         atomic_dir(target) as temporary,
     ):
-        found = _fill(temporary, task, source, form, ready)
-        complete = {**lineage, "variant": {**about, **found, "libraries": variants.libraries()}}
-        manifest = {"candidate": target.name, "lineage": complete}
+        calibrated_on, in_float = _fill(temporary, task, source, form, ready)
+        variant = VariantOrigin(
+            form=form,
+            base=source.manifest.candidate,
+            digest=source.digest,
+            cache_key=made,
+            calibrated_on=calibrated_on,
+            nodes_left_in_float=in_float,
+            libraries=variants.libraries(),
+        )
+        lineage = source.manifest.lineage.model_copy(update={"variant": variant})
+        manifest = {"candidate": target.name, "lineage": lineage}
         bundle.write(temporary, source.manifest.model_copy(update=manifest))
     return target.name
 
 
-def _fill(folder: Path, task: Task[Any], source: Bundle, form: Form, ready: Path) -> dict[str, int]:
-    """Convert the networks of a bundle and copy its other files; tell what was done."""
-    heard, in_float = 0, 0
+def _fill(
+    folder: Path, task: Task[Any], source: Bundle, form: Form, ready: Path
+) -> tuple[int, int]:
+    """Convert the networks of a bundle and copy its other files.
+
+    Returns:
+        How many examples the ranges were measured on, and how many nodes were left in float.
+    """
+    calibrated_on, in_float = 0, 0
     for name in source.manifest.files:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if not name.endswith(_SUFFIX) or not variants.has_layers(source.folder / name):
@@ -135,8 +150,8 @@ def _fill(folder: Path, task: Task[Any], source: Bundle, form: Form, ready: Path
         with _Listening(source) as model:
             feeds = _feeds(task, model, ready, name)
             in_float += variants.convert(source.folder / name, folder / name, form, feeds)
-            heard += model.count
-    return {"calibrated_on": heard, "nodes_left_in_float": in_float}
+            calibrated_on += model.count
+    return calibrated_on, in_float
 
 
 class _Listening(Model):

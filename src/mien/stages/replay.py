@@ -9,6 +9,7 @@ the input has to be given. Knows no task and no HTTP.
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from math import isclose
@@ -18,6 +19,7 @@ from typing import Any
 from mien import tasks
 from mien.errors import BundleError
 from mien.model import bundle, lineage, runtime
+from mien.model.lineage import CodeState
 from mien.observability.prediction_log.reader import find_record
 from mien.observability.prediction_log.schema import PredictionRecord
 from mien.storage.versions import Store
@@ -28,14 +30,115 @@ TOLERANCE = 2e-6
 """Confidence is told with 6 decimals; of answers that were given together the last may differ."""
 
 
+@dataclass(frozen=True)
+class AnswerRecord:
+    """An answer as it was recorded, or as the same bundle gives it now."""
+
+    label: str | None
+    confidence: float
+    outcome: str
+
+    def __str__(self) -> str:
+        return f"{self.label or 'nothing'} {self.confidence:.6f} ({self.outcome})"
+
+
+@dataclass(frozen=True)
+class GivenAnswer(AnswerRecord):
+    """The recorded answer."""
+
+    trace_id: str
+    when: str
+    input_stats: Mapping[str, float]
+    latency_s: float
+
+
+@dataclass(frozen=True)
+class RepeatedAnswer(AnswerRecord):
+    """The answer of the same bundle to the same input, given now."""
+
+    file: str
+    same: bool
+    tolerance: float
+    other: list[list[Any]]
+    """Input stats that differ: name, value then, value now. It is another input."""
+    code: CodeState
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """The bundle that answered."""
+
+    task: str
+    version: str
+    candidate: str
+    digest: str
+    folder: str
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """The version of raw data that the model was trained on; only the fingerprint is known where
+    the workspace has no such version."""
+
+    fingerprint: str
+    number: int | None = None
+    source: str | None = None
+    when: str | None = None
+
+    def __str__(self) -> str:
+        if self.number is None:
+            return f"{self.fingerprint or 'not named'}: no version of this workspace"
+        return f"version {self.number} ({self.fingerprint}), {self.source}, {self.when}"
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Where an answer came from, and whether it is given again."""
+
+    answer: GivenAnswer
+    model: ModelSource
+    data: DataSource
+    config: Mapping[str, Any]
+    config_sha256: str | None
+    code: CodeState
+    notes: list[str]
+    again: RepeatedAnswer | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        document = asdict(self)
+        document["code"] = self.code.model_dump()
+        if self.again:
+            document["again"]["code"] = self.again.code.model_dump()
+        return document
+
+    def lines(self) -> Iterator[str]:
+        """The same in lines for people."""
+        answer, model = self.answer, self.model
+        yield f"answer  {answer} on {answer.when}, after {answer.latency_s * 1000:.1f} ms"
+        yield f"model   mien-{model.task} version {model.version}, {model.candidate}"
+        yield f"        digest {model.digest}, {model.folder}"
+        yield f"data    {self.data}"
+        yield f"config  {self.config_sha256}"
+        yield f"        {json.dumps(self.config, sort_keys=True)}"
+        changes = " with changes that are in no commit" if self.code.dirty else ""
+        yield f"code    mien {self.code.version}, commit {self.code.commit}{changes}"
+        yield from (f"note    {note}" for note in self.notes)
+        if self.again:
+            verdict = "the same" if self.again.same else "NOT the same"
+            yield f"again   {self.again}: {verdict} (confidence within {TOLERANCE:g})"
+            for name, then, now in self.again.other:
+                yield f"        {name}: {then} then, {now} now"
+
+
 def replay(
     trace_id: str,
     workspace: Workspace,
     prediction_log: Path,
     file: Path | None = None,
     folder: Path | None = None,
-) -> dict[str, Any]:
-    """What gave an answer, as JSON values; with `file`, also what the same bundle says of it now.
+) -> Replay:
+    """What gave an answer; with `file`, also what the same bundle answers now.
 
     Args:
         trace_id: as the answer tells it.
@@ -54,39 +157,16 @@ def replay(
     found, notes = _bundle(event, workspace, folder)
     manifest = bundle.read(found).manifest
     origin = manifest.lineage
-    document = {
-        "answer": _said(event),
-        "model": {
-            "task": event.task,
-            "version": event.version,
-            "candidate": manifest.candidate,
-            "digest": event.digest,
-            "folder": str(found),
-        },
-        "data": _data(str(origin.get("data_fingerprint", "")), event.task, workspace),
-        "config": {"sha256": origin.get("config_sha256"), "config": origin.get("config")},
-        "code": origin.get("code"),
-        "notes": notes,
-    }
-    return document | ({"again": _again(event, found, file)} if file else {})
-
-
-def words(document: Mapping[str, Any]) -> Iterator[str]:
-    """What `replay` found, in lines for people."""
-    answer, model, data = document["answer"], document["model"], document["data"]
-    yield f"said    {_spoken(answer)} on {answer['when']}, after {answer['seconds'] * 1000:.1f} ms"
-    yield f"model   mien-{model['task']} version {model['version']}, {model['candidate']}"
-    yield f"        digest {model['digest']}, {model['folder']}"
-    yield f"data    {_of_data(data)}"
-    yield f"config  {document['config']['sha256']}"
-    yield f"        {json.dumps(document['config']['config'], sort_keys=True)}"
-    yield f"code    {_of_code(document['code'] or {})}"
-    yield from (f"note    {note}" for note in document["notes"])
-    again = document.get("again")
-    if again:
-        verdict = "the same" if again["same"] else "NOT the same"
-        yield f"again   {_spoken(again)}: {verdict} (confidence within {TOLERANCE:g})"
-        yield from (f"        {name}: {then} then, {now} now" for name, then, now in again["other"])
+    return Replay(
+        answer=_given(event),
+        model=ModelSource(event.task, event.version, manifest.candidate, event.digest, str(found)),
+        data=_data(origin.data_fingerprint, event.task, workspace),
+        config=origin.config,
+        config_sha256=origin.config_sha256,
+        code=origin.code,
+        notes=notes,
+        again=_again(event, found, file) if file else None,
+    )
 
 
 def _bundle(
@@ -117,7 +197,7 @@ def _bundle(
     raise BundleError(
         f"The bundle that answered is not in {workspace.home.resolve()}: version {event.version} "
         f"of {event.task}, digest {event.digest}. {' '.join(notes)} It said "
-        f"{_spoken(_said(event))} on {_said(event)['when']}. Bring that version back, name its "
+        f"{_given(event)} on {_given(event).when}. Bring that version back, name its "
         "workspace with --home, or its folder with --bundle."
     )
 
@@ -127,47 +207,44 @@ def _digest(folder: Path) -> str:
     return sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
-def _said(event: PredictionRecord) -> dict[str, Any]:
-    return {
-        "trace_id": event.trace_id,
-        "when": datetime.fromtimestamp(event.timestamp, UTC).isoformat(timespec="seconds"),
-        "label": event.label,
-        "confidence": event.confidence,
-        "outcome": event.outcome,
-        "input_stats": dict(event.input_stats),
-        "seconds": event.latency_s,
-    }
+def _given(event: PredictionRecord) -> GivenAnswer:
+    return GivenAnswer(
+        label=event.label,
+        confidence=event.confidence,
+        outcome=event.outcome,
+        trace_id=event.trace_id,
+        when=datetime.fromtimestamp(event.timestamp, UTC).isoformat(timespec="seconds"),
+        input_stats=dict(event.input_stats),
+        latency_s=event.latency_s,
+    )
 
 
-def _data(root: str, task: str, workspace: Workspace) -> dict[str, Any]:
+def _data(root: str, task: str, workspace: Workspace) -> DataSource:
     store = Store(workspace.raw(task))
-    version = store.find(root) if root and store.holds(root) else None
-    return {
-        "fingerprint": root,
-        "number": version.number if version else None,
-        "source": version.source if version else None,
-        "when": version.when if version else None,
-    }
+    if not root or not store.holds(root):
+        return DataSource(root)
+    version = store.find(root)
+    return DataSource(root, version.number, version.source, version.when)
 
 
-def _again(event: PredictionRecord, folder: Path, file: Path) -> dict[str, Any]:
+def _again(event: PredictionRecord, folder: Path, file: Path) -> RepeatedAnswer:
     with runtime.load(folder) as model:
         task = tasks.load(event.task)
         found = task.inference.predict(task.inference.open(file), model)
     best = found.best
     confidence = best.confidence if best else 0.0
     label = best.label if best else None
-    said = (label, found.outcome) == (event.label, event.outcome)
-    return {
-        "file": str(file),
-        "label": label,
-        "confidence": confidence,
-        "outcome": found.outcome,
-        "same": said and abs(confidence - event.confidence) <= TOLERANCE,
-        "tolerance": TOLERANCE,
-        "other": _other(event, found),
-        "code": lineage.commit(),
-    }
+    same = (label, found.outcome) == (event.label, event.outcome)
+    return RepeatedAnswer(
+        label=label,
+        confidence=confidence,
+        outcome=found.outcome,
+        file=str(file),
+        same=same and abs(confidence - event.confidence) <= TOLERANCE,
+        tolerance=TOLERANCE,
+        other=_other(event, found),
+        code=lineage.commit(),
+    )
 
 
 def _other(event: PredictionRecord, found: Prediction) -> list[list[Any]]:
@@ -180,19 +257,3 @@ def _other(event: PredictionRecord, found: Prediction) -> list[list[Any]]:
         or name not in then
         or not isclose(now[name], then[name], rel_tol=1e-5, abs_tol=TOLERANCE)
     ]
-
-
-def _spoken(answer: Mapping[str, Any]) -> str:
-    return f"{answer['label'] or 'nothing'} {answer['confidence']:.6f} ({answer['outcome']})"
-
-
-def _of_data(data: Mapping[str, Any]) -> str:
-    if data["number"] is None:
-        return f"{data['fingerprint'] or 'not named'}: no version of this workspace"
-    version = f"version {data['number']} ({data['fingerprint']})"
-    return f"{version}, {data['source']}, {data['when']}"
-
-
-def _of_code(code: Mapping[str, Any]) -> str:
-    changes = " with changes that are in no commit" if code.get("dirty") else ""
-    return f"mien {code.get('version')}, commit {code.get('commit')}{changes}"

@@ -16,6 +16,7 @@ from typing import Any
 from mien import config, tasks
 from mien.config import RunConfig
 from mien.model import bundle, lineage
+from mien.model.lineage import Lineage
 from mien.reporting import console
 from mien.storage.files import atomic_dir, atomic_write, write_json
 from mien.storage.workspace import (
@@ -62,9 +63,10 @@ def train(run: RunConfig, workspace: Workspace) -> Trained:
     )
     names = task.training.candidates(params)
     fresh = tuple(name for name in names if not (folder / name / bundle.MANIFEST).is_file())
-    origin = _origin(run, ready, task.training.external_weights(params)) if fresh else {}
-    for name in fresh:
-        _fit(run, workspace, folder, name, ready, origin)
+    if fresh:
+        origin = _origin(run, ready, task.training.external_weights(params))
+        for name in fresh:
+            _fit(run, workspace, folder, name, ready, origin)
     with atomic_write(folder / DATA) as temporary:
         temporary.write_text(ready.name + "\n", encoding="utf-8")
     write_latest(workspace.trained(run.task), run.name, folder.name)
@@ -86,7 +88,7 @@ def _fingerprint(ready: Path) -> str:
     return found
 
 
-def _origin(run: RunConfig, ready: Path, external_weights: Any) -> dict[str, Any]:
+def _origin(run: RunConfig, ready: Path, external_weights: Any) -> Lineage:
     return lineage.record(run, _fingerprint(ready), lineage.folder_hash(ready), external_weights)
 
 
@@ -96,13 +98,14 @@ def _fit(
     folder: Path,
     candidate: str,
     ready: Path,
-    origin: Mapping[str, Any],
+    origin: Lineage,
 ) -> None:
     task = tasks.load(run.task)
     params = config.parse(task.training.Params, run.params, "params")
     work = folder / WORK / candidate
     work.mkdir(parents=True, exist_ok=True)
-    with Tracker(workspace.home).run(run.task, candidate, work, run.params, origin) as tracked:
+    recorded = origin.recorded()
+    with Tracker(workspace.home).run(run.task, candidate, work, run.params, recorded) as tracked:
         with console.bar(f"train {candidate}") as advance:
             fit = task.training.fit(
                 candidate, ready, work, params, run.seed, _recorder(tracked.log, advance)
@@ -112,8 +115,7 @@ def _fit(
             task.labels,
             candidate,
             fit.preprocessing,
-            metrics={},
-            lineage={**origin, "training": dict(fit.lineage)},
+            lineage=origin.model_copy(update={"training": dict(fit.lineage)}),
         )
         with atomic_dir(folder / candidate) as temporary:
             _collect(work, temporary, fit)

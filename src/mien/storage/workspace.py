@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from mien import config
+from mien.config import SchemaT
 from mien.errors import MienError, RegistryError
 from mien.storage.files import atomic_write, is_temporary, write_json
 
@@ -220,3 +221,18 @@ def read_latest(folder: Path, name: str, remedy: str) -> Path:
     if path.is_file() and (folder / path.read_text().strip()).is_dir():
         return folder / path.read_text().strip()
     raise MienError(f"There is nothing for {name!r} in {folder} yet. {remedy}")
+
+
+def read_document(schema: type[SchemaT], path: Path, remedy: str) -> SchemaT:
+    """Read a JSON document that an earlier stage wrote.
+
+    Raises:
+        MienError: it is missing, damaged or of another version of mien; ends with `remedy`.
+    """
+    try:
+        return schema.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise MienError(
+            f"{path}: expected a document of this version of mien ({reason}). {remedy}"
+        ) from None

@@ -120,15 +120,13 @@ def _fit_and_score(
         for path in out.iterdir():
             if path.is_file() and path.suffix in _MODEL_SUFFIXES:
                 shutil.copyfile(path, folder / path.name)
-        manifest = bundle.describe(
-            task.name, task.labels, candidate, fit.preprocessing, metrics={}, lineage={}
-        )
+        manifest = bundle.describe(task.name, task.labels, candidate, fit.preprocessing)
         written = bundle.write(folder, manifest)
         with Model(written) as model:
             answers, _ = predict_split(
                 task, model, task.data.examples(context.prepared, "val"), candidate
             )
-    return {**scores.summary(answers, task.labels), BUNDLE_MB: written.megabytes}
+    return {**scores.summary(answers, task.labels).named(), BUNDLE_MB: written.megabytes}
 
 
 def _best_candidate(metrics: CandidateMetrics, policy: Policy) -> str:

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from load import busy_loops
 
+from mien.model.evaluation import CpuRatio
 from mien.stages.evaluate import cpu_cost
-from mien.stages.evaluate.cpu_cost import CpuRatio, cpu_ratio, median_with_interval
+from mien.stages.evaluate.cpu_cost import cpu_ratio, median_with_interval
+
+EMPTY = CpuRatio(median=0.0, low=0.0, high=inf, pairs=0)
 
 
 def decode(times: int) -> None:
@@ -51,7 +54,9 @@ def test_a_close_ratio_is_repeated_and_stays_undecided(monkeypatch: pytest.Monke
 def test_a_clock_without_ticks_refuses_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the system counts CPU time too coarsely, nothing was measured."""
     monkeypatch.setattr(cpu_cost, "thread_time", lambda: 0.0)
-    assert cpu_ratio(_nothing, _nothing, [None], limit=1) == CpuRatio(0.0, 0.0, inf, 0)
+    assert cpu_ratio(_nothing, _nothing, [None], limit=1) == CpuRatio(
+        median=0.0, low=0.0, high=inf, pairs=0
+    )
 
 
 def test_the_interval_holds_the_median_of_the_population() -> None:

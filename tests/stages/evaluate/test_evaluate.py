@@ -4,15 +4,17 @@ import json
 from pathlib import Path
 
 import pytest
+from measured import ratio
 
 from mien.config import RunConfig
 from mien.model import bundle
+from mien.model.evaluation import Latency
 from mien.observability import drift
 from mien.observability.drift import Row
 from mien.reporting.scores import Answer
 from mien.stages import evaluate
-from mien.stages.evaluate.cpu_cost import CpuRatio
-from mien.stages.evaluate.measuring import LEAK_FREE, Measured
+from mien.stages.evaluate.measuring import Measured
+from mien.storage.files import write_json
 from mien.storage.workspace import Workspace, write_latest
 from mien.task import Check, DataReport
 
@@ -21,10 +23,9 @@ REPORT = DataReport(
     checks=(Check("blurred", 5, 100, "hard to see"), Check("empty", 0, 0, "there were none")),
 )
 
-BUNDLE = bundle.Bundle(
-    Path(), bundle.describe("letter", ("a", "b"), "svm", {}, metrics={}, lineage={}), "0"
-)
-COST = CpuRatio(1.0, 0.9, 1.1, 20)
+BUNDLE = bundle.Bundle(Path(), bundle.describe("letter", ("a", "b"), "svm", {}), "0")
+COST = ratio(1.0, 0.1)
+LATENCY = Latency(p50_ms=1, p95_ms=2)
 
 
 def answers(count: int = 101) -> list[Answer]:
@@ -58,7 +59,7 @@ def test_the_reference_tells_what_the_training_data_was() -> None:
 def test_the_reference_is_read_back_as_it_was(tmp_path: Path) -> None:
     """What a server compares with is what evaluation counted."""
     made = evaluate.reference(answers(), ("a", "b"), REPORT)
-    evaluate._write_json(tmp_path / "reference.json", made)
+    write_json(tmp_path / "reference.json", made)
     read = json.loads((tmp_path / "reference.json").read_text(encoding="utf-8"))
     live = [Row(each.said, each.confidence, each.input_stats) for each in answers(300)]
     assert drift.compare(live, read) == drift.compare(live, made)
@@ -69,17 +70,18 @@ def test_leaked_examples_are_left_out_of_the_leak_free_scores() -> None:
     """One of three has a copy in train and was right: without it half are right, not two thirds."""
     said = [("a", "a", "1"), ("b", "b", "2"), ("a", "b", "3")]
     test = [Answer(truth, word, 0.9, "ok", (), None, {}, 0.0, name) for truth, word, name in said]
-    measured = Measured(BUNDLE, {"val": test, "test": test}, [], {}, COST, frozenset({"2"}))
-    numbers = measured.numbers()
-    assert numbers["test"]["accuracy"] == pytest.approx(2 / 3)
-    assert numbers[LEAK_FREE]["accuracy"] == pytest.approx(1 / 2)
-    assert numbers[LEAK_FREE]["examples"] == 2
+    measured = Measured(BUNDLE, {"val": test, "test": test}, [], LATENCY, COST, frozenset({"2"}))
+    found = measured.measurements()
+    assert found.test.accuracy == pytest.approx(2 / 3)
+    assert found.test_leak_free is not None
+    assert found.test_leak_free.accuracy == pytest.approx(1 / 2)
+    assert found.test_leak_free.examples == 2
 
 
 def test_unchecked_data_have_no_leak_free_scores() -> None:
     """Nobody looked for copies: nothing is claimed about them."""
-    measured = Measured(BUNDLE, {"val": [], "test": answers()}, [], {}, COST, None)
-    assert LEAK_FREE not in measured.numbers()
+    measured = Measured(BUNDLE, {"val": [], "test": answers()}, [], LATENCY, COST, None)
+    assert measured.measurements().test_leak_free is None
 
 
 def test_leaks_of_other_data_are_not_believed(tmp_path: Path) -> None:

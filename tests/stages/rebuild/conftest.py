@@ -1,6 +1,5 @@
 """One small champion, trained once, and copies of its workspace to alter."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from mien import pipeline
 from mien.config import RunConfig
 from mien.model import bundle
 from mien.model.bundle import Bundle
+from mien.model.lineage import Lineage
 from mien.storage.workspace import Workspace
 from mien.tasks.gesture.sample import write_sample
 
@@ -50,12 +50,14 @@ def rewritten(workspace: Workspace) -> Callable[..., Bundle]:
     def rewrite(**changes: Any) -> Bundle:
         folder = workspace.version("gesture", 1)
         manifest = bundle.read(folder).manifest
-        lineage = json.loads(json.dumps(manifest.lineage))
+        lineage = manifest.lineage.model_dump(mode="json")
         for name, value in changes.items():
             inner, *parts = lineage, *name.split("__")
             for part in parts[:-1]:
                 inner = inner[part]
             inner[parts[-1]] = value
-        return bundle.write(folder, manifest.model_copy(update={"lineage": lineage}))
+        return bundle.write(
+            folder, manifest.model_copy(update={"lineage": Lineage.model_validate(lineage)})
+        )
 
     return rewrite

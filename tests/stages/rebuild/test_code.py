@@ -14,13 +14,14 @@ from project import ROOT
 SCRIPT = """
 import json, sys
 from pathlib import Path
+from mien.model.lineage import CodeState
 from mien.stages.rebuild import code
 results = []
 for recorded, present in json.loads(sys.argv[1]):
     folder = Path(sys.argv[2])
-    with code.checkout(recorded, folder, present) as (tree, step):
+    with code.checkout(CodeState(**recorded), folder, present) as (tree, step):
         during = folder.is_dir()
-        sha256 = code.describe(tree)["code"]["sha256"] if tree else None
+        sha256 = code.describe(tree).code.sha256 if tree else None
     results.append([step.state, step.text, during, folder.is_dir(), sha256])
 print(json.dumps(results))
 """
@@ -61,7 +62,7 @@ def commit(repository: Path, remark: str) -> dict[str, Any]:
     (repository / ".gitignore").write_text("__pycache__\n")
     git(repository, "add", "--all")
     git(repository, "commit", "--quiet", "--message", remark)
-    script = "import json; from mien.model import lineage; print(json.dumps(lineage.commit()))"
+    script = "from mien.model import lineage; print(lineage.commit().model_dump_json())"
     recorded: dict[str, Any] = python(repository, script)
     assert (recorded["dirty"], len(recorded["commit"])) == (False, 40)
     return recorded
@@ -101,7 +102,7 @@ def test_a_tree_is_dirty_if_anything_differs_or_git_fails(repository: Path) -> N
     dvc.lock, which a pipeline writes."""
     commit(repository, "clean")
     script = (
-        "import json; from mien.model import lineage; print(json.dumps(lineage.commit()['dirty']))"
+        "import json; from mien.model import lineage; print(json.dumps(lineage.commit().dirty))"
     )
     git(repository, "config", "status.showUntrackedFiles", "no")
     (repository / "dvc.lock").write_text("outs: []\n")

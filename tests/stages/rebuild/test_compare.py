@@ -6,19 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from measured import candidate, scores
 
 from mien.model import bundle, lineage
 from mien.model.bundle import Bundle
+from mien.model.evaluation import BundleMetrics, Measurements
 from mien.stages.rebuild.compare import TOLERANCE, PreparedFolders, compare_bundles
 from mien.stages.rebuild.outcome import COMPARED_STAGES, RebuildStep
 from mien.storage.workspace import Workspace
 
-METRICS = {
-    "val": {"accuracy": 0.9, "macro_f1": 0.8, "brier": 0.125},
-    "test": {"accuracy": 0.7, "macro_f1": 0.6, "brier": 0.25},
-    "latency": {"p50_ms": 1.0},
-    "leaderboard": [{"candidate": "svm"}],
-}
+ROW = candidate(
+    val=scores(0.8, accuracy=0.9, calibration_error=0.125),
+    test=scores(0.6, accuracy=0.7, calibration_error=0.25),
+)
+METRICS = BundleMetrics(
+    **{name: getattr(ROW, name) for name in Measurements.model_fields}, leaderboard=(ROW,)
+)
 PREPROCESSING = {"min_confidence": 0.5, "typical": {"mean": [1.0, 2.0]}}
 HISTORY = [{"loss": 2.0, "accuracy": 0.1}, {"loss": 1.0, "accuracy": 0.5}]
 
@@ -31,10 +34,10 @@ def write_bundle(folder: Path, prepared: str = "a" * 64, **changes: Any) -> Bund
     history = changes.pop("history", HISTORY)
     (folder / "history.json").write_text(json.dumps(history))
     (folder / "reference.json").write_text(json.dumps({"label": changes.pop("label", [1, 2])}))
-    document = {
-        "prepared_sha256": prepared,
-        "external_weights": {"size": changes.pop("external_weights", None)},
-    }
+    document = lineage.Lineage(
+        prepared_sha256=prepared,
+        external_weights={"size": changes.pop("external_weights", None)},
+    )
     preprocessing, metrics = (
         changes.pop("preprocessing", PREPROCESSING),
         changes.pop("metrics", METRICS),
@@ -53,17 +56,14 @@ def compare(tmp_path: Path, exact: bool = True, **changes: Any) -> list[RebuildS
     return list(compare_bundles(old, new, exact, prepared))
 
 
-def metrics(**changes: float) -> dict[str, Any]:
-    copy: dict[str, Any] = json.loads(json.dumps(METRICS))
-    for name, value in changes.items():
-        split, _, score = name.partition("_")
-        copy[split][score] = value
-    return copy
+def metrics(part: str, **changes: float) -> BundleMetrics:
+    changed = getattr(METRICS, part).model_copy(update=changes)
+    return METRICS.model_copy(update={part: changed})
 
 
 CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "nothing": ({}, {}),
-    "latency": ({"metrics": metrics(latency_p50_ms=9.0)}, {}),
+    "latency": ({"metrics": metrics("latency", p50_ms=9.0)}, {}),
     "history": (
         {"history": [HISTORY[0], {"loss": 1.0, "accuracy": 0.25}]},
         {"history": "step 2 of 2, accuracy: 0.5 recorded, 0.25 here"},
@@ -75,8 +75,8 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     ),
     "an extra file": ({"extra_file": b"other"}, {"networks": "hands.task is "}),
     "a score": (
-        {"metrics": metrics(test_brier=0.5)},
-        {"evaluation": "metrics.test.brier: 0.25 recorded, 0.5 here"},
+        {"metrics": metrics("test", calibration_error=0.5)},
+        {"evaluation": "metrics.test.calibration_error: 0.25 recorded, 0.5 here"},
     ),
     "the reference": (
         {"label": [1, 3]},
@@ -128,12 +128,12 @@ def test_scores_are_compared_if_bytes_need_not_repeat(
     tmp_path: Path, off: float, state: str, score: str
 ) -> None:
     """Within the tolerance; other bytes are reported and accepted."""
-    value = METRICS["val"][score] - off * TOLERANCE  # type: ignore[index]
+    value = getattr(METRICS.val, score) - off * TOLERANCE
     steps = compare(
         tmp_path,
         exact=False,
         preprocessing={**PREPROCESSING, "min_confidence": 0.25},
-        metrics=metrics(**{f"val_{score}": value}),
+        metrics=metrics("val", **{score: value}),
     )
     expected = ["identical", "identical", "within_tolerance", "identical", state]
     assert [step.state for step in steps] == expected
@@ -143,5 +143,8 @@ def test_scores_are_compared_if_bytes_need_not_repeat(
 
 def test_a_missing_score_is_a_difference(tmp_path: Path) -> None:
     """Even if the others are equal."""
-    without = {**METRICS, "test": {"accuracy": 0.7}}
-    assert compare(tmp_path, exact=False, metrics=without)[-1].state == "different"
+    more = METRICS.model_copy(update={"test_leak_free": scores(0.5)})
+    old = write_bundle(tmp_path / "old", metrics=more)
+    new = write_bundle(tmp_path / "new")
+    prepared = PreparedFolders("t", Workspace(tmp_path / "one"), Workspace(tmp_path / "two"))
+    assert list(compare_bundles(old, new, False, prepared))[-1].state == "different"

@@ -32,8 +32,9 @@ def test_bytes_must_repeat_on_the_same_platform_only() -> None:
     """And only if the training is deterministic on its device; else scores are compared."""
     here = lineage.machine()
     assert environment.compare_platform(here, {}).state == "identical"
-    assert environment.compare_platform({**here, "python": "3.0"}, {}).state == "identical"
-    other = environment.compare_platform({**here, "machine": "sparc"}, {})
+    newer = here.model_copy(update={"python": "3.0"})
+    assert environment.compare_platform(newer, {}).state == "identical"
+    other = environment.compare_platform(here.model_copy(update={"machine": "sparc"}), {})
     assert (other.state, other.text.split(",")[0]) == ("warning", "machine: sparc recorded")
     assert "bytes do not repeat" in environment.compare_platform(here, {"repeats": "scores"}).text
 

@@ -57,10 +57,10 @@ def test_code_that_was_committed_later_is_taken_from_that_commit(
     """The recorded commit is the one before, which does not contain it."""
     rewritten(code__dirty=True, code__commit="before")
     target = record.find_target("gesture", workspace)
-    assert record.recorded_code(target, workspace)["commit"] == "before"
+    assert record.recorded_code(target, workspace).commit == "before"
     Tracker(workspace.home).set_tag("mien-gesture", target.number, COMMITTED, "after")
     code = record.recorded_code(target, workspace)
-    assert code == {**target.lineage["code"], "commit": "after"}
+    assert code == target.lineage.code.model_copy(update={"commit": "after"})
 
 
 def test_a_rebuild_uses_the_commit_that_contains_the_code(
@@ -192,9 +192,10 @@ def test_a_certificate_is_stored_with_the_bundle(workspace: Workspace) -> None:
     done, written = rebuild.certify("gesture", workspace)
     assert (done.verdict, done.identical, written) == ("identical: 6 stages", True, True)
     new = bundle.read(workspace.version("gesture", 1))
-    certificate = new.manifest.lineage["certificate"]
-    assert (certificate["runs"], certificate["identical"]) == (2, True)
-    assert set(certificate["compared"]) == set(COMPARED_STAGES)
+    certificate = new.manifest.lineage.certificate
+    assert certificate is not None
+    assert (certificate.runs, certificate.identical) == (2, True)
+    assert set(certificate.compared) == set(COMPARED_STAGES)
     card = (new.folder / "card.md").read_text()
     assert card.count("## Certified") == 1
     assert "identical: 6 stages" in card

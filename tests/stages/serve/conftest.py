@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from measured import candidate, scores
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
@@ -23,6 +24,7 @@ from mien import config, tasks
 from mien.config import Settings
 from mien.model import bundle
 from mien.model.bundle import Bundle
+from mien.model.evaluation import BundleMetrics, Measurements
 from mien.observability import drift
 from mien.observability.drift import Row
 from mien.stages.serve import app as serve_app
@@ -37,17 +39,13 @@ TRAINING = {
     },
     "completeness": {"blurred": 0.95, "duplicates": 1.0},
 }
-METRICS = {
-    "leaderboard": [
-        {
-            "candidate": name,
-            "val": {"accuracy": 0.91, "macro_f1": 0.9, "examples": 90.0},
-            "test": {"accuracy": 0.9, "macro_f1": 0.89, "examples": 100.0},
-        }
-        for name in ("only", "other")
-    ],
-    "test": {"accuracy": 0.9, "macro_f1": 0.89, "examples": 100.0},
-}
+_ROWS = tuple(
+    candidate(name, val=scores(0.9, 90, accuracy=0.91), test=scores(0.89, accuracy=0.9))
+    for name in ("only", "other")
+)
+METRICS = BundleMetrics(
+    **{name: getattr(_ROWS[0], name) for name in Measurements.model_fields}, leaderboard=_ROWS
+)
 
 MakeBundle = Callable[..., Bundle]
 Serving = Callable[..., AbstractContextManager[TestClient]]
@@ -106,7 +104,7 @@ def make_bundle(network: bytes, reference: dict[str, Any]) -> MakeBundle:
         if known := changes.pop("reference", reference):
             (folder / "reference.json").write_text(json.dumps(known), encoding="utf-8")
         labels = changes.pop("labels", LABELS)
-        manifest = bundle.describe(task, labels, "only", {}, metrics=METRICS, lineage={})
+        manifest = bundle.describe(task, labels, "only", {}, metrics=METRICS)
         return bundle.write(folder, manifest)
 
     return make

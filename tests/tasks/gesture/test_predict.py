@@ -39,9 +39,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_sample(raw, 0, per_label=40)
     data.prepare(raw, ready, params, cache)
     done = fit("svm", ready, out, params, 0, lambda *_: None)
-    bundle.write(
-        out, bundle.describe("gesture", LABELS, "svm", done.preprocessing, metrics={}, lineage={})
-    )
+    bundle.write(out, bundle.describe("gesture", LABELS, "svm", done.preprocessing))
     return out
 
 
@@ -61,9 +59,7 @@ def altered(
         (out / LANDMARKER).write_bytes(landmarker)
     old = dict(bundle.read(trained).manifest.preprocessing)
     old.pop(without, None)
-    bundle.write(
-        out, bundle.describe("gesture", LABELS, "svm", old | facts, metrics={}, lineage={})
-    )
+    bundle.write(out, bundle.describe("gesture", LABELS, "svm", old | facts))
     return out
 
 

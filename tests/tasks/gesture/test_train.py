@@ -196,7 +196,7 @@ def test_champions_of_real_hands_recognise_other_peoples_hands(
     done = fit("svm", tables["iti"], tmp_path, PARAMS, 0, ignore)
     (tmp_path / "bundle").mkdir()
     (tmp_path / "model.onnx").rename(tmp_path / "bundle" / "model.onnx")
-    manifest = bundle.describe("gesture", LABELS, "svm", done.preprocessing, metrics={}, lineage={})
+    manifest = bundle.describe("gesture", LABELS, "svm", done.preprocessing)
     bundle.write(tmp_path / "bundle", manifest)
     right = total = 0
     with runtime.load(tmp_path / "bundle") as model:

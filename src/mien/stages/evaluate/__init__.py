@@ -8,7 +8,7 @@ is measured on the same data, so that `register` can compare like with like.
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -19,6 +19,7 @@ from mien.config import Form, RunConfig
 from mien.errors import BundleError, MienError, PolicyError
 from mien.model import bundle, policy, runtime
 from mien.model.bundle import Bundle
+from mien.model.evaluation import BundleMetrics, CandidateScores, ChampionScores, Evaluation, Scores
 from mien.model.runtime import Model
 from mien.reporting import figures, leaderboard, scores
 from mien.storage.files import atomic_dir, atomic_write, write_json
@@ -70,7 +71,8 @@ def evaluate(run: RunConfig, workspace: Workspace) -> Evaluated:
         "observability/drift.py",
     )
     leaked = _leaked(run, workspace, ready)
-    digests = [each.digest for each in _bundles(trained, run.variants) if _variant(each)]
+    bundles = _bundles(trained, run.variants)
+    digests = [each.digest for each in bundles if each.manifest.lineage.variant]
     folder = workspace.evaluated(run.task) / cache_key(
         trained.name,
         ready.name,
@@ -87,22 +89,11 @@ def evaluate(run: RunConfig, workspace: Workspace) -> Evaluated:
         _publish(folder, workspace.reports(run.task))
     write_latest(workspace.evaluated(run.task), run.name, folder.name)
     if fresh:
-        show(folder)
+        leaderboard.show(Evaluation.read(folder))
     _measure_champion(run, workspace, folder, ready)
-    if read(folder)["choice"] is None:
-        raise PolicyError(policy.no_candidate_message(read(folder)))
+    if (evaluation := Evaluation.read(folder)).choice is None:
+        raise PolicyError(policy.no_candidate_message(evaluation))
     return Evaluated(folder, fresh)
-
-
-def read(folder: Path) -> dict[str, Any]:
-    """Return the table of an evaluation as it was stored."""
-    document: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    return document
-
-
-def show(folder: Path) -> None:
-    """Print the table of all candidates, the policy's choice standing out."""
-    leaderboard.show(read(folder))
 
 
 def on_other_data(run: RunConfig, workspace: Workspace, ready: Path) -> dict[str, dict[str, float]]:
@@ -118,8 +109,8 @@ def on_other_data(run: RunConfig, workspace: Workspace, ready: Path) -> dict[str
             examples = chain.from_iterable(task.data.examples(ready, split) for split in SPLITS)
             answers, _ = predict_split(task, model, examples, f"{name} on other data")
             table[name] = {
-                **scores.summary(answers, task.labels),
-                **scores.latency_ms(answers),
+                **scores.summary(answers, task.labels).named(),
+                **scores.latency(answers).model_dump(exclude_none=True),
             }
     return table
 
@@ -136,27 +127,33 @@ def _measure_all(
     limit = run.policy.max_cpu_cost
     bundles = _bundles(trained, run.variants)
     measured = [measure(task, each, ready, leaked, limit) for each in bundles]
-    rows = [{"candidate": each.bundle.manifest.candidate, **each.numbers()} for each in measured]
-    for row, each in zip(rows, measured, strict=True):
-        if _variant(each.bundle):
-            row["variant"] = compare_latency(task, each.bundle, ready, run.policy)
-    if rows and run.policy.maximise not in rows[0]["val"]:
-        known = ", ".join(rows[0]["val"])
-        raise PolicyError(f"policy.maximise is {run.policy.maximise!r}; there are: {known}.")
-    chosen, faults = policy.choose(rows, run.policy)
-    document = {
-        "task": run.task,
-        "trained": trained.name,
-        "data": ready.name,
-        "policy": run.policy.model_dump(),
-        "choice": chosen,
-        "without": _without(trained) if run.variants else {},
-        "candidates": [{**row, "fault": fault} for row, fault in zip(rows, faults, strict=True)],
-    }
+    rows = [
+        CandidateScores(
+            candidate=each.bundle.manifest.candidate,
+            variant=compare_latency(task, each.bundle, ready, run.policy),
+            **dict(each.measurements()),
+        )
+        for each in measured
+    ]
+    if rows and run.policy.maximise not in (known := rows[0].val.named()):
+        raise PolicyError(
+            f"policy.maximise is {run.policy.maximise!r}; there are: {', '.join(known)}."
+        )
+    choice, faults = policy.choose(rows, run.policy)
+    judged = [row.model_copy(update={"fault": f}) for row, f in zip(rows, faults, strict=True)]
+    evaluation = Evaluation(
+        task=run.task,
+        trained=trained.name,
+        data=ready.name,
+        policy=run.policy,
+        choice=choice,
+        without=_without(trained) if run.variants else {},
+        candidates=tuple(judged),
+    )
     report = DataReport.from_json(json.loads((ready / REPORT).read_text(encoding="utf-8")))
     for each in measured:
-        _complete(each, document, report, target, workspace, trained)
-    write_json(target / RESULT, document)
+        _complete(each, evaluation, report, target, workspace, trained)
+    evaluation.write(target)
 
 
 def _leaked(run: RunConfig, workspace: Workspace, ready: Path) -> frozenset[str] | None:
@@ -174,7 +171,7 @@ def _leaked(run: RunConfig, workspace: Workspace, ready: Path) -> frozenset[str]
 
 def _complete(
     measured: Measured,
-    document: Mapping[str, Any],
+    evaluation: Evaluation,
     report: DataReport,
     target: Path,
     workspace: Workspace,
@@ -187,15 +184,16 @@ def _complete(
     known = reference(measured.answers["val"], manifest.labels, report)
     write_json(folder / "reference.json", known, sort_keys=True)
     draw(measured, folder / "figures")
-    metrics = {**measured.numbers(), "leaderboard": document["candidates"]}
+    measurements = measured.measurements()
+    metrics = BundleMetrics(**dict(measurements), leaderboard=evaluation.candidates)
     complete = manifest.model_copy(update={"metrics": metrics})
-    (folder / "card.md").write_text(card(complete), encoding="utf-8")
+    (folder / "card.md").write_text(card(complete, metrics), encoding="utf-8")
     bundle.write(folder, complete)
     private = target / "samples" / manifest.candidate
     figures.samples(measured.shown, ["sample predictions"], private / "samples.png")
     Tracker(workspace.home).complete(
         trained / WORK / manifest.candidate,
-        _flat(measured.numbers()),
+        measurements.flat(),
         {"bundle": folder, "samples": private},
     )
 
@@ -209,21 +207,20 @@ def _measure_champion(run: RunConfig, workspace: Workspace, folder: Path, ready:
     path = folder.with_name(f"{folder.name}.champion-{number}.json")
     if path.is_file():
         return
-    scored: dict[str, Any]
     try:
         champion = bundle.read(workspace.version(run.task, number))
         own = folder / champion.manifest.candidate
         if own.is_dir() and bundle.read(own).digest == champion.digest:
             return
-        scored = _score_champion(tasks.load(run.task), champion, ready, number)
+        scored = ChampionScores(
+            scores=_score_champion(tasks.load(run.task), champion, ready, number)
+        )
     except BundleError as error:
-        scored = {"cannot_answer": str(error)}
-    write_json(path, scored, sort_keys=True)
+        scored = ChampionScores(error=str(error))
+    write_json(path, scored.model_dump(mode="json"))
 
 
-def _score_champion(
-    task: Task[Any], champion: Bundle, ready: Path, number: int
-) -> dict[str, float]:
+def _score_champion(task: Task[Any], champion: Bundle, ready: Path, number: int) -> Scores:
     if champion.manifest.labels != task.labels:
         raise BundleError(f"{champion.folder} was trained for other labels than the task has now.")
     with runtime.load(champion.folder) as model:
@@ -246,22 +243,17 @@ def _bundles(trained: Path, forms: Sequence[Form]) -> list[Bundle]:
     Raises:
         BundleError: a variant was not made, or was made from another training's candidate.
     """
-    found = [path.parent for path in sorted(trained.glob(f"*/{bundle.MANIFEST}"))]
-    opened = [bundle.read(path) for path in found if not path.name.startswith(".")]
-    sources = {each.manifest.candidate: each.digest for each in opened if not _variant(each)}
-    made = {(_variant(each).get("form"), _variant(each).get("digest")) for each in opened}
+    folders = [path.parent for path in sorted(trained.glob(f"*/{bundle.MANIFEST}"))]
+    opened = [bundle.read(path) for path in folders if not path.name.startswith(".")]
+    variants = [(each, each.manifest.lineage.variant) for each in opened]
+    made = {(variant.form, variant.digest) for _, variant in variants if variant}
     without = _without(trained)
-    for name, digest in sources.items():
-        missing = [form for form in forms if (form, digest) not in made]
+    for base in [each for each, variant in variants if variant is None]:
+        name = base.manifest.candidate
+        missing = [form for form in forms if (form, base.digest) not in made]
         if missing and name not in without:
             raise BundleError(f"{name} has no variant {missing[0]} yet: `mien optimize CONFIG`.")
-    return [each for each in opened if _variant(each).get("form", "") in ("", *forms)]
-
-
-def _variant(opened: Bundle) -> dict[str, Any]:
-    """What `optimize` wrote down of a variant; empty for a candidate that was trained."""
-    found: dict[str, Any] = opened.manifest.lineage.get("variant", {})
-    return found
+    return [each for each, variant in variants if variant is None or variant.form in forms]
 
 
 def _without(trained: Path) -> dict[str, str]:
@@ -275,13 +267,3 @@ def _without(trained: Path) -> dict[str, str]:
 
 def _but_the_manifest(_: str, names: list[str]) -> list[str]:
     return [name for name in names if name == bundle.MANIFEST]
-
-
-def _flat(numbers: Mapping[str, Any]) -> dict[str, float]:
-    flat: dict[str, float] = {}
-    for name, value in numbers.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{name}.{inner}": float(number) for inner, number in value.items()}
-        else:
-            flat[name] = float(value)
-    return flat

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from mien.model import bundle
+from mien.model.evaluation import BundleMetrics, Scores
 from mien.observability import drift
 from mien.observability.drift import Row
 from mien.reporting import figures, scores
 from mien.reporting.scores import Answer
 from mien.task import DataReport
 
-from .measuring import LEAK_FREE, Measured
+from .measuring import Measured
 
 
 def reference(
@@ -26,26 +27,26 @@ def reference(
     return {**drift.reference(rows, labels), "training": training}
 
 
-def card(manifest: bundle.Manifest) -> str:
-    """The bundle in words: what it is, how it was measured, where it comes from."""
-    test, code_of = manifest.metrics["test"], manifest.lineage.get("code", {})
+def card(manifest: bundle.Manifest, metrics: BundleMetrics) -> str:
+    """The model card: what the model is, how it was measured, where it comes from."""
+    test, origin = metrics.test, manifest.lineage
     rows = "\n".join(
-        f"| {row['candidate']} | {row['val']['macro_f1']:.4f} | {row['test']['macro_f1']:.4f} | "
-        f"{row['test']['accuracy']:.4f} | {row['bundle_mb']:.2f} | {row['fault'] or 'kept'} |"
-        for row in manifest.metrics["leaderboard"]
+        f"| {row.candidate} | {row.val.macro_f1:.4f} | {row.test.macro_f1:.4f} | "
+        f"{row.test.accuracy:.4f} | {row.bundle_mb:.2f} | {row.fault or 'kept'} |"
+        for row in metrics.leaderboard
     )
-    training = json.dumps(manifest.lineage.get("training", {}), indent=1, sort_keys=True)
+    training = json.dumps(origin.training, indent=1, sort_keys=True)
     return (
         f"# {manifest.task}: {manifest.candidate}\n\n"
         f"Answers with one of {len(manifest.labels)} labels: {', '.join(manifest.labels)}.\n\n"
-        f"On the test split ({test['examples']:.0f} examples): accuracy {test['accuracy']:.4f}, "
-        f"macro-F1 {test['macro_f1']:.4f}, nothing found in {test['miss_rate']:.2%}, "
-        f"expected calibration error {test['calibration_error']:.4f}. {_free(manifest)}\n\n"
+        f"On the test split ({test.examples} examples): accuracy {test.accuracy:.4f}, "
+        f"macro-F1 {test.macro_f1:.4f}, nothing found in {test.miss_rate:.2%}, "
+        f"expected calibration error {test.calibration_error:.4f}. "
+        f"{_leak_free(test, metrics.test_leak_free)}\n\n"
         "| candidate | val macro-F1 | test macro-F1 | test accuracy | MB | limits |\n"
         f"| --- | --- | --- | --- | --- | --- |\n{rows}\n\n"
-        f"Code {code_of.get('commit')} (uncommitted changes: {code_of.get('dirty')}), "
-        f"data {manifest.lineage.get('data_fingerprint')}, "
-        f"config {manifest.lineage.get('config_sha256')}, seed {manifest.lineage.get('seed')}.\n\n"
+        f"Code {origin.code.commit} (uncommitted changes: {origin.code.dirty}), "
+        f"data {origin.data_fingerprint}, config {origin.config_sha256}, seed {origin.seed}.\n\n"
         f"Training:\n\n```json\n{training}\n```\n"
     )
 
@@ -63,16 +64,15 @@ def draw(measured: Measured, folder: Path) -> None:
         figures.history(steps, folder / "history.png")
 
 
-def _free(manifest: bundle.Manifest) -> str:
-    test, free = manifest.metrics["test"], manifest.metrics.get(LEAK_FREE)
+def _leak_free(test: Scores, free: Scores | None) -> str:
     if free is None:
         return "The data were not checked for copies across splits."
-    leaked = test["examples"] - free["examples"]
-    if not free["examples"]:
+    leaked = test.examples - free.examples
+    if not free.examples:
         return "Every one of them has a copy, exact or near, in the training split."
     if not leaked:
         return "None of them has a copy, exact or near, in the training split."
     return (
-        f"{leaked:.0f} of them have a copy, exact or near, in the training split; without these: "
-        f"accuracy {free['accuracy']:.4f}, macro-F1 {free['macro_f1']:.4f}."
+        f"{leaked} of them have a copy, exact or near, in the training split; without these: "
+        f"accuracy {free.accuracy:.4f}, macro-F1 {free.macro_f1:.4f}."
     )

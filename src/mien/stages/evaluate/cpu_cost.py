@@ -8,7 +8,6 @@ that stays too close to its limit is undecided, and an undecided ratio refuses n
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import cycle, islice
 from math import inf
@@ -17,6 +16,8 @@ from typing import TypeVar
 
 import numpy as np
 from PIL import Image
+
+from mien.model.evaluation import CpuRatio
 
 T = TypeVar("T")
 
@@ -27,20 +28,6 @@ MAX_ROUNDS = 5
 _WARMUP_PAIRS = 3
 _Z = 2.576
 """Of the 99 % interval of the median."""
-
-
-@dataclass(frozen=True)
-class CpuRatio:
-    """Median of the CPU time ratios of pairs of calls, with its 99 % confidence interval."""
-
-    median: float
-    low: float
-    high: float
-    pairs: int
-
-    def exceeds(self, limit: float) -> bool:
-        """Whether the whole interval lies above the limit."""
-        return self.low > limit
 
 
 def cpu_cost(predict: Callable[[T], object], requests: Sequence[T], limit: float) -> CpuRatio:

@@ -1,7 +1,7 @@
 """Ask a model the examples of a split through the function that serves, and time it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from time import perf_counter
@@ -13,16 +13,15 @@ from mien.config import Policy
 from mien.errors import RequestError
 from mien.model import runtime
 from mien.model.bundle import Bundle
+from mien.model.evaluation import CpuRatio, Latency, Measurements, VariantComparison
 from mien.model.runtime import Model
 from mien.reporting import console, scores
 from mien.reporting.scores import Answer
 from mien.task import Example, Prediction, Request, Split, Task
 
-from .cpu_cost import CpuRatio, cpu_cost, cpu_ratio
+from .cpu_cost import cpu_cost, cpu_ratio
 
 MEASURED: tuple[Split, ...] = ("val", "test")
-LEAK_FREE = "test_leak_free"
-"""Scores of the test examples that have no exact or near copy among the training's."""
 _WARM_UP = 3
 _SHOWN = 24
 _PICTURES = 10
@@ -38,25 +37,23 @@ class Measured:
     bundle: Bundle
     answers: Mapping[str, Sequence[Answer]]
     shown: Sequence[tuple[Example, Prediction]]
-    latency: Mapping[str, float]
-    """Milliseconds of one request by the clock: `p50_ms`, `p95_ms`, `picture_ms`. They depend on
-    the load of the machine; for information only."""
+    latency: Latency
     cpu_cost: CpuRatio
     """CPU time of one request, in units of the reference workload; the policy limits it."""
     leaked: frozenset[str] | None
     """Examples with a copy in train; None where the data were not checked."""
 
-    def numbers(self) -> dict[str, Any]:
-        """Scores by split, latency of one request on the validation split, size in megabytes."""
+    def measurements(self) -> Measurements:
+        """Scores by split, what a request costs, size in megabytes."""
         labels = self.bundle.manifest.labels
-        free = {} if self.leaked is None else {LEAK_FREE: scores.summary(self.leak_free(), labels)}
-        return {
+        free = None if self.leaked is None else scores.summary(self.leak_free(), labels)
+        return Measurements(
             **{split: scores.summary(each, labels) for split, each in self.answers.items()},
-            **free,
-            "latency": dict(self.latency),
-            "cpu_cost": asdict(self.cpu_cost),
-            "bundle_mb": self.bundle.megabytes,
-        }
+            test_leak_free=free,
+            latency=self.latency,
+            cpu_cost=self.cpu_cost,
+            bundle_mb=self.bundle.megabytes,
+        )
 
     def leak_free(self) -> list[Answer]:
         """What was said of the test examples that no training example gives away."""
@@ -87,10 +84,14 @@ def measure(
         return Measured(model.bundle, answers, shown, latency, cost, leaked)
 
 
-def compare_latency(task: Task[Any], opened: Bundle, ready: Path, policy: Policy) -> dict[str, Any]:
-    """What a variant was made from, and the CPU time of both as a ratio."""
-    about = opened.manifest.lineage["variant"]
-    folder = opened.folder.with_name(about["of"])
+def compare_latency(
+    task: Task[Any], opened: Bundle, ready: Path, policy: Policy
+) -> VariantComparison | None:
+    """The CPU time of a variant and of its base candidate as a ratio; None for a candidate."""
+    variant_of = opened.manifest.lineage.variant
+    if variant_of is None:
+        return None
+    folder = opened.folder.with_name(variant_of.base)
     with runtime.load(folder) as of, Model(opened) as variant:
         ratio = cpu_ratio(
             lambda request: task.inference.predict(request, variant),
@@ -98,7 +99,7 @@ def compare_latency(task: Task[Any], opened: Bundle, ready: Path, policy: Policy
             _val_requests(task, ready),
             1 + policy.max_latency_increase,
         )
-    return {"form": about["form"], "of": about["of"], "cpu_ratio": asdict(ratio)}
+    return VariantComparison(form=variant_of.form, base=variant_of.base, cpu_ratio=ratio)
 
 
 def predict_split(
@@ -121,9 +122,9 @@ def predict_split(
     return answers, list(chain.from_iterable(shown.values()))[:_SHOWN]
 
 
-def _latency(task: Task[Any], model: Model, answers: Sequence[Answer]) -> dict[str, float]:
+def _latency(task: Task[Any], model: Model, answers: Sequence[Answer]) -> Latency:
     """Time of one request by the clock; of a picture too, where the model takes pictures."""
-    measured = scores.latency_ms(answers)
+    measured = scores.latency(answers)
     request = _picture_request(task, model)
     if request is None:
         return measured
@@ -132,11 +133,11 @@ def _latency(task: Task[Any], model: Model, answers: Sequence[Answer]) -> dict[s
         start = perf_counter()
         task.inference.predict(request, model)
         times.append((perf_counter() - start) * 1000)
-    return {
-        "p50_ms": measured["p50_ms"],
-        "p95_ms": max(measured["p95_ms"], float(np.percentile(times, 95))),
-        "picture_ms": float(np.median(times)),
-    }
+    return Latency(
+        p50_ms=measured.p50_ms,
+        p95_ms=max(measured.p95_ms, float(np.percentile(times, 95))),
+        picture_ms=float(np.median(times)),
+    )
 
 
 def _cpu_cost(task: Task[Any], model: Model, ready: Path, limit: float) -> CpuRatio:

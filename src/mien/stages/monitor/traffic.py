@@ -149,7 +149,7 @@ def _data(task: Task[Any], workspace: Workspace) -> Path | None:
     lineage = bundle.read(workspace.version(task.name, number)).manifest.lineage
     for report in sorted(workspace.processed(task.name).glob(f"*/{REPORT}")):
         document = json.loads(report.read_text(encoding="utf-8"))
-        if document.get("data_fingerprint") == lineage.get("data_fingerprint"):
+        if document.get("data_fingerprint") == lineage.data_fingerprint:
             return report.parent
     return None
 

@@ -16,12 +16,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from mien import config
 from mien.errors import RegistryError
 from mien.model import bundle, lineage
 from mien.model.bundle import Bundle
+from mien.model.lineage import Certificate, Lineage
 from mien.reporting import console
 from mien.storage.files import atomic_dir
 from mien.storage.workspace import Workspace
@@ -30,7 +30,7 @@ from mien.tracking import DIGEST, Tracker, Version, model_name
 from . import code, compare, environment, record, scratch
 from .code import SourceTree
 from .outcome import COMPARED_STAGES, RebuildOutcome, RebuildStep
-from .record import CERTIFICATE, PENDING, RebuildTarget
+from .record import PENDING, RebuildTarget
 
 CERTIFICATE_RUNS = 2
 """Rebuilds for a certificate: one could be identical by chance."""
@@ -136,8 +136,7 @@ def _run_and_compare(
 ) -> Iterator[RebuildStep]:
     python, step = _select_python(target, options, folder, tree)
     yield step
-    training = target.lineage.get("training", {})
-    step = environment.compare_platform(target.lineage["platform"], training)
+    step = _compare_platform(target.lineage)
     yield step
     own_workspace = Workspace(folder / "workspace")
     console.info("running the pipeline in a scratch workspace; its version numbers are its own")
@@ -153,7 +152,7 @@ def _run_and_compare(
 def _select_python(
     target: RebuildTarget, options: RebuildOptions, folder: Path, tree: SourceTree
 ) -> tuple[Path, RebuildStep]:
-    recorded, python = target.lineage["environment"], Path(sys.executable)
+    recorded, python = target.lineage.environment, Path(sys.executable)
     step = environment.compare_packages(recorded, tree, python)
     if step.state == "identical":
         return python, step
@@ -168,27 +167,31 @@ def _select_python(
     return python, RebuildStep(step.stage, step.state, f"{step.text}. {advice}")
 
 
-def _certificate(target: RebuildTarget, outcomes: Sequence[RebuildOutcome]) -> dict[str, Any]:
+def _compare_platform(recorded: Lineage) -> RebuildStep:
+    if recorded.platform is None:
+        return RebuildStep("platform", "warning", "no platform is recorded; so scores decide")
+    return environment.compare_platform(recorded.platform, recorded.training)
+
+
+def _certificate(target: RebuildTarget, outcomes: Sequence[RebuildOutcome]) -> Certificate:
     last = outcomes[-1]
-    packages = target.lineage["environment"]  # those of the rebuild are equal, or it had failed
-    return {
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "runs": len(outcomes),
-        "identical": all(outcome.identical for outcome in outcomes),
-        "verdict": last.verdict,
-        "compared": {step.stage: step.text for step in last.steps if step.stage in COMPARED_STAGES},
-        "rebuilt_from": last.digest,
-        "environment": {
-            "python": packages["python"],
-            "packages": len(packages) - 1,
-            "sha256": config.digest(packages),
-        },
-        "platform": lineage.machine(),
-    }
+    packages = target.lineage.environment  # those of the rebuild are equal, or it had failed
+    return Certificate(
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        runs=len(outcomes),
+        identical=all(outcome.identical for outcome in outcomes),
+        verdict=last.verdict,
+        compared={s.stage: s.text for s in last.steps if s.stage in COMPARED_STAGES},
+        rebuilt_from=last.digest,
+        python=packages["python"],
+        packages=len(packages) - 1,
+        packages_sha256=config.digest(packages),
+        platform=lineage.machine(),
+    )
 
 
 def _store_certificate(
-    target: RebuildTarget, workspace: Workspace, certificate: dict[str, Any]
+    target: RebuildTarget, workspace: Workspace, certificate: Certificate
 ) -> None:
     """Write a certificate into a version's bundle, and its new digest into the registry.
 
@@ -210,7 +213,7 @@ def _store_certificate(
         _publish_digest(target, workspace, tracker, entry, certified.digest)
 
 
-def _write_certified_bundle(original: Bundle, folder: Path, certificate: dict[str, Any]) -> Bundle:
+def _write_certified_bundle(original: Bundle, folder: Path, certificate: Certificate) -> Bundle:
     shutil.copytree(original.folder, folder, dirs_exist_ok=True)
     card = folder / _CARD
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
@@ -218,19 +221,18 @@ def _write_certified_bundle(original: Bundle, folder: Path, certificate: dict[st
     section = f"{_CARD_SECTION}\n\n{_format_certificate(certificate)}"
     card.write_text(f"{text}\n\n{section}\n", encoding="utf-8")
     manifest = original.manifest
-    new_lineage = {**manifest.lineage, CERTIFICATE: certificate}
+    new_lineage = manifest.lineage.model_copy(update={"certificate": certificate})
     return bundle.write(folder, manifest.model_copy(update={"lineage": new_lineage}))
 
 
-def _format_certificate(certificate: dict[str, Any]) -> str:
-    platform, packages = certificate["platform"], certificate["environment"]
-    cpu = platform["cpu"].get("maker", "")
-    rows = "\n".join(f"| {name} | {text} |" for name, text in certificate["compared"].items())
+def _format_certificate(certificate: Certificate) -> str:
+    platform = certificate.platform
+    rows = "\n".join(f"| {name} | {text} |" for name, text in certificate.compared.items())
     return (
-        f"Rebuilt {certificate['runs']} times from its own record, last on {certificate['when']}: "
-        f"**{certificate['verdict']}**.\n\n"
-        f"On {platform['system']} {platform['machine']} {cpu}, {platform['libc']}, Python "
-        f"{packages['python']}, {packages['packages']} packages.\n\n"
+        f"Rebuilt {certificate.runs} times from its own record, last on {certificate.when}: "
+        f"**{certificate.verdict}**.\n\n"
+        f"On {platform.system} {platform.machine} {platform.cpu.maker}, {platform.libc}, Python "
+        f"{certificate.python}, {certificate.packages} packages.\n\n"
         f"| stage | compared |\n| --- | --- |\n{rows}"
     )
 

@@ -10,17 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import mien
 from mien.errors import MienError
 from mien.model import lineage
+from mien.model.lineage import CodeState
 
 from .outcome import RebuildStep
 
 _DESCRIBE_SCRIPT = (
     "import json; from mien.model import lineage; "
-    "print(json.dumps({'code': lineage.commit(), 'environment': lineage.environment()}))"
+    "print(json.dumps([lineage.commit().model_dump(), lineage.environment()]))"
 )
 _ADVICE = (
     "Run this command with that code (a clone with that commit, `pip install mien==VERSION`), or "
@@ -38,9 +38,17 @@ class SourceTree:
     """The folder of its lock files."""
 
 
+@dataclass(frozen=True)
+class TreeDescription:
+    """What a source tree records of itself."""
+
+    code: CodeState
+    environment: Mapping[str, str]
+
+
 @contextmanager
 def checkout(
-    recorded: Mapping[str, Any], folder: Path, present: bool
+    recorded: CodeState, folder: Path, present: bool
 ) -> Iterator[tuple[SourceTree | None, RebuildStep]]:
     """Provide the recorded code while the block runs; None if it is not available.
 
@@ -51,8 +59,8 @@ def checkout(
     """
     now = lineage.commit()
     present_tree = SourceTree(Path(mien.__file__).resolve().parents[1], lineage.ROOT)
-    name = f"mien {recorded.get('version')} of {_short_name(recorded)}"
-    if (recorded.get("sha256"), recorded.get("version")) == (now["sha256"], now["version"]):
+    name = f"mien {recorded.version} of {_short_name(recorded)}"
+    if (recorded.sha256, recorded.version) == (now.sha256, now.version):
         text = f"the present code is that of {_short_name(recorded)}"
         yield present_tree, RebuildStep("code", "identical", text)
     elif present:
@@ -62,12 +70,12 @@ def checkout(
         text = f"{name} is not the present code, and {reason} {_ADVICE}"
         yield None, RebuildStep("code", "different", text)
     else:
-        with _work_tree(str(recorded["commit"]), folder) as root:
+        with _work_tree(str(recorded.commit), folder) as root:
             tree = SourceTree(root / "src", root)
             yield tree, _check_tree(tree, recorded)
 
 
-def describe(tree: SourceTree, python: Path | None = None) -> dict[str, Any]:
+def describe(tree: SourceTree, python: Path | None = None) -> TreeDescription:
     """Return the code and package versions that this code records of itself.
 
     Raises:
@@ -84,7 +92,7 @@ def subprocess_env(tree: SourceTree, python: Path) -> dict[str, str]:
 
 
 @cache
-def _run_description(tree: SourceTree, python: Path) -> dict[str, Any]:
+def _run_description(tree: SourceTree, python: Path) -> TreeDescription:
     process = subprocess.run(
         [str(python), "-c", _DESCRIBE_SCRIPT],
         env=subprocess_env(tree, python),
@@ -95,13 +103,13 @@ def _run_description(tree: SourceTree, python: Path) -> dict[str, Any]:
     if process.returncode:
         message = process.stderr.strip()[-400:]
         raise MienError(f"{tree.source} cannot be run by {python}: {message}")
-    description: dict[str, Any] = json.loads(process.stdout)
-    return description
+    code, packages = json.loads(process.stdout)
+    return TreeDescription(CodeState.model_validate(code), packages)
 
 
-def _why_unavailable(recorded: Mapping[str, Any]) -> str:
+def _why_unavailable(recorded: CodeState) -> str:
     """Why a commit cannot be taken from the repository; "" if it can."""
-    commit = recorded.get("commit")
+    commit = recorded.commit
     if not commit:
         return "it was not in a repository."
     if not (lineage.ROOT / ".git").exists() or lineage.git("rev-parse", "HEAD") is None:
@@ -111,12 +119,12 @@ def _why_unavailable(recorded: Mapping[str, Any]) -> str:
     return ""
 
 
-def _check_tree(tree: SourceTree, recorded: Mapping[str, Any]) -> RebuildStep:
-    if describe(tree)["code"]["sha256"] == recorded.get("sha256"):
+def _check_tree(tree: SourceTree, recorded: CodeState) -> RebuildStep:
+    if describe(tree).code.sha256 == recorded.sha256:
         return RebuildStep("code", "identical", f"a work tree of {_short_name(recorded)}")
     reason = (
         "it was run with uncommitted changes"
-        if recorded.get("dirty")
+        if recorded.dirty
         else "the commit or the record was altered"
     )
     text = f"the tree of {_short_name(recorded)} is not the code that was run: {reason}. {_ADVICE}"
@@ -137,7 +145,7 @@ def _work_tree(commit: str, folder: Path) -> Iterator[Path]:
         lineage.git("worktree", "prune")
 
 
-def _short_name(recorded: Mapping[str, Any]) -> str:
-    commit = recorded.get("commit")
-    changed = " with changes" if recorded.get("dirty") else ""
+def _short_name(recorded: CodeState) -> str:
+    commit = recorded.commit
+    changed = " with changes" if recorded.dirty else ""
     return f"commit {commit[:12]}{changed}" if commit else "no commit"

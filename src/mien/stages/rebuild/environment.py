@@ -12,6 +12,7 @@ from typing import Any
 
 from mien.errors import ConfigError
 from mien.model import lineage
+from mien.model.lineage import Platform
 from mien.reporting import console
 
 from .code import SourceTree, describe
@@ -22,14 +23,14 @@ _MESSAGE_TAIL = 600
 
 def compare_packages(recorded: Mapping[str, str], tree: SourceTree, python: Path) -> RebuildStep:
     """Compare the packages of a Python with the recorded ones."""
-    differing = list(differences(dict(recorded), describe(tree, python)["environment"]))
+    differing = list(differences(dict(recorded), describe(tree, python).environment))
     if not differing:
         text = f"Python and {len(recorded) - 1} packages as recorded"
         return RebuildStep("environment", "identical", text)
     return RebuildStep("environment", "different", format_differences(differing))
 
 
-def compare_platform(recorded: Mapping[str, Any], training: Mapping[str, Any]) -> RebuildStep:
+def compare_platform(recorded: Platform, training: Mapping[str, Any]) -> RebuildStep:
     """Whether bytes must repeat here (`identical`), or only scores (`warning`)."""
     here = lineage.machine()
     differing = list(differences(_comparable(recorded), _comparable(here)))
@@ -39,7 +40,7 @@ def compare_platform(recorded: Mapping[str, Any], training: Mapping[str, Any]) -
     if training.get("repeats", "bytes") != "bytes":
         text = "bytes do not repeat on the device of the training; so scores are compared"
         return RebuildStep("platform", "warning", text)
-    text = f"{here['system']} {here['machine']}, {here['libc']}"
+    text = f"{here.system} {here.machine}, {here.libc}"
     return RebuildStep("platform", "identical", text)
 
 
@@ -69,12 +70,11 @@ def build(tree: SourceTree, folder: Path, python_version: str) -> Path:
     return python
 
 
-def _comparable(platform: Mapping[str, Any]) -> dict[str, Any]:
+def _comparable(platform: Platform) -> dict[str, Any]:
     """The maker of the processor first, then each instruction set. Python counts as a package."""
-    cpu = platform.get("cpu", {})
-    flags = dict.fromkeys(cpu.get("flags", ()), "present")
-    rest = {name: value for name, value in platform.items() if name not in ("python", "cpu")}
-    return {"cpu": {"maker": cpu.get("maker", ""), **flags}, **rest}
+    flags = dict.fromkeys(platform.cpu.flags, "present")
+    rest = platform.model_dump(exclude={"python", "cpu"})
+    return {"cpu": {"maker": platform.cpu.maker, **flags}, **rest}
 
 
 def _run(*command: str) -> None:

@@ -13,14 +13,12 @@ from mien import config, tasks
 from mien.errors import ConfigError, RegistryError
 from mien.model import bundle, lineage
 from mien.model.bundle import Bundle
+from mien.model.lineage import CodeState, Lineage
 from mien.storage.workspace import CHAMPION, Workspace
 from mien.tracking import COMMITTED, Tracker, Version, model_name
 
 from .outcome import RebuildStep, differences, format_differences
 
-CERTIFICATE = "certificate"
-_ADDED_LATER = (CERTIFICATE, "training", "variant")
-"""Keys of the lineage that are added after MLflow recorded it at the start of the run."""
 PENDING = "mien.digest.pending"
 """Tag of a version: the digest of the bundle that is about to replace its own."""
 _REQUIRED = (
@@ -38,20 +36,19 @@ class RebuildTarget:
     bundle: Bundle
 
     @property
-    def lineage(self) -> Mapping[str, Any]:
+    def lineage(self) -> Lineage:
         return self.bundle.manifest.lineage
 
     @property
     def candidate(self) -> str:
         """The candidate; for a variant, the one that it was made from."""
-        name: str = self.lineage.get("variant", {}).get("of", self.bundle.manifest.candidate)
-        return name
+        variant = self.lineage.variant
+        return variant.base if variant else self.bundle.manifest.candidate
 
     @property
     def config_name(self) -> str:
         """The name of the run's config."""
-        name: str = self.lineage["config"]["name"]
-        return name
+        return str(self.lineage.config["name"])
 
 
 def find_target(reference: str, workspace: Workspace) -> RebuildTarget:
@@ -90,17 +87,18 @@ def registry_entry(target: RebuildTarget, tracker: Tracker) -> Version | None:
     return next((each for each in versions if each.number == target.number), None)
 
 
-def recorded_code(target: RebuildTarget, workspace: Workspace) -> Mapping[str, Any]:
+def recorded_code(target: RebuildTarget, workspace: Workspace) -> CodeState:
     """The code as recorded; uncommitted code by the later commit that contains it."""
-    recorded: Mapping[str, Any] = target.lineage["code"]
-    entry = registry_entry(target, Tracker(workspace.home)) if recorded.get("dirty") else None
+    recorded = target.lineage.code
+    entry = registry_entry(target, Tracker(workspace.home)) if recorded.dirty else None
     later_commit = entry.tags.get(COMMITTED) if entry else None
-    return {**recorded, "commit": later_commit} if later_commit else recorded
+    return recorded.model_copy(update={"commit": later_commit}) if later_commit else recorded
 
 
 def check_record(target: RebuildTarget, workspace: Workspace) -> RebuildStep:
     """Compare a bundle's record with what MLflow recorded when the run began."""
-    missing = [name for name in _REQUIRED if target.lineage.get(name) is None]
+    unknown = Lineage()
+    missing = [n for n in _REQUIRED if getattr(target.lineage, n) == getattr(unknown, n)]
     if missing:
         return _different(
             f"the bundle does not record {', '.join(missing)}: it was made by an older mien, or "
@@ -110,11 +108,11 @@ def check_record(target: RebuildTarget, workspace: Workspace) -> RebuildStep:
     entry = registry_entry(target, tracker)
     if entry is not None:
         tracked = tracker.lineage(entry.run_id)
-        own = {name: each for name, each in target.lineage.items() if name not in _ADDED_LATER}
+        own = target.lineage.recorded()
         altered = list(differences(_parse_tracked(own, tracked), own))
         if altered:
             return _different(format_differences(altered, "in its run", "in the bundle"))
-    if config.digest(target.lineage["config"]) != target.lineage["config_sha256"]:
+    if config.digest(target.lineage.config) != target.lineage.config_sha256:
         return _different("the config in the bundle does not match its own digest: it was altered")
     if entry is None:
         text = "MLflow has no such version here; the bundle cannot be compared with it"
@@ -129,12 +127,12 @@ def check_record(target: RebuildTarget, workspace: Workspace) -> RebuildStep:
 
 def write_config(target: RebuildTarget, folder: Path) -> tuple[Path, RebuildStep]:
     """Write the recorded config as a file to run; compare it with the present file."""
-    recorded = dict(target.lineage["config"])
+    recorded = dict(target.lineage.config)
     path = folder / f"{target.config_name}.yaml"
     text = yaml.safe_dump({**recorded, "name": target.config_name}, sort_keys=False)
     path.write_text(text, encoding="utf-8")
     written = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if config.digest(written) != target.lineage["config_sha256"]:
+    if config.digest(written) != target.lineage.config_sha256:
         text = "the recorded config cannot be written as YAML"
         return path, RebuildStep("config", "different", text)
     return path, _compare_with_file(recorded, target.config_name)

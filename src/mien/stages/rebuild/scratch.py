@@ -51,7 +51,7 @@ def scratch_folder(keep: Path | None) -> Iterator[Path]:
 
 def copy_data(target: RebuildTarget, workspace: Workspace, scratch: Workspace) -> RebuildStep:
     """Copy the data version of the training, and check every byte of the copy."""
-    root = str(target.lineage["data_fingerprint"])
+    root = target.lineage.data_fingerprint
     store, copy = (
         Store(workspace.raw(target.task), console.bar),
         Store(scratch.raw(target.task), console.bar),
@@ -111,9 +111,14 @@ def _command(
     target: RebuildTarget, config_file: Path, python: Path, scratch: Workspace
 ) -> list[str]:
     limits = [f"policy.{name}={_NO_LIMIT}" for name in ("max_bundle_mb", "max_cpu_cost")]
-    form = target.lineage.get("variant", {}).get("form", "")
-    settings = [*limits, *_single_candidate(target), f"variants=[{form}]"]
-    root = target.lineage["data_fingerprint"]
+    variant = target.lineage.variant
+    forms = f"variants=[{variant.form if variant else ''}]"
+    settings = [
+        *limits,
+        *_single_candidate(target),
+        f"variants=[{variant.form if variant else ''}]",
+    ]
+    root = target.lineage.data_fingerprint
     return [
         *(str(python), "-m", "mien.cli", "run", str(config_file), "--source", f"@{root}"),
         *("--home", str(scratch.home)),
@@ -124,7 +129,7 @@ def _command(
 def _single_candidate(target: RebuildTarget) -> list[str]:
     """The setting that trains the target's candidate only; empty if the task has none."""
     task = tasks.load(target.task)
-    recorded = target.lineage["config"]["params"]
+    recorded = target.lineage.config["params"]
     try:
         params = config.parse(
             task.training.Params, {**recorded, "candidates": [target.candidate]}, "params"

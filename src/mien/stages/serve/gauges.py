@@ -112,16 +112,16 @@ def _model(entry: Entry, served: Served) -> Iterator[Reading]:
     yield ("mien_model_load_seconds", of, served.load_seconds)
     yield ("mien_model_created_timestamp_seconds", of, served.created)
     metrics = served.model.bundle.manifest.metrics
-    for row in metrics.get("leaderboard", ()):
-        for split in ("val", "test"):
-            for score in SCORES:
-                if score in row[split]:
-                    labels = (*of, row["candidate"], split, score)
-                    yield ("mien_model_score", labels, row[split][score])
-    if test := metrics.get("test"):
-        shown = round(test.get("shown", test["examples"]))
-        lower, _ = scores.wilson(round(test["accuracy"] * shown), shown)
-        yield ("mien_live_accuracy_floor", of, lower)
+    if metrics is None:
+        return
+    for row in metrics.leaderboard:
+        for split, measured in (("val", row.val), ("test", row.test)):
+            for score, value in measured.named().items():
+                if score in SCORES:
+                    yield ("mien_model_score", (*of, row.candidate, split, score), value)
+    right = round(metrics.test.accuracy * metrics.test.shown)
+    lower, _ = scores.wilson(right, metrics.test.shown)
+    yield ("mien_live_accuracy_floor", of, lower)
 
 
 def _training(served: Served) -> Iterator[Reading]:

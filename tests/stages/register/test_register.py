@@ -1,7 +1,6 @@
 """Promises of the register stage, on a real registry with small bundles."""
 
 import io
-import json
 import shutil
 import sqlite3
 import subprocess
@@ -12,21 +11,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from measured import candidate, ratio, scores
 from project import mien
 
-from mien.config import RunConfig
+from mien.config import Policy, RunConfig
 from mien.errors import BundleError, RegistryError
 from mien.model import bundle, lineage
+from mien.model.evaluation import (
+    BundleMetrics,
+    ChampionScores,
+    Evaluation,
+    Measurements,
+    VariantComparison,
+)
+from mien.model.lineage import CodeState, Lineage
 from mien.stages import register
 from mien.storage.versions import Item, Store
-from mien.storage.workspace import RESULT, WORK, Workspace, write_latest
-from mien.tracking import COMMITTED, Tracker
+from mien.storage.workspace import WORK, Workspace, write_latest
+from mien.tracking import COMMITTED, UNTRUSTED, Tracker
 
 RUN = RunConfig(name="run", task="gesture")
 MODEL = "mien-gesture"
-CLEAN = {"version": "0", "commit": "abc", "dirty": False, "sha256": "code"}
-DIRTY = {**CLEAN, "dirty": True}
-INSTALLED = {"version": "0", "commit": None, "dirty": None, "sha256": "code"}
+CLEAN = CodeState(version="0", commit="abc", dirty=False, sha256="code")
+DIRTY = CLEAN.model_copy(update={"dirty": True})
+INSTALLED = CodeState(version="0", sha256="code")
 
 
 def stored(home: Path, content: bytes = b"rows") -> str:
@@ -55,22 +63,35 @@ def evaluated(
         pass
     (folder / "svm").mkdir(parents=True)
     (folder / "svm" / "model.onnx").write_text(name)
-    metrics = {"val": {"macro_f1": score}, "test": {"macro_f1": score}}
-    manifest = bundle.describe("gesture", ("a", "b"), "svm", {}, metrics=metrics, lineage=origin)
+    row = candidate("svm", score)
+    measured = {field: getattr(row, field) for field in Measurements.model_fields}
+    manifest = bundle.describe(
+        "gesture",
+        ("a", "b"),
+        "svm",
+        {},
+        metrics=BundleMetrics(**measured),
+        lineage=Lineage(**origin),
+    )
     bundle.write(folder / "svm", manifest)
-    rows = [{"candidate": "svm", "val": {"macro_f1": score}}]
-    document = {
-        "choice": "svm",
-        "trained": name,
-        "policy": {"maximise": "macro_f1"},
-        "candidates": rows,
-    }
-    (folder / RESULT).write_text(json.dumps(document))
+    Evaluation(
+        task="gesture",
+        trained=name,
+        data="data",
+        policy=Policy(),
+        choice="svm",
+        candidates=(row,),
+    ).write(folder)
     if champion:
-        path = folder.with_name(f"{name}.champion-{champion[0]}.json")
-        path.write_text(json.dumps({"macro_f1": champion[1]}))
+        measure(folder, champion[0], ChampionScores(scores=scores(champion[1])))
     for place in (workspace.trained("gesture"), workspace.evaluated("gesture")):
         write_latest(place, "run", name)
+
+
+def measure(folder: Path, number: int, champion: ChampionScores) -> None:
+    """Write what `evaluate` writes of the present champion."""
+    path = folder.with_name(f"{folder.name}.champion-{number}.json")
+    path.write_text(champion.model_dump_json())
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +175,7 @@ def test_running_again_does_not_undo_a_rollback(home: Path) -> None:
     register.rollback("gesture", "bad in the field", workspace)
     set_aside = register.register(RUN, workspace)
     assert (set_aside.number, set_aside.alias, set_aside.fresh) == (3, None, False)
-    assert set_aside.words.startswith("version 3 is set aside. Registered before")
+    assert set_aside.summary.startswith("version 3 is set aside. Registered before")
     assert workspace.aliases("gesture")["champion"] != 3
     register.promote("gesture", 3, "mended", workspace)
 
@@ -177,8 +198,7 @@ def test_a_champion_that_cannot_answer_gives_way(tmp_path: Path) -> None:
     register.register(RUN, workspace)
     evaluated(tmp_path, "second", 0.5, (1, 0.9))
     folder = workspace.evaluated("gesture") / "second"
-    unable = json.dumps({"cannot_answer": "Train it again."})
-    folder.with_name("second.champion-1.json").write_text(unable)
+    measure(folder, 1, ChampionScores(error="Train it again."))
     done = register.register(RUN, workspace)
     assert done.alias == "champion"
     assert "can no longer answer: Train it again." in done.why
@@ -190,11 +210,12 @@ def test_a_variant_follows_the_candidate_that_it_was_made_from(tmp_path: Path) -
     evaluated(tmp_path, "first", 0.9, None)
     register.register(RUN, workspace)
     evaluated(tmp_path, "second", 0.895, (1, 0.9))
-    path = workspace.evaluated("gesture") / "second" / RESULT
-    document = json.loads(path.read_text())
-    document["candidates"][0]["variant"] = {"of": "origin", "form": "int8"}
-    document["candidates"].append({"candidate": "origin", "val": {"macro_f1": 0.9}})
-    path.write_text(json.dumps(document))
+    folder = workspace.evaluated("gesture") / "second"
+    evaluation = Evaluation.read(folder)
+    made = VariantComparison(form="int8", base="origin", cpu_ratio=ratio(1))
+    row = evaluation.candidates[0].model_copy(update={"variant": made})
+    rows = (row, candidate("origin", 0.9))
+    evaluation.model_copy(update={"candidates": rows}).write(folder)
     done = register.register(RUN, workspace)
     assert done.alias == "champion"
     assert "a variant of origin, itself 0.8950" in done.why
@@ -223,7 +244,7 @@ def test_a_dirty_tree_makes_no_champion(tmp_path: Path) -> None:
     assert (done.number, done.alias) == (1, "challenger")
     assert UNCOMMITTED in done.why
     assert "mien promote gesture 1 --force REASON" in done.why
-    assert Tracker(tmp_path).versions(MODEL)[0].tags[register.UNTRUSTED] == UNCOMMITTED
+    assert Tracker(tmp_path).versions(MODEL)[0].tags[UNTRUSTED] == UNCOMMITTED
     again = register.register(RUN, workspace)
     assert (again.alias, again.fresh) == ("challenger", False)
     assert UNCOMMITTED in again.why
@@ -243,7 +264,7 @@ def test_data_that_are_no_version_make_no_champion(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     evaluated(tmp_path, "first", 0.8, None, data_fingerprint="f" * 64)
     assert "its data (ffffffffffff) are no version" in register.register(RUN, workspace).why
-    evaluated(tmp_path, "second", 0.9, None, data_fingerprint=None)
+    evaluated(tmp_path, "second", 0.9, None, data_fingerprint="")
     done = register.register(RUN, workspace)
     assert done.alias == "challenger"
     assert "its data (not named) are no version" in done.why
@@ -305,13 +326,13 @@ def test_what_is_committed_later_is_trusted_without_a_training(
     workspace = Workspace(tmp_path)
     evaluated(tmp_path, "first", 0.9, None, code=DIRTY)
     assert register.register(RUN, workspace).alias == "challenger"
-    monkeypatch.setattr(lineage, "commit", lambda: {**CLEAN, "sha256": "other"})
+    monkeypatch.setattr(lineage, "commit", lambda: CLEAN.model_copy(update={"sha256": "other"}))
     assert register.register(RUN, workspace).alias == "challenger"
     monkeypatch.setattr(lineage, "commit", lambda: CLEAN)
     assert register.register(RUN, workspace).alias == "champion"
     (version,) = Tracker(tmp_path).versions(MODEL)
-    assert register.UNTRUSTED not in version.tags
-    assert version.tags[COMMITTED] == CLEAN["commit"], "where a rebuild finds the code"
+    assert UNTRUSTED not in version.tags
+    assert version.tags[COMMITTED] == CLEAN.commit, "where a rebuild finds the code"
     assert [move.what for move in Tracker(tmp_path).history(MODEL)] == ["register", "register"]
 
 
@@ -325,7 +346,7 @@ def test_what_is_promoted_after_its_commit_can_be_found_there(
     monkeypatch.setattr(lineage, "commit", lambda: CLEAN)
     register.promote("gesture", 1, "committed", workspace)
     (version,) = Tracker(tmp_path).versions(MODEL)
-    assert version.tags[COMMITTED] == CLEAN["commit"]
+    assert version.tags[COMMITTED] == CLEAN.commit
 
 
 def test_an_alias_that_was_moved_in_mlflow_reaches_the_server(home: Path) -> None:

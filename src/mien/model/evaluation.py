@@ -1,0 +1,143 @@
+"""What an evaluation measured: `evaluation.json`, and the metrics in a bundle."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from mien.config import Form, Policy, Schema
+from mien.storage.files import write_json
+from mien.storage.workspace import RESULT, read_document
+
+
+class CpuRatio(Schema):
+    """Median of the CPU time ratios of pairs of calls, with its 99 % confidence interval."""
+
+    median: float
+    low: float
+    high: float
+    pairs: int
+
+    def exceeds(self, limit: float) -> bool:
+        """Whether the whole interval lies above the limit."""
+        return self.low > limit
+
+
+class Scores(Schema):
+    """Scores of one split; shares lie in 0..1."""
+
+    examples: int
+    shown: int
+    """Examples that show a subject; accuracy and macro-F1 are over these."""
+    accuracy: float
+    macro_f1: float
+    miss_rate: float
+    """Share of the shown subjects without a detection."""
+    false_positive_rate: float
+    """Share of the examples without a subject that got a detection."""
+    calibration_error: float
+    map50: float | None = None
+    """Of tasks that localise, as is `map50_95`."""
+    map50_95: float | None = None
+
+    def named(self) -> dict[str, float]:
+        """All scores that the task has, by name."""
+        return {name: value for name, value in self if value is not None}
+
+
+class Latency(Schema):
+    """Milliseconds of one request by the clock. They depend on the load of the machine."""
+
+    p50_ms: float
+    p95_ms: float
+    picture_ms: float | None = None
+
+
+class Measurements(Schema):
+    """One candidate: its scores by split, what a request costs, and its size."""
+
+    val: Scores
+    test: Scores
+    test_leak_free: Scores | None = None
+    """Test examples without an exact or near copy in train; None for data not checked."""
+    latency: Latency
+    cpu_cost: CpuRatio
+    """CPU time of one request, in units of the reference workload."""
+    bundle_mb: float
+
+    def flat(self) -> dict[str, float]:
+        """Every number under one name such as `val.macro_f1`."""
+        flat: dict[str, float] = Field(default_factory=dict)
+        for name in Measurements.model_fields:
+            value = getattr(self, name)
+            if isinstance(value, Schema):
+                numbers = {f"{name}.{inner}": number for inner, number in value}
+            else:
+                numbers = {name: value}
+            flat |= {key: float(each) for key, each in numbers.items() if each is not None}
+        return flat
+
+
+class VariantComparison(Schema):
+    """A variant against the candidate that it was made from."""
+
+    form: Form
+    base: str
+    cpu_ratio: CpuRatio
+
+
+class CandidateScores(Measurements):
+    """One row of the leaderboard."""
+
+    candidate: str
+    variant: VariantComparison | None = None
+    fault: str = ""
+    """Which limits of the policy it breaks; "" for none."""
+
+    @property
+    def base(self) -> str:
+        """The candidate itself, or the one that a variant was made from."""
+        return self.variant.base if self.variant else self.candidate
+
+
+class BundleMetrics(Measurements):
+    """What a bundle says of its own evaluation."""
+
+    leaderboard: tuple[CandidateScores, ...] = ()
+
+
+class Evaluation(Schema):
+    """The leaderboard of a run and the policy's choice."""
+
+    task: str
+    trained: str
+    """Name of the folder of trained bundles."""
+    data: str
+    """Name of the folder of prepared data."""
+    policy: Policy
+    choice: str | None = None
+    without: dict[str, str] = Field(default_factory=dict)
+    """Candidates that have no variants, and why."""
+    candidates: tuple[CandidateScores, ...]
+
+    @property
+    def chosen(self) -> CandidateScores | None:
+        return next((each for each in self.candidates if each.candidate == self.choice), None)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Evaluation":
+        """Read the evaluation in a folder of evaluated bundles.
+
+        Raises:
+            MienError: it was written by another version of mien.
+        """
+        return read_document(cls, folder / RESULT, "Evaluate again: `mien evaluate CONFIG`.")
+
+    def write(self, folder: Path) -> None:
+        write_json(folder / RESULT, self.model_dump(mode="json", exclude_none=True))
+
+
+class ChampionScores(Schema):
+    """The champion measured on the validation data of a run, or why it could not be."""
+
+    scores: Scores | None = None
+    error: str = ""

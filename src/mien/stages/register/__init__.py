@@ -1,0 +1,203 @@
+"""From the policy's choice to a registered version, and which version serves.
+
+    models/<task>/evaluated/<key>/<choice>/ -> registry + models/<task>/versions/<n>/
+
+MLflow's registry is the truth about versions and aliases. The bundles and `aliases.json` in the
+workspace are its export, for servers that have no MLflow. Every step can be repeated: the next
+registration completes an interrupted one.
+
+A model that cannot be made again (its code is in no commit, its data in no version of the store) is
+not trusted: it becomes champion only by force, with a reason, and the history records both.
+
+`promotion.py` decides, `trust.py` finds trust issues, `history.py` follows aliases that were moved
+elsewhere, `export.py` copies bundles.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mien.config import RunConfig
+from mien.errors import RegistryError
+from mien.model import bundle
+from mien.model.bundle import Bundle
+from mien.model.evaluation import ChampionScores, Evaluation
+from mien.storage.workspace import CHAMPION, WORK, Workspace, read_document, read_latest
+from mien.tracking import UNTRUSTED, Tracker, Version, model_name, run_of
+
+from . import promotion
+from .export import export, exported, version_tags
+from .history import previous_champion, sync_aliases
+from .promotion import Candidate, Champion
+from .trust import REMEDY, record_commit, trust_issues
+
+_UNCHANGED = "Registered before, nothing changed."
+_SET_ASIDE = "Registered before and set aside since; `mien promote` brings it back."
+BY_HAND = "by hand"
+"""The reason that the command line gives where the user gives none."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """The version of a run's choice, the alias it got, and why."""
+
+    number: int
+    alias: str | None
+    why: str
+    fresh: bool
+
+    @property
+    def summary(self) -> str:
+        """What became of it, in sentences."""
+        return f"version {self.number} is {self.alias or 'set aside'}. {self.why}"
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What an evaluation chose, and its trust issues."""
+
+    run: RunConfig
+    bundle: Bundle
+    folder: Path
+    evaluation: Evaluation
+    issues: str
+
+
+def register(run: RunConfig, workspace: Workspace, force: str | None = None) -> Registered:
+    """Register a run's choice; champion if it is trusted and not worse than the present one.
+
+    Args:
+        run: the run.
+        workspace: where it was evaluated.
+        force: why a choice that is not trusted may become champion nevertheless.
+
+    Raises:
+        RegistryError: nothing was chosen, or MLflow names a champion that is not trusted.
+    """
+    choice = _read_choice(run, workspace)
+    tracker, name = Tracker(workspace.home), model_name(run.task)
+    sync_aliases(tracker, run.task, workspace, force)
+    if unchanged := _unchanged(choice, workspace, force):
+        return unchanged
+    workspace.write_aliases(run.task, tracker.aliases(name))
+    known = {version.digest: version for version in tracker.versions(name)}
+    before = known.get(choice.bundle.digest)
+    decided = before and any(each.after == before.number for each in tracker.history(name))
+    if before and decided and promotion.keeps_alias(before, choice.issues, force):
+        export(choice.bundle, run.task, before.number, workspace)
+        return _kept(before)
+    version = _register_version(choice, tracker, workspace)
+    candidate = Candidate.of(choice.evaluation, version.number)
+    decision = promotion.decide(candidate, _champion(choice, workspace), choice.issues, force)
+    if decision.alias == CHAMPION or not decided:
+        tracker.move(name, decision.alias, version.number, decision.action, decision.reason)
+    workspace.write_aliases(run.task, tracker.aliases(name))
+    return Registered(version.number, decision.alias, decision.reason, fresh=True)
+
+
+def promote(
+    task: str, number: int, why: str, workspace: Workspace, force: str | None = None
+) -> None:
+    """Make a registered version the champion by hand.
+
+    Raises:
+        RegistryError: there is no such version, its bundle is gone, or it is not trusted and
+            `force` does not say why it shall be champion nevertheless.
+    """
+    _set_champion(task, number, "promote", why, force, workspace)
+
+
+def rollback(task: str, why: str, workspace: Workspace, force: str | None = None) -> int:
+    """Make the champion before the present one champion again; return its version.
+
+    Raises:
+        RegistryError: there was none before, or as for `promote`.
+    """
+    number = previous_champion(Tracker(workspace.home).history(model_name(task)))
+    if number is None:
+        raise RegistryError(
+            f"{model_name(task)} had no champion before the present one. "
+            f"`mien models {task}` lists its versions; `mien promote` takes any of them."
+        )
+    _set_champion(task, number, "rollback", why, force, workspace)
+    return number
+
+
+def _read_choice(run: RunConfig, workspace: Workspace) -> _Choice:
+    remedy = "Evaluate first: `mien evaluate`."
+    folder = read_latest(workspace.evaluated(run.task), run.name, remedy)
+    evaluation = Evaluation.read(folder)
+    if evaluation.choice is None:
+        raise RegistryError("The evaluation chose no candidate; see `mien evaluate`.")
+    opened = bundle.read(folder / evaluation.choice)
+    return _Choice(run, opened, folder, evaluation, trust_issues(opened.manifest, workspace))
+
+
+def _unchanged(choice: _Choice, workspace: Workspace, force: str | None) -> Registered | None:
+    """The exported version of the choice, if there is nothing to decide; needs no MLflow, whose
+    import takes longer than the rest of such a run."""
+    found = exported(choice.bundle.digest, choice.run.task, workspace)
+    if found is None:
+        return None
+    alias, number = found
+    # Without issues it may have been held back for changes that are committed now.
+    may_rise = force if choice.issues else choice.bundle.manifest.lineage.code.dirty
+    if alias != CHAMPION and may_rise:
+        return None
+    doubt = f" Not trusted: {choice.issues}. {REMEDY}." if choice.issues else ""
+    return Registered(number, alias, _UNCHANGED + doubt, fresh=False)
+
+
+def _kept(version: Version) -> Registered:
+    """A version that was registered before, with the alias that it has now."""
+    if not version.aliases:
+        return Registered(version.number, None, _SET_ASIDE, fresh=False)
+    alias = CHAMPION if CHAMPION in version.aliases else version.aliases[0]
+    return Registered(version.number, alias, _UNCHANGED, fresh=False)
+
+
+def _register_version(choice: _Choice, tracker: Tracker, workspace: Workspace) -> Version:
+    """The version of the choice, tagged and exported."""
+    task, manifest = choice.run.task, choice.bundle.manifest
+    name, trained = model_name(task), workspace.trained(task) / choice.evaluation.trained
+    run_id = run_of(trained / WORK / manifest.candidate)
+    tags = version_tags(choice.bundle, choice.run)
+    version = tracker.register(name, run_id, choice.bundle.digest, tags)
+    tracker.set_tag(name, version.number, UNTRUSTED, choice.issues)
+    record_commit(tracker, version.number, manifest)
+    export(choice.bundle, task, version.number, workspace)
+    return version
+
+
+def _champion(choice: _Choice, workspace: Workspace) -> Champion | None:
+    """The present champion as `evaluate` measured it on the data of the choice."""
+    number = workspace.aliases(choice.run.task).get(CHAMPION)
+    if number is None:
+        return None
+    path = choice.folder.with_name(f"{choice.folder.name}.champion-{number}.json")
+    if not path.is_file():
+        raise RegistryError(
+            f"Champion {number} was not measured on this run's data; run `mien evaluate` again."
+        )
+    remedy = f"Delete {path.name} and run `mien evaluate` again."
+    return Champion(number, read_document(ChampionScores, path, remedy))
+
+
+def _set_champion(
+    task: str, number: int, what: str, why: str, force: str | None, workspace: Workspace
+) -> None:
+    tracker, name = Tracker(workspace.home), model_name(task)
+    if number not in [version.number for version in tracker.versions(name)]:
+        raise RegistryError(f"{name} has no version {number}; `mien models {task}` lists them.")
+    manifest = bundle.read(workspace.version(task, number)).manifest
+    issues = trust_issues(manifest, workspace)
+    if issues and not force:
+        raise RegistryError(
+            f"Version {number} of {name} is not trusted: {issues}. {REMEDY}, or give a reason: "
+            f"`mien {what} {task}{f' {number}' if what == 'promote' else ''} --force REASON`."
+        )
+    if issues:
+        more = f" {why}." if why != BY_HAND else ""
+        what, why = f"forced {what}", f"{str(force)[:200]}. Not trusted: {issues}.{more}"
+    record_commit(tracker, number, manifest)
+    tracker.move(name, CHAMPION, number, what, why)
+    workspace.write_aliases(task, tracker.aliases(name))

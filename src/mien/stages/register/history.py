@@ -1,0 +1,54 @@
+"""The aliases of a registered model over time, and their agreement with the exported ones."""
+
+from collections.abc import Sequence
+
+from mien.errors import RegistryError
+from mien.model import bundle
+from mien.storage.workspace import CHAMPION, Workspace
+from mien.tracking import AliasChange, Tracker, model_name
+
+from .trust import trust_issues
+
+_UNRECORDED = "The alias stood so: moved in MLflow itself, or a registration was interrupted."
+
+
+def previous_champion(changes: Sequence[AliasChange]) -> int | None:
+    """The champion before the present one; each rollback undoes one promotion."""
+    stack: list[int] = []
+    for change in changes:
+        if change.alias != CHAMPION:
+            continue
+        if change.what.endswith("rollback"):
+            stack.pop()
+        elif stack[-1:] != [change.after]:
+            stack.append(change.after)
+    return stack[-2] if len(stack) > 1 else None
+
+
+def sync_aliases(tracker: Tracker, task: str, workspace: Workspace, force: str | None) -> None:
+    """Export the aliases as MLflow has them; record a champion that the history does not name.
+
+    Raises:
+        RegistryError: that champion is not trusted.
+        BundleError: its bundle is not here, or damaged.
+    """
+    name = model_name(task)
+    aliases = tracker.aliases(name)
+    if not aliases or aliases == workspace.aliases(task):
+        return
+    number = aliases.get(CHAMPION)
+    champions = [change.after for change in tracker.history(name) if change.alias == CHAMPION]
+    if number is not None and champions[-1:] != [number]:
+        manifest = bundle.read(workspace.version(task, number)).manifest
+        issues = trust_issues(manifest, workspace)
+        if issues and number not in champions and not force:
+            raise RegistryError(
+                f"In MLflow version {number} of {name} was made champion, which is not trusted: "
+                f"{issues}. `mien promote {task} {number} --force REASON` lets it be champion, "
+                f"`mien promote {task} VERSION` makes another one champion."
+            )
+        forced = f"{force}. " if issues and force else ""
+        doubt = f"Not trusted: {issues}. " if issues else ""
+        what = "forced found" if forced else "found"
+        tracker.move(name, CHAMPION, number, what, f"{doubt}{forced}{_UNRECORDED}")
+    workspace.write_aliases(task, aliases)

@@ -1,0 +1,39 @@
+"""Whether a model can be made again from its record; one that cannot needs force to be champion."""
+
+from mien.model import lineage
+from mien.model.bundle import Manifest
+from mien.model.lineage import CodeState
+from mien.storage.versions import Store
+from mien.storage.workspace import Workspace
+from mien.tracking import COMMITTED, Tracker, model_name
+
+REMEDY = (
+    "Commit what `git status` names and run again (the same code is not trained again), bring the "
+    "data back with `mien data CONFIG --source PATH`"
+)
+
+
+def trust_issues(manifest: Manifest, workspace: Workspace) -> str:
+    """Why a model cannot be made again; "" where it can."""
+    issues = []
+    code, root = manifest.lineage.code, manifest.lineage.data_fingerprint
+    if code.dirty and not committed_since(code):
+        issues.append("its code had changes that are in no commit")
+    if not root or not Store(workspace.raw(manifest.task)).holds(root):
+        issues.append(f"its data ({root[:12] or 'not named'}) are no version of this workspace")
+    return " and ".join(issues)
+
+
+def committed_since(code: CodeState) -> bool:
+    """Whether the tree is clean now and holds the very code that was not committed then."""
+    now = lineage.commit()
+    return now.dirty is False and code.sha256 == now.sha256
+
+
+def record_commit(tracker: Tracker, number: int, manifest: Manifest) -> None:
+    """Store which commit holds the code that was not committed when the model was trained, if one
+    does now: a rebuild looks there."""
+    code = manifest.lineage.code
+    if code.dirty and committed_since(code):
+        commit = str(lineage.commit().commit)
+        tracker.set_tag(model_name(manifest.task), number, COMMITTED, commit)

@@ -1,0 +1,102 @@
+"""Promises of the promotion decision: who becomes champion, and the reason."""
+
+import pytest
+from measured import scores
+
+from mien.model.evaluation import ChampionScores
+from mien.stages.register.history import previous_champion
+from mien.stages.register.promotion import Candidate, Champion, decide, keeps_alias
+from mien.tracking import UNTRUSTED, AliasChange, Version
+
+ISSUES = "its code had changes that are in no commit"
+CANNOT = ChampionScores(error="Train it again.")
+
+
+def candidate(score: float, variant_score: float | None = None) -> Candidate:
+    return Candidate("gesture", 4, "macro_f1", score, variant_score, "net")
+
+
+def champion(score: float) -> Champion:
+    return Champion(3, ChampionScores(scores=scores(score)))
+
+
+@pytest.mark.parametrize(
+    ("new", "present", "issues", "force", "alias", "action", "reason"),
+    [
+        (0.1, None, "", None, "champion", "register", "There was no champion before."),
+        (0.9, champion(0.8), "", None, "champion", "register", "Not worse than the champion"),
+        (0.8, champion(0.8), "", None, "champion", "register", "Not worse than the champion"),
+        (0.7, champion(0.8), "", None, "challenger", "register", "Worse than the champion"),
+        (0.7, champion(0.8), "", "now", "challenger", "register", "Worse than the champion"),
+        (0.1, Champion(3, CANNOT), "", None, "champion", "register", "Train it again."),
+        (0.9, None, ISSUES, None, "challenger", "register", "Not trusted, so not champion"),
+        (0.9, None, ISSUES, None, "challenger", "register", "mien promote gesture 4 --force"),
+        (0.9, None, ISSUES, "now", "champion", "forced register", f"now. Not trusted: {ISSUES}."),
+        (0.9, None, "", "now", "champion", "register", "There was no champion before."),
+        (0.7, champion(0.8), ISSUES, None, "challenger", "register", "Worse than the champion"),
+        (0.7, champion(0.8), ISSUES, "now", "challenger", "register", "Worse than the champion"),
+    ],
+)
+def test_the_decision_depends_on_score_trust_and_force(
+    new: float,
+    present: Champion | None,
+    issues: str,
+    force: str | None,
+    alias: str,
+    action: str,
+    reason: str,
+) -> None:
+    """Force replaces trust, never a better score; nothing is forced where nothing is wrong."""
+    decision = decide(candidate(new), present, issues, force)
+    assert (decision.alias, decision.action) == (alias, action)
+    assert reason in decision.reason
+
+
+def test_a_variant_is_compared_by_its_base_candidate() -> None:
+    """The policy limits what it may lose; its own score is in the reason."""
+    decision = decide(candidate(0.9, variant_score=0.89), champion(0.895), "", None)
+    assert decision.alias == "champion"
+    assert "a variant of net, itself 0.8900" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("aliases", "untrusted", "issues", "force", "kept"),
+    [
+        (("challenger",), True, "", None, False),
+        (("challenger",), True, ISSUES, "now", False),
+        (("challenger",), True, ISSUES, None, True),
+        (("challenger",), False, "", "now", True),
+        (("champion",), True, "", "now", True),
+        ((), True, "", "now", True),
+    ],
+)
+def test_only_a_version_that_was_held_back_is_decided_again(
+    aliases: tuple[str, ...], untrusted: bool, issues: str, force: str | None, kept: bool
+) -> None:
+    """A version that people set aside stays aside."""
+    version = Version(4, "run", "digest", aliases, {UNTRUSTED: ISSUES} if untrusted else {})
+    assert keeps_alias(version, issues, force) is kept
+
+
+def change(what: str, after: int, alias: str = "champion") -> AliasChange:
+    return AliasChange("me", what, "today", "", alias, None, after)
+
+
+@pytest.mark.parametrize(
+    ("changes", "previous"),
+    [
+        ([], None),
+        ([change("register", 1)], None),
+        ([change("register", 1), change("register", 2, "challenger")], None),
+        ([change("register", 1), change("promote", 2)], 1),
+        ([change("register", 1), change("promote", 2), change("promote", 2)], 1),
+        ([change("register", 1), change("promote", 2), change("rollback", 1)], None),
+        ([change("register", 1), change("promote", 2), change("forced rollback", 1)], None),
+        ([change("register", n) for n in (1, 2, 3)] + [change("rollback", 2)], 1),
+    ],
+)
+def test_each_rollback_undoes_one_promotion(
+    changes: list[AliasChange], previous: int | None
+) -> None:
+    """Rolling back twice leads two champions back, not back and forth."""
+    assert previous_champion(changes) == previous
