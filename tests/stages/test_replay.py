@@ -21,6 +21,7 @@ from served import Server
 from mien import config, tasks
 from mien.errors import BundleError, PredictionLogError, RequestError, UnknownPredictionError
 from mien.model import bundle
+from mien.model.lineage import CodeState, Lineage
 from mien.observability.prediction_log import reader
 from mien.stages import replay, serve
 from mien.storage.versions import Item, Store
@@ -54,12 +55,12 @@ def write(folder: Path, root: str, seed: int = 1) -> str:
     """A bundle of the gesture task; returns its digest."""
     folder.mkdir(parents=True)
     (folder / "model.onnx").write_bytes(network(seed))
-    origin = {
-        "code": {"version": "0.1.0", "commit": "abc", "dirty": False},
-        "config": CONFIG,
-        "config_sha256": config.digest(CONFIG),
-        "data_fingerprint": root,
-    }
+    origin = Lineage(
+        code=CodeState(version="0.1.0", commit="abc", dirty=False),
+        config=CONFIG,
+        config_sha256=config.digest(CONFIG),
+        data_fingerprint=root,
+    )
     preprocessing = {"normalisation": VERSION, "min_confidence": 0.1}
     made = bundle.describe("gesture", LABELS, "drawn", preprocessing, lineage=origin)
     return bundle.write(folder, made).digest
@@ -98,9 +99,13 @@ def ask(address: str) -> dict[str, Any]:
     return answer
 
 
+def replayed(home: Path, trace_id: str, path: Path | None = None) -> replay.Replay:
+    return replay.replay(trace_id, Workspace(home), home / "predictions.db", path)
+
+
 def again(home: Path, trace_id: str, file: str | None = None) -> dict[str, Any]:
     path = home.parent / file if file else None
-    return replay.replay(trace_id, Workspace(home), home / "predictions.db", path)
+    return replayed(home, trace_id, path).as_json()
 
 
 def test_an_answer_is_traced_to_model_data_config_and_code(home: Path) -> None:
@@ -122,9 +127,9 @@ def test_an_answer_is_traced_to_model_data_config_and_code(home: Path) -> None:
     }
     assert (found["data"]["number"], found["data"]["source"]) == (1, "rows.csv")
     assert found["data"]["fingerprint"] == json.loads(manifest)["lineage"]["data_fingerprint"]
-    assert found["config"] == {"sha256": config.digest(CONFIG), "config": CONFIG}
+    assert (found["config"], found["config_sha256"]) == (CONFIG, config.digest(CONFIG))
     assert found["code"]["commit"] == "abc"
-    assert (found["notes"], "again" in found) == ([], False)
+    assert (found["notes"], found["again"]) == ([], None)
 
 
 def test_the_same_input_gives_the_same_answer(home: Path) -> None:
@@ -141,7 +146,8 @@ def test_the_same_input_gives_the_same_answer(home: Path) -> None:
             assert same["other"] == []
         other = again(home, answers[0]["trace_id"], "other.json")
         assert other["again"]["same"] is False
-        told = "\n".join(replay.words(other))
+        path = home.parent / "other.json"
+        told = "\n".join(replayed(home, answers[0]["trace_id"], path).lines())
         assert "NOT the same" in told
         for each in (other["answer"], other["again"]):
             assert f"{each['label']} {each['confidence']:.6f} ({each['outcome']})" in told
@@ -197,7 +203,7 @@ def test_a_version_that_was_replaced_is_told(home: Path) -> None:
     with pytest.raises(BundleError, match=rf"another bundle now.*It said {answer['gesture']}"):
         again(home, answer["trace_id"])
     named = replay.replay(answer["trace_id"], workspace, home / "predictions.db", None, away)
-    assert named["model"]["folder"] == str(away)
+    assert named.model.folder == str(away)
 
 
 def test_data_that_are_gone_are_named_by_their_fingerprint(home: Path) -> None:
@@ -207,7 +213,10 @@ def test_data_that_are_gone_are_named_by_their_fingerprint(home: Path) -> None:
     shutil.rmtree(Workspace(home).raw("gesture"))
     found = again(home, trace_id)
     assert found["data"]["number"] is None
-    assert any("no version of this workspace" in line for line in replay.words(found))
+    assert any(
+        "no version of this workspace" in line
+        for line in replayed(home, answer["trace_id"]).lines()
+    )
 
 
 def test_what_cannot_be_replayed_says_why(home: Path) -> None:
@@ -245,6 +254,7 @@ def test_a_picture_is_answered_again(demo: Demo, tmp_path: Path) -> None:
                 session.trust_env = False
                 answer = session.post(url, files={"file": stream}, timeout=60).json()
         found = replay.replay(answer["trace_id"], Workspace(home), home / "predictions.db", path)
-        assert found["again"]["same"] is True, found["again"]
-        assert found["again"]["other"] == []
-        assert found["data"]["number"] == 1
+        assert found.again is not None
+        assert found.again.same is True, found.again
+        assert found.again.other == []
+        assert found.data.number == 1
