@@ -211,12 +211,9 @@ def test_data_that_are_gone_are_named_by_their_fingerprint(home: Path) -> None:
     with serving(home) as address:
         trace_id = ask(address)["trace_id"]
     shutil.rmtree(Workspace(home).raw("gesture"))
-    found = again(home, trace_id)
-    assert found["data"]["number"] is None
-    assert any(
-        "no version of this workspace" in line
-        for line in replayed(home, answer["trace_id"]).lines()
-    )
+    found = replayed(home, trace_id)
+    assert found.data.number is None
+    assert any("no version of this workspace" in line for line in found.lines())
 
 
 def test_what_cannot_be_replayed_says_why(home: Path) -> None:

@@ -113,11 +113,7 @@ def _command(
     limits = [f"policy.{name}={_NO_LIMIT}" for name in ("max_bundle_mb", "max_cpu_cost")]
     variant = target.lineage.variant
     forms = f"variants=[{variant.form if variant else ''}]"
-    settings = [
-        *limits,
-        *_single_candidate(target),
-        f"variants=[{variant.form if variant else ''}]",
-    ]
+    settings = [*limits, *_single_candidate(target), forms]
     root = target.lineage.data_fingerprint
     return [
         *(str(python), "-m", "mien.cli", "run", str(config_file), "--source", f"@{root}"),
