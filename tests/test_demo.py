@@ -29,8 +29,8 @@ def test_it_prints_the_table_the_seconds_and_the_addresses(demo: Demo) -> None:
     """A user reads who won, how long each stage took, an answer, and where to go on."""
     for word in ("version 1 is champion", "macro-F1", "train", "evaluate", "register", "/docs"):
         assert word in demo.out
-    assert re.search(r"asked for a drawn picture: happy 0\.\d+", demo.out)
-    assert re.search(r"asked for a drawn picture: like 0\.\d+", demo.out)
+    assert re.search(r"prediction for a drawn picture: happy 0\.\d+", demo.out)
+    assert re.search(r"prediction for a drawn picture: like 0\.\d+", demo.out)
 
 
 def test_a_second_run_skips_what_has_not_changed(demo: Demo) -> None:

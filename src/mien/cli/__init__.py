@@ -1,6 +1,6 @@
-"""The command line: one command for each stage, thin. It parses, calls one function, prints.
+"""The command line: each command parses its arguments, calls one function and prints the result.
 
-An error that the user can mend ends in one message and exit status 1, without a traceback.
+A user-fixable error ends with one message and exit status 1, without a traceback.
 """
 
 import logging
@@ -13,13 +13,13 @@ from mien import __version__
 from mien.errors import MienError
 from mien.reporting import console
 
-from . import answers, data, monitoring, rebuilding, registry, stages  # noqa: F401 - in the order of the help
+from . import data, monitoring, predictions, rebuilding, registry, stages  # noqa: F401 - commands
 from .options import app
 
 
 @app.callback(invoke_without_command=True)
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if version:
         console.result(__version__)
@@ -27,10 +27,10 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; end with a message where the user can mend what went wrong."""
+    """Run the command line; print one message for a user-fixable error."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        app()  # ends the program itself where all went well
+        app()  # exits the program itself on success
     except MienError as error:
         console.failure("\n".join([str(error), *_notes(error)]))
     except OSError as error:
@@ -40,5 +40,5 @@ def main() -> None:
 
 
 def _notes(error: BaseException) -> list[str]:
-    """What was added to an error on its way, such as how to resume a run."""
+    """Notes that callers added to an error, such as how to resume a run."""
     return getattr(error, "__notes__", [])

@@ -1,4 +1,4 @@
-"""`python -m mien.cli` is `mien`."""
+"""`python -m mien.cli` runs `mien`."""
 
 from mien.cli import main
 

@@ -1,4 +1,4 @@
-"""`mien data`: fetch and prepare, and what one asks of versions."""
+"""`mien data`: fetch, check and prepare data, and work with their versions."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,49 +12,51 @@ from mien.reporting import console
 from .options import Config, Home, Overrides, Source, app, run_config, workspace_at
 
 
-class _Default(TyperGroup):
-    """A group whose first command need not be named: `mien data gesture` prepares.
+class _PrepareByDefault(TyperGroup):
+    """A group whose command `prepare` may be omitted: `mien data gesture` prepares.
 
-    Options may stand before the name of a command as well as after it.
+    Options are allowed before the name of a command too.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in ctx.help_option_names:
-            place = self._first_word(args)
-            named = place is not None and args[place] in self.commands
-            first = args.pop(place) if named and place is not None else "prepare"
-            args = [first, *args]
+            index = self._first_positional(args)
+            has_command = index is not None and args[index] in self.commands
+            command = args.pop(index) if has_command and index is not None else "prepare"
+            args = [command, *args]
         return super().parse_args(ctx, args)
 
-    def _first_word(self, args: list[str]) -> int | None:
-        """Where the first argument stands that is neither an option nor the value of one."""
+    def _first_positional(self, args: list[str]) -> int | None:
+        """Index of the first argument that is neither an option nor the value of one."""
         options = [each for each in self.commands["prepare"].params if each.opts[0][:1] == "-"]
-        valued = {name for each in options if not getattr(each, "is_flag", 0) for name in each.opts}
-        skip = False
-        for place, word in enumerate(args):
-            if not skip and not word.startswith("-"):
-                return place
-            skip = not skip and word in valued
+        with_value = {
+            name for each in options if not getattr(each, "is_flag", 0) for name in each.opts
+        }
+        is_value = False
+        for index, argument in enumerate(args):
+            if not is_value and not argument.startswith("-"):
+                return index
+            is_value = not is_value and argument in with_value
         return None
 
 
 group = typer.Typer(
-    cls=_Default,
+    cls=_PrepareByDefault,
     no_args_is_help=True,
-    help="Fetch and prepare data; check, compare and bring back its versions. "
-    "'mien data CONFIG' is 'mien data prepare CONFIG'.",
+    help="Fetch, check and prepare data; list, compare and restore data versions. "
+    "'mien data CONFIG' means 'mien data prepare CONFIG'.",
 )
 app.add_typer(group, name="data", rich_help_panel="Stages")
 
-Name = Annotated[str, typer.Argument(help="The task.")]
-Ref = Annotated[str, typer.Argument(help="Its number, or how its hash begins.")]
+TaskArgument = Annotated[str, typer.Argument(help="The task.")]
+VersionReference = Annotated[str, typer.Argument(help="A number, or the start of a hash.")]
 
 
 @group.command()
 def prepare(
     file: Config, source: Source = None, overrides: Overrides = None, home: Home = None
 ) -> None:
-    """Fetch and prepare data, and report what is in it."""
+    """Fetch and prepare data, and print a report."""
     from mien.stages import data as stage
 
     chosen, workspace = run_config(file, source, overrides), workspace_at(home)
@@ -70,12 +72,12 @@ def check(
     file: Config,
     source: Source = None,
     fix: Annotated[
-        bool, typer.Option("--fix", help="Mend what is safe to mend, as a new version.")
+        bool, typer.Option("--fix", help="Repair what is safe to repair, as a new version.")
     ] = False,
     overrides: Overrides = None,
     home: Home = None,
 ) -> None:
-    """Hold data to the gates before a training: duplicates, leaks, labels, boxes, shortcuts."""
+    """Check raw data: duplicates, leakage, labels, boxes, spurious correlation."""
     chosen, workspace = run_config(file, source, overrides), workspace_at(home)
     done = (pipeline.fix if fix else pipeline.check)(chosen, workspace)
     if not done.passed:
@@ -83,7 +85,7 @@ def check(
 
 
 @group.command()
-def log(task: Name, home: Home = None) -> None:
+def log(task: TaskArgument, home: Home = None) -> None:
     """List the versions of a task's raw data."""
     from mien.stages.data import versions
 
@@ -92,12 +94,12 @@ def log(task: Name, home: Home = None) -> None:
 
 @group.command()
 def diff(
-    task: Name,
-    old: Ref,
-    new: Annotated[str | None, typer.Argument(help="Default: the newest.")] = None,
+    task: TaskArgument,
+    old: VersionReference,
+    new: Annotated[str | None, typer.Argument(help="Default: the newest version.")] = None,
     home: Home = None,
 ) -> None:
-    """What changed between two versions: added, removed, relabelled; counts before and after."""
+    """Compare two versions: added, removed and relabelled items; counts before and after."""
     from mien.stages.data import versions
 
     versions.diff(task, old, new, workspace_at(home))
@@ -105,21 +107,22 @@ def diff(
 
 @group.command()
 def checkout(
-    task: Name,
-    version: Ref,
+    task: TaskArgument,
+    version: VersionReference,
     folder: Annotated[
-        Path | None, typer.Argument(help="Write its files here; default: make it the newest.")
+        Path | None,
+        typer.Argument(help="Write its files here. Default: make it the newest version."),
     ] = None,
     home: Home = None,
 ) -> None:
-    """Bring a version back: as the newest of the store, or as plain files in a new folder."""
+    """Restore a version: as the newest of the store, or as plain files in a new folder."""
     from mien.stages.data import versions
 
     versions.checkout(task, version, folder, workspace_at(home))
 
 
 @group.command()
-def verify(task: Name, home: Home = None) -> None:
+def verify(task: TaskArgument, home: Home = None) -> None:
     """Check every byte of every version."""
     from mien.stages.data import versions
 

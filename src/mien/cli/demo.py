@@ -1,12 +1,11 @@
-"""The whole way once, on drawn data: every task trained, registered, served and asked.
+"""`mien demo`: trains, registers and serves every task on drawn data, and requests predictions.
 
-Used by `python3 tasks.py demo`. It calls what the command line calls, and asks the server over
-HTTP as any client would.
+It calls the same functions as the other commands, and the server over HTTP as any client would.
 """
 
 import io
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -23,12 +22,14 @@ from mien.reporting import console
 from mien.stages import data, serve
 from mien.storage.workspace import Workspace, read_latest
 
+REQUEST_TIMEOUT_S = 30
+
 
 @dataclass(frozen=True)
-class Shown:
-    """What the demo tells of one task."""
+class TaskReport:
+    """The results of one task that the demo prints."""
 
-    report: Report
+    run: Report
     evaluation: Evaluation
 
 
@@ -36,26 +37,33 @@ def demo(workspace: Workspace, configs: Path, stay: bool) -> None:
     """Run the demo; with `stay`, serve until Ctrl-C.
 
     Raises:
-        MienError: the address cannot be used, a stage failed, or a model could not be loaded.
+        MienError: the address is in use, a stage failed, or a model could not be loaded.
     """
-    serve.check_address(config.settings())  # now, and not after the training
-    watch = console.Stopwatch()
-    shown = _train_all(workspace, configs)
-    trained = watch.seconds
-    with serve.running(workspace, tuple(shown), (), config.settings()) as address:
-        started = watch.seconds
-        answers = {name: ask(address, name) for name in shown}
-        _print(shown, answers, address, (trained, started - trained, watch.seconds - started))
+    serve.check_address(config.settings())  # before the training and not after it
+    stopwatch = console.Stopwatch()
+    reports = _train_all(workspace, configs)
+    training_s = stopwatch.seconds
+    with serve.running(workspace, tuple(reports), (), config.settings()) as address:
+        start_s = stopwatch.seconds - training_s
+        predictions = {name: request_prediction(address, name) for name in reports}
+        requests_s = stopwatch.seconds - start_s - training_s
+        for name, report in reports.items():
+            _print_task(name, report, predictions[name])
+        console.result(
+            f"\ntraining {training_s:.1f} s, server start {start_s:.1f} s, requests "
+            f"{requests_s:.1f} s\nopen {address}/ (try it), {address}/docs (API), "
+            f"{address}/metrics (Prometheus)"
+        )
         if stay:
             console.info("serving until Ctrl-C")
-            _wait()
+            _wait_for_interrupt()
 
 
-def ask(address: str, name: str) -> dict[str, Any]:
-    """Send a task's own drawn picture to a server and return the answer.
+def request_prediction(address: str, name: str) -> dict[str, Any]:
+    """Send the drawn picture of a task to a server and return the response.
 
     Raises:
-        MienError: the server answered with an error.
+        MienError: the server returned an error.
     """
     import requests
 
@@ -63,18 +71,18 @@ def ask(address: str, name: str) -> dict[str, Any]:
     tasks.load(name).inference.sample_picture().save(picture, format="PNG")
     files = {"file": ("picture.png", picture.getvalue(), "image/png")}
     with requests.Session() as session:
-        session.trust_env = False  # the server is on this machine; no proxy stands between
-        response = session.post(f"{address}/predict/{name}", files=files, timeout=30)
+        session.trust_env = False  # the server is on this machine; no proxy is needed
+        response = session.post(f"{address}/predict/{name}", files=files, timeout=REQUEST_TIMEOUT_S)
     if response.status_code != 200:
-        raise MienError(f"The server answered {response.status_code}: {response.text}")
-    answer: dict[str, Any] = response.json()
-    return answer
+        raise MienError(f"The server returned {response.status_code}: {response.text}")
+    document: dict[str, Any] = response.json()
+    return document
 
 
-def _train_all(workspace: Workspace, configs: Path) -> dict[str, Shown]:
-    """Train every task in a process of its own: small models keep one core busy, not two."""
+def _train_all(workspace: Workspace, configs: Path) -> dict[str, TaskReport]:
+    """Train every task in its own process: a small model uses one core, not two."""
     names = tasks.names()
-    context = get_context("spawn")  # a forked copy of a process with threads is no safe place
+    context = get_context("spawn")  # forking a process with threads is not safe
     workers = min(len(names), runtime.available_cpus())
     console.info("\n".join(f"{name}: {tasks.load(name).summary}" for name in names))
     with ProcessPoolExecutor(workers, context, initializer=console.quiet) as pool:
@@ -82,67 +90,56 @@ def _train_all(workspace: Workspace, configs: Path) -> dict[str, Shown]:
         return {name: job.result() for name, job in jobs.items()}
 
 
-def _train(name: str, workspace: Workspace, configs: Path) -> Shown:
+def _train(name: str, workspace: Workspace, configs: Path) -> TaskReport:
     path = configs / f"sample_{name}.yaml"
     run = (
         config.load(path)
         if path.is_file()
         else RunConfig(name=path.stem, task=name, source=data.SAMPLE)
     )
-    # Whoever tries the project with changes of their own in it wants to see an answer, too.
+    # Forced, so that the demo also works in a clone with uncommitted changes.
     try:
         report = pipeline.run(run, workspace, force="demo")
     except MienError as error:
         error.add_note(f"The demo runs {path.name}: `mien run {path} --set KEY=VALUE` changes it.")
         raise
     folder = read_latest(workspace.evaluated(name), run.name, "")
-    return Shown(report, Evaluation.read(folder))
+    return TaskReport(report, Evaluation.read(folder))
 
 
-def _print(
-    shown: Mapping[str, Shown],
-    answers: Mapping[str, Mapping[str, Any]],
-    address: str,
-    seconds: Sequence[float],
-) -> None:
-    for name, each in shown.items():
-        rows = each.evaluation.candidates
-        console.result("")
-        console.table(
-            f"{name}: version {_version(each.report)}",
-            ["candidate", "val macro-F1", "test macro-F1", "CPU cost", "MB"],
+def _print_task(name: str, report: TaskReport, prediction: Mapping[str, Any]) -> None:
+    rows = report.evaluation.candidates
+    console.result("")
+    console.table(
+        f"{name}: version {_version(report.run)}",
+        ["candidate", "val macro-F1", "test macro-F1", "CPU cost", "MB"],
+        [
             [
-                [
-                    row.candidate,
-                    f"{row.val.macro_f1:.3f}",
-                    f"{row.test.macro_f1:.3f}",
-                    f"{row.cpu_cost.median:.2f}",
-                    f"{row.bundle_mb:.1f}",
-                ]
-                for row in rows
-            ],
-            mark=[row.candidate for row in rows].index(str(each.evaluation.choice)),
-        )
-        stages = ", ".join(
-            f"{stage} {taken:.1f} s{' (unchanged)' if stage in each.report.skipped else ''}"
-            for stage, taken in each.report.seconds.items()
-        )
-        console.result(stages)
-        answer = answers[name]
-        console.result(f"asked for a drawn picture: {answer[name]} {answer['confidence']:.3f}")
-    trained, starting, asking = seconds
-    console.result(
-        f"\ntraining {trained:.1f} s, server start {starting:.1f} s, answers {asking:.1f} s"
-        f"\nopen {address}/ (try it), {address}/docs (API), {address}/metrics (Prometheus)"
+                row.candidate,
+                f"{row.val.macro_f1:.3f}",
+                f"{row.test.macro_f1:.3f}",
+                f"{row.cpu_cost.median:.2f}",
+                f"{row.bundle_mb:.1f}",
+            ]
+            for row in rows
+        ],
+        mark=[row.candidate for row in rows].index(str(report.evaluation.choice)),
     )
+    stages = ", ".join(
+        f"{stage} {seconds:.1f} s{' (unchanged)' if stage in report.run.skipped else ''}"
+        for stage, seconds in report.run.seconds.items()
+    )
+    console.result(stages)
+    label, confidence = prediction[name], prediction["confidence"]
+    console.result(f"prediction for a drawn picture: {label} {confidence:.3f}")
 
 
 def _version(report: Report) -> str:
-    done = report.registered
-    return f"{done.number} is {done.alias or 'set aside'}" if done else "?"
+    registered = report.registered
+    return f"{registered.number} is {registered.alias or 'not promoted'}" if registered else "?"
 
 
-def _wait() -> None:
+def _wait_for_interrupt() -> None:
     try:
         threading.Event().wait()
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""What commands have in common: the app itself, arguments by one name, config and workspace."""
+"""Shared by all commands: the app, common arguments and options, config and workspace."""
 
 from pathlib import Path
 from typing import Annotated
@@ -25,45 +25,49 @@ Config = Annotated[
 Source = Annotated[
     str | None,
     typer.Option(
-        help="A file, folder or zip; kaggle:OWNER/SET; sample for drawn data; @VERSION, of which "
-        "@ is the newest. Default: the version that was fetched last."
+        help="A file, folder or zip; kaggle:OWNER/SET; sample for drawn data; @VERSION, or @ for "
+        "the newest version. Default: the version that was fetched last."
     ),
 ]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="Override a key, as params.epochs=5.")
+    list[str] | None, typer.Option("--set", help="Override a config key, as in params.epochs=5.")
 ]
-Asked = Annotated[str | None, typer.Option("--task", help="Default: the first with a champion.")]
-ByBundle = Annotated[Path | None, typer.Option("--bundle", help="Use this bundle folder.")]
+TaskName = Annotated[
+    str | None, typer.Option("--task", help="The task. Default: the first with a champion.")
+]
+BundleFolder = Annotated[Path | None, typer.Option("--bundle", help="Use this bundle folder.")]
 Home = Annotated[
     Path | None, typer.Option(help="The workspace; default $MIEN_HOME or the current folder.")
 ]
-Why = Annotated[str, typer.Option(help="Written to the registry's history.")]
+Reason = Annotated[str, typer.Option(help="Written to the registry's history.")]
 Force = Annotated[
     str | None,
     typer.Option(
         metavar="REASON",
-        help="Let it be champion though its code is in no commit or its data are not in the "
-        "store; written to the registry's history.",
+        help="Allow a champion with uncommitted code or with data that are not in the store; the "
+        "reason is written to the registry's history.",
     ),
 ]
 
 
 def run_config(file: Path, source: str | None, overrides: list[str] | None) -> RunConfig:
-    """The config of a run by its file, or by the bare name of one in configs/."""
+    """Load the config of a run by its path, or by the name of a file in configs/."""
     if not file.suffix and not file.exists() and len(file.parts) == 1:
         file = Path("configs", f"{file}.yaml")
-    loaded = config.load(file, overrides or ())
-    tasks.load(loaded.task)
-    return loaded.model_copy(update={"source": source}) if source else loaded
+    run = config.load(file, overrides or ())
+    tasks.load(run.task)  # an unknown task is refused here
+    return run.model_copy(update={"source": source}) if source else run
 
 
 def workspace_at(home: Path | None, settings: Settings | None = None) -> Workspace:
-    """The workspace that the command line or the environment names.
+    """The workspace given by the command line or the environment.
 
     Raises:
-        ConfigError: it is a file.
+        ConfigError: the path is a file.
     """
     folder = (home or (settings or config.settings()).home).expanduser()
     if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"The workspace {folder} is a file; name a folder (--home, MIEN_HOME).")
+        raise ConfigError(
+            f"Workspace: expected a folder, {folder} is a file. Set --home or MIEN_HOME."
+        )
     return Workspace(folder)

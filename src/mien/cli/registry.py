@@ -1,4 +1,4 @@
-"""Commands about tasks, versions and who serves."""
+"""Commands for tasks, registered versions and the champion."""
 
 from typing import Annotated
 
@@ -8,14 +8,14 @@ from mien import tasks
 from mien.reporting import console
 from mien.tracking import UNTRUSTED, Tracker, model_name
 
-from .options import Force, Home, Why, app, workspace_at
+from .options import Force, Home, Reason, app, workspace_at
 
 
 @app.command("tasks", rich_help_panel="Registry")
 def list_tasks() -> None:
-    """List what mien can learn."""
-    found = [tasks.load(name) for name in tasks.names()]
-    rows = [[task.name, str(len(task.labels)), task.summary] for task in found]
+    """List the tasks."""
+    loaded = [tasks.load(name) for name in tasks.names()]
+    rows = [[task.name, str(len(task.labels)), task.summary] for task in loaded]
     console.table("Tasks", ["task", "labels", "summary"], rows)
 
 
@@ -24,32 +24,32 @@ def models(
     task: Annotated[str | None, typer.Argument(help="Default: all tasks.")] = None,
     home: Home = None,
 ) -> None:
-    """List registered versions, and who moved the aliases when."""
+    """List registered versions, their aliases and the history of the aliases."""
     for name in [tasks.load(task).name] if task else tasks.names():
         _show_versions(name, Tracker(workspace_at(home).home))
 
 
 @app.command(rich_help_panel="Registry")
 def promote(
-    task: str, version: int, why: Why = "by hand", force: Force = None, home: Home = None
+    task: str, version: int, reason: Reason = "by hand", force: Force = None, home: Home = None
 ) -> None:
     """Make a registered version the champion."""
     from mien.stages.register import promote as stage
 
     name, workspace = tasks.load(task).name, workspace_at(home)
     with workspace.locked(name):
-        stage(name, version, why, workspace, force)
+        stage(name, version, reason, workspace, force)
     console.result(f"mien-{task} version {version} is champion")
 
 
 @app.command(rich_help_panel="Registry")
-def rollback(task: str, why: Why = "by hand", force: Force = None, home: Home = None) -> None:
-    """Make the champion before the present one champion again."""
+def rollback(task: str, reason: Reason = "by hand", force: Force = None, home: Home = None) -> None:
+    """Make the previous champion the champion again."""
     from mien.stages.register import rollback as stage
 
     name, workspace = tasks.load(task).name, workspace_at(home)
     with workspace.locked(name):
-        number = stage(name, why, workspace, force)
+        number = stage(name, reason, workspace, force)
     console.result(f"mien-{task} version {number} is champion")
 
 
@@ -59,9 +59,9 @@ def _show_versions(task: str, tracker: Tracker) -> None:
     if not versions:
         console.result(f"{name} has no version yet: `mien run configs/{task}.yaml --source PATH`.")
         return
-    shown = ("candidate", "val_macro_f1", "test_macro_f1", "config")
+    tags = ("candidate", "val_macro_f1", "test_macro_f1", "config")
     rows = [
-        [str(each.number), *(each.tags.get(tag, "") for tag in shown), " ".join(each.aliases)]
+        [str(each.number), *(each.tags.get(tag, "") for tag in tags), " ".join(each.aliases)]
         for each in versions
     ]
     columns = ["version", "candidate", "val macro-F1", "test macro-F1", "config", "aliases"]

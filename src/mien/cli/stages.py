@@ -21,32 +21,34 @@ def run(
     force: Force = None,
     home: Home = None,
 ) -> None:
-    """All training stages in a row; what has not changed is skipped."""
+    """Run all training stages in order; stages without changes are skipped."""
     pipeline.run(run_config(file, source, overrides), workspace_at(home), force)
 
 
 @app.command(rich_help_panel="Stages")
 def demo(
-    leave: Annotated[bool, typer.Option("--exit", help="End after the answers.")] = False,
-    configs: Annotated[Path, typer.Option(help="Where sample_TASK.yaml lies.")] = Path("configs"),
+    leave: Annotated[bool, typer.Option("--exit", help="Exit after the predictions.")] = False,
+    configs: Annotated[Path, typer.Option(help="The folder of sample_TASK.yaml.")] = Path(
+        "configs"
+    ),
     home: Home = None,
 ) -> None:
-    """The whole way once on drawn data: train, register, serve and ask every task."""
-    from mien.cli.demo import demo as show
+    """Train, register and serve every task on drawn data, and predict one picture of each."""
+    from mien.cli.demo import demo as run_demo
 
-    show(workspace_at(home), configs, stay=not leave)
+    run_demo(workspace_at(home), configs, stay=not leave)
 
 
 @app.command(rich_help_panel="Stages")
 def train(file: Config, overrides: Overrides = None, home: Home = None) -> None:
     """Fit every candidate on the prepared data."""
     done = pipeline.train(run_config(file, None, overrides), workspace_at(home))
-    console.result(f"trained: {', '.join(done.fresh) or 'nothing, all are there'}; {done.folder}")
+    console.result(f"trained: {', '.join(done.fresh) or 'nothing new'}; {done.folder}")
 
 
 @app.command(rich_help_panel="Stages")
 def optimize(file: Config, overrides: Overrides = None, home: Home = None) -> None:
-    """Make INT8 and fp16 variants, measure them, and let the policy choose."""
+    """Make int8 and fp16 variants, measure them, and choose by the policy."""
     fresh, done = pipeline.optimize(run_config(file, None, overrides), workspace_at(home))
     if not done.fresh:
         leaderboard.show(Evaluation.read(done.folder))
@@ -58,12 +60,12 @@ def evaluate(
     file: Config,
     on: Annotated[
         str | None,
-        typer.Option(help="Measure on another source instead; the model stays as it is."),
+        typer.Option(help="Measure on another source instead; the champion does not change."),
     ] = None,
     overrides: Overrides = None,
     home: Home = None,
 ) -> None:
-    """Measure every candidate and let the policy choose."""
+    """Measure every candidate and choose one by the policy."""
     chosen, workspace = run_config(file, on, overrides), workspace_at(home)
     if on is None:
         done = pipeline.measure(chosen, workspace)
@@ -79,7 +81,7 @@ def evaluate(
 
 @app.command(rich_help_panel="Stages")
 def register(file: Config, force: Force = None, home: Home = None) -> None:
-    """Register the choice; champion if it is trusted and not worse than the present one."""
+    """Register the chosen candidate; it becomes champion unless it is worse than the last one."""
     from mien.stages.register import register as stage
 
     chosen, workspace = run_config(file, None, None), workspace_at(home)
@@ -91,9 +93,11 @@ def register(file: Config, force: Force = None, home: Home = None) -> None:
 @app.command(rich_help_panel="Stages")
 def sweep(
     file: Config,
-    trials: Annotated[int, typer.Option(help="Trials in all, with those that are there.")] = 20,
-    jobs: Annotated[int, typer.Option(help="Trials at a time, each in a process.")] = 1,
-    candidate: Annotated[str | None, typer.Option(help="Fit this one alone.")] = None,
+    trials: Annotated[
+        int, typer.Option(help="Total number of trials, earlier ones included.")
+    ] = 20,
+    jobs: Annotated[int, typer.Option(help="Parallel trials, each in a process.")] = 1,
+    candidate: Annotated[str | None, typer.Option(help="Fit this candidate only.")] = None,
     source: Source = None,
     overrides: Overrides = None,
     home: Home = None,
@@ -126,12 +130,16 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Default $PORT or 8000.")] = None,
     home: Home = None,
 ) -> None:
-    """Answer requests over HTTP with the champions."""
+    """Serve the champions over HTTP."""
     from mien.stages.serve import run as stage
 
     settings = config.settings()
-    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    options = (("host", host), ("port", port))
+    overrides = {name: value for name, value in options if value is not None}
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     stage(
-        workspace_at(home, settings), names or [], bundles or [], settings.model_copy(update=given)
+        workspace_at(home, settings),
+        names or [],
+        bundles or [],
+        settings.model_copy(update=overrides),
     )

@@ -1,4 +1,4 @@
-"""Answers for files on the command line, with the champion of a task or a bundle at hand."""
+"""Predictions for files on the command line, by the champion of a task or by a bundle folder."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,10 +15,10 @@ from mien.task import Task
 def predict(
     files: Sequence[Path], name: str | None, bundle: Path | None, workspace: Workspace
 ) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield each file with its answer, or with an `error` where it cannot be answered.
+    """Yield each file with its prediction as JSON values, or with an `error`.
 
     Raises:
-        RegistryError: no champion is there to answer.
+        RegistryError: there is no champion.
         BundleError: the bundle is damaged.
     """
     if bundle is None:
@@ -28,10 +28,10 @@ def predict(
     with runtime.load(bundle) as model:
         task = tasks.load(model.bundle.manifest.task)
         for path in files:
-            yield path, _answer(path, task, model)
+            yield path, _predict_file(path, task, model)
 
 
-def _answer(path: Path, task: Task[Any], model: Model) -> dict[str, Any]:
+def _predict_file(path: Path, task: Task[Any], model: Model) -> dict[str, Any]:
     try:
         return task.inference.predict(task.inference.open(path), model).as_json(task.name)
     except MienError as error:

@@ -1,0 +1,108 @@
+"""Commands that predict without a server."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mien import config, tasks
+from mien.errors import ConfigError
+from mien.reporting import console
+
+from .options import BundleFolder, Home, TaskName, app, workspace_at
+
+
+@app.command(rich_help_panel="Predictions")
+def predict(
+    files: Annotated[list[Path], typer.Argument(help="Pictures, or JSON files of landmarks.")],
+    task: TaskName = None,
+    bundle: BundleFolder = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document per file.")
+    ] = False,
+    home: Home = None,
+) -> None:
+    """Predict files on the command line with the champion."""
+    from mien.stages import predict as stage
+
+    failed = False
+    for path, prediction in stage.predict(files, task, bundle, workspace_at(home)):
+        failed |= "error" in prediction
+        document = json.dumps({"file": str(path), **prediction})
+        console.result(document if as_json else f"{path}: {_format_prediction(prediction)}")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel="Predictions")
+def batch(
+    source: Annotated[Path, typer.Argument(help="A folder of pictures, or a CSV.")],
+    out: Annotated[Path, typer.Option(help="The table: .parquet, .csv or .jsonl.")],
+    task: TaskName = None,
+    bundle: BundleFolder = None,
+    threads: Annotated[int, typer.Option(help="0: one per available CPU core.", min=0)] = 0,
+    sequence: Annotated[
+        bool,
+        typer.Option("--sequence", help="Treat the pictures of a folder as frames of one video."),
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing table.")] = False,
+    home: Home = None,
+) -> None:
+    """Predict a folder of pictures or a CSV into a table; an interrupted batch resumes."""
+    from mien.model import runtime
+    from mien.stages import batch as stage
+
+    runtime.tune_malloc()
+    result = stage.batch(
+        source, out, workspace_at(home), name=task, bundle=bundle, threads=threads,
+        sequence=sequence, force=force,
+    )  # fmt: skip
+    console.result(result.summary)
+    if result.failed:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel="Predictions")
+def replay(
+    trace_id: Annotated[str, typer.Argument(help="From the response of the server.")],
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--input", help="The input of the request: predict it again with the same bundle."
+        ),
+    ] = None,
+    bundle: BundleFolder = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    home: Home = None,
+) -> None:
+    """Print the model, data, config and code behind a response; predict it again with --input."""
+    from mien.stages import replay as stage
+
+    settings = config.settings()
+    workspace = workspace_at(home, settings)
+    prediction_log = settings.prediction_log or workspace.prediction_log
+    report = stage.replay(trace_id, workspace, prediction_log, file, bundle)
+    console.result(json.dumps(report.as_json()) if as_json else "\n".join(report.lines()))
+    if report.again and not report.again.same:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel="Predictions")
+def picture(
+    task: str, file: Annotated[Path, typer.Argument(help="A .jpg or .png file to write.")]
+) -> None:
+    """Draw a picture with one clear subject, to send to the service."""
+    if file.suffix.lower() not in {".jpg", ".jpeg", ".png"}:
+        raise ConfigError(f"{file}: expected a file name that ends in .jpg or .png.")
+    tasks.load(task).inference.sample_picture().convert("RGB").save(file)
+    console.result(f"drawn: {file}")
+
+
+def _format_prediction(document: dict[str, Any]) -> str:
+    if "error" in document:
+        return f"error: {document['error']}"
+    task, label = next(iter(document.items()))
+    if label is None:
+        return f"{task}: {document['outcome']}"
+    return f"{task} {label} {document['confidence']:.3f} ({document['outcome']})"
