@@ -17,8 +17,9 @@ from pydantic import Field
 
 from mien import __version__, config
 from mien.config import Form, RunConfig, Schema
+from mien.storage.cache_keys import source_hash
 from mien.storage.files import sha256_file
-from mien.storage.workspace import REPORT, source_hash
+from mien.storage.workspace import REPORT
 
 ROOT = Path(__file__).resolve().parents[3]
 """The repository, where mien runs from one."""

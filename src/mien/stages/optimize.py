@@ -26,17 +26,9 @@ from mien.model.lineage import VariantOrigin
 from mien.model.runtime import Model
 from mien.model.variants import Feeds
 from mien.reporting import console
+from mien.storage.cache_keys import stage_key
 from mien.storage.files import atomic_dir, write_json
-from mien.storage.workspace import (
-    DATA,
-    REPORT,
-    VARIANTS,
-    WORK,
-    Workspace,
-    cache_key,
-    read_latest,
-    task_source_hash,
-)
+from mien.storage.workspace import DATA, REPORT, VARIANTS, WORK, Workspace, read_latest
 from mien.task import DataReport, Example, Task
 from mien.tracking import Tracker
 
@@ -92,8 +84,8 @@ def _place(source: Bundle, form: Form) -> Path:
 
 
 def _key(run: RunConfig, source: Bundle, form: Form, ready: Path) -> str:
-    made_by = task_source_hash(run.task, "stages/optimize.py", "model/variants.py")
-    return cache_key(source.digest, form, ready.name, made_by, variants.libraries())
+    libraries = variants.libraries()
+    return stage_key("optimize", run.task, source.digest, form, ready.name, libraries)
 
 
 def _made(folder: Path) -> str | None:

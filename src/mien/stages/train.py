@@ -18,17 +18,9 @@ from mien.config import RunConfig
 from mien.model import bundle, lineage
 from mien.model.lineage import Lineage
 from mien.reporting import console
+from mien.storage.cache_keys import stage_key
 from mien.storage.files import atomic_dir, atomic_write, write_json
-from mien.storage.workspace import (
-    DATA,
-    REPORT,
-    WORK,
-    Workspace,
-    cache_key,
-    read_latest,
-    task_source_hash,
-    write_latest,
-)
+from mien.storage.workspace import DATA, REPORT, WORK, Workspace, read_latest, write_latest
 from mien.task import Fit, Recorder
 from mien.tracking import Tracker
 
@@ -52,13 +44,13 @@ def train(run: RunConfig, workspace: Workspace) -> Trained:
     task = tasks.load(run.task)
     params = config.parse(task.training.Params, run.params, "params")
     ready = _ready(run, workspace)
-    made_by = task_source_hash(run.task, "stages/train.py")
-    folder = workspace.trained(run.task) / cache_key(
+    folder = workspace.trained(run.task) / stage_key(
+        "train",
+        run.task,
         ready.name,
         params,
         task.training.external_weights(params),
         run.seed,
-        made_by,
         lineage.lock_hash(),
     )
     names = task.training.candidates(params)

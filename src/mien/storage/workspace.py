@@ -23,13 +23,8 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from hashlib import sha256
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
-from mien import config
 from mien.config import SchemaT
 from mien.errors import MienError, RegistryError
 from mien.storage.files import atomic_write, is_temporary, write_json
@@ -178,41 +173,14 @@ def _remove_half_made(folder: Path, deep: bool) -> None:
         folders[:] = [name for name in whole if deep and name != SWEEPS]
 
 
-def cache_key(*parts: Any) -> str:
-    """A short name for a combination of JSON-like inputs: the same inputs, the same name."""
-    return config.digest(list(parts))[:12]
-
-
-@cache
-def source_hash(*modules: str) -> str:
-    """SHA-256 of source files of the package, named as ``stages/data.py`` or ``tasks/emotion``."""
-    state = sha256()
-    root = Path(str(resources.files("mien")))
-    for module in modules:
-        path = root / module
-        for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            state.update(source.relative_to(root).as_posix().encode() + b"\0")
-            state.update(source.read_bytes())
-    return state.hexdigest()
-
-
-TASK_MODULES = ("boxes.py", "images.py", "mediapipe", "model/runtime.py", "task.py")
-"""What tasks see pictures and run networks with."""
-
-
-def task_source_hash(task: str, *more: str) -> str:
-    """SHA-256 of all source files that a task computes with, and of more of them; see `code`."""
-    return source_hash(f"tasks/{task}", *TASK_MODULES, *more)
-
-
 def write_latest(folder: Path, name: str, target: str) -> None:
-    """Remember under `name` which of the folders in `folder` was made last."""
+    """Record under `name` which of the folders in `folder` was made last."""
     with atomic_write(folder / f"{name}.latest") as temporary:
         temporary.write_text(target + "\n")
 
 
 def read_latest(folder: Path, name: str, remedy: str) -> Path:
-    """Return the folder that `point` remembered.
+    """Return the folder that `write_latest` recorded.
 
     Raises:
         MienError: there is none; the message ends with `remedy`.

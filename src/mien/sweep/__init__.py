@@ -21,7 +21,8 @@ from mien.model import lineage
 from mien.reporting import console
 from mien.stages import check as gates
 from mien.stages.data import data, fetch, settled
-from mien.storage.workspace import SWEEPS, Workspace, cache_key, task_source_hash
+from mien.storage.cache_keys import stage_key
+from mien.storage.workspace import SWEEPS, Workspace
 from mien.tracking import Tracker
 
 from . import report
@@ -103,22 +104,13 @@ def _prepare_data(run: RunConfig, workspace: Workspace) -> tuple[Path, str]:
         return data(run, workspace, version).folder, version.short
 
 
-_KEY_SOURCES = (
-    *("sweep/search_space.py", "sweep/study.py", "sweep/trial.py", "stages/evaluate/measuring.py"),
-    "reporting/scores.py",
-)
-"""Code outside of the task on which the results of trials depend."""
-
-
 def _sweep_key(run: RunConfig, space: SearchSpace, candidate: str | None, prepared: Path) -> str:
     task = tasks.load(run.task)
     params = config.parse(task.training.Params, run.params, "params")
-    source_hash = task_source_hash(run.task, *_KEY_SOURCES)
     rules = (run.policy.maximise, run.policy.max_bundle_mb, candidate)
     dependencies = task.training.external_weights(params), lineage.lock_hash()
-    return cache_key(
-        prepared.name, params, space.as_json(), run.seed, rules, source_hash, dependencies
-    )
+    inputs = (prepared.name, params, space.as_json(), run.seed, rules, dependencies)
+    return stage_key("sweep", run.task, *inputs)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pytest
 from mien import boxes
 from mien.errors import TrainingError
 from mien.mediapipe import pretrained_weights, weights
-from mien.storage.workspace import TASK_MODULES, source_hash
+from mien.storage.cache_keys import TASK_SOURCES, source_hash
 from mien.task import RepairPlan, Split
 from mien.tasks.emotion.data import prepare
 from mien.tasks.emotion.inspection import inspect
@@ -56,7 +56,7 @@ def known(raw: Path, cache: Path, faces: Mapping[str, list[tuple[float, ...]]]) 
         for path in raw.rglob("*.png")
         if path.name in faces
     ]
-    name = f"faces-{source_hash(*TASK_MODULES)[:12]}.jsonl"
+    name = f"faces-{source_hash(*TASK_SOURCES)[:12]}.jsonl"
     (cache / name).write_text("\n".join([*lines, '["half a li']))
 
 

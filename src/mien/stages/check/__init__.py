@@ -16,9 +16,10 @@ from mien import config, tasks
 from mien.config import RunConfig, Schema
 from mien.errors import GateError
 from mien.reporting import console
+from mien.storage.cache_keys import stage_key
 from mien.storage.files import atomic_dir, atomic_write
 from mien.storage.versions import Store, Version
-from mien.storage.workspace import REPORT, Workspace, cache_key, task_source_hash, write_latest
+from mien.storage.workspace import REPORT, Workspace, write_latest
 from mien.task import Gate, Task
 
 from . import findings, fixing, gates, material, page, picture, report
@@ -54,9 +55,10 @@ def check(run: RunConfig, workspace: Workspace, version: Version, told: bool = F
     task = tasks.load(run.task)
     chosen = gates.chosen(task, run.gates)
     params = _params(task, run)
-    made_by = task_source_hash(run.task, "stages/check")
     levels = {name: [gate.level, gate.limit] for name, gate in chosen.items()}
-    folder = workspace.checked(run.task) / cache_key(version.root, levels, params, made_by)
+    folder = workspace.checked(run.task) / stage_key(
+        "check", run.task, version.root, levels, params
+    )
     # Whoever asks for the report may have a network now; a run does not wait for one.
     fresh = not folder.is_dir() or (told and (folder / _UNCOUNTED).is_file())
     if fresh:

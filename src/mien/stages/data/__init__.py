@@ -18,9 +18,10 @@ from mien import config, tasks
 from mien.config import RunConfig
 from mien.errors import DataError, GateError
 from mien.reporting import console, figures
+from mien.storage.cache_keys import stage_key
 from mien.storage.files import atomic_dir, atomic_write, write_json
 from mien.storage.versions import Store, Version
-from mien.storage.workspace import REPORT, Workspace, cache_key, task_source_hash, write_latest
+from mien.storage.workspace import REPORT, Workspace, write_latest
 from mien.task import DataReport
 
 from . import sources
@@ -93,8 +94,7 @@ def prepare(run: RunConfig, workspace: Workspace, version: Version) -> Ready:
     task = tasks.load(run.task)
     params = config.parse(task.training.Params, run.params, "params")
     params = task.training.Params(**{name: getattr(params, name) for name in task.data.param_names})
-    made_by = task_source_hash(run.task, "stages/data/__init__.py")
-    folder = workspace.processed(run.task) / cache_key(version.root, params, made_by)
+    folder = workspace.processed(run.task) / stage_key("prepare", run.task, version.root, params)
     fresh = not folder.is_dir()
     if fresh:
         store, cache = Store(workspace.raw(run.task), console.bar), workspace.cache(run.task)
@@ -169,7 +169,7 @@ def _version(run: RunConfig, store: Store, cache: Path) -> Version:
 
 def _sample(run: RunConfig, store: Store, cache: Path) -> Version:
     """Drawn once for each seed and state of the code that draws."""
-    note = cache / f"sample-{cache_key(run.seed, task_source_hash(run.task))}.txt"
+    note = cache / f"sample-{stage_key('sample', run.task, run.seed)}.txt"
     root = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
     if store.holds(root) and store.whole(store.find(root)):
         store.choose(root)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien.errors import DataError
+from mien.storage.cache_keys import cache_key
 from mien.storage.versions import Item
-from mien.storage.workspace import cache_key
 
 from .archives import archive
 from .folders import folder, single

@@ -15,9 +15,10 @@ from typing import Any
 from mien import tasks
 from mien.errors import DataError
 from mien.reporting import console
+from mien.storage.cache_keys import stage_key
 from mien.storage.files import atomic_dir, write_json
 from mien.storage.versions import Store, Version
-from mien.storage.workspace import Workspace, cache_key, task_source_hash
+from mien.storage.workspace import Workspace
 from mien.task import Task
 
 _NAMED = 5
@@ -196,7 +197,7 @@ def _tell(task: str, first: Version, second: Version, found: Difference) -> None
 
 def _samples(task: str, version: Version, workspace: Workspace) -> dict[str, Listed]:
     cache = workspace.cache(task)
-    path = cache / f"samples-{cache_key(version.root, task_source_hash(task))}.json"
+    path = cache / f"samples-{stage_key('samples', task, version.root)}.json"
     if not path.is_file():
         # Whoever holds the lock takes an unpacked version of another for remains, and clears up.
         with workspace.locked(task):

@@ -22,6 +22,7 @@ from mien.model.bundle import Bundle
 from mien.model.evaluation import BundleMetrics, CandidateScores, ChampionScores, Evaluation, Scores
 from mien.model.runtime import Model
 from mien.reporting import figures, leaderboard, scores
+from mien.storage.cache_keys import stage_key
 from mien.storage.files import atomic_dir, atomic_write, write_json
 from mien.storage.workspace import (
     CHAMPION,
@@ -32,9 +33,7 @@ from mien.storage.workspace import (
     VARIANTS,
     WORK,
     Workspace,
-    cache_key,
     read_latest,
-    task_source_hash,
     write_latest,
 )
 from mien.task import SPLITS, DataReport, Task
@@ -63,21 +62,15 @@ def evaluate(run: RunConfig, workspace: Workspace) -> Evaluated:
         workspace.trained(run.task), run.name, "Train first: `mien train CONFIG`."
     )
     ready = workspace.processed(run.task) / (trained / DATA).read_text(encoding="utf-8").strip()
-    made_by = task_source_hash(
-        run.task,
-        "stages/evaluate",
-        "model/policy.py",
-        "reporting/scores.py",
-        "observability/drift.py",
-    )
     leaked = _leaked(run, workspace, ready)
     bundles = _bundles(trained, run.variants)
     digests = [each.digest for each in bundles if each.manifest.lineage.variant]
-    folder = workspace.evaluated(run.task) / cache_key(
+    folder = workspace.evaluated(run.task) / stage_key(
+        "evaluate",
+        run.task,
         trained.name,
         ready.name,
         run.policy,
-        made_by,
         run.variants,
         digests,
         None if leaked is None else sorted(leaked),

@@ -24,7 +24,7 @@ from mien import boxes, images
 from mien.errors import ImageError, TooLargeError
 from mien.mediapipe.face_detector import PADDING_SCALES, FaceDetector
 from mien.reporting import console
-from mien.storage.workspace import TASK_MODULES, source_hash
+from mien.storage.cache_keys import TASK_SOURCES, source_hash
 from mien.task import SPLITS, RepairPlan, Split
 
 from . import label_csv, yolo
@@ -172,7 +172,7 @@ def _faces(items: Sequence[_Item], cache: Path) -> dict[str, list[Shares]]:
     if not items:
         return {}
     cache.mkdir(parents=True, exist_ok=True)
-    made_by = source_hash(*TASK_MODULES)
+    made_by = source_hash(*TASK_SOURCES)
     kept = cache / f"faces-{made_by[:12]}.jsonl"
     known = _read(kept)
     own = threading.local()

@@ -29,7 +29,7 @@ from mien.mediapipe.hand_landmarks import Hand
 from mien.mediapipe.weights import HandLandmarkerFile
 from mien.model.runtime import available_cpus
 from mien.reporting import console
-from mien.storage.workspace import source_hash
+from mien.storage.cache_keys import TASK_SOURCES, source_hash
 from mien.task import Request
 
 from . import landmarks
@@ -41,7 +41,6 @@ BROKEN = "a photo that cannot be read"
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 _OTHERS = {".avif", ".bmp", ".gif", ".heic", ".heif", ".tif", ".tiff"}
 """Pictures that mien does not read, to be told of instead of passed over."""
-_CODE = ("boxes.py", "images.py", "mediapipe")
 _DECODERS = ("ai-edge-litert", "pillow")
 _AHEAD = 16
 """Photos for each thread that are asked for at once; an interrupt waits for no more."""
@@ -258,7 +257,9 @@ def _networks() -> tuple[HandLandmarkerFile, str]:
             ) from error
         state = sha256(path.read_bytes())
         contents = weights.read_hand_landmarker(path)
-    state.update(source_hash(*_CODE, f"tasks/{Path(__file__).parent.name}/photos.py").encode())
+    state.update(
+        source_hash(*TASK_SOURCES, f"tasks/{Path(__file__).parent.name}/photos.py").encode()
+    )
     state.update(" ".join(map(version, _DECODERS)).encode())
     return contents, state.hexdigest()[:16]
 
