@@ -17,6 +17,13 @@ VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 LOCK = "requirements_dev.txt"
 UV = "uv==0.13.9"
+LOOP = """
+import os, sys, threading
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+while True:
+    pass
+"""
+"""Keeps a core busy until its standard input ends: with whoever started it, however that ends."""
 
 if Path(sys.prefix).resolve() == VENV.resolve():
     from invoke import Context, task
@@ -39,6 +46,22 @@ if Path(sys.prefix).resolve() == VENV.resolve():
     def test_long(context: Context) -> None:
         """Run the tests that take minutes: fire drills, kills, rebuilt detectors, DVC."""
         _run(context, f"{BIN}/python -m pytest -n 2 --dist loadgroup -m long")
+
+    @task
+    def test_slow(context: Context, k: str = "") -> None:  # noqa: PT028 - a recipe, not a test
+        """Run the tests as a slow machine would: niced, with two busy loops a core beside them."""
+        loops = [
+            subprocess.Popen([sys.executable, "-c", LOOP], stdin=subprocess.PIPE)
+            for _ in range(2 * (os.cpu_count() or 1))
+        ]
+        only = f"-k '{k}'" if k else ""
+        command = f"{BIN}/python -m pytest -n 2 --dist loadgroup -m 'not long' {only}"
+        try:
+            _run(context, f"nice -n 10 {command}")
+        finally:
+            for loop in loops:
+                loop.kill()
+                loop.wait()
 
     @task
     def lint(context: Context) -> None:
@@ -136,7 +159,9 @@ def _install() -> None:
     _call(str(BIN / "python"), "-m", "pip", "install", "--quiet", UV)
     uv = [str(BIN / "python"), "-m", "uv", "pip", "install", "--quiet"]
     uv += ["--python", str(BIN / "python")]
-    _call(*uv, "--require-hashes", "-r", str(ROOT / LOCK))
+    # Compiled once, here: else every process of the tests compiles what it imports where Python is
+    # told to write no bytecode, which takes some libraries seconds.
+    _call(*uv, "--compile-bytecode", "--require-hashes", "-r", str(ROOT / LOCK))
     _call(*uv, "--no-deps", "--no-build-isolation", "-e", str(ROOT))
 
 

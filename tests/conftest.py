@@ -1,17 +1,21 @@
-"""Fixtures that all tests share: the real data, and one finished demo."""
+"""Fixtures that all tests share: the real data, small trained models, and one finished demo."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import small
 from hypothesis import settings
+from once import made_once
 from project import REAL, ROOT, Demo, free_port, mien
 
-from mien import tasks
 from mien.model import lineage
 from mien.model.lineage import CodeState
-from mien.storage.workspace import Workspace
+from mien.storage.workspace import CHAMPION, Workspace
+
+pytest_plugins = ["expensive"]
 
 # Deadlines measure the machine, not the code; the same examples every time keep CI calm.
 settings.register_profile("mien", deadline=None, derandomize=True, max_examples=50)
@@ -44,16 +48,58 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """The real demo, once; tests that use it carry the mark `xdist_group("demo")`."""
-    home = tmp_path_factory.mktemp("demo")
-    done = mien("demo", "--exit", home=home, PORT=str(free_port()))
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Demo(home, done.stdout, done.stderr)
+    """The real demo, once; for its own tests alone, which carry the mark `xdist_group("demo")`."""
+
+    def make(folder: Path) -> None:
+        done = mien("demo", "--exit", home=folder / "home", PORT=str(free_port()))
+        assert done.returncode == 0, done.stdout + done.stderr
+        (folder / "out.txt").write_text(done.stdout, encoding="utf-8")
+        (folder / "err.txt").write_text(done.stderr, encoding="utf-8")
+
+    folder = made_once(tmp_path_factory, "demo", make)
+    out, err = ((folder / f"{name}.txt").read_text(encoding="utf-8") for name in ("out", "err"))
+    return Demo(folder / "home", out, err)
 
 
 @pytest.fixture(scope="session")
-def champions(demo: Demo) -> dict[str, Path]:
-    """The bundle of each task's champion, as the demo registered it."""
-    workspace = Workspace(demo.home)
-    numbers = {name: workspace.aliases(name).get("champion") for name in tasks.names()}
-    return {name: workspace.version(name, number) for name, number in numbers.items() if number}
+def small_gesture(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace whose champion of gestures was trained in seconds. Read only; copy it."""
+    small.require("gesture")
+    return Workspace(made_once(tmp_path_factory, "small-gesture", small.train_gesture))
+
+
+@pytest.fixture(scope="session")
+def small_models(small_gesture: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The same with a small detector of faces, which takes torch and longer. Read only; copy it."""
+    small.require("emotion")
+
+    def make(home: Path) -> None:
+        shutil.copytree(small_gesture.home, home, dirs_exist_ok=True)
+        small.train_emotion(home)
+
+    return Workspace(made_once(tmp_path_factory, "small-models", make))
+
+
+@pytest.fixture(scope="session")
+def drawn_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of the emotion task that nobody trained, see `small.draw_detector`."""
+    small.require("emotion")
+    folder = tmp_path_factory.mktemp("drawn") / "detector"
+    small.draw_detector(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def served_home(
+    small_gesture: Workspace, drawn_detector: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A workspace with champions of both tasks, for tests of what a server does with requests: a
+    trained one of gestures, a drawn one of emotions. Read only; copy it."""
+
+    def make(home: Path) -> None:
+        for name in ("models", "data"):
+            shutil.copytree(small_gesture.home / name, home / name)
+        shutil.copytree(drawn_detector, Workspace(home).version("emotion", 1))
+        Workspace(home).write_aliases("emotion", {CHAMPION: 1})
+
+    return made_once(tmp_path_factory, "served-home", make)

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import pytest
 import yaml
 from clock import UNITS, faster
 from project import ROOT, free_port
+from waiting import PATIENCE, until
 
 FOLDER = ROOT / "prometheus"
 RECIPE = "python3 tasks.py prometheus"
@@ -69,7 +69,7 @@ class Prometheus:
     def get(self, path: str, **parameters: str) -> Any:
         """The `data` of an answer of the HTTP API."""
         url = f"{self.address}/api/v1/{path}?{urlencode(parameters)}"
-        with urlopen(url, timeout=10) as answer:
+        with urlopen(url, timeout=PATIENCE) as answer:
             return json.load(answer)["data"]
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
@@ -88,9 +88,9 @@ class Prometheus:
         """Names of the alerts that fire."""
         return {alert.name for alert in self.alerts() if alert.state == "firing"}
 
-    def wait_for(self, condition: Callable[["Prometheus"], Any], seconds: float) -> Any:
-        """Ask again and again until the answer is true, and return it; fail at the deadline."""
-        return poll(lambda: condition(self), seconds, lambda: f"alerts: {self.alerts()}")
+    def wait_for(self, condition: Callable[["Prometheus"], Any]) -> Any:
+        """Ask again and again until the answer is true, and return it; fail if it never is."""
+        return until(lambda: condition(self), lambda: f"alerts: {self.alerts()}")
 
 
 @contextmanager
@@ -149,16 +149,6 @@ def configure(
     return folder / "prometheus.yml"
 
 
-def poll(ask: Callable[[], Any], seconds: float, state: Callable[[], str]) -> Any:
-    """Ask until the answer is true; fail with the last state at the deadline."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if answer := ask():
-            return answer
-        time.sleep(0.05)
-    pytest.fail(f"nothing came of it in {seconds} s; {state()}")
-
-
 @contextmanager
 def _alertmanager(folder: Path, by: int) -> Iterator[str]:
     program = require("alertmanager")
@@ -187,7 +177,7 @@ def _process(command: list[str], log: Path) -> Iterator["subprocess.Popen[bytes]
     finally:
         process.terminate()
         try:
-            process.wait(timeout=20)
+            process.wait(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -197,9 +187,9 @@ def _ready(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     def answers() -> bool:
         assert process.poll() is None, log.read_text(encoding="utf-8")
         try:
-            with urlopen(url, timeout=2) as answer:
+            with urlopen(url, timeout=PATIENCE) as answer:
                 return bool(answer.status == 200)
         except (URLError, ConnectionError, TimeoutError):
             return False
 
-    poll(answers, 60, lambda: log.read_text(encoding="utf-8"))
+    until(answers, lambda: log.read_text(encoding="utf-8"))

@@ -12,6 +12,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from project import ROOT, free_port
+from waiting import PATIENCE, until
 
 import prometheus
 from mien.stages.monitor import web
@@ -49,7 +50,7 @@ class Server:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdout=log, stderr=log
             )
-        prometheus.poll(self._ready, 60, (self.folder / "server.log").read_text)
+        until(self._ready, (self.folder / "server.log").read_text)
 
     def kill(self) -> None:
         if self.process is not None:
@@ -59,7 +60,7 @@ class Server:
 
     def _ready(self) -> bool:
         try:
-            with urlopen(f"{self.address}/readyz", timeout=5) as answer:
+            with urlopen(f"{self.address}/readyz", timeout=PATIENCE) as answer:
                 return bool(answer.status == 200)
         except (URLError, TimeoutError, ConnectionError):
             return False
@@ -104,7 +105,7 @@ def _watched(home: Path, folder: Path, tasks: tuple[str, ...], faster: int) -> I
         targets = {"mien": f"127.0.0.1:{server.port}"}
         with prometheus.running(targets, folder / "prometheus", faster=faster) as watcher:
             # Prometheus looks for its targets every 5 seconds, whatever the clock.
-            watcher.wait_for(lambda it: it.query('up{job="mien"} == 1') and not it.alerts(), 60)
+            watcher.wait_for(lambda it: it.query('up{job="mien"} == 1') and not it.alerts())
             yield Watched(server, watcher)
     finally:
         server.kill()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from project import ROOT
+from waiting import PATIENCE
 
 pytestmark = [pytest.mark.xdist_group("dvc"), pytest.mark.long]
 
@@ -40,7 +41,7 @@ class Repository:
             env=dict(self.environment),
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=PATIENCE,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

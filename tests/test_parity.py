@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
-from project import Demo
+import small
+from waiting import PATIENCE
 
 from mien import config, tasks
 from mien.model import bundle
@@ -16,29 +17,26 @@ from mien.stages import serve
 from mien.storage.workspace import WORK, Workspace, read_latest
 from mien.task import Prediction, Request
 
-pytestmark = pytest.mark.xdist_group("demo")
+pytestmark = pytest.mark.xdist_group("parity")
 TOLERANCE = 1e-3
 Answer = tuple[str | None, float]
 
 
 @pytest.fixture(scope="module")
-def address(demo: Demo) -> Iterator[str]:
-    if not {"gesture", "emotion"} <= set(tasks.names()):
-        pytest.skip("parity is held for both tasks")
-    settings = config.settings().model_copy(update={"port": 0})
-    with serve.running(Workspace(demo.home), [], [], settings) as url:
+def address(small_models: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    changes = {"port": 0, "journal": tmp_path_factory.mktemp("parity") / "journal.db"}
+    settings = config.settings().model_copy(update=changes)
+    with serve.running(small_models, [], [], settings) as url:
         yield url
 
 
-def folders(demo: Demo, name: str) -> tuple[Path, Path, str]:
+def folders(workspace: Workspace, name: str) -> tuple[Path, Path, str]:
     """Prepared data, trained folder and champion's candidate of a task."""
-    workspace = Workspace(demo.home)
     ready, trained = (
-        read_latest(place(name), f"sample_{name}", "")
+        read_latest(place(name), small.EMOTION.name, "")
         for place in (workspace.processed, workspace.trained)
     )
-    champion = workspace.version(name, workspace.aliases(name)["champion"])
-    return ready, trained, bundle.read(champion).manifest.candidate
+    return ready, trained, bundle.read(small.champion(workspace, name)).manifest.candidate
 
 
 def said(answer: Any, name: str) -> Answer:
@@ -56,35 +54,38 @@ def differences(one: list[Answer], two: list[Answer]) -> tuple[int, float]:
     return labels, max(abs(a[1] - b[1]) for a, b in zip(one, two, strict=True))
 
 
-def onnx(name: str, demo: Demo, requests_: list[Request]) -> list[Answer]:
+def onnx(name: str, workspace: Workspace, requests_: list[Request]) -> list[Answer]:
     from mien.model import runtime
 
-    workspace = Workspace(demo.home)
-    folder = workspace.version(name, workspace.aliases(name)["champion"])
-    with runtime.load(folder) as model:
+    with runtime.load(small.champion(workspace, name)) as model:
         return [best(tasks.load(name).inference.predict(request, model)) for request in requests_]
 
 
-def test_gestures_agree(demo: Demo, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gestures_agree(
+    small_models: Workspace, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """scikit-learn or LightGBM, ONNX and HTTP: same label, confidence within 1e-3, every row."""
     from mien.tasks.gesture import data, landmarks
     from mien.tasks.gesture.params import LABELS, Params
     from mien.tasks.gesture.train import original
 
-    ready, _, candidate = folders(demo, "gesture")
+    ready, _, candidate = folders(small_models, "gesture")
     hands = data.read(ready, "test").landmarks
-    fitted = original(candidate, ready, Params(), 0)
+    fitted = original(candidate, ready, Params(**small.GESTURE.params), 0)
 
     def framework() -> list[Answer]:
         scores = fitted.probabilities(hands)
         return [(LABELS[int(row.argmax())], float(row.max())) for row in scores]
 
     examples = [each.request for each in tasks.load("gesture").data.examples(ready, "test")]
-    exported = onnx("gesture", demo, examples)
+    exported = onnx("gesture", small_models, examples)
     url = f"{address}/predict/gesture"
     with requests.Session() as session:
         http = [
-            said(session.post(url, json={"landmarks": hand.tolist()}, timeout=60).json(), "gesture")
+            said(
+                session.post(url, json={"landmarks": hand.tolist()}, timeout=PATIENCE).json(),
+                "gesture",
+            )
             for hand in hands
         ]
     for pair in ((framework(), exported), (exported, http)):
@@ -97,7 +98,7 @@ def test_gestures_agree(demo: Demo, address: str, monkeypatch: pytest.MonkeyPatc
     assert differences(framework(), http)[1] > TOLERANCE, "another preprocessing must be noticed"
 
 
-def test_emotions_agree(demo: Demo, address: str) -> None:
+def test_emotions_agree(small_models: Workspace, address: str) -> None:
     """PyTorch, ONNX and HTTP: same label, confidence within 1e-3, every test picture."""
     from mien.tasks.emotion.decode import detect
     from mien.tasks.emotion.detector_spec import DetectorSpec
@@ -105,7 +106,7 @@ def test_emotions_agree(demo: Demo, address: str) -> None:
     from mien.tasks.emotion.letterbox import letterbox
     from mien.tasks.emotion.params import LABELS
 
-    ready, trained, candidate = folders(demo, "emotion")
+    ready, trained, candidate = folders(small_models, "emotion")
     spec = DetectorSpec.parse(
         json.loads((trained / candidate / bundle.MANIFEST).read_text())["preprocessing"]
     )
@@ -121,13 +122,13 @@ def test_emotions_agree(demo: Demo, address: str) -> None:
     examples = list(tasks.load("emotion").data.examples(ready, "test"))
     pictures = [each.request.image for each in examples]
     torch = [framework(image, image) for image in pictures]
-    exported = onnx("emotion", demo, [each.request for each in examples])
+    exported = onnx("emotion", small_models, [each.request for each in examples])
     http = []
     with requests.Session() as session:
         for example in examples:
             content = (ready / "test" / "images" / Path(example.name).name).read_bytes()
             files = {"file": (example.name, content)}
-            answer = session.post(f"{address}/predict/emotion", files=files, timeout=60)
+            answer = session.post(f"{address}/predict/emotion", files=files, timeout=PATIENCE)
             http.append(said(answer.json(), "emotion"))
     for pair in ((torch, exported), (exported, http)):
         labels, largest = differences(*pair)

@@ -4,16 +4,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+PATIENCE = 600.0
+"""Seconds after which something counts as hung. Nothing that works takes so long, on a machine ten
+times slower either: no test may fail by a clock that only tells how busy the machine is."""
 
-def until(
-    condition: Callable[[], Any], seconds: float = 60, what: str | Callable[[], str] = ""
-) -> Any:
-    """Poll until the condition holds and return what it gave; fail with `what` after `seconds`."""
-    end = time.monotonic() + seconds
+
+def until(condition: Callable[[], Any], what: str | Callable[[], str] = "") -> Any:
+    """Poll until the condition holds and return what it gave; fail with `what` if it hangs."""
+    end = time.monotonic() + PATIENCE
     while True:
         if found := condition():
             return found
         if time.monotonic() > end:
             told = what() if callable(what) else what
-            raise AssertionError(f"not within {seconds:g} s: {told}")
+            raise AssertionError(f"not within {PATIENCE:g} s: {told}")
         time.sleep(0.01)

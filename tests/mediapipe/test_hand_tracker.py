@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small
 from PIL import Image
 
 from mien.images import Pixels
@@ -15,6 +16,7 @@ from mien.mediapipe.hand_landmarks import Hand
 from mien.mediapipe.hand_tracker import REDETECT_INTERVAL, HandTracker
 from mien.model import runtime
 from mien.model.runtime import Model
+from mien.storage.workspace import Workspace
 from mien.task import Prediction, Request
 from mien.tasks.gesture.drawing import hand_picture
 from mien.tasks.gesture.predict import follow, predict
@@ -75,13 +77,10 @@ def label(answer: Prediction) -> str:
     return answer.best.label if answer.best else answer.outcome
 
 
-@pytest.mark.xdist_group("demo")
 @pytest.mark.parametrize("gesture", ["like", "rock", "peace"])
-def test_a_moving_hand_keeps_its_gesture(champions: dict[str, Path], gesture: str) -> None:
+def test_a_moving_hand_keeps_its_gesture(small_gesture: Workspace, gesture: str) -> None:
     """As frame by frame on 98 % of those frames in which that finds the gesture at all."""
-    if "gesture" not in champions:
-        pytest.skip("the demo trained no champion of gesture")
-    with runtime.load(champions["gesture"]) as model:
+    with runtime.load(small.champion(small_gesture, "gesture")) as model:
         answer = follow(model)
         pairs = [
             (label(answer(Request(image=frame))), label(predict(Request(image=frame), model)))
@@ -170,11 +169,8 @@ def test_a_hand_that_leaves_is_not_tracked(landmarker: CountingLandmarker) -> No
     assert counts == [1, 0, 0, 1, 0]
 
 
-@pytest.mark.xdist_group("demo")
-def test_each_video_has_its_own_state(champions: dict[str, Path]) -> None:
+def test_each_video_has_its_own_state(small_gesture: Workspace) -> None:
     """Two in turn give the predictions of each alone."""
-    if "gesture" not in champions:
-        pytest.skip("the demo trained no champion of gesture")
     one, two = (list(frames(hand_picture(name), 8)) for name in ("like", "peace"))
 
     def answers(model: Model, *videos: list[Pixels]) -> list[list[Prediction]]:
@@ -185,5 +181,5 @@ def test_each_video_has_its_own_state(champions: dict[str, Path]) -> None:
                 predictions[video].append(trackers[video](Request(image=frame)))
         return predictions
 
-    with runtime.load(champions["gesture"]) as model:
+    with runtime.load(small.champion(small_gesture, "gesture")) as model:
         assert answers(model, one, two) == [*answers(model, one), *answers(model, two)]

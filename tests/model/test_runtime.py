@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
+from waiting import PATIENCE
 
 from mien.errors import BundleError, ScoreError
 from mien.model import bundle, runtime
@@ -100,7 +101,7 @@ def test_a_network_that_fails_is_timed_and_the_next_request_begins_anew(
 
 def test_threads_do_not_measure_each_other() -> None:
     """Two requests at once: what one asks is not the other's time."""
-    both, found = threading.Barrier(2, timeout=30), {}
+    both, found = threading.Barrier(2, timeout=PATIENCE), {}
 
     def work(name: str, asks: bool) -> None:
         with runtime.collect_timings() as times:
@@ -218,7 +219,7 @@ def test_every_thread_maps_with_a_worker_of_its_own(monkeypatch: pytest.MonkeyPa
 
         def work(item: int) -> int:
             assert alone.acquire(blocking=False), "a worker is for one thread at a time"
-            both.wait(timeout=300)
+            both.wait(timeout=PATIENCE)
             alone.release()
             return item * item
 

@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small
 from PIL import Image
 from project import ROOT, mien
+from waiting import PATIENCE
 
 from mien import images, tasks
 from mien.errors import ConfigError, DataError, RequestError
@@ -29,15 +31,17 @@ from mien.stages.batch.inputs import BatchItem
 from mien.storage.workspace import Workspace
 from mien.task import Request
 
-pytestmark = pytest.mark.xdist_group("demo")
+
+@pytest.fixture
+def bundle(drawn_detector: Path) -> Path:
+    """A bundle that takes pictures."""
+    return drawn_detector
 
 
 @pytest.fixture
-def bundle(champions: dict[str, Path]) -> Path:
-    """The champion of emotion, which is the faster one for images."""
-    if "emotion" not in champions:
-        pytest.skip("the demo trained no champion of emotion")
-    return champions["emotion"]
+def hands(small_gesture: Workspace) -> Path:
+    """A bundle that takes landmarks and pictures."""
+    return small.champion(small_gesture, "gesture")
 
 
 def draw(path: Path, shade: int = 90, side: int = 48) -> None:
@@ -174,19 +178,15 @@ def test_the_three_formats_contain_the_same(tmp_path: Path, bundle: Path) -> Non
         assert row == {name: "" if value is None else str(value) for name, value in line.items()}
 
 
-def test_landmarks_of_a_table_are_scored_row_by_row(
-    tmp_path: Path, champions: dict[str, Path]
-) -> None:
+def test_landmarks_of_a_table_are_scored_row_by_row(tmp_path: Path, hands: Path) -> None:
     """With the columns of the gesture task's tables; an invalid row gets an error."""
-    if "gesture" not in champions:
-        pytest.skip("the demo trained no champion of gesture")
     task = tasks.load("gesture")
     task.data.write_sample(tmp_path, 0)
     table = next(tmp_path.rglob("*.csv"))
     lines = table.read_text().splitlines()[:40]
     lines[2] = lines[2].replace(lines[2].split(",")[4], "tall", 1)
     (tmp_path / "hands.csv").write_text("\n".join(lines) + "\n")
-    result = score(tmp_path / "hands.csv", tmp_path / "r.jsonl", champions["gesture"], threads=2)
+    result = score(tmp_path / "hands.csv", tmp_path / "r.jsonl", hands, threads=2)
     rows = read(tmp_path / "r.jsonl")
     assert [row["row"] for row in rows] == list(range(1, 40))
     assert (result.rows, result.failed) == (39, 1)
@@ -232,11 +232,9 @@ def test_a_csv_may_name_files(tmp_path: Path, bundle: Path) -> None:
 
 
 def test_the_images_of_a_folder_are_frames_of_one_video(
-    tmp_path: Path, champions: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, hands: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Predicted in the order of names, with the state of that folder only, in chunks."""
-    if "gesture" not in champions:
-        pytest.skip("the demo trained no champion of gesture")
     task, frames = tasks.load("gesture"), {}
     hand = task.inference.sample_picture().convert("RGB")
     for folder, angles in (("a", range(0, 35, 5)), ("b", (33, 28, 23))):
@@ -247,11 +245,11 @@ def test_the_images_of_a_folder_are_frames_of_one_video(
         frame.save(tmp_path / "in" / name)
     monkeypatch.setattr(stage, "VIDEO_CHUNK_FRAMES", 5)
     out = tmp_path / "r.jsonl"
-    score(tmp_path / "in", out, champions["gesture"], threads=2, sequence=True)
+    score(tmp_path / "in", out, hands, threads=2, sequence=True)
     rows = read(out)
     assert [row["file"] for row in rows] == list(frames)
     assert task.inference.video_predictor is not None
-    with runtime.load(champions["gesture"]) as model:
+    with runtime.load(hands) as model:
         for index, (row, frame) in enumerate(zip(rows, frames.values(), strict=True)):
             if index in (0, 5, 7):  # the start of a folder or of a chunk
                 predict_frame = task.inference.video_predictor(model)
@@ -260,7 +258,7 @@ def test_the_images_of_a_folder_are_frames_of_one_video(
             assert (row["label"], row["confidence"]) == (best.label, best.confidence)
             assert tuple(row[f"box_{side}"] for side in ("x1", "y1", "x2", "y2")) == best.box
     with pytest.raises(ConfigError, match="another setting of --sequence"):
-        score(tmp_path / "in", out, champions["gesture"])
+        score(tmp_path / "in", out, hands)
 
 
 def test_wrong_arguments_are_refused(tmp_path: Path, bundle: Path) -> None:
@@ -355,7 +353,7 @@ def kill(command: list[str], parts: int, seconds: float) -> None:
     ) as running:
         assert running.stdin
         assert running.stdout
-        patience = threading.Timer(120, running.kill)
+        patience = threading.Timer(PATIENCE, running.kill)
         patience.start()
         try:
             for _ in range(parts + 1):

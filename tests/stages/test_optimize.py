@@ -1,4 +1,4 @@
-"""Promises of the optimize stage, on the demo's trained networks and data."""
+"""Promises of the optimize stage, on small trained networks and their data."""
 
 import json
 import shutil
@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from project import ROOT, Demo, mien
+import small
+import yaml
+from project import mien
 
-from mien import config, pipeline, tasks
-from mien.config import Policy, RunConfig
+from mien import pipeline, tasks
+from mien.config import RunConfig
 from mien.errors import BundleError
 from mien.model import bundle, runtime
 from mien.model.bundle import Bundle
@@ -18,15 +20,15 @@ from mien.model.evaluation import Evaluation
 from mien.stages import evaluate, optimize, register
 from mien.storage.workspace import DATA, RESULT, VARIANTS, Workspace, read_latest
 
-pytestmark = pytest.mark.xdist_group("demo")
+pytestmark = pytest.mark.xdist_group("optimize")
 
-FREE = Policy(max_score_drop=0.5, max_latency_increase=100)
+FREE = small.ANY.model_copy(update={"max_score_drop": 0.5, "max_latency_increase": 100})
 """Lets the size decide alone: scores of int8 and times depend on the machine."""
 
 
 def asked(task: str, *forms: str) -> RunConfig:
-    run = config.load(ROOT / "configs" / f"sample_{task}.yaml", [f"variants={list(forms)}"])
-    return run.model_copy(update={"policy": FREE})
+    run = {"gesture": small.GESTURE, "emotion": small.EMOTION}[task]
+    return run.model_copy(update={"variants": forms, "policy": FREE})
 
 
 def trained(run: RunConfig, workspace: Workspace) -> Path:
@@ -47,10 +49,10 @@ def few() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def workspace(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A copy of the demo's workspace, as large as the stage needs it."""
+def workspace(small_models: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A copy of the small models, to be added to."""
     home = tmp_path_factory.mktemp("optimize") / "home"
-    shutil.copytree(demo.home, home, ignore=shutil.ignore_patterns("predictions.db*"))
+    shutil.copytree(small_models.home, home)
     return Workspace(home)
 
 
@@ -59,20 +61,20 @@ def made(workspace: Workspace) -> dict[str, Bundle]:
     """The candidate and its variants, made once for all tests of this file."""
     run = asked("emotion", "int8", "fp16")
     done = optimize.optimize(run, workspace)
-    assert set(done.fresh) == {"yolov9-t-int8", "yolov9-t-fp16"}
+    assert set(done.fresh) == {"yolox-nano-int8", "yolox-nano-fp16"}
     assert not done.without
     return bundles(run, workspace)
 
 
 def test_a_variant_is_a_bundle_that_says_what_it_was_made_from(made: dict[str, Bundle]) -> None:
     """Its own name and the digest of its origin; the same preprocessing and labels."""
-    source = made["yolov9-t"]
+    source = made["yolox-nano"]
     for form, share in (("int8", 0.5), ("fp16", 0.6)):
-        variant = made[f"yolov9-t-{form}"]
+        variant = made[f"yolox-nano-{form}"]
         origin = variant.manifest.lineage.variant
         assert origin is not None
-        assert variant.manifest.candidate == f"yolov9-t-{form}"
-        assert (origin.form, origin.base, origin.digest) == (form, "yolov9-t", source.digest)
+        assert variant.manifest.candidate == f"yolox-nano-{form}"
+        assert (origin.form, origin.base, origin.digest) == (form, "yolox-nano", source.digest)
         assert set(origin.libraries) == {"onnx", "onnxruntime"}
         assert variant.manifest.preprocessing == source.manifest.preprocessing
         assert variant.manifest.labels == source.manifest.labels
@@ -83,7 +85,7 @@ def test_a_variant_is_a_bundle_that_says_what_it_was_made_from(made: dict[str, B
 
 def test_ranges_are_found_on_training_examples(made: dict[str, Bundle]) -> None:
     """For int8 alone, through `predict`: a form without ranges asks for no example."""
-    origins = {f: made[f"yolov9-t-{f}"].manifest.lineage.variant for f in ("int8", "fp16")}
+    origins = {f: made[f"yolox-nano-{f}"].manifest.lineage.variant for f in ("int8", "fp16")}
     counted = {form: origin.calibrated_on for form, origin in origins.items() if origin}
     assert counted["fp16"] == 0
     assert optimize.CALIBRATION / 2 < counted["int8"] <= optimize.CALIBRATION
@@ -99,7 +101,7 @@ def test_the_examples_come_from_the_whole_training_split(workspace: Workspace) -
         read.add(split)
         return given(ready, split)  # type: ignore[arg-type]
 
-    watched = replace(task, examples=examples)  # type: ignore[arg-type]
+    watched = replace(task, data=replace(task.data, examples=examples))  # type: ignore[arg-type]
     ready = read_latest(workspace.processed("gesture"), run.name, "")
     found = [example.label for example in optimize._spread(watched, ready)]
     assert read == {"train"}
@@ -110,18 +112,19 @@ def test_the_examples_come_from_the_whole_training_split(workspace: Workspace) -
 def test_a_variant_answers_as_its_origin_does(
     workspace: Workspace, made: dict[str, Bundle]
 ) -> None:
-    """Through the session that serves; what is drawn for the demo is named alike by all."""
+    """Through the session that serves; a drawn face is named alike by all."""
     task = tasks.load("emotion")
-    ready = read_latest(workspace.processed("emotion"), "sample_emotion", "")
-    examples = list(task.data.examples(ready, "val"))[:40]
+    ready = read_latest(workspace.processed("emotion"), small.EMOTION.name, "")
+    examples = list(task.data.examples(ready, "val"))
     said = {}
     for name, each in made.items():
         with runtime.load(each.folder) as model:
             answers = [task.inference.predict(example.request, model).best for example in examples]
         said[name] = [best.label if best else None for best in answers]
-    for name in ("yolov9-t-int8", "yolov9-t-fp16"):
-        same = sum(a == b for a, b in zip(said[name], said["yolov9-t"], strict=True))
-        assert same >= 36, name
+    for name in ("yolox-nano-int8", "yolox-nano-fp16"):
+        same = sum(a == b for a, b in zip(said[name], said["yolox-nano"], strict=True))
+        # Not all: a detector that has learned for seconds only is often between two labels.
+        assert same >= 0.75 * len(examples), name
 
 
 def test_a_second_call_does_nothing_and_a_lost_variant_comes_back_byte_for_byte(
@@ -131,8 +134,8 @@ def test_a_second_call_does_nothing_and_a_lost_variant_comes_back_byte_for_byte(
     run = asked("emotion", "int8", "fp16")
     assert optimize.optimize(run, workspace).fresh == ()
     for form in ("int8", "fp16"):
-        (made[f"yolov9-t-{form}"].folder / "model.onnx").unlink()
-    assert set(optimize.optimize(run, workspace).fresh) == {"yolov9-t-int8", "yolov9-t-fp16"}
+        (made[f"yolox-nano-{form}"].folder / "model.onnx").unlink()
+    assert set(optimize.optimize(run, workspace).fresh) == {"yolox-nano-int8", "yolox-nano-fp16"}
     again = bundles(run, workspace)
     assert {name: each.digest for name, each in again.items()} == {
         name: each.digest for name, each in made.items()
@@ -155,8 +158,8 @@ def test_variants_take_part_only_where_a_run_asks_for_them(
     """They lie beside the candidate, and a run of another config does not see them."""
     folder = trained(asked("emotion"), workspace)
     for forms, names in (
-        ((), ["yolov9-t"]),
-        (("fp16",), ["yolov9-t", "yolov9-t-fp16"]),
+        ((), ["yolox-nano"]),
+        (("fp16",), ["yolox-nano", "yolox-nano-fp16"]),
         (("int8", "fp16"), sorted(made)),
     ):
         taking_part = evaluate._bundles(folder, asked("emotion", *forms).variants)
@@ -167,20 +170,20 @@ def test_a_variant_that_is_missing_or_of_another_training_is_told(
     workspace: Workspace, made: dict[str, Bundle], tmp_path: Path
 ) -> None:
     """With the command that makes it."""
-    source = made["yolov9-t"].folder
-    bundle.copy(source, tmp_path / "yolov9-t")
+    source = made["yolox-nano"].folder
+    bundle.copy(source, tmp_path / "yolox-nano")
     with pytest.raises(BundleError, match="mien optimize"):
         evaluate._bundles(tmp_path, ("int8",))
-    bundle.copy(made["yolov9-t-int8"].folder, tmp_path / "yolov9-t-int8")
+    bundle.copy(made["yolox-nano-int8"].folder, tmp_path / "yolox-nano-int8")
     assert len(evaluate._bundles(tmp_path, ("int8",))) == 2
-    other = made["yolov9-t"].manifest
-    bundle.write(tmp_path / "yolov9-t", other.model_copy(update={"lineage": {"seed": 7}}))
+    other = made["yolox-nano"].manifest
+    bundle.write(tmp_path / "yolox-nano", other.model_copy(update={"lineage": {"seed": 7}}))
     with pytest.raises(BundleError, match="mien optimize"):
         evaluate._bundles(tmp_path, ("int8",))
 
 
 def test_the_policy_may_make_a_variant_champion(
-    workspace: Workspace, made: dict[str, Bundle]
+    workspace: Workspace, made: dict[str, Bundle], tmp_path: Path
 ) -> None:
     """Measured as every candidate is, chosen by size where the policy bears its loss, registered
     like any version; the command, called afterwards, has nothing to do and shows the table."""
@@ -190,24 +193,20 @@ def test_the_policy_may_make_a_variant_champion(
     evaluation = Evaluation.read(done.folder)
     rows = {row.candidate: row for row in evaluation.candidates}
     assert set(rows) == set(made)
-    assert rows["yolov9-t"].variant is None
-    comparison = rows["yolov9-t-int8"].variant
+    assert rows["yolox-nano"].variant is None
+    comparison = rows["yolox-nano-int8"].variant
     assert comparison is not None
-    assert comparison.base == "yolov9-t"
+    assert comparison.base == "yolox-nano"
     assert comparison.cpu_ratio.low > 0
-    assert evaluation.choice == "yolov9-t-int8"
+    assert evaluation.choice == "yolox-nano-int8"
     registered = register.register(run, workspace)
     assert (registered.alias, registered.fresh) == ("champion", True)
     served = bundle.read(workspace.version("emotion", registered.number))
-    assert served.manifest.lineage.variant == made["yolov9-t-int8"].manifest.lineage.variant
-    assert "yolov9-t-int8" in (served.folder / "card.md").read_text(encoding="utf-8")
-    overrides = (
-        "variants=[int8, fp16]",
-        "policy.max_score_drop=0.5",
-        "policy.max_latency_increase=100",
-    )
-    flags = [part for each in overrides for part in ("--set", each)]
-    again = mien("optimize", "configs/sample_emotion.yaml", *flags, home=workspace.home)
+    assert served.manifest.lineage.variant == made["yolox-nano-int8"].manifest.lineage.variant
+    assert "yolox-nano-int8" in (served.folder / "card.md").read_text(encoding="utf-8")
+    config = tmp_path / f"{run.name}.yaml"
+    config.write_text(yaml.safe_dump(run.model_dump(mode="json", exclude={"name"})))
+    again = mien("optimize", str(config), home=workspace.home)
     assert again.returncode == 0, again.stderr
     assert "Variants and their base candidates" in again.stdout
     assert f"made: nothing new; {done.folder}" in again.stdout

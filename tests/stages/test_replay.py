@@ -15,8 +15,9 @@ import onnx
 import pytest
 import requests
 from onnx import TensorProto, helper, numpy_helper
-from project import Demo, free_port, mien
+from project import free_port, mien
 from served import Server
+from waiting import PATIENCE
 
 from mien import config, tasks
 from mien.errors import BundleError, PredictionLogError, RequestError, UnknownPredictionError
@@ -94,7 +95,7 @@ def ask(address: str) -> dict[str, Any]:
     with requests.Session() as session:
         session.trust_env = False
         answer: dict[str, Any] = session.post(
-            f"{address}/predict/gesture", json=HAND, timeout=30
+            f"{address}/predict/gesture", json=HAND, timeout=PATIENCE
         ).json()
     return answer
 
@@ -236,11 +237,10 @@ def test_what_cannot_be_replayed_says_why(home: Path) -> None:
         again(home, trace_id)
 
 
-@pytest.mark.xdist_group("demo")
-def test_a_picture_is_answered_again(demo: Demo, tmp_path: Path) -> None:
+def test_a_picture_is_answered_again(small_models: Workspace, tmp_path: Path) -> None:
     """By the champion that was trained for it, file in and file out."""
     home = tmp_path / "home"
-    shutil.copytree(demo.home, home, ignore=shutil.ignore_patterns("predictions.db*"))
+    shutil.copytree(small_models.home, home)
     for name in tasks.names():
         path = tmp_path / f"{name}.png"
         tasks.load(name).inference.sample_picture().convert("RGB").save(path)
@@ -249,7 +249,7 @@ def test_a_picture_is_answered_again(demo: Demo, tmp_path: Path) -> None:
             url = f"{address}/predict/{name}"
             with requests.Session() as session, path.open("rb") as stream:
                 session.trust_env = False
-                answer = session.post(url, files={"file": stream}, timeout=60).json()
+                answer = session.post(url, files={"file": stream}, timeout=PATIENCE).json()
         found = replay.replay(answer["trace_id"], Workspace(home), home / "predictions.db", path)
         assert found.again is not None
         assert found.again.same is True, found.again

@@ -18,6 +18,7 @@ from typing import BinaryIO
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import PATIENCE
 
 from mien.errors import DataError
 from mien.storage.versions import Entry, Item, Store, root_of, shards
@@ -379,7 +380,7 @@ def test_a_kill_in_the_middle_leaves_nothing_half_done(tmp_path: Path) -> None:
     assert len(done) == 3
     assert len(packed(store)) == 4  # and what has another name, which a workspace clears away
     with importing(tmp_path) as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
     assert store.verify() == [], err
     assert len(unpacked(store, out.strip())) == 6
     assert {name: (tmp_path / "shards" / name).stat().st_mtime_ns for name in done} == done
@@ -391,7 +392,7 @@ def test_two_processes_may_keep_the_same_files_at_once(tmp_path: Path) -> None:
         assert slow.stdout is not None
         assert slow.stdout.readline() == "reading\n"
         quick = importing(tmp_path)
-        ends = [each.communicate(timeout=60) for each in (quick, slow)]
+        ends = [each.communicate(timeout=PATIENCE) for each in (quick, slow)]
     assert (quick.returncode, slow.returncode) == (0, 0), ends
     store = Store(tmp_path)
     assert [f"{each.root}\n" for each in store.versions()] == [ends[0][0]]

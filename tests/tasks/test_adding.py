@@ -8,10 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import small
 from project import ROOT
+from waiting import PATIENCE
 
 from mien.model import bundle
 from mien.model.bundle import MANIFEST
+from mien.storage.workspace import Workspace
 
 NEW = "signs"
 
@@ -52,16 +55,13 @@ def python(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
         env={**os.environ, "PYTHONPATH": str(project / "src"), "MIEN_HOME": str(project)},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=PATIENCE,
         check=False,
     )
 
 
-@pytest.mark.xdist_group("demo")
-def test_a_copied_folder_is_a_task(project: Path, champions: dict[str, Path]) -> None:
+def test_a_copied_folder_is_a_task(project: Path, small_gesture: Workspace) -> None:
     """The command lists it, the contract suite runs it, and the server answers on its route."""
-    if "gesture" not in champions:
-        pytest.skip("the folder that is copied, tasks/gesture, is not there")
     assert NEW in python(project, "-m", "mien.cli", "tasks").stdout
     suite = python(
         project, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider",
@@ -71,7 +71,7 @@ def test_a_copied_folder_is_a_task(project: Path, champions: dict[str, Path]) ->
     assert " passed" in suite.stdout
 
     renamed = project / "bundle"
-    shutil.copytree(champions["gesture"], renamed)
+    shutil.copytree(small.champion(small_gesture, "gesture"), renamed)
     manifest = bundle.read(renamed).manifest.model_copy(update={"task": NEW})
     (renamed / MANIFEST).unlink()
     bundle.write(renamed, manifest)

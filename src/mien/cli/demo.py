@@ -22,7 +22,8 @@ from mien.reporting import console
 from mien.stages import data, serve
 from mien.storage.workspace import Workspace, read_latest
 
-REQUEST_TIMEOUT_S = 30
+REQUEST_TIMEOUT_S = 300
+"""Only a server that hangs needs longer, also on a slow machine."""
 
 
 @dataclass(frozen=True)

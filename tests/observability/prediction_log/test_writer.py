@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from waiting import until
+from waiting import PATIENCE, until
 
 from mien.errors import PredictionLogError
 from mien.observability.prediction_log import spool
@@ -125,7 +125,7 @@ def test_what_was_added_survives_a_kill(path: Path) -> None:
             told.append(line.strip())
             if told[-1] == "judged":
                 process.kill()
-        assert process.wait(30) == -signal.SIGKILL
+        assert process.wait(PATIENCE) == -signal.SIGKILL
     assert told == [*map(str, range(100)), "judged"]
     with closing(PredictionLog(path)) as log:
         assert [each.trace_id for each in log.recent(OURS, 999)] == [
@@ -364,7 +364,7 @@ def test_a_full_disk_costs_the_record_alone(path: Path) -> None:
     """The kernel refuses to let the file grow: what comes then is dropped, counted and told once,
     what was kept can still be read, and with room again the record goes on."""
     done = subprocess.run(
-        [sys.executable, "-c", _FULL, str(path)], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", _FULL, str(path)], capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stderr
     kept, full, judged, found, dropped, again, judged_again = json.loads(done.stdout)

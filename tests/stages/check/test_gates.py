@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from project import ROOT
+from waiting import PATIENCE
 
 from mien import tasks
 from mien.config import GateConfig, Level
@@ -223,7 +224,7 @@ def test_each_core_counts_with_a_counter_of_its_own(
 
         def count(request: Request) -> int:
             assert alone.acquire(blocking=False), "a counter is for one thread at a time"
-            both.wait(timeout=60)
+            both.wait(timeout=PATIENCE)
             alone.release()
             return by_width(request)
 

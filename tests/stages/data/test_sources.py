@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from project import free_port, mien
+from waiting import PATIENCE
 
 from mien.config import RunConfig
 from mien.errors import DataError
@@ -326,7 +327,7 @@ def taken(source: str, home: Path, environment: Mapping[str, str]) -> Any:
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -16,6 +16,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from project import ROOT, mien
+from waiting import PATIENCE
 
 from mien.observability import metrics
 from mien.stages.monitor import dashboards, grafana, promql
@@ -274,7 +275,7 @@ def compiled(installed: Path, folder: Path) -> str:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert not done.stderr, done.stderr
@@ -301,7 +302,7 @@ def install(folder: Path) -> None:
         shutil.copy(TYPES / name, folder)
     try:
         command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        subprocess.run(command, cwd=folder, capture_output=True, timeout=30, check=True)
+        subprocess.run(command, cwd=folder, capture_output=True, timeout=PATIENCE, check=True)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         said = (error.stderr or b"").decode().strip().splitlines()[-1:]
         pytest.skip(f"dashboards are not checked against Grafana's types: npm failed: {said}")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from project import Demo, mien
+from project import mien
 from served import Watched, watched
 
 from mien.errors import CheckError
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
-def found(demo: Demo) -> list[Question]:
-    return traffic.questions(TASK, Workspace(demo.home))
+def found(small_models: Workspace) -> list[Question]:
+    return traffic.questions(TASK, small_models)
 
 
 def run(
@@ -40,23 +40,21 @@ def run(
     return drill.run(DRILLS[name], parts, found, rate, patience, linger=7)
 
 
-@pytest.mark.xdist_group("demo")
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_raises_its_alert_and_no_other(
-    name: str, demo: Demo, found: list[Question], tmp_path: Path
+    name: str, small_models: Workspace, found: list[Question], tmp_path: Path
 ) -> None:
     """`drill.run` raises where another alert fires, or none."""
-    with watched(demo.home, tmp_path, TASK) as stack:
+    with watched(small_models.home, tmp_path, TASK) as stack:
         seen = run(name, stack, found, patience=60)
     assert set(seen.fired) == {DRILLS[name].alert}
 
 
-@pytest.mark.xdist_group("demo")
-def test_half_an_hour_of_clean_traffic_raises_none(demo: Demo, tmp_path: Path) -> None:
+def test_half_an_hour_of_clean_traffic_raises_none(small_models: Workspace, tmp_path: Path) -> None:
     """Thirty minutes of Prometheus' clock, with drift and live accuracy in judgement: pictures
     that the reference does not know."""
-    unseen = traffic.questions(TASK, Workspace(demo.home), split="test")
-    with watched(demo.home, tmp_path, TASK) as stack:
+    unseen = traffic.questions(TASK, small_models, split="test")
+    with watched(small_models.home, tmp_path, TASK) as stack:
         seen = run("clean", stack, unseen, patience=30)
         assert all(judged(stack).values())
     assert seen.fired == {}
@@ -75,13 +73,12 @@ def test_half_an_hour_of_real_traffic_raises_none(real_data: Path, tmp_path: Pat
     assert seen.fired == {}
 
 
-@pytest.mark.xdist_group("demo")
 def test_a_server_that_fails_is_not_clean(
-    demo: Demo, found: list[Question], tmp_path: Path
+    small_models: Workspace, found: list[Question], tmp_path: Path
 ) -> None:
     """That no alert fires is no success where nothing was answered."""
     broken = [replace(question, order="error") for question in found]
-    with watched(demo.home, tmp_path, TASK) as stack:
+    with watched(small_models.home, tmp_path, TASK) as stack:
         expected = "clean: .* (fired too|were answered)"
         with pytest.raises(CheckError, match=expected):
             run("clean", stack, broken, patience=3)

@@ -17,10 +17,11 @@ from clock import UNITS, divided, expression, faster, milliseconds
 from hypothesis import given
 from hypothesis import strategies as st
 from project import ROOT, free_port
+from waiting import PATIENCE, until
 
 from mien.errors import ConfigError
 from mien.observability.metrics import EXPOSED
-from prometheus import FOLDER, configure, poll, require, running
+from prometheus import FOLDER, configure, require, running
 
 ALERTS = {
     *("MienServerDown", "MienErrorBudgetBurn", "MienLatencyBudgetBurn", "MienSaturated"),
@@ -290,8 +291,8 @@ def server(page: str) -> Iterator[str]:
 def test_alerts_fire_on_the_faster_clock(tmp_path: Path) -> None:
     """A real Prometheus scrapes a server whose model is missing: two minutes pass in seconds."""
     with server(SERVER) as target, running({"mien": target}, tmp_path, faster=60) as prometheus:
-        prometheus.wait_for(lambda it: it.query('up{job="mien"} == 1'), 30)
-        prometheus.wait_for(lambda it: "MienModelNotLoaded" in it.firing(), 60)
+        prometheus.wait_for(lambda it: it.query('up{job="mien"} == 1'))
+        prometheus.wait_for(lambda it: "MienModelNotLoaded" in it.firing())
         assert prometheus.firing() == {"MienModelNotLoaded"}
         (alert,) = prometheus.alerts()
         assert alert.labels["task"] == "gesture"
@@ -310,7 +311,7 @@ def test_alertmanager_hears_of_a_dead_server_and_keeps_quiet_about_the_rest(tmp_
     dead = {"mien": f"127.0.0.1:{free_port()}"}
     with running(dead, tmp_path, alertmanager=True) as prometheus:
         url = f"{prometheus.alertmanager}/api/v2/alerts"
-        down = poll(lambda: heard(url).get("MienServerDown"), 60, lambda: str(heard(url)))
+        down = until(lambda: heard(url).get("MienServerDown"), lambda: str(heard(url)))
         assert "docs" not in down["labels"]
         more = [
             {"alertname": "MienDrift", "job": "mien", "task": "gesture", "severity": "ticket"},
@@ -320,8 +321,8 @@ def test_alertmanager_hears_of_a_dead_server_and_keeps_quiet_about_the_rest(tmp_
             {"alertname": "Slow", "job": "other", "task": "emotion", "severity": "ticket"},
         ]
         body = json.dumps([{"labels": one} for one in more]).encode()
-        urlopen(Request(url, body, {"Content-Type": "application/json"}), timeout=10).close()
-        assert poll(lambda: len(listed(url)) == 6, 30, lambda: str(listed(url)))
+        urlopen(Request(url, body, {"Content-Type": "application/json"}), timeout=PATIENCE).close()
+        assert until(lambda: len(listed(url)) == 6, lambda: str(listed(url)))
         quiet = [
             (one["labels"]["alertname"], one["labels"].get("task"), one["labels"]["severity"])
             for one in listed(url)
@@ -335,7 +336,7 @@ def test_alertmanager_hears_of_a_dead_server_and_keeps_quiet_about_the_rest(tmp_
 
 def listed(url: str) -> list[dict[str, Any]]:
     """All alerts that Alertmanager holds."""
-    with urlopen(url, timeout=10) as answer:
+    with urlopen(url, timeout=PATIENCE) as answer:
         alerts: list[dict[str, Any]] = json.load(answer)
         return alerts
 

@@ -12,17 +12,17 @@ from urllib.request import urlopen
 
 import pytest
 from clock import faster
-from project import ROOT, Demo, free_port, mien
+from project import ROOT, free_port, mien
 from served import FASTER, Watched, watched
+from waiting import PATIENCE, until
 
 from mien.stages.monitor import report, traffic, verify
 from mien.stages.monitor.report import Finding
 from mien.stages.monitor.verify import Stack
 from mien.stages.monitor.web import Prometheus, Site
 from mien.storage.workspace import Workspace
-from prometheus import poll
 
-pytestmark = pytest.mark.xdist_group("demo")
+pytestmark = pytest.mark.xdist_group("verify")
 ELSEWHERE = frozenset({"prometheus", "alertmanager", "grafana"})
 PROVISIONED = sorted(
     str(path.relative_to(ROOT)) for path in (ROOT / "grafana/provisioning").rglob("*.*")
@@ -31,16 +31,16 @@ PROMISED = [*PROVISIONED, *map(str, verify.RULES), "prometheus/prometheus.yml", 
 
 
 @pytest.fixture(scope="module")
-def running(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+def running(small_models: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """Both champions, asked often enough for every verdict, and judged."""
-    with watched(demo.home, tmp_path_factory.mktemp("verify")) as stack:
+    with watched(small_models.home, tmp_path_factory.mktemp("verify")) as stack:
         for name in ("emotion", "gesture"):
-            found = traffic.questions(name, Workspace(demo.home))
+            found = traffic.questions(name, small_models)
             assert traffic.send_all(stack.api, traffic.endless(found), 220) == 220
             for question in found[:3]:
                 traffic.judge(stack.api, question, traffic.send(stack.api, question))
         query = "count(mien_drift_score and on(task) mien_live_accuracy) > 8"
-        stack.prometheus.wait_for(lambda it: it.query(query), 30)
+        stack.prometheus.wait_for(lambda it: it.query(query))
         yield stack
 
 
@@ -58,10 +58,9 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def stack(running: Watched, demo: Demo, project: Path) -> Stack:
+def stack(running: Watched, small_models: Workspace, project: Path) -> Stack:
     watcher = Prometheus.at(running.prometheus.address)
-    home = Workspace(demo.home)
-    return Stack(running.api, watcher, None, None, project, home, ELSEWHERE)
+    return Stack(running.api, watcher, None, None, project, small_models, ELSEWHERE)
 
 
 def faults(stack: Stack) -> list[str]:
@@ -69,13 +68,13 @@ def faults(stack: Stack) -> list[str]:
 
 
 def test_a_stack_that_keeps_its_promises_is_green(
-    running: Watched, demo: Demo, project: Path, tmp_path: Path
+    running: Watched, small_models: Workspace, project: Path, tmp_path: Path
 ) -> None:
     """The command ends with 0, and leaves the whole report as JSON and as a page."""
     parts = ["--api", running.server.address, "--prometheus", running.prometheus.address]
     parts += [word for name in sorted(ELSEWHERE) for word in ("--without", name)]
     parts += ["--project", str(project)]
-    done = mien("verify", *parts, "--out", str(tmp_path), home=demo.home)
+    done = mien("verify", *parts, "--out", str(tmp_path), home=small_models.home)
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads((tmp_path / "verify.json").read_text(encoding="utf-8"))
     assert (report["broken"], report["kept"]) == (0, len(report["findings"]))
@@ -163,7 +162,7 @@ def test_a_target_that_stopped_is_named(running: Watched, stack: Stack) -> None:
     running.server.kill()
     try:
         up = 'up{job="mien"} == 1'
-        running.prometheus.wait_for(lambda it: not it.query(up), 30)
+        running.prometheus.wait_for(lambda it: not it.query(up))
         found = faults(stack)
         command = ["verify", "--api", running.server.address, "--out", str(stack.project / "out")]
         done = mien(*command, "--prometheus", running.prometheus.address, home=stack.workspace.home)
@@ -172,8 +171,8 @@ def test_a_target_that_stopped_is_named(running: Watched, stack: Stack) -> None:
     assert any(f"Nothing answers at {running.server.address}/livez" in fault for fault in found)
     assert any(fault.startswith("mien is down (http") for fault in found)
     assert done.returncode == 1
-    running.prometheus.wait_for(lambda it: it.query(up), 30)
-    left = poll(lambda: not broken(stack, "targets"), 30, lambda: "targets stay broken")
+    running.prometheus.wait_for(lambda it: it.query(up))
+    left = until(lambda: not broken(stack, "targets"), lambda: "targets stay broken")
     assert left
 
 
@@ -212,7 +211,7 @@ def renaming(site: Site, old: str, new: str) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            with urlopen(f"{site.address}{self.path}", timeout=30) as answer:
+            with urlopen(f"{site.address}{self.path}", timeout=PATIENCE) as answer:
                 self.reply(answer.status, answer.read())
 
         def do_POST(self) -> None:

@@ -19,6 +19,7 @@ from measured import candidate, scores
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
+from waiting import PATIENCE
 
 from mien import config, tasks
 from mien.config import Settings
@@ -138,7 +139,7 @@ def serving(workspace: Workspace) -> Serving:
             lambda _: loaded.set(),
         )
         with TestClient(made) as client:
-            assert loaded.wait(30)
+            assert loaded.wait(PATIENCE)
             yield client
 
     return start
@@ -237,7 +238,7 @@ def server_process(workspace: Workspace) -> Callable[..., AbstractContextManager
             reader = threading.Thread(target=server.read)
             reader.start()
             try:
-                server.address = server.first.get(timeout=60).rpartition(" ")[2]
+                server.address = server.first.get(timeout=PATIENCE).rpartition(" ")[2]
                 yield server
             finally:
                 process.kill()

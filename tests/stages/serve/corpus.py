@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from waiting import PATIENCE
+
 CANARY = "Qwzcanary7x"
 """Stands in the file names, keys, headers and bodies of the cases; neither an answer nor the log
 may hold it."""
 CLOSED = 0
 """Stands among expected statuses for a connection that is closed without an answer."""
-PATIENCE = 20.0
-"""Seconds after which a server that neither answers nor closes is taken for hung."""
 MEGABYTE = 1_000_000
 LIMITS = {"MIEN_MAX_UPLOAD_MB": "4", "MIEN_MAX_MEGAPIXELS": "4"}
 """What the corpus is made for: small limits, so that their edges are quickly sent."""

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from project import ROOT, free_port
-
-from prometheus import poll
+from waiting import until
 
 from . import corpus_files, corpus_json
 from .corpus import (
@@ -28,7 +27,7 @@ from .corpus import (
     without_trace,
 )
 
-SLOW = 2.0
+SLOW = 5.0
 """Seconds in which the head and the body of a request must arrive."""
 
 
@@ -117,7 +116,7 @@ def running(home: Path, folder: Path) -> Iterator[Server]:
     ):
         try:
             server = Server(process, port, log)
-            poll(server.ready, 60, log.read_text)
+            until(server.ready, log.read_text)
             _warm_up(server)
             yield server
         finally:

@@ -7,6 +7,7 @@ does to it.
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from prometheus_client.parser import text_string_to_metric_families
-from waiting import until
+from waiting import PATIENCE, until
 
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = Path(__file__).parent / "folder"
@@ -128,7 +129,7 @@ class Load:
         *,
         pause: float = 0.0,
         balanced: bool = False,
-        patience: float = 60.0,
+        patience: float = PATIENCE,
     ) -> None:
         self.records: list[Record] = []
         self.waiting = 0
@@ -159,12 +160,11 @@ class Load:
     def failed(self) -> list[Record]:
         return [each for each in self.records if not each.fine]
 
-    def reach(self, count: int, seconds: float = 30.0) -> None:
+    def reach(self, count: int) -> None:
         """Wait until so many more requests were answered with 200."""
         goal = len(self.fine) + count
         until(
             lambda: len(self.fine) >= goal,
-            seconds,
             lambda: f"{len(self.fine)} of {goal} answers; failed: {self.failed[-3:]}",
         )
 
@@ -275,14 +275,14 @@ class Server:
         """What it has logged beside the lines of requests."""
         return "".join(line for line in self.text().splitlines(True) if line[:1] != "{")
 
-    def connect(self, sent: bytes = b"", timeout: float = 30.0) -> socket.socket:
+    def connect(self, sent: bytes = b"", timeout: float = PATIENCE) -> socket.socket:
         """Open a connection and send some bytes; it is closed with the server at the latest."""
         found = socket.create_connection(("127.0.0.1", self.port), timeout)
         self._kept.append(found)
         found.sendall(sent)
         return found
 
-    def ask(self, request: bytes, timeout: float = 30.0) -> Answer:
+    def ask(self, request: bytes, timeout: float = PATIENCE) -> Answer:
         """Send one request on a connection of its own."""
         with self.connect(request, timeout) as connection:
             return receive(connection)
@@ -302,11 +302,10 @@ class Server:
             if sample.name == name and labels.items() <= sample.labels.items()
         )
 
-    def settle(self, seconds: float = 30.0) -> None:
+    def settle(self) -> None:
         """Wait until no place of the queue is taken."""
         until(
             lambda: self.metric("mien_queue_places", state="taken") == 0,
-            seconds,
             "a place of the queue stays taken",
         )
 
@@ -328,6 +327,33 @@ class Server:
             self.process.send_signal(signal.SIGCONT)  # a stopped one can be killed too; be tidy
             self.process.kill()
         self.process.wait()
+
+
+_HANGS = """
+
+import os as _os, time as _time
+from dataclasses import replace as _replace
+
+
+def _predict(*arguments):
+    while _os.path.exists(_os.environ["HANGS"]):
+        _time.sleep(0.01)
+    return predict_many(*arguments)
+
+
+TASK = _replace(TASK, inference=_replace(TASK.inference, predict_many=_predict))
+"""
+
+
+@contextmanager
+def serve_hanging(home: Path, scratch: Path, **environment: str) -> Iterator[tuple[Server, Path]]:
+    """A server whose model of `shape` hangs as long as the file is there, and the file's path."""
+    shutil.copytree(FOLDER / "shape", scratch / "tasks" / "shape")
+    with (scratch / "tasks" / "shape" / "__init__.py").open("a") as code:
+        code.write(_HANGS)
+    hangs = scratch / "hangs"
+    with serve(home, scratch / "tasks", "shape", HANGS=str(hangs), **environment) as server:
+        yield server, hangs
 
 
 def receive(connection: socket.socket) -> Answer:
@@ -380,7 +406,7 @@ def serve(
         )
     server = Server(process, path)
     try:
-        server.port = until(lambda: _port(server, start), 60, server.text)
+        server.port = until(lambda: _port(server, start), server.text)
         yield server
     finally:
         server.close()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
+from waiting import PATIENCE
 
 from mien.images import Limits
 from mien.model.runtime import Model
@@ -100,7 +101,7 @@ def test_questions_that_wait_are_answered_together_where_it_pays(
     def watch(self: Answering, questions: Sequence[Question]) -> Any:
         sizes.append(len(questions))
         busy.set()
-        assert release.wait(30)
+        assert release.wait(PATIENCE)
         return ask(self, questions)
 
     monkeypatch.setattr(batching, "pays", lambda *_: True)
@@ -115,7 +116,7 @@ def test_questions_that_wait_are_answered_together_where_it_pays(
 
         clients = [threading.Thread(target=post) for _ in range(6)]
         clients[0].start()
-        assert busy.wait(30)
+        assert busy.wait(PATIENCE)
         for each in clients[1:]:
             each.start()
         while len(service.workers._jobs) < 5:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import requests
 import uvicorn
+from waiting import PATIENCE
 
 from mien.config import Settings
 from mien.errors import BundleError, ConfigError, RegistryError
@@ -28,9 +29,9 @@ FREE = Settings(HOST="127.0.0.1", PORT=0, MIEN_THREADS=2)
 def test_a_real_server_answers(workspace: Workspace, picture: Draw) -> None:
     """Over a real socket, on a port that the system chose."""
     with serve.running(workspace, [], [], FREE) as address:
-        answer = requests.post(f"{address}/predict", files={"file": picture()}, timeout=30)
-        probe = requests.head(f"{address}/health", timeout=30)
-        metrics = requests.get(f"{address}/metrics", timeout=30)
+        answer = requests.post(f"{address}/predict", files={"file": picture()}, timeout=PATIENCE)
+        probe = requests.head(f"{address}/health", timeout=PATIENCE)
+        metrics = requests.get(f"{address}/metrics", timeout=PATIENCE)
     assert address.startswith("http://127.0.0.1:")
     assert answer.json()["colour"] == "star"
     assert (probe.status_code, probe.content) == (200, b"")
@@ -40,7 +41,7 @@ def test_a_real_server_answers(workspace: Workspace, picture: Draw) -> None:
         in metrics.text
     )
     with pytest.raises(requests.ConnectionError):
-        requests.get(address, timeout=30)
+        requests.get(address, timeout=PATIENCE)
 
 
 def test_what_is_loaded_is_out_of_the_collectors_way(workspace: Workspace) -> None:
@@ -53,8 +54,10 @@ def test_what_is_loaded_is_out_of_the_collectors_way(workspace: Workspace) -> No
 def test_a_client_reads_why_its_upload_was_refused(workspace: Workspace) -> None:
     """The connection is not cut off while the client still sends: it gets to see the 413."""
     with serve.running(workspace, ["shape"], [], FREE) as address:
-        refused = requests.post(f"{address}/predict", files={"file": b"a" * 20_000_001}, timeout=30)
-        after = requests.get(f"{address}/livez", timeout=30)
+        refused = requests.post(
+            f"{address}/predict", files={"file": b"a" * 20_000_001}, timeout=PATIENCE
+        )
+        after = requests.get(f"{address}/livez", timeout=PATIENCE)
     assert (refused.status_code, refused.json()["type"]) == (413, "/errors/too-large")
     assert after.status_code == 200
 
@@ -73,7 +76,7 @@ def test_chunked_uploads_are_refused_too(workspace: Workspace) -> None:
             f"{address}/predict",
             data=pieces(),
             headers={"content-type": "multipart/form-data; boundary=x"},
-            timeout=30,
+            timeout=PATIENCE,
         )
     assert refused.status_code == 413
 
@@ -87,7 +90,7 @@ def test_a_request_in_work_is_answered_when_the_server_stops(
 
     def slow(*arguments: Any) -> Any:
         entered.set()
-        assert leave.wait(30)
+        assert leave.wait(PATIENCE)
         return original(*arguments)
 
     async def shutdown(server: uvicorn.Server, *arguments: Any, **named: Any) -> None:
@@ -100,11 +103,11 @@ def test_a_request_in_work_is_answered_when_the_server_stops(
     with serve.running(workspace, ["shape"], [], FREE) as address:
         client = threading.Thread(
             target=lambda: answers.append(
-                requests.post(f"{address}/predict", files={"file": picture()}, timeout=30)
+                requests.post(f"{address}/predict", files={"file": picture()}, timeout=PATIENCE)
             )
         )
         client.start()
-        assert entered.wait(30)
+        assert entered.wait(PATIENCE)
         assert not leave.is_set()
     client.join()
     assert [answer.status_code for answer in answers] == [200]
@@ -154,12 +157,12 @@ def test_a_server_process_says_where_it_is_and_stops_when_told(
     """HOST and PORT come from the environment; the line at readiness has the bound port; requests
     are logged even where the command line keeps other libraries quiet."""
     with server_process() as server:
-        health = requests.get(f"{server.address}/health", timeout=30)
-        sample = requests.get(f"{server.address}/sample/shape", timeout=30).content
+        health = requests.get(f"{server.address}/health", timeout=PATIENCE)
+        sample = requests.get(f"{server.address}/sample/shape", timeout=PATIENCE).content
         url = f"{server.address}/predict/shape"
-        answer = requests.post(url, files={"file": sample}, timeout=30)
+        answer = requests.post(url, files={"file": sample}, timeout=PATIENCE)
         server.process.send_signal(told)
-        code = server.process.wait(30)
+        code = server.process.wait(PATIENCE)
     line, rest = server.lines[0], "".join(server.lines[1:])
     assert line.startswith("mien serves colour, shape on http://127.0.0.1:")
     assert health.status_code == 200

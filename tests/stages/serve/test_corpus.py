@@ -11,9 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from project import Demo
-
-from prometheus import poll
+from waiting import until
 
 from . import corpus_files, corpus_forms, corpus_framing, corpus_http, corpus_images, corpus_json
 from .corpus import (
@@ -30,7 +28,7 @@ from .corpus import (
 from .corpus_server import Server, running
 
 pytestmark = [
-    pytest.mark.xdist_group("demo"),
+    pytest.mark.xdist_group("corpus"),
     pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc"),
 ]
 CASES = [
@@ -44,9 +42,9 @@ GOOD = Case("good", lambda: picture(corpus_files.plain()), expects(200))
 
 
 @pytest.fixture(scope="module")
-def server(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for the whole corpus."""
-    with running(demo.home, tmp_path_factory.mktemp("corpus")) as started:
+    with running(served_home, tmp_path_factory.mktemp("corpus")) as started:
         yield started
 
 
@@ -119,12 +117,11 @@ def test_nothing_is_left_of_it(server: Server) -> None:
     """After all: the same answer, and no more memory, threads and files than after warm-up."""
     now = server.level()
     assert server.ask(GOOD.make()) == server.answer(GOOD.make())
-    poll(
+    until(
         lambda: (
             server.level().threads <= server.start.threads
             and server.level().files <= server.start.files
         ),
-        30,
         lambda: f"after warm-up {server.start}, now {server.level()}",
     )
     assert now.memory - server.start.memory < MORE_MEMORY, (server.start, now)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from waiting import PATIENCE
 
 from mien.stages.serve import uploads
 from mien.stages.serve.errors import KINDS
@@ -208,7 +209,7 @@ def test_a_full_server_says_when_to_come_back(
 
         def slow(*arguments: Any) -> Any:
             entered.set()
-            assert leave.wait(30)
+            assert leave.wait(PATIENCE)
             return original(*arguments)
 
         monkeypatch.setattr(uploads, "question", slow)
@@ -218,7 +219,7 @@ def test_a_full_server_says_when_to_come_back(
 
         first = threading.Thread(target=ask)
         first.start()
-        assert entered.wait(30)
+        assert entered.wait(PATIENCE)
         refused = client.post("/predict", **form(picture()))
         leave.set()
         first.join()
@@ -269,7 +270,7 @@ class Exchange:
         self.status = message.get("status", self.status)
 
     def run(self, client: TestClient) -> "Exchange":
-        asyncio.run(asyncio.wait_for(client.app(self.scope, self.receive, self.send), 30))  # type: ignore[arg-type]
+        asyncio.run(asyncio.wait_for(client.app(self.scope, self.receive, self.send), PATIENCE))  # type: ignore[arg-type]
         return self
 
 

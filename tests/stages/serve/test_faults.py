@@ -5,7 +5,6 @@ model that hangs for good.
 The made-up tasks answer in a moment, so that a second has many requests.
 """
 
-import shutil
 import signal
 import sqlite3
 import time
@@ -15,13 +14,13 @@ from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
-from waiting import until
+from waiting import PATIENCE, until
 
 from mien.storage.files import atomic_write
 from mien.storage.workspace import Workspace
 from prometheus import RECIPE, binary
 
-from .load import FOLDER, POINT, Load, Server, form, get, post, receive, serve
+from .load import FOLDER, POINT, Load, Server, form, get, post, receive, serve, serve_hanging
 
 Draw = Callable[..., bytes]
 Serving = Callable[..., AbstractContextManager[TestClient]]
@@ -56,7 +55,7 @@ def test_a_kill_loses_no_answer_that_was_received(workspace: Workspace, picture:
     for _ in range(3):
         with (
             serve(workspace.home, FOLDER) as server,
-            Load(server.port, questions, 6, patience=10) as load,
+            Load(server.port, questions, 6) as load,
         ):
             load.reach(120)
             server.tell(signal.SIGKILL)
@@ -69,7 +68,7 @@ def test_a_kill_loses_no_answer_that_was_received(workspace: Workspace, picture:
         for each in [name for names in received for name in (names[0], *names[-10:])]:
             assert server.ask(verdict(each)).status == 200
         server.tell(signal.SIGTERM)
-        server.process.wait(60)
+        server.process.wait(PATIENCE)
     assert recorded(workspace.prediction_log) >= {name for names in received for name in names}
 
 
@@ -78,12 +77,12 @@ def test_a_stop_loses_nothing_for_clients_that_look(workspace: Workspace, pictur
     is not 200 see no failed request; the server ends with status 0."""
     questions = [QUESTION, form("/predict/colour", picture())]
     with (
-        serve(workspace.home, FOLDER, MIEN_GRACE_S="1.5") as server,
+        serve(workspace.home, FOLDER, MIEN_GRACE_S="5") as server,
         Load(server.port, questions, 8, balanced=True) as load,
     ):
         load.reach(100)
         server.tell(signal.SIGTERM)
-        code = server.process.wait(60)
+        code = server.process.wait(PATIENCE)
         load.stop()
     assert load.failed == []
     assert code == 0
@@ -95,7 +94,7 @@ def test_a_stop_answers_everybody_until_its_grace_is_over(workspace: Workspace) 
     """Lost: requests that are sent after the grace to a server that is going. Before that they are
     answered, keep-alive connections too, with the word that the connection ends."""
     with (
-        serve(workspace.home, FOLDER, MIEN_GRACE_S="1") as server,
+        serve(workspace.home, FOLDER, MIEN_GRACE_S="5") as server,
         Load(server.port, [QUESTION], 6) as load,
     ):
         load.reach(50)
@@ -103,14 +102,14 @@ def test_a_stop_answers_everybody_until_its_grace_is_over(workspace: Workspace) 
         assert not receive(kept).closes
         told = time.monotonic()
         server.tell(signal.SIGTERM)
-        until(lambda: server.ask(get("/readyz")).status == 503, 10, "/readyz stays 200")
+        until(lambda: server.ask(get("/readyz")).status == 503, "/readyz stays 200")
         kept.sendall(QUESTION)
         last, new = receive(kept), server.ask(QUESTION)
-        code = server.process.wait(60)
+        code = server.process.wait(PATIENCE)
         load.stop()
     assert (last.status, last.closes, new.status, new.closes) == (200, True, 200, True)
     assert {each.status for each in load.records} <= {200, 0}
-    assert [each for each in load.failed if each.sent < told + 0.9] == []
+    assert [each for each in load.failed if each.sent < told + 2] == []
     assert code == 0
 
 
@@ -121,26 +120,25 @@ def test_what_is_in_work_is_finished(workspace: Workspace, told: signal.Signals)
     settings = {"MIEN_DRILL": "1", "MIEN_THREADS": "2", "MIEN_GRACE_S": "0.1"}
     with serve(workspace.home, FOLDER, **settings) as server:
         asked = [server.connect(slow()) for _ in range(4)]
-        until(lambda: taken(server) == 4, 30, "they are not in work")
+        until(lambda: taken(server) == 4, "they are not in work")
         server.tell(told)
         answers = [receive(each).status for each in asked]
-        code = server.process.wait(60)
+        code = server.process.wait(PATIENCE)
     assert (answers, code) == ([200] * 4, 0)
 
 
 def test_nobody_can_keep_a_server_from_its_end(workspace: Workspace) -> None:
     """Lost: an upload that its client does not finish, which is told so or cut off. Nor do idle
     connections and half heads hold the server up."""
-    settings = {"MIEN_BODY_TIMEOUT_S": "1", "MIEN_HEADER_TIMEOUT_S": "1", "MIEN_GRACE_S": "0.1"}
+    settings = {"MIEN_BODY_TIMEOUT_S": "5", "MIEN_HEADER_TIMEOUT_S": "5", "MIEN_GRACE_S": "0.1"}
     with serve(workspace.home, FOLDER, **settings) as server:
         for sent in (b"", b"GET /livez HTT", QUESTION[:-5], get("/livez")):
             server.connect(sent)
-        until(lambda: taken(server) == 1, 30, "the upload has no place")
-        start = time.monotonic()
+        until(lambda: taken(server) == 1, "the upload has no place")
         server.tell(signal.SIGTERM)
-        code = server.process.wait(60)
+        code = server.process.wait(PATIENCE)
     assert code == 0
-    assert time.monotonic() - start < 15, "half of what requests in work are granted"
+    assert "graceful shutdown exceeded" not in server.text(), "what uvicorn says when it gives up"
 
 
 def test_a_held_server_goes_on_where_it_was(workspace: Workspace) -> None:
@@ -152,10 +150,10 @@ def test_a_held_server_goes_on_where_it_was(workspace: Workspace) -> None:
     ):
         load.reach(50)
         server.tell(signal.SIGSTOP)
-        until(lambda: held(server), 10, "it still runs")
+        until(lambda: held(server), "it still runs")
         count = len(load.records)
         asked = [server.connect(QUESTION) for _ in range(20)]
-        until(lambda: load.waiting == 6, 10, "the clients have not asked")
+        until(lambda: load.waiting == 6, "the clients have not asked")
         server.tell(signal.SIGCONT)
         answers = [receive(each).status for each in asked]
         load.reach(50)
@@ -233,7 +231,7 @@ def test_a_real_clock_that_jumps_costs_nothing(workspace: Workspace, tmp_path: P
         assert server.metric("mien_prediction_log_dropped_total") == 0
         assert server.metric("mien_prediction_log_rows") == len(load.records)
         server.tell(signal.SIGTERM)
-        assert server.process.wait(60) == 0
+        assert server.process.wait(PATIENCE) == 0
     assert load.failed == []
     with closing(sqlite3.connect(workspace.prediction_log)) as database:
         low, high = database.execute(
@@ -245,21 +243,25 @@ def test_a_real_clock_that_jumps_costs_nothing(workspace: Workspace, tmp_path: P
 # A model that hangs or raises.
 
 
-def test_a_slow_model_is_told_in_time_and_the_others_go_on(workspace: Workspace) -> None:
+def test_a_slow_model_is_told_in_time_and_the_others_go_on(
+    workspace: Workspace, tmp_path: Path
+) -> None:
     """Lost: the answers that came too late: 504. Their threads come back: afterwards the server
     answers as before."""
-    settings = {"MIEN_DRILL": "1", "MIEN_DEADLINE_S": "0.3", "MIEN_THREADS": "2"}
-    with serve(workspace.home, FOLDER, **settings) as server:
+    settings = {"MIEN_DEADLINE_S": "2", "MIEN_THREADS": "2"}
+    with serve_hanging(workspace.home, tmp_path, **settings) as (server, hangs):
         with Load(server.port, [get("/metrics")], 12) as load:
             load.reach(50)  # which has threads of its own, made when they are first needed
         threads = server.status("Threads")
-        asked = [server.connect(slow()) for _ in range(4)]
+        hangs.touch()
+        asked = [server.connect(QUESTION) for _ in range(4)]
         late = [receive(each) for each in asked]
-        until(lambda: server.ask(QUESTION).status == 200, 30, "it answers no more")
+        hangs.unlink()
+        until(lambda: server.ask(QUESTION).status == 200, "it answers no more")
         with Load(server.port, [QUESTION], 6) as load:
             load.reach(100)
         server.settle()
-        until(lambda: server.status("Threads") <= threads, 30, "threads stay behind")
+        until(lambda: server.status("Threads") <= threads, "threads stay behind")
     assert {(each.status, each.json()["type"]) for each in late} == {(504, "/errors/deadline")}
     assert {each.headers["content-type"] for each in late} == {"application/problem+json"}
     assert load.failed == []
@@ -283,34 +285,12 @@ def test_a_model_that_raises_costs_its_own_request_alone(workspace: Workspace) -
     assert b"drill" not in failed.body
 
 
-_HANGS = """
-
-import os as _os, time as _time
-from dataclasses import replace as _replace
-
-
-def _predict(*arguments):
-    while _os.path.exists(_os.environ["HANGS"]):
-        _time.sleep(0.01)
-    return predict_many(*arguments)
-
-
-TASK = _replace(TASK, inference=_replace(TASK.inference, predict_many=_predict))
-"""
-
-
 @pytest.fixture
 def hanging(workspace: Workspace, tmp_path: Path) -> Iterator[tuple[Server, Path]]:
     """A server of one thread whose model of `shape` hangs as long as a file is there."""
-    shutil.copytree(FOLDER / "shape", tmp_path / "tasks" / "shape")
-    with (tmp_path / "tasks" / "shape" / "__init__.py").open("a") as code:
-        code.write(_HANGS)
-    settings = {"MIEN_DEADLINE_S": "0.1", "MIEN_QUEUE": "4", "MIEN_GRACE_S": "0.1"}
-    hangs = tmp_path / "hangs"
-    with serve(
-        *(workspace.home, tmp_path / "tasks", "shape"), HANGS=str(hangs), **settings
-    ) as server:
-        yield server, hangs
+    settings = {"MIEN_DEADLINE_S": "1", "MIEN_QUEUE": "4", "MIEN_GRACE_S": "0.1"}
+    with serve_hanging(workspace.home, tmp_path, **settings) as found:
+        yield found
 
 
 def test_a_model_that_hangs_for_long_does_not_take_the_server_with_it(
@@ -325,15 +305,15 @@ def test_a_model_that_hangs_for_long_does_not_take_the_server_with_it(
     told = [server.ask(QUESTION).status for _ in range(3)]
     assert server.ask(get("/livez")).status == 200
     with Load(server.port, [QUESTION], 12) as load:
-        until(lambda: len(load.records) >= 40, 30, "requests are not refused")
-        until(lambda: server.ask(get("/livez")).status == 503, 30, "nobody is told of the threads")
+        until(lambda: len(load.records) >= 40, "requests are not refused")
+        until(lambda: server.ask(get("/livez")).status == 503, "nobody is told of the threads")
     assert server.ask(get("/metrics")).status == 200
     begun = server.metric("mien_queue_wait_seconds_count")
     hangs.unlink()
-    until(lambda: server.ask(QUESTION).status == 200, 30, "it answers no more")
+    until(lambda: server.ask(QUESTION).status == 200, "it answers no more")
     again = [server.ask(QUESTION).status for _ in range(20)]
     server.settle()
-    until(lambda: server.ask(get("/livez")).status == 200, 30, "/livez stays 503")
+    until(lambda: server.ask(get("/livez")).status == 200, "/livez stays 503")
     computed = server.metric("mien_queue_wait_seconds_count") - begun
     assert (told, again) == ([504] * 3, [200] * 20)
     assert {each.status for each in load.records} <= {503, 504}
@@ -350,7 +330,7 @@ def test_a_model_that_hangs_for_good_does_not_keep_the_server_from_its_end(
     hangs.touch()
     assert {server.ask(QUESTION).status for _ in range(count)} <= {503, 504}
     server.tell(signal.SIGTERM)
-    assert server.process.wait(20) == 0
+    assert server.process.wait(PATIENCE) == 0
 
 
 # What the server does not need once it serves.
@@ -376,6 +356,6 @@ def test_a_server_does_not_need_the_registry(workspace: Workspace, picture: Draw
         load.reach(50)
         workspace.version("shape", 3).rename(workspace.version("shape", 4))
         workspace.write_aliases("shape", {"champion": 4})
-        until(lambda: load.records[-1].version == "4", 30, "the new champion is not taken")
+        until(lambda: load.records[-1].version == "4", "the new champion is not taken")
         load.stop()
     assert load.failed == []

@@ -10,23 +10,35 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from waiting import until
+from waiting import PATIENCE, until
 
 from mien.config import Settings
 from mien.stages import serve as stage
 from mien.stages.serve import protocol
 from mien.storage.workspace import Workspace
 
-from .load import FOLDER, POINT, Load, Server, form, get, percentile, post, receive, serve
+from .load import (
+    FOLDER,
+    POINT,
+    Load,
+    Server,
+    form,
+    get,
+    percentile,
+    post,
+    receive,
+    serve,
+    serve_hanging,
+)
 
 QUESTION = post("/predict/shape", POINT)
-SHORT = {"MIEN_HEADER_TIMEOUT_S": "0.5", "MIEN_BODY_TIMEOUT_S": "0.5"}
+SHORT = {"MIEN_HEADER_TIMEOUT_S": "2", "MIEN_BODY_TIMEOUT_S": "2"}
 LARGE_PAGE = "/static/swagger-ui-bundle.js"
 
 
-def ended(connection: socket.socket, seconds: float = 20) -> bytes:
+def ended(connection: socket.socket) -> bytes:
     """What comes on a connection until the server closes it."""
-    connection.settimeout(seconds)
+    connection.settimeout(PATIENCE)
     data = b""
     try:
         while piece := connection.recv(1 << 16):
@@ -67,9 +79,9 @@ def test_a_request_that_trickles_is_cut_off(workspace: Workspace, part: str) -> 
 
 
 def trickle(connection: socket.socket, data: bytes, stop: threading.Event, sent: list[int]) -> None:
-    """Send byte after byte, each a tenth of a second after the other, until told to stop."""
+    """Send byte after byte, some time after the other, until told to stop."""
     for place in range(len(data)):
-        if stop.wait(0.1):
+        if stop.wait(0.3):
             return
         try:
             connection.sendall(data[place : place + 1])
@@ -83,7 +95,7 @@ def test_slow_uploads_free_their_places_in_time(workspace: Workspace) -> None:
     deadline frees the places."""
     with serve(workspace.home, FOLDER, MIEN_QUEUE="4", **SHORT) as server:
         slow = [server.connect(QUESTION[:-5]) for _ in range(4)]
-        until(lambda: taken(server) == 4, 30, "the places are not taken")
+        until(lambda: taken(server) == 4, "the places are not taken")
         refused = server.ask(QUESTION)
         assert [receive(each).status for each in slow] == [408] * 4
         assert server.ask(QUESTION).status == 200
@@ -95,16 +107,15 @@ def test_silent_connections_cost_nobody_anything(workspace: Workspace) -> None:
     """Lost: nothing. 200 connections on which nothing is sent are closed after the time that a
     head may take, and others are answered before and after."""
     with (
-        serve(workspace.home, FOLDER, MIEN_HEADER_TIMEOUT_S="1.5") as server,
+        serve(workspace.home, FOLDER, MIEN_HEADER_TIMEOUT_S="3") as server,
         Load(server.port, [QUESTION], 2) as load,
     ):
         load.reach(20)
         before = server.descriptors()
         silent = [server.connect() for _ in range(200)]
-        until(lambda: server.descriptors() >= before + 200, 20, "they are not taken")
         load.reach(20)
         assert [ended(each) for each in silent] == [b""] * 200
-        until(lambda: server.descriptors() <= before + 2, 20, "they are still held")
+        until(lambda: server.descriptors() <= before + 2, "they are still held")
         load.reach(20)
         load.stop()
     assert load.failed == []
@@ -118,13 +129,15 @@ def test_a_connection_is_not_held_after_its_answer(workspace: Workspace, more: b
         kept = server.connect(QUESTION)
         assert receive(kept).status == 200
         kept.sendall(more)
-        assert b" 200 " not in ended(kept, 15)
+        assert b" 200 " not in ended(kept)
 
 
 def test_more_connections_than_are_taken_are_told_so(workspace: Workspace) -> None:
     """Lost: requests on connections beyond the limit, told 503 and closed. Those before them are
     answered, and new ones once there is room."""
-    with serve(workspace.home, FOLDER, MIEN_CONNECTIONS="20", MIEN_HEADER_TIMEOUT_S="60") as server:
+    with serve(
+        workspace.home, FOLDER, MIEN_CONNECTIONS="20", MIEN_HEADER_TIMEOUT_S="3000"
+    ) as server:
         silent = [server.connect() for _ in range(19)]
         kept = server.connect(QUESTION)
         assert receive(kept).status == 200
@@ -133,7 +146,7 @@ def test_more_connections_than_are_taken_are_told_so(workspace: Workspace) -> No
         assert receive(kept).status == 200
         for each in silent:
             each.close()
-        until(lambda: answered(server), 20, "there is room, and nobody is answered")
+        until(lambda: answered(server), "there is room, and nobody is answered")
     assert {each[:12] for each in beyond} == {b"HTTP/1.1 503"}
     assert all(b"Retry-After" in each or b"retry-after" in each for each in beyond)
 
@@ -156,7 +169,7 @@ def test_clients_that_do_not_read_cost_nobody_anything(workspace: Workspace) -> 
         before, memory = server.descriptors(), server.status("VmRSS")
         for _ in range(30):
             lazy(server.port).sendall(get(LARGE_PAGE))
-        until(lambda: server.descriptors() >= before + 30, 20, "they are not answered")
+        until(lambda: server.descriptors() >= before + 30, "they are not answered")
         load.reach(100)
         load.stop()
         grown = server.status("VmRSS") - memory
@@ -169,13 +182,19 @@ def test_a_client_that_does_not_read_is_cut_off(
 ) -> None:
     """Lost: its answer. Whoever leaves an answer standing loses the connection after a while."""
     monkeypatch.setattr(protocol, "TAKE_SECONDS", 0.3)
+    lost, ending = list[object](), protocol.Bounded.connection_lost
+    monkeypatch.setattr(
+        protocol.Bounded,
+        "connection_lost",
+        lambda self, error: (lost.append(error), ending(self, error)),
+    )
     settings = Settings(HOST="127.0.0.1", PORT=0, MIEN_THREADS=1)
     with stage.running(workspace, ["shape"], [], settings) as address:
         port, before = int(address.rpartition(":")[2]), descriptors()
         for _ in range(5):
             lazy(port).sendall(b"".join(get(LARGE_PAGE) for _ in range(8)))
-        until(lambda: descriptors() == before + 10, 20, "they are not taken")
-        until(lambda: descriptors() == before + 5, 20, "the server still holds them")
+        until(lambda: len(lost) == 5, "the server still holds them")
+        assert descriptors() == before + 5, "their own ends"
 
 
 def lazy(port: int) -> socket.socket:
@@ -211,14 +230,14 @@ def test_a_client_that_goes_away_frees_its_place(
     workspace: Workspace, moment: str, reset: bool
 ) -> None:
     """Lost: nothing of others. Clients leave before, in the middle of and after their upload; the
-    places are free long before the deadlines, which would be minutes."""
+    places are free long before the deadlines, which would be an hour."""
     asked = post("/predict/shape", POINT, X_Mien_Drill="slow")
     sent = {"before": asked[: -len(POINT)], "middle": asked[:-9], "after": asked}[moment]
-    settings = {"MIEN_QUEUE": "4", "MIEN_BODY_TIMEOUT_S": "300", "MIEN_DEADLINE_S": "300"}
+    settings = {"MIEN_QUEUE": "4", "MIEN_BODY_TIMEOUT_S": "3000", "MIEN_DEADLINE_S": "3000"}
     with serve(workspace.home, FOLDER, MIEN_DRILL="1", **settings) as server:
         for _ in range(2):
             gone = [server.connect(sent) for _ in range(4)]
-            until(lambda: taken(server) == 4, 30, "the places are not taken")
+            until(lambda: taken(server) == 4, "the places are not taken")
             for each in gone:
                 if reset:  # no word of good-bye, as from a process that was killed
                     each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -228,14 +247,17 @@ def test_a_client_that_goes_away_frees_its_place(
         assert "Traceback" not in server.text()
 
 
-def test_what_nobody_waits_for_is_not_computed(workspace: Workspace) -> None:
-    """Lost: nothing. Of eight questions of a second each, all of whose clients have gone, one is in
-    work; the others are dropped instead of holding up the next client for seven seconds."""
-    asked = post("/predict/shape", POINT, X_Mien_Drill="slow")
-    with serve(workspace.home, FOLDER, MIEN_DRILL="1") as server:
-        for each in [server.connect(asked) for _ in range(8)]:
-            until(lambda: taken(server) >= 1, 30)
+def test_what_nobody_waits_for_is_not_computed(workspace: Workspace, tmp_path: Path) -> None:
+    """Lost: nothing. Of eight questions, all of whose clients have gone, one is in work; the others
+    are dropped instead of holding up the next client."""
+    with serve_hanging(workspace.home, tmp_path, MIEN_DEADLINE_S="3000") as (server, hangs):
+        hangs.touch()
+        asked = [server.connect(QUESTION) for _ in range(8)]
+        until(lambda: taken(server) == 8, "they are not taken")
+        for each in asked:
             each.close()
+        until(lambda: taken(server) <= 1, "the places of those who have gone are not free")
+        hangs.unlink()
         server.settle()
         assert server.ask(QUESTION).status == 200
         assert server.metric("mien_queue_wait_seconds_count") <= 3
@@ -280,20 +302,21 @@ def test_overload_costs_those_that_are_refused_alone(
             kinds["refused"] += [each.seconds for each in load.failed]
         server.settle()
     assert told, "nobody was refused"
-    full, over = (percentile(kinds[name], 0.99) for name in ("full", "over"))
-    early, usual = percentile(kinds["refused"], 0.5), percentile(kinds["over"], 0.5)
+    # Medians: the slowest of some hundred tells what else the machine did just then.
+    full, over, early, probes = (
+        percentile(kinds[name], 0.5) for name in ("full", "over", "refused", "probes")
+    )
     with capsys.disabled():
         print(  # noqa: T201 - figures to be read
             f"\n{len(kinds['full'])} + {len(kinds['over'])} accepted, {len(told)} refused; ms: "
-            f"p99 accepted {full * 1e3:.0f} where full, {over * 1e3:.0f} beyond ({over / full:.2f})"
-            f", median {usual * 1e3:.0f}; median refused {early * 1e3:.0f}; "
-            f"slowest probe {max(kinds['probes']) * 1e3:.0f}"
+            f"medians: accepted {full * 1e3:.0f} where full, {over * 1e3:.0f} beyond "
+            f"({over / full:.2f}), refused {early * 1e3:.0f}, probes {probes * 1e3:.0f}"
         )
     assert {(each.status, each.retry_after) for each in told} == {(503, "1")}
-    # 1.5 is the goal, which a quiet machine keeps; without a bound it would be 3, as many as ask.
+    # Without a bound it would be 3, as many as ask.
     assert over < 2.5 * full
-    assert early < usual / 3
-    assert max(kinds["probes"]) < 10 * full
+    assert early < over / 2
+    assert probes < 5 * full
 
 
 PROBES = ("/livez", "/readyz", "/metrics")

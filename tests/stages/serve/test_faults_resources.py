@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from waiting import until
+from waiting import PATIENCE, until
 
 from mien.model.bundle import Bundle
 from mien.storage.workspace import Workspace
@@ -65,18 +65,17 @@ def test_a_disk_that_fills_up_costs_the_record_alone(workspace: Workspace) -> No
         with limited(server, resource.RLIMIT_FSIZE, 1):
             until(
                 lambda: server.metric("mien_prediction_log_dropped_total") > 0,
-                30,
                 "nothing dropped",
             )
             load.reach(200)
             assert server.ask(get("/readyz")).status == 200
             full = {each.trace_id for each in load.fine[-50:]}
         load.reach(100)
-        until(lambda: judged(server, load.fine[-1].trace_id), 30, "the record does not go on")
+        until(lambda: judged(server, load.fine[-1].trace_id), "the record does not go on")
         load.stop()
         dropped = server.metric("mien_prediction_log_dropped_total")
         server.tell(signal.SIGTERM)
-        assert server.process.wait(60) == 0
+        assert server.process.wait(PATIENCE) == 0
     assert load.failed == []
     with closing(sqlite3.connect(workspace.prediction_log)) as database:
         assert database.execute("pragma integrity_check").fetchone() == ("ok",)
@@ -103,9 +102,7 @@ def test_a_small_disk_costs_the_record_alone(workspace: Workspace, tmp_path: Pat
         serve(workspace.home, FOLDER, before=before, MIEN_PREDICTION_LOG=prediction_log) as server,
         Load(server.port, [QUESTION], 4) as load,
     ):
-        until(
-            lambda: server.metric("mien_prediction_log_dropped_total") > 50, 60, "nothing dropped"
-        )
+        until(lambda: server.metric("mien_prediction_log_dropped_total") > 50, "nothing dropped")
         load.reach(50)
         load.stop()
         assert server.ask(get("/health")).status == 200
@@ -129,7 +126,7 @@ def test_a_read_only_disk_costs_the_record_alone(workspace: Workspace, tmp_path:
         dropped = server.metric("mien_prediction_log_dropped_total")
         assert server.ask(get("/health")).status == 200
         server.tell(signal.SIGTERM)
-        assert server.process.wait(60) == 0
+        assert server.process.wait(PATIENCE) == 0
     assert load.failed == []
     assert dropped == len(load.records)
     assert "answers are not recorded" in server.text()
@@ -152,7 +149,7 @@ def test_more_clients_than_descriptors(workspace: Workspace) -> None:
         load.reach(50)
         for each in crowd:
             each.close()
-        until(lambda: answered(server), 30, "there is room, and nobody is answered")
+        until(lambda: answered(server), "there is room, and nobody is answered")
         load.stop()
         assert server.metric("mien_prediction_log_dropped_total") == 0
         assert server.process.poll() is None
@@ -174,15 +171,15 @@ def test_descriptors_that_run_out_come_back(workspace: Workspace, make_bundle: M
             load.reach(100)
         for each in crowd:
             each.close()
-        until(lambda: answered(server), 30, "there is room, and nobody is answered")
-        until(lambda: load.records[-1].version == "4", 30, "the new champion is not taken")
+        until(lambda: answered(server), "there is room, and nobody is answered")
+        until(lambda: load.records[-1].version == "4", "the new champion is not taken")
         load.stop()
     assert load.failed == []
 
 
 def answered(server: Server) -> bool:
     try:
-        return server.ask(QUESTION, timeout=2).status == 200
+        return server.ask(QUESTION, timeout=PATIENCE).status == 200
     except (TimeoutError, ConnectionError):
         return False
 
@@ -203,9 +200,9 @@ def test_a_picture_for_which_there_is_no_memory(workspace: Workspace) -> None:
         load.reach(20)
         room = server.status("VmSize") * 1024 + 100_000_000
         with limited(server, resource.RLIMIT_AS, room):
-            refused = server.ask(large, timeout=60)
+            refused = server.ask(large, timeout=PATIENCE)
             load.reach(50)
-        fitting = server.ask(large, timeout=60)
+        fitting = server.ask(large, timeout=PATIENCE)
         load.stop()
         server.settle()
     assert refused.status in (413, 500, 503), refused.body

@@ -1,11 +1,11 @@
-"""A short soak of the demo's champions, and that the verdict of a long one can be bad."""
+"""A short soak of both tasks, and that the verdict of a long one can be bad."""
 
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from project import ROOT, Demo
+from project import ROOT
 
 from mien.storage.workspace import Workspace
 
@@ -22,12 +22,11 @@ def only_made_up_tasks() -> None:
     """Here the real tasks are asked, not the made-up ones of the other tests."""
 
 
-@pytest.mark.xdist_group("demo")
-def test_a_short_soak_leaves_the_server_as_it_was(demo: Demo, tmp_path: Path) -> None:
+def test_a_short_soak_leaves_the_server_as_it_was(served_home: Path) -> None:
     """Lost: nothing. Photos, landmarks and bad requests are each answered with the status that
     they should have; threads and descriptors do not grow. Memory and series of metrics take
     minutes to settle, and are for the long one."""
-    done = soak.run(Workspace(demo.home), SECONDS)
+    done = soak.run(Workspace(served_home), SECONDS)
     assert done.wrong == {}
     assert done.statuses[200] > 0
     assert {400, 404, 405, 413, 415, 422} <= set(done.statuses)

@@ -93,11 +93,11 @@ def test_a_hundred_swaps_under_load(
         for turn in range(1, SWAPS + 1):
             number = 4 if turn % 2 else 3
             workspace.write_aliases("shape", {"champion": number})
-            until(lambda goal=turn: swaps(server, "done") >= goal, 30, server.words)
+            until(lambda goal=turn: swaps(server, "done") >= goal, server.words)
             told = len(load.records)
             document = server.ask(QUESTION).json()
             assert document["model"]["version"] == str(number), f"after swap {turn}"
-            until(lambda least=told: len(load.records) >= least + 4, 30, "no more answers")
+            until(lambda least=told: len(load.records) >= least + 4, "no more answers")
             if turn in (10, SWAPS):
                 held.append(
                     (server.status("VmRSS"), server.status("Threads"), server.descriptors())
@@ -202,7 +202,7 @@ def test_no_bad_bundle_takes_the_champion_s_place(workspace: Workspace) -> None:
         load.reach(10)
         other_version(workspace, 99)
         workspace.write_aliases("shape", {"champion": 99})
-        until(lambda: server.ask(QUESTION).json()["model"]["version"] == "99", 30, server.words)
+        until(lambda: server.ask(QUESTION).json()["model"]["version"] == "99", server.words)
         load.stop()
         assert server.ask(get("/health")).status == 200
     assert found == dict.fromkeys(BAD, "refused once")
@@ -220,14 +220,13 @@ def refused(
     try:
         until(
             lambda: swaps(server, "refused") > before or swaps(server, "done") > taken,
-            10,
             "neither refused nor taken",
         )
     except AssertionError as error:
         return str(error)
     if swaps(server, "done") > taken:
         workspace.write_aliases("shape", {"champion": 3})
-        until(lambda: swaps(server, "done") > taken + 1, 10, "the old one is not taken again")
+        until(lambda: swaps(server, "done") > taken + 1, "the old one is not taken again")
         return "TAKEN"
     health = server.ask(get("/health"))
     version = health.json()["models"][-1]["version"]
@@ -261,10 +260,10 @@ def test_the_watch_outlives_what_it_looks_at(workspace: Workspace, harm: str) ->
         load.reach(10)
         before = server.words()
         HARMS[harm](workspace.version("shape", 3))
-        until(lambda: server.words() != before, 20, "the log says nothing")
+        until(lambda: server.words() != before, "the log says nothing")
         load.reach(10)
         workspace.write_aliases("shape", {"champion": 4})
-        until(lambda: server.ask(QUESTION).json()["model"]["version"] == "4", 10, server.words)
+        until(lambda: server.ask(QUESTION).json()["model"]["version"] == "4", server.words)
         load.stop()
     assert load.failed == []
     assert "Traceback" not in server.text()
@@ -281,12 +280,12 @@ def test_a_bundle_folder_is_followed_too(workspace: Workspace, make_bundle: Make
     ):
         load.reach(10)
         checksum(folder)
-        until(lambda: swaps(server, "refused") == 1, 20, server.words)
+        until(lambda: swaps(server, "refused") == 1, server.words)
         load.reach(10)
         with atomic_dir(folder) as built:
             shutil.copytree(workspace.version("shape", 3), built, dirs_exist_ok=True)
             second = bundle.write(built, bundle.read(built).manifest.model_copy(update=NEW))
-        until(lambda: swaps(server, "done") == 1, 20, server.words)
+        until(lambda: swaps(server, "done") == 1, server.words)
         assert server.ask(QUESTION).json()["model"]["version"] == second.digest[:12]
         load.stop()
     assert load.failed == []
@@ -307,5 +306,5 @@ def test_a_bundle_that_was_bad_at_the_start_can_be_mended(
     with watching(workspace, "shape", "colour") as server:
         assert server.ask(QUESTION).status == 503
         (folder / "model.onnx").write_bytes(content)
-        until(lambda: server.ask(QUESTION).status == 200, 20, server.words)
+        until(lambda: server.ask(QUESTION).status == 200, server.words)
         assert server.ask(get("/health")).status == 200

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 from starlette.testclient import TestClient
+from waiting import PATIENCE
 
 from mien.model import bundle
 from mien.observability.prediction_log.database import DAY_S
@@ -267,12 +268,14 @@ def test_an_answer_survives_the_kill_of_its_server(
     """SIGKILL right after the answer: the next server knows it."""
     with server_process() as server:
         url = f"{server.address}/predict/shape"
-        trace_id = requests.post(url, files={"file": picture()}, timeout=30).json()["trace_id"]
+        trace_id = requests.post(url, files={"file": picture()}, timeout=PATIENCE).json()[
+            "trace_id"
+        ]
         server.process.send_signal(signal.SIGKILL)
-        assert server.process.wait(30) == -signal.SIGKILL
+        assert server.process.wait(PATIENCE) == -signal.SIGKILL
     with server_process() as server:
         sent = {"trace_id": trace_id, "label": "round"}
-        told = requests.post(f"{server.address}/feedback", json=sent, timeout=30)
+        told = requests.post(f"{server.address}/feedback", json=sent, timeout=PATIENCE)
     assert (told.status_code, told.json()["answered"]) == (200, "star")
     with closing(PredictionLog(workspace.prediction_log)) as prediction_log:
         assert prediction_log.recent_feedback(digest(workspace), 9) == [Feedback("star", "round")]
@@ -287,13 +290,13 @@ def test_a_full_disk_costs_verdicts_and_no_answers(
         url, file = f"{server.address}/predict/shape", picture()
         statuses, names = set(), []
         for _ in range(400):
-            answer = session.post(url, files={"file": file}, timeout=30)
+            answer = session.post(url, files={"file": file}, timeout=PATIENCE)
             statuses.add(answer.status_code)
             names.append(answer.json()["trace_id"])
-        page = series(session.get(f"{server.address}/metrics", timeout=30).text)
+        page = series(session.get(f"{server.address}/metrics", timeout=PATIENCE).text)
         sent = {"trace_id": names[0], "label": "star"}
-        told = session.post(f"{server.address}/feedback", json=sent, timeout=30)
-        health = session.get(f"{server.address}/readyz", timeout=30)
+        told = session.post(f"{server.address}/feedback", json=sent, timeout=PATIENCE)
+        health = session.get(f"{server.address}/readyz", timeout=PATIENCE)
     assert statuses == {200}
     dropped = page["mien_prediction_log_dropped_total", ()]
     assert dropped > 0

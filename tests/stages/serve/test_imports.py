@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from waiting import PATIENCE
+
 import mien
 from mien.storage.workspace import Workspace
 
@@ -44,7 +46,7 @@ def test_an_answer_needs_no_training_library(workspace: Workspace) -> None:
         [*command, str(workspace.home), BLOCKED],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
         env={"PYTHONPATH": str(Path(mien.__file__).parents[1]), "PATH": ""},
     )

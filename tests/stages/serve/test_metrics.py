@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from waiting import PATIENCE
 
 from mien.observability import metrics
 from mien.observability.metrics import EXPOSED, METRICS, STAGES
@@ -257,7 +258,7 @@ def test_a_request_in_work_takes_a_place(
 
     def slow(*arguments: Any) -> Any:
         entered.set()
-        assert leave.wait(30)
+        assert leave.wait(PATIENCE)
         return original(*arguments)
 
     monkeypatch.setattr(uploads, "question", slow)
@@ -265,7 +266,7 @@ def test_a_request_in_work_takes_a_place(
         target=lambda: client.post("/predict/shape", files={"file": picture()})
     )
     asking.start()
-    assert entered.wait(30)
+    assert entered.wait(PATIENCE)
     during = value(client, "mien_requests_in_progress", route="/predict/shape")
     taken = value(client, "mien_queue_places", state="taken")
     leave.set()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
+from waiting import PATIENCE
 
 from mien import tasks
 from mien.config import Settings
@@ -219,7 +220,7 @@ def test_while_models_are_being_loaded_the_server_lives(
     task = tasks.load("shape")
 
     def slow() -> Image.Image:
-        assert go.wait(30)
+        assert go.wait(PATIENCE)
         return task.inference.sample_picture()
 
     wanted = Wanted(
@@ -232,7 +233,7 @@ def test_while_models_are_being_loaded_the_server_lives(
         before = {path: client.get(path) for path in ("/livez", "/readyz", "/health")}
         asked = client.post("/predict", files={"file": picture()})
         go.set()
-        assert loaded.wait(30)
+        assert loaded.wait(PATIENCE)
         after = {path: client.get(path).status_code for path in ("/livez", "/readyz", "/health")}
     assert {path: response.status_code for path, response in before.items()} == {
         "/livez": 200,

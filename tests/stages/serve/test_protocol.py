@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import pytest
+from waiting import PATIENCE
 
 from mien.stages.serve import protocol
 from mien.stages.serve.protocol import HEAD_BYTES, affordable
@@ -20,7 +21,7 @@ LIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
 
 def connect(address: str) -> socket.socket:
     parts = urlsplit(address)
-    return socket.create_connection((parts.hostname or "", parts.port or 0), timeout=20)
+    return socket.create_connection((parts.hostname or "", parts.port or 0), timeout=PATIENCE)
 
 
 def ask(address: str, *pieces: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -86,7 +87,7 @@ def test_a_thousand_headers_are_too_many(server_process: ServerProcess) -> None:
 
 def test_a_head_has_its_time(server_process: ServerProcess) -> None:
     """What has begun is told 408; where nothing came, the connection is closed without a word."""
-    with server_process(MIEN_HEADER_TIMEOUT_S="0.2") as server:
+    with server_process(MIEN_HEADER_TIMEOUT_S="2") as server:
         status, _, body = ask(server.address, b"GET /livez HTTP/1.1\r\nHo")
         assert (status, json.loads(body)["type"]) == (408, "/errors/too-slow")
         assert ask(server.address) == (0, {}, b"")
@@ -95,7 +96,7 @@ def test_a_head_has_its_time(server_process: ServerProcess) -> None:
 def test_a_second_head_on_a_connection_has_its_time_too(server_process: ServerProcess) -> None:
     """The first request was answered; of the second one there is but a part."""
     with (
-        server_process(MIEN_HEADER_TIMEOUT_S="0.2") as server,
+        server_process(MIEN_HEADER_TIMEOUT_S="2") as server,
         closing(connect(server.address)) as line,
     ):
         line.sendall(LIVE + b"\r\n")
@@ -106,7 +107,7 @@ def test_a_second_head_on_a_connection_has_its_time_too(server_process: ServerPr
 
 def test_too_many_connections_are_told_503(server_process: ServerProcess) -> None:
     """Those that are there go on; when one goes, another one may come."""
-    with server_process(MIEN_CONNECTIONS="2", MIEN_HEADER_TIMEOUT_S="30") as server:
+    with server_process(MIEN_CONNECTIONS="2", MIEN_HEADER_TIMEOUT_S="3000") as server:
         held = [connect(server.address) for _ in range(2)]
         for line in held:
             line.sendall(LIVE + b"\r\n")
@@ -258,7 +259,7 @@ def test_refusals_on_this_level_are_counted(server_process: ServerProcess) -> No
     """They are requests that were refused for what they are."""
     with server_process() as server:
         ask(server.address, b"x\r\n\r\n")
-        page = urlopen(f"{server.address}/metrics", timeout=20).read().decode()
+        page = urlopen(f"{server.address}/metrics", timeout=PATIENCE).read().decode()
     assert 'mien_rejected_total{reason="bad-http"} 1.0' in page
 
 

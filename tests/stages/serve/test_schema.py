@@ -16,14 +16,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from PIL import Image
-from project import Demo
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from .corpus_server import Server, running
 
 pytestmark = [
-    pytest.mark.xdist_group("demo"),
+    pytest.mark.xdist_group("schema"),
     pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc"),
 ]
 EXAMPLES = 20
@@ -45,9 +44,9 @@ schemathesis.openapi.format(
 
 
 @pytest.fixture(scope="module")
-def server(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The service of both tasks."""
-    with running(demo.home, tmp_path_factory.mktemp("schema")) as started:
+    with running(served_home, tmp_path_factory.mktemp("schema")) as started:
         yield started
 
 

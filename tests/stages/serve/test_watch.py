@@ -3,7 +3,6 @@
 import json
 import shutil
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from waiting import PATIENCE, until
 
 from mien.model import bundle
 from mien.stages.serve import app as serve_app
@@ -38,7 +38,7 @@ def look(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     monkeypatch.setattr(serve_app, "Watch", Held)
 
     def now() -> None:
-        assert ready.wait(30)
+        assert ready.wait(PATIENCE)
         made[-1].look()
 
     return now
@@ -273,25 +273,27 @@ def test_a_question_that_is_being_answered_keeps_its_model(
         def wait(self: Any, feeds: Any) -> Any:
             if self.bundle.folder.name == "3":
                 begun.set()
-                assert release.wait(30)
+                assert release.wait(PATIENCE)
             return run(self, feeds)
 
         monkeypatch.setattr(type(old), "run", wait)
         asking = threading.Thread(target=lambda: told.append(version(client, picture)))
         asking.start()
-        assert begun.wait(30)
+        assert begun.wait(PATIENCE)
         workspace.write_aliases("shape", {"champion": 4})
         look()
         assert version(client, picture) == "4"
         release.set()
-        asking.join(30)
+        asking.join(PATIENCE)
         assert told == ["3"]
         gone = weakref.ref(old)
         del old
-        end = time.monotonic() + 30
-        while gone() is not None and time.monotonic() < end:
-            version(client, picture)
-        assert gone() is None
+
+        def released() -> bool:
+            version(client, picture)  # a thread lets go of a model with its next request
+            return gone() is None
+
+        until(released, "the old model is kept")
 
 
 def test_a_server_looks_by_itself(
@@ -301,7 +303,4 @@ def test_a_server_looks_by_itself(
     make_bundle(workspace.version("shape", 4))
     with serving(reload_interval_s=0.01) as client:
         workspace.write_aliases("shape", {"champion": 4})
-        end = time.monotonic() + 30
-        while version(client, picture) == "3" and time.monotonic() < end:
-            pass
-        assert version(client, picture) == "4"
+        until(lambda: version(client, picture) == "4", "the new one is not served")

@@ -21,7 +21,8 @@ T = TypeVar("T")
 Result = TypeVar("Result")
 GLANCE_SECONDS = 0.2
 """How often it is asked whether the client of a waiting question is still there."""
-WARM_UP_SECONDS = 60.0
+WARM_UP_SECONDS = 300.0
+"""A model that takes longer to load or to answer its first request hangs, on slow machines too."""
 CLOSE_SECONDS = 5.0
 """How long it is waited for a thread when the server ends; by then nobody waits for its answer."""
 MOST_LOST = 8

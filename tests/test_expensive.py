@@ -1,0 +1,11 @@
+"""The suite fails where the fault is."""
+
+import pytest
+from expensive import COUNTED, EXPENSIVE, MOST
+
+
+@pytest.mark.parametrize("name", sorted(EXPENSIVE))
+def test_few_tests_need_an_expensive_fixture(name: str, request: pytest.FixtureRequest) -> None:
+    """Where it fails, most of the suite still says what works."""
+    assert name in request.session._fixturemanager._arg2fixturedefs, "there is no such fixture"
+    assert request.config.stash[COUNTED].get(name, 0) <= MOST
