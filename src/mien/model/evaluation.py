@@ -66,7 +66,7 @@ class Measurements(Schema):
 
     def flat(self) -> dict[str, float]:
         """Every number under one name such as `val.macro_f1`."""
-        flat: dict[str, float] = Field(default_factory=dict)
+        flat: dict[str, float] = {}
         for name in Measurements.model_fields:
             value = getattr(self, name)
             if isinstance(value, Schema):
