@@ -79,8 +79,8 @@ def check(
 ) -> None:
     """Check raw data: duplicates, leakage, labels, boxes, spurious correlation."""
     chosen, workspace = run_config(file, source, overrides), workspace_at(home)
-    done = (pipeline.fix if fix else pipeline.check)(chosen, workspace)
-    if not done.passed:
+    report = (pipeline.fix if fix else pipeline.check)(chosen, workspace)
+    if not report.passed:
         raise typer.Exit(1)
 
 

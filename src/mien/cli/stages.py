@@ -42,17 +42,17 @@ def demo(
 @app.command(rich_help_panel="Stages")
 def train(file: Config, overrides: Overrides = None, home: Home = None) -> None:
     """Fit every candidate on the prepared data."""
-    done = pipeline.train(run_config(file, None, overrides), workspace_at(home))
-    console.result(f"trained: {', '.join(done.fresh) or 'nothing new'}; {done.folder}")
+    result = pipeline.train(run_config(file, None, overrides), workspace_at(home))
+    console.result(f"trained: {', '.join(result.fresh) or 'nothing new'}; {result.folder}")
 
 
 @app.command(rich_help_panel="Stages")
 def optimize(file: Config, overrides: Overrides = None, home: Home = None) -> None:
     """Make int8 and fp16 variants, measure them, and choose by the policy."""
-    fresh, done = pipeline.optimize(run_config(file, None, overrides), workspace_at(home))
-    if not done.fresh:
-        leaderboard.show(Evaluation.read(done.folder))
-    console.result(f"made: {', '.join(fresh) or 'nothing new'}; {done.folder}")
+    new_variants, result = pipeline.optimize(run_config(file, None, overrides), workspace_at(home))
+    if not result.fresh:
+        leaderboard.show(Evaluation.read(result.folder))
+    console.result(f"made: {', '.join(new_variants) or 'nothing new'}; {result.folder}")
 
 
 @app.command(rich_help_panel="Stages")
@@ -68,10 +68,10 @@ def evaluate(
     """Measure every candidate and choose one by the policy."""
     chosen, workspace = run_config(file, on, overrides), workspace_at(home)
     if on is None:
-        done = pipeline.measure(chosen, workspace)
-        if not done.fresh:
-            leaderboard.show(Evaluation.read(done.folder))
-        console.result(f"evaluated: {done.folder}")
+        result = pipeline.measure(chosen, workspace)
+        if not result.fresh:
+            leaderboard.show(Evaluation.read(result.folder))
+        console.result(f"evaluated: {result.folder}")
         return
     table = pipeline.score_elsewhere(chosen, workspace)
     columns = list(dict.fromkeys(name for row in table.values() for name in row))
@@ -86,8 +86,8 @@ def register(file: Config, force: Force = None, home: Home = None) -> None:
 
     chosen, workspace = run_config(file, None, None), workspace_at(home)
     with workspace.locked(chosen.task):
-        done = stage(chosen, workspace, force)
-    console.result(done.summary)
+        registration = stage(chosen, workspace, force)
+    console.result(registration.summary)
 
 
 @app.command(rich_help_panel="Stages")

@@ -99,10 +99,7 @@ def batch(
         RegistryError, BundleError: there is no model, or it is damaged.
     """
     write_table = tables.writer_for(out)
-    folder, version = bundle, ""
-    if folder is None:
-        task_name, number = workspace.champion([tasks.load(name).name] if name else tasks.names())
-        folder, version = workspace.version(task_name, number), str(number)
+    folder, version = (bundle, "") if bundle else _champion(name, workspace)
     with runtime.load(folder) as model:
         task = tasks.load(model.bundle.manifest.task)
         identity = BatchIdentity(
@@ -112,13 +109,8 @@ def batch(
             source=str(source.resolve()),
             sequence=sequence,
         )
-        if sequence and task.inference.video_predictor is None:
-            console.info(f"mien-{task.name} predicts each frame of a video independently.")
         batch_input = inputs.list_items(source, task, out, sequence)
-        console.info(
-            f"{batch_input.count} {batch_input.unit} to score with mien-{task.name} "
-            f"{version}".strip()
-        )
+        _announce(batch_input, task, identity)
         with open_checkpoint(out, identity, force) as checkpoint:
             finished = checkpoint.finished(batch_input.fingerprint)
             if finished:
@@ -132,6 +124,19 @@ def batch(
                 threads or runtime.available_cpus(),
                 write_table,
             )
+
+
+def _champion(name: str | None, workspace: Workspace) -> tuple[Path, str]:
+    """The bundle folder and the version of the champion of a task, or of the first with one."""
+    task_name, number = workspace.champion([tasks.load(name).name] if name else tasks.names())
+    return workspace.version(task_name, number), str(number)
+
+
+def _announce(batch_input: BatchInput, task: Task[Any], identity: BatchIdentity) -> None:
+    if identity.sequence and task.inference.video_predictor is None:
+        console.info(f"mien-{task.name} predicts each frame of a video independently.")
+    model = f"mien-{task.name} {identity.version}".strip()
+    console.info(f"{batch_input.count} {batch_input.unit} to score with {model}")
 
 
 def _score(

@@ -74,14 +74,14 @@ class BatchCheckpoint:
         """
         if not self.out.exists():
             return None
-        done = _read_json(self._done_file)
-        if done is None or done.get("stamp") != _stamp(self.out):
+        record = _read_json(self._done_file)
+        if record is None or record.get("stamp") != _stamp(self.out):
             raise self._refused("was not written by `mien batch`")
-        self._require_identity(done["run"])
-        if done["fingerprint"] != fingerprint:
+        self._require_identity(record["run"])
+        if record["fingerprint"] != fingerprint:
             raise self._refused("was made from other files, or from earlier versions of them")
         self._clear()
-        return FinishedBatch(done["rows"], done["failed"])
+        return FinishedBatch(record["rows"], record["failed"])
 
     def resume(self, items: Iterator[BatchItem], fingerprint: str) -> ResumePoint:
         """Skip the items that the parts contain; delete parts that do not match, and all later.
@@ -136,8 +136,14 @@ class BatchCheckpoint:
         table = self._folder / "table"
         write_table(table)
         sync(table)
-        done = {"run": asdict(self.identity), "fingerprint": fingerprint, "stamp": _stamp(table)}
-        _write(self._done_file, json.dumps({**done, "rows": rows, "failed": failed}))
+        record = {
+            "run": asdict(self.identity),
+            "fingerprint": fingerprint,
+            "stamp": _stamp(table),
+            "rows": rows,
+            "failed": failed,
+        }
+        _write(self._done_file, json.dumps(record))
         table.replace(self.out)
         sync(self.out.parent)
         shutil.rmtree(self._folder)

@@ -96,8 +96,8 @@ def _first_file(old: Path, new: Path) -> str:
 
 def _compare_history(old: Bundle, new: Bundle) -> RebuildStep:
     old_steps, new_steps = (_read_json(each, "history.json") or [] for each in (old, new))
-    for number, (one, two) in enumerate(zip(old_steps, new_steps, strict=False), start=1):
-        differing = list(differences(one, two))
+    for number, (old_step, new_step) in enumerate(zip(old_steps, new_steps, strict=False), start=1):
+        differing = list(differences(old_step, new_step))
         if differing:
             text = f"step {number} of {len(old_steps)}, {format_differences(differing[:1])}"
             return RebuildStep("history", "different", text)
@@ -146,13 +146,13 @@ def _compare_scores(old: Bundle, new: Bundle) -> RebuildStep:
     old_scores, new_scores = (_flat_scores(_comparable_metrics(each)) for each in (old, new))
     pairs = {name: (old_scores[name], new_scores.get(name, float("nan"))) for name in old_scores}
     outside = {
-        name: (one, two) for name, (one, two) in pairs.items() if not abs(one - two) <= TOLERANCE
+        name: pair for name, pair in pairs.items() if not abs(pair[0] - pair[1]) <= TOLERANCE
     }
     if outside or not pairs:
-        name, (one, two) = next(iter(outside.items()), ("scores", (float("nan"), float("nan"))))
-        text = f"{name}: {one:.4f} recorded, {two:.4f} here; the tolerance is {TOLERANCE}"
+        name, pair = next(iter(outside.items()), ("scores", (float("nan"), float("nan"))))
+        text = f"{name}: {pair[0]:.4f} recorded, {pair[1]:.4f} here; the tolerance is {TOLERANCE}"
         return RebuildStep("evaluation", "different", text)
-    text = "; ".join(f"{name} {one:.4f} and {two:.4f}" for name, (one, two) in pairs.items())
+    text = "; ".join(f"{name} {pair[0]:.4f} and {pair[1]:.4f}" for name, pair in pairs.items())
     return RebuildStep("evaluation", "within_tolerance", f"within {TOLERANCE}: {text}")
 
 

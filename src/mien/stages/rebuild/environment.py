@@ -32,15 +32,15 @@ def compare_packages(recorded: Mapping[str, str], tree: SourceTree, python: Path
 
 def compare_platform(recorded: Platform, training: Mapping[str, Any]) -> RebuildStep:
     """Whether bytes must repeat here (`identical`), or only scores (`warning`)."""
-    here = lineage.machine()
-    differing = list(differences(_comparable(recorded), _comparable(here)))
+    present = lineage.machine()
+    differing = list(differences(_comparable(recorded), _comparable(present)))
     if differing:
         text = f"{format_differences(differing)}; so scores are compared"
         return RebuildStep("platform", "warning", text)
     if training.get("repeats", "bytes") != "bytes":
         text = "bytes do not repeat on the device of the training; so scores are compared"
         return RebuildStep("platform", "warning", text)
-    text = f"{here.system} {here.machine}, {here.libc}"
+    text = f"{present.system} {present.machine}, {present.libc}"
     return RebuildStep("platform", "identical", text)
 
 

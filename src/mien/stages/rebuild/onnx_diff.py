@@ -19,29 +19,29 @@ def first_difference(old: Path, new: Path) -> str:
 def _compare_constants(old: Any, new: Any) -> str:
     from onnx import numpy_helper
 
-    for one, two in zip_longest(old.initializer, new.initializer):
-        if one is None or two is None or one.name != two.name:
-            names = [each.name if each is not None else "none" for each in (one, two)]
+    for left, right in zip_longest(old.initializer, new.initializer):
+        if left is None or right is None or left.name != right.name:
+            names = [each.name if each is not None else "none" for each in (left, right)]
             return f"constant {names[0]} recorded, {names[1]} here"
-        values = [numpy_helper.to_array(each) for each in (one, two)]
+        values = [numpy_helper.to_array(each) for each in (left, right)]
         if text := _compare_arrays(values[0], values[1]):
-            return f"the first constant is {one.name}: {text}"
+            return f"the first constant is {left.name}: {text}"
     return ""
 
 
 def _compare_nodes(old: Any, new: Any) -> str:
-    for index, (one, two) in enumerate(zip_longest(old.node, new.node)):
-        if one is None or two is None or one.op_type != two.op_type:
-            types = [each.op_type if each is not None else "none" for each in (one, two)]
+    for index, (left, right) in enumerate(zip_longest(old.node, new.node)):
+        if left is None or right is None or left.op_type != right.op_type:
+            types = [each.op_type if each is not None else "none" for each in (left, right)]
             return f"node {index} is {types[0]} recorded, {types[1]} here"
-        if one != two:
-            name = one.name or f"number {index}"
-            return f"the first node is {one.op_type} {name}: {_compare_attributes(one, two)}"
+        if left != right:
+            name = left.name or f"number {index}"
+            return f"the first node is {left.op_type} {name}: {_compare_attributes(left, right)}"
     return ""
 
 
-def _compare_attributes(one: Any, two: Any) -> str:
-    old, new = ({field.name: field for field in node.attribute} for node in (one, two))
+def _compare_attributes(left: Any, right: Any) -> str:
+    old, new = ({field.name: field for field in node.attribute} for node in (left, right))
     for name in dict.fromkeys([*old, *new]):
         if name not in old or name not in new:
             return f"{name} is only in one of them"

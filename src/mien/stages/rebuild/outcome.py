@@ -99,8 +99,8 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[Difference]:
             inner = f"{path}.{key}" if path else str(key)
             yield from differences(old.get(key, MISSING), new.get(key, MISSING), inner)
     elif isinstance(old, list | tuple) and isinstance(new, list | tuple):
-        for index, (one, two) in enumerate(zip_longest(old, new, fillvalue=MISSING)):
-            yield from differences(one, two, f"{path}[{index}]")
+        for index, pair in enumerate(zip_longest(old, new, fillvalue=MISSING)):
+            yield from differences(*pair, f"{path}[{index}]")
     elif old != new and not (old != old and new != new):  # NaN equals NaN here
         yield path, old, new
 

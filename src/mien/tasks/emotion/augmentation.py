@@ -37,8 +37,8 @@ def augment(
     Returns:
         pixels as float 0..255 and the boxes that are still in the image, same shapes.
     """
-    moved, boxes = _random_affine(pixels.float(), boxes, settings, pad, generator)
-    jittered = _color_jitter(moved, settings, generator)
+    warped, boxes = _random_affine(pixels.float(), boxes, settings, pad, generator)
+    jittered = _color_jitter(warped, settings, generator)
     return _cutout(jittered, settings, generator), boxes
 
 
@@ -115,9 +115,9 @@ def _shrink(
     background = _background(pixels, generator)
     mixed = background + (_sample_antialiased(pixels, grid, scale) - background) * opacity
     middle = (centre.repeat(1, 2)[:, None] + 1) * (side / 2)
-    moved = (boxes[..., 1:] - side / 2) * scale[:, None, None] + middle
+    xyxy = (boxes[..., 1:] - side / 2) * scale[:, None, None] + middle
     has_box = boxes[..., :1] >= 0
-    return mixed, torch.where(has_box, torch.cat([boxes[..., :1], moved], -1), boxes)
+    return mixed, torch.where(has_box, torch.cat([boxes[..., :1], xyxy], -1), boxes)
 
 
 def _background(pixels: Tensor, generator: torch.Generator) -> Tensor:
@@ -150,8 +150,8 @@ def _tile_four(pixels: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     for index in range(4):
         corner = torch.tensor([index % 2, index // 2, index % 2, index // 2]) * (side / 2)
         has_box = boxes[..., :1] >= 0
-        moved = torch.cat([boxes[..., :1], boxes[..., 1:] / 2 + corner], -1)
-        quarters.append(torch.where(has_box, moved, boxes).roll(-index, 0))
+        shrunk = torch.cat([boxes[..., :1], boxes[..., 1:] / 2 + corner], -1)
+        quarters.append(torch.where(has_box, shrunk, boxes).roll(-index, 0))
     return torch.cat(rows, 2), torch.cat(quarters, 1)
 
 
@@ -192,8 +192,8 @@ def _random_affine(
     inverse = torch.cat([linear, shift[:, :, None]], 2)
     grid = functional.affine_grid(inverse, [count, 3, side, side], align_corners=False)
     # Zeros outside the image become the colour of the letterbox border.
-    moved = functional.grid_sample(pixels - pad, grid, align_corners=False) + pad
-    return moved, _move_boxes(boxes, linear, shift, scale, side)
+    warped = functional.grid_sample(pixels - pad, grid, align_corners=False) + pad
+    return warped, _move_boxes(boxes, linear, shift, scale, side)
 
 
 def _move_boxes(boxes: Tensor, linear: Tensor, shift: Tensor, scale: Tensor, side: int) -> Tensor:

@@ -355,8 +355,8 @@ def _choose(colours: tuple[Colour, ...], rng: np.random.Generator) -> Colour:
     return colours[int(rng.integers(len(colours)))]
 
 
-def _mix(one: Colour, other: Colour, weight: float) -> Colour:
-    r, g, b = (round(a + (z - a) * weight) for a, z in zip(one, other, strict=True))
+def _mix(base: Colour, other: Colour, weight: float) -> Colour:
+    r, g, b = (round(a + (z - a) * weight) for a, z in zip(base, other, strict=True))
     return r, g, b
 
 

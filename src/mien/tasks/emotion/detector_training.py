@@ -60,25 +60,14 @@ def train_detector(
         raise ConfigError("params.device: expected a GPU for cuda, torch found none. Set cpu.")
     work = out / "work"
     work.mkdir(parents=True, exist_ok=True)
-    family = networks.family(size)
-    spec = family.spec(recipe.image_size)
     with _deterministic_torch(recipe.threads, seed):
         network, started_from = networks.build(size, labels, seed, recipe.pretrained_weights)
-        train_split, val_split = (
-            load_split(data_yaml, split, recipe.image_size, spec.pad_value, len(labels))
-            for split in ("train", "val")
-        )
-        identity = _identity(
-            size, recipe.as_dict(), list(labels), seed, started_from,
-            train_split.digest, val_split.digest,
-        )  # fmt: skip
-        setup = TrainingSetup(family, recipe, len(labels), train_split, val_split, identity)
+        setup = _load_setup(size, data_yaml, recipe, labels, (seed, started_from))
         state, resumed = train(setup, network, seed, work, on_epoch)
-        network = state.ema["network"].cpu()
-        networks.export(network, size, spec, out / "model.onnx")
+        networks.export(state.ema["network"].cpu(), size, setup.spec, out / "model.onnx")
     return TrainedDetector(
         onnx=out / "model.onnx",
-        spec=spec,
+        spec=setup.spec,
         history=state.history,
         best_epoch=state.best_epoch,
         started_from=started_from,
@@ -106,6 +95,22 @@ def load_torch_detector(out: Path, size: str, label_count: int, side: int) -> To
         return result
 
     return output
+
+
+def _load_setup(
+    size: str, data_yaml: Path, recipe: Recipe, labels: Sequence[str], start: tuple[int, str]
+) -> TrainingSetup:
+    """Load the data; `start` is the seed and the origin of the initial weights."""
+    family = networks.family(size)
+    pad = family.spec(recipe.image_size).pad_value
+    train_split, val_split = (
+        load_split(data_yaml, split, recipe.image_size, pad, len(labels))
+        for split in ("train", "val")
+    )
+    identity = _identity(
+        size, recipe.as_dict(), list(labels), *start, train_split.digest, val_split.digest
+    )
+    return TrainingSetup(family, recipe, len(labels), train_split, val_split, identity)
 
 
 def _identity(*parts: Any) -> str:

@@ -92,7 +92,7 @@ def _label_rows(file: Path, label_count: int) -> NDArray[np.float32]:
     """Return (boxes, 5) label, cx, cy, w, h; a missing or empty file means no face."""
     lines = file.read_text().split("\n") if file.is_file() else []
     try:
-        rows = [[float(word) for word in line.split()] for line in lines if line.strip()]
+        rows = [[float(number) for number in line.split()] for line in lines if line.strip()]
         table = np.array(rows, np.float32).reshape(-1, 5)
     except ValueError:
         raise DataError(f"{file}: expected lines of five numbers `label cx cy w h`.") from None
