@@ -22,7 +22,7 @@ from mien import config, pipeline, tasks
 from mien.config import FORMS, RunConfig
 from mien.model import bundle, runtime, variants
 from mien.model.evaluation import CandidateScores, Evaluation
-from mien.model.runtime import Model, Session
+from mien.model.runtime import Model, RecordingModel, Session
 from mien.reporting import scores
 from mien.stages import optimize
 from mien.storage.workspace import DATA, Workspace, read_latest
@@ -107,7 +107,7 @@ def ways(run: RunConfig, workspace: Workspace) -> list[dict[str, object]]:
     examples = list(task.data.examples(ready, "val"))
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         models = {"float32": stack.enter_context(Model(source))}
-        listening = stack.enter_context(optimize._Listening(source))
+        listening = stack.enter_context(RecordingModel(source))
         feeds = list(optimize._feeds(task, listening, ready, NETWORK))
         for way, (all_of_it, between) in WAYS.items():
             target = Path(folder) / str(len(models))

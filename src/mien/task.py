@@ -8,12 +8,13 @@ knows no stage, no HTTP and no tracker.
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from pydantic import BaseModel
 
 from mien import config, images
@@ -333,6 +334,16 @@ class Predictor:
             ScoreError: the model computes something else than scores.
         """
         return self.predict_many([request], model)[0]
+
+    def drawn_predictions(self) -> list[Callable[[Model], Prediction]]:
+        """One call of `predict` for each request that the task draws itself: its picture, the
+        picture mirrored, and the examples of `Body`. None of them is training data."""
+        picture = self.sample_picture().convert("RGB")
+        requests = [Request(image=np.asarray(each)) for each in (picture, ImageOps.mirror(picture))]
+        if self.Body is not None:
+            examples = self.Body.model_json_schema().get("examples", [])
+            requests += [Request(body=self.Body.model_validate(each)) for each in examples]
+        return [partial(self.predict, each) for each in requests]
 
     def read(self, data: bytes, limits: Limits | None = None) -> Request:
         """Make a request of the bytes of a JPEG, PNG or WEBP file.

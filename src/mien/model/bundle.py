@@ -25,8 +25,9 @@ from mien.storage.files import atomic_dir, sha256_file, write_json
 MANIFEST = "bundle.json"
 FORMAT: Literal[2] = 2
 """Version of the layout of `bundle.json`; no other one is read."""
-SUFFIXES = {".onnx", ".json", ".md", ".png", ".task"}
-"""What a bundle may hold. Anything that could carry code (pickles above all) is refused."""
+SUFFIXES = {".onnx", ".json", ".npz", ".md", ".png", ".task"}
+"""What a bundle may hold. Anything that could carry code (pickles above all) is refused;
+`.npz` is read without pickles."""
 
 
 class FileEntry(Schema):

@@ -103,6 +103,8 @@ class BundleMetrics(Measurements):
     """What a bundle says of its own evaluation."""
 
     leaderboard: tuple[CandidateScores, ...] = ()
+    processor: str = "unknown"
+    """Architecture and vector instructions of the processor that measured, see `lineage`."""
 
 
 class Evaluation(Schema):

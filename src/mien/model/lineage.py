@@ -9,6 +9,7 @@ import platform
 import subprocess
 from functools import cache
 from hashlib import sha256
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
@@ -237,6 +238,33 @@ def processor(path: Path = Path("/proc/cpuinfo")) -> Processor:
 
 
 _WIDE = ("avx", "fma", "f16c", "amx", "sse4", "asimd", "sve", "bf16", "i8mm")
+
+
+def processor_features() -> tuple[str, ...]:
+    """Architecture and the vector instructions that decide which kernels ONNX Runtime chooses.
+
+    By NumPy, which asks the processor itself on every system, also under emulation; what NumPy
+    does not know is read from /proc/cpuinfo. `("x86_64", "unknown")` where neither tells.
+    """
+    try:
+        core = import_module("numpy._core._multiarray_umath")  # a private name, hence the guard
+    except ImportError:
+        core = None
+    by_numpy: dict[str, bool] = getattr(core, "__cpu_features__", {})
+    flags = set(processor().flags)
+    found = [flag for flag in _BY_CPUINFO if flag in flags]
+    found += [flag for name, flag in _BY_NUMPY.items() if by_numpy.get(name)]
+    return (platform.machine() or "unknown", *(sorted(found) or ["unknown"]))
+
+
+_BY_NUMPY = {
+    "AVX2": "avx2",
+    "AVX512F": "avx512f",
+    "AVX512VNNI": "avx512_vnni",
+    "NEON": "neon",
+    "ASIMDDP": "asimddp",
+}
+_BY_CPUINFO = ("avx_vnni", "amx_int8", "i8mm")
 
 
 def threads() -> dict[str, Any]:

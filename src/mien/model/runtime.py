@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import metadata
 from math import ceil
 from pathlib import Path
 from queue import SimpleQueue
@@ -171,6 +172,20 @@ class Model:
         self._local = threading.local()
 
 
+class RecordingModel(Model):
+    """A model that keeps what its networks are given, in `recorded`; for one thread."""
+
+    def __init__(self, opened: Bundle) -> None:
+        super().__init__(opened)
+        self.recorded: list[tuple[str, Mapping[str, NDArray[Any]]]] = []
+
+    def run(
+        self, feeds: Mapping[str, NDArray[Any]], name: str = "model.onnx"
+    ) -> list[NDArray[Any]]:
+        self.recorded.append((name, dict(feeds)))
+        return super().run(feeds, name)
+
+
 def tune_malloc() -> None:
     """Have freed memory kept for the next picture; to be called before threads are started.
 
@@ -224,6 +239,11 @@ def map_threads(
     with ThreadPoolExecutor(threads, thread_name_prefix="mien-map") as pool:
         for start in range(0, len(items), step):
             yield from pool.map(work, items[start : start + step])
+
+
+def version() -> str:
+    """Version of ONNX Runtime."""
+    return metadata.version("onnxruntime")
 
 
 def load(folder: Path) -> Model:

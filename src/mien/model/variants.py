@@ -98,6 +98,7 @@ def _to_int8(
     feeds: Iterable[Feeds],
     after: list[str],
     between: tuple[str, ...] = _BETWEEN,
+    reduce_range: bool = True,
 ) -> None:
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
@@ -111,7 +112,7 @@ def _to_int8(
         per_channel=True,
         # Weights in 7 bits. Processors without VNNI add two products of an unsigned activation
         # and a signed weight in 16 bits: 2 x 255 x 127 saturates there, 2 x 255 x 64 fits.
-        reduce_range=True,
+        reduce_range=reduce_range,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         calibrate_method=CalibrationMethod.MinMax,

@@ -15,15 +15,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from numpy.typing import NDArray
-
 from mien import tasks
 from mien.config import FORMS, Form, RunConfig
 from mien.errors import BundleError
-from mien.model import bundle, variants
+from mien.model import bundle, golden, variants
 from mien.model.bundle import Bundle
 from mien.model.lineage import VariantOrigin
-from mien.model.runtime import Model
+from mien.model.runtime import RecordingModel
 from mien.model.variants import Feeds
 from mien.reporting import console
 from mien.storage.cache_keys import stage_key
@@ -121,7 +119,8 @@ def _make(
         )
         lineage = source.manifest.lineage.model_copy(update={"variant": variant})
         manifest = {"candidate": target.name, "lineage": lineage}
-        bundle.write(temporary, source.manifest.model_copy(update=manifest))
+        described = source.manifest.model_copy(update=manifest)
+        golden.write(temporary, described, task.inference.drawn_predictions(), form)
     return target.name
 
 
@@ -135,43 +134,41 @@ def _fill(
     """
     calibrated_on, in_float = 0, 0
     for name in source.manifest.files:
+        if name in (golden.GOLDEN, golden.ARRAYS):
+            continue  # the answers of float32
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if not name.endswith(_SUFFIX) or not variants.has_layers(source.folder / name):
             shutil.copyfile(source.folder / name, folder / name)
             continue
-        with _Listening(source) as model:
+        with RecordingModel(source) as model:
             feeds = _feeds(task, model, ready, name)
-            in_float += variants.convert(source.folder / name, folder / name, form, feeds)
-            calibrated_on += model.count
+            counted = _Counted(feeds)
+            in_float += variants.convert(source.folder / name, folder / name, form, counted)
+            calibrated_on += counted.count
     return calibrated_on, in_float
 
 
-class _Listening(Model):
-    """A model that keeps what its networks are given during one prediction."""
+class _Counted:
+    """Feeds that count how many were taken."""
 
-    def __init__(self, source: Bundle) -> None:
-        super().__init__(source)
-        self.heard: list[tuple[str, Feeds]] = []
+    def __init__(self, feeds: Iterator[Feeds]) -> None:
+        self._feeds = feeds
         self.count = 0
 
-    def run(
-        self, feeds: Mapping[str, NDArray[Any]], name: str = "model.onnx"
-    ) -> list[NDArray[Any]]:
-        self.heard.append((name, dict(feeds)))
-        return super().run(feeds, name)
+    def __iter__(self) -> Iterator[Feeds]:
+        for each in self._feeds:
+            self.count += 1
+            yield each
 
 
-def _feeds(task: Task[Any], model: _Listening, ready: Path, name: str) -> Iterator[Feeds]:
+def _feeds(task: Task[Any], model: RecordingModel, ready: Path, name: str) -> Iterator[Feeds]:
     """What `predict` gives to one network of the bundle, one example after the other."""
     words = f"calibrate {model.bundle.manifest.candidate}"
     with console.bar(words) as advance:
         for place, example in enumerate(_spread(task, ready)):
-            model.heard.clear()
+            model.recorded.clear()
             task.inference.predict(example.request, model)
-            for asked, feeds in model.heard:
-                if asked == name:
-                    model.count += 1
-                    yield feeds
+            yield from [feeds for network, feeds in model.recorded if network == name]
             advance(place + 1, CALIBRATION)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from mien import tasks
 from mien.errors import MienError
-from mien.model import runtime
+from mien.model import golden
 from mien.model.runtime import Model
 from mien.storage.workspace import Workspace
 from mien.task import Task
@@ -19,13 +19,13 @@ def predict(
 
     Raises:
         RegistryError: there is no champion.
-        BundleError: the bundle is damaged.
+        BundleError: the bundle is damaged, or answers differently on this machine.
     """
     if bundle is None:
         bundle = workspace.version(
             *workspace.champion([tasks.load(name).name] if name else tasks.names())
         )
-    with runtime.load(bundle) as model:
+    with golden.load(bundle) as model:
         task = tasks.load(model.bundle.manifest.task)
         for path in files:
             yield path, _predict_file(path, task, model)

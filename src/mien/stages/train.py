@@ -15,7 +15,7 @@ from typing import Any
 
 from mien import config, tasks
 from mien.config import RunConfig
-from mien.model import bundle, lineage
+from mien.model import bundle, golden, lineage
 from mien.model.lineage import Lineage
 from mien.reporting import console
 from mien.storage.cache_keys import stage_key
@@ -111,7 +111,7 @@ def _fit(
         )
         with atomic_dir(folder / candidate) as temporary:
             _collect(work, temporary, fit)
-            bundle.write(temporary, manifest)
+            golden.write(temporary, manifest, task.inference.drawn_predictions())
 
 
 def _recorder(log: Any, advance: console.Advance) -> Recorder:

@@ -18,8 +18,8 @@ STAGE_SOURCES = {
     "samples": (),
     "check": ("stages/check",),
     "prepare": ("stages/data/__init__.py",),
-    "train": ("stages/train.py",),
-    "optimize": ("stages/optimize.py", "model/variants.py"),
+    "train": ("stages/train.py", "model/golden.py"),
+    "optimize": ("stages/optimize.py", "model/golden.py", "model/variants.py"),
     "evaluate": (
         *("stages/evaluate", "model/evaluation.py", "model/policy.py"),
         *("reporting/scores.py", "observability/drift.py"),

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from golden_bundle import golden_bundle
 from measured import candidate, scores
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
@@ -106,7 +107,7 @@ def make_bundle(network: bytes, reference: dict[str, Any]) -> MakeBundle:
             (folder / "reference.json").write_text(json.dumps(known), encoding="utf-8")
         labels = changes.pop("labels", LABELS)
         manifest = bundle.describe(task, labels, "only", {}, metrics=METRICS)
-        return bundle.write(folder, manifest)
+        return golden_bundle(folder, manifest)
 
     return make
 
@@ -194,6 +195,8 @@ def value(series: Series) -> Value:
 _SCRIPT = """
 import logging, os, resource, sys
 from pathlib import Path
+from golden_bundle import golden_bundle
+
 from mien import config, tasks
 from mien.stages import serve
 from mien.storage.workspace import Workspace

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from golden_bundle import falsify
 from PIL import Image
 from starlette.testclient import TestClient
 from waiting import PATIENCE
@@ -243,3 +244,18 @@ def test_while_models_are_being_loaded_the_server_lives(
     assert before["/health"].json()["detail"] == "shape: loading"
     assert (asked.status_code, asked.json()["type"]) == (503, "/errors/not-ready")
     assert set(after.values()) == {200}
+
+
+def test_a_bundle_that_answers_differently_is_not_served(
+    serving: Serving, workspace: Workspace, make_bundle: MakeBundle
+) -> None:
+    """/health says so with the reason; what answers as recorded shows its golden check."""
+    other = make_bundle(workspace.home / "other")
+    falsify(other.folder)
+    with serving(("colour",), (other.folder,)) as client:
+        report = client.get("/health").json()
+    colour, shape = report["models"]
+    assert colour["golden"] == {"checked": 1, "max_difference": 0.0}
+    assert (shape["state"], shape["golden"]) == ("failed", None)
+    assert "answers its golden inputs differently on this machine" in shape["reason"]
+    assert "at most 0.001 (float32)" in shape["reason"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from golden_bundle import falsify
 from starlette.testclient import TestClient
 from waiting import PATIENCE, until
 
@@ -180,7 +181,7 @@ SPOILT: dict[str, Callable[[Path], object]] = {
     "a pickle": lambda folder: (folder / "model.pkl").write_bytes(b"\x80\x04N."),
     "a file too many": lambda folder: (folder / "more.json").write_text("{}"),
     "a link": lambda folder: (folder / "more.json").symlink_to("/etc/hostname"),
-    "a later format": lambda folder: _rewrite(folder, format=2),
+    "a later format": lambda folder: _rewrite(folder, format=99),
     "other preprocessing": lambda folder: _rewrite(folder, preprocessing={"side": 3}),
 }
 KINDS = (*SPOILT, "no number", "no share", "another shape", "no model", "another task")
@@ -270,11 +271,11 @@ def test_a_question_that_is_being_answered_keeps_its_model(
         old = client.app.state.service.models.find("shape").model  # type: ignore[attr-defined]
         run = type(old).run
 
-        def wait(self: Any, feeds: Any) -> Any:
+        def wait(self: Any, feeds: Any, *name: str) -> Any:
             if self.bundle.folder.name == "3":
                 begun.set()
                 assert release.wait(PATIENCE)
-            return run(self, feeds)
+            return run(self, feeds, *name)
 
         monkeypatch.setattr(type(old), "run", wait)
         asking = threading.Thread(target=lambda: told.append(version(client, picture)))
@@ -304,3 +305,16 @@ def test_a_server_looks_by_itself(
     with serving(reload_interval_s=0.01) as client:
         workspace.write_aliases("shape", {"champion": 4})
         until(lambda: version(client, picture) == "4", "the new one is not served")
+
+
+def test_a_model_that_answers_differently_does_not_take_over(
+    serving: Serving, workspace: Workspace, make_bundle: MakeBundle, look: Callable[[], None]
+) -> None:
+    """A hot reload keeps the old model and tells why."""
+    falsify(make_bundle(workspace.version("shape", 4)).folder)
+    with serving() as client:
+        workspace.write_aliases("shape", {"champion": 4})
+        look()
+        line = model(client)
+    assert (line["version"], line["state"]) == ("3", "ready")
+    assert "answers its golden inputs differently on this machine" in line["refused"]

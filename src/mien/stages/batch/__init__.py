@@ -18,7 +18,7 @@ from typing import Any
 
 from mien import tasks
 from mien.errors import BundleError, MienError
-from mien.model import runtime
+from mien.model import golden, runtime
 from mien.model.runtime import Model
 from mien.reporting import console
 from mien.storage.workspace import Workspace
@@ -96,11 +96,11 @@ def batch(
     Raises:
         DataError: there is nothing to score, or the CSV has no usable columns.
         ConfigError: `out` has an unknown suffix, or is the result of something else.
-        RegistryError, BundleError: there is no model, or it is damaged.
+        RegistryError, BundleError: there is no model, it is damaged, or answers differently here.
     """
     write_table = tables.writer_for(out)
     folder, version = (bundle, "") if bundle else _champion(name, workspace)
-    with runtime.load(folder) as model:
+    with golden.load(folder) as model:
         task = tasks.load(model.bundle.manifest.task)
         identity = BatchIdentity(
             task=task.name,

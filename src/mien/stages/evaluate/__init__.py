@@ -17,7 +17,7 @@ from typing import Any
 from mien import tasks
 from mien.config import Form, RunConfig
 from mien.errors import BundleError, MienError, PolicyError
-from mien.model import bundle, policy, runtime
+from mien.model import bundle, lineage, policy, runtime
 from mien.model.bundle import Bundle
 from mien.model.evaluation import BundleMetrics, CandidateScores, ChampionScores, Evaluation, Scores
 from mien.model.runtime import Model
@@ -178,7 +178,11 @@ def _complete(
     write_json(folder / "reference.json", known, sort_keys=True)
     draw(measured, folder / "figures")
     measurements = measured.measurements()
-    metrics = BundleMetrics(**dict(measurements), leaderboard=evaluation.candidates)
+    metrics = BundleMetrics(
+        **dict(measurements),
+        leaderboard=evaluation.candidates,
+        processor=" ".join(lineage.processor_features()),
+    )
     complete = manifest.model_copy(update={"metrics": metrics})
     (folder / "card.md").write_text(card(complete, metrics), encoding="utf-8")
     bundle.write(folder, complete)

@@ -47,6 +47,7 @@ def card(manifest: bundle.Manifest, metrics: BundleMetrics) -> str:
         f"| --- | --- | --- | --- | --- | --- |\n{rows}\n\n"
         f"Code {origin.code.commit} (uncommitted changes: {origin.code.dirty}), "
         f"data {origin.data_fingerprint}, config {origin.config_sha256}, seed {origin.seed}.\n\n"
+        f"Measured on {metrics.processor}.\n\n"
         f"Training:\n\n```json\n{training}\n```\n"
     )
 

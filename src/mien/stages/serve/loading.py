@@ -17,7 +17,8 @@ import numpy as np
 
 from mien.errors import BundleError, RequestError
 from mien.images import Pixels
-from mien.model import bundle, runtime
+from mien.model import bundle, golden, runtime
+from mien.model.golden import GoldenCheck
 from mien.model.runtime import Model
 from mien.observability import drift
 from mien.stages.serve import batching
@@ -43,6 +44,7 @@ class Served:
 
     task: Task[Any]
     model: Model
+    golden: GoldenCheck
     version: str
     picture: bytes
     """The task's own drawn picture, as a PNG file."""
@@ -79,7 +81,8 @@ def load(
         most: how many questions may be answered together, where that is found to be faster.
 
     Raises:
-        BundleError: it is damaged, was made for something else, or does not answer.
+        BundleError: it is damaged, was made for something else, does not answer, or answers its
+            golden inputs differently on this machine.
         ScoreError: it answers with something else than scores.
     """
     start = perf_counter()
@@ -94,6 +97,8 @@ def load(
         )
     picture = task.inference.sample_picture().convert("RGB")
     examples = _examples(task, np.asarray(picture, dtype=np.uint8))
+    checks: list[GoldenCheck] = []
+    apart(lambda: checks.append(golden.check(model)))
     everywhere(lambda: _warm_up(task, model, examples))
     together: dict[str, int] = {}
     if most > 1:
@@ -103,6 +108,7 @@ def load(
     return Served(
         task=task,
         model=model,
+        golden=checks[0],
         version=wanted.version or model.bundle.digest[:12],
         picture=file.getvalue(),
         reference=_reference(model),

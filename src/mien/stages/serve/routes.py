@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -269,6 +269,7 @@ def _line(entry: Entry) -> dict[str, Any]:
         "state": entry.state,
         "reason": entry.reason,
         "refused": entry.refused,
+        "golden": asdict(served.golden) if served else None,
     }
 
 

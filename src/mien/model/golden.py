@@ -1,0 +1,220 @@
+"""Golden answers: what the networks of a bundle answered on the machine that made the bundle.
+
+`write` keeps inputs and outputs of each ONNX file for a few drawn requests, `check` runs the same
+inputs on the machine that serves. Knows no task: the stages pass the requests as functions.
+"""
+
+import json
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from mien.config import Form, Schema
+from mien.errors import BundleError, RequestError
+from mien.model import bundle, runtime
+from mien.model.bundle import Bundle, Manifest
+from mien.model.lineage import processor_features
+from mien.model.runtime import Model, RecordingModel
+
+GOLDEN = "golden.json"
+ARRAYS = "golden.npz"
+TOLERANCE: Mapping[Form | Literal["float32"], float] = {"float32": 1e-3, "fp16": 0.2, "int8": 0.1}
+"""Largest `difference` by form. Measured between VNNI, AVX-512, AVX2 and ARM (bench `processors`):
+float32 1e-5; fp16 0.095, since ARM computes in 16 bits what x86 computes in 32; int8 8e-6 in the
+form that `variants.py` makes, and 0.3 to 10 in the form whose sums saturate without VNNI."""
+
+
+class Network(Schema):
+    """What is stored of one ONNX file; the arrays lie in `golden.npz`."""
+
+    tolerance: float
+    form: str
+    cases: int
+    inputs: tuple[str, ...]
+
+
+class Golden(Schema):
+    """The content of `golden.json`."""
+
+    processor: str
+    onnxruntime: str
+    networks: dict[str, Network]
+
+
+@dataclass(frozen=True)
+class GoldenCheck:
+    """A bundle that answered its golden inputs within the tolerance."""
+
+    checked: int
+    """Inputs that were run, over all ONNX files."""
+    max_difference: float
+
+
+def write(
+    folder: Path,
+    manifest: Manifest,
+    predict: Sequence[Callable[[Model], object]],
+    form: Form | None = None,
+) -> Bundle:
+    """Complete a bundle as `bundle.write` does, with golden answers.
+
+    Args:
+        folder: holds every other file of the bundle.
+        manifest: the manifest without its files.
+        predict: each function predicts one drawn request with the model that it is given. The
+            first input of each network during a request becomes a golden input. A request that
+            the model refuses (`RequestError`) is left out.
+        form: the form of a variant; None for float32.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+    networks = {}
+    with RecordingModel(bundle.write(folder, manifest)) as model:
+        cases = _record(model, predict)
+        for name in sorted(each for each in model.bundle.manifest.files if each.endswith(".onnx")):
+            feeds = cases.get(name, [])
+            for case, each in enumerate(feeds):
+                arrays |= {_key(name, case, "in", key): value for key, value in each.items()}
+                outputs = model.run(each, name)
+                arrays |= {_key(name, case, "out", n): _plain(o) for n, o in enumerate(outputs)}
+            networks[name] = Network(
+                tolerance=TOLERANCE[form or "float32"],
+                form=form or "float32",
+                cases=len(feeds),
+                inputs=tuple(feeds[0]) if feeds else (),
+            )
+    golden = Golden(
+        processor=" ".join(processor_features()), onnxruntime=runtime.version(), networks=networks
+    )
+    text = json.dumps(golden.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
+    (folder / GOLDEN).write_text(text, encoding="utf-8")
+    with (folder / ARRAYS).open("wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
+    return bundle.write(folder, manifest)
+
+
+def load(folder: Path) -> Model:
+    """Verify the bundle in `folder`, open it and check its golden answers.
+
+    Raises:
+        BundleError: the bundle is damaged, or answers differently on this machine.
+    """
+    model = runtime.load(folder)
+    try:
+        check(model)
+    except BaseException:
+        model.close()
+        raise
+    return model
+
+
+def check(model: Model) -> GoldenCheck:
+    """Run the golden inputs of an open bundle and compare what it answers.
+
+    Raises:
+        BundleError: an answer differs by more than the tolerance, or there are no golden answers.
+    """
+    golden, arrays = _read(model)
+    checked, largest = 0, 0.0
+    for name, network in golden.networks.items():
+        found = [_case(model, name, network, case, arrays) for case in range(network.cases)]
+        worst = max(found, default=0.0)
+        if not worst <= network.tolerance:
+            raise BundleError(_refusal(model, name, network, worst, golden))
+        checked, largest = checked + len(found), max(largest, worst)
+    return GoldenCheck(checked, largest)
+
+
+def difference(expected: NDArray[Any], actual: NDArray[Any]) -> float:
+    """Largest |actual - expected| / (1 + |expected|): absolute for scores, relative for pixels.
+
+    Infinite where the shapes differ, a value is NaN, or values that are no floats differ.
+    """
+    if expected.shape != actual.shape:
+        return float("inf")
+    same = expected == actual
+    if bool(np.all(same)):
+        return 0.0
+    if expected.dtype.kind != "f" or actual.dtype.kind != "f":
+        return float("inf")
+    one, two = expected.astype(np.float64), actual.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        off = np.where(same, 0.0, np.abs(two - one) / (1 + np.abs(one)))
+    return float(np.max(np.nan_to_num(off, nan=np.inf, posinf=np.inf)))
+
+
+def _record(
+    model: RecordingModel, predict: Sequence[Callable[[Model], object]]
+) -> dict[str, list[Mapping[str, NDArray[Any]]]]:
+    cases: dict[str, list[Mapping[str, NDArray[Any]]]] = {}
+    for each in predict:
+        model.recorded.clear()
+        try:
+            each(model)
+        except RequestError:
+            continue  # a model may take one kind of request alone
+        first: dict[str, Mapping[str, NDArray[Any]]] = {}
+        for name, feeds in model.recorded:
+            first.setdefault(name, feeds)
+        for name, feeds in first.items():
+            cases.setdefault(name, []).append(feeds)
+    return cases
+
+
+def _case(
+    model: Model, name: str, network: Network, case: int, arrays: Mapping[str, NDArray[Any]]
+) -> float:
+    try:
+        feeds = {key: arrays[_key(name, case, "in", key)] for key in network.inputs}
+        outputs = model.run(feeds, name)
+        expected = [arrays[_key(name, case, "out", n)] for n in range(len(outputs))]
+    except KeyError as error:
+        raise BundleError(f"{model.bundle.folder}: {ARRAYS} lacks {error}. {_REMEDY}") from None
+    return max(difference(*pair) for pair in zip(expected, map(_plain, outputs), strict=True))
+
+
+def _read(model: Model) -> tuple[Golden, dict[str, NDArray[Any]]]:
+    folder, files = model.bundle.folder, model.bundle.manifest.files
+    if GOLDEN not in files or ARRAYS not in files:
+        raise BundleError(f"{folder} has no golden answers ({GOLDEN}, {ARRAYS}). {_REMEDY}")
+    try:
+        golden = Golden.model_validate_json((folder / GOLDEN).read_bytes())
+        with (
+            (folder / ARRAYS).open("rb") as stream,
+            np.load(stream, allow_pickle=False) as stored,
+        ):
+            arrays = dict(stored)
+    except (ValidationError, ValueError, TypeError, zipfile.BadZipFile, OSError, EOFError):
+        raise BundleError(f"{folder}: {GOLDEN} or {ARRAYS} cannot be read. {_REMEDY}") from None
+    missing = {name for name in files if name.endswith(".onnx")} ^ set(golden.networks)
+    if missing:
+        names = ", ".join(sorted(missing))
+        raise BundleError(f"{folder}: {GOLDEN} does not match the ONNX files ({names}). {_REMEDY}")
+    return golden, arrays
+
+
+def _refusal(model: Model, name: str, network: Network, worst: float, golden: Golden) -> str:
+    return (
+        f"{model.bundle.folder / name} answers its golden inputs differently on this machine: "
+        f"expected a difference of at most {network.tolerance:g} ({network.form}), found "
+        f"{worst:.3g}. This processor: {' '.join(processor_features())}, ONNX Runtime "
+        f"{runtime.version()}; recorded on: {golden.processor}, ONNX Runtime {golden.onnxruntime}. "
+        "Use the float32 candidate, or train it again on this machine: `mien run CONFIG`."
+    )
+
+
+_REMEDY = "Train it again: `mien run CONFIG`."
+
+
+def _key(name: str, case: int, side: Literal["in", "out"], each: str | int) -> str:
+    return f"{name}/{case}/{side}/{each}"
+
+
+def _plain(array: NDArray[Any]) -> NDArray[Any]:
+    """Texts as a fixed-width array: an array of objects would need a pickle."""
+    return array.astype(str) if array.dtype == object else array

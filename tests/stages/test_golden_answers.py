@@ -1,0 +1,69 @@
+"""Promises of the stages on golden answers: made by training, checked wherever a bundle answers."""
+
+import json
+from pathlib import Path
+
+import pytest
+import tiny
+from golden_bundle import falsify
+
+from mien import config, pipeline
+from mien.errors import BundleError
+from mien.model import bundle, golden
+from mien.stages.batch import batch
+from mien.stages.predict import predict
+from mien.storage.workspace import Workspace
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of a gesture run that is over in seconds."""
+    folder = tmp_path_factory.mktemp("golden")
+    run = config.load(tiny.write(folder))
+    pipeline.run(run, Workspace(folder / "home"))
+    (made,) = (folder / "home").glob(f"models/gesture/trained/*/{tiny.CANDIDATE}")
+    return made
+
+
+@pytest.fixture
+def altered(trained: Path, tmp_path: Path) -> Path:
+    """The same bundle, as if it were made on a processor that answers differently."""
+    bundle.copy(trained, tmp_path / "altered")
+    falsify(tmp_path / "altered")
+    return tmp_path / "altered"
+
+
+@pytest.fixture
+def hand(trained: Path) -> Path:
+    """A CSV of hands."""
+    return trained.parents[5] / "hands.csv"
+
+
+def test_training_leaves_golden_answers(trained: Path) -> None:
+    """For every network, of what the task itself draws."""
+    document = json.loads((trained / golden.GOLDEN).read_text())
+    assert set(document["networks"]) == {"model.onnx"}
+    assert document["networks"]["model.onnx"]["cases"] >= 1
+    with golden.load(trained) as model:
+        assert golden.check(model).max_difference == 0
+
+
+def test_predict_refuses_a_bundle_that_answers_differently(
+    trained: Path, altered: Path, hand: Path
+) -> None:
+    """Before it answers any file; the sound bundle answers each."""
+    workspace = Workspace(trained)
+    assert len(list(predict([hand], None, trained, workspace))) == 1
+    with pytest.raises(BundleError, match="answers its golden inputs differently"):
+        list(predict([hand], None, altered, workspace))
+
+
+def test_batch_refuses_a_bundle_that_answers_differently(
+    trained: Path, altered: Path, hand: Path, tmp_path: Path
+) -> None:
+    """And writes no table; the sound bundle writes one."""
+    workspace = Workspace(trained)
+    with pytest.raises(BundleError, match="answers its golden inputs differently"):
+        batch(hand, tmp_path / "out.csv", workspace, bundle=altered)
+    assert not (tmp_path / "out.csv").exists()
+    assert batch(hand, tmp_path / "out.csv", workspace, bundle=trained).failed == 0
