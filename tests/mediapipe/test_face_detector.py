@@ -18,7 +18,7 @@ from mien.images import Pixels
 from mien.mediapipe import face_detector, pretrained_weights, weights
 from mien.mediapipe.face_detector import PADDING_SCALES, Face, FaceDetector
 from mien.tasks.emotion.params import LABELS
-from mien.tasks.emotion.sample import face_picture
+from mien.tasks.emotion.sample import draw_face_image
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def best_iou(faces: list[Face], others: list[Face]) -> list[float]:
 
 def test_drawn_faces_equal_mediapipes(detector: FaceDetector, reference: Any) -> None:
     """Eight emotions, one lying picture, two faces, one in a corner, and none."""
-    drawn = [face_picture(label) for label in LABELS]
+    drawn = [draw_face_image(label) for label in LABELS]
     both = Image.new("RGB", (720, 480))
     both.paste(drawn[0], (0, 0))
     both.paste(drawn[4], (360, 0))
@@ -106,7 +106,7 @@ def test_real_faces_equal_mediapipes(
 
 def test_padding_shows_the_face_of_a_tight_crop(detector: FaceDetector) -> None:
     """A face that fills the picture is missed without padding, and detected with it."""
-    whole = face_picture("sad")
+    whole = draw_face_image("sad")
     (face,) = detector.detect(np.asarray(whole))
     x1, y1, x2, y2 = (round(value) for value in face.box)
     tight = np.asarray(whole.crop((x1, y1, x2, y2)))

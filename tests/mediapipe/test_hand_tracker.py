@@ -18,8 +18,9 @@ from mien.model import runtime
 from mien.model.runtime import Model
 from mien.storage.workspace import Workspace
 from mien.task import Prediction, Request
+from mien.tasks.gesture import TASK
 from mien.tasks.gesture.drawing import hand_picture
-from mien.tasks.gesture.predict import follow, predict
+from mien.tasks.gesture.predict import follow
 
 FRAMES = 30
 GREY = np.full((512, 512, 3), 127, np.uint8)
@@ -83,7 +84,10 @@ def test_a_moving_hand_keeps_its_gesture(small_gesture: Workspace, gesture: str)
     with runtime.load(small.champion(small_gesture, "gesture")) as model:
         answer = follow(model)
         pairs = [
-            (label(answer(Request(image=frame))), label(predict(Request(image=frame), model)))
+            (
+                label(answer(Request(image=frame))),
+                label(TASK.inference.predict(Request(image=frame), model)),
+            )
             for frame in frames(hand_picture(gesture))
         ]
     alike = [one == other for one, other in pairs if other == gesture]

@@ -9,7 +9,7 @@ from PIL import Image
 from mien.mediapipe import weights
 from mien.task import Request
 from mien.tasks.emotion import TASK
-from mien.tasks.emotion.sample import face_picture
+from mien.tasks.emotion.sample import draw_face_image
 
 
 def test_subjects_are_counted(
@@ -21,7 +21,7 @@ def test_subjects_are_counted(
     monkeypatch.setenv(weights.FACE_DETECTOR_VARIABLE, str(own))
     assert TASK.inference.subject_counter is not None
     count = TASK.inference.subject_counter()
-    one = face_picture("neutral")
+    one = draw_face_image("neutral")
     both = Image.new("RGB", (720, 480))
     both.paste(one, (0, 0))
     both.paste(one, (360, 0))
