@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from golden_bundle import golden_bundle
 
 from mien import pipeline, tasks
 from mien.config import Policy, RunConfig
@@ -90,7 +91,7 @@ def draw_detector(folder: Path, seed: int = 0) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(_network(len(LABELS), seed))
     spec = family("yolov9-t").spec(SIDE)
-    bundle.write(
+    golden_bundle(
         folder,
         bundle.describe("emotion", LABELS, "drawn", spec.as_dict()),
     )

@@ -195,7 +195,6 @@ def value(series: Series) -> Value:
 _SCRIPT = """
 import logging, os, resource, sys
 from pathlib import Path
-from golden_bundle import golden_bundle
 
 from mien import config, tasks
 from mien.stages import serve
