@@ -22,11 +22,11 @@ import numpy as np
 
 from bench import page
 from mien import boxes, config, pipeline, tasks
-from mien.config import GateConfig
+from mien.config import CheckConfig
 from mien.mediapipe.face_detector import PADDING_SCALES, FaceDetector
 from mien.model import bundle, runtime
 from mien.model.runtime import Model
-from mien.stages.check import gates
+from mien.stages.check.results import checks_of
 from mien.storage.workspace import Workspace
 from mien.task import Request, Task
 
@@ -111,14 +111,14 @@ _SIZES_SAID = (
 )
 _EMOTIONS_SAID = (
     "## What it costs\n\nEmotions named right on the model's own test split, as its evaluation had "
-    "it. `--fix` drops copies and moves pictures between splits, so that the last ones are not "
-    "measured on quite the same pictures as the first."
+    "it. `--fix` drops duplicates and moves images between splits, so that the test images differ "
+    "slightly."
 )
 _FINDER_SAID = (
     "## The detector that repairs boxes\n\nMediaPipe's BlazeFace for short range, run by "
     "`mediapipe/face_detector.py`, on the same pictures. Room is the side of the square that it is "
     "shown, in longer sides of the picture; faces that fill a picture are found with room around "
-    "them, small ones without. Its boxes begin at the brows; mended ones reach to the hairline."
+    "them, small ones without. Its boxes begin at the brows; repaired ones reach to the hairline."
 )
 
 
@@ -131,7 +131,7 @@ def _words() -> list[str]:
     ready = f" Given ready, by a full recipe or as their maker chose: {', '.join(given)}."
     return [
         f"Trained by `configs/emotion.yaml` and `configs/emotion_faces.yaml` {recipe}, seed 0, "
-        f"gates at level warn.{ready if given else ''}{without} A face is found where any "
+        f"data checks at level warn.{ready if given else ''}{without} A face is found where any "
         "detection overlaps YuNet's box of it by at least 0.5 (0.3), as intersection over "
         "union. The first detection is the most confident one. No training has seen the photos of "
         "people (`gesture/photos`), whose faces are small in a scene.",
@@ -155,19 +155,19 @@ def _bundle(kind: Kind, home: Path, data: Path) -> tuple[Path, str]:
     workspace = Workspace(home / ("fixed" if kind.fixed else "shipped"))
     source = str(data / "emotion" / "affectnet_yolo.zip")
     run = config.load(page.ROOT / "configs" / f"{kind.recipe}.yaml", _settings())
-    run = run.model_copy(update={"source": source, "gates": _lenient()})
+    run = run.model_copy(update={"source": source, "checks": _only_warnings()})
     if kind.fixed:
-        pipeline.fix(run, workspace)
-        run = run.model_copy(update={"source": None})  # the newest version, which is the mended one
+        pipeline.repair(run, workspace)
+        run = run.model_copy(update={"source": None})  # the repaired version
     done = pipeline.run(run, workspace).registered
     assert done is not None
     return workspace.version("emotion", done.number), f"trained in {workspace.home}"
 
 
-def _lenient() -> dict[str, GateConfig]:
-    """No gate stops a run here: what they warn of is what is measured."""
-    known = gates.chosen(tasks.load("emotion"), {})
-    return {name: GateConfig(level="warn") for name, gate in known.items() if gate.level == "error"}
+def _only_warnings() -> dict[str, CheckConfig]:
+    """No check stops a run here: what they warn of is what is measured."""
+    checks = checks_of(tasks.load("emotion")).values()
+    return {each.slug: CheckConfig(level="warn") for each in checks if each.level == "error"}
 
 
 def _photos(data: Path) -> Iterator[Shown]:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +26,6 @@ from mien.tasks.gesture.landmarks import Known, normalise, to_common
 from mien.tasks.gesture.params import LABELS
 from mien.tasks.gesture.photos import Photo, Seen
 from mien.tasks.gesture.sample import landmark_rows
-from mien.tasks.gesture.table import Faults
 
 Floats = NDArray[np.float64]
 Labelled = tuple[Floats, list[str]]
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def _read(path: Path, convention: Known) -> Labelled:
-    rows = table.read(path, (), Faults())
+    rows = table.read(path, (), Counter())
     return to_common(rows.landmarks, convention, None, None), list(rows.labels)
 
 
@@ -223,7 +223,7 @@ def _estimated(flat: Floats) -> Floats:
 
 
 def _proportions(folder: Path, asked: Labelled) -> list[dict[str, object]]:
-    rows = table.read(folder / "landmarks_photos.csv", (), Faults())
+    rows = table.read(folder / "landmarks_photos.csv", (), Counter())
     assert rows.sizes is not None
     shares = rows.landmarks.copy()
     shares[:, :, :2] /= rows.sizes[:, None, :]

@@ -32,7 +32,7 @@ PLACES = {
     "libreyolo": "tasks/emotion/networks.py",
     "torch": "tasks/emotion",
     "ai_edge_litert": "mediapipe/litert.py",
-    "sklearn": ("tasks/gesture/train.py", "stages/check/shortcuts.py"),
+    "sklearn": ("tasks/gesture/train.py", "stages/check/metadata_baseline.py"),
     "lightgbm": "tasks/gesture/train.py",
     "skl2onnx": "tasks/gesture/train.py",
     "onnxmltools": "tasks/gesture/train.py",

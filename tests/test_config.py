@@ -145,7 +145,9 @@ def test_a_policy_takes_no_limit_of_zero() -> None:
 def test_a_bare_off_switches_a_gate_off(tmp_path: Path) -> None:
     """YAML reads `off` as false; whoever writes it means the word."""
     file = tmp_path / "mine.yaml"
-    file.write_text("task: gesture\ngates: {shortcut: {level: off}, near copies: {limit: 0.2}}\n")
-    gates = config.load(file).gates
-    assert gates["shortcut"].level == "off"
-    assert (gates["near copies"].level, gates["near copies"].limit) == (None, 0.2)
+    file.write_text(
+        "task: gesture\nchecks: {no_subject: {level: off}, near_duplicates: {limit: 0.2}}\n"
+    )
+    checks = config.load(file).checks
+    assert checks["no_subject"].level == "off"
+    assert (checks["near_duplicates"].level, checks["near_duplicates"].limit) == (None, 0.2)

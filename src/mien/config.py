@@ -50,12 +50,12 @@ class Policy(Schema):
     """Share of CPU time by which a variant may be slower than that candidate."""
 
 
-class GateConfig(Schema):
-    """What a config says of one gate; what it leaves out is as the gate has it."""
+class CheckConfig(Schema):
+    """Level and limit of one data check; what is left out stays at the check's default."""
 
     level: Level | None = None
     limit: float | None = Field(default=None, ge=0, le=1)
-    """Share of the things looked at that may be at fault."""
+    """Share of issues up to which the check does not fail."""
 
     @field_validator("level", mode="before")
     @classmethod
@@ -74,8 +74,8 @@ class RunConfig(Schema):
     None is the version that was fetched last."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     params: dict[str, Any] = Field(default_factory=dict)
-    gates: dict[str, GateConfig] = Field(default_factory=dict)
-    """Levels and limits of single gates, by name."""
+    checks: dict[str, CheckConfig] = Field(default_factory=dict)
+    """Levels and limits of single data checks, by slug."""
     search_space: dict[str, Any] = Field(default_factory=dict)
     """Ranges and values for `mien sweep`, by key of `params`; other commands ignore it."""
     variants: tuple[Form, ...] = ()

@@ -20,8 +20,8 @@ class DataError(MienError):
     """A data source that is missing, malformed or outside the task's contract."""
 
 
-class GateError(DataError):
-    """The data fail a gate whose level is error."""
+class DataCheckError(DataError):
+    """The data fail a check whose level is error."""
 
 
 class BundleError(MienError):

@@ -8,8 +8,8 @@ from typing import TypeVar
 from mien.config import FORMS, RunConfig
 from mien.errors import MienError
 from mien.reporting import console
-from mien.stages import check as gates
-from mien.stages.data import data, fetch, prepare, settled
+from mien.stages import check as data_check
+from mien.stages.data import data, fetch, prepare, restore_latest_on_error
 from mien.stages.evaluate import Evaluated, evaluate, on_other_data
 from mien.stages.optimize import optimize as make_variants
 from mien.stages.register import Registered, register
@@ -35,7 +35,7 @@ def run(config: RunConfig, workspace: Workspace, force: str | None = None) -> Re
 
     `force` is why the version may be champion should it not be trusted, see `stages/register.py`.
     """
-    with workspace.locked(config.task), settled(config, workspace):
+    with workspace.locked(config.task), restore_latest_on_error(config, workspace):
         return _run(config, workspace, force)
 
 
@@ -58,8 +58,10 @@ def _run(config: RunConfig, workspace: Workspace, force: str | None) -> Report:
         return done
 
     version, _ = stage("data", lambda: fetch(config, workspace), lambda done: done[1])
-    checked = stage("check", lambda: gates.check(config, workspace, version), lambda c: c.fresh)
-    gates.require(checked)
+    checked = stage(
+        "check", lambda: data_check.check(config, workspace, version), lambda c: c.fresh
+    )
+    data_check.require_passed(checked)
     stage("prepare", lambda: data(config, workspace, version), lambda done: done.fresh)
     stage("train", lambda: fit(config, workspace), lambda done: bool(done.fresh))
     if config.variants:
@@ -81,29 +83,29 @@ def _how_to_resume(report: Report, failed: str) -> str:
     )
 
 
-def check(config: RunConfig, workspace: Workspace) -> gates.Checked:
-    """Hold the data of a run's source to its gates."""
-    with workspace.locked(config.task), settled(config, workspace):
+def check(config: RunConfig, workspace: Workspace) -> data_check.CheckedData:
+    """Check the data of a run's source and print the report."""
+    with workspace.locked(config.task), restore_latest_on_error(config, workspace):
         version, _ = fetch(config, workspace)
-        return gates.check(config, workspace, version, told=True)
+        return data_check.check(config, workspace, version, verbose=True)
 
 
-def fix(config: RunConfig, workspace: Workspace) -> gates.Checked:
-    """Mend what is safe to mend in the data of a run's source, as a new version, and check that."""
-    with workspace.locked(config.task), settled(config, workspace):
+def repair(config: RunConfig, workspace: Workspace) -> data_check.CheckedData:
+    """Repair the data of a run's source as a new version where that is safe, and check it."""
+    with workspace.locked(config.task), restore_latest_on_error(config, workspace):
         version, _ = fetch(config, workspace)
-        mended = gates.fix(config, workspace, version)
-        return gates.check(config, workspace, mended, told=True)
+        repaired = data_check.repair(config, workspace, version)
+        return data_check.check(config, workspace, repaired, verbose=True)
 
 
 def train(config: RunConfig, workspace: Workspace) -> Trained:
-    """Fit every candidate on prepared data that pass their gates.
+    """Fit every candidate on prepared data that pass their checks.
 
     Raises:
-        GateError: they do not.
+        DataCheckError: they do not.
     """
     with workspace.locked(config.task):
-        gates.require(_checked(config, workspace))
+        data_check.require_passed(_checked(config, workspace))
         return fit(config, workspace)
 
 
@@ -138,7 +140,9 @@ def score_elsewhere(config: RunConfig, workspace: Workspace) -> dict[str, dict[s
     return on_other_data(config, workspace, ready.folder)
 
 
-def _checked(config: RunConfig, workspace: Workspace) -> gates.Checked:
-    """The check of the very data that a run has prepared, whatever was checked since."""
+def _checked(config: RunConfig, workspace: Workspace) -> data_check.CheckedData:
+    """The check of the data that a run has prepared, whatever was checked since."""
     root = fingerprint(config, workspace)
-    return gates.check(config, workspace, Store(workspace.raw(config.task), console.bar).find(root))
+    return data_check.check(
+        config, workspace, Store(workspace.raw(config.task), console.bar).find(root)
+    )

@@ -29,6 +29,7 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 ParamsT = TypeVar("ParamsT", bound=Schema)
+ContextT = TypeVar("ContextT")
 
 
 @dataclass(frozen=True)
@@ -146,93 +147,110 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Check:
-    """One thing that the data report looked for."""
-
-    name: str
-    count: int
-    total: int
-    meaning: str
-    """What it means for the model, in plain words."""
-    examples: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class DataReport:
-    """What the data stage found: counts per split and label, and every check with its count."""
+    """What `prepare` wrote: items per split and label, and what it skipped."""
 
     counts: Mapping[str, Mapping[str, int]]
-    checks: tuple[Check, ...]
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """Rows or files that were left out, by reason."""
     notes: tuple[str, ...] = ()
     """Sentences that the user must read."""
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "DataReport":
         """Rebuild a report from its JSON form."""
-        return cls(
-            counts=document["counts"],
-            checks=tuple(
-                Check(**{**check, "examples": tuple(check["examples"])})
-                for check in document["checks"]
-            ),
-            notes=tuple(document["notes"]),
-        )
+        return cls(document["counts"], document["skipped"], tuple(document["notes"]))
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled thing of raw data, as a person would count it: a picture, a row of a table."""
+    """One labelled item of raw data, as a person would count it: an image, or a row of a table."""
 
     name: str
-    """Unique in the data: the path of a picture, or file and line of a row."""
+    """Unique in the data: the path of an image, or file and line of a row."""
     labels: tuple[str, ...]
-    """The label of each subject, the largest first; empty where the data say that none is there."""
+    """The label of each subject, the largest first; empty where the data say that there is none."""
     digest: str
-    """SHA-256 of what a model sees of it: equal digests are exact copies, whatever their labels."""
+    """SHA-256 of what a model sees of it: equal digests are exact duplicates."""
     split: Split | None = None
-    """As shipped; None where the source leaves the division to the task."""
-    picture: Path | None = None
-    """The file to look at; None for a row of numbers."""
+    """As shipped; None where the source leaves the split to the task."""
+    image_path: Path | None = None
+    """The image file; None for a row of numbers."""
     values: tuple[float, ...] | None = None
-    """A row in the task's common frame, for near copies and outliers; None for a picture."""
+    """A row in the task's common frame, for near duplicates and outliers; None for an image."""
     person: str = ""
-    """Whose face or hand it is; "" where that is not known."""
-    facts: Mapping[str, str | float] = field(default_factory=dict)
-    """What says nothing of the subject and may still give the label away: file type, source."""
+    """Whose face or hand it is; "" where that is unknown."""
+    metadata: Mapping[str, str | float] = field(default_factory=dict)
+    """Values that do not show the subject and may still reveal the label: file type, source."""
 
 
 @dataclass(frozen=True)
-class Gate:
-    """One thing that raw data are held to before a training."""
+class IssueExample:
+    """One example of an issue: a sample, or samples that belong together."""
 
-    meaning: str
-    """What its fault does to the model, in plain words."""
-    level: Level = "warn"
-    limit: float = 0.0
-    """Share of the things looked at that may be at fault (0..1)."""
-    mends: bool = False
-    """Whether `mien data check --fix` mends what it finds."""
+    names: tuple[str, ...]
+    description: str
+    """In words, such as ``happy in train; sad in val``."""
+
+
+@dataclass(frozen=True)
+class Issues:
+    """What one check found, before it is compared with the limit."""
+
+    names: tuple[str, ...] = ()
+    """Samples or files with the issue."""
+    total: int = 0
+    """How many were checked; 0 switches the check off."""
+    examples: tuple[IssueExample, ...] = ()
+    count: int | None = None
+    """The number of issues, where it is not the number of names."""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What raw data hold, and what the task itself finds wrong with it."""
+    """The samples of raw data, and the issues that the task's own checks report."""
 
     samples: tuple[Sample, ...]
-    faults: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By gate of the task, which samples or files are at fault; a gate left out found nothing."""
-    totals: Mapping[str, int] = field(default_factory=dict)
-    """By gate, of how many things; of all samples where a gate is left out."""
+    issues: Mapping[str, Issues] = field(default_factory=dict)
+    """By slug of the task's checks."""
+
+
+@dataclass(frozen=True)
+class Check(Generic[ContextT]):
+    """One check of data quality."""
+
+    slug: str
+    description: str
+    """The issue and its effect on the model, in plain words."""
+    find: Callable[[ContextT], Issues]
+    """Finds the issues in what the check looks at: for a task's own checks, its `Inspection`."""
+    level: Level = "warn"
+    """What a share of issues above the limit does: `error` stops the training."""
+    limit: float = 0.0
+    """Share of issues (0..1) up to which the check does not fail."""
+    fixable: bool = False
+    """Whether `mien data check --fix` repairs these issues."""
+
+
+def recorded_check(
+    slug: str, description: str, level: Level = "warn", limit: float = 0.0, fixable: bool = False
+) -> Check[Inspection]:
+    """A task's check whose issues `inspect` records while it reads the data."""
+
+    def find(inspection: Inspection) -> Issues:
+        return inspection.issues.get(slug, Issues())
+
+    return Check(slug, description, find, level, limit, fixable)
 
 
 @dataclass(frozen=True)
 class RepairPlan:
-    """What `repair` is to change of raw data, by names of samples."""
+    """What `repair` changes in raw data, by names of samples."""
 
     drop: frozenset[str] = frozenset()
     move: Mapping[str, Split] = field(default_factory=dict)
     repair: bool = True
-    """Whether the task also mends what it alone understands, such as boxes."""
+    """Whether the task also repairs what it alone understands, such as boxes."""
 
 
 @dataclass(frozen=True)
@@ -262,19 +280,18 @@ class TaskData(Generic[ParamsT]):
     param_names: tuple[str, ...]
     """The params that `prepare` reads; the data stage leaves all others at their defaults, so
     that a change of them cannot change the data."""
-    gates: Mapping[str, Gate]
-    """What `inspect` looks for beyond that which holds for all tasks, by name."""
+    checks: tuple[Check[Inspection], ...]
+    """The task's own data checks, beyond those that hold for all tasks."""
     inspect: Callable[[Path, ParamsT, Path], Inspection]
-    """`inspect(raw, params, cache)` lists what raw data hold and what is wrong with them. It ends
-    with a `DataError` only where nothing can be understood; what is wrong with single files is a
-    fault. `cache` is as for `prepare`."""
+    """`inspect(raw, params, cache)` lists the samples of raw data and records the issues of
+    `checks`. It raises `DataError` only where it cannot read the data at all; a bad single file is
+    an issue. `cache` is as for `prepare`."""
     repair: Callable[[Path, Path, RepairPlan, ParamsT, Path], tuple[str, ...]]
-    """`repair(raw, out, plan, params, cache)` writes raw data again as a plan has it, in a form
-    that `inspect` and `prepare` read; returns what was repaired beyond the plan, in sentences."""
+    """`repair(raw, out, plan, params, cache)` writes a repaired copy of raw data by a plan, in a
+    form that `inspect` and `prepare` read; returns further repairs, in sentences."""
     prepare: Callable[[Path, Path, ParamsT, Path], DataReport]
     """`prepare(raw, ready, params, cache)` turns raw files into what the trainer reads. `cache`
-    is a folder that stays: what is slow to find out about a file may be stored there by its
-    content."""
+    is a permanent folder for results that are slow to compute, by content of the file."""
     examples: Callable[[Path, Split], Iterator[Example]]
     """`examples(ready, split)`: the labelled split as requests."""
 

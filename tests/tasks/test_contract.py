@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -106,9 +107,22 @@ def test_preparing_reports_every_split_and_counts_every_example(
         counted = {label: found.count(label) for label in task.labels if label in found}
         assert {k: v for k, v in report.counts[split].items() if v} == counted
         assert set(counted) == set(task.labels)
-    assert report.checks
-    assert all(0 <= check.count <= check.total for check in report.checks)
-    assert len({check.name for check in report.checks}) == len(report.checks)
+    assert report.skipped == {}
+
+
+def test_checks_are_documented_and_see_the_sample(task: Task[Any], tmp_path: Path) -> None:
+    """Slugs are unique and in snake case, and no issue is recorded without a check."""
+    slugs = [check.slug for check in task.data.checks]
+    assert len(set(slugs)) == len(slugs)
+    assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", slug) for slug in slugs)
+    assert all(check.description.endswith(".") for check in task.data.checks)
+    (tmp_path / "raw").mkdir()
+    task.data.write_sample(tmp_path / "raw", 0)
+    inspection = task.data.inspect(tmp_path / "raw", task.training.Params(), tmp_path / "cache")
+    assert set(inspection.issues) <= set(slugs)
+    for check in task.data.checks:
+        issues = check.find(inspection)
+        assert len(issues.names) <= check.limit * issues.total, check.slug
 
 
 def test_examples_come_in_the_same_order(task: Task[Any], prepared: dict[str, Path]) -> None:

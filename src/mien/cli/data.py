@@ -60,7 +60,7 @@ def prepare(
     from mien.stages import data as stage
 
     chosen, workspace = run_config(file, source, overrides), workspace_at(home)
-    with workspace.locked(chosen.task), stage.settled(chosen, workspace):
+    with workspace.locked(chosen.task), stage.restore_latest_on_error(chosen, workspace):
         ready = stage.data(chosen, workspace)
     if not ready.fresh:
         stage.show(ready.folder)
@@ -79,7 +79,7 @@ def check(
 ) -> None:
     """Check raw data: duplicates, leakage, labels, boxes, spurious correlation."""
     chosen, workspace = run_config(file, source, overrides), workspace_at(home)
-    report = (pipeline.fix if fix else pipeline.check)(chosen, workspace)
+    report = (pipeline.repair if fix else pipeline.check)(chosen, workspace)
     if not report.passed:
         raise typer.Exit(1)
 

@@ -21,31 +21,21 @@ DPI = 90
 
 
 def data_report(report: DataReport, path: Path) -> None:
-    """Counts per class and split as bars, and the share of items that each check found."""
-    figure = sheet(10, 4.2)
-    counts, checks = figure.subplots(1, 2, width_ratios=(3, 2))
+    """Counts per class and split as bars."""
+    figure = sheet(7, 4.2)
+    axes = figure.subplots()
     labels = list(dict.fromkeys(name for split in report.counts.values() for name in split))
     start = np.zeros(len(labels))
     for (split, by_label), shade in zip(
         report.counts.items(), (ACCENT, "#89b0ae", "#e9c46a", QUIET), strict=False
     ):
         values = np.array([by_label.get(label, 0) for label in labels], dtype=float)
-        counts.bar(labels, values, bottom=start, color=shade, label=split)
+        axes.bar(labels, values, bottom=start, color=shade, label=split)
         start += values
-    counts.tick_params(axis="x", rotation=90)
-    counts.set_title("Items per class and split", pad=22)
-    counts.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    shares = [100 * check.count / max(check.total, 1) for check in report.checks]
-    names = [check.name for check in report.checks]
-    checks.barh(names, shares, color=[WARN if share else QUIET for share in shares])
-    for place, check in enumerate(report.checks):
-        checks.annotate(
-            f" {check.count:,} of {check.total:,}", (shares[place], place), va="center", fontsize=8
-        )
-    checks.invert_yaxis()
-    checks.set_xlim(0, 140)  # room for the counts beside the longest bar
-    checks.set_xticks(range(0, 101, 25))
-    checks.set_title("What the checks found, %")
+    axes.tick_params(axis="x", rotation=90)
+    skipped = sum(report.skipped.values())
+    axes.set_title(f"Items per class and split ({skipped:,} left out)", pad=22)
+    axes.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     save(figure, path)
 
 

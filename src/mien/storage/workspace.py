@@ -1,7 +1,7 @@
 """Where things lie at run time, and how a finished stage is told from an unfinished one.
 
     data/raw/<task>/               versions of raw data, see `store`
-    data/checked/<task>/<key>/     what the gates found in a version
+    data/checked/<task>/<key>/     the check report of a version
     data/cache/<task>/             what was slow to find out; may be deleted at any time
     data/processed/<task>/<key>/   what the trainer reads, and the data report
     models/<task>/trained/<key>/   one bundle for each candidate and variant, not yet measured
@@ -41,8 +41,8 @@ SWEEPS = "sweeps"
 """Among a task's models: studies of settings, each with a lock of its own."""
 REPORT = "report.json"
 """Beside prepared data: what the data stage found in it."""
-LEAKS = "leaks.json"
-"""Beside the report of a check: val and test samples that have a copy in train."""
+DATA_QUALITY = "data_quality.json"
+"""Beside the report of a check: what an evaluation must know of it."""
 RESULT = "evaluation.json"
 """Beside evaluated bundles: the table of all candidates and the policy's choice."""
 

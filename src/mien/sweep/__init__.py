@@ -19,8 +19,8 @@ from mien.config import RunConfig
 from mien.errors import ConfigError, TrainingError
 from mien.model import lineage
 from mien.reporting import console
-from mien.stages import check as gates
-from mien.stages.data import data, fetch, settled
+from mien.stages import check as data_check
+from mien.stages.data import data, fetch, restore_latest_on_error
 from mien.storage.cache_keys import stage_key
 from mien.storage.workspace import SWEEPS, Workspace
 from mien.tracking import Tracker
@@ -64,7 +64,7 @@ def sweep(
 
     Raises:
         ConfigError: the search space, the candidate or a number is not usable.
-        GateError: the data fail a gate.
+        DataCheckError: the data fail a check.
         TrainingError: every trial failed.
     """
     _check_numbers(trials, jobs)
@@ -97,10 +97,10 @@ def _check_numbers(trials: int, jobs: int) -> None:
 
 
 def _prepare_data(run: RunConfig, workspace: Workspace) -> tuple[Path, str]:
-    """Prepared data that pass their gates, and the short name of their version."""
-    with workspace.locked(run.task), settled(run, workspace):
+    """Prepared data that pass their checks, and the short name of their version."""
+    with workspace.locked(run.task), restore_latest_on_error(run, workspace):
         version, _ = fetch(run, workspace)
-        gates.require(gates.check(run, workspace, version))
+        data_check.require_passed(data_check.check(run, workspace, version))
         return data(run, workspace, version).folder, version.short
 
 

@@ -15,7 +15,7 @@ from .trial import TrialResult
 
 FinishedTrials = Mapping[int, tuple[TrialParams, TrialResult]]
 _TABLE_ROWS = 10
-_COPIED_SECTIONS = {"gates", "variants", "policy"}
+_COPIED_SECTIONS = {"checks", "variants", "policy"}
 
 
 def rank(trials: FinishedTrials) -> list[int]:

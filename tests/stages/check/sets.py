@@ -1,4 +1,4 @@
-"""Small hand-made data: samples as a survey has them, YOLO sets and tables on disk."""
+"""Small hand-made data: samples as an inspection lists them, YOLO sets and tables on disk."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,10 +14,10 @@ from PIL import Image
 from mien import tasks
 from mien.config import RunConfig
 from mien.stages import data
-from mien.stages.check.material import Material
+from mien.stages.check.context import CheckContext
 from mien.storage.versions import Version
 from mien.storage.workspace import Workspace
-from mien.task import Gate, Inspection, Sample, Split, Task
+from mien.task import Inspection, Issues, Sample, Split, Task, recorded_check
 
 LABELS = ("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 Pixels = NDArray[np.uint8]
@@ -38,35 +38,37 @@ def sample(
 
 
 def task(**changes: Any) -> Task[Any]:
-    """A task of two labels with one gate of its own; keywords replace parts of its data."""
-    own = {"odd boxes": Gate("They are odd.", "error", 0.2)}
+    """A task of two labels with one check of its own; keywords replace parts of its data."""
+    own = (recorded_check("odd_boxes", "They are odd.", "error", 0.2),)
     emotion = tasks.load("emotion")
     counter = changes.pop("subject_counter", emotion.inference.subject_counter)
     return replace(
         emotion,
         labels=("left", "right"),
-        data=replace(emotion.data, **{"gates": own, **changes}),
+        data=replace(emotion.data, **{"checks": own, **changes}),
         inference=replace(emotion.inference, subject_counter=counter),
     )
 
 
-def material(
+def context(
     samples: Sequence[Sample],
     exact: Sequence[tuple[int, ...]] = (),
     near: Sequence[tuple[int, ...]] = (),
     same: Sequence[tuple[int, ...]] = (),
-    **faults: Sequence[str],
-) -> Material:
-    """What the gates see of samples; faults of the task's gates by name with underscores."""
-    found = {name.replace("_", " "): tuple(names) for name, names in faults.items()}
-    twin = {place: cluster[0] for cluster in exact for place in cluster}
+    **issues: Sequence[str],
+) -> CheckContext:
+    """What the checks see of samples; issues of the task's checks by slug."""
+    first = {index: cluster[0] for cluster in exact for index in cluster}
     equal = [
-        replace(each, digest=samples[twin.get(place, place)].digest)
-        for place, each in enumerate(samples)
+        replace(each, digest=samples[first.get(index, index)].digest)
+        for index, each in enumerate(samples)
     ]
-    inspect = Inspection(tuple(equal), found)
-    alike = (*near,) or tuple(exact)
-    return Material(task(), inspect, None, {}, tuple(exact), alike, (*same,) or tuple(exact))
+    recorded = {slug: Issues(tuple(names), len(samples)) for slug, names in issues.items()}
+    inspection = Inspection(tuple(equal), recorded)
+    duplicates = tuple(exact)
+    return CheckContext(
+        task(), inspection, None, {}, duplicates, (*near,) or duplicates, (*same,) or duplicates
+    )
 
 
 def portrait(seed: int, side: int = 48) -> Pixels:

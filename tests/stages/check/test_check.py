@@ -9,16 +9,17 @@ import pytest
 from typer.testing import CliRunner
 
 from mien.cli import app
-from mien.config import GateConfig, RunConfig
-from mien.errors import ConfigError, DataError, GateError
+from mien.config import CheckConfig, RunConfig
+from mien.errors import ConfigError, DataCheckError, DataError
 from mien.stages import check as stage
-from mien.stages.check import gates, report
+from mien.stages.check import report
+from mien.stages.check.checks import split_leakage
 from mien.storage.versions import OPEN, Version
-from mien.storage.workspace import LEAKS, REPORT, Workspace, read_latest
+from mien.storage.workspace import DATA_QUALITY, REPORT, Workspace, read_latest
 
 from . import sets
 
-OFF = {name: GateConfig(level="off") for name in (gates.NOBODY, gates.SEVERAL)}
+OFF = {name: CheckConfig(level="off") for name in ("no_subject", "multiple_subjects")}
 """Nobody is in these pictures."""
 
 
@@ -32,27 +33,27 @@ def leaky() -> dict[str, list[tuple[str, str, sets.Pixels]]]:
     return drawn
 
 
-def checked(source: Path, home: Path, **config: Any) -> tuple[stage.Checked, Workspace]:
-    run, workspace, version = sets.fetched(source, home, **{"gates": OFF, **config})
+def checked(source: Path, home: Path, **config: Any) -> tuple[stage.CheckedData, Workspace]:
+    run, workspace, version = sets.fetched(source, home, **{"checks": OFF, **config})
     return stage.check(run, workspace, version), workspace
 
 
 def test_clean_data_pass(tmp_path: Path) -> None:
-    """Nothing wrong, nothing found: every gate passes or has nothing to look at."""
+    """Nothing wrong, nothing found: every check passes or has nothing to look at."""
     done, _ = checked(sets.yolo(tmp_path / "set", sets.distinct()), tmp_path / "home")
     assert done.passed
     assert done.fresh
-    assert report.read(done.folder).those("failed", "warned", "noted") == ()
-    stage.require(done)
+    assert report.read(done.folder).in_state("failed", "warned", "noted") == ()
+    stage.require_passed(done)
 
 
 def test_a_leak_stops_a_training_and_is_told_to_the_evaluation(tmp_path: Path) -> None:
-    """The message names the gate, how many, and what to do; leaks.json names the samples."""
+    """The message names the check, the count and what to do; a file names the samples."""
     done, _ = checked(sets.yolo(tmp_path / "set", leaky()), tmp_path / "home")
-    assert done.failed == ("copies across splits",)
-    with pytest.raises(GateError, match=r"across splits' \(1 of 34\).*--fix.*under `gates:`"):
-        stage.require(done)
-    leaks = json.loads((done.folder / LEAKS).read_text())
+    assert done.failed == ("split_leakage",)
+    with pytest.raises(DataCheckError, match=r"split_leakage \(1 of 34\).*--fix.*under `checks:`"):
+        stage.require_passed(done)
+    leaks = json.loads((done.folder / DATA_QUALITY).read_text())
     assert leaks["exact"] == ["test/again.png"]
     assert leaks["near"] == ["val/once more.png"]
     assert leaks["version"] == report.read(done.folder).version
@@ -61,7 +62,7 @@ def test_a_leak_stops_a_training_and_is_told_to_the_evaluation(tmp_path: Path) -
 def test_a_second_check_reads_no_data(tmp_path: Path) -> None:
     """With the shards gone, the report is still there and nothing is written anew."""
     run, workspace, version = sets.fetched(
-        sets.yolo(tmp_path / "set", leaky()), tmp_path / "home", gates=OFF
+        sets.yolo(tmp_path / "set", leaky()), tmp_path / "home", checks=OFF
     )
     first = stage.check(run, workspace, version)
     shutil.rmtree(workspace.raw("emotion") / "shards")
@@ -72,13 +73,13 @@ def test_a_second_check_reads_no_data(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"gates": {**OFF, "near copies": GateConfig(limit=0.5)}}, {"gates": {}}],
+    [{"checks": {**OFF, "near_duplicates": CheckConfig(limit=0.5)}}, {"checks": {}}],
     ids=["limit", "level"],
 )
 def test_another_config_is_another_check(tmp_path: Path, changes: dict[str, Any]) -> None:
     """What was found is judged anew; the first report stays."""
     run, workspace, version = sets.fetched(
-        sets.yolo(tmp_path / "set", sets.distinct(1)), tmp_path / "home", gates=OFF
+        sets.yolo(tmp_path / "set", sets.distinct(1)), tmp_path / "home", checks=OFF
     )
     first = stage.check(run, workspace, version)
     second = stage.check(run.model_copy(update=changes), workspace, version)
@@ -94,7 +95,7 @@ def test_another_config_is_another_check(tmp_path: Path, changes: dict[str, Any]
 def test_a_training_param_makes_no_other_check(tmp_path: Path) -> None:
     """Epochs cannot change what is wrong with data."""
     run, workspace, version = sets.fetched(
-        sets.yolo(tmp_path / "set", sets.distinct(1)), tmp_path / "home", gates=OFF
+        sets.yolo(tmp_path / "set", sets.distinct(1)), tmp_path / "home", checks=OFF
     )
     stage.check(run, workspace, version)
     longer = run.model_copy(update={"params": {"epochs": 3}})
@@ -106,16 +107,16 @@ def test_it_tells_what_it_found_once_and_whenever_asked(
 ) -> None:
     """A run tells faults that it just found; `mien data check` tells them every time."""
     run, workspace, version = sets.fetched(
-        sets.yolo(tmp_path / "set", leaky()), tmp_path / "home", gates=OFF
+        sets.yolo(tmp_path / "set", leaky()), tmp_path / "home", checks=OFF
     )
 
-    def told(**asked: bool) -> str:
+    def printed(**options: bool) -> str:
         capsys.readouterr()
-        stage.check(run, workspace, version, **asked)
+        stage.check(run, workspace, version, **options)
         return capsys.readouterr().out
 
-    first, quiet, asked = told(), told(), told(told=True)
-    assert "failed  copies across splits" in first
+    first, quiet, asked = printed(), printed(), printed(verbose=True)
+    assert "failed  split_leakage" in first
     assert "Version 1" in first
     assert str(workspace.reports("emotion") / "check.html") in first.replace("\n", "")
     assert quiet == ""
@@ -125,15 +126,15 @@ def test_it_tells_what_it_found_once_and_whenever_asked(
 def test_clean_data_are_told_only_when_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A run over good data says nothing about gates; a check says that all is well."""
+    """A run over good data says nothing about checks; a check says that all is well."""
     run, workspace, version = sets.fetched(
-        sets.yolo(tmp_path / "set", sets.distinct(1)), tmp_path / "home", gates=OFF
+        sets.yolo(tmp_path / "set", sets.distinct(1)), tmp_path / "home", checks=OFF
     )
     capsys.readouterr()
     stage.check(run, workspace, version)
     assert capsys.readouterr().out == ""
-    stage.check(run, workspace, version, told=True)
-    assert "passes its gates" in capsys.readouterr().out
+    stage.check(run, workspace, version, verbose=True)
+    assert "passes its checks" in capsys.readouterr().out
 
 
 def test_people_find_the_newest_report(tmp_path: Path) -> None:
@@ -147,57 +148,58 @@ def test_people_find_the_newest_report(tmp_path: Path) -> None:
 
 
 def test_the_report_is_for_machines_too(tmp_path: Path) -> None:
-    """As its schema says: every gate with its numbers, its cases and who is at fault."""
+    """As its schema says: every check with its numbers, examples and names."""
     done, _ = checked(sets.yolo(tmp_path / "set", leaky()), tmp_path / "home")
     document = json.loads((done.folder / REPORT).read_text())
-    assert document["format"] == 1
+    assert document["format"] == 2
     assert document["samples"] == 51
     assert document["splits"]["test"]["anger"] == 3
-    gate = next(each for each in document["gates"] if each["name"] == "copies across splits")
-    assert gate == {
-        "name": "copies across splits",
+    found = next(each for each in document["checks"] if each["slug"] == "split_leakage")
+    assert found == {
+        "slug": "split_leakage",
         "level": "error",
         "limit": 0.0,
-        "found": 1,
+        "count": 1,
         "total": 34,
         "share": 1 / 34,
         "state": "failed",
-        "meaning": gates.GATES["copies across splits"].meaning,
+        "description": split_leakage.CHECK.description,
         "examples": [
             {
                 "names": ["test/again.png", "train/0.png"],
-                "what": "anger in test; anger in train",
+                "description": "anger in test; anger in train",
             }
         ],
         "names": ["test/again.png"],
-        "mends": True,
+        "fixable": True,
     }
 
 
 def test_only_what_can_be_mended_is_said_to_be(tmp_path: Path) -> None:
     """Copies across splits go by `--fix`; a class that is not there does not."""
     done, _ = checked(sets.yolo(tmp_path / "set", leaky()), tmp_path / "home")
-    assert "--fix` mends" in report.verdict(report.read(done.folder))
+    assert "--fix` repairs" in report.verdict(report.read(done.folder))
     lacking = sets.distinct(1)
     lacking["train"] = [each for each in lacking["train"] if each[1] != "sad"]
     done, _ = checked(sets.yolo(tmp_path / "other", lacking), tmp_path / "home")
     said = report.verdict(report.read(done.folder))
-    assert "'empty classes'" in said
+    assert "empty_class" in said
     assert "--fix" not in said
-    assert "Mend the source by hand" in said
+    assert "Correct the source by hand" in said
 
 
 def test_names_at_fault_are_bounded_and_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A report of a million faults must still open; the number stays true."""
-    monkeypatch.setattr(report, "KEPT", 3)
+    monkeypatch.setattr(report, "MAX_NAMES", 3)
     drawn = sets.distinct(1)
     drawn["train"] += [(f"more{n}.png", "happy", sets.portrait(1003)) for n in range(6)]
     done, _ = checked(sets.yolo(tmp_path / "set", drawn), tmp_path / "home")
-    gate = next(each for each in report.read(done.folder).gates if each.name == "exact copies")
-    assert gate.found == 5
-    assert len(gate.names) == 3
+    results = report.read(done.folder).checks
+    result = next(each for each in results if each.slug == "duplicates")
+    assert result.count == 5
+    assert len(result.names) == 3
 
 
 def test_a_damaged_report_says_what_to_do(tmp_path: Path) -> None:
@@ -205,24 +207,24 @@ def test_a_damaged_report_says_what_to_do(tmp_path: Path) -> None:
     done, _ = checked(sets.yolo(tmp_path / "set", sets.distinct(1)), tmp_path / "home")
     (done.folder / REPORT).write_text("{")
     with pytest.raises(DataError, match="Remove the folder"):
-        stage.require(stage.Checked(done.folder, fresh=False, failed=("x",)))
+        stage.require_passed(stage.CheckedData(done.folder, fresh=False, failed=("x",)))
 
 
-def test_an_unknown_gate_ends_before_anything_is_read(tmp_path: Path) -> None:
+def test_an_unknown_check_ends_before_anything_is_read(tmp_path: Path) -> None:
     """A spelling mistake costs no minutes."""
     run, workspace, version = sets.fetched(
         sets.yolo(tmp_path / "set", sets.distinct(1)), tmp_path / "home",
-        gates={"copies_across_split": GateConfig()},
+        checks={"split_leakag": CheckConfig()},
     )  # fmt: skip
     shutil.rmtree(workspace.raw("emotion") / "shards")
-    with pytest.raises(ConfigError, match="Did you mean 'copies across splits'"):
+    with pytest.raises(ConfigError, match="Did you mean 'split_leakage'"):
         stage.check(run, workspace, version)
 
 
 def test_nothing_half_written_stays(tmp_path: Path) -> None:
     """A check that breaks off leaves no folder that passes for a report."""
     run, workspace, version = sets.fetched(
-        sets.yolo(tmp_path / "set", sets.distinct(1)), tmp_path / "home", gates=OFF
+        sets.yolo(tmp_path / "set", sets.distinct(1)), tmp_path / "home", checks=OFF
     )
     shard = next((workspace.raw("emotion") / "shards").glob("*.zip"))
     whole = shard.read_bytes()
@@ -254,13 +256,13 @@ def hands(folder: Path, rows: int = 40) -> tuple[RunConfig, Workspace, Version]:
 
 
 def test_rows_are_checked_as_pictures_are(tmp_path: Path) -> None:
-    """A table without pictures: gates of pictures are off, the others see the divided rows."""
+    """A table without pictures: checks of images are off, the others see the divided rows."""
     run, workspace, version = hands(tmp_path, 12)
     found = report.read(stage.check(run, workspace, version).folder)
-    assert found.those("failed") == ()
-    states = {each.name: each.state for each in found.gates}
-    assert states["unreadable files"] == "off"
-    assert states["copies across splits"] == "passed"
+    assert found.in_state("failed") == ()
+    states = {each.slug: each.state for each in found.checks}
+    assert states["unreadable"] == "off"
+    assert states["split_leakage"] == "passed"
     assert set(found.splits) == {"train", "val", "test"}
 
 
@@ -268,12 +270,12 @@ def test_the_command_ends_with_status_1_where_data_fail(tmp_path: Path) -> None:
     """For scripts: 0 where the data pass, with warnings or without; 1 where they do not."""
     config = tmp_path / "run.yaml"
     config.write_text(
-        "task: emotion\ngates:\n  no_subject_found: {level: 'off'}\n"
-        "  more than one subject: {level: 'off'}\n"
+        "task: emotion\nchecks:\n  no_subject: {level: 'off'}\n"
+        "  multiple_subjects: {level: 'off'}\n"
     )
     source, home = sets.yolo(tmp_path / "set", leaky()), tmp_path / "home"
     command = ["data", "check", str(config), "--source", str(source), "--home", str(home)]
     bad = CliRunner().invoke(app, command)
     assert bad.exit_code == 1
-    warned = CliRunner().invoke(app, [*command, "--set", "gates.copies_across_splits.level=warn"])
+    warned = CliRunner().invoke(app, [*command, "--set", "checks.split_leakage.level=warn"])
     assert warned.exit_code == 0, warned.output

@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from mien.config import GateConfig
+from mien.config import CheckConfig
 from mien.stages import check as stage
-from mien.stages.check import gates, page, report
-from mien.stages.check.gates import Case
-from mien.task import Sample
+from mien.stages.check import page, report
+from mien.task import IssueExample, Sample
 
 from . import sets
 
-OFF = {name: GateConfig(level="off") for name in (gates.NOBODY, gates.SEVERAL)}
+OFF = {name: CheckConfig(level="off") for name in ("no_subject", "multiple_subjects")}
 EVIL = '<img src=x onerror="alert(1)">&quot;.png'
 
 
@@ -59,7 +58,7 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> str:
     drawn = sets.distinct(1)
     drawn["test"].append(("<b onload=alert(1)>&.png", "anger", drawn["train"][0][2]))
     run, workspace, version = sets.fetched(
-        sets.yolo(folder / "set", drawn), folder / "home", gates=OFF
+        sets.yolo(folder / "set", drawn), folder / "home", checks=OFF
     )
     done = stage.check(run, workspace, version)
     return (done.folder / report.PAGE).read_text(encoding="utf-8")
@@ -91,7 +90,7 @@ def test_everything_can_be_read_without_seeing(html: str) -> None:
     assert len(found.all("h2")) >= 1
     assert all(len(each.get("alt") or "") > 5 for each in found.all("img"))
     assert all(each["scope"] for each in found.all("th"))
-    assert "copies across splits: failed" in found.text
+    assert "split_leakage: failed" in found.text
     assert "prefers-color-scheme: dark" in html
     anchors = {each.get("id") for _, each in found.tags}
     assert all(str(each["href"])[1:] in anchors for each in found.all("a"))
@@ -99,7 +98,7 @@ def test_everything_can_be_read_without_seeing(html: str) -> None:
 
 def test_the_pair_stands_side_by_side(html: str) -> None:
     """Both pictures as small JPEGs, each with name, label and split."""
-    section = re.search(r'aria-labelledby="copies-across-splits">(.*?)</section>', html, re.S)
+    section = re.search(r'aria-labelledby="split-leakage">(.*?)</section>', html, re.S)
     assert section
     found = parsed(section[1])
     shown = [str(each["src"]) for each in found.all("img")]
@@ -132,7 +131,9 @@ def test_a_picture_that_cannot_be_decoded_is_told(tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"nothing")
     sample = Sample("broken.png", (), "1", "val", broken)
-    text = page._case(Case(("broken.png", "data.yaml"), "cut off"), {"broken.png": sample})
+    text = page._example(
+        IssueExample(("broken.png", "data.yaml"), "cut off"), {"broken.png": sample}
+    )
     found = parsed(text)
     assert found.all("img") == []
     assert "cannot be decoded" in found.text

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mien.config import RunConfig
-from mien.errors import DataError, GateError
+from mien.errors import DataCheckError, DataError
 from mien.stages import data
 from mien.storage.versions import Store
 from mien.storage.workspace import Workspace
@@ -222,7 +222,7 @@ def test_what_is_not_understood_is_not_the_newest(tmp_path: Path) -> None:
     run = RunConfig(name="run", task="emotion")
 
     def fetched(source: Path) -> str:
-        with data.settled(run, workspace):
+        with data.restore_latest_on_error(run, workspace):
             return data.data(run.model_copy(update={"source": str(source)}), workspace).fingerprint
 
     for good in (None, yolo(tmp_path / "good")):
@@ -239,11 +239,11 @@ def test_what_fails_a_gate_is_the_newest(tmp_path: Path) -> None:
     run = RunConfig(name="run", task="emotion", source=str(yolo(tmp_path / "set")))
 
     def gated() -> None:
-        with data.settled(run, workspace):
+        with data.restore_latest_on_error(run, workspace):
             data.fetch(run, workspace)
-            raise GateError("a gate")
+            raise DataCheckError("a check")
 
-    with pytest.raises(GateError):
+    with pytest.raises(DataCheckError):
         gated()
     assert Store(workspace.raw("emotion")).newest
 

@@ -13,15 +13,15 @@ from mien.observability import drift
 from mien.observability.drift import Row
 from mien.reporting.scores import Answer
 from mien.stages import evaluate
+from mien.stages.evaluate.data_quality import DataQuality, read_data_quality
 from mien.stages.evaluate.measuring import Measured
 from mien.storage.files import write_json
-from mien.storage.workspace import Workspace, write_latest
-from mien.task import Check, DataReport
+from mien.storage.workspace import DATA_QUALITY, REPORT, Workspace, write_latest
 
-REPORT = DataReport(
-    counts={"train": {"a": 70, "b": 20}, "val": {"a": 101, "b": 0}, "test": {"a": 9, "b": 3}},
-    checks=(Check("blurred", 5, 100, "hard to see"), Check("empty", 0, 0, "there were none")),
-)
+TRAINING = {
+    "examples": {"train": {"a": 70, "b": 20}, "val": {"a": 101, "b": 0}, "test": {"a": 9, "b": 3}},
+    "completeness": {"blurred": 0.95, "empty": 1.0},
+}
 
 BUNDLE = bundle.Bundle(Path(), bundle.describe("letter", ("a", "b"), "svm", {}), "0")
 COST = ratio(1.0, 0.1)
@@ -39,7 +39,7 @@ def answers(count: int = 101) -> list[Answer]:
 
 def test_the_reference_counts_what_was_said_in_bins() -> None:
     """Monitoring compares traffic with these numbers: of what was said, not of what is true."""
-    found = evaluate.reference(answers(), ("a", "b"), REPORT)
+    found = evaluate.reference(answers(), ("a", "b"), TRAINING)
     quantities = found["quantities"]
     assert found["rows"] == 102
     assert quantities["label"] == {"values": ["a", "b", "none"], "counts": [101, 0, 1]}
@@ -50,15 +50,36 @@ def test_the_reference_counts_what_was_said_in_bins() -> None:
 
 
 def test_the_reference_tells_what_the_training_data_was() -> None:
-    """Counts by split and label, and the share that passed each check; of nothing, all passed."""
-    training = evaluate.reference(answers(), ("a", "b"), REPORT)["training"]
-    assert training["examples"] == REPORT.counts
-    assert training["completeness"] == {"blurred": 0.95, "empty": 1.0}
+    """Counts by split and label, and the share that passed each check."""
+    assert evaluate.reference(answers(), ("a", "b"), TRAINING)["training"] == TRAINING
+
+
+def test_completeness_comes_from_the_check_of_the_same_data(tmp_path: Path) -> None:
+    """A check of another version says nothing about these data."""
+    workspace = Workspace(tmp_path)
+    run = RunConfig(name="r", task="emotion")
+    ready, checked = tmp_path / "ready", workspace.checked("emotion") / "1"
+    assert read_data_quality(run, workspace, ready) is None
+    for folder in (ready, checked):
+        folder.mkdir(parents=True)
+    quality = {
+        "version": "v",
+        "exact": ["test/a"],
+        "near": ["val/b"],
+        "completeness": {"blurred": 0.9},
+    }
+    (checked / DATA_QUALITY).write_text(json.dumps(quality))
+    write_latest(workspace.checked("emotion"), run.name, "1")
+    (ready / REPORT).write_text(json.dumps({"data_fingerprint": "v"}))
+    expected = DataQuality(frozenset({"test/a", "val/b"}), {"blurred": 0.9})
+    assert read_data_quality(run, workspace, ready) == expected
+    (ready / REPORT).write_text(json.dumps({"data_fingerprint": "w"}))
+    assert read_data_quality(run, workspace, ready) is None
 
 
 def test_the_reference_is_read_back_as_it_was(tmp_path: Path) -> None:
     """What a server compares with is what evaluation counted."""
-    made = evaluate.reference(answers(), ("a", "b"), REPORT)
+    made = evaluate.reference(answers(), ("a", "b"), TRAINING)
     write_json(tmp_path / "reference.json", made)
     read = json.loads((tmp_path / "reference.json").read_text(encoding="utf-8"))
     live = [Row(each.said, each.confidence, each.input_stats) for each in answers(300)]
@@ -82,18 +103,3 @@ def test_unchecked_data_have_no_leak_free_scores() -> None:
     """Nobody looked for copies: nothing is claimed about them."""
     measured = Measured(BUNDLE, {"val": [], "test": answers()}, [], LATENCY, COST, None)
     assert measured.measurements().test_leak_free is None
-
-
-def test_leaks_of_other_data_are_not_believed(tmp_path: Path) -> None:
-    """The check's version must be the one that was prepared."""
-    workspace, run = Workspace(tmp_path), RunConfig(name="mine", task="gesture")
-    checked, ready = workspace.checked("gesture") / "key", tmp_path / "ready"
-    checked.mkdir(parents=True)
-    ready.mkdir()
-    write_latest(checked.parent, "mine", "key")
-    leaks = {"version": "one", "exact": ["x.csv:2"], "near": ["x.csv:3"]}
-    (checked / "leaks.json").write_text(json.dumps(leaks))
-    (ready / "report.json").write_text(json.dumps({"data_fingerprint": "one"}))
-    assert evaluate._leaked(run, workspace, ready) == {"x.csv:2", "x.csv:3"}
-    (ready / "report.json").write_text(json.dumps({"data_fingerprint": "another"}))
-    assert evaluate._leaked(run, workspace, ready) is None

@@ -1,4 +1,4 @@
-"""What is told of a YOLO data set: each picture as a sample, each fault by its gate."""
+"""Promises of the inspection: each image is a sample, each issue is recorded for its check."""
 
 import zipfile
 from hashlib import sha256
@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from mien.errors import DataError
 from mien.task import Inspection
 from mien.tasks.emotion import yolo
+from mien.tasks.emotion.checks import CHECKS
 from mien.tasks.emotion.data import examples, prepare
-from mien.tasks.emotion.inspection import GATES, inspect
+from mien.tasks.emotion.inspection import inspect
 from mien.tasks.emotion.params import LABELS, Params
 from mien.tasks.emotion.sample import write_sample
 
@@ -26,8 +27,8 @@ def inspected(raw: Path) -> Inspection:
     return inspect(raw, Params(), raw / "cache")
 
 
-def faults(found: Inspection) -> dict[str, list[str]]:
-    return {gate: list(names) for gate, names in found.faults.items() if names}
+def issues(found: Inspection) -> dict[str, list[str]]:
+    return {slug: list(each.names) for slug, each in found.issues.items() if each.names}
 
 
 @pytest.mark.parametrize("val", ["valid", "val"])
@@ -44,13 +45,13 @@ def test_every_picture_is_a_sample(tmp_path: Path, val: str) -> None:
         "test/e.png": ("test", ()),
     }
     first = found.samples[0]
-    assert first.picture == raw / "train" / "images" / "b.png"
-    assert first.digest == sha256(first.picture.read_bytes()).hexdigest()
-    assert faults(found) == {"empty label files": ["test/e.png"]}
+    assert first.image_path == raw / "train" / "images" / "b.png"
+    assert first.digest == sha256(first.image_path.read_bytes()).hexdigest()
+    assert issues(found) == {"empty_label_file": ["test/e.png"]}
 
 
-def test_every_fault_is_told_by_its_gate(tmp_path: Path) -> None:
-    """One bad file among many stops nothing; each gate says of how many things."""
+def test_every_issue_is_recorded_for_its_check(tmp_path: Path) -> None:
+    """One bad file among many stops nothing; each check has its total."""
     files = {
         "train/none.png": None,
         "train/class.png": "9 0.5 0.5 0.4 0.6\n",
@@ -65,19 +66,18 @@ def test_every_fault_is_told_by_its_gate(tmp_path: Path) -> None:
     (raw / "train" / "labels" / "nobody.txt").write_text(GOOD)
     (raw / "train" / "labels" / "bytes.txt").write_bytes(b"\xff\xfe\x00")
     found = inspected(raw)
-    assert faults(found) == {
-        "pictures without label file": ["train/none.png"],
-        "label files without picture": ["train/bytes.txt", "train/nobody.txt"],
-        "unknown classes": ["train/class.png"],
-        "label lines without meaning": ["train/words.png"],
-        "boxes out of range": ["train/left.png", "train/nan.png", "train/out.png"],
-        "degenerate boxes": ["train/flat.png", "train/nan.png"],
-        "whole-picture boxes": ["train/whole.png"],
+    assert issues(found) == {
+        "missing_label_file": ["train/none.png"],
+        "orphan_label_file": ["train/bytes.txt", "train/nobody.txt"],
+        "unknown_class": ["train/class.png"],
+        "malformed_label": ["train/words.png"],
+        "box_out_of_bounds": ["train/left.png", "train/nan.png", "train/out.png"],
+        "degenerate_box": ["train/flat.png", "train/nan.png"],
+        "whole_image_box": ["train/whole.png"],
     }
-    assert found.totals["whole-picture boxes"] == 8
-    assert found.totals["label files without picture"] == 11
-    assert set(found.faults) <= set(GATES)
-    assert set(found.totals) <= set(GATES)
+    assert found.issues["whole_image_box"].total == 8
+    assert found.issues["orphan_label_file"].total == 11
+    assert list(found.issues) == [check.slug for check in CHECKS]
 
 
 def test_classes_are_read_whatever_their_spelling(tmp_path: Path) -> None:
@@ -87,11 +87,12 @@ def test_classes_are_read_whatever_their_spelling(tmp_path: Path) -> None:
     found = inspected(yolo_set.write(tmp_path, files, names))
     assert found.samples[0].labels == ("anger",)
     assert found.samples[2].labels == ("happy",)
-    told = faults(found)
-    assert told["labels in mixed case"] == ["data.yaml 'Anger'", "data.yaml ' happy'"]
-    assert "Did you mean 'surprise'?" in told["unknown classes"][0]
-    assert told["unknown classes"][1:] == ["train/b.png"]
-    assert (GATES["unknown classes"].level, GATES["unknown classes"].limit) == ("error", 0)
+    told = issues(found)
+    assert told["mixed_case_label"] == ["data.yaml 'Anger'", "data.yaml ' happy'"]
+    assert "Did you mean 'surprise'?" in told["unknown_class"][0]
+    assert told["unknown_class"][1:] == ["train/b.png"]
+    check = next(each for each in CHECKS if each.slug == "unknown_class")
+    assert (check.level, check.limit) == ("error", 0)
 
 
 def test_a_legend_is_held_against_the_labels(tmp_path: Path) -> None:
@@ -104,16 +105,16 @@ def test_a_legend_is_held_against_the_labels(tmp_path: Path) -> None:
         "1,d.jpg,bored\n3,gone.jpg,happy\n3,,\n1,e.jpg,happy\n"
     )
     found = inspected(raw)
-    assert faults(found) == {
-        "labels in mixed case": ["legend_dev.csv:2 'HAPPINESS'"],
-        "legend says another label": ["train/b.png"],
-        "pictures that the legend calls two things": ["val/c.png"],
-        "legend rows without a known label": ["legend_dev.csv:6 'bored'", "legend_dev.csv:8 ''"],
-        "legend rows without picture": ["legend_dev.csv:7", "legend_dev.csv:8"],
-        "pictures without legend row": ["train/f.png"],
+    assert issues(found) == {
+        "mixed_case_label": ["legend_dev.csv:2 'HAPPINESS'"],
+        "csv_label_mismatch": ["train/b.png"],
+        "csv_conflicting_labels": ["val/c.png"],
+        "csv_unknown_label": ["legend_dev.csv:6 'bored'", "legend_dev.csv:8 ''"],
+        "csv_row_without_image": ["legend_dev.csv:7", "legend_dev.csv:8"],
+        "image_without_csv_row": ["train/f.png"],
     }
-    assert found.totals["legend rows without picture"] == 8
-    assert found.totals["pictures without legend row"] == 6
+    assert found.issues["csv_row_without_image"].total == 8
+    assert found.issues["image_without_csv_row"].total == 6
 
 
 @pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"\xff\xfe\x00\n", b'image,emotion\n"a'])
@@ -131,17 +132,17 @@ def test_persons_and_sources_are_read_from_names(tmp_path: Path) -> None:
     told = {each.name: each.person for each in found.samples}
     assert told["train/Anna_B_0001.png"] == "Anna_B"
     assert told["train/x7.png"] == ""
-    assert not any("source" in each.facts for each in found.samples)
+    assert not any("source" in each.metadata for each in found.samples)
     others = {f"train/x{n}.png": GOOD for n in range(30)}
     found = inspected(yolo_set.write(tmp_path / "few", people | others | REST))
     assert {each.person for each in found.samples} == {""}, "most names are no persons'"
     files = {"train/ffhq_12.png": GOOD, "train/image0003.png": GOOD, "train/happy_0001.png": GOOD}
     found = inspected(yolo_set.write(tmp_path / "sources", files | REST))
-    sources = {each.name: each.facts.get("source") for each in found.samples}
+    sources = {each.name: each.metadata.get("source") for each in found.samples}
     assert sources["train/ffhq_12.png"] == "ffhq"
     assert sources["train/image0003.png"] == "image"
     assert sources["train/happy_0001.png"] is sources["val/c.png"] is None
-    assert {each.facts["type"] for each in found.samples} == {"PNG"}
+    assert {each.metadata["type"] for each in found.samples} == {"PNG"}
     assert {each.person for each in found.samples} == {""}
 
 
@@ -150,7 +151,7 @@ def test_the_type_of_a_file_is_that_of_its_content(tmp_path: Path) -> None:
     raw = yolo_set.write(tmp_path, REST | {"train/a.png": GOOD})
     (raw / "train" / "images" / "a.png").rename(raw / "train" / "images" / "a.jpg")
     (raw / "test" / "images" / "d.png").write_bytes(b"<html>")
-    assert [each.facts["type"] for each in inspected(raw).samples] == ["PNG", "PNG", "other"]
+    assert [each.metadata["type"] for each in inspected(raw).samples] == ["PNG", "PNG", "other"]
 
 
 def test_what_cannot_be_understood_ends_in_a_message(tmp_path: Path) -> None:
@@ -170,7 +171,7 @@ def test_samples_are_named_as_examples_are(tmp_path: Path) -> None:
     write_sample(raw, counts={"train": 26, "valid": 26, "test": 9})
     prepare(raw, ready, Params())
     found = inspected(raw)
-    assert set(faults(found)) == {"empty label files"}
+    assert set(issues(found)) == {"empty_label_file"}
     for split in ("val", "test"):
         named = {each.name: each.labels[:1] for each in found.samples if each.split == split}
         assert named == {
@@ -183,7 +184,7 @@ def test_samples_are_named_as_examples_are(tmp_path: Path) -> None:
 def test_any_text_is_a_label_file(text: str) -> None:
     """Whatever stands in it, boxes have five numbers and every other line is told as a fault."""
     told: list[str] = []
-    boxes = [yolo.cut(box, told.append) for _, box in yolo.lines(text, told.append)]
+    boxes = [yolo.clip_box(box, told.append) for _, box in yolo.parse_labels(text, told.append)]
     for box in boxes:
         if box:
             cx, cy, w, h = box
@@ -199,15 +200,13 @@ def test_the_real_sets_are_told_as_they_are_known_to_be(real_data: Path, tmp_pat
     zipfile.ZipFile(real_data / "emotion" / "affectnet_yolo.zip").extractall(tmp_path / "a")
     zipfile.ZipFile(real_data / "emotion" / "muxspace_yolo.zip").extractall(tmp_path / "m")
     found = inspected(tmp_path / "a")
-    assert {gate: len(names) for gate, names in found.faults.items()} == {
-        "whole-picture boxes": 6408
-    }
-    assert {each.facts["source"] for each in found.samples} == {"ffhq", "image"}
+    assert {slug: len(names) for slug, names in issues(found).items()} == {"whole_image_box": 6408}
+    assert {each.metadata["source"] for each in found.samples} == {"ffhq", "image"}
     assert {each.labels[0] for each in found.samples} == set(LABELS)
     found = inspected(tmp_path / "m")
-    assert {gate: len(names) for gate, names in found.faults.items()} == {
-        "whole-picture boxes": 34,
-        "labels in mixed case": 854,
-        "legend rows without picture": 11382,
+    assert {slug: len(names) for slug, names in issues(found).items()} == {
+        "whole_image_box": 34,
+        "mixed_case_label": 854,
+        "csv_row_without_image": 11382,
     }
     assert len({each.person for each in found.samples}) == 1039

@@ -1,6 +1,5 @@
 """A mended YOLO data set: what the plan says and no more, pictures to the byte, boxes of faces."""
 
-import json
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from mien import boxes
 from mien.errors import TrainingError
 from mien.mediapipe import pretrained_weights, weights
+from mien.storage.cache import ContentCache
 from mien.storage.cache_keys import TASK_SOURCES, source_hash
 from mien.task import RepairPlan, Split
 from mien.tasks.emotion.data import prepare
@@ -48,16 +48,15 @@ def files(folder: Path) -> dict[str, str]:
     return found
 
 
-def known(raw: Path, cache: Path, faces: Mapping[str, list[tuple[float, ...]]]) -> None:
-    """Faces as an earlier run would have found and kept them, by file name."""
-    cache.mkdir()
-    lines = [
-        json.dumps([sha256(path.read_bytes()).hexdigest(), faces[path.name]])
-        for path in raw.rglob("*.png")
-        if path.name in faces
-    ]
-    name = f"faces-{source_hash(*TASK_SOURCES)[:12]}.jsonl"
-    (cache / name).write_text("\n".join([*lines, '["half a li']))
+def remember(raw: Path, cache: Path, faces: Mapping[str, list[tuple[float, ...]]]) -> None:
+    """Faces as an earlier run would have detected and cached them, by file name."""
+    path = cache / f"faces-{source_hash(*TASK_SOURCES)[:12]}.txt"
+    known = ContentCache[list[tuple[float, ...]]](path, list, list)
+    for image in raw.rglob("*.png"):
+        if image.name in faces:
+            known.put(sha256(image.read_bytes()).hexdigest(), faces[image.name])
+    with path.open("ab") as stream:
+        stream.write(b"half a li")
 
 
 def test_the_plan_is_kept_and_pictures_stay_the_same(tmp_path: Path, out: Path) -> None:
@@ -106,7 +105,7 @@ def test_boxes_that_mark_no_face_become_faces(tmp_path: Path, out: Path) -> None
     raw = yolo_set.write(tmp_path / "raw", texts | REST)
     faces = {"whole.png": [FACE], "flat.png": [FACE, (0.1, 0.1, 0.1, 0.1)], "none.png": []}
     good = (0.5, 0.5, 0.4, 0.6)
-    known(raw, tmp_path / "cache", faces | {"two.png": [good, (0.9, 0.9, 0.1, 0.1)]})
+    remember(raw, tmp_path / "cache", faces | {"two.png": [good, (0.9, 0.9, 0.1, 0.1)]})
     said = mended(raw, out, RepairPlan())
     face = "0.500000 0.400000 0.300000 0.500000\n"
     assert files(out) == {
@@ -120,10 +119,10 @@ def test_boxes_that_mark_no_face_become_faces(tmp_path: Path, out: Path) -> None
         "valid/c.png": GOOD,
     }
     assert said == (
-        "3 of 4 boxes replaced by faces that were found; "
-        "pictures without a face kept theirs: 1 (train/none.png)",
+        "3 of 4 boxes replaced by detected faces; "
+        "images without a detected face are unchanged: 1 (train/none.png)",
     )
-    assert not inspect(out, Params(), tmp_path).faults.get("degenerate boxes")
+    assert not inspect(out, Params(), tmp_path).issues["degenerate_box"].names
 
 
 def test_spellings_are_repaired(tmp_path: Path, out: Path) -> None:
@@ -133,14 +132,14 @@ def test_spellings_are_repaired(tmp_path: Path, out: Path) -> None:
     (raw / "legend.csv").write_text("image,emotion\na.png,HAPPY\nc.png,happy\n")
     said = mended(raw, out, RepairPlan())
     assert said == (
-        "2 class names written as the task writes them ('Anger', ' happy')",
-        "legend.csv: 1 labels written in small letters",
+        "2 class names changed to the task's spelling ('Anger', ' happy')",
+        "legend.csv: 1 labels changed to lower case",
     )
     found = inspect(out, Params(), tmp_path)
-    assert "labels in mixed case" not in found.faults
+    assert found.issues["mixed_case_label"].names == ()
     assert found.samples[0].labels == ("happy",)
     assert mended(raw, tmp_path / "plain", RepairPlan(repair=False)) == ()
-    assert "labels in mixed case" in inspect(tmp_path / "plain", Params(), tmp_path).faults
+    assert inspect(tmp_path / "plain", Params(), tmp_path).issues["mixed_case_label"].names
 
 
 def test_without_the_detector_nothing_is_repaired_in_silence(
@@ -168,8 +167,8 @@ def test_drawn_faces_are_found_and_kept(
         (raw / "train" / "labels" / f"{label}.txt").write_text(WHOLE)
     said = mended(raw, out, RepairPlan())
     assert said == (
-        "8 of 9 boxes replaced by faces that were found; "
-        "pictures without a face kept theirs: 1 (train/bad.png)",
+        "8 of 9 boxes replaced by detected faces; "
+        "images without a detected face are unchanged: 1 (train/bad.png)",
     )
     monkeypatch.setenv(weights.FACE_DETECTOR_VARIABLE, str(tmp_path / "nowhere.tflite"))
     mended(raw, tmp_path / "again", RepairPlan())

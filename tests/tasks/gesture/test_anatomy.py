@@ -1,5 +1,6 @@
 """What no hand can look like is told from what hands do look like."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,6 @@ from mien.tasks.gesture import anatomy, landmarks, table
 from mien.tasks.gesture.anatomy import disordered, impossible
 from mien.tasks.gesture.landmarks import Floats
 from mien.tasks.gesture.sample import landmark_rows
-from mien.tasks.gesture.table import Faults
 
 HANDS, _ = landmark_rows(20, 5)
 FINGERS = [range(start, start + 4) for start in (1, 5, 9, 13, 17)]
@@ -36,7 +36,7 @@ def test_drawn_hands_are_possible() -> None:
 )
 def test_real_hands_are_possible(real_data: Path, file: str, convention: landmarks.Known) -> None:
     """None of three public tables is beyond the limits."""
-    rows = table.read(real_data / "gesture" / f"landmarks_{file}.csv", (), Faults())
+    rows = table.read(real_data / "gesture" / f"landmarks_{file}.csv", (), Counter())
     points = landmarks.to_common(rows.landmarks, convention, None, None)
     assert not impossible(points).any()
     assert not disordered(points)

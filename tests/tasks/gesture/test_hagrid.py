@@ -73,7 +73,7 @@ def test_the_first_release_says_landmarks_and_names_the_hand(tmp_path: Path) -> 
     hand = entry.pop("hand_landmarks")[0]
     entry |= {"landmarks": [[], hand], "labels": ["no_gesture", "like"], "leading_hand": "left"}
     rest, like = part_of(document, tmp_path).rows
-    assert (rest.label, rest.points, rest.fault) == ("no_gesture", None, hagrid.NO_POINTS)
+    assert (rest.label, rest.points, rest.fault) == ("no_gesture", None, hagrid.MISSING_LANDMARKS)
     assert like.facts["handedness"] == "Left"
     assert "handedness" not in rest.facts
     assert like.name == f"like.json:{next(iter(document))}:2"

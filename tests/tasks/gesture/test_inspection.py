@@ -1,4 +1,4 @@
-"""A survey lists every hand with the split that `prepare` will give it, and names what is wrong."""
+"""An inspection lists every hand with the split that `prepare` gives it, and records issues."""
 
 import csv
 import json
@@ -12,8 +12,9 @@ from PIL import Image
 from mien.errors import DataError
 from mien.task import SPLITS, Inspection
 from mien.tasks.gesture import data
+from mien.tasks.gesture.checks import CHECKS
 from mien.tasks.gesture.drawing import kept_picture
-from mien.tasks.gesture.inspection import GATES, inspect
+from mien.tasks.gesture.inspection import inspect
 from mien.tasks.gesture.params import LABELS, Params
 from mien.tasks.gesture.sample import landmark_rows
 from mien.tasks.gesture.table import COLUMNS
@@ -54,6 +55,11 @@ def prepared(home: Path, params: Params | None = None) -> dict[str, str]:
     return {name: split for split in SPLITS for name in data.read(home / "ready", split).names}
 
 
+def issues(found: Inspection) -> dict[str, tuple[str, ...]]:
+    """Names by slug of the checks that found some."""
+    return {slug: each.names for slug, each in found.issues.items() if each.names}
+
+
 def divided(found: Inspection) -> dict[str, str]:
     return {each.name: each.split for each in found.samples if each.split}
 
@@ -92,8 +98,8 @@ def test_a_sample_tells_what_is_known_of_a_row(tmp_path: Path) -> None:
     sizes = [{**row, "width": "4000", "height": "3000"} for row in table]
     first = inspected(sizes, tmp_path).samples[0]
     assert (first.name, first.labels, first.person) == ("hands.csv:2", (table[0]["label"],), "u0")
-    assert first.facts == {"file": "hands.csv", "handedness": "Left", "picture": "4000x3000"}
-    assert first.picture is None
+    assert first.metadata == {"file": "hands.csv", "handedness": "Left", "picture": "4000x3000"}
+    assert first.image_path is None
     assert first.values is not None
     points = np.array(first.values).reshape(21, 3)
     assert not points[0].any()
@@ -109,11 +115,11 @@ def test_the_digest_is_that_of_the_numbers(tmp_path: Path) -> None:
 
 
 def test_good_rows_have_no_fault(tmp_path: Path) -> None:
-    """Every gate that was looked at says of how many things."""
+    """Every check that looked at something has its total."""
     found = inspected(rows(), tmp_path)
-    assert found.faults == {}
-    assert set(found.totals) <= set(GATES)
-    assert found.totals["missing values"] == PER_LABEL * len(LABELS)
+    assert issues(found) == {}
+    assert list(found.issues) == [check.slug for check in CHECKS]
+    assert found.issues["missing_values"].total == PER_LABEL * len(LABELS)
 
 
 def test_faulty_rows_are_named_and_not_an_error(tmp_path: Path) -> None:
@@ -121,10 +127,10 @@ def test_faulty_rows_are_named_and_not_an_error(tmp_path: Path) -> None:
     table = broken(rows())
     table[7].update(x9="9000", y9="9000")
     table[8]["label"] = "Peace"
-    faults = inspected(table, tmp_path).faults
-    assert faults["missing values"] == tuple(f"hands.csv:{line}" for line in (2, 3, 4, 5))
-    assert set(faults["impossible hands"]) == {"hands.csv:6", "hands.csv:9"}
-    assert faults["unknown labels"] == ("hands.csv:10",)
+    faults = issues(inspected(table, tmp_path))
+    assert faults["missing_values"] == tuple(f"hands.csv:{line}" for line in (2, 3, 4, 5))
+    assert set(faults["impossible_hand"]) == {"hands.csv:6", "hands.csv:9"}
+    assert faults["unknown_label"] == ("hands.csv:10",)
 
 
 def test_ignored_labels_are_no_samples(tmp_path: Path) -> None:
@@ -133,7 +139,7 @@ def test_ignored_labels_are_no_samples(tmp_path: Path) -> None:
     table[0]["label"] = "no_gesture"
     found = inspected(table, tmp_path, Params(ignore_labels=("no_gesture",)))
     assert len(found.samples) == len(table) - 1
-    assert "unknown labels" not in found.faults
+    assert "unknown_label" not in issues(found)
 
 
 def test_units_that_cannot_be_told_are_a_fault(tmp_path: Path) -> None:
@@ -142,11 +148,11 @@ def test_units_that_cannot_be_told_are_a_fault(tmp_path: Path) -> None:
     for row in table:
         row.update({c: str(float(row[c]) / 300) for c in COLUMNS if c[0] != "z"})
     found = inspected(table, tmp_path)
-    assert found.faults["units unclear"] == ("hands.csv",)
-    assert found.totals["units unclear"] == 1
+    assert issues(found)["ambiguous_units"] == ("hands.csv",)
+    assert found.issues["ambiguous_units"].total == 1
     assert divided(found) == {}
     params = Params(convention="pixels")
-    assert inspected(table, tmp_path, params).faults == {}
+    assert issues(inspected(table, tmp_path, params)) == {}
 
 
 def test_rows_of_another_unit_are_named(tmp_path: Path) -> None:
@@ -156,7 +162,7 @@ def test_rows_of_another_unit_are_named(tmp_path: Path) -> None:
         row.update({c: str(float(row[c]) / 4000) for c in COLUMNS if c[0] != "z"})
     table[2].update(dict.fromkeys(COLUMNS, "0"))
     found = inspected(table, tmp_path)
-    assert found.faults["units mixed"] == ("hands.csv:2", "hands.csv:3", "hands.csv:4")
+    assert issues(found)["mixed_units"] == ("hands.csv:2", "hands.csv:3", "hands.csv:4")
     assert len(divided(found)) == len(table) - 3
 
 
@@ -165,11 +171,11 @@ def test_shares_without_picture_sizes_are_named(tmp_path: Path) -> None:
     table = rows(4)
     for row in table:
         row.update({c: str(float(row[c]) / 4000) for c in COLUMNS if c[0] != "z"})
-    assert len(inspected(table, tmp_path).faults["no picture size"]) == len(table)
-    assert inspected(table, tmp_path, Params(aspect=1.0)).faults == {}
+    assert len(issues(inspected(table, tmp_path))["missing_image_size"]) == len(table)
+    assert issues(inspected(table, tmp_path, Params(aspect=1.0))) == {}
     sized = [dict(row, width="4000", height="" if n < 3 else "4000") for n, row in enumerate(table)]
     found = inspected(sized, tmp_path)
-    assert found.faults["no picture size"] == ("hands.csv:2", "hands.csv:3", "hands.csv:4")
+    assert issues(found)["missing_image_size"] == ("hands.csv:2", "hands.csv:3", "hands.csv:4")
     assert divided(found) == prepared(tmp_path)
 
 
@@ -179,7 +185,7 @@ def test_points_in_another_order_are_a_fault_of_the_table(tmp_path: Path) -> Non
     for row in table:
         cells = [row[column] for column in COLUMNS]
         row.update(zip(COLUMNS, cells[0::3] + cells[1::3] + cells[2::3], strict=True))
-    assert inspected(table, tmp_path).faults["points out of order"] == ("hands.csv",)
+    assert issues(inspected(table, tmp_path))["landmark_order"] == ("hands.csv",)
 
 
 def test_hands_unlike_all_others_are_named(tmp_path: Path) -> None:
@@ -188,15 +194,15 @@ def test_hands_unlike_all_others_are_named(tmp_path: Path) -> None:
     depths = [column for column in COLUMNS if column[0] == "z"]
     table[100].update({c: str(500 * (-1) ** place) for place, c in enumerate(depths)})
     found = inspected(table, tmp_path)
-    assert "hands.csv:102" in found.faults["unusual hands"]
-    assert len(found.faults["unusual hands"]) < 0.01 * len(table)
+    assert "hands.csv:102" in issues(found)["outlier_hand"]
+    assert len(issues(found)["outlier_hand"]) < 0.01 * len(table)
 
 
 def test_unknown_words_for_splits_are_named(tmp_path: Path) -> None:
     """The rows around them keep what they ask for."""
     table = rows(4, split=lambda n: "trian" if n == 7 else ("train", "val", "test")[n % 3])
     found = inspected(table, tmp_path)
-    assert found.faults["unclear splits"] == ("hands.csv:9",)
+    assert issues(found)["unknown_split"] == ("hands.csv:9",)
     assert len(divided(found)) == len(table) - 1
 
 
@@ -206,7 +212,7 @@ def test_a_table_without_depth_is_told(tmp_path: Path) -> None:
     for row in table:
         row.update({column: "0" for column in COLUMNS if column[0] == "z"})
     found = inspected(table, tmp_path)
-    assert found.faults == {"no depth": ("hands.csv",)}
+    assert issues(found) == {"missing_depth": ("hands.csv",)}
     assert not np.array(found.samples[0].values).reshape(21, 3)[:, 2].any()
     assert divided(found) == prepared(tmp_path)
 
@@ -256,19 +262,19 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_photos_are_samples_with_numbers_and_a_picture(photos: Path) -> None:
     """Of people that a CSV names; those that show nothing are named."""
     found = inspect(photos / "raw", THIRDS, photos / "cache")
-    assert found.faults == {
-        "photos without a hand": ("like/wall.png",),
-        "unreadable photos": ("fist/broken.jpg",),
+    assert issues(found) == {
+        "no_hand_detected": ("like/wall.png",),
+        "unreadable": ("fist/broken.jpg",),
     }
     by_name = {each.name: each for each in found.samples}
     assert len(by_name) == 14
     first = by_name["like/0.png"]
     assert first.labels == ("like",)
     assert first.person == "u0"
-    assert first.picture == photos / "raw" / "like" / "0.png"
+    assert first.image_path == photos / "raw" / "like" / "0.png"
     assert first.values is not None
-    assert first.facts["type"] == "png"
-    assert first.facts["picture"] == "580x512"
+    assert first.metadata["type"] == "png"
+    assert first.metadata["picture"] == "580x512"
     assert by_name["like/wall.png"].values is None
     assert divided(found) == prepared(photos, THIRDS)
     assert (
@@ -276,13 +282,11 @@ def test_photos_are_samples_with_numbers_and_a_picture(photos: Path) -> None:
     )
 
 
-def test_the_data_report_names_photos_that_show_nothing(photos: Path) -> None:
-    """And nothing that was found is lost."""
+def test_the_data_report_counts_photos_that_show_nothing(photos: Path) -> None:
+    """And every other photo is a row."""
     (photos / "other").mkdir(exist_ok=True)
     report = data.prepare(photos / "raw", photos / "other", THIRDS, photos / "cache")
-    checks = {check.name: check for check in report.checks}
-    assert checks["photos without a hand"].examples == ("like/wall.png",)
-    assert checks["photos that cannot be read"].examples == ("fist/broken.jpg",)
+    assert report.skipped == {"no_hand_detected": 1, "unreadable": 1}
     assert sum(sum(each.values()) for each in report.counts.values()) == 12
     assert any("hand landmarker" in note for note in report.notes)
 
@@ -295,7 +299,7 @@ def test_folders_that_are_no_labels_are_told_before_anybody_looks(tmp_path: Path
     with pytest.raises(DataError, match=r"photos: 2 unknown labels.*hands that show nothing"):
         prepared(tmp_path)
     found = inspect(tmp_path / "raw", Params(), tmp_path / "cache")
-    assert found.faults["unknown labels"] == ("no_gesture/a.jpg", "thumbs/a.jpg")
+    assert issues(found)["unknown_label"] == ("no_gesture/a.jpg", "thumbs/a.jpg")
     params = Params(ignore_labels=("no_gesture", "thumbs"))
     assert len(inspect(tmp_path / "raw", params, tmp_path / "cache").samples) == 1
 
@@ -306,7 +310,7 @@ def test_pictures_of_something_else_are_refused(tmp_path: Path) -> None:
     (tmp_path / "raw" / "train" / "images" / "a.jpg").write_bytes(b"\xff\xd8\xff")
     with pytest.raises(DataError, match="no row has a label that is known; found 'images'"):
         inspect(tmp_path / "raw", Params(), tmp_path / "cache")
-    with pytest.raises(DataError, match="unknown labels"):
+    with pytest.raises(DataError, match="unknown_label"):
         prepared(tmp_path)
 
 
@@ -326,26 +330,26 @@ def test_annotations_are_samples(tmp_path: Path) -> None:
     (tmp_path / "raw" / "all.json").write_text(json.dumps(document))
     params = Params(aspect=1.0, ignore_labels=("no_gesture",))
     found = inspect(tmp_path / "raw", params, tmp_path / "cache")
-    assert found.faults == {"no depth": ("all.json",)}
+    assert issues(found) == {"missing_depth": ("all.json",)}
     assert found.samples[0].person == "u0"
     assert divided(found) == prepared(tmp_path, params)
     without = inspect(tmp_path / "raw", Params(), tmp_path / "cache")
-    assert len(without.faults["no picture size"]) == len(labels)
-    assert len(without.faults["unknown labels"]) == len(labels)
+    assert len(issues(without)["missing_image_size"]) == len(labels)
+    assert len(issues(without)["unknown_label"]) == len(labels)
 
 
 @pytest.mark.parametrize(
     ("file", "params"), [("iti", {}), ("photos", {}), ("crops12", {"aspect": 1.0})]
 )
-def test_real_tables_pass_their_gates(
+def test_real_tables_pass_their_checks(
     real_data: Path, tmp_path: Path, file: str, params: dict[str, float]
 ) -> None:
     """Nothing in them is beyond a limit."""
     (tmp_path / f"landmarks_{file}.csv").symlink_to(real_data / "gesture" / f"landmarks_{file}.csv")
     found = inspect(tmp_path, Params.model_validate(params), tmp_path / "cache")
     over = {
-        gate: len(names)
-        for gate, names in found.faults.items()
-        if len(names) > GATES[gate].limit * found.totals[gate]
+        check.slug: len(found.issues[check.slug].names)
+        for check in CHECKS
+        if len(found.issues[check.slug].names) > check.limit * found.issues[check.slug].total
     }
     assert over == {}

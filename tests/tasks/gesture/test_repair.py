@@ -132,9 +132,9 @@ def test_what_is_broken_is_left_out_and_told(tmp_path: Path) -> None:
     told = mended(tmp_path)
     assert told == (
         "2 rows without 63 numbers or without a label left out",
-        "2 rows that can be no hand left out",
+        "2 rows that are impossible hands left out",
     )
-    assert inspected(tmp_path, "out").faults == {}
+    assert not any(each.names for each in inspected(tmp_path, "out").issues.values())
     assert len(read(tmp_path / "out" / "hands.csv")) == 8 * len(LABELS) - 4
 
 
@@ -219,7 +219,7 @@ def test_photos_keep_their_bytes_and_get_a_list_of_splits(tmp_path: Path) -> Non
     before = divided(inspected(tmp_path))
     drop, move = frozenset({"fist/1.png"}), {"like/0.png": "test", "palm/2.png": "val"}
     plan = RepairPlan(drop, {name: split for name, split in move.items() if split in SPLITS})  # type: ignore[misc]
-    assert mended(tmp_path, plan) == ("1 row without a hand that the landmarker finds left out",)
+    assert mended(tmp_path, plan) == ("1 row without a detected hand left out",)
     expected = {name: move.get(name, split) for name, split in before.items() if name not in drop}
     assert {row["name"]: row["split"] for row in read(tmp_path / "out" / "splits.csv")} == expected
     assert prepared(tmp_path / "out", tmp_path) == expected
@@ -267,7 +267,7 @@ def test_a_photo_that_the_list_does_not_name_is_an_error(tmp_path: Path) -> None
     )
     with pytest.raises(DataError, match=r"like/new\.png: the split column must say"):
         prepared(tmp_path / "out", tmp_path)
-    assert inspected(tmp_path, "out").faults["unclear splits"] == ("like/new.png",)
+    assert inspected(tmp_path, "out").issues["unknown_split"].names == ("like/new.png",)
 
 
 def test_numbers_survive_to_the_last_bit(tmp_path: Path) -> None:

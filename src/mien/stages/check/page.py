@@ -1,6 +1,6 @@
-"""The report of a check as one HTML file: every gate in plain words, with what it found to look at.
+"""The report of a check as one HTML file: every check, with images of its issues.
 
-It needs no network, no script and no file beside it. Whatever comes from the data is escaped.
+It needs no network, no script and no other file. Everything that comes from the data is escaped.
 """
 
 import io
@@ -13,19 +13,19 @@ from PIL import Image
 
 from mien import images
 from mien.errors import ImageError, TooLargeError
-from mien.task import Sample
+from mien.task import IssueExample, Sample
 
-from .findings import said
-from .gates import Case, Outcome
-from .report import LOUD, PAGE, PICTURE, Report, verdict
+from .examples import describe_sample
+from .report import CHART, PAGE, WITH_ISSUES, Report, verdict
+from .results import CheckResult
 
 _SIDE = 112
-"""Pixels of the longer side of what is shown of a picture."""
+"""Pixels of the longer side of a thumbnail."""
 _QUALITY = 75
-_NAMED = 200
-"""Names that the page lists of each gate; the others are in report.json."""
+_MAX_NAMES = 200
+"""Names that the page lists for each check; the others are in report.json."""
 _AXES = 3
-"""Rows of a multiple of three numbers are drawn as points of x, y and a z that is not shown."""
+"""Rows of a multiple of three numbers are drawn as points x, y; z is not shown."""
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2b33; --paper: #fff; --line: #c9d6df; --soft: #f2f6f8;
@@ -46,8 +46,8 @@ section { border-top: 1px solid var(--line); padding: 1rem 0; }
 .failed, .warned, .noted, .passed, .off { font-weight: 600; }
 .failed { color: var(--failed); } .warned { color: var(--warned); } .noted { color: var(--noted); }
 .passed { color: var(--passed); } .off { color: var(--off); }
-.cases { display: flex; flex-wrap: wrap; gap: .75rem; list-style: none; padding: 0; }
-.case { display: flex; gap: .5rem; background: var(--soft); border: 1px solid var(--line);
+.examples { display: flex; flex-wrap: wrap; gap: .75rem; list-style: none; padding: 0; }
+.example { display: flex; gap: .5rem; background: var(--soft); border: 1px solid var(--line);
   border-radius: .4rem; padding: .5rem; }
 figure { margin: 0; width: 7.5rem; font-size: .8rem; line-height: 1.3; }
 figure img, figure svg { display: block; width: 112px; height: 112px; object-fit: contain;
@@ -59,11 +59,11 @@ circle { fill: var(--ink); } polyline { fill: none; stroke: var(--ink); }
 
 
 def write(report: Report, samples: Sequence[Sample], folder: Path) -> None:
-    """Write `report.html` beside `report.png`, while the pictures of the samples can be read."""
-    shown = {sample.name: sample for sample in samples}
-    chart = b64encode((folder / PICTURE).read_bytes()).decode()
+    """Write `report.html` beside `report.png`, while the images of the samples can be read."""
+    by_name = {sample.name: sample for sample in samples}
+    chart = b64encode((folder / CHART).read_bytes()).decode()
     title = escape(f"Check of {report.title}")
-    found = sorted(report.those(*LOUD), key=_rank)
+    results = sorted(report.in_state(*WITH_ISSUES), key=_rank)
     page = [
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
@@ -71,104 +71,110 @@ def write(report: Report, samples: Sequence[Sample], folder: Path) -> None:
         f"<h1>{title}</h1>",
         f"<p>{_code(verdict(report))}</p>",
         f"<p>{report.samples:,} samples from {escape(report.source)}.</p>",
-        _overview(report.gates),
-        f'<img class="chart" alt="{escape(_alternative(report))}" '
+        _overview(report.checks),
+        f'<img class="chart" alt="{escape(_alt_text(report))}" '
         f'src="data:image/png;base64,{chart}">',
-        *(_section(gate, shown) for gate in found),
+        *(_section(result, by_name) for result in results),
         "</main>\n</body>\n</html>\n",
     ]
     (folder / PAGE).write_text("\n".join(page), encoding="utf-8")
 
 
-def _overview(gates: Iterable[Outcome]) -> str:
-    """Every gate in a row, those that found something first."""
-    ranked = sorted(gates, key=_rank)
+def _overview(results: Iterable[CheckResult]) -> str:
+    """Every check in a row, those with issues first."""
+    ranked = sorted(results, key=_rank)
     rows = "\n".join(
         f'<tr><td class="{each.state}">{each.state}</td><th scope="row">{_link(each)}</th>'
-        f'<td class="number">{each.found:,} of {each.total:,}</td>'
+        f'<td class="number">{each.count:,} of {each.total:,}</td>'
         f'<td class="number">{100 * each.limit:.4g} %</td><td>{each.level}</td>'
-        f"<td>{escape(each.meaning)}</td></tr>"
+        f"<td>{escape(each.description)}</td></tr>"
         for each in ranked
     )
     heads = "".join(
         f'<th scope="col">{name}</th>'
-        for name in ("state", "gate", "found", "limit", "level", "meaning")
+        for name in ("state", "check", "issues", "limit", "level", "description")
     )
     return f"<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
 
 
-def _rank(gate: Outcome) -> int:
-    return (*LOUD, "passed", "off").index(gate.state)
+def _rank(result: CheckResult) -> int:
+    return (*WITH_ISSUES, "passed", "off").index(result.state)
 
 
-def _link(gate: Outcome) -> str:
-    name = escape(gate.name)
-    return f'<a href="#{_anchor(gate)}">{name}</a>' if gate.found else name
+def _link(result: CheckResult) -> str:
+    slug = escape(result.slug)
+    return f'<a href="#{_anchor(result)}">{slug}</a>' if result.count else slug
 
 
-def _anchor(gate: Outcome) -> str:
-    return "".join(sign if sign.isalnum() else "-" for sign in gate.name)
+def _anchor(result: CheckResult) -> str:
+    return "".join(sign if sign.isalnum() else "-" for sign in result.slug)
 
 
-def _alternative(report: Report) -> str:
+def _alt_text(report: Report) -> str:
     """The chart in words."""
     splits = ", ".join(f"{sum(each.values()):,} in {name}" for name, each in report.splits.items())
     shares = ", ".join(
-        f"{each.name} {each.share:.1%}" for each in report.gates if each.found and each.total
+        f"{each.slug} {each.share:.1%}" for each in report.checks if each.count and each.total
     )
-    found = shares or "nothing"
-    return f"Bars of subjects by class and split ({splits}) and of what gates found: {found}"
+    issues = shares or "none"
+    return f"Bars of subjects by class and split ({splits}) and of issues by check: {issues}"
 
 
-def _section(gate: Outcome, shown: Mapping[str, Sample]) -> str:
-    cases = "\n".join(_case(case, shown) for case in gate.examples)
+def _section(result: CheckResult, by_name: Mapping[str, Sample]) -> str:
+    examples = "\n".join(_example(each, by_name) for each in result.examples)
     return (
-        f'<section aria-labelledby="{_anchor(gate)}">\n'
-        f'<h2 id="{_anchor(gate)}">{escape(gate.name)}: '
-        f'<span class="{gate.state}">{gate.state}</span></h2>\n'
-        f"<p>{gate.found:,} of {gate.total:,} ({gate.share:.2%}, limit {gate.limit:.2%}): "
-        f"{escape(gate.meaning)}</p>\n"
-        f'<ul class="cases">\n{cases}\n</ul>\n{_names(gate)}</section>'
+        f'<section aria-labelledby="{_anchor(result)}">\n'
+        f'<h2 id="{_anchor(result)}">{escape(result.slug)}: '
+        f'<span class="{result.state}">{result.state}</span></h2>\n'
+        f"<p>{result.count:,} of {result.total:,} ({result.share:.2%}, limit {result.limit:.2%}): "
+        f"{escape(result.description)}</p>\n"
+        f'<ul class="examples">\n{examples}\n</ul>\n{_names(result)}</section>'
     )
 
 
-def _names(gate: Outcome) -> str:
-    """The names at fault that the cases do not show."""
-    if len(gate.names) <= sum(len(case.names) for case in gate.examples):
+def _names(result: CheckResult) -> str:
+    """The names of samples with issues, where the examples do not show all of them."""
+    if len(result.names) <= sum(len(each.names) for each in result.examples):
         return ""
     more = (
-        f" The first {_NAMED} of them; all are in report.json." if len(gate.names) > _NAMED else ""
+        f" The first {_MAX_NAMES} of them; all are in report.json."
+        if len(result.names) > _MAX_NAMES
+        else ""
     )
-    names = ", ".join(escape(name) for name in gate.names[:_NAMED])
+    names = ", ".join(escape(name) for name in result.names[:_MAX_NAMES])
     return (
-        f"<details><summary>{len(gate.names):,} names</summary>"
+        f"<details><summary>{len(result.names):,} names</summary>"
         f'<p class="names">{names}.{more}</p></details>\n'
     )
 
 
-def _case(case: Case, shown: Mapping[str, Sample]) -> str:
-    figures = "".join(_figure(name, shown.get(name)) for name in case.names)
-    under = "; ".join(said(shown[name]) for name in case.names if name in shown)
-    more = case.what.removeprefix(under).strip()  # what does not stand below the pictures
-    words = f"<p>{escape(more)}</p>" if more else ""
-    return f'<li class="case">{figures}{words}</li>'
+def _example(example: IssueExample, by_name: Mapping[str, Sample]) -> str:
+    figures = "".join(_figure(name, by_name.get(name)) for name in example.names)
+    captions = "; ".join(
+        describe_sample(by_name[name]) for name in example.names if name in by_name
+    )
+    rest = example.description.removeprefix(captions).strip()  # captions say it already
+    text = f"<p>{escape(rest)}</p>" if rest else ""
+    return f'<li class="example">{figures}{text}</li>'
 
 
 def _figure(name: str, sample: Sample | None) -> str:
-    words = f"{name}: {said(sample)}" if sample else name
+    alt = f"{name}: {describe_sample(sample)}" if sample else name
     caption = f"<figcaption>{escape(name)}"
-    caption += f"<br><b>{escape(said(sample))}</b></figcaption>" if sample else "</figcaption>"
-    return f"<figure>{_sight(sample, words) if sample else ''}{caption}</figure>"
+    caption += (
+        f"<br><b>{escape(describe_sample(sample))}</b></figcaption>" if sample else "</figcaption>"
+    )
+    return f"<figure>{_drawing(sample, alt) if sample else ''}{caption}</figure>"
 
 
-def _sight(sample: Sample, words: str) -> str:
-    """A small picture of a sample, or a drawing of its numbers."""
-    if sample.picture is not None:
-        small = _thumbnail(sample.picture)
+def _drawing(sample: Sample, alt: str) -> str:
+    """A thumbnail of an image, or a plot of a row of numbers."""
+    if sample.image_path is not None:
+        small = _thumbnail(sample.image_path)
         if small is None:
             return "<p>cannot be decoded</p>"
-        return f'<img alt="{escape(words)}" src="data:image/jpeg;base64,{small}">'
-    return _drawing(sample.values, words) if sample.values else ""
+        return f'<img alt="{escape(alt)}" src="data:image/jpeg;base64,{small}">'
+    return _plot(sample.values, alt) if sample.values else ""
 
 
 def _thumbnail(path: Path) -> str | None:
@@ -183,30 +189,30 @@ def _thumbnail(path: Path) -> str | None:
     return b64encode(out.getvalue()).decode()
 
 
-def _drawing(values: Sequence[float], words: str) -> str:
-    """Points in their own plane, or a line through the numbers, in a square of 100 x 100."""
+def _plot(values: Sequence[float], alt: str) -> str:
+    """Points x, y, or a line through the numbers, in a square of 100 x 100."""
     points = len(values) >= 2 * _AXES and not len(values) % _AXES
-    xs = list(values[::_AXES]) if points else [float(place) for place in range(len(values))]
+    xs = list(values[::_AXES]) if points else [float(index) for index in range(len(values))]
     ys = list(values[1::_AXES]) if points else [-value for value in values]
     low, high = (min(xs), min(ys)), (max(xs), max(ys))
     wide, tall = (max(end - start, 1e-9) for start, end in zip(low, high, strict=True))
     if points:
         wide = tall = max(wide, tall)  # a shape keeps its proportions
-    spots = [
+    centres = [
         (4 + 92 * (x - low[0]) / wide, 4 + 92 * (y - low[1]) / tall)
         for x, y in zip(xs, ys, strict=True)
     ]
     inside = (
-        "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5"/>' for x, y in spots)
+        "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5"/>' for x, y in centres)
         if points
-        else f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in spots)}"/>'
+        else f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in centres)}"/>'
     )
-    return f'<svg role="img" aria-label="{escape(words)}" viewBox="0 0 100 100">{inside}</svg>'
+    return f'<svg role="img" aria-label="{escape(alt)}" viewBox="0 0 100 100">{inside}</svg>'
 
 
 def _code(text: str) -> str:
-    """Escaped text in which `this` stands as code."""
+    """Escaped text with `this` as code."""
     parts = escape(text).split("`")
     return "".join(
-        f"<code>{part}</code>" if place % 2 else part for place, part in enumerate(parts)
+        f"<code>{part}</code>" if index % 2 else part for index, part in enumerate(parts)
     )

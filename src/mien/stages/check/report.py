@@ -1,17 +1,18 @@
-"""What a check found, as a machine reads it and as a person sees it in a terminal.
+"""The report of a check, for machines (JSON) and for people (in a terminal).
 
-report.json   {"format": 1, "task", "version" (root hash), "number", "source",
-               "mended": whether it was made of another version, "samples": how many,
+report.json   {"format": 2, "task", "version" (root hash), "number", "source",
+               "repaired": whether it was made from another version, "samples": how many,
                "splits": {split: {label: subjects}},
-               "shortcut": null or {"accuracy", "majority", "chance",
-                                    "by_fact": [[name, accuracy], ...]},
-               "gates": [{"name", "level", "limit", "found", "total", "share" (0..1),
-                          "state": passed|noted|warned|failed|off, "meaning", "mends",
-                          "examples": [{"names": [...], "what"}],
-                          "names": up to 10,000 of those at fault}]}
-leaks.json    {"version", "exact": val and test samples whose exact copy is in train,
-               "near": those that have a near copy there}
-copies.json   {"exact": [[names that are copies of each other], ...], "near": [...]}
+               "metadata_baseline": null or {"accuracy", "majority", "chance",
+                                             "by_feature": [[name, accuracy], ...]},
+               "checks": [{"slug", "level", "limit", "count", "total", "share" (0..1),
+                           "state": passed|noted|warned|failed|off, "description", "fixable",
+                           "examples": [{"names": [...], "description"}],
+                           "names": up to 10,000 of the samples with issues}]}
+data_quality.json   {"version", "exact": val and test samples with an exact duplicate in train,
+                     "near": those with a near duplicate there,
+                     "completeness": {slug: share of items without the issue}}
+duplicates.json   {"exact": [[names that are duplicates of each other], ...], "near": [...]}
 """
 
 import json
@@ -24,163 +25,174 @@ from mien.errors import DataError
 from mien.reporting import console
 from mien.storage.files import write_json
 from mien.storage.versions import Version
-from mien.storage.workspace import LEAKS, REPORT
+from mien.storage.workspace import DATA_QUALITY, REPORT
+from mien.task import IssueExample
 
-from . import findings, material
-from .findings import Search
-from .gates import Case, Outcome, State
-from .material import Cluster, Material
+from .context import CheckContext, Cluster, label_counts, train_leaks
+from .results import CheckResult, State
 
-COPIES = "copies.json"
-KEPT = 10_000
-"""Names at fault that a report keeps of each gate."""
-PAGE, PICTURE = "report.html", "report.png"
-LOUD: Sequence[State] = ("failed", "warned", "noted")
-"""States of gates that found something, the worst first."""
+FORMAT = 2
+DUPLICATES = "duplicates.json"
+MAX_NAMES = 10_000
+"""Names of samples with issues that a report lists for each check."""
+PAGE, CHART = "report.html", "report.png"
+WITH_ISSUES: Sequence[State] = ("failed", "warned", "noted")
+"""States of checks that found issues, the worst first."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What `report.json` holds."""
+    """The content of `report.json`."""
 
     task: str
     version: str
     number: int
     source: str
-    mended: bool
-    """Whether the version was made by mending another one."""
+    repaired: bool
+    """Whether the version was made by repairing another one."""
     samples: int
     splits: Mapping[str, Mapping[str, int]]
-    shortcut: Mapping[str, Any] | None
-    gates: tuple[Outcome, ...]
+    metadata_baseline: Mapping[str, Any] | None
+    checks: tuple[CheckResult, ...]
 
     @property
     def title(self) -> str:
         """The version in words."""
         return f"version {self.number} ({self.version[:12]}) of {self.task}"
 
-    def those(self, *states: State) -> tuple[Outcome, ...]:
-        """The gates in one of these states."""
-        return tuple(each for each in self.gates if each.state in states)
+    def in_state(self, *states: State) -> tuple[CheckResult, ...]:
+        """The checks in one of these states."""
+        return tuple(each for each in self.checks if each.state in states)
 
 
-def of(version: Version, search: Search, judged: Sequence[Outcome]) -> Report:
-    """Put together what a check found."""
+def build(version: Version, context: CheckContext, results: Sequence[CheckResult]) -> Report:
+    """Put the results of a check together."""
+    baseline = context.metadata_baseline
     return Report(
-        task=search.material.task.name,
+        task=context.task.name,
         version=version.root,
         number=version.number,
         source=version.source,
-        mended=version.parent is not None,
-        samples=len(search.material.samples),
-        splits=findings.counts(search.material),
-        shortcut=asdict(search.shortcut) if search.shortcut else None,
-        gates=tuple(judged),
+        repaired=version.parent is not None,
+        samples=len(context.samples),
+        splits=label_counts(context),
+        metadata_baseline=asdict(baseline) if baseline else None,
+        checks=tuple(results),
     )
 
 
-def write(report: Report, held: Material, folder: Path) -> None:
-    """Write `report.json`, `leaks.json` and `copies.json`."""
-    document = {"format": 1, **asdict(report)}
-    for gate in document["gates"]:
-        gate["names"] = gate["names"][:KEPT]
-    _write(folder / REPORT, document)
-    _write(folder / LEAKS, {"version": report.version, **material.leaks(held)})
-    _write(folder / COPIES, {"exact": _named(held, held.exact), "near": _named(held, held.near)})
+def write(report: Report, context: CheckContext, folder: Path) -> None:
+    """Write `report.json`, `data_quality.json` and `duplicates.json`."""
+    document = {"format": FORMAT, **asdict(report)}
+    for check in document["checks"]:
+        check["names"] = check["names"][:MAX_NAMES]
+    write_json(folder / REPORT, document)
+    completeness = {
+        each.slug: max(0.0, 1 - each.share) for each in report.checks if each.state != "off"
+    }
+    quality = {
+        "version": report.version,
+        **train_leaks(context),
+        "completeness": completeness,
+    }
+    write_json(folder / DATA_QUALITY, quality)
+    exact, near = (
+        _names(context, clusters) for clusters in (context.duplicates, context.near_duplicates)
+    )
+    write_json(folder / DUPLICATES, {"exact": exact, "near": near})
 
 
 def read(folder: Path) -> Report:
-    """Read what `write` wrote.
+    """Read the report of a folder.
 
     Raises:
         DataError: there is no such report, or it cannot be read.
     """
     try:
         document = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-        if document.pop("format") != 1:
-            raise ValueError("another format")
-        judged = tuple(_outcome(each) for each in document.pop("gates"))
-        return Report(**document, gates=judged)
+        version = document.pop("format")
+        if version != FORMAT:
+            raise ValueError(f"expected format {FORMAT}, found {version}")
+        results = tuple(_result(each) for each in document.pop("checks"))
+        return Report(**document, checks=results)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
-            f"{folder} holds no readable report of a check ({error}). Remove the folder and run "
+            f"{folder} holds no readable check report ({error}). Remove the folder and run "
             "`mien data check CONFIG` again."
         ) from None
 
 
-def copies(folder: Path) -> tuple[list[list[str]], list[list[str]]]:
-    """Exact and near copies that a check found, by names of samples."""
-    document = json.loads((folder / COPIES).read_text(encoding="utf-8"))
+def read_duplicates(folder: Path) -> tuple[list[list[str]], list[list[str]]]:
+    """Exact and near duplicates of a checked version, by names of samples."""
+    document = json.loads((folder / DUPLICATES).read_text(encoding="utf-8"))
     return document["exact"], document["near"]
 
 
-def show(report: Report, page: Path, mended: str = "") -> None:
-    """Print the gates that found something, the names of the others, and a verdict; `mended` is the
-    version that was made of this one, as a source."""
-    found = sorted(report.those(*LOUD), key=lambda each: LOUD.index(each.state))
+def show(report: Report, page: Path, repaired_source: str = "") -> None:
+    """Print the checks that found issues, the slugs of the others, and a verdict;
+    `repaired_source` is the version that was made by repairing this one."""
+    results = sorted(report.in_state(*WITH_ISSUES), key=lambda each: WITH_ISSUES.index(each.state))
     title = f"Check of {report.title}: {report.samples:,} samples"
-    if found:
-        rows = [[each.state, each.name, _found(each), each.meaning] for each in found]
-        console.table(title, ["state", "gate", "found", "meaning"], rows)
+    if results:
+        rows = [[each.state, each.slug, _count(each), each.description] for each in results]
+        console.table(title, ["state", "check", "issues", "description"], rows)
     else:
         console.result(title)
-    for state, words in (("passed", "found nothing"), ("off", "off, or nothing to look at")):
-        names = [each.name for each in report.gates if each.state == state]
-        if names:
-            console.result(f"{words}: {', '.join(names)}")
-    console.result(verdict(report, mended))
-    console.result(f"More, with pictures of what was found: {page}")
+    for state, heading in (("passed", "no issues"), ("off", "off, or nothing to look at")):
+        slugs = [each.slug for each in report.checks if each.state == state]
+        if slugs:
+            console.result(f"{heading}: {', '.join(slugs)}")
+    console.result(verdict(report, repaired_source))
+    console.result(f"Full report, with images: {page}")
 
 
-def verdict(report: Report, mended: str = "") -> str:
+def verdict(report: Report, repaired_source: str = "") -> str:
     """One or two sentences: whether the data pass, and what to do if they do not."""
-    failed, warned = report.those("failed"), report.those("warned")
+    failed, warned = report.in_state("failed"), report.in_state("warned")
     subject = f"V{report.title[1:]}"
     if failed:
-        return f"{subject} fails {_listed(failed)}. {_remedy(report, mended)}"
+        return f"{subject} fails {_list(failed)}. {_remedy(report, repaired_source)}"
     if warned:
-        return f"{subject} passes, with a warning of {_listed(warned)}."
-    return f"{subject} passes its gates."
+        return f"{subject} passes, with warnings of {_list(warned)}."
+    return f"{subject} passes its checks."
 
 
-def fault(report: Report, page: Path, mended: str = "") -> str:
-    """What stops a training, in sentences."""
+def error_message(report: Report, page: Path, repaired_source: str = "") -> str:
+    """Why the training does not start, and what to do."""
     return (
-        f"The data fail {_listed(report.those('failed'))}. {_remedy(report, mended)} "
-        f"What was found: {page}"
+        f"The data fail {_list(report.in_state('failed'))}. {_remedy(report, repaired_source)} "
+        f"Report: {page}"
     )
 
 
-def _remedy(report: Report, mended: str) -> str:
-    if mended:
-        return f"They were mended: --source {mended} is that version."
-    levels = "set another level or limit under `gates:` in the config."
-    if report.mended or not any(each.mends for each in report.those("failed")):
-        return f"Mend the source by hand and fetch it again, or {levels}"
+def _remedy(report: Report, repaired_source: str) -> str:
+    if repaired_source:
+        return f"A repaired version exists: --source {repaired_source}."
+    levels = "set another level or limit under `checks:` in the config."
+    if report.repaired or not any(each.fixable for each in report.in_state("failed")):
+        return f"Correct the source by hand and fetch it again, or {levels}"
     version = f"--source @{report.version[:12]}"
     return (
-        f"`mien data check CONFIG {version} --fix` mends what is safe to mend. Mend the rest by "
-        f"hand, or {levels}"
+        f"`mien data check CONFIG {version} --fix` repairs what is safe to repair. Correct the "
+        f"rest by hand, or {levels}"
     )
 
 
-def _listed(judged: Sequence[Outcome]) -> str:
-    names = "; ".join(f"{each.name!r} ({_found(each)})" for each in judged)
-    return f"{len(judged)} gate{'s' * (len(judged) > 1)}: {names}"
+def _list(results: Sequence[CheckResult]) -> str:
+    slugs = "; ".join(f"{each.slug} ({_count(each)})" for each in results)
+    return f"{len(results)} check{'s' * (len(results) > 1)}: {slugs}"
 
 
-def _found(gate: Outcome) -> str:
-    return f"{gate.found:,} of {gate.total:,}" if gate.total else "-"
+def _count(result: CheckResult) -> str:
+    return f"{result.count:,} of {result.total:,}" if result.total else "-"
 
 
-def _outcome(document: Mapping[str, Any]) -> Outcome:
-    examples = tuple(Case(tuple(each["names"]), each["what"]) for each in document["examples"])
-    return Outcome(**{**document, "examples": examples, "names": tuple(document["names"])})
+def _result(document: Mapping[str, Any]) -> CheckResult:
+    examples = tuple(
+        IssueExample(tuple(each["names"]), each["description"]) for each in document["examples"]
+    )
+    return CheckResult(**{**document, "examples": examples, "names": tuple(document["names"])})
 
 
-def _named(held: Material, clusters: Sequence[Cluster]) -> list[list[str]]:
-    return [[held.samples[place].name for place in cluster] for cluster in clusters]
-
-
-def _write(path: Path, document: Mapping[str, Any]) -> None:
-    write_json(path, document)
+def _names(context: CheckContext, clusters: Sequence[Cluster]) -> list[list[str]]:
+    return [[context.samples[index].name for index in cluster] for cluster in clusters]

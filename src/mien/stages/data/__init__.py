@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 from mien import config, tasks
 from mien.config import RunConfig
-from mien.errors import DataError, GateError
+from mien.errors import DataCheckError, DataError
 from mien.reporting import console, figures
 from mien.storage.cache_keys import stage_key
 from mien.storage.files import atomic_dir, atomic_write, write_json
@@ -36,13 +36,13 @@ _NO_SOURCE = (
 
 
 @dataclass(frozen=True)
-class Ready:
-    """Prepared data: where it lies, and the fingerprint of the raw data it was made from."""
+class PreparedData:
+    """Prepared data: their folder, and the fingerprint of the raw data."""
 
     folder: Path
     fingerprint: str
     fresh: bool
-    """False where the folder was already there."""
+    """False where the folder existed before."""
 
 
 def fetch(run: RunConfig, workspace: Workspace) -> tuple[Version, bool]:
@@ -60,21 +60,23 @@ def fetch(run: RunConfig, workspace: Workspace) -> tuple[Version, bool]:
 
 
 @contextmanager
-def settled(run: RunConfig, workspace: Workspace) -> Iterator[None]:
-    """What is fetched in the block is the newest version from then on, unless the task understands
-    nothing of it. The caller holds the lock of the task."""
+def restore_latest_on_error(run: RunConfig, workspace: Workspace) -> Iterator[None]:
+    """Keep the version that the block fetches as the latest one, unless the task cannot read it.
+
+    The caller holds the lock of the task.
+    """
     store = Store(workspace.raw(run.task), console.bar)
     before = store.newest
     try:
         yield
-    except GateError:
-        raise  # it is understood, and can be mended
+    except DataCheckError:
+        raise  # the task can read it, and it can be repaired
     except DataError:
         store.choose(before)
         raise
 
 
-def data(run: RunConfig, workspace: Workspace, version: Version | None = None) -> Ready:
+def data(run: RunConfig, workspace: Workspace, version: Version | None = None) -> PreparedData:
     """Prepare a version, by default that of the run's source; skip what is already there.
 
     Raises:
@@ -89,7 +91,7 @@ def data(run: RunConfig, workspace: Workspace, version: Version | None = None) -
     return ready
 
 
-def prepare(run: RunConfig, workspace: Workspace, version: Version) -> Ready:
+def prepare(run: RunConfig, workspace: Workspace, version: Version) -> PreparedData:
     """Prepare a version for a run's task, without remembering the result as the run's own."""
     task = tasks.load(run.task)
     params = config.parse(task.training.Params, run.params, "params")
@@ -101,7 +103,7 @@ def prepare(run: RunConfig, workspace: Workspace, version: Version) -> Ready:
         with store.unpacked(version) as raw, atomic_dir(folder) as temporary:
             report = task.data.prepare(raw, temporary, params, cache)
             _write_report(report, version.root, temporary)
-    return Ready(folder, version.root, fresh)
+    return PreparedData(folder, version.root, fresh)
 
 
 def show(folder: Path) -> None:
@@ -118,11 +120,9 @@ def show(folder: Path) -> None:
     ]
     totals = [f"{sum(split.values()):,}" for split in report.counts.values()]
     console.table("Items per class and split", ["", *report.counts], [*rows, ["all", *totals]])
-    found = [
-        [check.name, f"{check.count:,}", f"{check.total:,}", check.meaning]
-        for check in report.checks
-    ]
-    console.table("Completeness", ["check", "found", "of", "meaning"], found)
+    if report.skipped:
+        skipped = [[reason, f"{count:,}"] for reason, count in report.skipped.items()]
+        console.table("Left out", ["reason", "number"], skipped)
     for note in report.notes:
         console.result(f"! {note}")
 

@@ -8,7 +8,7 @@ is measured on the same data, so that `register` can compare like with like.
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 from mien import tasks
 from mien.config import Form, RunConfig
-from mien.errors import BundleError, MienError, PolicyError
+from mien.errors import BundleError, PolicyError
 from mien.model import bundle, lineage, policy, runtime
 from mien.model.bundle import Bundle
 from mien.model.evaluation import BundleMetrics, CandidateScores, ChampionScores, Evaluation, Scores
@@ -27,7 +27,6 @@ from mien.storage.files import atomic_dir, atomic_write, write_json
 from mien.storage.workspace import (
     CHAMPION,
     DATA,
-    LEAKS,
     REPORT,
     RESULT,
     VARIANTS,
@@ -40,6 +39,7 @@ from mien.task import SPLITS, DataReport, Task
 from mien.tracking import Tracker, model_name
 
 from .card import card, draw, reference
+from .data_quality import DataQuality, read_data_quality
 from .measuring import Measured, compare_latency, measure, predict_split
 
 
@@ -62,7 +62,7 @@ def evaluate(run: RunConfig, workspace: Workspace) -> Evaluated:
         workspace.trained(run.task), run.name, "Train first: `mien train CONFIG`."
     )
     ready = workspace.processed(run.task) / (trained / DATA).read_text(encoding="utf-8").strip()
-    leaked = _leaked(run, workspace, ready)
+    quality = read_data_quality(run, workspace, ready)
     bundles = _bundles(trained, run.variants)
     digests = [each.digest for each in bundles if each.manifest.lineage.variant]
     folder = workspace.evaluated(run.task) / stage_key(
@@ -73,12 +73,12 @@ def evaluate(run: RunConfig, workspace: Workspace) -> Evaluated:
         run.policy,
         run.variants,
         digests,
-        None if leaked is None else sorted(leaked),
+        None if quality is None else (sorted(quality.leaked), dict(quality.completeness)),
     )
     fresh = not folder.is_dir()
     if fresh:
         with atomic_dir(folder) as temporary:
-            _measure_all(run, workspace, trained, ready, leaked, temporary)
+            _measure_all(run, workspace, trained, ready, quality, temporary)
         _publish(folder, workspace.reports(run.task))
     write_latest(workspace.evaluated(run.task), run.name, folder.name)
     if fresh:
@@ -113,12 +113,13 @@ def _measure_all(
     workspace: Workspace,
     trained: Path,
     ready: Path,
-    leaked: frozenset[str] | None,
+    quality: DataQuality | None,
     target: Path,
 ) -> None:
     task = tasks.load(run.task)
     limit = run.policy.max_cpu_cost
     bundles = _bundles(trained, run.variants)
+    leaked = None if quality is None else quality.leaked
     measured = [measure(task, each, ready, leaked, limit) for each in bundles]
     rows = [
         CandidateScores(
@@ -144,28 +145,19 @@ def _measure_all(
         candidates=tuple(judged),
     )
     report = DataReport.from_json(json.loads((ready / REPORT).read_text(encoding="utf-8")))
+    training = {
+        "examples": report.counts,
+        "completeness": {} if quality is None else quality.completeness,
+    }
     for each in measured:
-        _complete(each, evaluation, report, target, workspace, trained)
+        _complete(each, evaluation, training, target, workspace, trained)
     evaluation.write(target)
-
-
-def _leaked(run: RunConfig, workspace: Workspace, ready: Path) -> frozenset[str] | None:
-    """Examples with a copy in train, as the check of these very data found them."""
-    try:
-        path = read_latest(workspace.checked(run.task), run.name, "") / LEAKS
-    except MienError:
-        return None
-    found = json.loads(path.read_text(encoding="utf-8"))
-    report = json.loads((ready / REPORT).read_text(encoding="utf-8"))
-    if found["version"] != report["data_fingerprint"]:
-        return None
-    return frozenset(found["exact"]) | frozenset(found["near"])
 
 
 def _complete(
     measured: Measured,
     evaluation: Evaluation,
-    report: DataReport,
+    training: Mapping[str, Any],
     target: Path,
     workspace: Workspace,
     trained: Path,
@@ -174,7 +166,7 @@ def _complete(
     manifest = measured.bundle.manifest
     folder = target / manifest.candidate
     shutil.copytree(measured.bundle.folder, folder, ignore=_but_the_manifest)
-    known = reference(measured.answers["val"], manifest.labels, report)
+    known = reference(measured.answers["val"], manifest.labels, training)
     write_json(folder / "reference.json", known, sort_keys=True)
     draw(measured, folder / "figures")
     measurements = measured.measurements()

@@ -1,7 +1,7 @@
 """What an evaluation leaves in a bundle: the reference for monitoring, the card, the figures."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,16 @@ from mien.observability import drift
 from mien.observability.drift import Row
 from mien.reporting import figures, scores
 from mien.reporting.scores import Answer
-from mien.task import DataReport
 
 from .measuring import Measured
 
 
 def reference(
-    answers: Sequence[Answer], labels: Sequence[str], report: DataReport
+    answers: Sequence[Answer], labels: Sequence[str], training: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What monitoring compares live traffic with: distributions of the validation split, and
-    what the training data was."""
+    counts and completeness of the training data."""
     rows = [Row(each.said, each.confidence, each.input_stats) for each in answers]
-    passed = {each.name: 1 - each.count / max(each.total, 1) for each in report.checks}
-    training = {"examples": report.counts, "completeness": passed}
     return {**drift.reference(rows, labels), "training": training}
 
 

@@ -2,8 +2,9 @@
 
 from mien.task import Predictor, Task, TaskData, Trainer
 
+from .checks import CHECKS
 from .data import examples, prepare
-from .inspection import GATES, inspect
+from .inspection import inspect
 from .params import LABELS, MIN_SIDE, Params
 from .predict import predict_many
 from .repair import repair
@@ -18,7 +19,7 @@ TASK = Task(
     data=TaskData(
         write_sample=write_sample,
         param_names=(),
-        gates=GATES,
+        checks=CHECKS,
         inspect=inspect,
         repair=repair,
         prepare=prepare,

@@ -3,69 +3,54 @@
     raw/[one folder/]{train,valid|val,test}/{images,labels}/ + data.yaml
     -> ready/{train,val,test}/{images,labels}/
 
-Knows what becomes of faults; how a set lies in folders is known by `yolo.py`. Pictures that
-cannot be decoded are counted and left out; what cannot be understood at all ends with a
-`DataError`.
+Skips what cannot be used and counts it by the slug of the check that reports it; a set that cannot
+be read at all ends with a `DataError`. The format itself is in `yolo.py`.
 """
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from mien.boxes import Box
 from mien.errors import DataError, ImageError, TooLargeError
 from mien.reporting import console
-from mien.task import SPLITS, Check, DataReport, Example, Request, Split
+from mien.task import SPLITS, DataReport, Example, Request, Split
 
 from . import yolo
 from .params import LABELS, MIN_SIDE, Params
-from .yolo import Shares
+from .yolo import XcYcWh
 
-_NAMED = 5
-
-
-@dataclass
-class _Count:
-    """What was found so far; the examples name a few of the files at fault."""
-
-    pictures: int = 0
-    boxes: int = 0
-    found: dict[str, int] = field(default_factory=dict)
-    examples: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, fault: str, name: str) -> None:
-        self.found[fault] = self.found.get(fault, 0) + 1
-        named = self.examples.setdefault(fault, [])
-        if len(named) < _NAMED:
-            named.append(name)
+MISSING_LABEL_FILE = "missing_label_file"
 
 
 def prepare(raw: Path, ready: Path, params: Params, cache: Path | None = None) -> DataReport:
-    """Copy every usable picture with cleaned labels, and count what was found.
+    """Copy every usable image with clipped boxes.
 
     Raises:
-        DataError: no split folders, a class that the task does not know, a split without pictures.
+        DataError: no split folders, an unknown class, or a split without images.
     """
-    root = yolo.find(raw)
-    names, notes = _names(root)
+    root = yolo.find_root(raw)
+    names, notes = _class_names(root)
     counts: dict[str, dict[str, int]] = {}
-    count = _Count()
+    skipped = Counter[str]()
     for split in SPLITS:
         source = yolo.split_folder(root, split)
-        counts[split] = _prepare_split(source, ready / split, names, count)
+        counts[split] = _prepare_split(source, ready / split, names, skipped)
         if not sum(counts[split].values()):
-            raise DataError(f"{source.name}/ holds no picture with a usable label; {yolo.EXPECTED}")
-    notes += _whole_picture_note(count)
-    return DataReport(counts=counts, checks=_checks(count), notes=tuple(notes))
+            raise DataError(f"{source.name}/ has no image with a usable label; {yolo.EXPECTED}")
+    return DataReport(counts, dict(skipped), tuple(notes))
 
 
 def examples(ready: Path, split: Split) -> Iterator[Example]:
-    """Yield the pictures of a split; the label is that of the largest box, None without a box."""
+    """Yield the images of a split; the label is that of the largest box, None without a box."""
     for path in sorted((ready / split / "images").iterdir()):
         request = Request.read(path.read_bytes(), min_side=MIN_SIDE)
-        boxes = read_boxes(label_path(path), *request.size)
+        boxes = [
+            (LABELS[number], yolo.corners(box, *request.size))
+            for number, box in yolo.read_prepared_labels(path, len(LABELS))
+        ]
         largest = max(boxes, key=lambda each: _area(each[1]), default=None)
         yield Example(
             request=request,
@@ -75,145 +60,89 @@ def examples(ready: Path, split: Split) -> Iterator[Example]:
         )
 
 
-def label_path(picture: Path) -> Path:
-    """The label file of a prepared picture."""
-    return picture.parent.parent / "labels" / f"{picture.stem}.txt"
-
-
-def read_boxes(path: Path, width: int, height: int) -> list[tuple[str, Box]]:
-    """Read a prepared label file: labels with boxes in pixels of a picture of that size."""
-    boxes = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        number, *shares = line.split()
-        cx, cy, w, h = (float(share) for share in shares)
-        corners = (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
-        x1, y1, x2, y2 = (
-            value * side
-            for value, side in zip(corners, (width, height, width, height), strict=True)
-        )
-        boxes.append((LABELS[int(number)], (x1, y1, x2, y2)))
-    return boxes
-
-
 def link(source: Path, target: Path) -> None:
-    """Same bytes without a second copy where the file system can do that."""
+    """Link a file, or copy it where the file system has no hard links."""
     try:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
 
 
-def _names(root: Path) -> tuple[list[str], list[str]]:
-    """Return the label of each class number, and a note where it had to be assumed."""
-    written = yolo.written_names(root)
-    if written is None:
+def _class_names(root: Path) -> tuple[list[str], list[str]]:
+    """The label of each class number, and a note where it had to be assumed."""
+    names = yolo.class_names(root)
+    if names is None:
         order = ", ".join(f"{number} {label}" for number, label in enumerate(LABELS))
         return list(LABELS), [f"There is no data.yaml; class numbers were read as {order}."]
-    for name in written:
-        fault = yolo.unknown(name)
-        if fault:
-            raise DataError(f"{fault} It knows: {', '.join(LABELS)}.")
-    return [yolo.plain(name) for name in written], []
+    for name in names:
+        message = yolo.unknown_class(name)
+        if message:
+            raise DataError(f"{message} It knows: {', '.join(LABELS)}.")
+    return [yolo.normalize(name) for name in names], []
 
 
 def _prepare_split(
-    source: Path, target: Path, names: Sequence[str], count: _Count
+    source: Path, target: Path, names: Sequence[str], skipped: Counter[str]
 ) -> dict[str, int]:
     for folder in ("images", "labels"):
         (target / folder).mkdir(parents=True)
-    names_of = yolo.pictures(source)
-    stems = {yolo.stem(name) for name in names_of}
-    for name in yolo.label_files(source):
-        if yolo.stem(name) not in stems:
-            count.add("label without picture", f"{source.name}/{name}")
-    tally = dict.fromkeys(LABELS, 0)
-    for name in console.track(names_of, f"prepare {source.name}"):
-        path = source / "images" / name
-        for label in _prepare_picture(path, source, target, names, count):
-            tally[label] += 1
-    return tally
+    counts = dict.fromkeys(LABELS, 0)
+    for name in console.track(yolo.image_names(source), f"prepare {source.name}"):
+        for label in _prepare_image(source / "images" / name, target, names, skipped):
+            counts[label] += 1
+    return counts
 
 
-def _prepare_picture(
-    path: Path, source: Path, target: Path, names: Sequence[str], count: _Count
+def _prepare_image(
+    path: Path, target: Path, names: Sequence[str], skipped: Counter[str]
 ) -> list[str]:
-    """Copy one picture and its cleaned boxes; return the labels of the boxes."""
-    name = f"{source.name}/{path.name}"
-    count.pictures += 1
+    """Copy one image and its clipped boxes; return the labels of the boxes."""
     try:
         Request.read(path.read_bytes(), min_side=MIN_SIDE)
     except (ImageError, TooLargeError):
-        count.add("unreadable picture", name)
+        skipped["unreadable"] += 1
         return []
-    label = source / "labels" / f"{path.stem}.txt"
-    if not label.is_file():
-        count.add("picture without label file", name)
+    label_file = yolo.label_path(path)
+    if not label_file.is_file():
+        skipped[MISSING_LABEL_FILE] += 1
         return []
-    rows = _read_rows(label, names, name, count)
-    if rows is None:
+    boxes = _usable_boxes(label_file, names, skipped)
+    if boxes is None:
         return []
-    link(path, target / "images" / path.name)
-    lines = [yolo.line(LABELS.index(label), box) for label, box in rows]
-    clean = target / "labels" / f"{path.stem}.txt"
-    clean.write_text("".join(lines), encoding="utf-8")
-    return [row[0] for row in rows]
+    copy = target / "images" / path.name
+    link(path, copy)
+    lines = [yolo.format_label(LABELS.index(label), box) for label, box in boxes]
+    yolo.label_path(copy).write_text("".join(lines), encoding="utf-8")
+    return [label for label, _ in boxes]
 
 
-def _read_rows(
-    path: Path, names: Sequence[str], name: str, count: _Count
-) -> list[tuple[str, Shares]] | None:
-    """Return label and box of each usable line, or None where the picture is of no use."""
-    told: list[str] = []
-    rows = []
-    for number, written in yolo.lines(path.read_text("utf-8", "replace"), told.append):
-        count.boxes += 1
-        box = yolo.cut(written, told.append)
-        if box:
-            rows.append((_label(number, names, name), box))
-    for fault in told:
-        count.add(fault, name)
-    if yolo.SENSELESS in told:
+def _usable_boxes(
+    path: Path, names: Sequence[str], skipped: Counter[str]
+) -> list[tuple[str, XcYcWh]] | None:
+    """Label and box of each usable line; None where the image is not usable."""
+    issues: list[str] = []
+    boxes = []
+    for number, box in yolo.parse_labels(path.read_text("utf-8", "replace"), issues.append):
+        clipped = yolo.clip_box(box, issues.append)
+        if clipped:
+            boxes.append((_label(number, names, path), clipped))
+    for slug in (yolo.MALFORMED_LABEL, yolo.DEGENERATE_BOX):
+        if slug in issues:
+            skipped[slug] += issues.count(slug)
+    if yolo.MALFORMED_LABEL in issues:
         return None
-    # A face whose box is lost is still a face: such a picture must not pass for an empty one.
-    return rows if rows or yolo.EMPTY in told else None
+    # A face with a lost box is still a face: such an image must not pass for an empty one.
+    return boxes if boxes or yolo.EMPTY_LABEL_FILE in issues else None
 
 
-def _label(number: int, names: Sequence[str], name: str) -> str:
+def _label(number: int, names: Sequence[str], path: Path) -> str:
     if not 0 <= number < len(names):
         raise DataError(
-            f"{name} has class {number}; data.yaml names {len(names)} classes (0 to "
-            f"{len(names) - 1}). Mend the label file or data.yaml."
+            f"{path.parent.parent.name}/labels/{path.name}: expected classes 0 to "
+            f"{len(names) - 1}, as in data.yaml, found {number}. Correct the label file or "
+            "data.yaml."
         )
     return names[number]
-
-
-def _checks(count: _Count) -> tuple[Check, ...]:
-    meanings: dict[str, tuple[int, str]] = {
-        "unreadable picture": (count.pictures, "left out"),
-        "picture without label file": (count.pictures, "left out"),
-        "label without picture": (count.pictures, "left out"),
-        yolo.SENSELESS: (count.pictures, "picture left out"),
-        yolo.EMPTY: (count.pictures, "kept, as a picture without a face"),
-        yolo.OUTSIDE: (count.boxes, "cut at the border"),
-        yolo.DEGENERATE: (count.boxes, "box left out, and the picture if it has no other"),
-        yolo.WHOLE_PICTURE: (count.boxes, "says nothing about where the face is"),
-    }
-    return tuple(
-        Check(name, count.found.get(name, 0), total, text, tuple(count.examples.get(name, ())))
-        for name, (total, text) in meanings.items()
-    )
-
-
-def _whole_picture_note(count: _Count) -> list[str]:
-    whole = count.found.get(yolo.WHOLE_PICTURE, 0)
-    if whole * 2 < count.boxes or not whole:
-        return []
-    share = "Every box" if whole == count.boxes else f"{whole / count.boxes:.0%} of the boxes"
-    return [
-        f"{share} ({whole:,} of {count.boxes:,}) is the whole picture: no face was ever marked. A "
-        "detector trained on this learns to draw the border of the picture. Its labels can be "
-        "judged (accuracy, macro-F1), its boxes cannot (mAP)."
-    ]
 
 
 def _area(box: Box) -> float:

@@ -1,7 +1,6 @@
-"""What a YOLO data set holds, picture by picture, and what is wrong with it.
+"""Lists the samples of a YOLO data set and records the issues of the task's own checks.
 
-Reads every file once and decodes no picture: whether pixels can be read is found out by whoever
-looks at them. How a set lies in folders is known by `yolo.py`.
+Reads every file once and decodes no image.
 """
 
 import re
@@ -12,176 +11,158 @@ from hashlib import sha256
 from pathlib import Path
 
 from mien import images
-from mien.task import SPLITS, Gate, Inspection, Sample, Split
+from mien.task import SPLITS, Inspection, Issues, Sample, Split
 
 from . import label_csv, yolo
+from .checks import CHECKS, ORPHAN_LABEL_FILE, UNKNOWN_CLASS
+from .data import MISSING_LABEL_FILE
+from .label_csv import MIXED_CASE
 from .params import LABELS, Params
 
-NO_LABELS, NO_PICTURE = "pictures without label file", "label files without picture"
-UNKNOWN, MIXED_CASE = "unknown classes", label_csv.MIXED_CASE
-_GATE_OF = {
-    yolo.EMPTY: "empty label files",
-    yolo.SENSELESS: "label lines without meaning",
-    yolo.OUTSIDE: "boxes out of range",
-    yolo.DEGENERATE: "degenerate boxes",
-    yolo.WHOLE_PICTURE: "whole-picture boxes",
-}
-"""The gate of each fault of a label file."""
-GATES: Mapping[str, Gate] = {
-    NO_LABELS: Gate("Nothing is known of them; they are left out of the training."),
-    NO_PICTURE: Gate("They label nothing: pictures may have been lost."),
-    "empty label files": Gate("Their pictures are taught as showing no face.", limit=0.2),
-    UNKNOWN: Gate("The task has no such emotion: these faces cannot be taught.", "error"),
-    MIXED_CASE: Gate("The same class under several spellings; they are read as one."),
-    "label lines without meaning": Gate("Their pictures are left out of the training."),
-    "boxes out of range": Gate("They reach beyond the picture and are cut at its border."),
-    "degenerate boxes": Gate("They have no area: nothing says where the face is.", mends=True),
-    "whole-picture boxes": Gate(
-        "They mark no face: a detector learns to draw the border of the picture.",
-        "error",
-        0.5,
-        mends=True,
-    ),
-    **label_csv.GATES,
-}
+_BOX_CHECKS = (yolo.BOX_OUT_OF_BOUNDS, yolo.DEGENERATE_BOX, yolo.WHOLE_IMAGE_BOX, UNKNOWN_CLASS)
+_FILE_CHECKS = (ORPHAN_LABEL_FILE, yolo.EMPTY_LABEL_FILE, yolo.MALFORMED_LABEL)
 _PERSON = re.compile(r"([A-Z][^\d]*?)_\d+")
 """Sets that know whose face it is write names as Some_Name_0001."""
 _SOURCE = re.compile(r"[^\W\d_]+(?=[\W_]*\d)")
-_PERSONS = 20
+_MIN_PERSONS = 20
 """Fewer distinct names than these are those of sources or cameras, not of people."""
 
 
 @dataclass
-class _Found:
-    """Samples and faults as they turn up."""
+class _Record:
+    """Samples and issues while the set is read."""
 
     samples: list[Sample] = field(default_factory=list)
-    faults: dict[str, list[str]] = field(default_factory=dict)
-    looked: Counter[str] = field(default_factory=Counter)
-    """How many label files, boxes and names of classes there are."""
+    issues: dict[str, list[str]] = field(default_factory=dict)
+    """Names by slug."""
+    totals: Counter[str] = field(default_factory=Counter)
+    """Number of label files, boxes and class names."""
 
-    def fault(self, gate: str, name: str) -> None:
-        self.faults.setdefault(gate, []).append(name)
+    def add(self, slug: str, name: str) -> None:
+        self.issues.setdefault(slug, []).append(name)
 
-    def teller(self, name: str) -> Callable[[str], None]:
-        return lambda fault: self.fault(_GATE_OF[fault], name)
+    def reporter(self, name: str) -> Callable[[str], None]:
+        return lambda slug: self.add(slug, name)
 
 
 def inspect(raw: Path, params: Params, cache: Path) -> Inspection:
-    """List every picture with its labels, and hold each label file to what such files may say.
+    """List every image with its labels, and check each label file.
 
     Raises:
-        DataError: no split folders, or a data.yaml that cannot be read.
+        DataError: no split folders, or an unreadable data.yaml.
     """
-    root = yolo.find(raw)
-    found = _Found()
-    names = _names(root, found)
+    root = yolo.find_root(raw)
+    record = _Record()
+    names = _class_names(root, record)
     for split in SPLITS:
-        _survey_split(yolo.split_folder(root, split), split, names, found)
-    totals = {**_totals(found), **_compare(raw, found)}
-    samples = _with_persons(found.samples)
-    faults = {gate: tuple(names) for gate, names in found.faults.items()}
-    return Inspection(tuple(samples), faults, totals)
+        _inspect_split(yolo.split_folder(root, split), split, names, record)
+    totals = {**_totals(record), **_compare_label_csv(raw, record)}
+    samples = tuple(_with_persons(record.samples))
+    issues = {
+        check.slug: Issues(tuple(record.issues.get(check.slug, ())), totals.get(check.slug, 0))
+        for check in CHECKS
+    }
+    return Inspection(samples, issues)
 
 
-def _names(root: Path, found: _Found) -> list[str]:
-    """The classes in the task's spelling; one that it does not know stays as it is written."""
-    written = yolo.written_names(root)
-    if written is None:
+def _class_names(root: Path, record: _Record) -> list[str]:
+    """The classes in the task's spelling; an unknown one stays as it is written."""
+    names = yolo.class_names(root)
+    if names is None:
         return list(LABELS)
-    found.looked["names"] += len(written)
-    for name in written:
-        unknown = yolo.unknown(name)
+    record.totals["names"] += len(names)
+    for name in names:
+        unknown = yolo.unknown_class(name)
         if unknown:
-            found.fault(UNKNOWN, unknown)
-        elif name != yolo.plain(name):
-            found.fault(MIXED_CASE, f"data.yaml {name!r}")
-    return [yolo.plain(name) for name in written]
+            record.add(UNKNOWN_CLASS, unknown)
+        elif name != yolo.normalize(name):
+            record.add(MIXED_CASE, f"data.yaml {name!r}")
+    return [yolo.normalize(name) for name in names]
 
 
-def _survey_split(folder: Path, split: Split, names: Sequence[str], found: _Found) -> None:
-    pictures, files = yolo.pictures(folder), set(yolo.label_files(folder))
-    found.looked["files"] += len(files)
-    images_of, labels_of = folder / "images", folder / "labels"
-    for picture in pictures:
-        path, file = images_of / picture, f"{yolo.stem(picture)}.txt"
-        content = path.read_bytes()
-        name = f"{split}/{picture}"
+def _inspect_split(folder: Path, split: Split, names: Sequence[str], record: _Record) -> None:
+    image_names, label_files = yolo.image_names(folder), set(yolo.label_file_names(folder))
+    record.totals["files"] += len(label_files)
+    for image_name in image_names:
+        path = folder / "images" / image_name
+        name = f"{split}/{image_name}"
         labels: tuple[str, ...] = ()
-        if file in files:
-            text = (labels_of / file).read_bytes().decode("utf-8", "replace")
-            labels = _labels(text, name, names, found)
+        label_file = yolo.label_path(path)
+        has_labels = label_file.name in label_files
+        if has_labels:
+            text = label_file.read_bytes().decode("utf-8", "replace")
+            labels = _labels(text, name, names, record)
         else:
-            found.fault(NO_LABELS, name)
-        # A training reads neither what has no label file nor what has one without meaning.
-        senseless = found.faults.get(_GATE_OF[yolo.SENSELESS], [])[-1:]
-        taught = file in files and name not in senseless
-        digest, facts = sha256(content).hexdigest(), _facts(picture, content)
-        found.samples.append(
-            Sample(name, labels, digest, split if taught else None, path, facts=facts)
+            record.add(MISSING_LABEL_FILE, name)
+        # A training reads neither an image without a label file nor one with a malformed file.
+        malformed = name in record.issues.get(yolo.MALFORMED_LABEL, [])[-1:]
+        used = has_labels and not malformed
+        content = path.read_bytes()
+        digest, metadata = sha256(content).hexdigest(), _metadata(image_name, content)
+        record.samples.append(
+            Sample(name, labels, digest, split if used else None, path, metadata=metadata)
         )
-    for file in sorted(files - {f"{yolo.stem(picture)}.txt" for picture in pictures}):
-        found.fault(NO_PICTURE, f"{split}/{file}")
+    for file in sorted(label_files - {f"{yolo.stem(name)}.txt" for name in image_names}):
+        record.add(ORPHAN_LABEL_FILE, f"{split}/{file}")
 
 
-def _labels(text: str, name: str, names: Sequence[str], found: _Found) -> tuple[str, ...]:
-    """The label of each box, the largest first; one without area is still that of a face."""
-    tell = found.teller(name)
+def _labels(text: str, name: str, names: Sequence[str], record: _Record) -> tuple[str, ...]:
+    """The label of each box, the largest first; a box without area still belongs to a face."""
+    report_issue = record.reporter(name)
     sized = []
-    for number, written in yolo.lines(text, tell):
-        found.looked["boxes"] += 1
-        box = yolo.cut(written, tell)
-        known = 0 <= number < len(names)
-        if not known or names[number] not in LABELS:
-            found.fault(UNKNOWN, name)
-        label = names[number] if known else f"class {number}"
-        sized.append((box[2] * box[3] if box else 0.0, label))
+    for number, box in yolo.parse_labels(text, report_issue):
+        record.totals["boxes"] += 1
+        clipped = yolo.clip_box(box, report_issue)
+        named = 0 <= number < len(names)
+        if not named or names[number] not in LABELS:
+            record.add(UNKNOWN_CLASS, name)
+        label = names[number] if named else f"class {number}"
+        sized.append((clipped[2] * clipped[3] if clipped else 0.0, label))
     return tuple(label for _, label in sorted(sized, key=lambda each: -each[0]))
 
 
-def _facts(picture: str, content: bytes) -> dict[str, str | float]:
-    """File type by content, and the word before the number of the file's name, if there is one."""
-    facts: dict[str, str | float] = {"type": images.sniff(content) or "other"}
-    source = _SOURCE.match(picture)
-    # Named by what they show, as drawn samples are: that word comes from no source.
+def _metadata(image_name: str, content: bytes) -> dict[str, str | float]:
+    """File type by content, and the word before the number in the file's name, if there is one."""
+    metadata: dict[str, str | float] = {"type": images.sniff(content) or "other"}
+    source = _SOURCE.match(image_name)
+    # Drawn samples are named by what they show: that word is no source.
     if source and source[0].lower() not in {*LABELS, "nobody"}:
-        facts["source"] = source[0]
-    return facts
+        metadata["source"] = source[0]
+    return metadata
 
 
 def _with_persons(samples: Sequence[Sample]) -> Iterator[Sample]:
-    """Tell whose face it is, where the names of the files do; their words are no sources then."""
+    """Add the person where most file names name one; their words are no sources then."""
     matches = [_PERSON.fullmatch(yolo.stem(each.name.partition("/")[2])) for each in samples]
     persons = {match[1] for match in matches if match}
-    told = sum(match is not None for match in matches) * 2 > len(samples)
-    if len(persons) < _PERSONS or not told:
+    most = sum(match is not None for match in matches) * 2 > len(samples)
+    if len(persons) < _MIN_PERSONS or not most:
         yield from samples
         return
     for sample, match in zip(samples, matches, strict=True):
-        facts = {name: value for name, value in sample.facts.items() if name != "source"}
-        yield replace(sample, person=match[1] if match else "", facts=facts)
+        metadata = {name: value for name, value in sample.metadata.items() if name != "source"}
+        yield replace(sample, person=match[1] if match else "", metadata=metadata)
 
 
-def _totals(found: _Found) -> dict[str, int]:
-    boxes = ("boxes out of range", "degenerate boxes",
-             "whole-picture boxes", UNKNOWN)  # fmt: skip
-    files = (NO_PICTURE, "empty label files", "label lines without meaning")
+def _totals(record: _Record) -> dict[str, int]:
+    """How many items each check looked at."""
     return {
-        **dict.fromkeys(boxes, found.looked["boxes"]),
-        **dict.fromkeys(files, found.looked["files"]),
-        MIXED_CASE: found.looked["names"],
+        **dict.fromkeys(_BOX_CHECKS, record.totals["boxes"]),
+        **dict.fromkeys(_FILE_CHECKS, record.totals["files"]),
+        MISSING_LABEL_FILE: len(record.samples),
+        MIXED_CASE: record.totals["names"],
     }
 
 
-def _compare(raw: Path, found: _Found) -> dict[str, int]:
-    """Hold the set against its legends, if it has any."""
+def _compare_label_csv(raw: Path, record: _Record) -> Mapping[str, int]:
+    """Compare the set with its label CSV files, if it has any."""
     rows = [row for path in label_csv.find(raw) for row in label_csv.read(path)]
     if not rows:
-        return dict.fromkeys(label_csv.GATES, 0)
+        return {}
     by_stem: dict[str, list[tuple[str, str]]] = {}
-    for sample in found.samples:
+    for sample in record.samples:
         if sample.labels:
             stem = yolo.stem(sample.name.partition("/")[2])
             by_stem.setdefault(stem, []).append((sample.name, sample.labels[0]))
-    totals = label_csv.compare(rows, by_stem, found.fault)
-    return {**totals, MIXED_CASE: found.looked["names"] + len(rows)}
+    totals = label_csv.compare(rows, by_stem, record.add)
+    return {**totals, MIXED_CASE: record.totals["names"] + len(rows)}

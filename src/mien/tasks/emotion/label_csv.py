@@ -1,8 +1,7 @@
-"""A table that lies beside the pictures and says what each of them shows, as its makers wrote it.
+"""A CSV file beside the images with the label of each, as the makers of the set wrote it.
 
-Knows columns, spellings and what two sources of one truth can say against each other; knows nothing
-of boxes and pixels. Such tables hold other labels than the set itself where somebody has cleaned
-one of the two.
+Knows columns, spellings and contradictions; knows neither boxes nor pixels. Its labels differ from
+those of the label files where somebody has corrected one of the two.
 """
 
 import csv
@@ -10,31 +9,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from mien.task import Gate
-
 from . import yolo
 from .params import LABELS
-from .yolo import plain
 
-ROW_WITHOUT_PICTURE = "legend rows without picture"
-PICTURE_WITHOUT_ROW = "pictures without legend row"
-ROW_WITHOUT_LABEL = "legend rows without a known label"
-CONTRADICTION = "pictures that the legend calls two things"
-OTHER_LABEL = "legend says another label"
-MIXED_CASE = "labels in mixed case"
-GATES: Mapping[str, Gate] = {
-    ROW_WITHOUT_PICTURE: Gate("The legend is of another state of the set."),
-    PICTURE_WITHOUT_ROW: Gate("Their labels cannot be held against the legend."),
-    ROW_WITHOUT_LABEL: Gate("The legend calls them nothing that the task knows."),
-    CONTRADICTION: Gate("At least one of the two labels is wrong."),
-    OTHER_LABEL: Gate("The set or the legend is wrong about what they show."),
-}
+ROW_WITHOUT_IMAGE = "csv_row_without_image"
+IMAGE_WITHOUT_ROW = "image_without_csv_row"
+UNKNOWN_LABEL = "csv_unknown_label"
+CONFLICTING_LABELS = "csv_conflicting_labels"
+LABEL_MISMATCH = "csv_label_mismatch"
+MIXED_CASE = "mixed_case_label"
 
-Fault = Callable[[str, str], None]
-"""Is told a gate, and which sample or row is at fault."""
-_PICTURE = ("image", "picture", "file", "filename", "file_name", "path", "name")
-_LABEL = ("emotion", "label", "class", "expression")
-_MEANT: Mapping[str, str] = {
+ReportIssue = Callable[[str, str], None]
+"""Receives the slug of a check, and the sample or row with the issue."""
+_IMAGE_COLUMNS = ("image", "picture", "file", "filename", "file_name", "path", "name")
+_LABEL_COLUMNS = ("emotion", "label", "class", "expression")
+_SYNONYMS: Mapping[str, str] = {
     "angry": "anger",
     "contemptuous": "contempt",
     "disgusted": "disgust",
@@ -46,61 +35,62 @@ _MEANT: Mapping[str, str] = {
     "sadness": "sad",
     "surprised": "surprise",
 }
-"""Other words for the same emotions."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One row, as it is written."""
+class LabelRow:
+    """One row, as written."""
 
-    place: str
+    location: str
     """File and line."""
-    picture: str
-    """Name of the file without folder and ending: sets are saved anew as another type."""
-    written: str
+    image_stem: str
+    """Name of the image without folder and suffix: sets are saved again as another file type."""
+    written_label: str
 
     @property
     def label(self) -> str | None:
-        """The task's own word for what is written; None where it has none."""
-        word = plain(self.written)
-        word = _MEANT.get(word, word)
-        return word if word in LABELS else None
+        """The task's label for the written one; None where there is none."""
+        name = yolo.normalize(self.written_label)
+        name = _SYNONYMS.get(name, name)
+        return name if name in LABELS else None
 
 
 def find(raw: Path) -> list[Path]:
-    """The legends of a set: every legend*.csv, wherever it lies."""
+    """The label CSV files of a set: every legend*.csv, in any folder."""
     return sorted(path for path in raw.rglob("*.csv") if path.name.lower().startswith("legend"))
 
 
-def read(path: Path) -> list[Row]:
-    """The rows of a legend; none where it has no columns for a picture and its emotion."""
+def read(path: Path) -> list[LabelRow]:
+    """The rows of a label CSV; none where it lacks a column for the image or its label."""
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
         table = csv.DictReader(stream)
         columns = {name.strip().lower(): name for name in table.fieldnames or () if name}
-        picture = next((columns[name] for name in _PICTURE if name in columns), None)
-        label = next((columns[name] for name in _LABEL if name in columns), None)
-        if picture is None or label is None:
+        image = next((columns[name] for name in _IMAGE_COLUMNS if name in columns), None)
+        label = next((columns[name] for name in _LABEL_COLUMNS if name in columns), None)
+        if image is None or label is None:
             return []
         return [
-            Row(
+            LabelRow(
                 f"{path.name}:{table.line_num}",
-                yolo.stem(PurePosixPath((each[picture] or "").strip()).name),
-                each[label] or "",
+                yolo.stem(PurePosixPath((row[image] or "").strip()).name),
+                row[label] or "",
             )
-            for each in table
+            for row in table
         ]
 
 
 def repair(path: Path, target: Path) -> int:
-    """Write a legend anew with its labels in small letters; return how many were changed."""
+    """Write a copy of a label CSV with its labels in lower case; return how many changed."""
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
         lines = list(csv.reader(stream))
-    head = [name.strip().lower() for name in lines[0]] if lines else []
-    column = next((head.index(name) for name in _LABEL if name in head), None)
+    header = [name.strip().lower() for name in lines[0]] if lines else []
+    column = next((header.index(name) for name in _LABEL_COLUMNS if name in header), None)
     changed = 0
     for line in lines[1:]:
-        if column is not None and column < len(line) and line[column] != plain(line[column]):
-            line[column] = plain(line[column])
+        if column is None or column >= len(line):
+            continue
+        if line[column] != yolo.normalize(line[column]):
+            line[column] = yolo.normalize(line[column])
             changed += 1
     with target.open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream, lineterminator="\n").writerows(lines)
@@ -108,44 +98,47 @@ def repair(path: Path, target: Path) -> int:
 
 
 def compare(
-    rows: Sequence[Row], samples: Mapping[str, Sequence[tuple[str, str]]], fault: Fault
+    rows: Sequence[LabelRow],
+    samples: Mapping[str, Sequence[tuple[str, str]]],
+    report_issue: ReportIssue,
 ) -> dict[str, int]:
-    """Hold a legend against a set, and tell what each says that the other does not.
+    """Compare label CSV files with a set, and report the differences.
 
     Args:
-        rows: of all legends.
-        samples: name and label of each sample with one label, by the stem of its picture's name.
+        rows: of all label CSV files.
+        samples: name and label of each sample with one label, by the stem of its image's name.
+        report_issue: receives each difference.
 
     Returns:
-        By gate, how many things were looked at.
+        How many items were compared, by slug of the check.
     """
-    said: dict[str, set[str]] = {}
+    labels_of: dict[str, set[str]] = {}
     for row in rows:
         if row.label is None:
-            fault(ROW_WITHOUT_LABEL, f"{row.place} {row.written!r}")
+            report_issue(UNKNOWN_LABEL, f"{row.location} {row.written_label!r}")
         else:
-            said.setdefault(row.picture, set()).add(row.label)
-        if row.written != plain(row.written):
-            fault(MIXED_CASE, f"{row.place} {row.written!r}")
-        if row.picture not in samples:
-            fault(ROW_WITHOUT_PICTURE, row.place)
-    listed = {row.picture for row in rows}
-    for picture, found in samples.items():
-        for name, label in found:
-            for gate in _against(label, picture in listed, said.get(picture, set())):
-                fault(gate, name)
+            labels_of.setdefault(row.image_stem, set()).add(row.label)
+        if row.written_label != yolo.normalize(row.written_label):
+            report_issue(MIXED_CASE, f"{row.location} {row.written_label!r}")
+        if row.image_stem not in samples:
+            report_issue(ROW_WITHOUT_IMAGE, row.location)
+    listed = {row.image_stem for row in rows}
+    for stem, named in samples.items():
+        for name, label in named:
+            for slug in _differences(label, stem in listed, labels_of.get(stem, set())):
+                report_issue(slug, name)
     count = sum(map(len, samples.values()))
     return {
-        **dict.fromkeys((ROW_WITHOUT_LABEL, ROW_WITHOUT_PICTURE), len(rows)),
-        **dict.fromkeys((PICTURE_WITHOUT_ROW, CONTRADICTION, OTHER_LABEL), count),
+        **dict.fromkeys((UNKNOWN_LABEL, ROW_WITHOUT_IMAGE), len(rows)),
+        **dict.fromkeys((IMAGE_WITHOUT_ROW, CONFLICTING_LABELS, LABEL_MISMATCH), count),
     }
 
 
-def _against(label: str, listed: bool, said: set[str]) -> Iterator[str]:
-    """What is wrong between one picture's label and all that the legend says of it."""
+def _differences(label: str, listed: bool, csv_labels: set[str]) -> Iterator[str]:
+    """The differences between an image's label and its labels in the CSV files."""
     if not listed:
-        yield PICTURE_WITHOUT_ROW
-    if len(said) > 1:
-        yield CONTRADICTION
-    if said and label not in said:
-        yield OTHER_LABEL
+        yield IMAGE_WITHOUT_ROW
+    if len(csv_labels) > 1:
+        yield CONFLICTING_LABELS
+    if csv_labels and label not in csv_labels:
+        yield LABEL_MISMATCH

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from . import yolo
 from .cartoon_faces import Box, draw_background, draw_person
 from .facial_expressions import EXPRESSIONS
 
@@ -46,7 +47,7 @@ def write_sample(out: Path, seed: int = 0, counts: Mapping[str, int] | None = No
             name = f"{label or 'nobody'}_{index:04d}"
             image.save(images / f"{name}.png", compress_level=1)
             (labels / f"{name}.txt").write_text(_label_line(label, box, image.size))
-    (out / "data.yaml").write_text(_data_yaml())
+    (out / "data.yaml").write_text(yolo.format_data_yaml(LABELS))
 
 
 def draw_face_image(label: str, seed: int = 0) -> Image.Image:
@@ -108,20 +109,11 @@ def _add_light_and_noise(image: Image.Image, rng: np.random.Generator) -> Image.
 
 
 def _label_line(label: str | None, box: Box | None, size: tuple[int, int]) -> str:
-    """One line `class cx cy w h`, relative to width and height; empty without a face."""
+    """The line of a label file; empty without a face."""
     if label is None or box is None:
         return ""
     width, height = size
     left, right = (min(max(x / width, 0.0), 1.0) for x in (box[0], box[2]))
     top, bottom = (min(max(y / height, 0.0), 1.0) for y in (box[1], box[3]))
     xcycwh = ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
-    return " ".join([str(LABELS.index(label)), *(f"{value:.6f}" for value in xcycwh)]) + "\n"
-
-
-def _data_yaml() -> str:
-    names = ", ".join(f"'{label}'" for label in LABELS)
-    splits = "".join(
-        f"{key}: {split}/images\n"
-        for key, split in (("train", "train"), ("val", "valid"), ("test", "test"))
-    )
-    return f"{splits}\nnc: {len(LABELS)}\nnames: [{names}]\n"
+    return yolo.format_label(LABELS.index(label), xcycwh)

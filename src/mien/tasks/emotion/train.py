@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import yaml
-
 from mien.errors import ConfigError
 from mien.task import Fit, Recorder
 
+from . import yolo
 from .params import LABELS, Params
 from .recipe import Recipe
 
@@ -49,7 +48,8 @@ def fit(
     def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
         record(epoch, total, metrics)
 
-    data_yaml = _write_data_yaml(prepared, out)
+    data_yaml = out / "data.yaml"
+    yolo.write_prepared_yaml(prepared, data_yaml)
     trained = train_detector(candidate, data_yaml, out, recipe, LABELS, seed, on_epoch)
     spec = replace(trained.spec, min_confidence=params.min_confidence)
     lineage = {
@@ -62,12 +62,3 @@ def fit(
         "repeats": "bytes" if recipe.device == "cpu" else "scores",
     }
     return Fit(preprocessing=spec.as_dict(), history=tuple(trained.history), lineage=lineage)
-
-
-def _write_data_yaml(prepared: Path, out: Path) -> Path:
-    """Write the data.yaml that the trainer reads into the work folder."""
-    path = out / "data.yaml"
-    splits = {split: f"{split}/images" for split in ("train", "val", "test")}
-    document = {"path": str(prepared.resolve()), **splits, "names": list(LABELS)}
-    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
-    return path

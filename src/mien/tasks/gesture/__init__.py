@@ -3,9 +3,10 @@
 from mien.task import Predictor, Task, TaskData, Trainer
 
 from .bodies import bodies
+from .checks import CHECKS
 from .data import examples, prepare
 from .drawing import kept_picture
-from .inspection import GATES, inspect
+from .inspection import inspect
 from .params import LABELS, Body, Params
 from .predict import MIN_SIDE, follow, predict_many
 from .repair import repair
@@ -19,7 +20,7 @@ TASK = Task(
     data=TaskData(
         write_sample=write_sample,
         param_names=("convention", "aspect", "val", "test", "ignore_labels"),
-        gates=GATES,
+        checks=CHECKS,
         inspect=inspect,
         repair=repair,
         prepare=prepare,

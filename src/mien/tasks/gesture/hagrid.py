@@ -23,9 +23,9 @@ import numpy as np
 from mien.errors import DataError
 
 from .landmarks import Floats
-from .table import UNREADABLE, Part, Row
+from .table import MISSING_VALUES, Part, Row
 
-NO_POINTS = "no landmarks in the annotations"
+MISSING_LANDMARKS = "missing_landmarks"
 _KEYS = ("hand_landmarks", "landmarks")
 _FIRST = 1 << 16
 """Bytes by which annotations are told from other JSON."""
@@ -82,7 +82,7 @@ def part(titles: Mapping[Path, str], splits: Mapping[Path, str]) -> Part:
         f"{names[0]} and {len(names) - 1} more files" if len(names) > 1 else names[0],
         rows,
         convention="unit",
-        reasons=(NO_POINTS,),
+        reasons=(MISSING_LANDMARKS,),
         note="These are HaGRID's annotations: landmarks found by MediaPipe, checked by nobody.",
     )
 
@@ -99,7 +99,13 @@ def _rows(name: str, entry: Mapping[str, Any], title: str, split: str) -> Iterat
         facts: dict[str, str | float] = {"file": title}
         if entry.get("leading_hand") and label != "no_gesture":
             facts["handedness"] = str(entry["leading_hand"]).capitalize()
-        fault = "" if points is not None else NO_POINTS if matched and not given else UNREADABLE
+        fault = (
+            ""
+            if points is not None
+            else MISSING_LANDMARKS
+            if matched and not given
+            else MISSING_VALUES
+        )
         text = label.strip() if isinstance(label, str) else ""
         yield Row(f"{name}:{number + 1}", text, points, user, split, facts=facts, fault=fault)
 

@@ -1,11 +1,12 @@
-"""What a source holds, hand by hand, and what is wrong with it.
+"""Lists the hands of a source and records the issues of the task's own checks.
 
-A row that cannot be used is a fault and not an error. The samples' splits are those that `prepare`
-will give with the same params: both take them from the same rows by the same rule. Values of a
-sample are its features as a classifier gets them, so that the same pose is near itself wherever the
-hand was in its picture; the depth is left out where nobody knows it.
+A row that cannot be used is an issue and not an error. The samples' splits are those that `prepare`
+makes with the same params: both take them from the same rows by the same rule. The values of a
+sample are its features as a classifier gets them, so that the same pose has near values wherever
+the hand is in its image; a missing depth is left out.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -15,212 +16,166 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import DataError
-from mien.task import Gate, Inspection, Sample, Split
+from mien.task import Inspection, Issues, Sample, Split
 
-from . import anatomy, data, depth, hagrid, landmarks, photos, sources, splits, table, typical
+from . import anatomy, checks, data, depth, landmarks, sources, splits, table, typical
+from .checks import CHECKS
 from .landmarks import Floats, Known
 from .params import LABELS, Params
-from .table import Faults, Part, Row, Rows
+from .table import Part, Row, Rows
 
-MISSING, UNKNOWN, IMPOSSIBLE = "missing values", "unknown labels", "impossible hands"
-UNUSUAL, ORDER = "unusual hands", "points out of order"
-UNITS, MIXED, SIZES = "units unclear", "units mixed", "no picture size"
-SPLITS, DEPTH = "unclear splits", "no depth"
-HANDLESS, BROKEN, POINTLESS = "photos without a hand", "unreadable photos", "hands without points"
-
-GATES: Mapping[str, Gate] = {
-    MISSING: Gate(
-        "They lack numbers or a label and are left out; many of them are an export that went "
-        "wrong.",
-        "error",
-        0.05,
-        mends=True,
-    ),
-    UNKNOWN: Gate("They are none of the gestures: `prepare` refuses them.", "error"),
-    IMPOSSIBLE: Gate(
-        "Their points were mixed up, or the landmarker failed.",
-        "error",
-        0.01,
-        mends=True,
-    ),
-    ORDER: Gate(
-        "The 21 points of a table do not stand in MediaPipe's order; served hands do.", "error"
-    ),
-    UNUSUAL: Gate(
-        "They are unlike the others: a wrong label, or a failed landmarker.", "warn", 0.01
-    ),
-    UNITS: Gate("It cannot be told what x and y are; say it: params.convention.", "error"),
-    MIXED: Gate(
-        "Some rows have another unit than the rest: `prepare` refuses it.", "error", mends=True
-    ),
-    SIZES: Gate(
-        "Shares of a picture of unknown shape have lost the hand's proportions. Give the columns "
-        "width and height, or params.aspect.",
-        "error",
-        0.05,
-    ),
-    SPLITS: Gate("They are neither train, val nor test: `prepare` refuses them.", "error"),
-    DEPTH: Gate("Files without depth: a model loses the part of its skill that comes from it."),
-    HANDLESS: Gate("They are left out.", "warn", 0.05, mends=True),
-    BROKEN: Gate("They are damaged, or neither JPEG, PNG nor WEBP, and are left out.", mends=True),
-    POINTLESS: Gate("They are annotated without landmarks, and left out.", "warn", 0.1),
-}
-_TYPICAL = 6.0
-"""Distance beyond which a hand is unusual, see `typical.py`: about 1 in 200 of public tables."""
-_ENOUGH = 250
-"""Hands by which the others are judged, for 63 features."""
-_REASONS = {
-    table.UNREADABLE: MISSING,
-    table.UNLABELLED: MISSING,
-    photos.NO_HAND: HANDLESS,
-    photos.BROKEN: BROKEN,
-    hagrid.NO_POINTS: POINTLESS,
-}
-_UNDIVIDED: Mapping[str, Split] = {}
+_MAX_DISTANCE = 6.0
+"""Distance beyond which a hand is an outlier, see `typical.py`: about 1 in 200 of public tables."""
+_MIN_HANDS = 250
+"""Hands from which outliers can be told, for 63 features."""
+_MIN_MAJORITY = 0.8
+"""Share of rows in one unit from which the others are the exception; with fewer the unit of the
+table is ambiguous."""
 
 
 @dataclass
-class _Found:
-    """What comes together while the parts of a source are looked at."""
+class _Record:
+    """Issues, and rows as `prepare` has them, while the parts of a source are read."""
 
-    faults: dict[str, list[str]] = field(default_factory=dict)
-    totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(GATES, 0))
+    issues: dict[str, list[str]] = field(default_factory=dict)
+    """Names by slug."""
+    totals: Counter[str] = field(default_factory=Counter)
     rows: list[Rows] = field(default_factory=list)
-    """As `prepare` will have them, part by part."""
     values: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
-    def add(self, gate: str, names: Iterable[str], total: int) -> None:
-        self.faults.setdefault(gate, []).extend(names)
-        self.totals[gate] = self.totals.get(gate, 0) + total
+    def add(self, slug: str, names: Iterable[str], total: int) -> None:
+        self.issues.setdefault(slug, []).extend(names)
+        self.totals[slug] += total
 
-    def keep(self, gate: str, rows: list[Row], right: Sequence[bool]) -> list[Row]:
-        """The rows that are right; the others are at fault."""
-        both = list(zip(rows, right, strict=True))
-        self.add(gate, [row.name for row, fine in both if not fine], len(rows))
-        return [row for row, fine in both if fine]
+    def passing(self, slug: str, rows: list[Row], passed: Sequence[bool]) -> list[Row]:
+        """The rows that pass a check; the others are recorded."""
+        pairs = list(zip(rows, passed, strict=True))
+        self.add(slug, [row.name for row, fine in pairs if not fine], len(rows))
+        return [row for row, fine in pairs if fine]
 
 
 def inspect(raw: Path, params: Params, cache: Path) -> Inspection:
-    """List every hand of a source that is not of an ignored label, and what is wrong with it.
+    """List every hand of a source whose label is not ignored, and check it.
 
     Raises:
-        DataError: there is nothing that holds hands, a file cannot be read as what it is, or no
-            row has a known label.
+        DataError: the source holds no hands, a file cannot be read as what it is, or no row has a
+            known label.
     """
     source = sources.find(raw, params.ignore_labels)
-    found = _Found()
+    record = _Record()
     rows: list[Row] = []
     for part in sources.parts(source, cache, lambda label: label in LABELS):
-        kept = [row for row in part.rows if row.label not in params.ignore_labels]
-        rows += kept
-        _look(replace(part, rows=kept), params, found)
+        used = [row for row in part.rows if row.label not in params.ignore_labels]
+        rows += used
+        _inspect_part(replace(part, rows=used), params, record)
     if not any(row.label in LABELS for row in rows):
         labels = ", ".join(sorted({repr(row.label) for row in rows})[:5]) or "no row"
         raise DataError(
-            f"no row has a label that is known; found {labels}. Known labels: {', '.join(LABELS)}."
+            f"no row has a known label: expected {', '.join(LABELS)}, found {labels}. Correct the "
+            "labels of the source."
         )
-    divided, digests = _divided(found, params)
-    samples = tuple(_sample(row, divided, digests, found.values) for row in rows)
-    told = {gate: tuple(names) for gate, names in found.faults.items() if names}
-    return Inspection(samples, told, found.totals)
+    split_of, digests = _splits(record, params)
+    samples = tuple(_sample(row, split_of, digests, record.values) for row in rows)
+    issues = {
+        check.slug: Issues(tuple(record.issues.get(check.slug, ())), record.totals[check.slug])
+        for check in CHECKS
+    }
+    return Inspection(samples, issues)
 
 
-def _look(part: Part, params: Params, found: _Found) -> None:
-    good = _sort(part, found)
-    if not good:
+def _inspect_part(part: Part, params: Params, record: _Record) -> None:
+    usable = _with_points(part, record)
+    if not usable:
         return
-    told, good = _units(part, good, params, found)
-    if told == "unit" and (part.sized or params.aspect is None):
-        known = [part.sized and bool(np.isfinite(row.size).all()) for row in good]
-        good = found.keep(SIZES, good, known)
-    good = found.keep(IMPOSSIBLE, good, landmarks.measurable(_points(good)).tolist())
-    if told is not None and good:
-        rows, _ = data.common(
-            replace(part, rows=good), params.model_copy(update={"convention": told}), Faults()
-        )
-        _judge(rows, part, found)
+    convention, usable = _in_one_unit(part, usable, params, record)
+    if convention == "unit" and (part.sized or params.aspect is None):
+        sized = [part.sized and bool(np.isfinite(row.size).all()) for row in usable]
+        usable = record.passing(data.MISSING_IMAGE_SIZE, usable, sized)
+    measurable = landmarks.measurable(_points(usable)).tolist()
+    usable = record.passing(data.IMPOSSIBLE_HAND, usable, measurable)
+    if convention is not None and usable:
+        stated = params.model_copy(update={"convention": convention})
+        rows, _ = data.common(replace(part, rows=usable), stated, Counter())
+        _inspect_hands(rows, part, record)
 
 
-def _sort(part: Part, found: _Found) -> list[Row]:
-    """The rows that have points and a known label; the others are faults."""
-    good = []
-    for gate in {_REASONS[why] for why in (*part.reasons, table.UNREADABLE)}:
-        found.add(gate, (), len(part.rows))
+def _with_points(part: Part, record: _Record) -> list[Row]:
+    """The rows that have points and a known label; the others are recorded."""
+    usable = []
+    for slug in (*part.reasons, table.MISSING_VALUES, checks.UNKNOWN_LABEL):
+        record.add(slug, (), len(part.rows))
     for row in part.rows:
-        why = table.reason(row, ())
+        reason = table.reason(row, ())
         if row.label and row.label not in LABELS:
-            found.add(UNKNOWN, [row.name], 0)
-        elif why:
-            found.add(_REASONS[why], [row.name], 0)
+            record.add(checks.UNKNOWN_LABEL, [row.name], 0)
+        elif reason:
+            record.add(reason, [row.name], 0)
         else:
-            good.append(row)
-    found.add(UNKNOWN, (), len(part.rows))
-    return good
+            usable.append(row)
+    return usable
 
 
-def _units(
-    part: Part, good: list[Row], params: Params, found: _Found
+def _in_one_unit(
+    part: Part, rows: list[Row], params: Params, record: _Record
 ) -> tuple[Known | None, list[Row]]:
-    """The convention of a part, None where it cannot be told, and the rows that keep to it."""
-    points = _points(good)
-    found.add(UNITS, (), 1)
+    """The convention of a part, None if it is ambiguous, and the rows that follow it."""
+    points = _points(rows)
+    record.add(checks.AMBIGUOUS_UNITS, (), 1)
     try:
-        told, _ = data.convention(part, points, params)
-        found.add(MIXED, (), len(good))
-        return told, good
+        convention, _ = data.convention(part, points, params)
+        record.add(checks.MIXED_UNITS, (), len(rows))
+        return convention, rows
     except DataError:
         kinds = [landmarks.kind(hand) for hand in points]
     conventions: tuple[Known, ...] = ("pixels", "unit", "wrist")
     main = max(conventions, key=kinds.count)
-    if kinds.count(main) < _MOST * len(kinds):
-        found.add(UNITS, [part.title], 0)
+    if kinds.count(main) < _MIN_MAJORITY * len(kinds):
+        record.add(checks.AMBIGUOUS_UNITS, [part.title], 0)
         return None, []
-    return main, found.keep(MIXED, good, [kind == main for kind in kinds])
+    return main, record.passing(checks.MIXED_UNITS, rows, [kind == main for kind in kinds])
 
 
-_MOST = 0.8
-"""Share of rows of one unit that makes the others astray; with fewer it is anybody's guess."""
-
-
-def _judge(rows: Rows, part: Part, found: _Found) -> None:
-    """Look at hands of the common frame, and keep them as `prepare` has them."""
+def _inspect_hands(rows: Rows, part: Part, record: _Record) -> None:
+    """Check hands of the common frame, and store them as `prepare` has them."""
     points = rows.landmarks
     features = landmarks.normalise(points)
-    found.values |= dict(zip(rows.names, features, strict=True))
-    wrong = anatomy.impossible(points)
-    found.add(IMPOSSIBLE, [rows.names[place] for place in np.flatnonzero(wrong)], 0)
-    found.add(ORDER, [part.title] if anatomy.disordered(points) else (), 1)
-    found.add(DEPTH, [part.title] if depth.unknown(points) else (), 1)
-    if (~wrong).sum() >= _ENOUGH:
-        usual = typical.Typical.of(typical.describe(features[~wrong]))
-        far = [
-            rows.names[place]
-            for place in np.flatnonzero(~wrong)
-            if usual.distance(features[place]) > _TYPICAL
+    record.values |= dict(zip(rows.names, features, strict=True))
+    impossible = anatomy.impossible(points)
+    names = [rows.names[index] for index in np.flatnonzero(impossible)]
+    record.add(data.IMPOSSIBLE_HAND, names, 0)
+    disordered, flat = anatomy.disordered(points), depth.unknown(points)
+    record.add(checks.LANDMARK_ORDER, [part.title] if disordered else (), 1)
+    record.add(checks.MISSING_DEPTH, [part.title] if flat else (), 1)
+    if (~impossible).sum() >= _MIN_HANDS:
+        model = typical.Typical.of(typical.describe(features[~impossible]))
+        outliers = [
+            rows.names[index]
+            for index in np.flatnonzero(~impossible)
+            if model.distance(features[index]) > _MAX_DISTANCE
         ]
-        found.add(UNUSUAL, far, len(features))
-    found.rows.append(data.lent(rows, part.title)[0])
+        record.add(checks.OUTLIER_HAND, outliers, len(features))
+    record.rows.append(data.lent(rows, part.title)[0])
 
 
-def _divided(found: _Found, params: Params) -> tuple[Mapping[str, Split], Mapping[str, str]]:
-    """The split and the content of each row that `prepare` will have, by name."""
-    if not found.rows:
-        return _UNDIVIDED, {}
-    rows = table.join(found.rows)
+def _splits(record: _Record, params: Params) -> tuple[Mapping[str, Split], Mapping[str, str]]:
+    """The split and the digest of each row that `prepare` will have, by name."""
+    if not record.rows:
+        return {}, {}
+    rows = table.join(record.rows)
     digests = dict(zip(rows.names, splits.fingerprints(rows), strict=True))
     words = [splits.read(word) for word in rows.splits]
-    wrong = [name for name, word in zip(rows.names, words, strict=True) if word is None]
-    if any(rows.splits) and wrong:
-        found.add(SPLITS, wrong, len(words))
+    unknown = [name for name, word in zip(rows.names, words, strict=True) if word is None]
+    if any(rows.splits) and unknown:
+        record.add(checks.UNKNOWN_SPLIT, unknown, len(words))
         named = zip(rows.names, words, strict=True)
         return {name: word for name, word in named if word is not None}, digests
-    chosen, _ = splits.assign(rows, params.val, params.test)
-    return dict(zip(rows.names, chosen, strict=True)), digests
+    assigned, _ = splits.assign(rows, params.val, params.test)
+    return dict(zip(rows.names, assigned, strict=True)), digests
 
 
 def _sample(
     row: Row,
-    divided: Mapping[str, Split],
+    split_of: Mapping[str, Split],
     digests: Mapping[str, str],
     values: Mapping[str, NDArray[np.float32]],
 ) -> Sample:
@@ -228,16 +183,16 @@ def _sample(
     return Sample(
         name=row.name,
         labels=(row.label,) if row.label else (),
-        digest=digests.get(row.name) or _content(row),
-        split=divided.get(row.name),
-        picture=row.picture,
+        digest=digests.get(row.name) or _digest(row),
+        split=split_of.get(row.name),
+        image_path=row.picture,
         values=None if features is None else tuple(features.tolist()),
         person=row.user,
-        facts=row.facts,
+        metadata=row.facts,
     )
 
 
-def _content(row: Row) -> str:
+def _digest(row: Row) -> str:
     """A digest for a row that no model will see."""
     if row.picture is not None:
         return sha256(row.picture.read_bytes()).hexdigest()

@@ -36,8 +36,8 @@ from . import landmarks
 from .predict import MIN_SIDE
 from .table import Row
 
-NO_HAND = "no hand"
-BROKEN = "a photo that cannot be read"
+NO_HAND = "no_hand_detected"
+UNREADABLE = "unreadable"
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 _OTHERS = {".avif", ".bmp", ".gif", ".heic", ".heif", ".tif", ".tiff"}
 """Pictures that mien does not read, to be told of instead of passed over."""
@@ -124,7 +124,7 @@ def row(photo: Photo, seen: Seen | str, hand: Hand | None, user: str, split: str
         facts["picture"] = f"{size[0]}x{size[1]}"
     if hand is not None:
         facts["handedness"] = hand.handedness
-    fault = BROKEN if isinstance(seen, str) else "" if hand else NO_HAND
+    fault = UNREADABLE if isinstance(seen, str) else "" if hand else NO_HAND
     return Row(
         photo.name,
         photo.label,

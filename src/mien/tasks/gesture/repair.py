@@ -1,11 +1,11 @@
-"""Write a source anew, mended as a plan has it: the same files, with every hand's split beside it.
+"""Writes a repaired copy of a source: the same files, with the split of every hand beside it.
 
     tables      -> the same columns, a complete column `split`, and `mien_row` with the old name
     photos      -> the same bytes, and `splits.csv`
     annotations -> the same bytes, and `splits.csv`, which also says what is left out
 
-Whatever else a source holds, such as its licence, is copied. Names stay, so that two versions can
-be compared hand by hand.
+Everything else in a source, such as its licence, is copied. Names stay, so that two versions can be
+compared hand by hand.
 """
 
 import csv
@@ -17,73 +17,75 @@ from pathlib import Path
 from mien.errors import DataError
 from mien.task import Inspection, RepairPlan, Split
 
-from . import inspection, sources, splits, table
+from . import checks, data, photos, sources, splits, table
+from .inspection import inspect
 from .params import Params
 from .sources import NONE, SPLITS, Source
 from .table import Part, Row
 
 _REPAIRS = {
-    inspection.MISSING: "without 63 numbers or without a label",
-    inspection.IMPOSSIBLE: "that can be no hand",
-    inspection.MIXED: "of another unit than the others of their table",
-    inspection.BROKEN: "that cannot be read as photos",
-    inspection.HANDLESS: "without a hand that the landmarker finds",
+    table.MISSING_VALUES: "without 63 numbers or without a label",
+    data.IMPOSSIBLE_HAND: "that are impossible hands",
+    checks.MIXED_UNITS: "in another unit than the rest of their table",
+    photos.UNREADABLE: "that cannot be decoded",
+    photos.NO_HAND: "without a detected hand",
 }
-"""What is left out of its own accord, by gate."""
+"""What is left out beside the plan, by slug of the check."""
 
 
 @dataclass(frozen=True)
-class _Division:
-    """Where each hand goes, by name."""
+class _Assignment:
+    """The split of each hand, by name."""
 
     splits: Mapping[str, Split]
     dropped: Collection[str]
     people: Mapping[str, Split]
-    """The split of each person who is in one."""
+    """The split of each person who has one."""
 
     def of(self, row: Row) -> Split:
-        """That of a hand; one that nobody divided has its own word, or goes with its person."""
+        """The split of a hand: as inspected, else as its source says, else that of its person."""
         own = self.splits.get(row.name) or splits.read(row.split)
         return own or self.people.get(row.user) or "train"
 
 
 def repair(raw: Path, out: Path, plan: RepairPlan, params: Params, cache: Path) -> tuple[str, ...]:
-    """Write `raw` to `out` as `plan` has it; return what was left out beside the plan.
+    """Write a copy of `raw` to `out` by the plan; return what was left out beside the plan.
 
     Raises:
-        DataError: the source cannot be understood, or nothing of it would be left.
+        DataError: the source cannot be read, or nothing of it would be left.
     """
-    known = inspection.inspect(raw, params, cache)
-    division, told = _division(known, plan)
-    if all(each.name in division.dropped for each in known.samples):
-        raise DataError("nothing would be left of the data; mend the source by hand.")
+    inspection = inspect(raw, params, cache)
+    assignment, repairs = _assign(inspection, plan)
+    if all(each.name in assignment.dropped for each in inspection.samples):
+        raise DataError("nothing would be left of the data. Correct the source by hand.")
     source = sources.find(raw, params.ignore_labels)
     for path in sorted(raw.rglob("*")):
         if path.is_file() and path not in _written(source):
             _copy(path, out / path.relative_to(raw))
     if source.tables:
-        parts = sources.parts(source, cache, _nobody)
+        parts = sources.parts(source, cache, _no_label)
         for path, part in zip(source.tables, parts, strict=True):
-            _write_table(path, part, out / path.relative_to(raw), division)
+            _write_table(path, part, out / path.relative_to(raw), assignment)
     else:
-        _write_splits(source, division, cache, out)
-    return told
+        _write_splits(source, assignment, cache, out)
+    return repairs
 
 
-def _division(known: Inspection, plan: RepairPlan) -> tuple[_Division, tuple[str, ...]]:
-    dropped, told = set(plan.drop), []
-    for gate, words in _REPAIRS.items() if plan.repair else ():
-        more = set(known.faults.get(gate, ())) - dropped
+def _assign(inspection: Inspection, plan: RepairPlan) -> tuple[_Assignment, tuple[str, ...]]:
+    dropped, repairs = set(plan.drop), []
+    for slug, reason in _REPAIRS.items() if plan.repair else ():
+        more = set(inspection.issues[slug].names) - dropped
         dropped |= more
         if more:
-            told.append(f"{len(more)} {'row' if len(more) == 1 else 'rows'} {words} left out")
-    divided = {each.name: each.split for each in known.samples if each.split} | dict(plan.move)
+            repairs.append(f"{len(more)} {'row' if len(more) == 1 else 'rows'} {reason} left out")
+    samples = inspection.samples
+    split_of = {each.name: each.split for each in samples if each.split} | dict(plan.move)
     people = {
-        each.person: divided[each.name]
-        for each in known.samples
-        if each.person and each.name in divided
+        each.person: split_of[each.name]
+        for each in samples
+        if each.person and each.name in split_of
     }
-    return _Division(divided, dropped, people), tuple(told)
+    return _Assignment(split_of, dropped, people), tuple(repairs)
 
 
 def _written(source: Source) -> set[Path]:
@@ -92,24 +94,24 @@ def _written(source: Source) -> set[Path]:
     return {*source.tables, *photos, *([source.splits] if source.splits else [])}
 
 
-def _write_table(path: Path, part: Part, target: Path, division: _Division) -> None:
+def _write_table(path: Path, part: Part, target: Path, assignment: _Assignment) -> None:
     header = table.columns(path)
     rows = zip(part.rows, table.records(path), strict=True)
-    kept = [(row, cells) for row, (_, cells) in rows if row.name not in division.dropped]
-    if not kept:
+    staying = [(row, cells) for row, (_, cells) in rows if row.name not in assignment.dropped]
+    if not staying:
         return
     columns = [*header, *(name for name in ("split", table.NAME) if name not in header)]
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
-        for row, cells in kept:
-            given = dict(zip(header, cells, strict=False))
-            given |= {"split": division.of(row), table.NAME: row.name}
-            writer.writerow([given.get(column, "") for column in columns])
+        for row, cells in staying:
+            values = dict(zip(header, cells, strict=False))
+            values |= {"split": assignment.of(row), table.NAME: row.name}
+            writer.writerow([values.get(column, "") for column in columns])
 
 
-def _write_splits(source: Source, division: _Division, cache: Path, out: Path) -> None:
+def _write_splits(source: Source, assignment: _Assignment, cache: Path, out: Path) -> None:
     """Photos that stay, and the list of all hands with their splits."""
     places = {photo.name: photo.path for photo in source.photos}
     target = out / SPLITS
@@ -118,20 +120,20 @@ def _write_splits(source: Source, division: _Division, cache: Path, out: Path) -
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["name", "split"])
         for row in _hands(source, cache):
-            stays = row.name not in division.dropped
+            stays = row.name not in assignment.dropped
             if stays and places:
                 _copy(places[row.name], out / row.name)
             if stays or not places:
-                writer.writerow([row.name, division.of(row) if stays else NONE])
+                writer.writerow([row.name, assignment.of(row) if stays else NONE])
         writer.writerows([name, NONE] for name in ([] if places else sources.left_out(source)))
 
 
 def _hands(source: Source, cache: Path) -> Iterator[Row]:
-    for part in sources.parts(source, cache, _nobody):
+    for part in sources.parts(source, cache, _no_label):
         yield from part.rows
 
 
-def _nobody(label: str) -> bool:
+def _no_label(label: str) -> bool:
     """No photo is to be looked at for its points."""
     return False
 

@@ -137,7 +137,7 @@ def _photos(source: Source, cache: Path, wanted: Callable[[str], bool]) -> Part:
         rows,
         convention="pixels",
         sized=True,
-        reasons=(photos.NO_HAND, photos.BROKEN),
+        reasons=(photos.NO_HAND, photos.UNREADABLE),
         note=f"The hand landmarker looked for hands in {len(looked)} photos, as in serving.",
     )
 

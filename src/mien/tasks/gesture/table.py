@@ -7,6 +7,7 @@ a table that cannot be understood ends with a `DataError`. What is no table but 
 """
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,6 @@ from .landmarks import Floats, Known
 COLUMNS = tuple(f"{axis}{point}" for point in range(1, 22) for axis in "xyz")
 NAME = "mien_row"
 """Column of prepared and mended tables that keeps file and line of the source."""
-_NAMED = 5
 _UNKNOWN = (float("nan"), float("nan"))
 
 
@@ -78,24 +78,8 @@ class Rows:
     """Width and height of each picture (n, 2), NaN where missing; None without the columns."""
 
 
-@dataclass
-class Faults:
-    """Rows that were left out: how many by reason, and the first few of each."""
-
-    total: int = 0
-    count: dict[str, int] = field(default_factory=dict)
-    examples: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, reason: str, name: str) -> None:
-        self.count[reason] = self.count.get(reason, 0) + 1
-        named = self.examples.setdefault(reason, [])
-        if len(named) < _NAMED:
-            named.append(name)
-
-
-UNREADABLE = "not 63 numbers"
-UNLABELLED = "no label"
-IGNORED = "ignored label"
+MISSING_VALUES = "missing_values"
+IGNORED_LABEL = "ignored_label"
 
 
 def find(raw: Path) -> tuple[list[Path], list[Path]]:
@@ -131,13 +115,13 @@ def records(path: Path) -> Iterator[tuple[int, list[str]]]:
     yield from lines
 
 
-def read(path: Path, ignore: Sequence[str], faults: Faults) -> Rows:
-    """Read one table; rows that cannot be used are added to `faults`.
+def read(path: Path, ignore: Sequence[str], skipped: Counter[str]) -> Rows:
+    """Read one table; rows that cannot be used are added to `skipped`.
 
     Raises:
         DataError: a column is missing or named twice, the file is not CSV, or no row is usable.
     """
-    return usable(part(path), ignore, faults)
+    return usable(part(path), ignore, skipped)
 
 
 def part(path: Path, title: str = "") -> Part:
@@ -159,33 +143,32 @@ def part(path: Path, title: str = "") -> Part:
     return Part(title, rows, sized={"width", "height"} <= set(header))
 
 
-def usable(part: Part, ignore: Sequence[str], faults: Faults) -> Rows:
-    """The rows of a part that can be used; the others are added to `faults`.
+def usable(part: Part, ignore: Sequence[str], skipped: Counter[str]) -> Rows:
+    """The rows of a part that can be used; the others are added to `skipped`.
 
     Raises:
         DataError: no row is usable.
     """
     kept = []
     for row in part.rows:
-        faults.total += 1
         why = reason(row, ignore)
         if why:
-            faults.add(why, row.name)
+            skipped[why] += 1
         else:
             kept.append(row)
     if not kept:
-        reasons = ", ".join(f"{count} with {why}" for why, count in faults.count.items())
-        raise DataError(f"{part.title} holds no usable row ({reasons or 'it has only a header'}).")
+        reasons = ", ".join(f"{why}: {count}" for why, count in skipped.items())
+        raise DataError(f"{part.title} has no usable row ({reasons or 'it has only a header'}).")
     return rows_of(kept, part.sized)
 
 
 def reason(row: Row, ignore: Sequence[str]) -> str:
     """Why a row cannot be used; "" where it can."""
     if row.label in ignore:
-        return IGNORED
+        return IGNORED_LABEL
     if not row.label:
-        return UNLABELLED
-    return "" if row.points is not None else row.fault or UNREADABLE
+        return MISSING_VALUES
+    return "" if row.points is not None else row.fault or MISSING_VALUES
 
 
 def rows_of(kept: Sequence[Row], sized: bool) -> Rows:

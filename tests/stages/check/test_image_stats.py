@@ -5,7 +5,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from mien.errors import DataError
-from mien.stages.check import looks
-from mien.stages.check.looks import Looks, look
+from mien.stages.check import image_stats
+from mien.stages.check.image_stats import ImageStats, compute_image_stats
 
 
 def _noise(seed: int, size: tuple[int, int] = (40, 30)) -> Image.Image:
@@ -30,9 +30,10 @@ def _many(folder: Path, count: int) -> list[Path]:
     return paths
 
 
-def _equal(one: Looks, two: Looks) -> bool:
+def _equal(one: ImageStats, two: ImageStats) -> bool:
     return all(
-        np.array_equal(getattr(one, each.name), getattr(two, each.name)) for each in fields(Looks)
+        np.array_equal(getattr(one, each.name), getattr(two, each.name))
+        for each in fields(ImageStats)
     )
 
 
@@ -42,21 +43,24 @@ def test_a_picture_is_measured_upright_and_in_its_own_size(tmp_path: Path) -> No
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter
     turned.save(tmp_path / "turned.jpg", exif=exif, quality=95)
-    seen = look([tmp_path / "turned.jpg"])
+    seen = compute_image_stats([tmp_path / "turned.jpg"])
     assert seen.size.tolist() == [[20, 60]]
-    assert seen.colour[0] == pytest.approx([200, 100, 0], abs=3)
+    assert seen.mean_rgb[0] == pytest.approx([200, 100, 0], abs=3)
     assert seen.brightness[0] == pytest.approx(0.464, abs=0.01)
-    assert seen.thumb.shape == (1, 16, 16)
-    assert seen.thumb[0] == pytest.approx(118, abs=2)
+    assert seen.thumbnail.shape == (1, 16, 16)
+    assert seen.thumbnail[0] == pytest.approx(118, abs=2)
 
 
 def test_a_large_picture_may_be_read_smaller(tmp_path: Path) -> None:
     """`min_side` changes neither the size that is told nor, by much, the hash."""
     _noise(1, (800, 600)).save(tmp_path / "large.jpg", quality=90)
-    whole, reduced = look([tmp_path / "large.jpg"]), look([tmp_path / "large.jpg"], min_side=100)
+    whole, reduced = (
+        compute_image_stats([tmp_path / "large.jpg"]),
+        compute_image_stats([tmp_path / "large.jpg"], min_side=100),
+    )
     assert reduced.size.tolist() == whole.size.tolist() == [[800, 600]]
-    assert np.bitwise_count(whole.hash ^ reduced.hash)[0] <= 4
-    assert np.abs(whole.thumb.astype(int) - reduced.thumb).max() <= 4
+    assert np.bitwise_count(whole.phash ^ reduced.phash)[0] <= 4
+    assert np.abs(whole.thumbnail.astype(int) - reduced.thumbnail).max() <= 4
 
 
 def test_what_cannot_be_read_is_told_and_stops_nothing(tmp_path: Path) -> None:
@@ -67,72 +71,75 @@ def test_what_cannot_be_read_is_told_and_stops_nothing(tmp_path: Path) -> None:
     _noise(2, (200, 200)).save(stream, "JPEG")
     cut.write_bytes(stream.getvalue()[:2000])
     text.write_text("no picture")
-    seen = look([cut, fine, text, tmp_path / "missing.jpg", tmp_path])
+    seen = compute_image_stats([cut, fine, text, tmp_path / "missing.jpg", tmp_path])
     assert seen.readable.tolist() == [False, True, False, False, False]
-    assert seen.why[1] == ""
-    assert "cut off" in seen.why[0]
-    assert "JPEG, PNG or WEBP" in seen.why[2]
-    assert "No such file" in seen.why[3]
-    assert seen.why[4]
+    assert seen.errors[1] == ""
+    assert "cut off" in seen.errors[0]
+    assert "JPEG, PNG or WEBP" in seen.errors[2]
+    assert "No such file" in seen.errors[3]
+    assert seen.errors[4]
     assert seen.size.tolist() == [[0, 0], [40, 30], [0, 0], [0, 0], [0, 0]]
 
 
 def test_no_pictures_are_no_rows() -> None:
     """An empty list has an empty answer of the right shapes."""
-    seen = look([])
+    seen = compute_image_stats([])
     assert len(seen) == 0
-    assert seen.thumb.shape == (0, 16, 16)
-    assert seen.colour.shape == (0, 3)
+    assert seen.thumbnail.shape == (0, 16, 16)
+    assert seen.mean_rgb.shape == (0, 3)
 
 
 def test_the_order_and_the_bits_do_not_hang_on_who_looked(tmp_path: Path) -> None:
     """Several processes give what one gives, picture by picture, while other threads live."""
-    paths = _many(tmp_path, 2 * looks.PIECE + 20)
+    paths = _many(tmp_path, 2 * image_stats.CHUNK_SIZE + 20)
     paths[5].write_bytes(b"\x89PNG\r\n\x1a\n broken")
     done = threading.Event()
     thread = threading.Thread(target=done.wait)
     thread.start()
     try:
-        several = look(paths, workers=2)
+        several = compute_image_stats(paths, workers=2)
     finally:
         done.set()
         thread.join()
-    assert _equal(look(paths, workers=1), several)
+    assert _equal(compute_image_stats(paths, workers=1), several)
     assert several.readable.sum() == len(paths) - 1
 
 
 def test_few_pictures_start_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Below what processes are worth, none is started."""
-    monkeypatch.setattr(looks, "_START", "raise SystemExit(1)")
-    assert look(_many(tmp_path, looks.FIRST + 2 * looks.PIECE)).readable.all()
+    monkeypatch.setattr(image_stats, "_START", "raise SystemExit(1)")
+    assert compute_image_stats(
+        _many(tmp_path, image_stats.TIMED_IMAGES + 2 * image_stats.CHUNK_SIZE)
+    ).readable.all()
 
 
 def test_a_process_that_ends_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A killed process ends in a sentence, not in an answer with holes and not in waiting."""
-    monkeypatch.setattr(looks, "_START", "import os; os.kill(os.getpid(), 9)")
+    monkeypatch.setattr(image_stats, "_START", "import os; os.kill(os.getpid(), 9)")
     with pytest.raises(DataError, match=r"exit code -9.*memory"):
-        look(_many(tmp_path, 2 * looks.PIECE), workers=2)
+        compute_image_stats(_many(tmp_path, 2 * image_stats.CHUNK_SIZE), workers=2)
 
 
 def test_a_script_without_a_main_guard_may_look(tmp_path: Path) -> None:
     """The processes run nothing of the program that started them."""
-    paths = _many(tmp_path, 2 * looks.PIECE)
+    paths = _many(tmp_path, 2 * image_stats.CHUNK_SIZE)
     script = tmp_path / "script.py"
     script.write_text(
         textwrap.dedent(f"""
         import sys
         sys.path[:] = {sys.path!r}
         from pathlib import Path
-        from mien.stages.check.looks import look
-        print(look(sorted(Path({str(tmp_path)!r}).glob("*.png")), workers=2).readable.sum())
+        from mien.stages.check.image_stats import compute_image_stats
+        paths = sorted(Path({str(tmp_path)!r}).glob("*.png"))
+        print(compute_image_stats(paths, workers=2).readable.sum())
         """)
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
     assert done.stdout == f"{len(paths)}\n"
 
 
-def test_shapes_are_checked_at_birth() -> None:
-    """Looks with rows missing are refused."""
-    seen = look([])
-    with pytest.raises(ValueError, match="as many of each"):
-        Looks(**{**{each.name: getattr(seen, each.name) for each in fields(Looks)}, "why": ("",)})
+def test_every_column_has_a_row_for_each_image() -> None:
+    """Statistics with missing rows are refused."""
+    stats = compute_image_stats([])
+    with pytest.raises(ValueError, match="one row per image"):
+        replace(stats, errors=("",))

@@ -11,20 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien import pipeline
-from mien.config import GateConfig
-from mien.errors import DataError, GateError
+from mien.config import CheckConfig
+from mien.errors import DataCheckError, DataError
 from mien.stages import check as stage
-from mien.stages.check import gates, report
-from mien.stages.check.fixing import intend
+from mien.stages.check import report
+from mien.stages.check.repair import plan_repairs
 from mien.stages.data import data, versions
 from mien.storage.versions import OPEN, Store
-from mien.storage.workspace import LEAKS
+from mien.storage.workspace import DATA_QUALITY
 from mien.task import Sample, Split
 
 from . import sets
 from .sets import sample
 
-OFF = {name: GateConfig(level="off") for name in (gates.NOBODY, gates.SEVERAL)}
+OFF = {name: CheckConfig(level="off") for name in ("no_subject", "multiple_subjects")}
 
 
 def some(split: Split, number: int = 8, person: str = "") -> list[Sample]:
@@ -54,10 +54,10 @@ def test_one_of_each_copy_stays_where_it_is_measured(splits: Sequence[Split], ke
     """Test before val before train; the first of those in one split."""
     copies = twins(*((str(place), {"split": split}) for place, split in enumerate(splits)))
     names = [str(place) for place in range(len(splits))]
-    intent = intend(copies, [names], [names])
+    intent = plan_repairs(copies, [names], [names])
     assert intent.plan.drop == set(names) - {kept}
     assert intent.plan.move == {}
-    assert intent.words == (f"{len(names) - 1} copies dropped",)
+    assert intent.summary == (f"{len(names) - 1} duplicates dropped",)
 
 
 def test_copies_that_contradict_each_other_all_go() -> None:
@@ -66,15 +66,15 @@ def test_copies_that_contradict_each_other_all_go() -> None:
         ("a", {"labels": ("left",)}), ("b", {"labels": ("right",), "split": "test"}),
         ("c", {"labels": ("left",)}),
     )  # fmt: skip
-    intent = intend(copies, [["a", "b", "c"]], [["a", "b", "c"]])
+    intent = plan_repairs(copies, [["a", "b", "c"]], [["a", "b", "c"]])
     assert intent.plan.drop == {"a", "b", "c"}
-    assert intent.words == ("3 copies with contradicting labels dropped",)
+    assert intent.summary == ("3 duplicates with conflicting labels dropped",)
 
 
 def test_the_order_of_labels_is_no_contradiction() -> None:
     """Two subjects of one picture, told in another order."""
     copies = twins(("a", {"labels": ("left", "right")}), ("b", {"labels": ("right", "left")}))
-    assert intend(copies, [["a", "b"]], []).plan.drop == {"b"}
+    assert plan_repairs(copies, [["a", "b"]], []).plan.drop == {"b"}
 
 
 @pytest.mark.parametrize(
@@ -90,11 +90,11 @@ def test_near_copies_end_in_one_split(splits: Sequence[Split], target: Split) ->
     """The one that has most of them; of equals train. Nothing is lost."""
     near = [sample(str(place), split=split) for place, split in enumerate(splits)]
     names = [each.name for each in near]
-    intent = intend([*MANY, *near], [], [names])
+    intent = plan_repairs([*MANY, *near], [], [names])
     assert intent.plan.drop == set()
     ends = {each.name: intent.plan.move.get(each.name, each.split) for each in near}
     assert set(ends.values()) == {target}
-    assert "moved to another split" in intent.words[0]
+    assert "moved to another split" in intent.summary[0]
 
 
 def test_a_person_ends_in_one_split() -> None:
@@ -103,7 +103,7 @@ def test_a_person_ends_in_one_split() -> None:
         sample("a1", split="train", person="a"), sample("a2", split="train", person="a"),
         sample("a3", split="val", person="a"), sample("copy of a3", split="test"),
     ]  # fmt: skip
-    intent = intend([*MANY, *people], [], [["a3", "copy of a3"]])
+    intent = plan_repairs([*MANY, *people], [], [["a3", "copy of a3"]])
     assert intent.plan.move == {"a3": "train", "copy of a3": "train"}
 
 
@@ -111,9 +111,9 @@ def test_a_group_that_would_empty_a_split_stays_and_is_told() -> None:
     """A chain of near copies must not carry half of a split away."""
     held = [*some("train", 8), *some("val", 4)]
     chain = [each.name for each in held[:5]] + [each.name for each in held[8:11]]
-    intent = intend(held, [], [chain])
+    intent = plan_repairs(held, [], [chain])
     assert intent.plan.move == {}
-    assert intent.left == 1
+    assert intent.unresolved == 1
 
 
 def test_splits_that_are_the_same_cannot_be_mended() -> None:
@@ -124,8 +124,8 @@ def test_splits_that_are_the_same_cannot_be_mended() -> None:
         for place in range(4)
     ]
     pairs = [[f"train {place}", f"val {place}"] for place in range(4)]
-    with pytest.raises(DataError, match=r"4 of the 4 contents of train.*Divide the data anew"):
-        intend(held, pairs, pairs)
+    with pytest.raises(DataError, match=r"4 of the 4 contents of train.*Split the data again"):
+        plan_repairs(held, pairs, pairs)
 
 
 @given(
@@ -150,15 +150,15 @@ def test_after_a_fix_nothing_spans_splits(drawn: list[tuple[Split, int, int, str
         ),
     ]  # fmt: skip
     likeness = {str(place): look for place, (_, _, look, _) in enumerate(drawn)}
-    intent = intend(held, *clustered(held, likeness))
+    intent = plan_repairs(held, *clustered(held, likeness))
     after = [
         replace(each, split=intent.plan.move.get(each.name, each.split))
         for each in held
         if each.name not in intent.plan.drop
     ]
-    again = intend(after, *clustered(after, likeness))
+    again = plan_repairs(after, *clustered(after, likeness))
     assert again.plan.drop == set()
-    if not intent.left:
+    if not intent.unresolved:
         assert again.plan.move == {}
         for person in ("a", "b"):
             assert len({each.split for each in after if each.person == person}) <= 1
@@ -206,36 +206,40 @@ def test_a_fixed_version_passes_and_is_not_fixed_again(
     """From a set that fails to one that passes: a new version, told in one sentence, the old one
     still there; fixing that one does nothing."""
     run, workspace, version = sets.fetched(
-        sets.yolo(tmp_path / "set", faulty()), tmp_path / "home", gates=OFF
+        sets.yolo(tmp_path / "set", faulty()), tmp_path / "home", checks=OFF
     )
     assert not stage.check(run, workspace, version).passed
-    mended = stage.fix(run, workspace, version)
-    words = "2 copies dropped, 2 copies with contradicting labels dropped, 1 moved to another split"
-    assert mended.why == f"fixed: {words}"
+    mended = stage.repair(run, workspace, version)
+    assert mended.why == (
+        "fixed: 2 duplicates dropped, 2 duplicates with conflicting labels dropped, "
+        "1 moved to another split"
+    )
     assert (mended.parent, mended.source, mended.number) == (version.root, version.source, 2)
-    told = capsys.readouterr().out
-    assert f"mien run CONFIG --source @{mended.short}" in told
-    assert "mien data diff emotion 1 2" in told
+    verbose = capsys.readouterr().out
+    assert f"mien run CONFIG --source @{mended.short}" in verbose
+    assert "mien data diff emotion 1 2" in verbose
 
     done = stage.check(run, workspace, mended)
-    assert report.read(done.folder).those("failed", "warned") == ()
-    assert json.loads((done.folder / LEAKS).read_text())["near"] == []
+    assert report.read(done.folder).in_state("failed", "warned") == ()
+    assert json.loads((done.folder / DATA_QUALITY).read_text())["near"] == []
     assert Store(workspace.raw("emotion")).verify() == []
 
-    assert stage.fix(run, workspace, mended) == mended
-    assert "nothing that is safe to mend" in capsys.readouterr().out
+    assert stage.repair(run, workspace, mended) == mended
+    assert "nothing that is safe to repair" in capsys.readouterr().out
     assert len(Store(workspace.raw("emotion")).versions()) == 2
-    assert stage.fix(run, workspace, version) == mended
-    with pytest.raises(GateError, match=f"They were mended: --source @{mended.short} is"):
-        stage.require(stage.check(run, workspace, version))
+    assert stage.repair(run, workspace, version) == mended
+    with pytest.raises(
+        DataCheckError, match=f"A repaired version exists: --source @{mended.short}"
+    ):
+        stage.require_passed(stage.check(run, workspace, version))
 
 
 def test_the_difference_is_what_was_told(tmp_path: Path) -> None:
     """`mien data diff` shows the samples that the sentence counts."""
     run, workspace, version = sets.fetched(
-        sets.yolo(tmp_path / "set", faulty()), tmp_path / "home", gates=OFF
+        sets.yolo(tmp_path / "set", faulty()), tmp_path / "home", checks=OFF
     )
-    mended = stage.fix(run, workspace, version)
+    mended = stage.repair(run, workspace, version)
     found = versions.diff("emotion", version.short, mended.short, workspace)
     gone = {"train/0.png", "train/twice.png", "train/doubt.png", "train/doubted.png"}
     assert set(found.removed) == gone
@@ -248,10 +252,10 @@ def test_the_difference_is_what_was_told(tmp_path: Path) -> None:
 def test_clean_data_stay_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No version is made of nothing."""
     run, workspace, version = sets.fetched(
-        sets.yolo(tmp_path / "set", sets.distinct(1)), tmp_path / "home", gates=OFF
+        sets.yolo(tmp_path / "set", sets.distinct(1)), tmp_path / "home", checks=OFF
     )
-    assert stage.fix(run, workspace, version) == version
-    assert "nothing that is safe to mend" in capsys.readouterr().out
+    assert stage.repair(run, workspace, version) == version
+    assert "nothing that is safe to repair" in capsys.readouterr().out
     assert len(Store(workspace.raw("emotion")).versions()) == 1
 
 
@@ -260,7 +264,7 @@ def test_a_fix_that_breaks_off_leaves_nothing(
 ) -> None:
     """The store is as before, and the next fix does all of it."""
     run, workspace, version = sets.fetched(
-        sets.yolo(tmp_path / "set", faulty()), tmp_path / "home", gates=OFF
+        sets.yolo(tmp_path / "set", faulty()), tmp_path / "home", checks=OFF
     )
 
     def cut(self: Store, *_: Any, **__: Any) -> Any:
@@ -269,11 +273,11 @@ def test_a_fix_that_breaks_off_leaves_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(Store, "add", cut)
         with pytest.raises(KeyboardInterrupt):
-            stage.fix(run, workspace, version)
+            stage.repair(run, workspace, version)
     store = Store(workspace.raw("emotion"))
     assert [each.root for each in store.versions()] == [version.root]
     assert not list(store.folder.glob(f"{OPEN}*"))
-    assert stage.fix(run, workspace, version).number == 2
+    assert stage.repair(run, workspace, version).number == 2
 
 
 def test_hands_are_fixed_as_faces_are(tmp_path: Path) -> None:
@@ -295,18 +299,18 @@ def test_hands_are_fixed_as_faces_are(tmp_path: Path) -> None:
     run, workspace, version = sets.fetched(
         tmp_path / "hands.csv", tmp_path / "home", task="gesture"
     )
-    assert stage.check(run, workspace, version).failed == ("copies across splits",)
-    mended = stage.fix(run, workspace, version)
-    assert "2 copies dropped" in mended.why
+    assert stage.check(run, workspace, version).failed == ("split_leakage",)
+    mended = stage.repair(run, workspace, version)
+    assert "2 duplicates dropped" in mended.why
     assert stage.check(run, workspace, mended).passed
-    assert stage.fix(run, workspace, mended) == mended
+    assert stage.repair(run, workspace, mended) == mended
     assert data(run, workspace, mended).fingerprint == mended.root
 
 
 def test_the_pipeline_checks_what_it_fixed(tmp_path: Path) -> None:
     """`mien data check CONFIG --fix` ends well where the fix was enough."""
     run, workspace, _ = sets.fetched(
-        sets.yolo(tmp_path / "set", faulty()), tmp_path / "home", gates=OFF
+        sets.yolo(tmp_path / "set", faulty()), tmp_path / "home", checks=OFF
     )
     assert not pipeline.check(run, workspace).passed
-    assert pipeline.fix(run, workspace).passed
+    assert pipeline.repair(run, workspace).passed

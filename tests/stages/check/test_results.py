@@ -1,4 +1,4 @@
-"""Promises of the gates: each finds its fault and nothing else, and a config has the last word."""
+"""Promises of the checks: each finds its issue and nothing else, and a config sets the limits."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -16,15 +16,23 @@ from project import ROOT
 from waiting import PATIENCE
 
 from mien import tasks
-from mien.config import GateConfig, Level
+from mien.config import CheckConfig, Level
 from mien.errors import ConfigError, WeightsError
 from mien.model import runtime
-from mien.stages.check import gates, material
-from mien.stages.check.findings import Search, outcomes
-from mien.stages.check.gates import Found, Outcome
-from mien.stages.check.material import Material
-from mien.stages.check.shortcuts import Shortcut
-from mien.task import Gate, Inspection, Request, Sample, Split
+from mien.stages.check import context as check_context
+from mien.stages.check.checks import SHARED_CHECKS, split_leakage
+from mien.stages.check.context import CheckContext, build_context, train_leaks
+from mien.stages.check.disjoint_set import merge_clusters
+from mien.stages.check.metadata_baseline import MetadataBaseline
+from mien.stages.check.results import (
+    CheckResult,
+    checks_of,
+    configured,
+    judge,
+    markdown_table,
+    run_checks,
+)
+from mien.task import Inspection, Issues, Request, Sample, Split, recorded_check
 
 from . import sets
 from .sets import sample
@@ -41,104 +49,107 @@ TRAIN, VAL, TEST = 0, 20, 30
 
 
 def judged(
-    held: Material,
-    shortcut: Shortcut | None = None,
-    wishes: Mapping[str, GateConfig] = MappingProxyType({}),
-) -> dict[str, Outcome]:
-    chosen = gates.chosen(held.task, wishes)
-    return {each.name: each for each in outcomes(Search(held, shortcut), chosen)}
+    context: CheckContext,
+    baseline: MetadataBaseline | None = None,
+    config: Mapping[str, CheckConfig] = MappingProxyType({}),
+) -> dict[str, CheckResult]:
+    vars(context)["metadata_baseline"] = baseline  # in place of the computed one
+    results = run_checks(context, configured(context.task, config))
+    return {each.slug: each for each in results}
 
 
-def loud(held: Material, shortcut: Shortcut | None = None) -> dict[str, str]:
-    """State of each gate that found something."""
-    found = judged(held, shortcut)
-    return {name: each.state for name, each in found.items() if each.state not in ("passed", "off")}
+def states(context: CheckContext) -> dict[str, str]:
+    """State of each check with issues."""
+    results = judged(context)
+    return {
+        slug: each.state for slug, each in results.items() if each.state not in ("passed", "off")
+    }
 
 
 def changed(place: int, **changes: Any) -> list[Sample]:
     return [replace(each, **changes) if at == place else each for at, each in enumerate(CLEAN)]
 
 
-def test_clean_data_pass_every_gate() -> None:
-    """No gate finds a fault where there is none."""
-    assert loud(sets.material(CLEAN)) == {}
-    assert judged(sets.material(CLEAN))["copies across splits"].state == "passed"
+def test_clean_data_pass_every_check() -> None:
+    """No check finds an issue where there is none."""
+    assert states(sets.context(CLEAN)) == {}
+    assert judged(sets.context(CLEAN))["split_leakage"].state == "passed"
 
 
-FAULTS: dict[str, tuple[Callable[[], Material], dict[str, str]]] = {
+FAULTS: dict[str, tuple[Callable[[], CheckContext], dict[str, str]]] = {
     "a copy in the same split": (
-        lambda: sets.material(CLEAN, exact=[(TRAIN, TRAIN + 1)]),
-        {"exact copies": "warned"},
+        lambda: sets.context(CLEAN, exact=[(TRAIN, TRAIN + 1)]),
+        {"duplicates": "warned"},
     ),
     "a copy in test": (
-        lambda: sets.material(CLEAN, exact=[(TRAIN, TEST)]),
-        {"exact copies": "warned", "copies across splits": "failed"},
+        lambda: sets.context(CLEAN, exact=[(TRAIN, TEST)]),
+        {"duplicates": "warned", "split_leakage": "failed"},
     ),
     "copies within val": (
-        lambda: sets.material(CLEAN, exact=[(VAL, VAL + 1, VAL + 2)]),
-        {"exact copies": "warned"},
+        lambda: sets.context(CLEAN, exact=[(VAL, VAL + 1, VAL + 2)]),
+        {"duplicates": "warned"},
     ),
     "near copies in a split": (
-        lambda: sets.material(CLEAN, near=[(TRAIN, TRAIN + 1, TRAIN + 2, TRAIN + 3)]),
-        {"near copies": "warned"},
+        lambda: sets.context(CLEAN, near=[(TRAIN, TRAIN + 1, TRAIN + 2, TRAIN + 3)]),
+        {"near_duplicates": "warned"},
     ),
     "a near copy in val": (
-        lambda: sets.material(CLEAN, near=[(TRAIN + 10, VAL)]),
-        {"near copies": "noted", "near copies across splits": "warned"},
+        lambda: sets.context(CLEAN, near=[(TRAIN + 10, VAL)]),
+        {"near_duplicates": "noted", "near_split_leakage": "warned"},
     ),
     "two labels": (
-        lambda: sets.material(CLEAN, near=[(TRAIN, TRAIN + 10)], same=[(TRAIN, TRAIN + 10)]),
-        {"near copies": "noted", "one picture, two labels": "failed"},
+        lambda: sets.context(CLEAN, near=[(TRAIN, TRAIN + 10)], same=[(TRAIN, TRAIN + 10)]),
+        {"near_duplicates": "noted", "label_conflict": "failed"},
     ),
     "two labels, a moment apart": (
-        lambda: sets.material(CLEAN, near=[(TRAIN, TRAIN + 10)]),
-        {"near copies": "noted"},
+        lambda: sets.context(CLEAN, near=[(TRAIN, TRAIN + 10)]),
+        {"near_duplicates": "noted"},
     ),
     "a label without samples": (
-        lambda: sets.material([each for each in CLEAN if "right" not in each.labels]),
-        {"empty classes": "failed"},
+        lambda: sets.context([each for each in CLEAN if "right" not in each.labels]),
+        {"empty_class": "failed"},
     ),
     "a label that val alone has": (
-        lambda: sets.material(CLEAN[:10] + CLEAN[20:]),
-        {"empty classes": "failed"},
+        lambda: sets.context(CLEAN[:10] + CLEAN[20:]),
+        {"empty_class": "failed"},
     ),
     "a small class": (
-        lambda: sets.material(
+        lambda: sets.context(
             [*(sample(f"more {n}") for n in range(100)), *CLEAN[:11], *CLEAN[20:]]
         ),
-        {"imbalance": "warned"},
+        {"class_imbalance": "warned"},
     ),
     "a class of half the size": (
-        lambda: sets.material(CLEAN[:15]),
-        {"imbalance": "noted"},
+        lambda: sets.context(CLEAN[:15]),
+        {"class_imbalance": "noted"},
     ),
     "a fault of the task": (
-        lambda: sets.material(CLEAN, odd_boxes=[each.name for each in CLEAN[:9]]),
-        {"odd boxes": "failed"},
+        lambda: sets.context(CLEAN, odd_boxes=[each.name for each in CLEAN[:9]]),
+        {"odd_boxes": "failed"},
     ),
     "few faults of the task": (
-        lambda: sets.material(CLEAN, odd_boxes=["somewhere/else.txt"]),
-        {"odd boxes": "noted"},
+        lambda: sets.context(CLEAN, odd_boxes=["somewhere/else.txt"]),
+        {"odd_boxes": "noted"},
     ),
 }
 
 
 @pytest.mark.parametrize("kind", FAULTS)
-def test_a_fault_is_found_by_its_gate_and_by_no_other(kind: str) -> None:
-    """Each gate is seen to find something, and the others to stay silent."""
+def test_an_issue_is_found_by_its_check_and_by_no_other(kind: str) -> None:
+    """Each check finds something, and the others stay silent."""
     make, expected = FAULTS[kind]
-    assert loud(make()) == expected
+    assert states(make()) == expected
 
 
 def test_only_what_was_seen_before_leaks() -> None:
     """A test picture that is also in val counts: val chose the model. Train is never at fault."""
     samples = [sample("a", split="train"), sample("b", split="val"), sample("c", split="test")]
-    both = judged(sets.material(samples, exact=[(1, 2)]))["copies across splits"]
+    both = judged(sets.context(samples, exact=[(1, 2)]))["split_leakage"]
     assert (both.names, both.total) == (("c",), 2)
-    all_three = judged(sets.material(samples, exact=[(0, 1, 2)]))["copies across splits"]
+    all_three = judged(sets.context(samples, exact=[(0, 1, 2)]))["split_leakage"]
     assert all_three.names == ("b", "c")
     assert all_three.examples[0].names == ("b", "a")
-    assert all_three.examples[0].what == "left in val; left in train"
+    assert all_three.examples[0].description == "left in val; left in train"
 
 
 def test_leaks_are_told_for_the_evaluation() -> None:
@@ -148,19 +159,20 @@ def test_leaks_are_told_for_the_evaluation() -> None:
         sample("val/c", split="val", digest="1"), sample("test/d", split="test", digest="3"),
         sample("test/e", split="test", digest="4"), sample("val/f", split="val", digest="4"),
     ]  # fmt: skip
-    held = sets.material(samples, exact=[(0, 2), (4, 5)], near=[(0, 1, 2, 3), (4, 5)])
-    assert material.leaks(held) == {"exact": ("val/c",), "near": ("test/d",)}
+    context = sets.context(samples, exact=[(0, 2), (4, 5)], near=[(0, 1, 2, 3), (4, 5)])
+    assert train_leaks(context) == {"exact": ("val/c",), "near": ("test/d",)}
 
 
 def test_a_shortcut_is_measured_against_the_commonest_label() -> None:
     """Guessing half of the labels from a file type is a shortcut; guessing the majority is none."""
-    held = sets.material(CLEAN)
-    told = Shortcut(accuracy=0.9, majority=0.5, by_fact=(("type", 0.85), ("size", 0.5)), chance=0.5)
-    found = judged(held, told)["shortcut"]
-    assert (found.state, found.found, found.total, found.names) == ("warned", 16, 40, ("type",))
-    none = Shortcut(accuracy=0.45, majority=0.5, by_fact=(("type", 0.5),), chance=0.5)
-    assert judged(held, none)["shortcut"].state == "passed"
-    assert judged(held)["shortcut"].state == "off"
+    context = sets.context(CLEAN)
+    features = (("type", 0.85), ("size", 0.5))
+    predictive = MetadataBaseline(accuracy=0.9, majority=0.5, by_feature=features, chance=0.5)
+    found = judged(context, predictive)["spurious_correlation"]
+    assert (found.state, found.count, found.total, found.names) == ("warned", 16, 40, ("type",))
+    none = MetadataBaseline(accuracy=0.45, majority=0.5, by_feature=(("type", 0.5),), chance=0.5)
+    assert judged(context, none)["spurious_correlation"].state == "passed"
+    assert judged(context)["spurious_correlation"].state == "off"
 
 
 def pictured(folder: Path, number: int, broken: int = 0) -> Sequence[Sample]:
@@ -175,9 +187,9 @@ def pictured(folder: Path, number: int, broken: int = 0) -> Sequence[Sample]:
     return samples
 
 
-def gathered(folder: Path, samples: Sequence[Sample], **changes: Any) -> Material:
+def gathered(folder: Path, samples: Sequence[Sample], **changes: Any) -> CheckContext:
     made = sets.task(inspect=lambda raw, params, cache: Inspection(tuple(samples)), **changes)
-    return material.gather(made, folder, made.training.Params(), folder / "cache")
+    return build_context(made, folder, made.training.Params(), folder / "cache")
 
 
 def test_unreadable_files_are_counted_and_copy_nobody(tmp_path: Path) -> None:
@@ -186,11 +198,11 @@ def test_unreadable_files_are_counted_and_copy_nobody(tmp_path: Path) -> None:
     samples[-2:] = [replace(each, digest="the same") for each in samples[-2:]]
     samples[-1] = replace(samples[-1], split="test")
     found = judged(gathered(tmp_path, samples, subject_counter=None))
-    assert found["unreadable files"].state == "failed"
-    assert found["unreadable files"].names == ("10.png", "11.png")
-    assert found["copies across splits"].found == 0
+    assert found["unreadable"].state == "failed"
+    assert found["unreadable"].names == ("10.png", "11.png")
+    assert found["split_leakage"].count == 0
     clean = judged(gathered(tmp_path, samples[:10], subject_counter=None))
-    assert clean["unreadable files"].state == "passed"
+    assert clean["unreadable"].state == "passed"
 
 
 def by_width(request: Request) -> int:
@@ -201,15 +213,15 @@ def by_width(request: Request) -> int:
 
 def test_subjects_are_counted(tmp_path: Path) -> None:
     """Pictures with a label and no subject, and with more subjects than labels."""
-    held = gathered(tmp_path, pictured(tmp_path, 8), subject_counter=lambda: by_width)
-    found = judged(held)
-    assert found["no subject found"].names == ("0.png",)
-    assert set(found["more than one subject"].names) == {"5.png", "6.png", "7.png"}
-    assert found["no subject found"].total == 8
+    context = gathered(tmp_path, pictured(tmp_path, 8), subject_counter=lambda: by_width)
+    found = judged(context)
+    assert found["no_subject"].names == ("0.png",)
+    assert set(found["multiple_subjects"].names) == {"5.png", "6.png", "7.png"}
+    assert found["no_subject"].total == 8
     one_each = judged(
         gathered(tmp_path, pictured(tmp_path, 8), subject_counter=lambda: lambda _: 1)
     )
-    assert one_each["no subject found"].state == one_each["more than one subject"].state == "passed"
+    assert one_each["no_subject"].state == one_each["multiple_subjects"].state == "passed"
 
 
 def test_each_core_counts_with_a_counter_of_its_own(
@@ -231,21 +243,21 @@ def test_each_core_counts_with_a_counter_of_its_own(
         return count
 
     found = judged(gathered(tmp_path, pictured(tmp_path, 8), subject_counter=subjects))
-    assert found["no subject found"].names == ("0.png",)
-    assert found["no subject found"].total == 8
+    assert found["no_subject"].names == ("0.png",)
+    assert found["no_subject"].total == 8
 
 
 def test_a_machine_without_what_counts_subjects_checks_the_rest(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No network, no weights: it is said, those gates are off, and the others are as ever."""
+    """No network, no weights: a message, those checks are off, and the others run."""
 
     def absent() -> Any:
         raise WeightsError("The weights cannot be fetched.")
 
     found = judged(gathered(tmp_path, pictured(tmp_path, 8), subject_counter=absent))
-    assert (found["no subject found"].state, found["more than one subject"].state) == ("off", "off")
-    assert found["unreadable files"].state == "passed"
+    assert (found["no_subject"].state, found["multiple_subjects"].state) == ("off", "off")
+    assert found["unreadable"].state == "passed"
     assert "Subjects are not counted: The weights cannot be fetched." in capsys.readouterr().err
 
 
@@ -253,31 +265,32 @@ def test_subjects_are_counted_in_a_bounded_choice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The choice follows contents: another order of the files asks about the same pictures."""
-    monkeypatch.setattr(material, "ASKED", 3)
+    monkeypatch.setattr(check_context, "MAX_COUNTED_IMAGES", 3)
     samples = pictured(tmp_path, 8)
     one, other = (
         gathered(tmp_path, each, subject_counter=lambda: by_width)
         for each in (samples, samples[::-1])
     )
     asked = [
-        {held.samples[place].name for place in material.subjects(held)} for held in (one, other)
+        {context.samples[place].name for place in context.subject_counts}
+        for context in (one, other)
     ]
     assert asked[0] == asked[1] == {"0.png", "1.png", "2.png"}
-    assert judged(one)["no subject found"].total == 3
+    assert judged(one)["no_subject"].total == 3
 
 
 def test_nothing_is_asked_that_is_switched_off(tmp_path: Path) -> None:
-    """Counting subjects costs time: with both gates off it is not done."""
+    """Counting subjects costs time: with both checks off it is not done."""
 
     def refuse() -> Callable[[Request], int]:
         raise AssertionError("asked")
 
-    held = gathered(tmp_path, pictured(tmp_path, 3), subject_counter=refuse)
-    off = GateConfig(level="off")
-    wishes = {"no_subject_found": off, "more_than_one_subject": off}
-    assert judged(held, wishes=wishes)["no subject found"].state == "off"
+    context = gathered(tmp_path, pictured(tmp_path, 3), subject_counter=refuse)
+    off = CheckConfig(level="off")
+    config = {"no_subject": off, "multiple_subjects": off}
+    assert judged(context, config=config)["no_subject"].state == "off"
     with pytest.raises(AssertionError, match="asked"):
-        judged(held)
+        judged(context)
 
 
 def test_near_copies_are_found_in_rows_too(tmp_path: Path) -> None:
@@ -290,21 +303,17 @@ def test_near_copies_are_found_in_rows_too(tmp_path: Path) -> None:
         for number, row in enumerate(rows)
     ]
     found = judged(gathered(tmp_path, samples))
-    assert found["near copies"].names == ("t.csv:3",)
-    assert found["unreadable files"].state == "off"
+    assert found["near_duplicates"].names == ("t.csv:3",)
+    assert found["unreadable"].state == "off"
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["copies across splits", "copies_across_splits", "Copies Across_Splits"],
-)
-def test_a_config_changes_level_and_limit(name: str) -> None:
-    """What it leaves out stays as the gate has it; names may be written as YAML keys."""
-    held = sets.material(CLEAN, exact=[(TRAIN, TEST)])
+def test_a_config_changes_level_and_limit() -> None:
+    """What it leaves out stays at the default of the check."""
+    context = sets.context(CLEAN, exact=[(TRAIN, TEST)])
 
     def state(level: Level | None = None, limit: float | None = None) -> str:
-        wish = GateConfig(level=level, limit=limit)
-        return judged(held, wishes={name: wish})["copies across splits"].state
+        wish = CheckConfig(level=level, limit=limit)
+        return judged(context, config={"split_leakage": wish})["split_leakage"].state
 
     assert state() == "failed"
     assert state(level="warn") == "warned"
@@ -313,22 +322,16 @@ def test_a_config_changes_level_and_limit(name: str) -> None:
     assert state(level="off") == "off"
 
 
-def test_a_name_with_a_comma_is_known_without_it() -> None:
-    """`one_picture_two_labels` is easier to write in YAML than to quote."""
-    chosen = gates.chosen(sets.task(), {"one_picture_two_labels": GateConfig(level="warn")})
-    assert chosen["one picture, two labels"].level == "warn"
-
-
-def test_an_unknown_gate_is_refused() -> None:
+def test_an_unknown_check_is_refused() -> None:
     """With the nearest name that there is."""
-    with pytest.raises(ConfigError, match=r"'near_coppies'.*Did you mean 'near copies'"):
-        gates.chosen(sets.task(), {"near_coppies": GateConfig()})
+    with pytest.raises(ConfigError, match=r"'near_duplicate'.*Did you mean 'near_duplicates'"):
+        configured(sets.task(), {"near_duplicate": CheckConfig()})
 
 
-def test_a_fault_without_a_gate_is_a_mistake_of_the_task() -> None:
+def test_an_issue_without_a_check_is_a_mistake_of_the_task() -> None:
     """It must not pass unseen."""
-    with pytest.raises(ValueError, match="no gate for its faults: odd people"):
-        judged(sets.material(CLEAN, odd_people=["x"]))
+    with pytest.raises(ValueError, match="no check for issues odd_people"):
+        judged(sets.context(CLEAN, odd_people=["x"]))
 
 
 @given(
@@ -338,8 +341,8 @@ def test_a_fault_without_a_gate_is_a_mistake_of_the_task() -> None:
     level=st.sampled_from(["error", "warn"]),
 )
 def test_the_limit_is_a_share(number: int, total: int, limit: float, level: Any) -> None:
-    """At the limit a gate still holds; beyond it, it fails or warns."""
-    outcome = gates.judge("g", Gate("", level, limit), Found(total=total, number=number))
+    """At the limit a check does not fail; beyond it, it fails or warns."""
+    outcome = judge(recorded_check("g", "", level, limit), Issues(total=total, count=number))
     if not number:
         assert outcome.state == "passed"
     elif number / total <= limit:
@@ -351,7 +354,7 @@ def test_the_limit_is_a_share(number: int, total: int, limit: float, level: Any)
 @given(st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=4, unique=True), max_size=12))
 def test_clusters_that_touch_become_one(clusters: list[list[int]]) -> None:
     """No member stands in two, members of one stay together, and nothing is added."""
-    found = material.joined(clusters)
+    found = merge_clusters(clusters, 31)
     members = [place for cluster in found for place in cluster]
     assert len(members) == len(set(members))
     assert set(members) <= {place for cluster in clusters for place in cluster}
@@ -362,12 +365,13 @@ def test_clusters_that_touch_become_one(clusters: list[list[int]]) -> None:
 
 
 @pytest.mark.parametrize("task", tasks.names())
-def test_the_docs_can_list_every_gate(task: str) -> None:
-    """One row for each gate, with a level, a limit and a sentence."""
+def test_the_table_lists_every_check(task: str) -> None:
+    """One row for each check, with level, limit and description."""
     loaded = tasks.load(task)
-    rows = gates.table(loaded).splitlines()[2:]
-    assert len(rows) == len(gates.known(loaded)) >= len(gates.GATES)
-    assert "| copies across splits | error | 0 % | The same is in val" in gates.table(loaded)
+    rows = markdown_table(loaded).splitlines()[2:]
+    assert len(rows) == len(checks_of(loaded)) >= len(SHARED_CHECKS)
+    description = split_leakage.CHECK.description
+    assert f"| `split_leakage` | error | 0 % | {description} |" in rows
 
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -386,13 +390,13 @@ def test_no_leak_without_a_copy_in_train(drawn: list[tuple[Split, int]]) -> None
     clusters = [tuple(each) for each in homes.values() if len(each) > 1]
     train = {each.digest for each in samples if each.split == "train"}
     expected = {each.name for each in samples if each.split != "train" and each.digest in train}
-    leaks = material.leaks(sets.material(samples, exact=clusters))
+    leaks = train_leaks(sets.context(samples, exact=clusters))
     assert set(leaks["exact"]) == expected
     assert leaks["near"] == ()
 
 
 @pytest.mark.parametrize("name", tasks.names())
-def test_the_docs_list_every_gate(name: str) -> None:
-    """With level, limit and meaning as they are."""
+def test_the_docs_list_every_check(name: str) -> None:
+    """With level, limit and description as they are."""
     page = (ROOT / "docs" / "source" / "data.md").read_text(encoding="utf-8").splitlines()
-    assert [row for row in gates.table(tasks.load(name)).splitlines() if row not in page] == []
+    assert [row for row in markdown_table(tasks.load(name)).splitlines() if row not in page] == []

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 from mien import tasks
-from mien.stages.check import copies
-from mien.stages.check.looks import Looks, look
+from mien.stages.check import similarity
+from mien.stages.check.disjoint_set import merge_clusters
+from mien.stages.check.image_stats import ImageStats, compute_image_stats
 
 Photo = Image.Image
 
@@ -45,32 +46,32 @@ CHANGES: dict[str, Callable[[Photo], Photo]] = {
 }
 
 
-def _seen(folder: Path, photos: list[Photo], quality: int = 90) -> Looks:
+def _seen(folder: Path, photos: list[Photo], quality: int = 90) -> ImageStats:
     paths = [folder / f"{number:03}.jpg" for number in range(len(photos))]
     for path, photo in zip(paths, photos, strict=True):
         photo.save(path, quality=quality)
-    return look(paths)
+    return compute_image_stats(paths)
 
 
-def _made(thumbs: np.ndarray, hashes: np.ndarray) -> Looks:
+def _made(thumbs: np.ndarray, hashes: np.ndarray) -> ImageStats:
     """Looks that nobody looked at."""
     count = len(thumbs)
-    return Looks(
+    return ImageStats(
         readable=np.ones(count, dtype=bool),
         size=np.ones((count, 2), dtype=np.int64),
-        colour=np.zeros((count, 3)),
-        hash=hashes.astype(np.uint64),
-        thumb=thumbs.astype(np.uint8),
+        mean_rgb=np.zeros((count, 3)),
+        phash=hashes.astype(np.uint64),
+        thumbnail=thumbs.astype(np.uint8),
         brightness=np.zeros(count),
         sharpness=np.zeros(count),
-        why=("",) * count,
+        errors=("",) * count,
     )
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c", "d", ""]), max_size=30))
 def test_exact_copies_share_a_digest(digests: list[str]) -> None:
     """Groups are all that share a digest, each once, in order; none is alone or without digest."""
-    groups = copies.exact(digests)
+    groups = similarity.exact_duplicates(digests)
     assert all(len(group) > 1 and group == sorted(group) for group in groups)
     assert groups == sorted(groups)
     found = {place for group in groups for place in group}
@@ -85,7 +86,7 @@ _PAIRS = st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=30
 @given(_PAIRS, st.randoms(use_true_random=False))
 def test_clusters_are_what_hangs_together(pairs: list[tuple[int, int]], random: object) -> None:
     """Clusters are the connected parts of the pairs, whatever the order of the pairs."""
-    found = copies.clusters(pairs, 20)
+    found = merge_clusters(pairs, 20)
     assert found == sorted(sorted(group) for group in found)
     home = {place: number for number, group in enumerate(found) for place in group}
     assert all(one == two or home[one] == home[two] for one, two in pairs)
@@ -97,7 +98,7 @@ def test_clusters_are_what_hangs_together(pairs: list[tuple[int, int]], random: 
             reached |= more
         assert reached == set(group)
     random.shuffle(pairs)  # type: ignore[attr-defined]
-    assert copies.clusters(pairs, 20) == found
+    assert merge_clusters(pairs, 20) == found
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -105,7 +106,7 @@ def test_a_photo_saved_anew_is_found(change: str, tmp_path: Path) -> None:
     """Each of twenty photos is clustered with its changed self alone."""
     photos = [_photo(seed) for seed in range(20)]
     seen = _seen(tmp_path, [*photos, *map(CHANGES[change], photos)], quality=80)
-    assert copies.near(seen) == [[place, place + 20] for place in range(20)]
+    assert similarity.near_duplicate_images(seen) == [[place, place + 20] for place in range(20)]
 
 
 def test_all_forms_of_a_photo_are_one_cluster(tmp_path: Path) -> None:
@@ -113,10 +114,15 @@ def test_all_forms_of_a_photo_are_one_cluster(tmp_path: Path) -> None:
     forms = [each(_photo(seed)) for seed in (1, 2) for each in CHANGES.values()]
     seen = _seen(tmp_path, forms)
     half = len(CHANGES)
-    assert copies.near(seen) == [list(range(half)), list(range(half, 2 * half))]
-    pairs = copies.near_pairs(seen)
+    assert similarity.near_duplicate_images(seen) == [
+        list(range(half)),
+        list(range(half, 2 * half)),
+    ]
+    pairs = similarity.near_duplicate_pairs(seen)
     assert len(pairs) == 2 * (half - 1)
-    assert all(0 <= pair.distance <= 1 - copies.ALIKE + 1e-9 for pair in pairs)
+    assert all(
+        0 <= pair.distance <= 1 - similarity.NEAR_DUPLICATE_CORRELATION + 1e-9 for pair in pairs
+    )
 
 
 def test_different_faces_are_different(tmp_path: Path) -> None:
@@ -124,38 +130,38 @@ def test_different_faces_are_different(tmp_path: Path) -> None:
     tasks.load("emotion").data.write_sample(tmp_path, 0)
     paths = sorted(tmp_path.rglob("*.png"))
     assert len(paths) > 100
-    found = copies.near(look(paths))
+    found = similarity.near_duplicate_images(compute_image_stats(paths))
     assert sum(len(group) for group in found) <= 0.02 * len(paths)
 
 
 def test_flat_pictures_are_copies_only_where_they_are_equal(tmp_path: Path) -> None:
     """Grounds of one colour each: their hashes are all alike, and say nothing."""
     grounds = [(0, 0, 0), (80, 80, 80), (81, 81, 81), (255, 255, 255), (80, 80, 80), (118, 62, 80)]
-    seen = _seen(tmp_path, [Image.new("RGB", (64, 64), colour) for colour in grounds])
-    assert copies.near(seen) == [[1, 4]]
+    seen = _seen(tmp_path, [Image.new("RGB", (64, 64), mean_rgb) for mean_rgb in grounds])
+    assert similarity.near_duplicate_images(seen) == [[1, 4]]
 
 
 def test_the_steps_of_faint_slopes_are_no_details() -> None:
     """Grounds that grow lighter by 2 of 255, from three tones: only the equal ones are copies."""
     slope = np.rint(np.linspace(0, 2, 16))[None, None] * np.ones((1, 16, 1))
     thumbs = np.concatenate([slope + tone for tone in (60, 110, 160, 110)])
-    assert copies.near(_made(thumbs, np.zeros(4))) == [[1, 3]]
+    assert similarity.near_duplicate_images(_made(thumbs, np.zeros(4))) == [[1, 3]]
 
 
 def test_what_cannot_be_read_is_nobodys_copy(tmp_path: Path) -> None:
     """Rows without a picture are all alike, and no cluster."""
-    seen = look([tmp_path / "missing.jpg", tmp_path / "absent.jpg"])
-    assert copies.near(seen) == []
+    seen = compute_image_stats([tmp_path / "missing.jpg", tmp_path / "absent.jpg"])
+    assert similarity.near_duplicate_images(seen) == []
 
 
 def test_equal_hashes_alone_are_not_enough() -> None:
     """Pictures whose thumbnails differ stay apart though their hashes are equal."""
     thumbs = np.random.default_rng(0).integers(0, 256, (300, 16, 16))
     seen = _made(thumbs, np.full(300, 7))
-    assert copies.near(seen) == []
-    assert copies.near(replace(seen, thumb=np.repeat(seen.thumb[:1], 300, axis=0))) == [
-        list(range(300))
-    ]
+    assert similarity.near_duplicate_images(seen) == []
+    assert similarity.near_duplicate_images(
+        replace(seen, thumbnail=np.repeat(seen.thumbnail[:1], 300, axis=0))
+    ) == [list(range(300))]
 
 
 def test_one_photo_many_times_is_one_cluster_of_few_pairs() -> None:
@@ -163,7 +169,7 @@ def test_one_photo_many_times_is_one_cluster_of_few_pairs() -> None:
     rng = np.random.default_rng(0)
     scene = rng.integers(40, 216, (1, 16, 16))
     seen = _made(scene + rng.integers(-4, 5, (3000, 16, 16)), np.zeros(3000))
-    assert len(copies.near_pairs(seen)) == 2999
+    assert len(similarity.near_duplicate_pairs(seen)) == 2999
 
 
 def test_rows_that_differ_by_noise_are_found() -> None:
@@ -173,9 +179,9 @@ def test_rows_that_differ_by_noise_are_found() -> None:
     again = rows[:40] + rng.normal(scale=0.02, size=(40, 63))
     values = np.concatenate([rows, again])
     expected = [[place, 700 + place] for place in range(40)]
-    assert copies.near_rows(values) == expected
-    assert copies.near_rows(values.astype(np.float32) * 500 + 9) == expected
-    assert copies.near_rows(values, apart=0.001) == []
+    assert similarity.near_duplicate_rows(values) == expected
+    assert similarity.near_duplicate_rows(values.astype(np.float32) * 500 + 9) == expected
+    assert similarity.near_duplicate_rows(values, max_distance=0.001) == []
 
 
 def test_rows_are_compared_in_full() -> None:
@@ -184,17 +190,17 @@ def test_rows_are_compared_in_full() -> None:
         values = np.random.default_rng(columns).normal(size=(900, columns))
         centred = values - np.median(values, axis=0)
         spread = np.median(np.sqrt((centred**2).mean(axis=1)))
-        apart = np.sqrt(((values[:, None] - values[None]) ** 2).mean(axis=2)) / spread
-        i, j = np.nonzero(np.triu(apart <= 0.04, 1))
-        every = copies.clusters(zip(i.tolist(), j.tolist(), strict=True), 900)
-        assert copies.near_rows(values, apart=0.04) == every
+        max_distance = np.sqrt(((values[:, None] - values[None]) ** 2).mean(axis=2)) / spread
+        i, j = np.nonzero(np.triu(max_distance <= 0.04, 1))
+        every = merge_clusters(zip(i.tolist(), j.tolist(), strict=True), 900)
+        assert similarity.near_duplicate_rows(values, max_distance=0.04) == every
 
 
 def test_rows_that_are_no_numbers_have_no_copy() -> None:
     """NaN and infinity are no copies, and spoil nothing for the others."""
     values = np.random.default_rng(0).normal(size=(50, 5))
     values[[3, 9]], values[[4, 8], 2], values[7] = np.nan, np.inf, values[1]
-    assert copies.near_rows(values) == [[1, 7]]
-    assert copies.near_rows(np.ones((4, 3))) == [[0, 1, 2, 3]]
-    assert copies.near_rows(np.empty((0, 63))) == []
-    assert copies.near_rows(np.ones((1, 3))) == []
+    assert similarity.near_duplicate_rows(values) == [[1, 7]]
+    assert similarity.near_duplicate_rows(np.ones((4, 3))) == [[0, 1, 2, 3]]
+    assert similarity.near_duplicate_rows(np.empty((0, 63))) == []
+    assert similarity.near_duplicate_rows(np.ones((1, 3))) == []

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.stages.check.gates import GATES, SHORTCUT
-from mien.stages.check.shortcuts import Facts, measure
+from mien.stages.check.checks import spurious_correlation
+from mien.stages.check.metadata_baseline import Metadata, measure
 
 LABELS = ("happy", "sad", "angry", "fear")
 
@@ -30,8 +30,8 @@ def test_facts_that_say_nothing_give_about_the_majority() -> None:
     assert found.majority == pytest.approx(0.25, abs=0.03)
     assert found.accuracy == pytest.approx(found.majority, abs=0.05)
     assert found.chance == pytest.approx(found.majority, abs=0.05)
-    assert {name for name, _ in found.by_fact} == {"type", "red", "size"}
-    assert all(accuracy < found.majority + 0.05 for _, accuracy in found.by_fact)
+    assert {name for name, _ in found.by_feature} == {"type", "red", "size"}
+    assert all(accuracy < found.majority + 0.05 for _, accuracy in found.by_feature)
 
 
 def test_a_label_tied_to_the_file_type_is_found() -> None:
@@ -40,7 +40,7 @@ def test_a_label_tied_to_the_file_type_is_found() -> None:
     facts = [{**each, "type": label[:2]} for each, label in zip(_idle(600), labels, strict=True)]
     found = measure(facts, labels)
     assert found.accuracy > 0.99
-    assert found.by_fact[0] == ("type", pytest.approx(1.0))
+    assert found.by_feature[0] == ("type", pytest.approx(1.0))
     assert found.chance < 0.4
 
 
@@ -52,13 +52,13 @@ def test_a_number_and_two_facts_together_are_found() -> None:
         LABELS[int(value > 0.5) + 2 * int(name == "ffhq")]
         for value, name in zip(bright, source, strict=True)
     ]
-    facts: list[Facts] = [
+    facts: list[Metadata] = [
         {"brightness": float(value), "source": str(name)}
         for value, name in zip(bright, source, strict=True)
     ]
     found = measure(facts, labels)
     assert found.accuracy > 0.97
-    assert dict(found.by_fact)["brightness"] == pytest.approx(0.5, abs=0.06)
+    assert dict(found.by_feature)["brightness"] == pytest.approx(0.5, abs=0.06)
 
 
 def test_facts_may_be_missing_and_values_single() -> None:
@@ -71,7 +71,7 @@ def test_facts_may_be_missing_and_values_single() -> None:
         }
         for place, label in enumerate(labels)
     ]
-    alone = dict(measure(facts, labels).by_fact)
+    alone = dict(measure(facts, labels).by_feature)
     assert alone["name"] < 0.32
     assert alone["size"] > 0.33
 
@@ -106,7 +106,12 @@ def test_whatever_the_facts_are_shares_come_out(data: st.DataObject) -> None:
     facts = data.draw(st.lists(fact, min_size=1, max_size=30))
     labels = data.draw(st.lists(st.sampled_from(LABELS), min_size=len(facts), max_size=len(facts)))
     found = measure(facts, labels)
-    shares = [found.accuracy, found.majority, found.chance, *(share for _, share in found.by_fact)]
+    shares = [
+        found.accuracy,
+        found.majority,
+        found.chance,
+        *(share for _, share in found.by_feature),
+    ]
     assert all(0 <= share <= 1 for share in shares)
 
 
@@ -117,7 +122,7 @@ def test_one_label_with_a_file_type_of_its_own_is_found_among_idle_numbers(
     """As many samples of every label, so that the commonest says nothing."""
     rng = np.random.default_rng(0)
     labels = [f"label {number}" for number in range(classes) for _ in range(each)]
-    facts: list[Facts] = [
+    facts: list[Metadata] = [
         {
             "type": ".png" if label == "label 0" else ".jpg",
             **{name: float(rng.normal()) for name in ("red", "green", "blue", "brightness")},
@@ -125,11 +130,11 @@ def test_one_label_with_a_file_type_of_its_own_is_found_among_idle_numbers(
         for label in labels
     ]
     found = measure(facts, labels)
-    assert found.accuracy > found.majority + GATES[SHORTCUT].limit
+    assert found.accuracy > found.majority + spurious_correlation.CHECK.limit
 
 
 @pytest.mark.parametrize("facts", [[{}, {}, {}], [{"type": "jpg"}] * 3])
-def test_nothing_to_go_by_is_the_majority(facts: list[Facts]) -> None:
+def test_nothing_to_go_by_is_the_majority(facts: list[Metadata]) -> None:
     """Without facts, or with one that is the same for all, nothing is claimed."""
     found = measure(facts, ["happy", "happy", "happy"])
     assert found.accuracy == found.majority == 1.0
@@ -137,7 +142,7 @@ def test_nothing_to_go_by_is_the_majority(facts: list[Facts]) -> None:
 
 def test_every_sample_has_facts_and_a_label() -> None:
     """Lists of different lengths, and empty ones, are refused."""
-    with pytest.raises(ValueError, match="found 1 and 2"):
+    with pytest.raises(ValueError, match="found 1 rows and 2 labels"):
         measure([{"type": "jpg"}], ["happy", "sad"])
-    with pytest.raises(ValueError, match="found 0 and 0"):
+    with pytest.raises(ValueError, match="found 0 rows and 0 labels"):
         measure([], [])
