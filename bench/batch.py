@@ -1,9 +1,9 @@
-"""`mien batch` beside the raw limit, its memory, and what following hands saves.
+"""The speed of `mien batch` compared with the raw limit, its memory, and the gain of hand tracking.
 
-The raw limit reads, decodes and predicts on all cores and keeps nothing: as many threads, or
-processes, as cores. All ways take turns over the same files; told are ratios of neighbours, because
-the same code runs up to twice as fast in one second as in the next. The models are the champions
-of the workspace (`MIEN_HOME`).
+The raw limit reads, decodes and predicts on all cores and stores nothing: as many threads, or
+processes, as cores. All ways alternate on the same files, and ratios are taken within a round,
+because the same code runs up to twice as fast in one second as in the next. The models are the
+champions of the workspace (`MIEN_HOME`).
 """
 
 import multiprocessing
@@ -55,20 +55,20 @@ def main() -> None:
         sizes = _memory(faces, home, Path(scratch))
     followed = _followed(home)
     parts = [
-        f"Files a second with {cores} cores, medians of {ROUNDS} turns; the ratio is the median of "
-        "those of neighbouring turns, to the faster of the two raw ways. What `mien batch` does "
-        "besides: it keeps order, writes parts to disk and joins them. Opening the model and "
-        "listing the files are not in the speed; they are in the CPU time, which other work on the "
-        "machine disturbs less.",
+        f"Files per second with {cores} cores, medians of {ROUNDS} rounds; the ratio is the median "
+        "over rounds, relative to the faster of the two raw ways. In addition to these, `mien "
+        "batch` keeps the order, writes parts to disk and joins them. Loading the model and "
+        "listing the files are not part of the speed; they are part of the CPU time, on which "
+        "other load of the machine has less effect.",
         page.table(rows),
         "## Memory",
-        "Largest resident memory of a process `mien batch` over 96-pixel faces, MB.",
+        "Peak resident memory of `mien batch` on 96-pixel faces, in MB.",
         page.table(sizes),
-        "## Following hands",
+        "## Hand tracking",
         f"{VIDEOS} videos of {FRAMES} frames each, made from photos that show a gesture by moving, "
-        "turning and scaling the picture slowly; each frame answered by itself and, in turn, with "
-        "`--sequence`. CPU seconds are of the answer alone, without decoding. Right is the "
-        "gesture that the photo shows.",
+        "turning and scaling the picture slowly; each frame predicted independently and, in "
+        "alternation, with `--sequence`. CPU time is that of the prediction, without decoding. "
+        "Correct is the gesture that the photo shows.",
         page.table([followed]),
     ]
     page.write("batch", "Batches", parts)
@@ -107,7 +107,7 @@ def _speed(
         "task": name,
         **{f"{way}, files/s": f"{median(found):.1f}" for way, found in rates.items()},
         "mien batch / raw limit": f"{median(shares):.2f}",
-        "CPU ms a file, raw threads": f"{median(spent[THREADS]):.2f}",
+        "CPU ms per file, raw threads": f"{median(spent[THREADS]):.2f}",
         "mien batch": f"{median(spent[BATCH]):.2f}",
     }
 
@@ -177,15 +177,15 @@ def _followed(home: Workspace) -> dict[str, object]:
     pairs = list(zip(alone, followed, strict=True))
     return {
         "frames": len(alone),
-        "runs of the palm detector, alone": sum(each[3] for each in alone),
-        "followed": sum(each[3] for each in followed),
-        "CPU alone / followed": f"{seconds[0] / seconds[1]:.2f}",
-        "same answer": f"{np.mean([one[0] == two[0] for one, two in pairs]):.1%}",
-        "same where alone is right": (
+        "palm detector runs, single frames": sum(each[3] for each in alone),
+        "palm detector runs, tracked": sum(each[3] for each in followed),
+        "CPU time, single / tracked": f"{seconds[0] / seconds[1]:.2f}",
+        "same prediction": f"{np.mean([one[0] == two[0] for one, two in pairs]):.1%}",
+        "same if the single frame is correct": (
             f"{np.mean([one[0] == two[0] for one, two in pairs if one[0] == one[1]]):.1%}"
         ),
-        "right alone": f"{np.mean([each[0] == each[1] for each in alone]):.1%}",
-        "right followed": f"{np.mean([each[0] == each[1] for each in followed]):.1%}",
+        "accuracy, single frames": f"{np.mean([each[0] == each[1] for each in alone]):.1%}",
+        "accuracy, tracked": f"{np.mean([each[0] == each[1] for each in followed]):.1%}",
     }
 
 

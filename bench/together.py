@@ -1,9 +1,9 @@
-"""Whether questions that wait are better answered together: docs/source/measured/together.md.
+"""Whether batching of waiting requests is faster: docs/source/measured/together.md.
 
     python3 tasks.py bench together
 
-Asks every evaluated candidate of the workspace for its task's own examples, one by one and several
-at once, with what a server does at its start. Takes half a minute.
+Predicts the examples of the task with every evaluated candidate of the workspace, one by one and in
+batches, as a server does when it starts. Takes half a minute.
 """
 
 from typing import Any
@@ -32,13 +32,13 @@ def main() -> None:
                 rows += _rows(tasks.load(name), model)
     write(
         "together",
-        "Questions answered together",
+        "Batching of waiting requests",
         [
-            "The time of so many predictions made together, as a share of their time one by one, "
-            "by the function that decides at a server's start: below "
-            f"{batching.GAIN:g} at {SIZES[-1]}, waiting questions of that kind are answered "
-            f"together. What takes longer than {1000 * batching.TOO_LONG:g} ms alone is not tried "
-            "and stands as 1. Decoding is not in it.",
+            "The time of that many predictions in one batch, relative to their time one by one, "
+            "measured by the function that decides when a server starts: below "
+            f"{batching.GAIN:g} at {SIZES[-1]}, waiting requests of that kind are batched. A "
+            f"prediction that takes longer than {1000 * batching.TOO_LONG:g} ms alone is not tried "
+            "and has the value 1. Decoding is not included.",
             table(rows),
         ],
     )
@@ -49,9 +49,9 @@ def _rows(task: Task[Any], model: Model) -> list[Row]:
         {
             "task": task.name,
             "candidate": model.bundle.manifest.candidate,
-            "question": kind,
-            **{f"{size} at once": f"{share:.2f}" for size, share in shares.items()},
-            "together": "yes" if shares[SIZES[-1]] < batching.GAIN else "no",
+            "request": kind,
+            **{f"batch of {size}": f"{share:.2f}" for size, share in shares.items()},
+            "batched": "yes" if shares[SIZES[-1]] < batching.GAIN else "no",
         }
         for kind, request in _examples(task).items()
         for shares in [{size: batching.share(task, model, request, size) for size in SIZES}]

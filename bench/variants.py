@@ -1,4 +1,4 @@
-"""Smaller variants of the candidates: the demo's, and those of `bench emotion` where it was run.
+"""Smaller variants of the candidates of the demo, and of `bench emotion` if it was run.
 
 What a variant costs in time depends on how much each layer computes, so networks without training
 are timed for larger pictures too. Variants of one model are always asked in turn.
@@ -37,25 +37,25 @@ ROUNDS = 20
 NETWORK = "model.onnx"
 _MOVING = ("Concat", "Resize", "Slice", "Split")
 WAYS: dict[str, tuple[bool, tuple[str, ...]]] = {
-    "layers and what computes between them (as the product does)": (False, variants._BETWEEN),
-    "layers alone": (False, ()),
-    "and what moves numbers": (False, (*variants._BETWEEN, *_MOVING)),
-    "and what follows the last layer": (True, (*variants._BETWEEN, *_MOVING)),
+    "layers and operations between them (as in the product)": (False, variants._BETWEEN),
+    "layers only": (False, ()),
+    "also operations that move numbers": (False, (*variants._BETWEEN, *_MOVING)),
+    "also operations after the last layer": (True, (*variants._BETWEEN, *_MOVING)),
 }
-"""Whether what follows the last layer is in 8 bits too, and which operators beside layers are."""
+"""Whether operations after the last layer are in 8 bits, and which operators besides layers."""
 
 
 @dataclass(frozen=True)
 class Times:
-    """Milliseconds of one thing that was asked again and again."""
+    """Milliseconds of repeated calls."""
 
     wall: list[float] = field(default_factory=list)
     processor: list[float] = field(default_factory=list)
-    """Of the asking thread, which alone runs a network: fair on a busy machine too."""
+    """CPU time of the calling thread, which alone runs the network; other load has no effect."""
 
 
 def main() -> None:
-    """Make and measure what is not there yet, and write the tables."""
+    """Make and measure the missing variants, and write the tables."""
     home = config.settings().home
     learnt = [(name, home) for name in ("sample_emotion", "sample_gesture")]
     real = home / "build" / "bench-emotion"
@@ -65,15 +65,15 @@ def main() -> None:
         run = config.load(page.ROOT / "configs" / f"{name}.yaml")
         parts += [f"## `configs/{name}.yaml`", candidates(run, Workspace(folder))]
         if run.task == "emotion":
-            about = "Ways to 8 bits, on the validation split; all asked in turn:"
+            about = "Ways to quantise to 8 bits, on the validation split, measured in alternation:"
             parts += [about, page.table(ways(run, Workspace(folder)))]
-    about = "Networks without training; processor time of one picture, median, all forms in turn."
+    about = "Untrained networks; median CPU time of one picture, all forms measured in alternation."
     parts += ["## Larger pictures", about, page.table(list(sizes()))]
     page.write("variants", "Smaller variants", parts)
 
 
 def candidates(run: RunConfig, workspace: Workspace) -> str:
-    """The evaluation's table; latencies measured anew, all forms of one candidate in turn."""
+    """The leaderboard, with latencies measured again, all forms of one candidate in alternation."""
     _, done = pipeline.optimize(run, workspace)
     evaluation = Evaluation.read(done.folder)
     times = _times(run, workspace, done.folder, evaluation)
@@ -86,7 +86,7 @@ def candidates(run: RunConfig, workspace: Workspace) -> str:
             "MB": f"{row.bundle_mb:.2f}",
             "p50 ms": f"{np.median(times[name].wall):.2f}",
             "p95 ms": f"{np.percentile(times[name].wall, 95):.2f}",
-            "processor": _ratio(times[name], times[of]),
+            "CPU time": _ratio(times[name], times[of]),
         }
         for score, words in (("macro_f1", "macro-F1"), ("map50_95", "mAP50-95")):
             told |= {
@@ -99,7 +99,7 @@ def candidates(run: RunConfig, workspace: Workspace) -> str:
 
 
 def ways(run: RunConfig, workspace: Workspace) -> list[dict[str, object]]:
-    """What to compute in 8 bits and what not, for the first candidate of a run."""
+    """Compare which operations to compute in 8 bits, for the first candidate of a run."""
     task = tasks.load(run.task)
     trained = read_latest(workspace.trained(run.task), run.name, "Train first.")
     ready = workspace.processed(run.task) / (trained / DATA).read_text(encoding="utf-8").strip()
@@ -138,13 +138,13 @@ def _way(
     return {
         "in 8 bits": way,
         "MB": f"{model.bundle.manifest.files[NETWORK].bytes / 1e6:.2f}",
-        "processor": _ratio(times[way], times["float32"]),
+        "CPU time": _ratio(times[way], times["float32"]),
         **{f"val {name}": found[name] for name in ("macro_f1", "map50", "map50_95")},
     }
 
 
 def sizes() -> Iterator[dict[str, object]]:
-    """Size in the file and time of one picture, for each form, network and side of a picture."""
+    """File size and time of one picture, for each form, network and picture side."""
     with tempfile.TemporaryDirectory() as folder:
         for size in SIZES:
             network = networks.build(size, LABELS, 0, None)[0]
@@ -176,7 +176,7 @@ def _forms(path: Path, side: int) -> dict[str, object]:
 def _times(
     run: RunConfig, workspace: Workspace, folder: Path, evaluation: Evaluation
 ) -> dict[str, Times]:
-    """Times of each candidate, asked in turn for the same validation examples."""
+    """Times of each candidate for the same validation examples, in alternation."""
     task = tasks.load(run.task)
     ready = workspace.processed(run.task) / evaluation.data
     names = [row.candidate for row in evaluation.candidates]
@@ -194,7 +194,7 @@ def _times(
 
 
 def _in_turn(rounds: Sequence[Mapping[str, Callable[[], object]]]) -> dict[str, Times]:
-    """Times of each call, one call of every kind after the other; the first round warms up."""
+    """Times of each call, in alternation; the first round is a warm-up."""
     times = {name: Times() for name in rounds[0]}
     for place, calls in enumerate([rounds[0], *rounds]):
         for name, call in calls.items():
