@@ -25,6 +25,8 @@ from mien.storage.files import atomic_dir, sha256_file, write_json
 MANIFEST = "bundle.json"
 FORMAT: Literal[2] = 2
 """Version of the layout of `bundle.json`; no other one is read."""
+NETWORK_SUFFIXES = (".onnx", ".task")
+"""The files of a bundle that hold weights."""
 SUFFIXES = {".onnx", ".json", ".npz", ".md", ".png", ".task"}
 """What a bundle may hold. Anything that could carry code (pickles above all) is refused;
 `.npz` is read without pickles."""
@@ -99,6 +101,13 @@ def write(folder: Path, manifest: Manifest) -> Bundle:
     complete = manifest.model_copy(update={"files": files})
     write_json(folder / MANIFEST, complete.model_dump(mode="json"), sort_keys=True)
     return read(folder)
+
+
+def copy_networks(work: Path, folder: Path) -> None:
+    """Copy the networks that a trainer left in its work folder."""
+    for path in sorted(work.iterdir()):
+        if path.is_file() and path.suffix in NETWORK_SUFFIXES:
+            shutil.copyfile(path, folder / path.name)
 
 
 def read(folder: Path) -> Bundle:

@@ -186,18 +186,18 @@ class RecordingModel(Model):
         return super().run(feeds, name)
 
 
-def tune_malloc() -> None:
-    """Have freed memory kept for the next picture; to be called before threads are started.
+def tune_malloc(keep_bytes: int = KEPT_BYTES) -> None:
+    """Let the process reuse freed memory; to be called before threads are started.
 
-    glibc gives each large block back to the system and fetches it again for the next picture,
-    page by page, which takes its time where photos are large. Up to `KEPT_BYTES` stay.
-    Nothing is done where the C library is another one.
+    glibc returns each large block to the system and requests it again for the next picture or
+    training step, page by page, which is slow. Up to `keep_bytes` are reused instead. Other C
+    libraries are left as they are.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, TypeError, AttributeError):
         return
-    for option, value in ((_ARENA_MAX, 1), (_MMAP_THRESHOLD, _LARGEST), (_TRIM, KEPT_BYTES)):
+    for option, value in ((_ARENA_MAX, 1), (_MMAP_THRESHOLD, _LARGEST), (_TRIM, keep_bytes)):
         mallopt(option, value)
 
 

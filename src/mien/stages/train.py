@@ -7,7 +7,6 @@ work folder, which the task's trainer may use to resume.
 """
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from mien.reporting import console
 from mien.storage.cache_keys import stage_key
 from mien.storage.files import atomic_dir, atomic_write, write_json
 from mien.storage.workspace import DATA, REPORT, WORK, Workspace, read_latest, write_latest
-from mien.task import Fit, Recorder
+from mien.task import Recorder
 from mien.tracking import Tracker
 
 
@@ -110,7 +109,8 @@ def _fit(
             lineage=origin.model_copy(update={"training": dict(fit.lineage)}),
         )
         with atomic_dir(folder / candidate) as temporary:
-            _collect(work, temporary, fit)
+            bundle.copy_networks(work, temporary)
+            write_json(temporary / "history.json", [dict(step) for step in fit.history])
             golden.write(temporary, manifest, task.inference.drawn_predictions())
 
 
@@ -121,10 +121,3 @@ def _recorder(log: Any, advance: console.Advance) -> Recorder:
         advance(step, total, words)
 
     return record
-
-
-def _collect(work: Path, target: Path, fit: Fit) -> None:
-    for path in sorted(work.iterdir()):
-        if path.is_file() and path.suffix in {".onnx", ".task"}:
-            shutil.copyfile(path, target / path.name)
-    write_json(target / "history.json", [dict(step) for step in fit.history])

@@ -6,7 +6,6 @@ The exported model is measured by the functions that `evaluate` uses. The test s
 a score by which params are chosen is not a test any more.
 """
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -31,8 +30,6 @@ from mien.storage.files import atomic_dir
 from .search_space import SearchSpace, TrialParams
 
 BUNDLE_MB = "bundle_mb"
-_MODEL_SUFFIXES = {".onnx", ".task"}
-"""Files of a trainer's folder that belong to a bundle, as in the train stage."""
 CandidateMetrics = Mapping[str, Mapping[str, float]]
 """By candidate: every validation score, and the size of the bundle."""
 
@@ -117,9 +114,7 @@ def _fit_and_score(
         candidate, context.prepared, out, params, context.run.seed, _ignore_progress
     )
     with atomic_dir(out / "bundle") as folder:
-        for path in out.iterdir():
-            if path.is_file() and path.suffix in _MODEL_SUFFIXES:
-                shutil.copyfile(path, folder / path.name)
+        bundle.copy_networks(out, folder)
         manifest = bundle.describe(task.name, task.labels, candidate, fit.preprocessing)
         written = bundle.write(folder, manifest)
         with Model(written) as model:
@@ -130,7 +125,7 @@ def _fit_and_score(
 
 
 def _best_candidate(metrics: CandidateMetrics, policy: Policy) -> str:
-    """The best candidate within the size limit; latency depends on other load and is ignored."""
+    """The best candidate within the size limit; its CPU cost is not measured."""
     for by_score in metrics.values():
         if policy.maximise not in by_score:
             names = ", ".join(name for name in by_score if name != BUNDLE_MB)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.model import lineage
-from mien.model.bundle import Bundle
+from mien.model.bundle import NETWORK_SUFFIXES, Bundle
 from mien.storage.files import sha256_file
 from mien.storage.workspace import REPORT, Workspace
 
@@ -126,7 +126,7 @@ def _compare_networks(old: Bundle, new: Bundle) -> RebuildStep:
 
 def _network_hashes(bundle: Bundle) -> dict[str, str]:
     files = bundle.manifest.files
-    return {name: files[name].sha256 for name in files if name.endswith((".onnx", ".task"))}
+    return {name: files[name].sha256 for name in files if name.endswith(NETWORK_SUFFIXES)}
 
 
 def _compare_evaluation(old: Bundle, new: Bundle) -> RebuildStep:
