@@ -10,7 +10,7 @@ from mien.reporting import figures
 from mien.storage.workspace import Workspace
 from mien.task import Example, Prediction, Request
 from mien.tasks.emotion.sample import draw_face_image
-from mien.tasks.gesture.drawing import hand_picture
+from mien.tasks.gesture.drawing import draw_hand_picture
 
 FACES = ("anger", "disgust", "fear", "happy", "sad", "surprise")
 HANDS = ("like", "palm", "peace", "ok", "rock", "fist")
@@ -19,7 +19,7 @@ HANDS = ("like", "palm", "peace", "ok", "rock", "fist")
 def main() -> None:
     """Draw, ask and write reports/figures/answers.png."""
     shown = [_ask("emotion", label, draw_face_image(label, 5)) for label in FACES]
-    shown += [_ask("gesture", label, hand_picture(label, 1)) for label in HANDS]
+    shown += [_ask("gesture", label, draw_hand_picture(label, 1)) for label in HANDS]
     figures.samples(shown, [], page.ROOT / "reports" / "figures" / "answers.png")
 
 

@@ -76,7 +76,7 @@ def _elsewhere(run: RunConfig, home: Workspace, data: Path, trained_on: str) -> 
             continue
         params = {**run.params, "convention": "auto"}
         if name == "landmarks_crops12.csv":
-            params["aspect"] = 1.0  # the crops' proportions were never published
+            params["aspect_ratio"] = 1.0  # the crops' proportions were never published
         elsewhere = run.model_copy(update={"source": str(data / name), "params": params})
         for candidate, score in pipeline.score_elsewhere(elsewhere, home).items():
             row = rows.setdefault(candidate, {"candidate": candidate})

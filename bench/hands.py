@@ -162,7 +162,7 @@ def _fit_classifier(table: Path, folder: Path) -> Callable[[list[Hand]], str]:
     for each in (raw, ready, out):
         each.mkdir()
     (raw / table.name).write_bytes(table.read_bytes())
-    params = Params(images=False)
+    params = Params(accept_images=False)
     data.prepare(raw, ready, params, folder / "cache")
     fit("svm", ready, out, params, 0, lambda *_: None)
     session = Session(out / "model.onnx")

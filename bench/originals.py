@@ -53,7 +53,7 @@ def _fitted(manifest: Manifest) -> tuple[object, tuple[int, ...]]:
     origin, home = manifest.lineage.config, Workspace(config.settings().home)
     name = (_trained("gesture", manifest) / DATA).read_text(encoding="utf-8").strip()
     params = config.parse(Params, origin["params"], "the bundle's lineage")
-    found = train.original(
+    found = train.train_classifier(
         manifest.candidate, home.processed("gesture") / name, params, int(origin["seed"])
     )
     return found.estimator, found.present

@@ -21,15 +21,16 @@ from sklearn.svm import SVC
 
 from bench import page
 from mien.mediapipe.hand_landmarks import Hand
+from mien.model import runtime
 from mien.tasks.gesture import anatomy, depth, photos, table
-from mien.tasks.gesture.landmarks import Known, normalise, to_common
+from mien.tasks.gesture.landmarks import Convention, normalize, to_common_frame
 from mien.tasks.gesture.params import LABELS
-from mien.tasks.gesture.photos import Photo, Seen
+from mien.tasks.gesture.photos import Photo, PhotoHands
 from mien.tasks.gesture.sample import landmark_rows
 
 Floats = NDArray[np.float64]
 Labelled = tuple[Floats, list[str]]
-TABLES: dict[str, Known] = {"iti": "wrist", "photos": "pixels", "crops12": "pixels"}
+TABLES: dict[str, Convention] = {"iti": "wrist_relative", "photos": "pixels", "crops12": "pixels"}
 TIMED = 48
 ROUNDS = 3
 HANDS = 20_000
@@ -42,7 +43,7 @@ path = Path(sys.argv[1])
 def highest():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 before = highest()
-part = hagrid.part({path: path.name}, {path: ""})
+part = hagrid.read_annotations({path: path.name}, {path: ""})
 print(json.dumps([len(part.rows), (highest() - before) * 1024]))
 """
 
@@ -51,12 +52,12 @@ def main() -> None:
     """Measure everything on the real data and write the page."""
     folder = page.real_data() / "gesture"
     read = {name: _read(folder / f"landmarks_{name}.csv", way) for name, way in TABLES.items()}
-    svm = SVC(C=10).fit(normalise(read["iti"][0]), read["iti"][1])
-    every = photos.find(folder / "photos", LABELS)
+    svm = SVC(C=10).fit(normalize(read["iti"][0]), read["iti"][1])
+    every = photos.find_photos(folder / "photos", LABELS)
     shown = [photo for photo in every if photo.label in LABELS]
     with TemporaryDirectory() as kept:
         speed = _speed(shown[:: len(shown) // TIMED][:TIMED])
-        seen = photos.look(shown, Path(kept))
+        seen = photos.detect_hands(shown, Path(kept))
     parts = [
         "## Photos a second",
         f"The same {TIMED} photos in turn by one thread and by two, and once more from the cache; "
@@ -83,22 +84,22 @@ def main() -> None:
     page.write("photosource", "Photos and annotations as sources", parts)
 
 
-def _read(path: Path, convention: Known) -> Labelled:
-    rows = table.read(path, (), Counter())
-    return to_common(rows.landmarks, convention, None, None), list(rows.labels)
+def _read(path: Path, convention: Convention) -> Labelled:
+    rows = table.read_landmarks(path, (), Counter())
+    return to_common_frame(rows.landmarks, convention, None, None), list(rows.labels)
 
 
 def _speed(some: Sequence[Photo]) -> list[dict[str, object]]:
     taken: dict[str, list[float]] = {"one thread": [], "two threads": [], "from the cache": []}
-    cores = photos.available_cpus
+    available_cpus = runtime.available_cpus
     for _ in range(ROUNDS):
         for way, threads in (("one thread", 1), ("two threads", 2)):
-            photos.available_cpus = lambda threads=threads: threads  # type: ignore[misc]
+            runtime.available_cpus = lambda threads=threads: threads  # type: ignore[misc]
             with TemporaryDirectory() as cache:
                 taken[way].append(_seconds(some, Path(cache)))
                 if threads == 2:
                     taken["from the cache"].append(_seconds(some, Path(cache)))
-    photos.available_cpus = cores  # type: ignore[misc]
+    runtime.available_cpus = available_cpus  # type: ignore[misc]
     alone = float(np.median(taken["one thread"]))
     return [
         {
@@ -112,19 +113,23 @@ def _speed(some: Sequence[Photo]) -> list[dict[str, object]]:
 
 def _seconds(some: Sequence[Photo], cache: Path) -> float:
     start = perf_counter()
-    photos.look(some, cache)
+    photos.detect_hands(some, cache)
     return perf_counter() - start
 
 
-def _rules(shown: Sequence[Photo], seen: Sequence[Seen | str], svm: SVC) -> list[dict[str, object]]:
+def _rules(
+    shown: Sequence[Photo], seen: Sequence[PhotoHands | str], svm: SVC
+) -> list[dict[str, object]]:
     labels = [photo.label for photo in shown]
     rules: dict[str, Sequence[Hand | None]] = {
-        "like the label's single hands (the product's)": photos.chosen(labels, seen),
+        "like the label's single hands (the product's)": photos.select_gesture_hands(labels, seen),
         "the larger one": [_pick(each, _area) for each in seen],
         "the detector's first": [_pick(each, lambda _: 0.0) for each in seen],
     }
-    two = [n for n, each in enumerate(seen) if isinstance(each, Seen) and len(each.hands) == 2]
-    found = [n for n, each in enumerate(seen) if isinstance(each, Seen) and each.hands]
+    two = [
+        n for n, each in enumerate(seen) if isinstance(each, PhotoHands) and len(each.hands) == 2
+    ]
+    found = [n for n, each in enumerate(seen) if _hands(each)]
     rows = []
     for rule, hands in rules.items():
         right = {n: _says(svm, hands[n]) == labels[n] for n in found}
@@ -140,8 +145,12 @@ def _rules(shown: Sequence[Photo], seen: Sequence[Seen | str], svm: SVC) -> list
     return rows
 
 
-def _pick(seen: Seen | str, key: Callable[[Hand], float]) -> Hand | None:
-    return max(seen.hands, key=key, default=None) if isinstance(seen, Seen) else None
+def _pick(seen: PhotoHands | str, key: Callable[[Hand], float]) -> Hand | None:
+    return max(_hands(seen), key=key, default=None)
+
+
+def _hands(seen: PhotoHands | str) -> Sequence[Hand]:
+    return seen.hands if isinstance(seen, PhotoHands) else ()
 
 
 def _area(hand: Hand) -> float:
@@ -149,20 +158,20 @@ def _area(hand: Hand) -> float:
 
 
 def _says(svm: SVC, hand: Hand | None) -> str:
-    return "" if hand is None else str(svm.predict(normalise(hand.landmarks[None]))[0])
+    return "" if hand is None else str(svm.predict(normalize(hand.landmarks[None]))[0])
 
 
 def _both(
-    folder: Path, shown: Sequence[Photo], seen: Sequence[Seen | str], svm: SVC
+    folder: Path, shown: Sequence[Photo], seen: Sequence[PhotoHands | str], svm: SVC
 ) -> list[dict[str, object]]:
     """Photos that stand in `landmarks_photos.csv` too, by the image's name."""
     path = folder / "landmarks_photos.csv"
-    at = table.columns(path).index("image")
-    images = [cells[at] for _, cells in table.records(path)]
-    given = dict(zip(images, table.part(path).rows, strict=True))
-    hands = photos.chosen([photo.label for photo in shown], seen)
+    at = table.read_header(path).index("image")
+    images = [cells[at] for _, cells in table.read_records(path)]
+    given = dict(zip(images, table.read_source_table(path).rows, strict=True))
+    hands = photos.select_gesture_hands([photo.label for photo in shown], seen)
     pairs = [
-        (given[photo.name].points, hand.landmarks, photo.label)
+        (given[photo.name].landmarks, hand.landmarks, photo.label)
         for photo, hand in zip(shown, hands, strict=True)
         if photo.name in given and hand is not None
     ]
@@ -176,8 +185,8 @@ def _both(
     return [
         {
             "photos in both": len(pairs),
-            "accuracy of the table's rows": svm.score(normalise(theirs), labels),
-            "accuracy of the source's rows": svm.score(normalise(own), labels),
+            "accuracy of the table's rows": svm.score(normalize(theirs), labels),
+            "accuracy of the source's rows": svm.score(normalize(own), labels),
             "distance of points in sizes of the hand, median": f"{np.median(gap / size):.2%}",
         }
     ]
@@ -189,7 +198,7 @@ def _depths(read: Mapping[str, Labelled]) -> list[dict[str, object]]:
     ways = {
         "its own": hands,
         "0": flat,
-        "borrowed from a drawn hand (the product's)": depth.borrowed(flat),
+        "borrowed from a drawn hand (the product's)": depth.impute_depth(flat),
         "estimated from x and y": _estimated(flat),
     }
     makers: dict[str, Callable[[], Any]] = {
@@ -203,10 +212,10 @@ def _depths(read: Mapping[str, Labelled]) -> list[dict[str, object]]:
     for way, points in ways.items():
         row: dict[str, object] = {"depth in training": way}
         for name, make in makers.items():
-            model = make().fit(normalise(points), labels)
+            model = make().fit(normalize(points), labels)
             for other in ("photos", "crops12"):
                 row[f"{name} on {other}"] = float(
-                    model.score(normalise(read[other][0]), read[other][1])
+                    model.score(normalize(read[other][0]), read[other][1])
                 )
         rows.append(row)
     return rows
@@ -215,23 +224,23 @@ def _depths(read: Mapping[str, Labelled]) -> list[dict[str, object]]:
 def _estimated(flat: Floats) -> Floats:
     """By a line through the drawn hands."""
     drawn, _ = landmark_rows(150, 5)
-    known = normalise(drawn).reshape(-1, 21, 3)
+    known = normalize(drawn).reshape(-1, 21, 3)
     model = Line(1.0).fit(known[:, :, :2].reshape(len(known), -1), known[:, :, 2])
-    asked = normalise(flat).reshape(-1, 21, 3).astype(np.float64)
+    asked = normalize(flat).reshape(-1, 21, 3).astype(np.float64)
     asked[:, :, 2] = model.predict(asked[:, :, :2].reshape(len(asked), -1))
     return asked
 
 
 def _proportions(folder: Path, asked: Labelled) -> list[dict[str, object]]:
-    rows = table.read(folder / "landmarks_photos.csv", (), Counter())
-    assert rows.sizes is not None
+    rows = table.read_landmarks(folder / "landmarks_photos.csv", (), Counter())
+    assert rows.image_sizes is not None
     shares = rows.landmarks.copy()
-    shares[:, :, :2] /= rows.sizes[:, None, :]
-    aspects = rows.sizes[:, 0] / rows.sizes[:, 1]
+    shares[:, :, :2] /= rows.image_sizes[:, None, :]
+    aspects = rows.image_sizes[:, 0] / rows.image_sizes[:, 1]
     ways = {
-        "each picture's own": to_common(shares, "unit", rows.sizes, None),
+        "each picture's own": to_common_frame(shares, "normalized", rows.image_sizes, None),
         **{
-            f"{name} ({aspect:.2f})": to_common(shares, "unit", None, aspect)
+            f"{name} ({aspect:.2f})": to_common_frame(shares, "normalized", None, aspect)
             for name, aspect in (("the median of all", float(np.median(aspects))), ("square", 1.0))
         },
     }
@@ -239,7 +248,7 @@ def _proportions(folder: Path, asked: Labelled) -> list[dict[str, object]]:
         {
             "width / height": way,
             "accuracy": float(
-                SVC(C=10).fit(normalise(points), rows.labels).score(normalise(asked[0]), asked[1])
+                SVC(C=10).fit(normalize(points), rows.labels).score(normalize(asked[0]), asked[1])
             ),
         }
         for way, points in ways.items()
@@ -272,7 +281,7 @@ def _farthest(name: str, points: Floats) -> dict[str, object]:
         f"longest bone, at most {anatomy.LONGEST}": f"{longest.max():.2f}",
         f"finger's bone, at most {anatomy.PHALANX}": f"{(fingers / palm).max():.2f}",
         f"middle of longest bones, at most {anatomy.ORDERED}": f"{np.median(longest):.2f}",
-        "impossible": int(anatomy.impossible(points).sum()),
+        "impossible": int(anatomy.impossible_hands(points).sum()),
     }
 
 

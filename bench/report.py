@@ -272,7 +272,7 @@ def _footprint(taken: Footprint) -> str:
         f"{first / taken.empty:.0f} times what `python -c pass` needs there ({taken.empty:.3f} s). "
         f"Resident after all workloads with 8 clients: {taken.both:.0f} MB with both models; "
         f"{taken.landmarks:.0f} MB with the gesture task alone, for landmarks "
-        "(`params.images=false`)."
+        "(`params.accept_images=false`)."
     )
 
 

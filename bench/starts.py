@@ -117,7 +117,7 @@ def _landmarks() -> Path:
     candidate = bundle.read(folder("gesture")).manifest.candidate
     command = [sys.executable, "-m", "mien.cli", "run", "configs/sample_gesture.yaml"]
     command += ["--force", "bench"]
-    wanted = ["params.images=false", f"params.candidates=[{candidate}]"]
+    wanted = ["params.accept_images=false", f"params.candidates=[{candidate}]"]
     command += [part for setting in wanted for part in ("--set", setting)]
     done = subprocess.run(
         [*command, "--home", str(home.home)], cwd=ROOT, capture_output=True, text=True, check=False

@@ -39,7 +39,7 @@ _DOCUMENT_KEYS = """val test test_leak_free candidates choice fault latency cpu_
     calibration_error variant
     cpu_ratio slower form of without policy code commit dirty data_fingerprint data_sha256
     config_sha256 config seed training platform versions lock_sha256 weights
-    family image_size input_size colour letterbox_pad landmarker convention normalisation
+    family image_size input_size colour letterbox_pad landmarker convention
     normalization threshold"""
 DOCUMENT_KEYS = frozenset(re.findall(r"\w+", _DOCUMENT_KEYS))
 """Keys of evaluation, lineage and preprocessing documents."""

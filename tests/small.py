@@ -20,7 +20,7 @@ ANY = Policy(max_bundle_mb=1e6, max_cpu_cost=1e9)
 GESTURE = RunConfig(
     name="small",
     task="gesture",
-    params={"candidates": ["logistic_regression"], "folds": 2},
+    params={"candidates": ["logistic_regression"], "cv_folds": 2},
     policy=ANY,
 )
 EMOTION = RunConfig(

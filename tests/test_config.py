@@ -10,7 +10,7 @@ from mien import config
 from mien.config import Policy, RunConfig
 from mien.errors import ConfigError
 
-YAML = "task: gesture\nseed: 3\nparams:\n  folds: 4\n"
+YAML = "task: gesture\nseed: 3\nparams:\n  cv_folds: 4\n"
 
 
 def write(folder: Path, text: str) -> Path:
@@ -22,7 +22,7 @@ def write(folder: Path, text: str) -> Path:
 def test_a_file_is_read_into_a_frozen_object(tmp_path: Path) -> None:
     """The object holds what the file says, takes its name from the file, and cannot change."""
     run = config.load(write(tmp_path, YAML))
-    assert (run.name, run.task, run.seed, run.params) == ("some", "gesture", 3, {"folds": 4})
+    assert (run.name, run.task, run.seed, run.params) == ("some", "gesture", 3, {"cv_folds": 4})
     with pytest.raises(ValueError, match="frozen"):
         run.seed = 4  # type: ignore[misc]
 
@@ -31,7 +31,7 @@ def test_overrides_reach_nested_keys_and_keep_yaml_types(tmp_path: Path) -> None
     """`--set` values are YAML: numbers stay numbers, lists stay lists."""
     path = write(tmp_path, YAML)
     run = config.load(path, ["params.epochs=5", "policy.max_cpu_cost=2.5", "params.names=[a, b]"])
-    assert run.params == {"folds": 4, "epochs": 5, "names": ["a", "b"]}
+    assert run.params == {"cv_folds": 4, "epochs": 5, "names": ["a", "b"]}
     assert run.policy.max_cpu_cost == 2.5
 
 

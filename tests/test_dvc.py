@@ -22,7 +22,7 @@ TINY = {
     "task": "gesture",
     "source": "sample",
     "seed": 0,
-    "params": {"candidates": ["logistic_regression"], "folds": 2, "images": False},
+    "params": {"candidates": ["logistic_regression"], "cv_folds": 2, "accept_images": False},
 }
 
 
@@ -137,11 +137,11 @@ def test_the_disk_holds_raw_data_once(done: Repository) -> None:
 
 def test_an_experiment_repeats_the_training_alone(copy: Repository) -> None:
     """A param of the trainer changes: the data stay as they are, and the change is recorded."""
-    told = copy.dvc("exp", "run", "-S", "configs/tiny.yaml:params.folds=3", "train@gesture")
+    told = copy.dvc("exp", "run", "-S", "configs/tiny.yaml:params.cv_folds=3", "train@gesture")
     assert "'data@gesture' didn't change" in told
     assert "Running stage 'train@gesture'" in told
     changed = yaml.safe_load((copy.folder / "configs" / "tiny.yaml").read_text())
-    assert changed["params"]["folds"] == 3
+    assert changed["params"]["cv_folds"] == 3
     trained = copy.folder / "models" / "gesture" / "trained"
     assert len([path for path in trained.iterdir() if path.is_dir()]) == 2
 

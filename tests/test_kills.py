@@ -32,7 +32,7 @@ KILLS = (
     ("prepare", r"open .*/processed/.*/val\.csv", "half of the prepared data"),
     ("prepare", r"rename .*/processed/.*/\.[\w.]*latest", "prepared data that are nobody's"),
     ("tables", r"ALTER TABLE", "a part of MLflow's tables"),
-    ("train", r"INSERT INTO params .*'folds'", "a run that no folder knows"),
+    ("train", r"INSERT INTO params .*'cv_folds'", "a run that no folder knows"),
     ("train", r"UPDATE latest_metrics", "half of the metrics of a fold"),
     ("train", r"rename .*/trained/\w+/\.logistic", "a bundle that is not in its place"),
     ("train", r"UPDATE runs SET status='FINISHED'", "a bundle whose run is not closed"),

@@ -24,7 +24,7 @@ def write_config(folder: Path) -> Path:
     path = tiny.write(folder)
     document = yaml.safe_load(path.read_text())
     shipped = yaml.safe_load((ROOT / "configs" / "sample_gesture.yaml").read_text())
-    document["params"] |= {"candidates": ["logistic_regression", "svm"], "images": True}
+    document["params"] |= {"candidates": ["logistic_regression", "svm"], "accept_images": True}
     document["policy"] = shipped["policy"]
     path.write_text(yaml.safe_dump(document))
     return path

@@ -67,14 +67,14 @@ def test_gestures_agree(
     """scikit-learn or LightGBM, ONNX and HTTP: same label, confidence within 1e-3, every row."""
     from mien.tasks.gesture import data, landmarks
     from mien.tasks.gesture.params import LABELS, Params
-    from mien.tasks.gesture.train import original
+    from mien.tasks.gesture.train import train_classifier
 
     ready, _, candidate = folders(small_models, "gesture")
-    hands = data.read(ready, "test").landmarks
-    fitted = original(candidate, ready, Params(**small.GESTURE.params), 0)
+    hands = data.read_split(ready, "test").landmarks
+    fitted = train_classifier(candidate, ready, Params(**small.GESTURE.params), 0)
 
     def framework() -> list[Answer]:
-        scores = fitted.probabilities(hands)
+        scores = fitted.predict_proba(hands)
         return [(LABELS[int(row.argmax())], float(row.max())) for row in scores]
 
     examples = [each.request for each in tasks.load("gesture").data.examples(ready, "test")]

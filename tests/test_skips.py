@@ -96,7 +96,7 @@ def test_touching_files_repeats_nothing(done: Done) -> None:
 
 
 CHANGES = {
-    "what the trainer does": ("params.folds=3", ["train", "evaluate", "register"]),
+    "what the trainer does": ("params.cv_folds=3", ["train", "evaluate", "register"]),
     "what the policy asks": ("policy.max_bundle_mb=30", ["evaluate", "register"]),
     "the level of a check": ("checks.class_imbalance.level=error", ["check"]),
 }

@@ -19,7 +19,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tracked(home: Path, name: str) -> str:
     work = home / name
     work.mkdir()
-    with Tracker(home).run("gesture", "svm", work, {"folds": 3}, LINEAGE) as run:
+    with Tracker(home).run("gesture", "svm", work, {"cv_folds": 3}, LINEAGE) as run:
         run.log(1, {"macro_f1": 0.5})
         run.log(2, {"macro_f1": 0.7})
     return run_of(work)
@@ -33,7 +33,7 @@ def test_a_run_keeps_params_lineage_and_metrics_by_step(home: Path) -> None:
     client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
-    assert run.data.params == {"candidate": "svm", "folds": "3"}
+    assert run.data.params == {"candidate": "svm", "cv_folds": "3"}
     assert run.data.tags["lineage.seed"] == "1"
     steps = client.get_metric_history(run_id, "macro_f1")
     assert [(each.step, each.value) for each in steps] == [(1, 0.5), (2, 0.7)]

@@ -15,8 +15,8 @@ task: gesture
 source: {source}
 params:
   candidates: [{candidate}]
-  images: false
-  folds: 2
+  accept_images: false
+  cv_folds: 2
 """
 
 

@@ -24,7 +24,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 from bench.originals import CLASSIFIER, FACTS, WEIGHTS
-from mien.tasks.gesture.landmarks import normalise
+from mien.tasks.gesture.landmarks import normalize
 from mien.tasks.gesture.predict import LANDMARKER
 
 KINDS = {"yolov9-t": (LibreYOLO9, "t"), "yolox-nano": (LibreYOLOX, "n")}
@@ -81,7 +81,7 @@ def named(hands: list[np.ndarray]) -> dict[str, Any]:
     if not hands:
         return {"gesture": None, "confidence": 0.0, "detections": []}
     found = []
-    for scores in classifier.predict_proba(normalise(np.stack(hands))):
+    for scores in classifier.predict_proba(normalize(np.stack(hands))):
         best = int(scores.argmax())
         label = facts["gestures"][present[best]]
         found.append({"label": label, "confidence": float(scores[best]), "scores": scores.tolist()})

@@ -2,6 +2,7 @@
 
 import sys
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,8 @@ from mien.mediapipe import weights
 from mien.mediapipe.hand_landmarker import HandLandmarker, tiles
 from mien.mediapipe.hand_landmarks import Hand
 from mien.tasks.gesture import landmarks, table
-from mien.tasks.gesture.drawing import hand_picture
+from mien.tasks.gesture.drawing import draw_hand_picture
 from mien.tasks.gesture.params import LABELS
-from mien.tasks.gesture.table import Faults
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def distances(hands: Sequence[Hand], expected: Sequence[Hand]) -> list[float]:
 
 def test_drawn_hands_equal_mediapipes(pair: Pair) -> None:
     """Nine gestures, upright, rotated, and two in one picture: landmarks, handedness, scores."""
-    drawn = [hand_picture(label, 3) for label in LABELS[::2]]
+    drawn = [draw_hand_picture(label, 3) for label in LABELS[::2]]
     both = Image.new("RGB", (1024, 512))
     both.paste(drawn[0], (0, 0))
     both.paste(drawn[2], (512, 0))
@@ -83,7 +83,7 @@ def test_drawn_hands_equal_mediapipes(pair: Pair) -> None:
 
 def test_depth_is_mediapipes(pair: Pair) -> None:
     """In the same unit, with the same sign."""
-    picture = np.asarray(hand_picture("like", 1))
+    picture = np.asarray(draw_hand_picture("like", 1))
     (own,), (expected,) = pair.own.detect(picture), pair.mediapipe.detect(picture)
     size = np.linalg.norm(np.ptp(expected.landmarks[:, :2], axis=0))
     assert np.abs(own.landmarks[:, 2] - expected.landmarks[:, 2]).max() < 0.02 * size
@@ -119,14 +119,14 @@ def fit_classifier(path: Path) -> Callable[[Sequence[Hand]], str]:
     """A classifier of the hand with the largest margin, fitted to a table of real hands."""
     from sklearn.svm import SVC
 
-    rows = table.read(path, (), Faults())
-    points = landmarks.to_common(rows.landmarks, "wrist", rows.sizes, 1.0)
-    model = SVC(C=10).fit(landmarks.normalise(points), rows.labels)
+    rows = table.read_landmarks(path, (), Counter())
+    points = landmarks.to_common_frame(rows.landmarks, "wrist_relative", rows.sizes, 1.0)
+    model = SVC(C=10).fit(landmarks.normalize(points), rows.labels)
 
     def classify(hands: Sequence[Hand]) -> str:
         if not hands:
             return "no hand"
-        features = landmarks.normalise(np.stack([hand.landmarks for hand in hands]))
+        features = landmarks.normalize(np.stack([hand.landmarks for hand in hands]))
         scores = model.decision_function(features)
         clear = np.ptp(np.sort(scores, axis=1)[:, -2:], axis=1)
         return str(model.classes_[scores[clear.argmax()].argmax()])
@@ -136,7 +136,7 @@ def fit_classifier(path: Path) -> Callable[[Sequence[Hand]], str]:
 
 def test_hands_of_tiles_have_pixels_of_the_whole_picture(pair: Pair) -> None:
     """A small hand in a corner is detected there, as MediaPipe detects it in the same tile."""
-    hand = hand_picture("like", 0)
+    hand = draw_hand_picture("like", 0)
     picture = Image.new("RGB", (hand.width * 5, hand.height * 5), hand.getpixel((2, 2)))
     picture.paste(hand, (hand.width * 4, hand.height * 4))
     pixels = np.asarray(picture)
@@ -184,5 +184,5 @@ def test_a_service_needs_neither_mediapipe_nor_opencv(
     for name in ("mediapipe", "cv2", "matplotlib"):
         monkeypatch.setitem(sys.modules, name, None)
     landmarker = HandLandmarker(weights.read_hand_landmarker(task_file))
-    assert landmarker.detect(np.asarray(hand_picture("palm", 1)))
+    assert landmarker.detect(np.asarray(draw_hand_picture("palm", 1)))
     landmarker.close()

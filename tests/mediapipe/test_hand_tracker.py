@@ -19,8 +19,8 @@ from mien.model.runtime import Model
 from mien.storage.workspace import Workspace
 from mien.task import Prediction, Request
 from mien.tasks.gesture import TASK
-from mien.tasks.gesture.drawing import hand_picture
-from mien.tasks.gesture.predict import follow
+from mien.tasks.gesture.drawing import draw_hand_picture
+from mien.tasks.gesture.predict import video_predictor
 
 FRAMES = 30
 GREY = np.full((512, 512, 3), 127, np.uint8)
@@ -82,13 +82,13 @@ def label(answer: Prediction) -> str:
 def test_a_moving_hand_keeps_its_gesture(small_gesture: Workspace, gesture: str) -> None:
     """As frame by frame on 98 % of those frames in which that finds the gesture at all."""
     with runtime.load(small.champion(small_gesture, "gesture")) as model:
-        answer = follow(model)
+        answer = video_predictor(model)
         pairs = [
             (
                 label(answer(Request(image=frame))),
                 label(TASK.inference.predict(Request(image=frame), model)),
             )
-            for frame in frames(hand_picture(gesture))
+            for frame in frames(draw_hand_picture(gesture))
         ]
     alike = [one == other for one, other in pairs if other == gesture]
     assert np.mean(alike) >= 0.98
@@ -99,7 +99,7 @@ def test_a_moving_hand_keeps_its_gesture(small_gesture: Workspace, gesture: str)
 def test_palms_are_detected_at_the_interval(landmarker: CountingLandmarker) -> None:
     """While a second hand may come; the landmark network runs in each frame."""
     tracker = HandTracker()
-    hands = [tracker.detect(frame, landmarker) for frame in frames(hand_picture("palm"))]
+    hands = [tracker.detect(frame, landmarker) for frame in frames(draw_hand_picture("palm"))]
     assert all(len(each) == 1 for each in hands)
     assert landmarker.palm_runs == FRAMES / REDETECT_INTERVAL
     assert landmarker.landmark_runs <= FRAMES + FRAMES / REDETECT_INTERVAL
@@ -108,7 +108,7 @@ def test_palms_are_detected_at_the_interval(landmarker: CountingLandmarker) -> N
 def test_tracked_landmarks_are_those_of_a_detection(landmarker: CountingLandmarker) -> None:
     """Within a few hundredths of the hand's size."""
     tracker = HandTracker()
-    for frame in frames(hand_picture("palm"), 12):
+    for frame in frames(draw_hand_picture("palm"), 12):
         (own,), (other,) = tracker.detect(frame, landmarker), landmarker.detect(frame)
         far = np.linalg.norm((own.landmarks - other.landmarks)[:, :2], axis=1).mean()
         assert far < 0.05 * np.linalg.norm(np.ptp(other.landmarks[:, :2], axis=0))
@@ -116,7 +116,7 @@ def test_tracked_landmarks_are_those_of_a_detection(landmarker: CountingLandmark
 
 def test_two_hands_are_tracked_without_any_detection(landmarker: CountingLandmarker) -> None:
     """Until one leaves."""
-    one, two = hand_picture("call", 3), hand_picture("like", 3)
+    one, two = draw_hand_picture("call", 3), draw_hand_picture("like", 3)
     both = Image.new("RGB", (1024, 512))
     both.paste(one, (0, 0))
     both.paste(two, (512, 0))
@@ -133,11 +133,11 @@ def test_two_hands_are_tracked_without_any_detection(landmarker: CountingLandmar
 
 def test_a_second_hand_is_detected(landmarker: CountingLandmarker) -> None:
     """After the interval at the latest."""
-    one = hand_picture("palm")
+    one = draw_hand_picture("palm")
     tracker, alone = HandTracker(), Image.new("RGB", (1024, 512), one.getpixel((2, 2)))
     alone.paste(one, (0, 0))
     both = alone.copy()
-    both.paste(hand_picture("like"), (512, 0))
+    both.paste(draw_hand_picture("like"), (512, 0))
     tracker.detect(np.asarray(alone), landmarker)
     counts = [len(tracker.detect(np.asarray(both), landmarker)) for _ in range(REDETECT_INTERVAL)]
     assert counts[-1] == 2
@@ -145,10 +145,10 @@ def test_a_second_hand_is_detected(landmarker: CountingLandmarker) -> None:
 
 def test_a_change_of_scene_is_detected(landmarker: CountingLandmarker) -> None:
     """In another picture palms are detected again, as if it were the first."""
-    first, second = hand_picture("palm"), hand_picture("like").resize((300, 300))
+    first, second = draw_hand_picture("palm"), draw_hand_picture("like").resize((300, 300))
     scene = Image.new("RGB", first.size, (20, 20, 30))
     scene.paste(second, (10, 200))
-    in_place = hand_picture("like").point(lambda value: value // 2)
+    in_place = draw_hand_picture("like").point(lambda value: value // 2)
     for other in (scene, in_place, second, scene.crop((0, 0, 400, 512))):
         tracker = HandTracker()
         tracker.detect(np.asarray(first), landmarker)
@@ -159,7 +159,7 @@ def test_a_change_of_scene_is_detected(landmarker: CountingLandmarker) -> None:
 
 def test_a_hand_that_leaves_is_not_tracked(landmarker: CountingLandmarker) -> None:
     """At once, even where light and background stay the same; it is detected when it is back."""
-    picture = hand_picture("palm")
+    picture = draw_hand_picture("palm")
     empty = np.full((512, 512, 3), picture.getpixel((2, 2)), np.uint8)
     tracker = HandTracker()
     default, hand_tracker.SCENE_CHANGE = hand_tracker.SCENE_CHANGE, 2.0
@@ -175,10 +175,10 @@ def test_a_hand_that_leaves_is_not_tracked(landmarker: CountingLandmarker) -> No
 
 def test_each_video_has_its_own_state(small_gesture: Workspace) -> None:
     """Two in turn give the predictions of each alone."""
-    one, two = (list(frames(hand_picture(name), 8)) for name in ("like", "peace"))
+    one, two = (list(frames(draw_hand_picture(name), 8)) for name in ("like", "peace"))
 
     def answers(model: Model, *videos: list[Pixels]) -> list[list[Prediction]]:
-        trackers: list[Callable[[Request], Prediction]] = [follow(model) for _ in videos]
+        trackers: list[Callable[[Request], Prediction]] = [video_predictor(model) for _ in videos]
         predictions: list[list[Prediction]] = [[] for _ in videos]
         for turn in zip(*videos, strict=True):
             for video, frame in enumerate(turn):

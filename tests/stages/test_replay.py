@@ -27,7 +27,7 @@ from mien.observability.prediction_log import reader
 from mien.stages import replay, serve
 from mien.storage.versions import Item, Store
 from mien.storage.workspace import CHAMPION, Workspace
-from mien.tasks.gesture.landmarks import VERSION
+from mien.tasks.gesture.landmarks import NORMALIZATION_VERSION
 from mien.tasks.gesture.params import LABELS, LIKE
 
 HAND = {"landmarks": [list(point) for point in LIKE]}
@@ -62,7 +62,7 @@ def write(folder: Path, root: str, seed: int = 1) -> str:
         config_sha256=config.digest(CONFIG),
         data_fingerprint=root,
     )
-    preprocessing = {"normalisation": VERSION, "min_confidence": 0.1}
+    preprocessing = {"normalization": NORMALIZATION_VERSION, "min_confidence": 0.1}
     made = bundle.describe("gesture", LABELS, "drawn", preprocessing, lineage=origin)
     return bundle.write(folder, made).digest
 

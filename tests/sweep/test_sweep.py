@@ -39,10 +39,10 @@ TRIALS = ROUND_SIZE + 3
 CONFIG = """
 task: gesture
 seed: 6
-params: {candidates: [random_forest], images: false, trees: 10, folds: 2}
+params: {candidates: [random_forest], accept_images: false, trees: 10, cv_folds: 2}
 search_space:
   trees: {low: 10, high: 40, step: 15}
-  folds: [2, 10]  # of the ten rows or fewer that a label has in train
+  cv_folds: [2, 10]  # of the ten rows or fewer that a label has in train
 """
 
 Trials = Mapping[int, tuple[Mapping[str, Any], TrialResult]]
@@ -174,8 +174,8 @@ def test_every_trial_has_its_params_and_scores(home: Home) -> None:
 def test_a_training_that_fails_is_a_trial_that_failed(home: Home) -> None:
     """Its message is stored, and the sweep continues."""
     for values, result in home.complete.trials.values():
-        assert bool(result.error) == (values["folds"] == 10)
-        assert not result.error or "params.folds = 10" in result.error
+        assert bool(result.error) == (values["cv_folds"] == 10)
+        assert not result.error or "params.cv_folds = 10" in result.error
     assert {bool(result.error) for _, result in home.complete.trials.values()} == {True, False}
 
 
@@ -247,7 +247,7 @@ def context_of(home: Home, **policy: Any) -> TrialContext:
 
 def test_a_candidate_above_the_size_limit_is_ignored(home: Home) -> None:
     """Otherwise a run of the best config could have nothing to register."""
-    result = run_trial(context_of(home, max_bundle_mb=0.001), 0, {"trees": 10, "folds": 2})
+    result = run_trial(context_of(home, max_bundle_mb=0.001), 0, {"trees": 10, "cv_folds": 2})
     assert "max_bundle_mb" in result.error
     assert "random_forest" in result.error
 
@@ -255,14 +255,14 @@ def test_a_candidate_above_the_size_limit_is_ignored(home: Home) -> None:
 def test_a_score_that_the_task_does_not_have_ends_the_sweep(home: Home) -> None:
     """Every other trial would fail too."""
     with pytest.raises(PolicyError, match=r"macro_f1.*map50"):
-        run_trial(context_of(home, maximise="map50"), 1, {"trees": 10, "folds": 2})
+        run_trial(context_of(home, maximise="map50"), 1, {"trees": 10, "cv_folds": 2})
 
 
 def test_a_killed_process_raises_an_error_with_advice(home: Home) -> None:
     """Instead of waiting for it for ever."""
     before = set(active_children())
     with TrialPool(context_of(home), 1) as pool:
-        results = pool.run({5: {"trees": 10, "folds": 2}})
+        results = pool.run({5: {"trees": 10, "cv_folds": 2}})
         pool.start(1)
         (process,) = set(active_children()) - before
         os.kill(process.pid or 0, signal.SIGKILL)

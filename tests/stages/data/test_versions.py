@@ -209,7 +209,7 @@ def test_a_task_without_data_says_how_to_get_some(tmp_path: Path, command: str) 
 def test_options_stand_before_or_after(home: Workspace, arguments: list[str], words: str) -> None:
     """`mien data CONFIG` needs no name of a command, wherever its options stand."""
     given = [each.replace("HOME", str(home.home)) for each in arguments]
-    small = ["--set", "params.val=0.3", "--set", "params.test=0.3"]
+    small = ["--set", "params.val_fraction=0.3", "--set", "params.test_fraction=0.3"]
     assert words in ask(home, *given, *(small if words == "prepared:" else []))
 
 

@@ -18,7 +18,7 @@ from mien.tasks.gesture.sample import write_sample
 RUN = RunConfig(
     name="tiny",
     task="gesture",
-    params={"candidates": ["random_forest"], "trees": 10, "images": False},
+    params={"candidates": ["random_forest"], "trees": 10, "accept_images": False},
 )
 CSV = "landmarks.csv"
 

@@ -22,7 +22,7 @@ ROW = candidate(
 METRICS = BundleMetrics(
     **{name: getattr(ROW, name) for name in Measurements.model_fields}, leaderboard=(ROW,)
 )
-PREPROCESSING = {"min_confidence": 0.5, "typical": {"mean": [1.0, 2.0]}}
+PREPROCESSING = {"min_confidence": 0.5, "outlier_model": {"mean": [1.0, 2.0]}}
 HISTORY = [{"loss": 2.0, "accuracy": 0.1}, {"loss": 1.0, "accuracy": 0.5}]
 
 
@@ -70,8 +70,8 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     ),
     "a step less": ({"history": HISTORY[:1]}, {"history": "2 steps recorded, 1 here"}),
     "preprocessing": (
-        {"preprocessing": {**PREPROCESSING, "typical": {"mean": [1.0, 2.5]}}},
-        {"preprocessing": "typical.mean[1]: 2.0 recorded, 2.5 here"},
+        {"preprocessing": {**PREPROCESSING, "outlier_model": {"mean": [1.0, 2.5]}}},
+        {"preprocessing": "outlier_model.mean[1]: 2.0 recorded, 2.5 here"},
     ),
     "an extra file": ({"extra_file": b"other"}, {"networks": "hands.task is "}),
     "a score": (

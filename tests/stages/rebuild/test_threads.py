@@ -18,7 +18,7 @@ from mien.tasks.gesture.params import Params
 from mien.tasks.gesture.sample import write_sample
 from mien.tasks.gesture.train import fit
 raw, prepared = Path(sys.argv[1], "raw"), Path(sys.argv[1], "prepared")
-params = Params(images=False, trees=10, rounds=10)
+params = Params(accept_images=False, trees=10, boosting_rounds=10)
 prepared.mkdir(parents=True)
 write_sample(raw, per_label=20)
 data.prepare(raw, prepared, params, Path(sys.argv[1], "cache"))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mien.tasks.gesture import anatomy, landmarks, table
-from mien.tasks.gesture.anatomy import disordered, impossible
+from mien.tasks.gesture.anatomy import has_wrong_order, impossible_hands
 from mien.tasks.gesture.landmarks import Floats
 from mien.tasks.gesture.sample import landmark_rows
 
@@ -26,36 +26,38 @@ def with_points(points: dict[int, tuple[float, float, float]]) -> Floats:
 def test_drawn_hands_are_possible() -> None:
     """In every gesture, mirrored, upside down, of any size and without depth."""
     for hands in (HANDS, HANDS * [-1, -1, 1], HANDS * 1e-4, HANDS * 1e6, HANDS * [1, 1, 0]):
-        assert not impossible(hands).any()
-        assert not disordered(hands)
+        assert not impossible_hands(hands).any()
+        assert not has_wrong_order(hands)
 
 
 @pytest.mark.parametrize(
     ("file", "convention"),
-    [("iti", "wrist"), ("photos", "pixels"), ("crops12", "pixels")],
+    [("iti", "wrist_relative"), ("photos", "pixels"), ("crops12", "pixels")],
 )
-def test_real_hands_are_possible(real_data: Path, file: str, convention: landmarks.Known) -> None:
+def test_real_hands_are_possible(
+    real_data: Path, file: str, convention: landmarks.Convention
+) -> None:
     """None of three public tables is beyond the limits."""
-    rows = table.read(real_data / "gesture" / f"landmarks_{file}.csv", (), Counter())
-    points = landmarks.to_common(rows.landmarks, convention, None, None)
-    assert not impossible(points).any()
-    assert not disordered(points)
+    rows = table.read_landmarks(real_data / "gesture" / f"landmarks_{file}.csv", (), Counter())
+    points = landmarks.to_common_frame(rows.landmarks, convention, None, None)
+    assert not impossible_hands(points).any()
+    assert not has_wrong_order(points)
 
 
 def test_a_point_that_got_lost_is_seen() -> None:
     """A fingertip in the corner of the picture, or on the other side of it."""
-    assert impossible(with_points({8: (0, 0, 0)})).mean() > 0.9
-    assert impossible(with_points({20: (9000, 9000, 0)})).all()
+    assert impossible_hands(with_points({8: (0, 0, 0)})).mean() > 0.9
+    assert impossible_hands(with_points({20: (9000, 9000, 0)})).all()
 
 
 def test_bones_without_length_are_seen() -> None:
     """A finger whose joints all have the same numbers."""
     hands = HANDS.copy()
     hands[:, 5:9] = hands[:, 5:6]
-    assert impossible(hands).all()
+    assert impossible_hands(hands).all()
     hands = HANDS.copy()
     hands[:, 6] = hands[:, 5]
-    assert not impossible(hands).any(), "rounding may do that to a single bone"
+    assert not impossible_hands(hands).any(), "rounding may do that to a single bone"
 
 
 def swapped(hands: Floats) -> Floats:
@@ -75,7 +77,7 @@ def in_blocks(hands: Floats) -> Floats:
 @pytest.mark.parametrize("order", [swapped, by_joint, in_blocks])
 def test_points_in_another_order_are_seen(order: Callable[[Floats], Floats]) -> None:
     """Tips first, joint by joint, or axis by axis: served hands come in MediaPipe's order."""
-    assert disordered(order(HANDS))
+    assert has_wrong_order(order(HANDS))
 
 
 def test_every_point_hangs_on_a_bone() -> None:

@@ -11,7 +11,7 @@ import pytest
 from mien.errors import DataError
 from mien.storage.files import sha256_file
 from mien.task import SPLITS, DataReport
-from mien.tasks.gesture.data import examples, prepare, read
+from mien.tasks.gesture.data import examples, prepare, read_split
 from mien.tasks.gesture.params import LABELS, Params
 from mien.tasks.gesture.sample import landmark_rows
 from mien.tasks.gesture.table import COLUMNS
@@ -46,7 +46,9 @@ def prepared(table: Table, home: Path, params: Params | None = None) -> DataRepo
 
 
 def splits_of(ready: Path) -> dict[bytes, str]:
-    return {hand.tobytes(): split for split in SPLITS for hand in read(ready, split).landmarks}
+    return {
+        hand.tobytes(): split for split in SPLITS for hand in read_split(ready, split).landmarks
+    }
 
 
 def test_rows_come_back_bit_for_bit_in_the_promised_shares(tmp_path: Path) -> None:
@@ -95,7 +97,7 @@ def test_the_order_of_rows_does_not_change_their_split(tmp_path: Path) -> None:
 def test_nobody_is_in_two_splits(tmp_path: Path) -> None:
     """Rows that name a user stay together, and the splits keep their shares."""
     report = prepared(rows(user=lambda n: f"u{n % 40}"), tmp_path)
-    users = [set(read(tmp_path / "ready", split).users) for split in SPLITS]
+    users = [set(read_split(tmp_path / "ready", split).users) for split in SPLITS]
     assert sum(map(len, users)) == len(set.union(*users)) == 40
     total = PER_LABEL * len(LABELS)
     assert sum(report.counts["train"].values()) == pytest.approx(0.7 * total, rel=0.1)
@@ -118,9 +120,7 @@ def test_a_split_that_the_source_leaves_out_is_taken_from_train(tmp_path: Path) 
     assert any("no row to val" in note for note in report.notes)
 
 
-@pytest.mark.parametrize(
-    ("word", "said"), [("trian", "Did you mean 'train'"), ("", "found nothing")]
-)
+@pytest.mark.parametrize(("word", "said"), [("trian", "Did you mean 'train'"), ("", "found ''")])
 def test_a_split_column_must_be_complete(tmp_path: Path, word: str, said: str) -> None:
     """A typing error must not move rows to another split."""
     with pytest.raises(DataError, match=said):
@@ -145,7 +145,7 @@ def test_a_column_must_stand_once(tmp_path: Path) -> None:
         prepare(tmp_path / "raw", tmp_path, Params(), tmp_path / "cache")
     write(rows(again=lambda n: n), path)
     path.write_text(path.read_text(encoding="utf-8").replace("again", "label", 1), encoding="utf-8")
-    with pytest.raises(DataError, match="more than once: label"):
+    with pytest.raises(DataError, match="found several: label"):
         prepare(tmp_path / "raw", tmp_path, Params(), tmp_path / "cache")
 
 
@@ -154,11 +154,11 @@ def test_unknown_labels_are_named_with_rows_and_the_nearest(tmp_path: Path) -> N
     table = rows()
     table[0]["label"] = "Peace_inverted"
     table[4]["label"] = table[5]["label"] = "no_gesture"
-    with pytest.raises(DataError, match="unknown_label") as caught:
+    with pytest.raises(DataError, match="unknown labels") as caught:
         prepared(table, tmp_path)
     text = str(caught.value)
     assert "'no_gesture' in 2 rows (hands.csv:6, hands.csv:7)" in text
-    assert "hands that show nothing" in text
+    assert "hands without a gesture" in text
     assert "'Peace_inverted' in 1 rows (hands.csv:2) Did you mean 'peace_inverted'" in text
     assert "params.ignore_labels=[Peace_inverted,no_gesture]" in text
 
@@ -190,7 +190,7 @@ def test_copies_stay_in_one_split(tmp_path: Path) -> None:
     prepared(table + table[:10], tmp_path)
     splits_by_content: dict[bytes, set[str]] = {}
     for split in SPLITS:
-        for hand in read(tmp_path / "ready", split).landmarks:
+        for hand in read_split(tmp_path / "ready", split).landmarks:
             splits_by_content.setdefault(hand.tobytes(), set()).add(split)
     assert len(splits_by_content) == len(table)
     assert all(len(each) == 1 for each in splits_by_content.values())
@@ -220,13 +220,13 @@ def test_several_tables_are_read_each_by_its_own_convention(tmp_path: Path) -> N
     write([{"photo": "a.jpg"}], tmp_path / "raw" / "photos.csv")
     report = prepared(table, tmp_path)
     notes = "\n".join(report.notes)
-    assert "hands.csv: x and y were taken as pixels" in notes
-    assert "shares.csv: x and y were taken as shares" in notes
+    assert "hands.csv: x and y were read as pixels" in notes
+    assert "shares.csv: x and y were read as fractions" in notes
     assert "multiplied by the row's width and height" in notes
-    assert "photos.csv was passed over" in notes
+    assert "photos.csv was not used" in notes
     assert sum(sum(each.values()) for each in report.counts.values()) == 2 * len(table)
     pixels = np.sort(
-        np.concatenate([read(tmp_path / "ready", s).landmarks[:, 4, 0] for s in SPLITS])
+        np.concatenate([read_split(tmp_path / "ready", s).landmarks[:, 4, 0] for s in SPLITS])
     )
     np.testing.assert_allclose(pixels[::2], pixels[1::2])
 
@@ -247,8 +247,8 @@ def test_lost_proportions_need_a_word_of_the_user(tmp_path: Path) -> None:
         row.update({c: str(float(row[c]) / 4000) for c in COLUMNS if c[0] != "z"})
     with pytest.raises(DataError, match=r"hands\.csv: .*params\.aspect"):
         prepared(table, tmp_path)
-    report = prepared(table, tmp_path, Params(aspect=1.0))
-    assert "params.aspect = 1.0" in report.notes[0]
+    report = prepared(table, tmp_path, Params(aspect_ratio=1.0))
+    assert "params.aspect_ratio = 1.0" in report.notes[0]
 
 
 def test_a_named_convention_is_taken_and_told(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_a_named_convention_is_taken_and_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "no table of landmarks"),
+        (b"", "expected a CSV file with the columns"),
         (",".join([*COLUMNS, "label"]).encode() + b"\n", "only a header"),
         (",".join([*COLUMNS, "label"]).encode() + b"\n\xff\xfe\n", "UTF-8"),
         (",".join([*COLUMNS, "label"]).encode() + b"\n1,2,3\n", "missing_values: 1"),
@@ -281,11 +281,11 @@ def test_files_without_usable_rows_are_refused(tmp_path: Path, content: bytes, s
 
 def test_too_few_rows_to_divide_are_refused(tmp_path: Path) -> None:
     """A split without rows would make the scores meaningless."""
-    with pytest.raises(DataError, match="too few"):
+    with pytest.raises(DataError, match="expected rows for val, found none"):
         prepared(rows()[:2], tmp_path)
 
 
 def test_unprepared_data_are_a_message(tmp_path: Path) -> None:
     """Not a traceback."""
     with pytest.raises(DataError, match="mien data"):
-        read(tmp_path, "val")
+        read_split(tmp_path, "val")

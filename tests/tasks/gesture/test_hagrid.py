@@ -17,7 +17,7 @@ from mien.tasks.gesture.data import prepare
 from mien.tasks.gesture.params import LABELS, Params
 from mien.tasks.gesture.sample import landmark_rows
 
-SQUARE = Params(aspect=1.0)
+SQUARE = Params(aspect_ratio=1.0)
 Entry = dict[str, Any]
 
 
@@ -48,9 +48,9 @@ def prepared(home: Path, params: Params = SQUARE) -> DataReport:
     return prepare(home / "raw", home / "ready", params, home / "cache")
 
 
-def part_of(document: Any, folder: Path) -> table.Part:
+def part_of(document: Any, folder: Path) -> table.SourceTable:
     path = write(document, folder / "like.json")
-    return hagrid.part({path: path.name}, {path: ""})
+    return hagrid.read_annotations({path: path.name}, {path: ""})
 
 
 def test_every_hand_is_a_row_and_nobody_is_in_two_splits(tmp_path: Path) -> None:
@@ -59,9 +59,9 @@ def test_every_hand_is_a_row_and_nobody_is_in_two_splits(tmp_path: Path) -> None
         write(entries([label]), tmp_path / "raw" / f"{label}.json")
     report = prepared(tmp_path)
     assert sum(sum(each.values()) for each in report.counts.values()) == 6 * len(LABELS)
-    users = [set(data.read(tmp_path / "ready", split).users) for split in SPLITS]
+    users = [set(data.read_split(tmp_path / "ready", split).users) for split in SPLITS]
     assert sum(map(len, users)) == len(set.union(*users)) == 17
-    names = data.read(tmp_path / "ready", "train").names
+    names = data.read_split(tmp_path / "ready", "train").names
     assert all(name.partition(":")[0].removesuffix(".json") in LABELS for name in names)
     assert any("HaGRID's annotations" in note for note in report.notes)
 
@@ -73,12 +73,16 @@ def test_the_first_release_says_landmarks_and_names_the_hand(tmp_path: Path) -> 
     hand = entry.pop("hand_landmarks")[0]
     entry |= {"landmarks": [[], hand], "labels": ["no_gesture", "like"], "leading_hand": "left"}
     rest, like = part_of(document, tmp_path).rows
-    assert (rest.label, rest.points, rest.fault) == ("no_gesture", None, hagrid.MISSING_LANDMARKS)
+    assert (rest.label, rest.landmarks, rest.skip_reason) == (
+        "no_gesture",
+        None,
+        hagrid.MISSING_LANDMARKS,
+    )
     assert like.facts["handedness"] == "Left"
     assert "handedness" not in rest.facts
     assert like.name == f"like.json:{next(iter(document))}:2"
-    assert like.points is not None
-    np.testing.assert_array_equal(like.points[:, :2], np.array(hand))
+    assert like.landmarks is not None
+    np.testing.assert_array_equal(like.landmarks[:, :2], np.array(hand))
 
 
 def test_no_gesture_and_the_labels_of_the_second_release_need_a_word(tmp_path: Path) -> None:
@@ -89,10 +93,8 @@ def test_no_gesture_and_the_labels_of_the_second_release_need_a_word(tmp_path: P
     write(document, tmp_path / "raw" / "all.json")
     with pytest.raises(DataError, match=r"ignore_labels=\[hand_heart,no_gesture\]"):
         prepared(tmp_path)
-    params = Params(aspect=1.0, ignore_labels=("no_gesture", "hand_heart"))
-    assert {c.name: c.count for c in prepared(tmp_path, params).checks}[
-        "rows of ignored labels"
-    ] == 2
+    params = Params(aspect_ratio=1.0, ignore_labels=("no_gesture", "hand_heart"))
+    assert prepared(tmp_path, params).skipped == {"ignored_label": 2}
 
 
 def test_the_proportion_of_the_pictures_must_be_said(tmp_path: Path) -> None:
@@ -100,8 +102,8 @@ def test_the_proportion_of_the_pictures_must_be_said(tmp_path: Path) -> None:
     write(entries(), tmp_path / "raw" / "all.json")
     with pytest.raises(DataError, match=r"all\.json: .*params\.aspect"):
         prepared(tmp_path, Params())
-    report = prepared(tmp_path, Params(aspect=0.5))
-    assert "x was multiplied by params.aspect = 0.5" in report.notes[0]
+    report = prepared(tmp_path, Params(aspect_ratio=0.5))
+    assert "x was multiplied by params.aspect_ratio = 0.5" in report.notes[0]
 
 
 def test_hands_without_landmarks_are_counted(tmp_path: Path) -> None:
@@ -113,10 +115,7 @@ def test_hands_without_landmarks_are_counted(tmp_path: Path) -> None:
     document[names[2]]["hand_landmarks"] = [None]
     document[names[3]]["hand_landmarks"] *= 2
     write(document, tmp_path / "raw" / "all.json")
-    checks = {check.name: check for check in prepared(tmp_path).checks}
-    assert checks["hands without landmarks"].count == 3
-    assert checks["hands without landmarks"].examples[0] == f"all.json:{names[0]}:1"
-    assert checks["rows without 63 numbers"].count == 1
+    assert prepared(tmp_path).skipped == {"missing_landmarks": 3, "missing_values": 1}
 
 
 @pytest.mark.parametrize(
@@ -150,8 +149,8 @@ def test_a_hand_without_depth_borrows_one(tmp_path: Path) -> None:
     """A classifier must not learn that depth is 0: that of a served hand never is."""
     write(entries(), tmp_path / "raw" / "all.json")
     report = prepared(tmp_path)
-    assert any(depth.NOTE in note for note in report.notes)
-    depths = data.read(tmp_path / "ready", "train").landmarks[:, :, 2]
+    assert any(depth.IMPUTED_DEPTH_NOTE in note for note in report.notes)
+    depths = data.read_split(tmp_path / "ready", "train").landmarks[:, :, 2]
     assert (np.abs(depths).max(axis=1) > 0).all()
     assert len({row.tobytes() for row in depths}) > len(depths) // 2
 
@@ -160,9 +159,9 @@ def test_equal_hands_borrow_the_same_depth() -> None:
     """Whatever stands around them: copies stay copies, and both axes stay as they were."""
     hands, _ = landmark_rows(3, 1)
     flat = hands * [1, 1, 0]
-    assert depth.unknown(flat)
-    assert not depth.unknown(hands)
-    one, other = depth.borrowed(flat), depth.borrowed(flat[::-1])[::-1]
+    assert depth.has_no_depth(flat)
+    assert not depth.has_no_depth(hands)
+    one, other = depth.impute_depth(flat), depth.impute_depth(flat[::-1])[::-1]
     np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(one[:, :, :2], flat[:, :, :2])
     assert not flat[:, :, 2].any(), "the given hands were changed"
@@ -171,15 +170,15 @@ def test_equal_hands_borrow_the_same_depth() -> None:
 def test_other_json_is_no_annotation(tmp_path: Path) -> None:
     """A settings file beside the data is none of our business."""
     write({"name": "x", "labels": ["a"]}, tmp_path / "raw" / "package.json")
-    assert hagrid.find(tmp_path / "raw") == []
+    assert hagrid.find_annotations(tmp_path / "raw") == []
     write(entries(["like"], 1), tmp_path / "raw" / "b" / "like.json")
-    assert [path.name for path in hagrid.find(tmp_path / "raw")] == ["like.json"]
+    assert [path.name for path in hagrid.find_annotations(tmp_path / "raw")] == ["like.json"]
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('{"a": {"bboxes": [], "labels": ["li', "not readable JSON"),
+        ('{"a": {"bboxes": [], "labels": ["li', "found a file that cannot be read"),
         ('[{"bboxes": 1, "labels": 1}]', "object"),
     ],
 )
@@ -210,5 +209,7 @@ def test_whatever_stands_in_the_lists_ends_as_rows(
     """Nothing that JSON can say is a traceback; points are 21 finite pairs or none."""
     part = part_of(document, tmp_path_factory.mktemp("any"))
     for row in part.rows:
-        assert (row.points is None) == bool(row.fault)
-        assert row.points is None or (row.points.shape == (21, 3) and np.isfinite(row.points).all())
+        assert (row.landmarks is None) == bool(row.skip_reason)
+        assert row.landmarks is None or (
+            row.landmarks.shape == (21, 3) and np.isfinite(row.landmarks).all()
+        )

@@ -1,5 +1,6 @@
 """The one normalisation, and how the convention of a table is told."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,14 @@ from hypothesis import strategies as st
 
 from mien.errors import DataError
 from mien.tasks.gesture import landmarks, table
-from mien.tasks.gesture.landmarks import Floats, measurable, normalise, recognise, to_common
+from mien.tasks.gesture.landmarks import (
+    Floats,
+    has_extent,
+    infer_convention,
+    normalize,
+    to_common_frame,
+)
 from mien.tasks.gesture.sample import landmark_rows
-from mien.tasks.gesture.table import Faults
 
 HANDS, _ = landmark_rows(3, 5)
 STEP = 2 / landmarks.GRID
@@ -29,30 +35,30 @@ def test_place_size_and_unit_of_depth_do_not_matter(
 ) -> None:
     """A hand elsewhere, nearer, or with z in another unit has the same features."""
     moved = HANDS * [scale, scale, depth] + [x, y, 7.0]
-    np.testing.assert_allclose(normalise(moved), normalise(HANDS), atol=STEP)
+    np.testing.assert_allclose(normalize(moved), normalize(HANDS), atol=STEP)
 
 
 @given(st.sampled_from([1e-150, 1e150]))
 def test_extreme_units_neither_overflow_nor_vanish(unit: float) -> None:
     """Squares of such numbers leave the range of floats; the features do not."""
-    np.testing.assert_allclose(normalise(HANDS * unit), normalise(HANDS), atol=STEP)
+    np.testing.assert_allclose(normalize(HANDS * unit), normalize(HANDS), atol=STEP)
 
 
 def test_features_have_the_promised_form() -> None:
     """The wrist is 0, the plane has size 1, z counts half, and a stretch of x does show."""
-    features = normalise(HANDS)
+    features = normalize(HANDS)
     assert features.shape == (len(HANDS), 63)
     assert features.dtype == np.float32
     hands = features.reshape(-1, 21, 3).astype(float)
     assert not hands[:, 0].any()
     np.testing.assert_allclose((hands[:, :, :2] ** 2).sum(2).mean(1), 1, atol=1e-4)
     np.testing.assert_allclose((hands[:, :, 2] ** 2).mean(1), 0.25, atol=1e-4)
-    assert np.abs(normalise(HANDS * [1.5, 1, 1]) - features).max() > 0.05
+    assert np.abs(normalize(HANDS * [1.5, 1, 1]) - features).max() > 0.05
 
 
 def test_split_points_between_features_are_exact_in_float32() -> None:
     """Or the exported tree would send a hand the other way than the library that grew it."""
-    values = np.unique(normalise(landmark_rows(20, 1)[0]))
+    values = np.unique(normalize(landmark_rows(20, 1)[0]))
     middles = (values[:-1].astype(np.float64) + values[1:]) / 2
     np.testing.assert_array_equal(middles.astype(np.float32), middles)
 
@@ -60,11 +66,11 @@ def test_split_points_between_features_are_exact_in_float32() -> None:
 def test_a_hand_without_extent_is_refused() -> None:
     """Nothing is divided by zero in silence; a flat z alone is harmless."""
     point = np.full((1, 21, 3), 4.0)
-    assert not measurable(point).any()
-    assert not measurable(np.full((1, 21, 3), np.nan)).any()
+    assert not has_extent(point).any()
+    assert not has_extent(np.full((1, 21, 3), np.nan)).any()
     with pytest.raises(ValueError, match="without extent"):
-        normalise(point)
-    assert not normalise(HANDS * [1, 1, 0])[:, 2::3].any()
+        normalize(point)
+    assert not normalize(HANDS * [1, 1, 0])[:, 2::3].any()
 
 
 def unit(hands: Floats, width: float, height: float) -> Floats:
@@ -75,23 +81,23 @@ def test_each_convention_is_recognised_and_gives_the_same_features() -> None:
     """The same hands as pixels, as shares of a 3:4 picture, and relative to the wrist."""
     size = np.tile([2000.0, 3000.0], (len(HANDS), 1))
     shares, wrist = unit(HANDS, 2000, 3000), HANDS - HANDS[:, :1]
-    assert recognise(HANDS).convention == "pixels"
-    assert recognise(shares).convention == "unit"
-    assert recognise(wrist / 100).convention == "wrist"
-    expected = normalise(HANDS)
+    assert infer_convention(HANDS).convention == "pixels"
+    assert infer_convention(shares).convention == "normalized"
+    assert infer_convention(wrist / 100).convention == "wrist_relative"
+    expected = normalize(HANDS)
     for common in (
-        to_common(HANDS, "pixels", size, None),
-        to_common(shares, "unit", size, None),
-        to_common(shares, "unit", None, 2 / 3),
-        to_common(wrist / 100, "wrist", None, None),
+        to_common_frame(HANDS, "pixels", size, None),
+        to_common_frame(shares, "normalized", size, None),
+        to_common_frame(shares, "normalized", None, 2 / 3),
+        to_common_frame(wrist / 100, "wrist_relative", None, None),
     ):
-        np.testing.assert_allclose(normalise(common), expected, atol=STEP)
+        np.testing.assert_allclose(normalize(common), expected, atol=STEP)
 
 
 def test_lost_proportions_are_not_guessed() -> None:
     """Shares of sides of unknown length end in a message that names the key to set."""
-    with pytest.raises(DataError, match=r"params\.aspect"):
-        to_common(unit(HANDS, 2000, 3000), "unit", None, None)
+    with pytest.raises(DataError, match=r"params\.aspect_ratio"):
+        to_common_frame(unit(HANDS, 2000, 3000), "normalized", None, None)
 
 
 @pytest.mark.parametrize(
@@ -106,19 +112,19 @@ def test_lost_proportions_are_not_guessed() -> None:
 )
 def test_what_fits_no_convention_is_not_guessed(hands: Floats) -> None:
     """The message says what was found and which key decides."""
-    with pytest.raises(DataError, match=r"cannot be told.*--set params\.convention"):
-        recognise(hands)
+    with pytest.raises(DataError, match=r"is unclear.*--set params\.convention"):
+        infer_convention(hands)
 
 
 @pytest.mark.parametrize(
     ("name", "convention"),
     [
-        ("landmarks_iti.csv", "wrist"),
+        ("landmarks_iti.csv", "wrist_relative"),
         ("landmarks_photos.csv", "pixels"),
-        ("landmarks_crops12.csv", "unit"),
+        ("landmarks_crops12.csv", "normalized"),
     ],
 )
 def test_real_tables_are_recognised(real_data: Path, name: str, convention: str) -> None:
     """Three tables by three teams, three conventions."""
-    rows = table.read(real_data / "gesture" / name, (), Faults())
-    assert recognise(rows.landmarks).convention == convention
+    rows = table.read_landmarks(real_data / "gesture" / name, (), Counter())
+    assert infer_convention(rows.landmarks).convention == convention

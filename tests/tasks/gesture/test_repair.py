@@ -12,7 +12,7 @@ from PIL import Image
 from mien.errors import DataError
 from mien.task import SPLITS, Inspection, RepairPlan, Split
 from mien.tasks.gesture import data
-from mien.tasks.gesture.drawing import kept_picture
+from mien.tasks.gesture.drawing import load_sample_picture
 from mien.tasks.gesture.inspection import inspect
 from mien.tasks.gesture.params import LABELS, Params
 from mien.tasks.gesture.repair import repair
@@ -20,7 +20,7 @@ from mien.tasks.gesture.sample import landmark_rows
 from mien.tasks.gesture.table import COLUMNS
 
 Table = list[dict[str, str]]
-SQUARE = Params(aspect=1.0, ignore_labels=("no_gesture",))
+SQUARE = Params(aspect_ratio=1.0, ignore_labels=("no_gesture",))
 
 
 def rows(per_label: int = 8, seed: int = 3, **more: str) -> Table:
@@ -62,7 +62,7 @@ def prepared(folder: Path, home: Path, params: Params | None = None) -> dict[str
     ready = home / f"ready-{folder.name}"
     ready.mkdir(exist_ok=True)
     data.prepare(folder, ready, params or Params(), home / "cache")
-    return {name: split for split in SPLITS for name in data.read(ready, split).names}
+    return {name: split for split in SPLITS for name in data.read_split(ready, split).names}
 
 
 def divided(found: Inspection) -> dict[str, Split]:
@@ -157,7 +157,7 @@ def test_rows_of_another_unit_are_left_out(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="convention"):
         prepared(tmp_path / "raw", tmp_path)
     (told,) = mended(tmp_path)
-    assert told.startswith("1 row of another unit")
+    assert told.startswith("1 row in another unit")
     assert prepared(tmp_path / "out", tmp_path) == divided(inspected(tmp_path))
 
 
@@ -208,7 +208,7 @@ def draw(folder: Path) -> None:
         path = folder / ("like", "fist", "palm")[number % 3] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         picture = Image.new("RGB", (580, 512), (180, 180, 180))
-        picture.paste(kept_picture(), (number * 5, 0))
+        picture.paste(load_sample_picture(), (number * 5, 0))
         picture.save(path)
     Image.new("RGB", (580, 512), (180, 180, 180)).save(folder / "like" / "wall.png")
 
@@ -265,7 +265,7 @@ def test_a_photo_that_the_list_does_not_name_is_an_error(tmp_path: Path) -> None
     (tmp_path / "out" / "like" / "new.png").write_bytes(
         (tmp_path / "raw" / "like" / "0.png").read_bytes()
     )
-    with pytest.raises(DataError, match=r"like/new\.png: the split column must say"):
+    with pytest.raises(DataError, match=r"like/new\.png: split column: expected train"):
         prepared(tmp_path / "out", tmp_path)
     assert inspected(tmp_path, "out").issues["unknown_split"].names == ("like/new.png",)
 

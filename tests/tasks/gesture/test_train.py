@@ -12,13 +12,14 @@ from mien.config import parse
 from mien.errors import ConfigError, TrainingError
 from mien.model import bundle, runtime
 from mien.model.runtime import Session
-from mien.tasks.gesture import data, landmarks, typical
+from mien.tasks.gesture import data, landmarks
+from mien.tasks.gesture.outlier_model import fit_outlier_model
 from mien.tasks.gesture.params import LABELS, Params
-from mien.tasks.gesture.predict import class_scores, rounded
+from mien.tasks.gesture.predict import class_scores, round_scores
 from mien.tasks.gesture.sample import write_sample
-from mien.tasks.gesture.train import Original, compare, fit, original
+from mien.tasks.gesture.train import TrainedClassifier, fit, train_classifier, verify_export
 
-PARAMS = Params(images=False, trees=10, rounds=10)
+PARAMS = Params(accept_images=False, trees=10, boosting_rounds=10)
 CANDIDATES = Params().candidates
 
 
@@ -54,13 +55,13 @@ def test_the_same_data_and_seed_give_the_same_bytes(
     one, two = (tmp_path / name / "model.onnx" for name in ("one", "two"))
     assert one.read_bytes() == two.read_bytes()
     assert fits[0] == fits[1]
-    assert fits[0].lineage["parity"]["labels_that_differ"] == 0
-    test = data.read(ready, "test")
-    trained = original(candidate, ready, PARAMS, 3)
-    expected = trained.probabilities(test.landmarks)
+    assert fits[0].lineage["export_parity"]["label_mismatches"] == 0
+    test = data.read_split(ready, "test")
+    trained = train_classifier(candidate, ready, PARAMS, 3)
+    expected = trained.predict_proba(test.landmarks)
     session = Session(one)
     found = class_scores(session.run, test.landmarks)
-    assert (found.argmax(axis=1) == rounded(expected).argmax(axis=1)).all()
+    assert (found.argmax(axis=1) == round_scores(expected).argmax(axis=1)).all()
     np.testing.assert_allclose(found, expected, atol=1e-4)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-3)
     right = np.array(LABELS)[found.argmax(axis=1)] == np.array(test.labels)
@@ -76,14 +77,14 @@ def test_every_fold_of_every_setting_is_recorded(ready: Path, tmp_path: Path) ->
     assert [step for step, _, _ in heard] == list(range(1, 10))
     assert {total for _, total, _ in heard} == {9}
     assert [metrics for _, _, metrics in heard] == list(done.history)
-    assert done.lineage["setting"]["C"] in (3.0, 10.0, 30.0)
-    assert set(done.preprocessing) == {"normalisation", "min_confidence", "typical"}
-    assert (done.preprocessing["normalisation"], done.preprocessing["min_confidence"]) == (
-        landmarks.VERSION,
+    assert done.lineage["hyperparameters"]["C"] in (3.0, 10.0, 30.0)
+    assert set(done.preprocessing) == {"normalization", "min_confidence", "outlier_model"}
+    assert (done.preprocessing["normalization"], done.preprocessing["min_confidence"]) == (
+        landmarks.NORMALIZATION_VERSION,
         0.5,
     )
-    training = landmarks.normalise(data.read(ready, "train").landmarks)
-    assert done.preprocessing["typical"] == typical.describe(training)
+    training = landmarks.normalize(data.read_split(ready, "train").landmarks)
+    assert done.preprocessing["outlier_model"] == fit_outlier_model(training)
     assert done.preprocessing == json.loads(json.dumps(done.preprocessing)), "plain JSON values"
 
 
@@ -92,11 +93,11 @@ def test_another_normalisation_in_serving_is_caught(
 ) -> None:
     """The fault of published projects: another joint measures the hand when serving."""
     fit("logistic_regression", ready, tmp_path, PARAMS, 0, ignore)
-    trained = original("logistic_regression", ready, PARAMS, 0)
-    points = data.read(ready, "val").landmarks
+    trained = train_classifier("logistic_regression", ready, PARAMS, 0)
+    points = data.read_split(ready, "val").landmarks
     session = Session(tmp_path / "model.onnx")
-    assert compare(trained, session.run, points)["rows"] == len(points)
-    true_way = landmarks.normalise
+    assert verify_export(trained, session.run, points)["rows"] == len(points)
+    true_way = landmarks.normalize
 
     def other(hands: Any) -> Any:
         features = true_way(hands).reshape(-1, 21, 3)
@@ -104,22 +105,22 @@ def test_another_normalisation_in_serving_is_caught(
         return (features / size).reshape(-1, 63)
 
     serving = importlib.import_module("mien.tasks.gesture.predict")
-    fake = type("Landmarks", (), {"normalise": staticmethod(other)})
+    fake = type("Landmarks", (), {"normalize": staticmethod(other)})
     monkeypatch.setattr(serving, "landmarks", fake)
-    with pytest.raises(TrainingError, match="unlike its original"):
-        compare(trained, session.run, points)
+    with pytest.raises(TrainingError, match="expected the labels of the trained one"):
+        verify_export(trained, session.run, points)
 
 
 def test_a_wrong_probability_alone_is_caught(ready: Path) -> None:
     """Labels may agree while confidence does not."""
-    points = data.read(ready, "val").landmarks
-    trained = Original(_Constant(0.5), tuple(range(18)), {}, (), False)
+    points = data.read_split(ready, "val").landmarks
+    trained = TrainedClassifier(_Constant(0.5), tuple(range(18)), {}, (), False)
 
     def run(_: Any) -> list[Any]:
         return [_Constant(0.502).predict_proba(points)]
 
-    with pytest.raises(TrainingError, match=r"0 labels differ and probabilities by up to 0\.002"):
-        compare(trained, run, points)
+    with pytest.raises(TrainingError, match=r"found 0 other labels and differences up to 0\.002"):
+        verify_export(trained, run, points)
 
 
 class _Constant:
@@ -147,7 +148,7 @@ def test_labels_without_rows_get_no_probability(
         chosen = [line for line in lines[1:] if line.split(",")[63] in kept]
         (small / f"{split}.csv").write_text("".join([lines[0], *chosen]), encoding="utf-8")
     fit(candidate, small, tmp_path, PARAMS, 0, ignore)
-    test = data.read(small, "test")
+    test = data.read_split(small, "test")
     scores = class_scores(Session(tmp_path / "model.onnx").run, test.landmarks)
     absent = [place for place, label in enumerate(LABELS) if label not in kept]
     assert scores.shape == (len(test.labels), 18)
@@ -161,8 +162,8 @@ def test_too_few_rows_of_a_label_are_named(ready: Path, tmp_path: Path) -> None:
     mute = [line for line in lines if line.split(",")[63] == "mute"]
     rest = [line for line in lines if line not in mute]
     (tmp_path / "train.csv").write_text("".join(rest + mute[:2]), encoding="utf-8")
-    with pytest.raises(TrainingError, match=r"found mute: 2.*params\.folds|params\.folds.*mute: 2"):
-        original("svm", tmp_path, PARAMS, 0)
+    with pytest.raises(TrainingError, match=r"params\.cv_folds.*found mute: 2"):
+        train_classifier("svm", tmp_path, PARAMS, 0)
 
 
 def test_people_are_kept_apart_where_they_are_known(tmp_path: Path) -> None:
@@ -176,7 +177,7 @@ def test_people_are_kept_apart_where_they_are_known(tmp_path: Path) -> None:
     )
     (tmp_path / "ready").mkdir()
     data.prepare(tmp_path / "raw", tmp_path / "ready", PARAMS, tmp_path / "cache")
-    assert original("logistic_regression", tmp_path / "ready", PARAMS, 0).grouped
+    assert train_classifier("logistic_regression", tmp_path / "ready", PARAMS, 0).grouped_by_user
 
 
 def test_champions_of_real_hands_recognise_other_peoples_hands(
@@ -201,7 +202,7 @@ def test_champions_of_real_hands_recognise_other_peoples_hands(
     right = total = 0
     with runtime.load(tmp_path / "bundle") as model:
         for split in ("train", "val", "test"):
-            rows = data.read(tables["photos"], split)
+            rows = data.read_split(tables["photos"], split)
             said = np.array(LABELS)[class_scores(model.run, rows.landmarks).argmax(axis=1)]
             right, total = right + int((said == rows.labels).sum()), total + len(rows.labels)
     assert right / total >= 0.96

@@ -2,15 +2,15 @@
 
 from mien.task import Predictor, Task, TaskData, Trainer
 
-from .bodies import bodies
 from .checks import CHECKS
 from .data import examples, prepare
-from .drawing import kept_picture
+from .drawing import load_sample_picture
 from .inspection import inspect
-from .params import LABELS, Body, Params
-from .predict import MIN_SIDE, follow, predict_many
+from .params import LABELS, MIN_SIDE, Body, Params
+from .predict import predict_many, video_predictor
 from .repair import repair
 from .sample import write_sample
+from .table_requests import read_table_requests
 from .train import candidates, fit
 
 TASK = Task(
@@ -19,7 +19,13 @@ TASK = Task(
     labels=LABELS,
     data=TaskData(
         write_sample=write_sample,
-        param_names=("convention", "aspect", "val", "test", "ignore_labels"),
+        param_names=(
+            "convention",
+            "aspect_ratio",
+            "val_fraction",
+            "test_fraction",
+            "ignore_labels",
+        ),
         checks=CHECKS,
         inspect=inspect,
         repair=repair,
@@ -29,10 +35,10 @@ TASK = Task(
     training=Trainer(Params=Params, candidates=candidates, fit=fit),
     inference=Predictor(
         predict_many=predict_many,
-        sample_picture=kept_picture,
+        sample_picture=load_sample_picture,
         Body=Body,
         min_side=MIN_SIDE,
-        video_predictor=follow,
-        table_requests=bodies,
+        video_predictor=video_predictor,
+        table_requests=read_table_requests,
     ),
 )

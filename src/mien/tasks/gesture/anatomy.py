@@ -1,9 +1,9 @@
-"""Which points cannot be a hand: what no pose and no camera explains.
+"""Landmarks that cannot be a hand: what no pose and no camera explains.
 
-Knows the order of the 21 points and how long bones may look, not what gestures are. Whether a hand
-is a left or a right one is not asked: a palm and a back, mirrored, have the same points.
-The limits were set with a margin beyond 11,936 hands of three public tables, of which none is
-beyond them (`bench photosource`).
+Knows the order of the 21 landmarks and how long bones may look, not what gestures are. Left and
+right hands are not distinguished: a palm and a back, mirrored, have the same landmarks.
+The limits were set with a margin beyond 11,936 hands of three public tables; all of these are
+within them (`bench photosource`).
 """
 
 import numpy as np
@@ -12,40 +12,41 @@ from numpy.typing import NDArray
 from .landmarks import Floats
 
 BONES = tuple((0 if joint in (1, 5, 9, 13, 17) else joint - 1, joint) for joint in range(1, 21))
-"""Places of the two ends of each bone; the five that begin at the wrist are those of the palm."""
-LONGEST = 0.9
-"""No bone is longer than this share of the diagonal of the box around all points."""
-PHALANX = 1.6
-"""No finger's bone is longer than the palm's longest side, this many times."""
-VANISHED = 3
-"""Bones without any length, in space, that make a hand impossible."""
-ORDERED = 0.62
-"""Above this, the middle one of a table's longest bones tells that its points stand in another
-order; real ones lie at 0.46 to 0.48, points in a wrong order at 0.85 to 0.91."""
-_NOTHING = 1e-6
+"""Indices of both ends of each bone; the five that begin at the wrist are those of the palm."""
+MAX_BONE_LENGTH = 0.9
+"""Of any bone, as a fraction of the diagonal of the box around all landmarks."""
+MAX_PHALANX_LENGTH = 1.6
+"""Of a finger's bone, in longest sides of the palm."""
+MAX_ZERO_BONES = 2
+"""Bones without any length, in space, that a hand may have."""
+MAX_MEDIAN_LONGEST_BONE = 0.62
+"""Above this median over the longest bones of a table's hands, its landmarks have another order;
+real tables have 0.46 to 0.48, tables in a wrong order 0.85 to 0.91."""
+_ZERO_LENGTH = 1e-6
 _PALM = ((0, 5), (0, 9), (0, 13), (0, 17), (5, 17))
 
 
-def impossible(points: Floats) -> NDArray[np.bool_]:
+def impossible_hands(landmarks: Floats) -> NDArray[np.bool_]:
     """Which of n hands (n, 21, 3) of the common frame no human hand can look like."""
-    flat = points[:, :, :2]
-    size = _size(flat)
-    bones = _lengths(flat, BONES)
-    fingers = bones[:, [place for place, (start, _) in enumerate(BONES) if start]]
-    palm = _lengths(flat, _PALM).max(axis=1)
-    vanished = (_lengths(points, BONES) <= _NOTHING * size[:, None]).sum(axis=1)
+    plane = landmarks[:, :, :2]
+    diagonal = _diagonal(plane)
+    bones = _lengths(plane, BONES)
+    phalanges = bones[:, [index for index, (start, _) in enumerate(BONES) if start]]
+    palm = _lengths(plane, _PALM).max(axis=1)
+    zero_bones = (_lengths(landmarks, BONES) <= _ZERO_LENGTH * diagonal[:, None]).sum(axis=1)
     result: NDArray[np.bool_] = (
-        (bones.max(axis=1) > LONGEST * size)
-        | (fingers.max(axis=1) > PHALANX * palm)
-        | (vanished >= VANISHED)
+        (bones.max(axis=1) > MAX_BONE_LENGTH * diagonal)
+        | (phalanges.max(axis=1) > MAX_PHALANX_LENGTH * palm)
+        | (zero_bones > MAX_ZERO_BONES)
     )
     return result
 
 
-def disordered(points: Floats) -> bool:
-    """Whether the points of all n hands (n, 21, 3) stand in another order than MediaPipe's."""
-    flat = points[:, :, :2]
-    return bool(np.median(_lengths(flat, BONES).max(axis=1) / _size(flat)) > ORDERED)
+def has_wrong_order(landmarks: Floats) -> bool:
+    """Whether the landmarks of all n hands (n, 21, 3) have another order than MediaPipe's."""
+    plane = landmarks[:, :, :2]
+    longest = _lengths(plane, BONES).max(axis=1) / _diagonal(plane)
+    return bool(np.median(longest) > MAX_MEDIAN_LONGEST_BONE)
 
 
 def _lengths(points: Floats, bones: tuple[tuple[int, int], ...]) -> Floats:
@@ -54,7 +55,7 @@ def _lengths(points: Floats, bones: tuple[tuple[int, int], ...]) -> Floats:
     return lengths
 
 
-def _size(flat: Floats) -> Floats:
+def _diagonal(plane: Floats) -> Floats:
     """Diagonal of the box around each hand (n, 21, 2)."""
-    diagonal: Floats = np.linalg.norm(np.ptp(flat, axis=1), axis=1)
+    diagonal: Floats = np.linalg.norm(np.ptp(plane, axis=1), axis=1)
     return diagonal

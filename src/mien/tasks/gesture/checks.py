@@ -56,7 +56,7 @@ CHECKS = (
     recorded_check(
         MISSING_IMAGE_SIZE,
         "Rows in shares of an image of unknown size: the hand's proportions are lost. Add the "
-        "columns width and height, or set params.aspect.",
+        "columns width and height, or set params.aspect_ratio.",
         "error",
         0.05,
     ),

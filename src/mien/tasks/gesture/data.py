@@ -1,10 +1,10 @@
-"""From the hands of a source to what the trainer reads.
+"""From the hands of a source to prepared data, and the report on them.
 
     raw/ -> ready/{train,val,test}.csv (common frame, one row for each hand)
 
-Rows that cannot be used are left out and counted by the slug of the check that reports them; a
-source that cannot be read at all ends with a `DataError`. `sources.py` knows which files hold
-hands, `landmarks.py` the convention of the coordinates, `splits.py` the splits.
+Rows that cannot be used are skipped and counted by the slug of the check that reports them; sources
+that cannot be read end with a `DataError`. The files of a source: `sources.py`; conventions of
+coordinates: `landmarks.py`; the division: `splits.py`.
 """
 
 from collections import Counter
@@ -19,19 +19,19 @@ from mien.errors import DataError, nearest
 from mien.task import SPLITS, DataReport, Example, Request, Split
 
 from . import depth, landmarks, sources, splits, table
-from .landmarks import Floats, Known
+from .landmarks import Convention, Floats
 from .params import LABELS, Body, Params
-from .sources import Source
-from .table import Part, Rows
+from .sources import GestureSource
+from .table import LandmarkTable, SourceTable
 
 MISSING_IMAGE_SIZE = "missing_image_size"
 IMPOSSIBLE_HAND = "impossible_hand"
-_NAMED = 5
+_MAX_EXAMPLES = 5
 
-_MEANING = {
+_DESCRIPTION = {
     "pixels": "pixels",
-    "unit": "shares of the picture's width and height",
-    "wrist": "relative to the wrist",
+    "normalized": "fractions of the picture's width and height",
+    "wrist_relative": "relative to the wrist",
 }
 
 Counts = dict[str, dict[str, int]]
@@ -39,144 +39,166 @@ Counts = dict[str, dict[str, int]]
 
 
 def prepare(raw: Path, ready: Path, params: Params, cache: Path) -> DataReport:
-    """Bring all hands into the common frame and split them.
+    """Convert all hands to the common frame, divide them into splits and count them.
 
     Raises:
-        DataError: nothing that holds hands, a missing column, an unknown label, coordinates of a
-            convention that cannot be told, or too few rows to divide.
+        DataError: no file with hands, a missing column, an unknown label, coordinates of an
+            unclear convention, or too few rows to divide.
     """
     skipped = Counter[str]()
-    source = sources.find(raw, params.ignore_labels)
+    source = sources.find_source(raw, params.ignore_labels)
     _check_photos(source, params)
-    read = sources.parts(source, cache, lambda label: label in LABELS)
-    parts = [_rows(part, params, skipped) for part in read]
-    rows = table.join([part for part, _ in parts])
-    chosen, rule = splits.assign(rows, params.val, params.test)
-    counts: Counts = {split: _count(rows, chosen, split) for split in SPLITS}
+    source_tables = sources.read_tables(source, cache, lambda label: label in LABELS)
+    prepared = [_prepare_table(each, params, skipped) for each in source_tables]
+    rows = table.concatenate([each for each, _ in prepared])
+    assigned, rule = splits.assign_splits(rows, params.val_fraction, params.test_fraction)
+    counts: Counts = {split: _count(rows, assigned, split) for split in SPLITS}
     for split in SPLITS:
         if not sum(counts[split].values()):
-            raise DataError(f"{len(rows.labels)} rows are too few: none is left for {split}.")
-        places = [place for place, each in enumerate(chosen) if each == split]
-        table.write(table.take(rows, places), ready / f"{split}.csv")
-    notes = [note for _, told in parts for note in told] + [rule] + sources.notes(source)
+            raise DataError(
+                f"expected rows for {split}, found none among {len(rows.labels)}. Add rows."
+            )
+        indices = [index for index, each in enumerate(assigned) if each == split]
+        table.write_landmarks(table.select_rows(rows, indices), ready / f"{split}.csv")
+    notes = [note for _, each in prepared for note in each] + [rule] + sources.notes(source)
     return DataReport(counts, dict(skipped), tuple(notes))
 
 
-def common(part: Part, params: Params, skipped: Counter[str]) -> tuple[Rows, str]:
-    """The rows of a part that can be learned from, in the common frame, and a note on them.
+def to_common_frame(
+    source_table: SourceTable, params: Params, skipped: Counter[str]
+) -> tuple[LandmarkTable, str]:
+    """The usable rows of a table in the common frame, and a note on them.
 
     Raises:
-        DataError: an unknown label, a convention that cannot be told, or no row is usable.
+        DataError: an unknown label, an unclear convention, or no row is usable.
     """
-    rows = table.usable(part, params.ignore_labels, skipped)
-    _check_labels(rows.labels, rows.names, part.title)
-    told, why = convention(part, rows.landmarks, params)
-    note = f"{part.title}: x and y were taken as {_MEANING[told]} ({why})."
-    sizes = rows.sizes if told == "unit" else None
+    title = source_table.title
+    rows = table.usable_rows(source_table, params.ignore_labels, skipped)
+    _check_labels(rows.labels, rows.names, title)
+    convention, reason = table_convention(source_table, rows.landmarks, params)
+    note = f"{title}: x and y were read as {_DESCRIPTION[convention]} ({reason})."
+    sizes = rows.image_sizes if convention == "normalized" else None
     if sizes is not None:
-        rows = _without(rows, np.isfinite(sizes.sum(axis=1)), MISSING_IMAGE_SIZE, skipped)
+        rows = _drop_unusable(rows, np.isfinite(sizes.sum(axis=1)), MISSING_IMAGE_SIZE, skipped)
         note += " They were multiplied by the row's width and height."
-    elif told == "unit" or (told == "wrist" and params.aspect is not None):
-        note += f" x was multiplied by params.aspect = {params.aspect}."
+    elif convention == "normalized" or (
+        convention == "wrist_relative" and params.aspect_ratio is not None
+    ):
+        note += f" x was multiplied by params.aspect_ratio = {params.aspect_ratio}."
     try:
-        points = landmarks.to_common(rows.landmarks, told, rows.sizes, params.aspect)
+        points = landmarks.to_common_frame(
+            rows.landmarks, convention, rows.image_sizes, params.aspect_ratio
+        )
     except DataError as error:
-        raise DataError(f"{part.title}: {error}") from None
+        raise DataError(f"{title}: {error}") from None
     rows = replace(rows, landmarks=points)
-    rows = _without(rows, landmarks.measurable(points), IMPOSSIBLE_HAND, skipped)
-    return rows, f"{note} {part.note}".strip()
+    rows = _drop_unusable(rows, landmarks.has_extent(points), IMPOSSIBLE_HAND, skipped)
+    return rows, f"{note} {source_table.note}".strip()
 
 
-def convention(part: Part, points: Floats, params: Params) -> tuple[Known, str]:
-    """What x and y of a part's hands (n, 21, 3) are, and by what it is known.
+def table_convention(
+    source_table: SourceTable, points: Floats, params: Params
+) -> tuple[Convention, str]:
+    """The convention of a table's hands (n, 21, 3), and where it comes from.
 
     Raises:
-        DataError: the values do not tell.
+        DataError: it is unclear.
     """
-    if part.convention is not None:
-        return part.convention, "as in every such source"
+    if source_table.convention is not None:
+        return source_table.convention, "as in every such source"
     if params.convention != "auto":
         return params.convention, f"params.convention = {params.convention}"
     try:
-        guess = landmarks.recognise(points)
+        inferred = landmarks.infer_convention(points)
     except DataError as error:
-        raise DataError(f"{part.title}: {error}") from None
-    return guess.convention, guess.why
+        raise DataError(f"{source_table.title}: {error}") from None
+    return inferred.convention, inferred.reason
 
 
-def lent(rows: Rows, title: str) -> tuple[Rows, tuple[str, ...]]:
-    """The rows, with a borrowed depth where there is none, and then a note on it."""
-    if not depth.unknown(rows.landmarks):
+def with_depth(rows: LandmarkTable, title: str) -> tuple[LandmarkTable, tuple[str, ...]]:
+    """The rows, with an imputed depth and a note if they have none."""
+    if not depth.has_no_depth(rows.landmarks):
         return rows, ()
-    points = depth.borrowed(rows.landmarks)
-    return replace(rows, landmarks=points), (f"{title}: {depth.NOTE}",)
+    imputed = depth.impute_depth(rows.landmarks)
+    return replace(rows, landmarks=imputed), (f"{title}: {depth.IMPUTED_DEPTH_NOTE}",)
 
 
 def examples(ready: Path, split: Split) -> Iterator[Example]:
     """Yield the rows of a split as JSON requests."""
-    rows = read(ready, split)
+    rows = read_split(ready, split)
     for hand, label, name in zip(rows.landmarks, rows.labels, rows.names, strict=True):
         body = Body(landmarks=hand.tolist())
         yield Example(request=Request(body=body), label=label, name=name)
 
 
-def read(ready: Path, split: Split) -> Rows:
+def read_split(ready: Path, split: Split) -> LandmarkTable:
     """Read a prepared split: landmarks of the common frame.
 
     Raises:
-        DataError: the folder holds no prepared data.
+        DataError: the folder contains no prepared data.
     """
     path = ready / f"{split}.csv"
     if not path.is_file():
-        raise DataError(f"{ready} holds no {path.name}; prepare the data with `mien data`.")
-    return table.read(path, (), Counter())
+        raise DataError(
+            f"{ready}: expected {path.name}, found no such file. Prepare the data with `mien data`."
+        )
+    return table.read_landmarks(path, (), Counter())
 
 
-def _rows(part: Part, params: Params, skipped: Counter[str]) -> tuple[Rows, tuple[str, ...]]:
-    rows, note = common(part, params, skipped)
-    filled, more = lent(rows, part.title)
-    return filled, (note, *more)
+def _prepare_table(
+    source_table: SourceTable, params: Params, skipped: Counter[str]
+) -> tuple[LandmarkTable, tuple[str, ...]]:
+    rows, note = to_common_frame(source_table, params, skipped)
+    with_imputed, depth_notes = with_depth(rows, source_table.title)
+    return with_imputed, (note, *depth_notes)
 
 
-def _check_photos(source: Source, params: Params) -> None:
-    """Labels of photos are checked before anybody looks for hands, which takes its time."""
+def _check_photos(source: GestureSource, params: Params) -> None:
+    """Check the labels of photos before the slow detection of hands."""
     if source.photos and not source.tables:
         ignored = (*params.ignore_labels, "")
-        known = [each for each in source.photos if each.label not in ignored]
-        _check_labels([each.label for each in known], [each.name for each in known], "photos")
+        labelled = [each for each in source.photos if each.label not in ignored]
+        labels, names = [each.label for each in labelled], [each.name for each in labelled]
+        _check_labels(labels, names, "photos")
 
 
 def _check_labels(labels: Sequence[str], names: Sequence[str], title: str) -> None:
     unknown = Counter(label for label in labels if label not in LABELS)
     if not unknown:
         return
-    told = "; ".join(
-        _told(label, count, labels, names) for label, count in unknown.most_common(_NAMED)
+    described = "; ".join(
+        _describe_label(label, count, labels, names)
+        for label, count in unknown.most_common(_MAX_EXAMPLES)
     )
     raise DataError(
-        f"{title}: {len(unknown)} unknown labels. {told}. Known labels: {', '.join(LABELS)}. "
-        "Mend the label column, or leave such rows out: "
+        f"{title}: {len(unknown)} unknown labels. {described}. Known labels: {', '.join(LABELS)}. "
+        "Correct the label column, or skip such rows: "
         f"--set params.ignore_labels=[{','.join(sorted(unknown))}]."
     )
 
 
-def _told(label: str, count: int, labels: Sequence[str], names: Sequence[str]) -> str:
-    found = [name for name, each in zip(names, labels, strict=True) if each == label]
-    text = f"{label!r} in {count} rows ({', '.join(found[:3])})"
+def _describe_label(label: str, count: int, labels: Sequence[str], names: Sequence[str]) -> str:
+    rows = [name for name, each in zip(names, labels, strict=True) if each == label]
+    text = f"{label!r} in {count} rows ({', '.join(rows[:3])})"
     if label == "no_gesture":
-        return text + " is HaGRID's class of hands that show nothing, not one of the gestures"
+        return text + " is HaGRID's class of hands without a gesture, not one of the gestures"
     return text + nearest(label.lower(), LABELS).removesuffix("?")
 
 
-def _without(rows: Rows, usable: NDArray[np.bool_], why: str, skipped: Counter[str]) -> Rows:
-    left_out = int((~usable).sum())
-    if left_out:
-        skipped[why] += left_out
+def _drop_unusable(
+    rows: LandmarkTable, usable: NDArray[np.bool_], reason: str, skipped: Counter[str]
+) -> LandmarkTable:
+    unusable = int((~usable).sum())
+    if unusable:
+        skipped[reason] += unusable
     if not usable.any():
-        raise DataError(f"no row of {rows.names[0].partition(':')[0]} is usable: {why} in all.")
-    return table.take(rows, np.flatnonzero(usable).tolist())
+        file = rows.names[0].partition(":")[0]
+        raise DataError(f"{file}: expected usable rows, found {reason} in all of them.")
+    return table.select_rows(rows, np.flatnonzero(usable).tolist())
 
 
-def _count(rows: Rows, chosen: Sequence[Split], split: Split) -> dict[str, int]:
-    found = Counter(label for label, each in zip(rows.labels, chosen, strict=True) if each == split)
-    return {label: found[label] for label in LABELS}
+def _count(rows: LandmarkTable, assigned: Sequence[Split], split: Split) -> dict[str, int]:
+    counts = Counter(
+        label for label, each in zip(rows.labels, assigned, strict=True) if each == split
+    )
+    return {label: counts[label] for label in LABELS}

@@ -1,9 +1,9 @@
-"""Hands whose depth nobody knows: a classifier is to learn from them that depth tells nothing.
+"""Imputes the depth of hands that have none, so that a classifier learns to ignore it.
 
-Served hands have a depth, and a model that never saw one may be lost: an RBF SVM trained on hands
-that all lie at depth 0 scores 0.795 on photos, not 0.977. Each such hand therefore borrows the
-depth of a hand drawn by `sample.py`, chosen by its own content and not by its label: then the SVM
-scores 0.967. Estimating the depth from x and y does not help (`bench photosource`).
+Served hands have a depth, and a model that was trained without it may fail on them: an RBF SVM
+trained on hands with depth 0 scores 0.795 on photos instead of 0.977. Each such hand is therefore
+given the depth of a hand drawn by `sample.py`, selected by its own content and not by its label:
+then the SVM scores 0.967. Estimating the depth from x and y does not help (`bench photosource`).
 """
 
 from functools import cache
@@ -14,31 +14,31 @@ import numpy as np
 from .landmarks import Floats
 from .sample import landmark_rows
 
-NOTE = (
-    "There is no depth: each hand borrows that of a drawn hand, so that a model learns to do "
-    "without. Scores lie a little below those of hands with depth; photos give it."
+IMPUTED_DEPTH_NOTE = (
+    "There is no depth: each hand is given that of a drawn hand, so that a model learns to ignore "
+    "it. Scores are slightly lower than with depth; photos give it."
 )
-_PER_LABEL, _SEED = 60, 0
+_DONORS_PER_LABEL, _SEED = 60, 0
 
 
-def unknown(points: Floats) -> bool:
-    """Whether all hands (n, 21, 3) lie flat: no landmarker says so of a real hand."""
-    return bool(len(points)) and not points[:, :, 2].any()
+def has_no_depth(landmarks: Floats) -> bool:
+    """Whether the depth of all hands (n, 21, 3) is 0, which no landmarker gives for a real hand."""
+    return bool(len(landmarks)) and not landmarks[:, :, 2].any()
 
 
-def borrowed(points: Floats) -> Floats:
+def impute_depth(landmarks: Floats) -> Floats:
     """The same hands (n, 21, 3), each with the depth of a drawn one; equal hands, equal depth."""
-    donors = _donors()
-    filled = points.copy()
-    for hand in filled:
-        place = int.from_bytes(sha256(hand[:, :2].tobytes()).digest()[:8], "big")
-        hand[:, 2] = donors[place % len(donors)]
-    return filled
+    donors = _donor_depths()
+    imputed = landmarks.copy()
+    for hand in imputed:
+        donor = int.from_bytes(sha256(hand[:, :2].tobytes()).digest()[:8], "big")
+        hand[:, 2] = donors[donor % len(donors)]
+    return imputed
 
 
 @cache
-def _donors() -> Floats:
+def _donor_depths() -> Floats:
     """(n, 21), the wrist at 0."""
-    hands, _ = landmark_rows(_PER_LABEL, _SEED)
+    hands, _ = landmark_rows(_DONORS_PER_LABEL, _SEED)
     depths: Floats = np.asarray(hands, dtype=np.float64)[:, :, 2]
     return depths

@@ -16,7 +16,7 @@ from PIL import Image
 
 from .sample import DOWN, GESTURES, HIDDEN, Array, hands
 
-KEPT = Path(__file__).with_name("like.jpg")
+SAMPLE_PICTURE = Path(__file__).with_name("like.jpg")
 SIZE = 512  # pixels
 FINE = 2  # drawn at twice the size, then reduced: smooth edges
 UNIT = 108 * FINE  # pixels per hand unit (wrist to middle knuckle)
@@ -41,13 +41,13 @@ NAIL = (246, 206, 192)
 LIGHT = np.array([-0.35, 0.55, 0.76])  # from the upper left, in front
 
 
-def kept_picture() -> Image.Image:
-    """`hand_picture("like")` as it was drawn once: a server starts sooner than a hand is drawn."""
-    with Image.open(KEPT) as kept:
-        return kept.convert("RGB")
+def load_sample_picture() -> Image.Image:
+    """`draw_hand_picture("like")`, read from a file: drawing would delay the start of a server."""
+    with Image.open(SAMPLE_PICTURE) as picture:
+        return picture.convert("RGB")
 
 
-def hand_picture(label: str = "like", seed: int = 0) -> Image.Image:
+def draw_hand_picture(label: str = "like", seed: int = 0) -> Image.Image:
     """A hand that shows `label`, 512 x 512 RGB; the same bytes for the same arguments.
 
     Raises `KeyError` for a label that is not one of the 18 gestures.

@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 from mien.errors import DataError
 from mien.task import Inspection, Issues, Sample, Split
 
-from . import anatomy, checks, data, depth, landmarks, sources, splits, table, typical
+from . import anatomy, checks, data, depth, landmarks, sources, splits, table
 from .checks import CHECKS
-from .landmarks import Floats, Known
+from .landmarks import Convention, Floats
+from .outlier_model import GaussianOutlierModel, fit_outlier_model
 from .params import LABELS, Params
-from .table import Part, Row, Rows
+from .table import LandmarkTable, SourceRow, SourceTable
 
 _MAX_DISTANCE = 6.0
-"""Distance beyond which a hand is an outlier, see `typical.py`: about 1 in 200 of public tables."""
+"""Distance above which a hand is an outlier (`outlier_model.py`): 1 in 200 of public tables."""
 _MIN_HANDS = 250
 """Hands from which outliers can be told, for 63 features."""
 _MIN_MAJORITY = 0.8
@@ -40,14 +41,14 @@ class _Record:
     issues: dict[str, list[str]] = field(default_factory=dict)
     """Names by slug."""
     totals: Counter[str] = field(default_factory=Counter)
-    rows: list[Rows] = field(default_factory=list)
+    rows: list[LandmarkTable] = field(default_factory=list)
     values: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def add(self, slug: str, names: Iterable[str], total: int) -> None:
         self.issues.setdefault(slug, []).extend(names)
         self.totals[slug] += total
 
-    def passing(self, slug: str, rows: list[Row], passed: Sequence[bool]) -> list[Row]:
+    def passing(self, slug: str, rows: list[SourceRow], passed: Sequence[bool]) -> list[SourceRow]:
         """The rows that pass a check; the others are recorded."""
         pairs = list(zip(rows, passed, strict=True))
         self.add(slug, [row.name for row, fine in pairs if not fine], len(rows))
@@ -61,10 +62,10 @@ def inspect(raw: Path, params: Params, cache: Path) -> Inspection:
         DataError: the source holds no hands, a file cannot be read as what it is, or no row has a
             known label.
     """
-    source = sources.find(raw, params.ignore_labels)
+    source = sources.find_source(raw, params.ignore_labels)
     record = _Record()
-    rows: list[Row] = []
-    for part in sources.parts(source, cache, lambda label: label in LABELS):
+    rows: list[SourceRow] = []
+    for part in sources.read_tables(source, cache, lambda label: label in LABELS):
         used = [row for row in part.rows if row.label not in params.ignore_labels]
         rows += used
         _inspect_part(replace(part, rows=used), params, record)
@@ -83,29 +84,29 @@ def inspect(raw: Path, params: Params, cache: Path) -> Inspection:
     return Inspection(samples, issues)
 
 
-def _inspect_part(part: Part, params: Params, record: _Record) -> None:
+def _inspect_part(part: SourceTable, params: Params, record: _Record) -> None:
     usable = _with_points(part, record)
     if not usable:
         return
     convention, usable = _in_one_unit(part, usable, params, record)
-    if convention == "unit" and (part.sized or params.aspect is None):
-        sized = [part.sized and bool(np.isfinite(row.size).all()) for row in usable]
+    if convention == "normalized" and (part.has_image_sizes or params.aspect_ratio is None):
+        sized = [part.has_image_sizes and bool(np.isfinite(row.image_size).all()) for row in usable]
         usable = record.passing(data.MISSING_IMAGE_SIZE, usable, sized)
-    measurable = landmarks.measurable(_points(usable)).tolist()
+    measurable = landmarks.has_extent(_points(usable)).tolist()
     usable = record.passing(data.IMPOSSIBLE_HAND, usable, measurable)
     if convention is not None and usable:
         stated = params.model_copy(update={"convention": convention})
-        rows, _ = data.common(replace(part, rows=usable), stated, Counter())
+        rows, _ = data.to_common_frame(replace(part, rows=usable), stated, Counter())
         _inspect_hands(rows, part, record)
 
 
-def _with_points(part: Part, record: _Record) -> list[Row]:
+def _with_points(part: SourceTable, record: _Record) -> list[SourceRow]:
     """The rows that have points and a known label; the others are recorded."""
     usable = []
-    for slug in (*part.reasons, table.MISSING_VALUES, checks.UNKNOWN_LABEL):
+    for slug in (*part.skip_reasons, table.MISSING_VALUES, checks.UNKNOWN_LABEL):
         record.add(slug, (), len(part.rows))
     for row in part.rows:
-        reason = table.reason(row, ())
+        reason = table.skip_reason(row, ())
         if row.label and row.label not in LABELS:
             record.add(checks.UNKNOWN_LABEL, [row.name], 0)
         elif reason:
@@ -116,18 +117,18 @@ def _with_points(part: Part, record: _Record) -> list[Row]:
 
 
 def _in_one_unit(
-    part: Part, rows: list[Row], params: Params, record: _Record
-) -> tuple[Known | None, list[Row]]:
+    part: SourceTable, rows: list[SourceRow], params: Params, record: _Record
+) -> tuple[Convention | None, list[SourceRow]]:
     """The convention of a part, None if it is ambiguous, and the rows that follow it."""
     points = _points(rows)
     record.add(checks.AMBIGUOUS_UNITS, (), 1)
     try:
-        convention, _ = data.convention(part, points, params)
+        convention, _ = data.table_convention(part, points, params)
         record.add(checks.MIXED_UNITS, (), len(rows))
         return convention, rows
     except DataError:
-        kinds = [landmarks.kind(hand) for hand in points]
-    conventions: tuple[Known, ...] = ("pixels", "unit", "wrist")
+        kinds = [landmarks.convention_of_hand(hand) for hand in points]
+    conventions: tuple[Convention, ...] = ("pixels", "normalized", "wrist_relative")
     main = max(conventions, key=kinds.count)
     if kinds.count(main) < _MIN_MAJORITY * len(kinds):
         record.add(checks.AMBIGUOUS_UNITS, [part.title], 0)
@@ -135,46 +136,46 @@ def _in_one_unit(
     return main, record.passing(checks.MIXED_UNITS, rows, [kind == main for kind in kinds])
 
 
-def _inspect_hands(rows: Rows, part: Part, record: _Record) -> None:
+def _inspect_hands(rows: LandmarkTable, part: SourceTable, record: _Record) -> None:
     """Check hands of the common frame, and store them as `prepare` has them."""
     points = rows.landmarks
-    features = landmarks.normalise(points)
+    features = landmarks.normalize(points)
     record.values |= dict(zip(rows.names, features, strict=True))
-    impossible = anatomy.impossible(points)
+    impossible = anatomy.impossible_hands(points)
     names = [rows.names[index] for index in np.flatnonzero(impossible)]
     record.add(data.IMPOSSIBLE_HAND, names, 0)
-    disordered, flat = anatomy.disordered(points), depth.unknown(points)
+    disordered, flat = anatomy.has_wrong_order(points), depth.has_no_depth(points)
     record.add(checks.LANDMARK_ORDER, [part.title] if disordered else (), 1)
     record.add(checks.MISSING_DEPTH, [part.title] if flat else (), 1)
     if (~impossible).sum() >= _MIN_HANDS:
-        model = typical.Typical.of(typical.describe(features[~impossible]))
+        model = GaussianOutlierModel.from_json(fit_outlier_model(features[~impossible]))
         outliers = [
             rows.names[index]
             for index in np.flatnonzero(~impossible)
             if model.distance(features[index]) > _MAX_DISTANCE
         ]
         record.add(checks.OUTLIER_HAND, outliers, len(features))
-    record.rows.append(data.lent(rows, part.title)[0])
+    record.rows.append(data.with_depth(rows, part.title)[0])
 
 
 def _splits(record: _Record, params: Params) -> tuple[Mapping[str, Split], Mapping[str, str]]:
     """The split and the digest of each row that `prepare` will have, by name."""
     if not record.rows:
         return {}, {}
-    rows = table.join(record.rows)
-    digests = dict(zip(rows.names, splits.fingerprints(rows), strict=True))
-    words = [splits.read(word) for word in rows.splits]
+    rows = table.concatenate(record.rows)
+    digests = dict(zip(rows.names, splits.landmark_hashes(rows), strict=True))
+    words = [splits.parse_split(word) for word in rows.splits]
     unknown = [name for name, word in zip(rows.names, words, strict=True) if word is None]
     if any(rows.splits) and unknown:
         record.add(checks.UNKNOWN_SPLIT, unknown, len(words))
         named = zip(rows.names, words, strict=True)
         return {name: word for name, word in named if word is not None}, digests
-    assigned, _ = splits.assign(rows, params.val, params.test)
+    assigned, _ = splits.assign_splits(rows, params.val_fraction, params.test_fraction)
     return dict(zip(rows.names, assigned, strict=True)), digests
 
 
 def _sample(
-    row: Row,
+    row: SourceRow,
     split_of: Mapping[str, Split],
     digests: Mapping[str, str],
     values: Mapping[str, NDArray[np.float32]],
@@ -185,20 +186,20 @@ def _sample(
         labels=(row.label,) if row.label else (),
         digest=digests.get(row.name) or _digest(row),
         split=split_of.get(row.name),
-        image_path=row.picture,
+        image_path=row.image_path,
         values=None if features is None else tuple(features.tolist()),
         person=row.user,
         metadata=row.facts,
     )
 
 
-def _digest(row: Row) -> str:
+def _digest(row: SourceRow) -> str:
     """A digest for a row that no model will see."""
-    if row.picture is not None:
-        return sha256(row.picture.read_bytes()).hexdigest()
-    content = row.name.encode() if row.points is None else row.points.tobytes()
+    if row.image_path is not None:
+        return sha256(row.image_path.read_bytes()).hexdigest()
+    content = row.name.encode() if row.landmarks is None else row.landmarks.tobytes()
     return sha256(content).hexdigest()
 
 
-def _points(rows: Sequence[Row]) -> Floats:
-    return np.array([row.points for row in rows], dtype=np.float64).reshape(-1, 21, 3)
+def _points(rows: Sequence[SourceRow]) -> Floats:
+    return np.array([row.landmarks for row in rows], dtype=np.float64).reshape(-1, 21, 3)

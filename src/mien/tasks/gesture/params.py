@@ -1,4 +1,4 @@
-"""What a config and a request may say of the gesture task, and its labels in their fixed order."""
+"""The `params:` section and the JSON requests of the gesture task, and its labels."""
 
 from typing import Annotated, Literal
 
@@ -26,43 +26,49 @@ LABELS = (
     "two_up",
     "two_up_inverted",
 )
-"""The 18 gestures of HaGRID (Kapitanov et al., 2024), in order of the alphabet."""
+"""The 18 gestures of HaGRID (Kapitanov et al., 2024), in alphabetical order."""
+MIN_SIDE = 1200
+"""Pixels of a picture's shorter side that are enough: hands, near and far, are detected as with all
+3000 of 12 megapixels; with half as many, small hands are missed (`bench photos`)."""
 
 Candidate = Literal["random_forest", "svm", "logistic_regression", "lightgbm"]
-Convention = Literal["auto", "pixels", "unit", "wrist"]
+ConventionParam = Literal["auto", "pixels", "normalized", "wrist_relative"]
 
 
 class Params(Schema):
-    """The `params:` section: how to read the landmarks, what to try, what the service needs."""
+    """The `params:` section: how landmarks are read, what is trained, what the service needs."""
 
-    convention: Convention = "auto"
-    """What x and y are: pixels, 0..1 of the picture's sides (unit), or relative to the wrist."""
-    aspect: float | None = Field(default=None, gt=0.1, lt=10)
+    convention: ConventionParam = "auto"
+    """What x and y are: pixels, fractions 0..1 of the picture's sides, or relative to the wrist."""
+    aspect_ratio: float | None = Field(default=None, gt=0.1, lt=10)
     """Width / height of the pictures, for landmarks that have lost it."""
-    val: float = Field(default=0.15, gt=0, lt=0.5)
-    test: float = Field(default=0.15, gt=0, lt=0.5)
+    val_fraction: float = Field(default=0.15, gt=0, lt=0.5)
+    test_fraction: float = Field(default=0.15, gt=0, lt=0.5)
     ignore_labels: tuple[str, ...] = ()
-    """Labels whose rows are left out instead of refused, such as no_gesture."""
+    """Labels whose rows are skipped instead of refused, such as no_gesture."""
     candidates: tuple[Candidate, ...] = Field(
         default=("random_forest", "svm", "logistic_regression", "lightgbm"), min_length=1
     )
-    folds: int = Field(default=3, ge=2, le=10)
-    """Folds of the cross-validation that chooses each candidate's settings."""
+    cv_folds: int = Field(default=3, ge=2, le=10)
+    """Folds of the cross-validation that selects each candidate's hyperparameters."""
     trees: int = Field(default=100, ge=10, le=1000)
     """Trees of the random forest."""
-    rounds: int = Field(default=100, ge=10, le=1000)
+    boosting_rounds: int = Field(default=100, ge=10, le=1000)
     """Boosting rounds of LightGBM."""
-    images: bool = True
-    """Whether the bundle carries the hand landmarker, and so answers pictures."""
+    accept_images: bool = True
+    """Whether the bundle contains the hand landmarker, and so accepts pictures."""
     min_confidence: float = Field(default=0.5, ge=0, le=1)
-    """An answer below it is `unsure`; the detection is still listed."""
+    """A prediction below it has the outcome `unsure`; its hands are still listed."""
 
     @model_validator(mode="after")
     def _checked(self) -> "Params":
         if len(set(self.candidates)) < len(self.candidates):
-            raise ValueError(f"candidates: each name may stand once; found {self.candidates}")
-        if self.val + self.test >= 0.8:
-            raise ValueError(f"val + test must stay below 0.8; found {self.val + self.test:g}")
+            raise ValueError(f"candidates: expected each name once, found {self.candidates}")
+        held_out = self.val_fraction + self.test_fraction
+        if held_out >= 0.8:
+            raise ValueError(
+                f"val_fraction + test_fraction: expected less than 0.8, found {held_out:g}"
+            )
         return self
 
 
@@ -77,7 +83,7 @@ LIKE = (
     *((224, 289, 19), (206, 316, 37), (230, 322, 33), (245, 313, 23)),
     *((220, 310, 12), (212, 329, 30), (234, 332, 36), (250, 326, 37)),
 )
-"""A hand to try: what the landmarker finds in the task's own picture."""
+"""An example hand: the landmarks of the task's own sample picture."""
 
 
 class Body(BaseModel):

@@ -1,51 +1,45 @@
-"""Photos in folders named by their label, as rows: the task's own networks find the hands.
+"""Photos in folders named by their label, as rows: MediaPipe's networks detect the hands.
 
-    <label>/<file> -> 21 points in pixels of the photo, as a server would find them
+    <label>/<file> -> 21 landmarks in pixels of the photo, as a server would detect them
 
-What was found in a photo is kept in a file of the cache, a line for each, by the photo's content;
-another network, another state of the code that finds hands, or another decoder begins another file.
-A line carries its checksum: one that was cut off is looked for again, and nothing else is lost.
+The hands of a photo are cached by its content; other networks, other code of the detection or
+another decoder begin another cache file.
 """
 
-import json
-import threading
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import DataError, RequestError, TrainingError
+from mien.errors import DataError, RequestError, WeightsError
 from mien.mediapipe import weights
 from mien.mediapipe.hand_landmarker import HandLandmarker
 from mien.mediapipe.hand_landmarks import Hand
 from mien.mediapipe.weights import HandLandmarkerFile
-from mien.model.runtime import available_cpus
+from mien.model.runtime import map_threads
 from mien.reporting import console
+from mien.storage.cache import ContentCache
 from mien.storage.cache_keys import TASK_SOURCES, source_hash
 from mien.task import Request
 
 from . import landmarks
-from .predict import MIN_SIDE
-from .table import Row
+from .params import MIN_SIDE
+from .table import SourceRow
 
 NO_HAND = "no_hand_detected"
 UNREADABLE = "unreadable"
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
-_OTHERS = {".avif", ".bmp", ".gif", ".heic", ".heif", ".tif", ".tiff"}
-"""Pictures that mien does not read, to be told of instead of passed over."""
+_UNSUPPORTED_SUFFIXES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".tif", ".tiff"}
+"""Pictures that mien does not read; they are reported instead of ignored."""
 _DECODERS = ("ai-edge-litert", "pillow")
-_AHEAD = 16
-"""Photos for each thread that are asked for at once; an interrupt waits for no more."""
-_ALIKE = 3
-"""Photos with one hand by which a label's hands are known."""
+_MIN_SINGLE_HANDS = 3
+"""Photos with one hand from which the pose of a label is known."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +54,8 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the networks found in a photo."""
+class PhotoHands:
+    """The hands that were detected in a photo."""
 
     size: tuple[int, int]
     """Width and height of the upright photo."""
@@ -69,63 +63,65 @@ class Seen:
     """In pixels of the whole photo."""
 
 
-UNSEEN = Seen((0, 0), ())
-"""For a photo that nobody looked at, because its label is not wanted."""
+NOT_EXAMINED = PhotoHands((0, 0), ())
+"""For a photo in which no hands were detected because its label is not wanted."""
 
 
-def find(raw: Path, known: Iterable[str]) -> list[Photo]:
+def find_photos(raw: Path, known_labels: Iterable[str]) -> list[Photo]:
     """All pictures below a folder, in order of their paths.
 
-    A photo's label is the nearest folder around it that is named by a known label, or else the
-    folder that it lies in.
+    A photo's label is the nearest folder around it that has the name of a known label, or else the
+    folder that contains it.
     """
-    labels = set(known)
-    every = _SUFFIXES | _OTHERS
-    paths = [path for path in sorted(raw.rglob("*")) if path.suffix.lower() in every]
-    found = [(path, *_place(path.relative_to(raw), labels)) for path in paths if path.is_file()]
-    shared = _shared([above for _, above, _ in found])
+    labels = set(known_labels)
+    suffixes = _SUFFIXES | _UNSUPPORTED_SUFFIXES
+    paths = [path for path in sorted(raw.rglob("*")) if path.suffix.lower() in suffixes]
+    labelled = [
+        (path, *_label_folder(path.relative_to(raw), labels)) for path in paths if path.is_file()
+    ]
+    shared = _count_shared([above for _, above, _ in labelled])
     return [
         Photo(path, "/".join(path.relative_to(raw).parts[shared:]), label)
-        for path, _, label in found
+        for path, _, label in labelled
     ]
 
 
-def look(photos: Sequence[Photo], cache: Path) -> list[Seen | str]:
-    """What each photo shows, or in words why it cannot be read; from the cache where it is known.
-
-    All cores that this process may use look, each with networks of its own.
+def detect_hands(photos: Sequence[Photo], cache: Path) -> list[PhotoHands | str]:
+    """The hands of each photo, or why it cannot be read; from the cache if they are there.
 
     Raises:
-        DataError: the networks are not there and cannot be fetched.
+        DataError: the networks cannot be downloaded.
     """
     if not photos:
         return []
-    found: list[Seen | str] = []
-    threads = min(available_cpus(), len(photos))
-    with (
-        _watch(cache) as watch,
-        console.bar("find hands") as advance,
-        ThreadPoolExecutor(threads, thread_name_prefix="mien-photos") as pool,
-    ):
-        step = threads * _AHEAD
-        for start in range(0, len(photos), step):
-            for each in pool.map(watch.see, (one.path for one in photos[start : start + step])):
-                found.append(each)
-                advance(len(found), len(photos))
-    return found
+    file, key = _read_networks()
+    detector = CachedDetector(
+        file, ContentCache(cache / "hands" / f"{key}.txt", _to_json, _from_json)
+    )
+    try:
+        results: list[PhotoHands | str] = []
+        with console.bar("detect hands") as advance:
+            for each in map_threads([photo.path for photo in photos], detector.make_worker):
+                results.append(each)
+                advance(len(results), len(photos))
+        return results
+    finally:
+        detector.close()
 
 
-def row(photo: Photo, seen: Seen | str, hand: Hand | None, user: str, split: str) -> Row:
-    """The row of a photo that was looked at, and of the hand in it that shows the gesture."""
+def to_source_row(
+    photo: Photo, detected: PhotoHands | str, hand: Hand | None, user: str, split: str
+) -> SourceRow:
+    """The row of a photo, and of the hand in it that shows the gesture."""
     facts: dict[str, str | float] = {"type": photo.path.suffix.lower().removeprefix(".")}
     size = (float("nan"), float("nan"))
-    if isinstance(seen, Seen) and seen is not UNSEEN:
-        size = seen.size
+    if isinstance(detected, PhotoHands) and detected is not NOT_EXAMINED:
+        size = detected.size
         facts["picture"] = f"{size[0]}x{size[1]}"
     if hand is not None:
         facts["handedness"] = hand.handedness
-    fault = UNREADABLE if isinstance(seen, str) else "" if hand else NO_HAND
-    return Row(
+    reason = UNREADABLE if isinstance(detected, str) else "" if hand else NO_HAND
+    return SourceRow(
         photo.name,
         photo.label,
         hand.landmarks if hand else None,
@@ -134,35 +130,75 @@ def row(photo: Photo, seen: Seen | str, hand: Hand | None, user: str, split: str
         size,
         facts,
         photo.path,
-        fault,
+        reason,
     )
 
 
-def chosen(labels: Sequence[str], seen: Sequence[Seen | str]) -> list[Hand | None]:
-    """The hand of each photo that shows its label's gesture; None where there is no hand.
+def select_gesture_hands(
+    labels: Sequence[str], detected: Sequence[PhotoHands | str]
+) -> list[Hand | None]:
+    """The hand of each photo that shows its label's gesture; None if there is no hand.
 
-    Of several hands one usually rests. It is the one most like the single hands of other photos
-    with that label, left or right; the larger one, where there are too few such photos.
+    Of several hands one usually rests. Selected is the one nearest to the single hands of other
+    photos with that label, left or right; the larger one if there are too few such photos.
     """
-    alone: dict[str, list[NDArray[np.float32]]] = {}
-    for label, each in zip(labels, seen, strict=True):
-        if isinstance(each, Seen) and len(each.hands) == 1:
-            alone.setdefault(label, []).append(_features(each.hands[0]))
+    single: dict[str, list[NDArray[np.float32]]] = {}
+    for label, each in zip(labels, detected, strict=True):
+        if isinstance(each, PhotoHands) and len(each.hands) == 1:
+            single.setdefault(label, []).append(_features(each.hands[0]))
     return [
-        _showing(each.hands, alone.get(label, ())) if isinstance(each, Seen) else None
-        for label, each in zip(labels, seen, strict=True)
+        _select(each.hands, single.get(label, ())) if isinstance(each, PhotoHands) else None
+        for label, each in zip(labels, detected, strict=True)
     ]
 
 
-def _place(path: Path, labels: set[str]) -> tuple[tuple[str, ...], str]:
+@dataclass
+class CachedDetector:
+    """Detects the hands of photos that are not in the cache yet."""
+
+    file: HandLandmarkerFile
+    cache: ContentCache[PhotoHands]
+
+    def __post_init__(self) -> None:
+        self._landmarkers: list[HandLandmarker] = []
+
+    def make_worker(self) -> Callable[[Path], PhotoHands | str]:
+        """A function for one thread at a time, with networks of its own, opened on first use."""
+        opened: list[HandLandmarker] = []
+
+        def detect(path: Path) -> PhotoHands | str:
+            content = path.read_bytes()
+            digest = sha256(content).hexdigest()
+            cached = self.cache.get(digest)
+            if cached is not None:
+                return cached
+            if not opened:
+                opened.append(HandLandmarker(self.file))
+                self._landmarkers.append(opened[0])
+            try:
+                hands = _detect(content, opened[0])
+            except RequestError as error:
+                return str(error)
+            self.cache.put(digest, hands)
+            return hands
+
+        return detect
+
+    def close(self) -> None:
+        """Free the networks."""
+        for landmarker in self._landmarkers:
+            landmarker.close()
+
+
+def _label_folder(path: Path, labels: set[str]) -> tuple[tuple[str, ...], str]:
     """The folders above the one that names the label, and that one's name."""
     folders = path.parts[:-1]
-    named = [place for place, name in enumerate(folders) if name in labels]
-    place = named[-1] if named else len(folders) - 1
-    return folders[: max(place, 0)], folders[place] if folders else ""
+    named = [index for index, name in enumerate(folders) if name in labels]
+    index = named[-1] if named else len(folders) - 1
+    return folders[: max(index, 0)], folders[index] if folders else ""
 
 
-def _shared(above: Sequence[tuple[str, ...]]) -> int:
+def _count_shared(above: Sequence[tuple[str, ...]]) -> int:
     """How many folders all photos have in common above their labels' folders."""
     count = 0
     for names in zip(*above, strict=False):
@@ -172,133 +208,69 @@ def _shared(above: Sequence[tuple[str, ...]]) -> int:
     return count
 
 
-def _showing(hands: Sequence[Hand], alike: Sequence[NDArray[np.float32]]) -> Hand | None:
+def _select(hands: Sequence[Hand], single_hands: Sequence[NDArray[np.float32]]) -> Hand | None:
     if len(hands) < 2:
         return hands[0] if hands else None
-    if len(alike) < _ALIKE:
+    if len(single_hands) < _MIN_SINGLE_HANDS:
         return max(hands, key=lambda hand: float(np.ptp(hand.landmarks[:, :2], axis=0).prod()))
-    known = np.stack(alike)
-    return min(hands, key=lambda hand: _unlike(_features(hand), known))
+    reference = np.stack(single_hands)
+    return min(hands, key=lambda hand: _distance(_features(hand), reference))
 
 
-def _unlike(features: NDArray[np.float32], known: NDArray[np.float32]) -> float:
-    """Distance to the nearest of some hands, mirrored where that is nearer."""
+def _distance(features: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
+    """Distance to the nearest reference hand, mirrored if that is nearer."""
     mirrored = features.copy()
     mirrored[0::3] *= -1
-    return float(min(np.linalg.norm(known - each, axis=1).min() for each in (features, mirrored)))
+    both = (np.linalg.norm(reference - each, axis=1).min() for each in (features, mirrored))
+    return float(min(both))
 
 
 def _features(hand: Hand) -> NDArray[np.float32]:
-    features: NDArray[np.float32] = landmarks.normalise(hand.landmarks[None])[0]
+    features: NDArray[np.float32] = landmarks.normalize(hand.landmarks[None])[0]
     return features
 
 
-@dataclass
-class _Watch:
-    """The networks, opened by each thread for itself, and what is known of photos by content."""
-
-    contents: HandLandmarkerFile
-    path: Path
-    known: dict[str, Seen]
-    opened: list[HandLandmarker] = field(default_factory=list)
-    local: threading.local = field(default_factory=threading.local)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def see(self, path: Path) -> Seen | str:
-        data = path.read_bytes()
-        content = sha256(data).hexdigest()
-        if content not in self.known:
-            try:
-                seen = _seen(data, self._landmarker())
-            except RequestError as error:
-                return str(error)
-            self._keep(content, seen)
-        return self.known[content]
-
-    def _landmarker(self) -> HandLandmarker:
-        found: HandLandmarker | None = getattr(self.local, "landmarker", None)
-        if found is None:
-            found = self.local.landmarker = HandLandmarker(self.contents)
-            with self.lock:
-                self.opened.append(found)
-        return found
-
-    def _keep(self, content: str, seen: Seen) -> None:
-        with self.lock:
-            self.known[content] = seen
-            # One write to the end of the file: other processes may do the same.
-            with self.path.open("ab", buffering=0) as stream:
-                stream.write(_line(content, seen))
-
-
-@contextmanager
-def _watch(cache: Path) -> Iterator[_Watch]:
-    contents, key = _networks()
-    path = cache / "hands" / f"{key}.txt"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    watch = _Watch(contents, path, _known(path))
-    try:
-        yield watch
-    finally:
-        for each in watch.opened:
-            each.close()
-
-
-def _networks() -> tuple[HandLandmarkerFile, str]:
-    """The networks, and a name for all that decides what they find."""
+def _read_networks() -> tuple[HandLandmarkerFile, str]:
+    """The networks, and a hash of everything that decides what they detect."""
     with TemporaryDirectory(prefix="mien-photos-") as folder:
         path = Path(folder) / "hand_landmarker.task"
         try:
             weights.write_hand_landmarker(path)
-        except TrainingError as error:
+        except WeightsError as error:
             raise DataError(
                 f"Photos need the hand landmarker: {error} Or give a table of landmarks instead "
                 "of photos."
             ) from error
         state = sha256(path.read_bytes())
-        contents = weights.read_hand_landmarker(path)
-    state.update(
-        source_hash(*TASK_SOURCES, f"tasks/{Path(__file__).parent.name}/photos.py").encode()
-    )
+        file = weights.read_hand_landmarker(path)
+    code = source_hash(*TASK_SOURCES, f"tasks/{Path(__file__).parent.name}/photos.py")
+    state.update(code.encode())
     state.update(" ".join(map(version, _DECODERS)).encode())
-    return contents, state.hexdigest()[:16]
+    return file, state.hexdigest()[:16]
 
 
-def _seen(data: bytes, landmarker: HandLandmarker) -> Seen:
-    request = Request.read(data, min_side=MIN_SIDE)
+def _detect(content: bytes, landmarker: HandLandmarker) -> PhotoHands:
+    request = Request.read(content, min_side=MIN_SIDE)
     assert request.image is not None
-    across, down = request.scale
+    x_scale, y_scale = request.scale
     hands = (
-        Hand(each.landmarks * (across, down, across), each.handedness, each.score)
+        Hand(each.landmarks * (x_scale, y_scale, x_scale), each.handedness, each.score)
         for each in landmarker.detect(request.image)
     )
-    kept = tuple(hand for hand in hands if landmarks.measurable(hand.landmarks[None])[0])
-    return Seen(request.size, kept)
+    usable = tuple(hand for hand in hands if landmarks.has_extent(hand.landmarks[None])[0])
+    return PhotoHands(request.size, usable)
 
 
-def _line(content: str, seen: Seen) -> bytes:
-    hands = [[hand.landmarks.ravel().tolist(), hand.handedness, hand.score] for hand in seen.hands]
-    text = json.dumps([content, seen.size, hands]).encode()
-    return b"%08x %s\n" % (zlib.crc32(text), text)
+def _to_json(detected: PhotoHands) -> list[Any]:
+    hands = [
+        [hand.landmarks.ravel().tolist(), hand.handedness, hand.score] for hand in detected.hands
+    ]
+    return [detected.size, hands]
 
 
-def _known(path: Path) -> dict[str, Seen]:
-    """What the file holds that is whole; it ends with a whole line afterwards."""
-    known: dict[str, Seen] = {}
-    if not path.is_file():
-        return known
-    line = b"\n"
-    with path.open("rb") as stream:
-        for line in stream:
-            check, _, text = line.rstrip(b"\n").partition(b" ")
-            if check == b"%08x" % zlib.crc32(text):
-                content, (width, height), hands = json.loads(text)
-                known[content] = Seen((width, height), tuple(_hand(*each) for each in hands))
-    if not line.endswith(b"\n"):
-        with path.open("ab", buffering=0) as stream:
-            stream.write(b"\n")
-    return known
-
-
-def _hand(points: list[float], handedness: str, score: float) -> Hand:
-    return Hand(np.array(points).reshape(21, 3), handedness, score)
+def _from_json(value: list[Any]) -> PhotoHands:
+    (width, height), hands = value
+    return PhotoHands(
+        (width, height),
+        tuple(Hand(np.array(each).reshape(21, 3), side, score) for each, side, score in hands),
+    )

@@ -20,8 +20,8 @@ from mien.task import Inspection, RepairPlan, Split
 from . import checks, data, photos, sources, splits, table
 from .inspection import inspect
 from .params import Params
-from .sources import NONE, SPLITS, Source
-from .table import Part, Row
+from .sources import EXCLUDED, SPLITS_FILE, GestureSource
+from .table import SourceRow, SourceTable
 
 _REPAIRS = {
     table.MISSING_VALUES: "without 63 numbers or without a label",
@@ -42,9 +42,9 @@ class _Assignment:
     people: Mapping[str, Split]
     """The split of each person who has one."""
 
-    def of(self, row: Row) -> Split:
+    def of(self, row: SourceRow) -> Split:
         """The split of a hand: as inspected, else as its source says, else that of its person."""
-        own = self.splits.get(row.name) or splits.read(row.split)
+        own = self.splits.get(row.name) or splits.parse_split(row.split)
         return own or self.people.get(row.user) or "train"
 
 
@@ -58,12 +58,12 @@ def repair(raw: Path, out: Path, plan: RepairPlan, params: Params, cache: Path) 
     assignment, repairs = _assign(inspection, plan)
     if all(each.name in assignment.dropped for each in inspection.samples):
         raise DataError("nothing would be left of the data. Correct the source by hand.")
-    source = sources.find(raw, params.ignore_labels)
+    source = sources.find_source(raw, params.ignore_labels)
     for path in sorted(raw.rglob("*")):
         if path.is_file() and path not in _written(source):
             _copy(path, out / path.relative_to(raw))
     if source.tables:
-        parts = sources.parts(source, cache, _no_label)
+        parts = sources.read_tables(source, cache, _no_label)
         for path, part in zip(source.tables, parts, strict=True):
             _write_table(path, part, out / path.relative_to(raw), assignment)
     else:
@@ -88,33 +88,33 @@ def _assign(inspection: Inspection, plan: RepairPlan) -> tuple[_Assignment, tupl
     return _Assignment(split_of, dropped, people), tuple(repairs)
 
 
-def _written(source: Source) -> set[Path]:
+def _written(source: GestureSource) -> set[Path]:
     """Files that are not simply copied."""
     photos = [] if source.tables else [photo.path for photo in source.photos]
-    return {*source.tables, *photos, *([source.splits] if source.splits else [])}
+    return {*source.tables, *photos, *([source.splits_file] if source.splits_file else [])}
 
 
-def _write_table(path: Path, part: Part, target: Path, assignment: _Assignment) -> None:
-    header = table.columns(path)
-    rows = zip(part.rows, table.records(path), strict=True)
+def _write_table(path: Path, part: SourceTable, target: Path, assignment: _Assignment) -> None:
+    header = table.read_header(path)
+    rows = zip(part.rows, table.read_records(path), strict=True)
     staying = [(row, cells) for row, (_, cells) in rows if row.name not in assignment.dropped]
     if not staying:
         return
-    columns = [*header, *(name for name in ("split", table.NAME) if name not in header)]
+    columns = [*header, *(name for name in ("split", table.ROW_NAME) if name not in header)]
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
         for row, cells in staying:
             values = dict(zip(header, cells, strict=False))
-            values |= {"split": assignment.of(row), table.NAME: row.name}
+            values |= {"split": assignment.of(row), table.ROW_NAME: row.name}
             writer.writerow([values.get(column, "") for column in columns])
 
 
-def _write_splits(source: Source, assignment: _Assignment, cache: Path, out: Path) -> None:
+def _write_splits(source: GestureSource, assignment: _Assignment, cache: Path, out: Path) -> None:
     """Photos that stay, and the list of all hands with their splits."""
     places = {photo.name: photo.path for photo in source.photos}
-    target = out / SPLITS
+    target = out / SPLITS_FILE
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
@@ -124,12 +124,14 @@ def _write_splits(source: Source, assignment: _Assignment, cache: Path, out: Pat
             if stays and places:
                 _copy(places[row.name], out / row.name)
             if stays or not places:
-                writer.writerow([row.name, assignment.of(row) if stays else NONE])
-        writer.writerows([name, NONE] for name in ([] if places else sources.left_out(source)))
+                writer.writerow([row.name, assignment.of(row) if stays else EXCLUDED])
+        writer.writerows(
+            [name, EXCLUDED] for name in ([] if places else sources.excluded_names(source))
+        )
 
 
-def _hands(source: Source, cache: Path) -> Iterator[Row]:
-    for part in sources.parts(source, cache, _no_label):
+def _hands(source: GestureSource, cache: Path) -> Iterator[SourceRow]:
+    for part in sources.read_tables(source, cache, _no_label):
         yield from part.rows
 
 

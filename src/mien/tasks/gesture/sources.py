@@ -1,9 +1,9 @@
-"""Which files of a source hold hands, and their rows: tables, or photos, or HaGRID's annotations.
+"""Which files of a source contain hands, and their rows: tables, photos or HaGRID's annotations.
 
-One kind is read, the one that tells most: a table before photos, photos before annotations (which
-have no depth), so that no hand comes twice. The others help where they can: annotations and a CSV
-with the columns image and user say whose hand a photo shows; `splits.csv` with the columns name and
-split says where photos and annotated hands belong, or `none` for those that are left out.
+One kind is read, the one with most information: a table before photos, photos before annotations
+(which have no depth), so that no hand comes twice. The others complete it: annotations and a CSV
+with the columns image and user give the user of a photo; `splits.csv` with the columns name and
+split assigns photos and annotated hands to splits, or to `none`, which excludes them.
 """
 
 from collections import Counter
@@ -13,205 +13,216 @@ from pathlib import Path
 
 from mien.errors import DataError
 
-from . import hagrid, photos, splits, table
+from . import hagrid, photos, table
 from .params import LABELS
 from .photos import Photo
-from .table import Part, Row
+from .splits import split_of_folders
+from .table import SourceRow, SourceTable
 
-SPLITS = "splits.csv"
-NONE = "none"
-"""The word of `splits.csv` for a hand that is left out."""
-_NAMED = 5
+SPLITS_FILE = "splits.csv"
+EXCLUDED = "none"
+"""The word of `splits.csv` for a hand that is excluded."""
+_MAX_EXAMPLES = 5
 
 
 @dataclass(frozen=True)
-class Source:
-    """The files of a source by what they hold."""
+class GestureSource:
+    """The files of a source by their content."""
 
     raw: Path
     tables: tuple[Path, ...] = ()
     photos: tuple[Photo, ...] = ()
     annotations: tuple[Path, ...] = ()
-    people: tuple[Path, ...] = ()
-    """CSV files that say who is in which photo."""
-    splits: Path | None = None
-    others: tuple[Path, ...] = ()
+    user_tables: tuple[Path, ...] = ()
+    """CSV files with the user of each photo."""
+    splits_file: Path | None = None
+    unused: tuple[Path, ...] = ()
     """CSV files of another kind."""
     titles: Mapping[Path, str] = field(default_factory=dict)
-    """What the rows of tables and annotations are named by."""
+    """Prefixes of the names of rows, for tables and annotations."""
 
 
-def find(raw: Path, ignore: Iterable[str] = ()) -> Source:
-    """Look for all that holds hands.
+def find_source(raw: Path, ignore: Iterable[str] = ()) -> GestureSource:
+    """Find all files that contain hands.
 
     Args:
         raw: the folder.
-        ignore: labels that are known though no model learns them.
+        ignore: labels that are valid though no model learns them.
 
     Raises:
-        DataError: there is none, or a file is not what its name says.
+        DataError: there are none, or a file is not what its name says.
     """
-    tables, rest = table.find(raw)
-    pictures = photos.find(raw, (*LABELS, *ignore, "no_gesture"))
-    annotations = hagrid.find(raw)
+    tables, others = table.find_tables(raw)
+    pictures = photos.find_photos(raw, (*LABELS, *ignore, "no_gesture"))
+    annotations = hagrid.find_annotations(raw)
     if not (tables or pictures or annotations):
-        raise DataError(_nothing(rest))
-    wishes = [path for path in rest if path.name == SPLITS and _has(path, "name", "split")]
-    people = [path for path in rest if not tables and _has(path, "image", "user")]
-    return Source(
+        raise DataError(_nothing_usable(others))
+    split_files, user_tables = [], []
+    if not tables:
+        split_files = [p for p in others if p.name == SPLITS_FILE and _has(p, "name", "split")]
+        user_tables = [path for path in others if _has(path, "image", "user")]
+    return GestureSource(
         raw,
         tuple(tables),
         tuple(pictures),
         tuple(annotations),
-        tuple(people),
-        wishes[0] if wishes and not tables else None,
-        tuple(path for path in rest if path not in (*people, *(() if tables else wishes))),
+        tuple(user_tables),
+        split_files[0] if split_files else None,
+        tuple(path for path in others if path not in (*user_tables, *split_files)),
         {**_titles(tables, raw), **_titles(annotations, raw)},
     )
 
 
-def parts(source: Source, cache: Path, wanted: Callable[[str], bool]) -> list[Part]:
+def read_tables(
+    source: GestureSource, cache: Path, is_wanted: Callable[[str], bool]
+) -> list[SourceTable]:
     """All rows of a source, table by table.
 
     Args:
-        source: what `find` found.
-        cache: where it is kept what photos show.
-        wanted: whether photos of a label are to be looked at.
+        source: the result of `find_source`.
+        cache: folder for the hands that were detected in photos.
+        is_wanted: whether hands are detected in the photos of a label.
 
     Raises:
-        DataError: a file cannot be understood.
+        DataError: a file cannot be read.
     """
     if source.tables:
-        read = [table.part(path, source.titles[path]) for path in source.tables]
-        return _distinct(read)
+        tables = [table.read_source_table(path, source.titles[path]) for path in source.tables]
+        return _with_unique_names(tables)
     if source.photos:
-        return [_divided(_photos(source, cache, wanted), source)]
-    words = _words(source.annotations, source.raw)
+        return [_apply_splits_file(_read_photos(source, cache, is_wanted), source)]
+    folder_splits = _folder_splits(source.annotations, source.raw)
     titles = {path: source.titles[path] for path in source.annotations}
-    return [_divided(hagrid.part(titles, words), source)]
+    return [_apply_splits_file(hagrid.read_annotations(titles, folder_splits), source)]
 
 
-def left_out(source: Source) -> list[str]:
-    """Names of the hands that `splits.csv` leaves out."""
-    if source.splits is None:
+def excluded_names(source: GestureSource) -> list[str]:
+    """Names of the hands that `splits.csv` excludes."""
+    if source.splits_file is None:
         return []
-    wish = _column(source.splits, "name", "split")
-    return [name for name, word in wish.items() if word == NONE]
+    splits = _read_column(source.splits_file, "name", "split")
+    return [name for name, split in splits.items() if split == EXCLUDED]
 
 
-def notes(source: Source) -> list[str]:
-    """What was not read, in sentences."""
-    told = [f"{path.name} was passed over: it has no landmark columns." for path in source.others]
+def notes(source: GestureSource) -> list[str]:
+    """Which files were not read, in sentences."""
+    sentences = [f"{path.name} was not used: it has no landmark columns." for path in source.unused]
     if source.tables and source.photos:
-        told.append(
-            f"{len(source.photos)} pictures were passed over, because there are tables of "
-            "landmarks: give photos as a source of their own."
+        sentences.append(
+            f"{len(source.photos)} pictures were not used, because there are tables of landmarks: "
+            "give photos as a source of their own."
         )
     if source.annotations and (source.tables or source.photos):
-        told.append(
-            f"The landmarks of {len(source.annotations)} files of annotations were passed over: "
-            "they have no depth, and there is something better."
+        sentences.append(
+            f"The landmarks of {len(source.annotations)} files of annotations were not used: they "
+            "have no depth, and the other files have one."
         )
-    return told
+    return sentences
 
 
-def _photos(source: Source, cache: Path, wanted: Callable[[str], bool]) -> Part:
-    looked = [photo for photo in source.photos if wanted(photo.label)]
-    seen = dict(zip((each.name for each in looked), photos.look(looked, cache), strict=True))
-    hands = photos.chosen([each.label for each in looked], list(seen.values()))
-    hand = dict(zip(seen, hands, strict=True))
-    said = hagrid.pictures(source.annotations)
-    users = _users(source)
-    words = _words([each.path for each in source.photos], source.raw)
-    told = _words(source.annotations, source.raw)
+def _read_photos(
+    source: GestureSource, cache: Path, is_wanted: Callable[[str], bool]
+) -> SourceTable:
+    wanted = [photo for photo in source.photos if is_wanted(photo.label)]
+    detected = photos.detect_hands(wanted, cache)
+    selected = photos.select_gesture_hands([each.label for each in wanted], detected)
+    pairs = zip(detected, selected, strict=True)
+    results = dict(zip((photo.name for photo in wanted), pairs, strict=True))
+    annotations = hagrid.read_photo_annotations(source.annotations)
+    users = _read_users(source)
+    photo_splits = _folder_splits([each.path for each in source.photos], source.raw)
+    annotation_splits = _folder_splits(source.annotations, source.raw)
     rows = []
     for photo in source.photos:
-        annotated = said.get(photo.path.stem)
-        user = next((users[key] for key in _keys(photo) if key in users), "")
-        split = words[photo.path] or (told[annotated.path] if annotated else "")
-        user = user or (annotated.user if annotated else "")
-        found = seen.get(photo.name, photos.UNSEEN)
-        rows.append(photos.row(photo, found, hand.get(photo.name), user, split))
-    return Part(
+        annotation = annotations.get(photo.path.stem)
+        user = next((users[key] for key in _photo_keys(photo) if key in users), "")
+        split = photo_splits[photo.path]
+        if annotation:
+            user, split = user or annotation.user, split or annotation_splits[annotation.path]
+        hands, hand = results.get(photo.name, (photos.NOT_EXAMINED, None))
+        rows.append(photos.to_source_row(photo, hands, hand, user, split))
+    return SourceTable(
         "the folder of photos",
         rows,
         convention="pixels",
-        sized=True,
-        reasons=(photos.NO_HAND, photos.UNREADABLE),
-        note=f"The hand landmarker looked for hands in {len(looked)} photos, as in serving.",
+        has_image_sizes=True,
+        skip_reasons=(photos.NO_HAND, photos.UNREADABLE),
+        note=f"Hands were detected in {len(wanted)} photos, as in serving.",
     )
 
 
-def _divided(part: Part, source: Source) -> Part:
-    """The rows with the splits that `splits.csv` asks for, without those that it leaves out."""
-    if source.splits is None:
-        return part
-    wish = _column(source.splits, "name", "split")
-    rows = [replace(row, split=wish.get(row.name, "")) for row in part.rows]
-    kept = [row for row in rows if row.split != NONE]
-    note = f"{part.note} {SPLITS} says their splits"
-    note += f" and leaves {len(rows) - len(kept)} out." if len(kept) < len(rows) else "."
-    return replace(part, rows=kept, note=note.strip())
+def _apply_splits_file(source_table: SourceTable, source: GestureSource) -> SourceTable:
+    """The rows with the splits of `splits.csv`, without those that it excludes."""
+    if source.splits_file is None:
+        return source_table
+    splits = _read_column(source.splits_file, "name", "split")
+    rows = [replace(row, split=splits.get(row.name, "")) for row in source_table.rows]
+    included = [row for row in rows if row.split != EXCLUDED]
+    note = f"{source_table.note} Splits are those of {SPLITS_FILE}"
+    excluded = len(rows) - len(included)
+    note += f", which excludes {excluded} hands." if excluded else "."
+    return replace(source_table, rows=included, note=note.strip())
 
 
-def _words(paths: Sequence[Path], raw: Path) -> dict[Path, str]:
-    """The split that a file's place asks for; none where all are asked into the same one."""
-    places = {path: path.relative_to(raw).with_suffix("").parts for path in paths}
-    words = {path: splits.of_folders(names) for path, names in places.items()}
-    return words if len(set(words.values())) > 1 else dict.fromkeys(words, "")
+def _folder_splits(paths: Sequence[Path], raw: Path) -> dict[Path, str]:
+    """The split that the folders of each file name; "" if all name the same one."""
+    splits = {path: split_of_folders(path.relative_to(raw).with_suffix("").parts) for path in paths}
+    return splits if len(set(splits.values())) > 1 else dict.fromkeys(splits, "")
 
 
-def _users(source: Source) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for path in source.people:
-        found |= _column(path, "image", "user")
-    return found
+def _read_users(source: GestureSource) -> dict[str, str]:
+    users: dict[str, str] = {}
+    for path in source.user_tables:
+        users |= _read_column(path, "image", "user")
+    return users
 
 
-def _keys(photo: Photo) -> tuple[str, ...]:
-    """What a list of photos may call it."""
+def _photo_keys(photo: Photo) -> tuple[str, ...]:
+    """The names by which a list of photos may refer to it."""
     name = f"{photo.label}/{photo.path.name}"
     return photo.name, name, photo.path.name, photo.path.stem
 
 
-def _column(path: Path, key: str, value: str) -> dict[str, str]:
-    header = table.columns(path)
-    at, to = header.index(key), header.index(value)
+def _read_column(path: Path, key: str, value: str) -> dict[str, str]:
+    """Two columns of a CSV file as a mapping."""
+    header = table.read_header(path)
+    key_position, value_position = header.index(key), header.index(value)
     return {
-        cells[at].strip(): cells[to].strip()
-        for _, cells in table.records(path)
-        if len(cells) > max(at, to)
+        cells[key_position].strip(): cells[value_position].strip()
+        for _, cells in table.read_records(path)
+        if len(cells) > max(key_position, value_position)
     }
 
 
-def _has(path: Path, *names: str) -> bool:
-    return set(names) <= set(table.columns(path))
+def _has(path: Path, *columns: str) -> bool:
+    return set(columns) <= set(table.read_header(path))
 
 
 def _titles(paths: Sequence[Path], raw: Path) -> dict[Path, str]:
-    """A file's name, and its folders where another file has the same."""
-    often = Counter(path.name for path in paths)
+    """A file's name, with its folders if another file has the same."""
+    counts = Counter(path.name for path in paths)
     return {
-        path: path.name if often[path.name] == 1 else path.relative_to(raw).as_posix()
+        path: path.name if counts[path.name] == 1 else path.relative_to(raw).as_posix()
         for path in paths
     }
 
 
-def _distinct(read: Sequence[Part]) -> list[Part]:
-    """The parts with names that stand once; tables may bring names of their own."""
-    taken: Counter[str] = Counter()
+def _with_unique_names(tables: Sequence[SourceTable]) -> list[SourceTable]:
+    """The tables with unique row names; tables may bring names of their own."""
+    counts: Counter[str] = Counter()
 
-    def once(row: Row) -> Row:
-        taken[row.name] += 1
-        return row if taken[row.name] == 1 else replace(row, name=f"{row.name}#{taken[row.name]}")
+    def unique(row: SourceRow) -> SourceRow:
+        counts[row.name] += 1
+        number = counts[row.name]
+        return row if number == 1 else replace(row, name=f"{row.name}#{number}")
 
-    return [replace(part, rows=[once(row) for row in part.rows]) for part in read]
+    return [replace(each, rows=[unique(row) for row in each.rows]) for each in tables]
 
 
-def _nothing(rest: Sequence[Path]) -> str:
-    found = ", ".join(path.name for path in rest[:_NAMED]) or "no CSV file"
+def _nothing_usable(others: Sequence[Path]) -> str:
+    names = ", ".join(path.name for path in others[:_MAX_EXAMPLES]) or "no CSV file"
     return (
-        "the source holds no table of landmarks: expected a CSV file with the columns x1, y1, "
-        f"z1 .. x21, y21, z21 and label; found {found}. Photos as <label>/<file> and HaGRID's "
-        "annotation JSON are taken too."
+        "the source: expected a CSV file with the columns x1, y1, z1 .. x21, y21, z21 and label, "
+        "or photos as <label>/<file>, or HaGRID's annotation JSON; found "
+        f"{names}. Give such a file or folder."
     )

@@ -1,4 +1,4 @@
-"""Which rows train, which choose and which test: by the source's own wish, or by a fixed rule.
+"""Assigns rows to train, val and test: as the source asks, or by a fixed rule.
 
 The rule keeps all rows of one person together (and all copies of one row), keeps the labels'
 proportions, needs no seed and does not depend on the order of the rows. It knows no files.
@@ -12,9 +12,9 @@ from hashlib import sha256
 from mien.errors import DataError, nearest
 from mien.task import SPLITS, Split
 
-from .table import Rows
+from .table import LandmarkTable
 
-_WORDS: Mapping[str, Split] = {
+_SPLIT_NAMES: Mapping[str, Split] = {
     "train": "train",
     "training": "train",
     "val": "val",
@@ -25,77 +25,84 @@ _WORDS: Mapping[str, Split] = {
 }
 
 
-_FOLDERS: Mapping[str, Split] = {**_WORDS, "train_val": "train", "trainval": "train"}
-"""Val is taken from train where no row asks for it."""
-_SET = {"ann", "annotation", "annotations", "hagrid", "images", "set"}
-"""What such a name may say beside it."""
+_FOLDER_NAMES: Mapping[str, Split] = {**_SPLIT_NAMES, "train_val": "train", "trainval": "train"}
+"""Val is taken from train if no row asks for it."""
+_IGNORED_WORDS = {"ann", "annotation", "annotations", "hagrid", "images", "set"}
+"""Words that may stand beside the split in a folder's name."""
 
 
-def read(word: str) -> Split | None:
-    """The split that a word of the source means; None for any other word."""
-    return _WORDS.get(word.lower())
+def parse_split(text: str) -> Split | None:
+    """The split that a word of the source names; None for any other word."""
+    return _SPLIT_NAMES.get(text.lower())
 
 
-def of_folders(names: Sequence[str]) -> str:
-    """The split that folders ask for by their names, the innermost first; "" where none does."""
-    plain = ("_".join(_words_of(name)) for name in reversed(names))
-    return next((_FOLDERS[name] for name in plain if name in _FOLDERS), "")
+def split_of_folders(names: Sequence[str]) -> str:
+    """The split that folders name, the innermost first; "" if none does."""
+    candidates = ("_".join(_split_words(name)) for name in reversed(names))
+    return next((_FOLDER_NAMES[name] for name in candidates if name in _FOLDER_NAMES), "")
 
 
-def fingerprints(rows: Rows) -> list[str]:
-    """The content of each row as a short name: equal landmarks, equal name."""
+def landmark_hashes(rows: LandmarkTable) -> list[str]:
+    """SHA-256 of the landmarks of each row: equal landmarks, equal hash."""
     return [sha256(hand.tobytes()).hexdigest() for hand in rows.landmarks]
 
 
-def assign(rows: Rows, val: float, test: float) -> tuple[list[Split], str]:
-    """Give each row a split, and say in a sentence by which rule.
+def assign_splits(
+    rows: LandmarkTable, val_fraction: float, test_fraction: float
+) -> tuple[list[Split], str]:
+    """Assign each row to a split; return the splits and a sentence about the rule.
 
     Raises:
         DataError: the source's `split` column is incomplete or holds an unknown word.
     """
-    shares: dict[Split, float] = {"train": 1 - val - test, "val": val, "test": test}
+    fractions: dict[Split, float] = {
+        "train": 1 - val_fraction - test_fraction,
+        "val": val_fraction,
+        "test": test_fraction,
+    }
     if not any(rows.splits):
-        return _divide(rows, range(len(rows.labels)), shares), _rule(rows)
-    wished = [_parse(word, name) for word, name in zip(rows.splits, rows.names, strict=True)]
-    absent = [split for split in SPLITS if split not in wished]
+        return _divide(rows, range(len(rows.labels)), fractions), _describe_rule(rows)
+    requested = [_parse(text, name) for text, name in zip(rows.splits, rows.names, strict=True)]
+    absent = [split for split in SPLITS if split not in requested]
     if "train" in absent:
-        raise DataError("the split column gives no row to train; mark most rows with train.")
+        raise DataError(
+            "split column: expected most rows marked train, found none. Mark them with train."
+        )
     if not absent:
-        return wished, "Splits are those of the source's split column."
-    left = [place for place, split in enumerate(wished) if split == "train"]
-    taken = {split: share for split, share in shares.items() if split in ("train", *absent)}
-    for place, split in zip(left, _divide(rows, left, taken), strict=True):
-        wished[place] = split
-    return wished, (
+        return requested, "Splits are those of the source's split column."
+    train = [index for index, split in enumerate(requested) if split == "train"]
+    divided = {split: value for split, value in fractions.items() if split in ("train", *absent)}
+    for index, split in zip(train, _divide(rows, train, divided), strict=True):
+        requested[index] = split
+    return requested, (
         f"The source's split column gives no row to {' and '.join(absent)}: taken from train. "
-        + _rule(rows)
+        + _describe_rule(rows)
     )
 
 
-def _words_of(name: str) -> list[str]:
+def _split_words(name: str) -> list[str]:
     words = re.split(r"[^a-z]+", name.lower())
-    return [word for word in words if word not in _SET]
+    return [word for word in words if word not in _IGNORED_WORDS]
 
 
-def _parse(word: str, name: str) -> Split:
-    split = read(word)
+def _parse(text: str, name: str) -> Split:
+    split = parse_split(text)
     if split is None:
-        found = f"{word!r}" if word else "nothing"
         raise DataError(
-            f"{name}: the split column must say train, val or test in every row; found {found}."
-            + nearest(word.lower(), _WORDS)
+            f"{name}: split column: expected train, val or test in every row, found "
+            f"{text!r}." + nearest(text.lower(), _SPLIT_NAMES)
         )
     return split
 
 
-def _rule(rows: Rows) -> str:
-    known = sum(bool(user) for user in rows.users)
-    if known == len(rows.users):
+def _describe_rule(rows: LandmarkTable) -> str:
+    with_user = sum(bool(user) for user in rows.users)
+    if with_user == len(rows.users):
         return "Rows were divided by user, labels in proportion: nobody is in two splits."
-    if known:
+    if with_user:
         return (
-            f"{known} of {len(rows.users)} rows name a user and were divided by user; the others "
-            "were divided one by one, so that a person may be in two splits."
+            f"{with_user} of {len(rows.users)} rows name a user and were divided by user; the "
+            "others were divided one by one, so that a person may be in two splits."
         )
     return (
         "Rows were divided one by one, labels in proportion, because there is no user column: the "
@@ -103,32 +110,34 @@ def _rule(rows: Rows) -> str:
     )
 
 
-def _divide(rows: Rows, places: Sequence[int], shares: Mapping[Split, float]) -> list[Split]:
-    """Fill the splits group by group, each group where it does least harm to the proportions."""
-    groups = _groups(rows, places)
-    total = Counter(rows.labels[place] for place in places)
+def _divide(
+    rows: LandmarkTable, indices: Sequence[int], fractions: Mapping[Split, float]
+) -> list[Split]:
+    """Fill the splits group by group, each group where it disturbs the proportions least."""
+    groups = _groups(rows, indices)
+    total = Counter(rows.labels[index] for index in indices)
     target = {
-        split: {label: count * share / sum(shares.values()) for label, count in total.items()}
-        for split, share in shares.items()
+        split: {label: count * each / sum(fractions.values()) for label, count in total.items()}
+        for split, each in fractions.items()
     }
-    filled = {split: Counter[str]() for split in shares}
-    chosen: dict[int, Split] = {}
+    filled = {split: Counter[str]() for split in fractions}
+    assigned: dict[int, Split] = {}
     for members in groups:
-        labels = Counter(rows.labels[place] for place in members)
-        split = min(shares, key=lambda each: _cost(labels, filled[each], target[each]))
+        labels = Counter(rows.labels[index] for index in members)
+        split = min(fractions, key=lambda each: _cost(labels, filled[each], target[each]))
         filled[split].update(labels)
-        chosen.update(dict.fromkeys(members, split))
-    return [chosen[place] for place in places]
+        assigned.update(dict.fromkeys(members, split))
+    return [assigned[index] for index in indices]
 
 
-def _groups(rows: Rows, places: Sequence[int]) -> list[list[int]]:
-    """Rows that belong together, the largest group first, then in an order without meaning."""
+def _groups(rows: LandmarkTable, indices: Sequence[int]) -> list[list[int]]:
+    """Rows of one person or with equal landmarks, the largest group first, then by hash."""
     groups: dict[str, list[int]] = {}
-    contents = fingerprints(rows)
-    for place in places:
-        user = rows.users[place]
-        name = sha256(f"user {user}".encode()).hexdigest() if user else contents[place]
-        groups.setdefault(name, []).append(place)
+    hashes = landmark_hashes(rows)
+    for index in indices:
+        user = rows.users[index]
+        name = sha256(f"user {user}".encode()).hexdigest() if user else hashes[index]
+        groups.setdefault(name, []).append(index)
     ordered = sorted(groups.items(), key=lambda each: (-len(each[1]), each[0]))
     return [members for _, members in ordered]
 

@@ -1,9 +1,9 @@
-"""Four classifiers of normalised landmarks, tuned, fitted and exported to ONNX.
+"""Trains four classifiers of normalized landmarks and exports them to ONNX.
 
-The only importer of scikit-learn, LightGBM and their exporters. Each candidate's settings are
-chosen by cross-validation inside the training split; the exported file must answer like its
-original on every row of the validation split. One thread everywhere but for the forest, whose
-trees do not depend on it: the same data and seed give the same bytes.
+The only importer of scikit-learn, LightGBM and their exporters. Each candidate's hyperparameters
+are selected by cross-validation inside the training split; the exported file must predict like the
+trained classifier on every row of the validation split. One thread everywhere except for the
+forest, whose trees do not depend on it: the same data and seed give the same bytes.
 """
 
 import warnings
@@ -23,87 +23,89 @@ from mien.mediapipe.weights import write_hand_landmarker
 from mien.model.runtime import Session
 from mien.task import Fit, Recorder
 
-from . import data, landmarks, typical
+from . import data, landmarks
 from .landmarks import Floats
+from .outlier_model import fit_outlier_model
 from .params import LABELS, Params
-from .predict import INPUT, LANDMARKER, Run, class_scores, rounded
-from .table import Rows
+from .predict import INPUT, LANDMARKER, RunModel, class_scores, round_scores
+from .table import LandmarkTable
 
 Features = NDArray[np.float32]
 Classes = NDArray[np.int64]
 Folds = Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
-Setting = Mapping[str, Any]
+Hyperparameters = Mapping[str, Any]
 
 TOLERANCE = 1e-3
-"""Largest difference of a probability between the original and its exported form."""
+"""Largest difference of a probability between the classifier and its exported form."""
 
-_GRIDS: Mapping[str, tuple[Setting, ...]] = {
+_GRIDS: Mapping[str, tuple[Hyperparameters, ...]] = {
     "random_forest": ({"max_features": "sqrt"}, {"max_features": 0.25}),
     "svm": ({"C": 3.0}, {"C": 10.0}, {"C": 30.0}),
     "logistic_regression": ({"C": 10.0}, {"C": 100.0}),
     "lightgbm": ({"num_leaves": 15}, {"num_leaves": 31}),
 }
 _SEARCH_TREES = 30
-"""Trees of a forest, and rounds of LightGBM, while settings are compared: enough to rank them."""
+"""Trees of a forest, and rounds of LightGBM, in the search: enough to rank hyperparameters."""
 _FOREST_THREADS = 2
 _OPSET = {"": 18, "ai.onnx.ml": 3}
 
 
 @dataclass(frozen=True)
-class Original:
-    """A fitted classifier before its export: the yardstick of the exported file."""
+class TrainedClassifier:
+    """A classifier before its export, with which the exported file is compared."""
 
     estimator: Any
-    present: tuple[int, ...]
-    """Places in LABELS of the labels that it was trained on, in its own order."""
-    setting: Setting
+    label_indices: tuple[int, ...]
+    """Indices in LABELS of the labels that it was trained on, in its own order."""
+    hyperparameters: Hyperparameters
     history: tuple[Mapping[str, float], ...]
-    grouped: bool
-    """Whether no user stood on both sides of a fold."""
+    grouped_by_user: bool
+    """Whether no user is on both sides of a fold."""
 
-    def probabilities(self, points: Floats) -> Floats:
+    def predict_proba(self, points: Floats) -> Floats:
         """Probabilities (n, 18) in the order of LABELS of hands (n, 21, 3) of the common frame."""
         scores = np.zeros((len(points), len(LABELS)))
         with _quiet(), _one_thread():
-            found = self.estimator.predict_proba(landmarks.normalise(points))
-        scores[:, list(self.present)] = found
+            probabilities = self.estimator.predict_proba(landmarks.normalize(points))
+        scores[:, list(self.label_indices)] = probabilities
         return scores
 
 
 def candidates(params: Params) -> tuple[str, ...]:
-    """The classifiers to try."""
+    """The classifiers to train."""
     return params.candidates
 
 
 def fit(candidate: str, ready: Path, out: Path, params: Params, seed: int, record: Recorder) -> Fit:
-    """Train one classifier; leave `model.onnx`, and the hand landmarker where it is wanted.
+    """Train one classifier; write `model.onnx`, and the hand landmarker if pictures are accepted.
 
     Raises:
-        TrainingError: too few rows, no landmarker to be had, or an export unlike its original.
+        TrainingError: too few rows, no landmarker, or an export that predicts otherwise.
     """
-    carried = _write_landmarker(out / LANDMARKER) if params.images else None
-    trained = original(candidate, ready, params, seed, record)
+    landmarker = _write_landmarker(out / LANDMARKER) if params.accept_images else None
+    trained = train_classifier(candidate, ready, params, seed, record)
     path = out / "model.onnx"
     path.write_bytes(_export(candidate, trained))
     session = Session(path)
-    parity = compare(trained, session.run, data.read(ready, "val").landmarks)
+    parity = verify_export(trained, session.run, data.read_split(ready, "val").landmarks)
     with _one_thread():
-        known = typical.describe(landmarks.normalise(data.read(ready, "train").landmarks))
+        features = landmarks.normalize(data.read_split(ready, "train").landmarks)
+        outlier_model = fit_outlier_model(features)
     return Fit(
         preprocessing={
-            "normalisation": landmarks.VERSION,
+            "normalization": landmarks.NORMALIZATION_VERSION,
             "min_confidence": params.min_confidence,
-            "typical": known,
+            "outlier_model": outlier_model,
         },
         history=trained.history,
         lineage={
-            "setting": dict(trained.setting),
-            "folds": params.folds,
-            "folds_by_user": trained.grouped,
-            "parity": parity,
+            "hyperparameters": dict(trained.hyperparameters),
+            "cv_folds": params.cv_folds,
+            "folds_grouped_by_user": trained.grouped_by_user,
+            "export_parity": parity,
             "threads": _FOREST_THREADS if candidate == "random_forest" else 1,
             "libraries": {name: version(name) for name in _LIBRARIES},
-            "landmarker": carried,
+            "landmarker": landmarker,
         },
     )
 
@@ -113,79 +115,80 @@ def _write_landmarker(path: Path) -> dict[str, str]:
         return write_hand_landmarker(path)
     except WeightsError as error:
         raise WeightsError(
-            f"{error} Or train a model that takes landmarks only: --set params.images=false."
+            f"{error} Or train a model that takes landmarks only: --set params.accept_images=false."
         ) from error
 
 
 _LIBRARIES = ("scikit-learn", "lightgbm", "skl2onnx", "onnxmltools", "onnx")
 
 
-def original(
+def train_classifier(
     candidate: str, ready: Path, params: Params, seed: int, record: Recorder | None = None
-) -> Original:
-    """Choose settings and fit on the training split; the same every time.
+) -> TrainedClassifier:
+    """Select hyperparameters and fit on the training split; deterministic.
 
     Raises:
         TrainingError: a label has fewer rows than there are folds, or there is only one label.
     """
-    rows = data.read(ready, "train")
-    features = landmarks.normalise(rows.landmarks)
-    present = tuple(place for place, label in enumerate(LABELS) if label in rows.labels)
-    own = {LABELS[place]: number for number, place in enumerate(present)}
-    classes = np.array([own[label] for label in rows.labels], dtype=np.int64)
-    _check(rows, params.folds)
+    rows = data.read_split(ready, "train")
+    features = landmarks.normalize(rows.landmarks)
+    label_indices = tuple(index for index, label in enumerate(LABELS) if label in rows.labels)
+    class_of = {LABELS[index]: number for number, index in enumerate(label_indices)}
+    classes = np.array([class_of[label] for label in rows.labels], dtype=np.int64)
+    _check_labels(rows, params.cv_folds)
     with _quiet(), _one_thread():
-        folds, grouped = _folds(rows, classes, params.folds, seed)
+        folds, grouped = _folds(rows, classes, params.cv_folds, seed)
         history = list(_search(candidate, features, classes, folds, params, seed, record))
-        setting = _best(_GRIDS[candidate], history, len(folds))
-        estimator = _final(candidate, setting, folds, params, seed)
-        _fit_alike(estimator, features, classes)
-    return Original(estimator, present, setting, tuple(history), grouped)
+        hyperparameters = _best(_GRIDS[candidate], history, len(folds))
+        estimator = _final_estimator(candidate, hyperparameters, folds, params, seed)
+        _fit_estimator(estimator, features, classes)
+    return TrainedClassifier(estimator, label_indices, hyperparameters, tuple(history), grouped)
 
 
-def compare(trained: Original, run: Run, points: Floats) -> dict[str, float]:
-    """Hold the exported file's answers against the original's on hands (n, 21, 3).
+def verify_export(trained: TrainedClassifier, run: RunModel, points: Floats) -> dict[str, float]:
+    """Compare the exported file with the classifier on hands (n, 21, 3).
 
     Raises:
         TrainingError: a label differs, or a probability by more than `TOLERANCE`.
     """
-    expected = rounded(trained.probabilities(points))
-    found = class_scores(run, points)
-    labels = int((expected.argmax(axis=1) != found.argmax(axis=1)).sum())
-    largest = float(np.abs(expected - found).max())
+    expected = round_scores(trained.predict_proba(points))
+    actual = class_scores(run, points)
+    labels = int((expected.argmax(axis=1) != actual.argmax(axis=1)).sum())
+    largest = float(np.abs(expected - actual).max())
     if labels or largest > TOLERANCE:
         raise TrainingError(
-            f"the exported model is unlike its original: on {len(points)} rows {labels} labels "
-            f"differ and probabilities by up to {largest:.2g}; expected none and at most "
-            f"{TOLERANCE:g}. Check the versions of skl2onnx, onnxmltools and onnxruntime."
+            f"the exported model on {len(points)} rows: expected the labels of the trained one and "
+            f"probabilities within {TOLERANCE:g}, found {labels} other labels and differences up "
+            f"to {largest:.2g}. Check the versions of skl2onnx, onnxmltools and onnxruntime."
         )
-    return {"rows": len(points), "labels_that_differ": labels, "largest_difference": largest}
+    return {"rows": len(points), "label_mismatches": labels, "largest_difference": largest}
 
 
-def _check(rows: Rows, folds: int) -> None:
+def _check_labels(rows: LandmarkTable, folds: int) -> None:
     count = Counter(rows.labels)
-    few = {label: number for label, number in count.items() if number < folds}
-    if few or len(count) < 3:
-        found = few or dict(count)
+    too_few = {label: number for label, number in count.items() if number < folds}
+    if too_few or len(count) < 3:
+        counts = sorted((too_few or dict(count)).items())
+        listed = ", ".join(f"{label}: {number}" for label, number in counts)
         raise TrainingError(
-            f"expected at least 3 labels with {folds} rows each to train on (params.folds = "
-            f"{folds}); found {', '.join(f'{label}: {n}' for label, n in sorted(found.items()))}. "
-            "Add rows of these labels or leave them out by params.ignore_labels."
+            f"expected at least 3 labels with {folds} rows each to train on (params.cv_folds "
+            f"= {folds}), found {listed}. "
+            "Add rows of these labels or skip them by params.ignore_labels."
         )
 
 
-def _folds(rows: Rows, classes: Classes, count: int, seed: int) -> tuple[Folds, bool]:
+def _folds(rows: LandmarkTable, classes: Classes, count: int, seed: int) -> tuple[Folds, bool]:
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     if any(rows.users):
         groups = [f"u {u}" if u else f"r {n}" for u, n in zip(rows.users, rows.names, strict=True)]
         grouped = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
         folds = list(grouped.split(classes, classes, groups))
-        # A label of a single person leaves a fold without it; then people cannot be kept apart.
-        if all(len(set(classes[kept])) == len(set(classes)) for kept, _ in folds):
+        # A label of a single person is missing in one fold; then rows cannot be grouped by person.
+        if all(len(set(classes[train])) == len(set(classes)) for train, _ in folds):
             return folds, True
-    simple = StratifiedKFold(count, shuffle=True, random_state=seed)
-    return list(simple.split(classes, classes)), False
+    ungrouped = StratifiedKFold(count, shuffle=True, random_state=seed)
+    return list(ungrouped.split(classes, classes)), False
 
 
 def _search(
@@ -197,74 +200,83 @@ def _search(
     seed: int,
     record: Recorder | None,
 ) -> Iterator[Mapping[str, float]]:
-    """Yield the scores of every setting on every fold, setting by setting."""
+    """Yield the scores of all hyperparameters on every fold, one setting after the other."""
     from sklearn.metrics import accuracy_score, f1_score
 
-    tries = [(setting, fold) for setting in _GRIDS[candidate] for fold in folds]
-    for step, (setting, (kept, held)) in enumerate(tries, start=1):
+    trials = [(setting, fold) for setting in _GRIDS[candidate] for fold in folds]
+    for step, (setting, (train, validation)) in enumerate(trials, start=1):
         estimator = _estimator(candidate, setting, params, seed, searching=True)
-        _fit_alike(estimator, features[kept], classes[kept])
-        said = estimator.predict(features[held])
+        _fit_estimator(estimator, features[train], classes[train])
+        predicted, truth = estimator.predict(features[validation]), classes[validation]
         scores = {
-            "macro_f1": float(f1_score(classes[held], said, average="macro", zero_division=0.0)),
-            "accuracy": float(accuracy_score(classes[held], said)),
+            "macro_f1": float(f1_score(truth, predicted, average="macro", zero_division=0.0)),
+            "accuracy": float(accuracy_score(truth, predicted)),
         }
         if record:
-            record(step, len(tries), scores)
+            record(step, len(trials), scores)
         yield scores
 
 
-def _best(grid: Sequence[Setting], history: Sequence[Mapping[str, float]], folds: int) -> Setting:
+def _best(
+    grid: Sequence[Hyperparameters], history: Sequence[Mapping[str, float]], folds: int
+) -> Hyperparameters:
     means = [
-        float(np.mean([scores["macro_f1"] for scores in history[place : place + folds]]))
-        for place in range(0, len(history), folds)
+        float(np.mean([scores["macro_f1"] for scores in history[start : start + folds]]))
+        for start in range(0, len(history), folds)
     ]
     return grid[int(np.argmax(means))]
 
 
-def _final(candidate: str, setting: Setting, folds: Folds, params: Params, seed: int) -> Any:
+def _final_estimator(
+    candidate: str, hyperparameters: Hyperparameters, folds: Folds, params: Params, seed: int
+) -> Any:
     from sklearn.calibration import CalibratedClassifierCV
 
-    estimator = _estimator(candidate, setting, params, seed)
+    estimator = _estimator(candidate, hyperparameters, params, seed)
     if candidate != "svm":
         return estimator
-    # SVC's own probabilities are deprecated; one machine on all rows, its margins calibrated on
-    # the folds, keeps the exported file small.
+    # SVC's own probabilities are deprecated. One SVM on all rows, with margins calibrated on the
+    # folds, makes a small exported file.
     return CalibratedClassifierCV(estimator, method="sigmoid", cv=list(folds), ensemble=False)
 
 
 def _estimator(
-    candidate: str, setting: Setting, params: Params, seed: int, searching: bool = False
+    candidate: str,
+    hyperparameters: Hyperparameters,
+    params: Params,
+    seed: int,
+    searching: bool = False,
 ) -> Any:
     if candidate == "random_forest":
         from sklearn.ensemble import RandomForestClassifier
 
         trees = min(params.trees, _SEARCH_TREES) if searching else params.trees
-        return RandomForestClassifier(trees, random_state=seed, n_jobs=_FOREST_THREADS, **setting)
+        return RandomForestClassifier(
+            trees, random_state=seed, n_jobs=_FOREST_THREADS, **hyperparameters
+        )
     if candidate == "svm":
         from sklearn.svm import SVC
 
-        return SVC(random_state=seed, **setting)
+        return SVC(random_state=seed, **hyperparameters)
     if candidate == "logistic_regression":
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        return make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, **setting))
-    return _lightgbm(
-        setting, min(params.rounds, _SEARCH_TREES) if searching else params.rounds, seed
-    )
+        return make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, **hyperparameters))
+    rounds = params.boosting_rounds
+    return _lightgbm(hyperparameters, min(rounds, _SEARCH_TREES) if searching else rounds, seed)
 
 
-def _fit_alike(estimator: Any, features: Features, classes: Classes) -> None:
-    """Fit, and have a forest answer in one thread from then on: threads add its votes up in the
-    order in which they come, and the last digits with them."""
+def _fit_estimator(estimator: Any, features: Features, classes: Classes) -> None:
+    """Fit; a forest predicts in one thread from then on, because threads add up its votes in the
+    order in which they finish, which changes the last digits."""
     estimator.fit(features, classes)
     if "n_jobs" in estimator.get_params(deep=False):
         estimator.set_params(n_jobs=1)
 
 
-def _lightgbm(setting: Setting, rounds: int, seed: int) -> Any:
+def _lightgbm(hyperparameters: Hyperparameters, rounds: int, seed: int) -> Any:
     from lightgbm import LGBMClassifier
 
     return LGBMClassifier(
@@ -276,21 +288,21 @@ def _lightgbm(setting: Setting, rounds: int, seed: int) -> Any:
         deterministic=True,
         force_row_wise=True,
         verbose=-1,
-        **setting,
+        **hyperparameters,
     )
 
 
-def _export(candidate: str, trained: Original) -> bytes:
+def _export(candidate: str, trained: TrainedClassifier) -> bytes:
     """The classifier as ONNX: landmarks float32 [N, 63] -> probabilities float32 [N, 18]."""
     with _quiet():
-        model = _converted(candidate, trained.estimator)
+        model = _convert(candidate, trained.estimator)
     _drop_zero_votes(model)
-    _answer_all_labels(model, trained.present)
+    _output_all_labels(model, trained.label_indices)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
 
 
-def _converted(candidate: str, estimator: Any) -> Any:
+def _convert(candidate: str, estimator: Any) -> Any:
     if candidate == "lightgbm":
         import onnxmltools
         from onnxmltools.convert.common.data_types import FloatTensorType as Tensor
@@ -315,28 +327,28 @@ def _converted(candidate: str, estimator: Any) -> Any:
 
 
 def _drop_zero_votes(model: Any) -> None:
-    """Leave out what adds nothing: a leaf of a forest names all 18 classes, most with weight 0."""
+    """Remove votes without effect: a leaf of a forest has all 18 classes, most with weight 0."""
     for node in model.graph.node:
         if node.op_type != "TreeEnsembleClassifier":
             continue
         fields = {field.name: field for field in node.attribute}
-        kept = np.flatnonzero(np.array(fields["class_weights"].floats)).tolist()
+        nonzero = np.flatnonzero(np.array(fields["class_weights"].floats)).tolist()
         for name in ("class_ids", "class_nodeids", "class_treeids"):
-            values = [fields[name].ints[place] for place in kept]
+            values = [fields[name].ints[index] for index in nonzero]
             fields[name].ints[:] = values
-        votes = [fields["class_weights"].floats[place] for place in kept]
+        votes = [fields["class_weights"].floats[index] for index in nonzero]
         fields["class_weights"].floats[:] = votes
 
 
-def _answer_all_labels(model: Any, present: tuple[int, ...]) -> None:
+def _output_all_labels(model: Any, label_indices: tuple[int, ...]) -> None:
     """Make (N, 18) probabilities the only output; a label without training rows gets 0."""
     from onnx import TensorProto, helper, numpy_helper
 
     graph = model.graph
     name = graph.output[1].name
-    if len(present) < len(LABELS):
-        spread = np.zeros((len(present), len(LABELS)), dtype=np.float32)
-        spread[np.arange(len(present)), list(present)] = 1.0
+    if len(label_indices) < len(LABELS):
+        spread = np.zeros((len(label_indices), len(LABELS)), dtype=np.float32)
+        spread[np.arange(len(label_indices)), list(label_indices)] = 1.0
         graph.initializer.append(numpy_helper.from_array(spread, "spread"))
         graph.node.append(helper.make_node("MatMul", [name, "spread"], ["all_probabilities"]))
         name = "all_probabilities"
@@ -347,7 +359,7 @@ def _answer_all_labels(model: Any, present: tuple[int, ...]) -> None:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Sums of many threads differ from run to run, and waiting threads cost more than they give."""
+    """Sums of several threads differ from run to run, and idle threads cost more than they gain."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1):
@@ -356,7 +368,7 @@ def _one_thread() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence what the libraries say of each other: feature names, and their own deprecations."""
+    """Silence warnings of the libraries about each other: feature names, deprecations."""
     with warnings.catch_warnings():
         for kind in (UserWarning, FutureWarning, DeprecationWarning):
             warnings.simplefilter("ignore", kind)

@@ -1,4 +1,4 @@
-"""Ways to normalise landmarks, by the accuracy of an RBF SVC on tables it was not trained on."""
+"""Ways to normalize landmarks, by the accuracy of an RBF SVC on tables it was not trained on."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from sklearn.svm import SVC
 
 from bench import page
 from mien.tasks.gesture import table as tables
-from mien.tasks.gesture.landmarks import DEPTH_WEIGHT, normalise, recognise, to_common
+from mien.tasks.gesture.landmarks import DEPTH_WEIGHT, infer_convention, normalize, to_common_frame
 
 Floats = NDArray[np.float64]
 Size = Callable[[Floats], Floats]
@@ -47,17 +47,17 @@ def main() -> None:
                     "largest feature": f"{largest:.1f}",
                 }
             )
-    model = SVC(C=10).fit(normalise(hands), labels)
+    model = SVC(C=10).fit(normalize(hands), labels)
     chosen: dict[str, object] = {"x, y divided by": "`normalise`, as the product calls it"}
     for name, (other, y) in zip(("photos", "crops12"), others, strict=True):
-        chosen[f"accuracy on {name}"] = model.score(normalise(other), y)
-    page.write("normalisation", "Ways to normalise landmarks", [page.table([*rows, chosen])])
+        chosen[f"accuracy on {name}"] = model.score(normalize(other), y)
+    page.write("normalization", "Ways to normalize landmarks", [page.table([*rows, chosen])])
 
 
 def _read(path: Path) -> tuple[Floats, list[str]]:
-    rows = tables.read(path, (), Counter())
-    convention = recognise(rows.landmarks).convention
-    return to_common(rows.landmarks, convention, rows.sizes, 1.0), list(rows.labels)
+    rows = tables.read_landmarks(path, (), Counter())
+    convention = infer_convention(rows.landmarks).convention
+    return to_common_frame(rows.landmarks, convention, rows.image_sizes, 1.0), list(rows.labels)
 
 
 def _features(hands: Floats, measure: Size, weight: float) -> Floats:

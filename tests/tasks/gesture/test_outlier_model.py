@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mien.tasks.gesture import landmarks
+from mien.tasks.gesture.outlier_model import GaussianOutlierModel, fit_outlier_model
 from mien.tasks.gesture.sample import landmark_rows
-from mien.tasks.gesture.typical import Typical, describe
 
 Features = NDArray[np.float32]
 
@@ -20,9 +20,9 @@ def hands(seed: int, per_label: int = 40) -> landmarks.Floats:
     return np.asarray(rows)
 
 
-TRAINING = landmarks.normalise(hands(0))
-KNOWN = describe(TRAINING)
-TYPICAL = Typical.of(json.loads(json.dumps(KNOWN)))
+TRAINING = landmarks.normalize(hands(0))
+KNOWN = fit_outlier_model(TRAINING)
+TYPICAL = GaussianOutlierModel.from_json(json.loads(json.dumps(KNOWN)))
 
 
 def distances(features: Features) -> NDArray[np.float64]:
@@ -32,7 +32,7 @@ def distances(features: Features) -> NDArray[np.float64]:
 def test_hands_like_the_training_ones_are_about_one_away() -> None:
     """On average, for the training hands themselves exactly; few are far."""
     assert distances(TRAINING).mean() == pytest.approx(1, abs=0.01)
-    others = distances(landmarks.normalise(hands(1)))
+    others = distances(landmarks.normalize(hands(1)))
     assert others.mean() == pytest.approx(1, abs=0.2)
     assert np.quantile(others, 0.99) < 5
 
@@ -41,7 +41,7 @@ def test_shuffled_points_are_far_away() -> None:
     """The same points under wrong numbers: as many places, no hand."""
     chance = np.random.default_rng(0)
     shuffled = np.stack([chance.permutation(hand) for hand in hands(1, 5)])
-    found = distances(landmarks.normalise(shuffled))
+    found = distances(landmarks.normalize(shuffled))
     assert found.min() > np.quantile(distances(TRAINING), 0.99)
     assert np.median(found) > 20
 
@@ -50,8 +50,8 @@ def test_one_lost_finger_tip_is_seen() -> None:
     """A point at the wrist that belongs to the middle finger's tip."""
     broken = hands(1, 5).copy()
     broken[:, 12] = broken[:, 0]
-    straight = distances(landmarks.normalise(hands(1, 5)))
-    assert np.median(distances(landmarks.normalise(broken))) > 2 * np.median(straight)
+    straight = distances(landmarks.normalize(hands(1, 5)))
+    assert np.median(distances(landmarks.normalize(broken))) > 2 * np.median(straight)
 
 
 @given(st.integers(0, 719), st.floats(0.01, 100), st.floats(-1e4, 1e4), st.floats(-1e4, 1e4))
@@ -61,35 +61,35 @@ def test_place_and_scale_of_a_hand_do_not_count(
     """It is measured after the one normalisation."""
     hand = hands(0)[number : number + 1]
     moved = hand * scale + np.array([right, down, 0.0])
-    there = TYPICAL.distance(landmarks.normalise(moved)[0])
+    there = TYPICAL.distance(landmarks.normalize(moved)[0])
     assert there == pytest.approx(
-        TYPICAL.distance(landmarks.normalise(hand)[0]), rel=0.02, abs=0.01
+        TYPICAL.distance(landmarks.normalize(hand)[0]), rel=0.02, abs=0.01
     )
 
 
 def test_the_same_hands_give_the_same_description() -> None:
     """In any order of rows: plain JSON values of few digits, for a bundle's checksum."""
-    again = json.dumps(describe(landmarks.normalise(hands(0))))
+    again = json.dumps(fit_outlier_model(landmarks.normalize(hands(0))))
     assert again == json.dumps(KNOWN)
-    turned = describe(TRAINING[::-1].copy())
+    turned = fit_outlier_model(TRAINING[::-1].copy())
     assert np.allclose(turned["variances"], KNOWN["variances"], rtol=1e-4)
     digits = [f"{value:.6g}" for value in KNOWN["mean"]]
     assert [float(digit) for digit in digits] == KNOWN["mean"]
 
 
-def test_directions_are_of_unit_length_and_apart() -> None:
-    """Twelve, the widest first, each with its largest part positive."""
-    directions = np.array(KNOWN["directions"])
-    assert directions.shape == (12, 63)
-    np.testing.assert_allclose(directions @ directions.T, np.eye(12), atol=1e-4)
+def test_components_are_orthonormal() -> None:
+    """Twelve, the largest variance first, each with its largest element positive."""
+    components = np.array(KNOWN["components"])
+    assert components.shape == (12, 63)
+    np.testing.assert_allclose(components @ components.T, np.eye(12), atol=1e-4)
     assert KNOWN["variances"] == sorted(KNOWN["variances"], reverse=True)
-    assert (directions[np.arange(12), np.abs(directions).argmax(axis=1)] > 0).all()
-    assert KNOWN["variances"][-1] >= KNOWN["noise"] > 0
+    assert (components[np.arange(12), np.abs(components).argmax(axis=1)] > 0).all()
+    assert KNOWN["variances"][-1] >= KNOWN["noise_variance"] > 0
 
 
 def test_hands_that_are_all_the_same_can_be_described() -> None:
     """Nothing is divided by zero; that very hand is at no distance, another far away."""
-    known = Typical.of(describe(np.repeat(TRAINING[:1], 5, axis=0)))
+    known = GaussianOutlierModel.from_json(fit_outlier_model(np.repeat(TRAINING[:1], 5, axis=0)))
     # Few digits of the mean are kept, so it is near 0 in the measure of the others only.
     assert np.isfinite(known.distance(TRAINING[0]))
     assert known.distance(TRAINING[0]) < 1e-3 * known.distance(TRAINING[1])
