@@ -329,7 +329,7 @@ def test_a_proposal_depends_on_the_results_of_earlier_rounds_only(tmp_path: Path
             "{trees: 10}",
             "search_space.trees: expected a range such as .* or a list of values, found 10",
         ),
-        ("{val: [0.1, 0.2]}", "val determines the data"),
+        ("{val_fraction: [0.1, 0.2]}", "val_fraction determines the data"),
         ("{trees.x: [1]}", "expected a section params.trees, found a value"),
         ("{a: [1], a.b: [2]}", "search_space.a and search_space.a.b overlap"),
     ],

@@ -18,7 +18,7 @@ from mien.errors import ConfigError
 TrialParams = Mapping[str, Any]
 """One value for each key of a search space, as JSON values."""
 
-_EXAMPLE = "search_space: {trees: {low: 50, high: 300, step: 50}, folds: [3, 5]}"
+_EXAMPLE = "search_space: {trees: {low: 50, high: 300, step: 50}, cv_folds: [3, 5]}"
 _INNER_POINT = 0.382
 """Relative position of one more value to check in a range of floats; unlikely to be an integer."""
 _MAX_CHECKED = 1000
