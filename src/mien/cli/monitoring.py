@@ -1,4 +1,4 @@
-"""Commands about a running stack."""
+"""Commands for a running monitoring stack."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,8 +9,10 @@ from mien.reporting import console
 
 from .options import Home, app, workspace_at
 
-Project = Annotated[Path, typer.Option(help="Where docker-compose.yml lies.")]
-At = Annotated[str | None, typer.Option(help="Its address; default: as in docker-compose.yml.")]
+Project = Annotated[Path, typer.Option(help="The folder of docker-compose.yml.")]
+Address = Annotated[
+    str | None, typer.Option(help="Its address. Default: as in docker-compose.yml.")
+]
 
 
 @app.command(rich_help_panel="Monitoring")
@@ -20,12 +22,12 @@ def dashboards(
     ),
     pictures: Annotated[
         Path | None,
-        typer.Option("--picture", help="Draw them into this folder instead, from live data."),
+        typer.Option("--picture", help="Draw them from live data into this folder instead."),
     ] = None,
-    prometheus: At = None,
-    minutes: Annotated[float, typer.Option(help="How far back a picture goes.", min=1)] = 30,
+    prometheus: Address = None,
+    minutes: Annotated[float, typer.Option(help="Time range of a picture in minutes.", min=1)] = 30,
 ) -> None:
-    """Write the three Grafana dashboards, or draw what they show now."""
+    """Write the three Grafana dashboards, or draw their present state."""
     from mien.stages.monitor import dashboards as stage
     from mien.stages.monitor.panels import DASHBOARDS
 
@@ -43,22 +45,27 @@ def dashboards(
 
 @app.command(rich_help_panel="Monitoring")
 def verify(
-    api: At = None,
-    prometheus: At = None,
-    alertmanager: At = None,
-    grafana: At = None,
+    api: Address = None,
+    prometheus: Address = None,
+    alertmanager: Address = None,
+    grafana: Address = None,
     without: Annotated[
-        list[str] | None, typer.Option(help="A part that is known not to run, as grafana.")
+        list[str] | None, typer.Option(help="A service that does not run, such as grafana.")
     ] = None,
     project: Project = Path(),
-    out: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("reports"),
+    out: Annotated[Path, typer.Option(help="The folder of the report.")] = Path("reports"),
     home: Home = None,
 ) -> None:
-    """Hold a running stack against its promises; name the file or metric at fault."""
+    """Check a running stack; name the file or metric that is wrong."""
     from mien.stages.monitor import verify as stage
 
-    given = {"api": api, "prometheus": prometheus, "alertmanager": alertmanager, "grafana": grafana}
-    stack = stage.stack(given, frozenset(without or ()), project, workspace_at(home))
+    addresses = {
+        "api": api,
+        "prometheus": prometheus,
+        "alertmanager": alertmanager,
+        "grafana": grafana,
+    }
+    stack = stage.stack(addresses, frozenset(without or ()), project, workspace_at(home))
     findings = stage.verify_all(stack, out)
     if not all(finding.kept for finding in findings):
         raise typer.Exit(1)
@@ -67,14 +74,17 @@ def verify(
 @app.command(rich_help_panel="Monitoring")
 def drill(
     name: Annotated[
-        str, typer.Argument(help="drift, flood, corrupt, slow, errors, killed; or clean: none.")
+        str,
+        typer.Argument(
+            help="drift, flood, corrupt, slow, errors, killed; or clean, without a fault."
+        ),
     ],
     task: Annotated[
-        str | None, typer.Option(help="Whose questions are sent; default: the first that fits.")
+        str | None, typer.Option(help="The task of the requests. Default: the first that fits.")
     ] = None,
-    api: At = None,
-    prometheus: At = None,
-    rate: Annotated[float, typer.Option(help="Questions a second.", min=0.1)] = 5.0,
+    api: Address = None,
+    prometheus: Address = None,
+    rate: Annotated[float, typer.Option(help="Requests per second.", min=0.1)] = 5.0,
     patience: Annotated[
         float | None,
         typer.Option(help="Seconds until the alert must fire, default 1200; clean lasts 420."),
@@ -83,15 +93,16 @@ def drill(
         float, typer.Option(help="Seconds that the fault goes on after its alert.")
     ] = 60.0,
     kill: Annotated[
-        str | None, typer.Option(help="What kills the server; default: docker-compose kill api.")
+        str | None,
+        typer.Option(help="Command that kills the server. Default: docker-compose kill api."),
     ] = None,
     start: Annotated[
-        str | None, typer.Option(help="What starts it; default: docker-compose start api.")
+        str | None, typer.Option(help="Command that starts it. Default: docker-compose start api.")
     ] = None,
     project: Project = Path(),
     home: Home = None,
 ) -> None:
-    """Put a fault into a running stack and time the alert that it must raise."""
+    """Inject a fault into a running stack and measure the time to its alert."""
     from mien.stages.monitor import compose, traffic
     from mien.stages.monitor import drill as stage
     from mien.stages.monitor.web import Prometheus, Site
@@ -103,6 +114,6 @@ def drill(
         kill=stage.command(kill or compose.command("kill"), project),
         start=stage.command(start or compose.command("start"), project),
     )
-    questions = traffic.fitting(task, chosen.pictures, workspace_at(home))
-    seen = stage.run(chosen, stack, questions, rate, patience or chosen.patience, linger)
-    console.result(stage.words(chosen, seen))
+    requests = traffic.fitting(task, chosen.pictures, workspace_at(home))
+    outcome = stage.run(chosen, stack, requests, rate, patience or chosen.patience, linger)
+    console.result(stage.words(chosen, outcome))
