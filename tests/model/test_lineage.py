@@ -3,12 +3,15 @@
 import json
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from project import ROOT
 
 from mien.config import RunConfig
 from mien.model import lineage
+from mien.model.lineage import Processor
 
 INTEL = """processor\t: 0
 vendor_id\t: GenuineIntel
@@ -26,7 +29,7 @@ def test_a_record_holds_what_a_rebuild_needs() -> None:
     """Code, config, data, packages, platform; as JSON values, the same when asked again."""
     run = RunConfig(name="run", task="gesture", seed=3, params={"trees": 10}, source="a.csv")
     found = lineage.record(run, "f" * 64, "a" * 64, {"size": None})
-    assert json.loads(json.dumps(found)) == found
+    assert lineage.Lineage.model_validate_json(json.dumps(found.recorded())) == found
     assert found == lineage.record(run, "f" * 64, "a" * 64, {"size": None})
     assert found.config["params"] == {"trees": 10}
     assert "source" not in found.config, "where data lay says nothing of what they were"
@@ -131,7 +134,31 @@ def test_prepared_data_are_named_by_their_content(tmp_path: Path) -> None:
     assert made("four", {"train.csv": "1", "val/b.txt": "2"}) != first
 
 
-def test_what_git_cannot_do_is_none() -> None:
-    """The record then says so by holding None, and nothing is raised."""
+def test_what_git_cannot_do_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outside of a repository the record holds None for the commit, and nothing is raised."""
     assert lineage.git("cat-file", "-e", "0" * 40) is None
+    monkeypatch.setattr(lineage, "ROOT", tmp_path)
     assert (lineage.commit().commit, lineage.commit().dirty) == (None, None)
+
+
+def test_processor_features_name_the_architecture_and_the_vector_instructions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On x86 with VNNI and AMX: what NumPy knows, and what only /proc/cpuinfo knows."""
+    numpy_core = SimpleNamespace(__cpu_features__={"AVX2": True, "AVX512VNNI": True, "NEON": False})
+    monkeypatch.setattr(lineage.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(lineage, "import_module", lambda _: numpy_core)
+    monkeypatch.setattr(lineage, "processor", lambda: Processor(flags=("amx_int8", "fma")))
+    assert lineage.processor_features() == ("x86_64", "amx_int8", "avx2", "avx512_vnni")
+
+
+def test_processor_features_that_nothing_names_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A NumPy without its private table, on a system without /proc/cpuinfo."""
+
+    def refuse(_: str) -> Any:
+        raise ImportError
+
+    monkeypatch.setattr(lineage.platform, "machine", lambda: "riscv64")
+    monkeypatch.setattr(lineage, "import_module", refuse)
+    monkeypatch.setattr(lineage, "processor", Processor)
+    assert lineage.processor_features() == ("riscv64", "unknown")
