@@ -1,4 +1,4 @@
-"""Finding hands with LiteRT and with MediaPipe: the same hands, and at what cost.
+"""Hand detection with LiteRT and with MediaPipe: the same hands, and at what cost.
 
 Both ways run the same two networks in one process, photo by photo in turn; what a process costs
 that does nothing else is measured in processes of their own. Times are CPU seconds of one thread.
@@ -64,65 +64,65 @@ def main() -> None:
         photos = sorted((source / "photos").rglob("*.*"))
         own, theirs = HandLandmarker(weights.read_hand_landmarker(path)), Reference(path)
         parts = [
-            "278 photos of people, 268 of which show a gesture; a second look is taken where "
-            "the first finds no hand, both ways. Gestures are named by the product's SVM, trained "
-            "on landmarks_iti.csv; of several hands the surest answers.",
-            *_compared(photos, {OWN: own.detect, THEIRS: theirs.detect}, classify),
+            "278 photos of people, 268 of which show a gesture; pictures without a detected hand "
+            "are searched in tiles too, both ways. Gestures are predicted by the product's SVM, "
+            "trained on landmarks_iti.csv; of several hands the one with the best score counts.",
+            *_compare(photos, {OWN: own.detect, THEIRS: theirs.detect}, classify),
             "## Upright regions",
             "MediaPipe rotates the regions of hands by 27 degrees "
             "(`palm_detector.TARGET_ANGLE`). The product with upright regions:",
             _upright(photos, own.detect, classify),
-            "## A process that does nothing else",
+            "## A process that only detects hands",
             "CPU seconds to import the library and to open the two networks; MB resident after 20 "
             "photos and, of these, before the import (Python, numpy and Pillow); MB that the "
             "library and what it alone requires take on disk.",
-            page.table([_alone(way, path, photos[:20]) for way in (OWN, THEIRS)]),
+            page.table([_process_cost(way, path, photos[:20]) for way in (OWN, THEIRS)]),
         ]
         own.close()
         theirs.close()
-    page.write("hands", "Finding hands", parts)
+    page.write("hands", "Hand detection", parts)
 
 
-def _compared(
-    photos: Sequence[Path], ways: Mapping[str, Detect], classify: Callable[[list[Hand]], str]
+def _compare(
+    photos: Sequence[Path], detectors: Mapping[str, Detect], classify: Callable[[list[Hand]], str]
 ) -> list[str]:
-    seen: dict[str, list[list[Hand]]] = {way: [] for way in ways}
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    detected: dict[str, list[list[Hand]]] = {way: [] for way in detectors}
+    seconds: dict[str, list[float]] = {way: [] for way in detectors}
     for path in photos:
         pixels: Pixels = np.asarray(Image.open(path).convert("RGB"))
-        for way, find in ways.items():
+        for way, detect in detectors.items():
             start = time.process_time()
-            seen[way].append(find(pixels))
+            detected[way].append(detect(pixels))
             seconds[way].append(time.process_time() - start)
     rows = [
         {
-            "hands found by": way,
-            **_right(photos, seen[way], classify),
+            "hands detected by": way,
+            **_accuracy(photos, detected[way], classify),
             "CPU ms a photo, median": f"{np.median(seconds[way]) * 1000:.1f}",
             "mean": f"{np.mean(seconds[way]) * 1000:.1f}",
         }
-        for way in ways
+        for way in detectors
     ]
-    return [page.table(rows), page.table([_alike(seen[OWN], seen[THEIRS], classify)])]
+    return [page.table(rows), page.table([_agreement(detected[OWN], detected[THEIRS], classify)])]
 
 
-def _right(
-    photos: Sequence[Path], seen: Sequence[list[Hand]], classify: Callable[[list[Hand]], str]
+def _accuracy(
+    photos: Sequence[Path], detected: Sequence[list[Hand]], classify: Callable[[list[Hand]], str]
 ) -> dict[str, object]:
     shown = [
         (path.parent.name, hands)
-        for path, hands in zip(photos, seen, strict=True)
+        for path, hands in zip(photos, detected, strict=True)
         if path.parent.name != NO_GESTURE
     ]
     right = sum(bool(hands) and classify(hands) == truth for truth, hands in shown)
     return {
         "photos that show a gesture": len(shown),
-        "a hand is found": sum(bool(hands) for _, hands in shown),
-        "named right": f"{right} ({right / len(shown):.1%})",
+        "hand detected": sum(bool(hands) for _, hands in shown),
+        "correct gesture": f"{right} ({right / len(shown):.1%})",
     }
 
 
-def _alike(
+def _agreement(
     own: Sequence[list[Hand]], theirs: Sequence[list[Hand]], classify: Callable[[list[Hand]], str]
 ) -> dict[str, object]:
     """How far LiteRT's hands are from MediaPipe's; sizes are diagonals of a hand's box."""
@@ -138,22 +138,23 @@ def _alike(
     same = [
         bool(one) == bool(two) and (not one or classify(one) == classify(two)) for one, two in both
     ]
+    same_side = [one.handedness == two.handedness for one, two in pairs]
     return {
         "photos": len(both),
         "as many hands": f"{np.mean([len(one) == len(two) for one, two in both]):.1%}",
-        "same answer": f"{np.mean(same):.1%}",
+        "same prediction": f"{np.mean(same):.1%}",
         "hands": len(pairs),
-        "same side": f"{np.mean([one.handedness == two.handedness for one, two in pairs]):.1%}",
+        "same handedness": f"{np.mean(same_side):.1%}",
         "distance of landmarks in sizes of the hand, median": f"{np.median(far):.2%}",
         "95th percentile": f"{np.percentile(far, 95):.2%}",
     }
 
 
-def _upright(photos: Sequence[Path], find: Detect, classify: Callable[[list[Hand]], str]) -> str:
+def _upright(photos: Sequence[Path], detect: Detect, classify: Callable[[list[Hand]], str]) -> str:
     default, palm_detector.TARGET_ANGLE = palm_detector.TARGET_ANGLE, np.pi / 2
-    seen = [find(np.asarray(Image.open(path).convert("RGB"))) for path in photos]
+    detected = [detect(np.asarray(Image.open(path).convert("RGB"))) for path in photos]
     palm_detector.TARGET_ANGLE = default
-    return page.table([_right(photos, seen, classify)])
+    return page.table([_accuracy(photos, detected, classify)])
 
 
 def _fit_classifier(table: Path, folder: Path) -> Callable[[list[Hand]], str]:
@@ -174,7 +175,7 @@ def _fit_classifier(table: Path, folder: Path) -> Callable[[list[Hand]], str]:
     return classify
 
 
-def _alone(way: str, path: Path, photos: Sequence[Path]) -> dict[str, object]:
+def _process_cost(way: str, path: Path, photos: Sequence[Path]) -> dict[str, object]:
     library, modules, made, package = {
         OWN: (
             "from ai_edge_litert.interpreter import Interpreter",
@@ -203,7 +204,7 @@ def _alone(way: str, path: Path, photos: Sequence[Path]) -> dict[str, object]:
     )
     imported, opened, before, after = json.loads(done.stdout)
     return {
-        "hands found by": f"{way.partition(' ')[0]} {metadata.version(package)}",
+        "hands detected by": f"{way.partition(' ')[0]} {metadata.version(package)}",
         "import s": f"{imported:.2f}",
         "open s": f"{opened:.2f}",
         "MB resident": f"{after:.0f}",

@@ -48,7 +48,7 @@ def main() -> None:
                 }
             )
     model = SVC(C=10).fit(normalize(hands), labels)
-    chosen: dict[str, object] = {"x, y divided by": "`normalise`, as the product calls it"}
+    chosen: dict[str, object] = {"x, y divided by": "`landmarks.normalize` (the product)"}
     for name, (other, y) in zip(("photos", "crops12"), others, strict=True):
         chosen[f"accuracy on {name}"] = model.score(normalize(other), y)
     page.write("normalization", "Ways to normalize landmarks", [page.table([*rows, chosen])])

@@ -1,7 +1,7 @@
-"""Large photos read at reduced size: what that saves, and whether the answers stay the same.
+"""Large photos read at reduced size: what that saves, and whether predictions stay the same.
 
-The champions of the workspace answer every picture as the service reads it (`Task.ask`) and as it
-is in full. Both ways run in one process in turn; times are CPU milliseconds of one thread.
+The champions of the workspace predict every picture as the service reads it (`Predictor.read`) and
+in full size. Both ways run in one process in turn; times are CPU milliseconds of one thread.
 """
 
 import io
@@ -28,30 +28,30 @@ from mien.task import Detection, Prediction, Request, Task
 LARGE = (4000, 3000)
 SIZES = {"96 x 96": (96, 96), "640 x 640": (640, 640), "1 MP": (1155, 866), "12 MP": LARGE}
 ROUNDS = 7
-GRAIN = 3.0
+NOISE_STD = 3.0
 """Standard deviation of a sensor's noise, in steps of 255; it also makes files of usual size."""
 SMALLER = 3
-"""Pictures in a scene are so many times less high than it."""
+"""Height of a scene in heights of the photo in it."""
 PICTURES = {"scaled up to 12 MP": 24, f"{SMALLER} times smaller, in a scene of 12 MP": 24}
 Photo = Image.Image
 
 
 @dataclass
-class Kept:
-    """The answers to one kind of picture, read in several ways."""
+class Predictions:
+    """For one kind of picture, read in several ways."""
 
-    asked: list[Prediction] = field(default_factory=list)
+    reduced: list[Prediction] = field(default_factory=list)
     half: list[Prediction] = field(default_factory=list)
-    """With half as many pixels as the task says are enough."""
-    whole: list[Prediction] = field(default_factory=list)
-    other: list[Prediction] = field(default_factory=list)
-    """In full, with another grain."""
-    small: list[Prediction] = field(default_factory=list)
-    """To the photo before it was made large."""
+    """With half of the task's `min_side`."""
+    full: list[Prediction] = field(default_factory=list)
+    other_noise: list[Prediction] = field(default_factory=list)
+    """In full size, with other noise."""
+    original: list[Prediction] = field(default_factory=list)
+    """For the photo before the enlargement."""
 
 
 def main() -> None:
-    """Ask both champions for small and large pictures, in both ways."""
+    """Predict small and large pictures with both champions, in both ways."""
     runtime.tune_malloc()  # as the service does
     photos = {"gesture": _hands(page.real_data()), "emotion": _faces(page.real_data())}
     home = Workspace(config.settings().home)
@@ -64,64 +64,67 @@ def main() -> None:
         with runtime.load(home.version(name, number)) as model:
             costs += _costs(task, model, sources[0])
             answers += [_answers(task, model, sources, kind) for kind in PICTURES]
-    page.write("photos", "Large photos", [*_words(), page.table(costs), *_told(answers)])
+    page.write(
+        "photos", "Large photos", [*_introduction(), page.table(costs), *_agreement(answers)]
+    )
 
 
-def _words() -> list[str]:
+def _introduction() -> list[str]:
     min_side = ", ".join(f"{name} {tasks.load(name).inference.min_side}" for name in tasks.names())
     return [
-        "A picture is read at a half, a quarter or an eighth of its size where its shorter side "
-        f"keeps enough pixels for the task ({min_side}: `Task.min_side`, "
+        "A picture is read at a half, a quarter or an eighth of its size if its shorter side "
+        f"still has enough pixels for the task ({min_side}: `Predictor.min_side`, "
         "[0013](../decisions/0013-reduced-photos.md)).",
-        "## What a JPEG costs",
-        f"From the file to the answer: CPU ms, median of {ROUNDS} rounds in which all take turns, "
-        "each after one more that does not count. "
-        f"Photos with grain ({GRAIN:g} of 255), quality 88. Ratios are of these medians.",
+        "## The cost of a JPEG",
+        f"From the file to the prediction: CPU ms, median of {ROUNDS} rounds over all pictures in "
+        "turn, each after a warm-up that is not measured. "
+        f"Photos with noise ({NOISE_STD:g} of 255), quality 88. Ratios are of these medians.",
     ]
 
 
-def _told(answers: Sequence[dict[str, object]]) -> list[str]:
+def _agreement(answers: Sequence[dict[str, object]]) -> list[str]:
     return [
-        "## Whether answers stay the same",
-        "Real photos made large, with grain, as JPEG: read as the service does, and in full. "
-        "What reading in full says when only the grain is another one tells how sure an answer is. "
-        "Distances are those of landmarks, or corners of the box, on average, in sizes of the hand "
-        "or face (its box's diagonal), where both ways name the same. Sharpness is a measure that "
-        "monitoring watches, here against that of the photo before it was made large (median).",
+        "## Agreement with predictions in full size",
+        "Real photos enlarged, with noise, as JPEG: read as the service does, and in full size. "
+        "The agreement of two predictions in full size with different noise shows how stable a "
+        "prediction is. Distances are mean distances of landmarks, or of corners of the box, in "
+        "diagonals of the hand's or face's box, where both ways predict the same. Sharpness is an "
+        "input statistic of monitoring, relative to that of the photo before the enlargement "
+        "(median).",
         page.table(answers),
     ]
 
 
 def _costs(task: Task[Any], model: Model, photo: Photo) -> list[dict[str, object]]:
-    files = {name: _jpeg(_grainy(photo.resize(size), 0)) for name, size in SIZES.items()}
+    files = {name: _jpeg(_with_noise(photo.resize(size), 0)) for name, size in SIZES.items()}
     ways: dict[str, Callable[[bytes], Request]] = {
-        "asked": task.inference.read,
-        "whole": Request.read,
+        "reduced": task.inference.read,
+        "full": Request.read,
     }
     spent: dict[tuple[str, str, str], list[float]] = {}
     for _ in range(ROUNDS):
         for name, data in files.items():
             for way, read in ways.items():
-                task.inference.predict(read(data), model)  # what comes before must not tell
+                task.inference.predict(read(data), model)  # warm-up
                 start = time.process_time()
                 request = read(data)
                 middle = time.process_time()
                 task.inference.predict(request, model)
                 spent.setdefault((name, way, "decode"), []).append(middle - start)
                 spent.setdefault((name, way, "all"), []).append(time.process_time() - start)
-                del request  # or the next one would pay for giving its memory back
+                del request  # its memory must not be freed in the next measurement
     ms = {key: float(np.median(seconds)) * 1000 for key, seconds in spent.items()}
     return [
         {
             "task": task.name,
             "picture": name,
             "MB": f"{len(data) / 1e6:.2f}",
-            "decode": f"{ms[name, 'asked', 'decode']:.1f}",
-            "decode and predict": f"{ms[name, 'asked', 'all']:.1f}",
-            "in full: decode": f"{ms[name, 'whole', 'decode']:.1f}",
-            "in full: decode and predict": f"{ms[name, 'whole', 'all']:.1f}",
-            "share of the full cost": f"{ms[name, 'asked', 'all'] / ms[name, 'whole', 'all']:.2f}",
-            "times 1 MP": f"{ms[name, 'asked', 'all'] / ms['1 MP', 'asked', 'all']:.2f}",
+            "decode": f"{ms[name, 'reduced', 'decode']:.1f}",
+            "decode and predict": f"{ms[name, 'reduced', 'all']:.1f}",
+            "in full: decode": f"{ms[name, 'full', 'decode']:.1f}",
+            "in full: decode and predict": f"{ms[name, 'full', 'all']:.1f}",
+            "share of the full cost": f"{ms[name, 'reduced', 'all'] / ms[name, 'full', 'all']:.2f}",
+            "times 1 MP": f"{ms[name, 'reduced', 'all'] / ms['1 MP', 'reduced', 'all']:.2f}",
         }
         for name, data in files.items()
     ]
@@ -130,30 +133,30 @@ def _costs(task: Task[Any], model: Model, photo: Photo) -> list[dict[str, object
 def _answers(
     task: Task[Any], model: Model, photos: Sequence[Photo], kind: str
 ) -> dict[str, object]:
-    kept = Kept()
-    for place, photo in enumerate(photos[: PICTURES[kind]]):
-        large = _scene(photo, place) if "scene" in kind else _scaled(photo)
-        data = _jpeg(_grainy(large, place))
-        kept.asked.append(task.inference.predict(task.inference.read(data), model))
+    made = Predictions()
+    for seed, photo in enumerate(photos[: PICTURES[kind]]):
+        large = _scene(photo, seed) if "scene" in kind else _scaled(photo)
+        data = _jpeg(_with_noise(large, seed))
+        made.reduced.append(task.inference.predict(task.inference.read(data), model))
         half = Request.read(data, min_side=(task.inference.min_side or 0) // 2 or None)
-        kept.half.append(task.inference.predict(half, model))
-        kept.whole.append(task.inference.predict(Request.read(data), model))
-        other = Request.read(_jpeg(_grainy(large, place + 1)))
-        kept.other.append(task.inference.predict(other, model))
-        kept.small.append(task.inference.predict(Request(image=np.asarray(photo)), model))
-    far = list(_distances(kept))
+        made.half.append(task.inference.predict(half, model))
+        made.full.append(task.inference.predict(Request.read(data), model))
+        other = Request.read(_jpeg(_with_noise(large, seed + 1)))
+        made.other_noise.append(task.inference.predict(other, model))
+        made.original.append(task.inference.predict(Request(image=np.asarray(photo)), model))
+    far = list(_distances(made))
     return {
         "task": task.name,
-        "pictures": f"{len(kept.asked)} {kind}",
-        "something found": _share([each.best is not None for each in kept.asked]),
-        "in full": _share([each.best is not None for each in kept.whole]),
-        "same answer as in full": _share(_alike(kept.asked, kept.whole)),
-        "with half as many": _share(_alike(kept.half, kept.whole)),
-        "in full, other grain": _share(_alike(kept.other, kept.whole)),
+        "pictures": f"{len(made.reduced)} {kind}",
+        "detected": _share([each.best is not None for each in made.reduced]),
+        "in full": _share([each.best is not None for each in made.full]),
+        "same prediction as in full": _share(_alike(made.reduced, made.full)),
+        "with half as many": _share(_alike(made.half, made.full)),
+        "in full, other noise": _share(_alike(made.other_noise, made.full)),
         "distance, median": f"{np.median(far):.2%}",
         "95th percentile": f"{np.percentile(far, 95):.2%}",
-        "sharpness": f"{_sharper(kept.asked, kept.small):.2f}",
-        "sharpness in full": f"{_sharper(kept.whole, kept.small):.2f}",
+        "sharpness": f"{_sharper(made.reduced, made.original):.2f}",
+        "sharpness in full": f"{_sharper(made.full, made.original):.2f}",
     }
 
 
@@ -165,23 +168,25 @@ def _label(answer: Prediction) -> str | None:
     return answer.best.label if answer.best else None
 
 
-def _distances(kept: Kept) -> Iterator[float]:
-    """How far a detection lies from the nearest of the same label that is found in full."""
-    for one, two in zip(kept.asked, kept.whole, strict=True):
+def _distances(made: Predictions) -> Iterator[float]:
+    """Distance of a detection from the nearest one with the same label in full size."""
+    for one, two in zip(made.reduced, made.full, strict=True):
         if one.best is None:
             continue
-        near = [_far(one.best, each) for each in two.detections if each.label == one.best.label]
+        near = [
+            _distance(one.best, each) for each in two.detections if each.label == one.best.label
+        ]
         if near:
             yield min(near)
 
 
-def _far(one: Detection, two: Detection) -> float:
-    places, others = _places(one), _places(two)
+def _distance(one: Detection, two: Detection) -> float:
+    points, others = _points(one), _points(two)
     size = np.linalg.norm(np.ptp(others, axis=0))
-    return float(np.linalg.norm(places - others, axis=1).mean() / size)
+    return float(np.linalg.norm(points - others, axis=1).mean() / size)
 
 
-def _places(detection: Detection) -> NDArray[np.float64]:
+def _points(detection: Detection) -> NDArray[np.float64]:
     points = detection.extra.get("landmarks", detection.box)
     return np.array(points, float).reshape(-1, 3 if "landmarks" in detection.extra else 2)[:, :2]
 
@@ -203,22 +208,22 @@ def _scaled(photo: Photo) -> Photo:
     return photo.resize(size, Image.Resampling.LANCZOS)
 
 
-def _scene(photo: Photo, place: int) -> Photo:
-    """The photo somewhere before a ground of its own colours, on which nothing can be told."""
-    ground = photo.resize((4, 3)).resize(LARGE, Image.Resampling.BICUBIC)
+def _scene(photo: Photo, seed: int) -> Photo:
+    """The photo at a random position before a blurred background of its own colours."""
+    background = photo.resize((4, 3)).resize(LARGE, Image.Resampling.BICUBIC)
     times = LARGE[1] / SMALLER / photo.height
     size = (round(photo.width * times), round(photo.height * times))
-    rng = np.random.default_rng(place)
+    rng = np.random.default_rng(seed)
     corner = (int(rng.integers(LARGE[0] - size[0])), int(rng.integers(LARGE[1] - size[1])))
-    ground.paste(photo.resize(size, Image.Resampling.LANCZOS), corner)
-    return ground
+    background.paste(photo.resize(size, Image.Resampling.LANCZOS), corner)
+    return background
 
 
-def _grainy(photo: Photo, seed: int) -> Photo:
-    """The photo with noise that is the same in all colours."""
+def _with_noise(photo: Photo, seed: int) -> Photo:
+    """The photo with noise that is equal in all channels."""
     pixels = np.asarray(photo).astype(np.int16)
     height, width = pixels.shape[:2]
-    start = seed * 1009  # another part of the noise, which has more values than a photo pixels
+    start = seed * 1009  # another part of the noise
     pixels += _noise()[start : start + height * width].reshape(height, width, 1)
     return Image.fromarray(np.clip(pixels, 0, 255, out=pixels).astype(np.uint8))
 
@@ -226,7 +231,7 @@ def _grainy(photo: Photo, seed: int) -> Photo:
 @cache
 def _noise() -> NDArray[np.int16]:
     noise = np.random.default_rng(0).standard_normal(13_000_000, np.float32)
-    return np.rint(noise * np.float32(GRAIN)).astype(np.int16)
+    return np.rint(noise * np.float32(NOISE_STD)).astype(np.int16)
 
 
 def _jpeg(photo: Photo) -> bytes:
@@ -235,14 +240,14 @@ def _jpeg(photo: Photo) -> bytes:
     return stream.getvalue()
 
 
-def _spread(found: Sequence[Any]) -> Sequence[Any]:
-    """As many as are looked at, from all of those found."""
-    return found[:: max(1, len(found) // max(PICTURES.values()))]
+def _subsample(items: Sequence[Any]) -> Sequence[Any]:
+    """As many as are measured, evenly spaced."""
+    return items[:: max(1, len(items) // max(PICTURES.values()))]
 
 
 def _hands(data: Path) -> list[Photo]:
     paths = sorted(path for path in (data / "gesture" / "photos").rglob("*") if path.is_file())
-    return [Image.open(path).convert("RGB") for path in _spread(paths)]
+    return [Image.open(path).convert("RGB") for path in _subsample(paths)]
 
 
 def _faces(data: Path) -> list[Photo]:
@@ -255,7 +260,7 @@ def _faces(data: Path) -> list[Photo]:
                 for each in archive.namelist()
                 if "/test/images/" in each and each.endswith((".jpg", ".png"))
             )
-            content = [archive.read(each) for each in _spread(inside)]
+            content = [archive.read(each) for each in _subsample(inside)]
             read.append([Image.open(io.BytesIO(each)).convert("RGB") for each in content])
     return [photo for pair in zip(*read, strict=False) for photo in pair]
 

@@ -64,19 +64,19 @@ def main() -> None:
         f"medians of {ROUNDS} rounds in one process.",
         page.table(speed),
         "## Which of two hands",
-        "Whether the SVM of `landmarks_iti.csv` names the photo's gesture on the hand that a rule "
-        "takes.",
+        "Whether the SVM of `landmarks_iti.csv` predicts the photo's gesture for the hand that a "
+        "rule selects.",
         page.table(_rules(shown, seen, svm)),
         "## The same photos in the table and through the source",
         page.table(_both(folder, shown, seen, svm)),
-        "## What no depth costs",
-        "Trained on `landmarks_iti.csv`, with the depth as the row says, and asked for hands with "
-        "their depth, as in serving.",
+        "## The cost of missing depth",
+        "Trained on `landmarks_iti.csv` with the depth that the row states, tested on hands with "
+        "their own depth, as in serving.",
         page.table(_depths(read)),
-        "## What one proportion for all pictures costs",
-        "An SVM trained on `landmarks_photos.csv`, asked for `landmarks_crops12.csv`.",
+        "## The cost of one aspect ratio for all pictures",
+        "An SVM trained on `landmarks_photos.csv`, tested on `landmarks_crops12.csv`.",
         page.table(_proportions(folder, read["crops12"])),
-        "## How far real hands are from impossible ones",
+        "## The margin between real and impossible hands",
         page.table(_limits(read)),
         "## Memory of annotations",
         page.table([_memory()]),
@@ -122,9 +122,11 @@ def _rules(
 ) -> list[dict[str, object]]:
     labels = [photo.label for photo in shown]
     rules: dict[str, Sequence[Hand | None]] = {
-        "like the label's single hands (the product's)": photos.select_gesture_hands(labels, seen),
+        "nearest to the label's single hands (the product)": photos.select_gesture_hands(
+            labels, seen
+        ),
         "the larger one": [_pick(each, _area) for each in seen],
-        "the detector's first": [_pick(each, lambda _: 0.0) for each in seen],
+        "the first detected": [_pick(each, lambda _: 0.0) for each in seen],
     }
     two = [
         n for n, each in enumerate(seen) if isinstance(each, PhotoHands) and len(each.hands) == 2
@@ -137,7 +139,7 @@ def _rules(
             {
                 "hand": rule,
                 "photos with two hands": len(two),
-                "named right": sum(right[n] for n in two),
+                "correct": sum(right[n] for n in two),
                 "photos with a hand": f"{len(found)} of {len(shown)}",
                 "accuracy on them": float(np.mean(list(right.values()))),
             }
@@ -198,7 +200,7 @@ def _depths(read: Mapping[str, Labelled]) -> list[dict[str, object]]:
     ways = {
         "its own": hands,
         "0": flat,
-        "borrowed from a drawn hand (the product's)": depth.impute_depth(flat),
+        "imputed from a drawn hand (the product)": depth.impute_depth(flat),
         "estimated from x and y": _estimated(flat),
     }
     makers: dict[str, Callable[[], Any]] = {
@@ -274,13 +276,14 @@ def _farthest(name: str, points: Floats) -> dict[str, object]:
     bones = anatomy._lengths(flat, anatomy.BONES)
     palm = anatomy._lengths(flat, anatomy._PALM).max(axis=1)
     fingers = bones[:, [n for n, (start, _) in enumerate(anatomy.BONES) if start]].max(axis=1)
-    longest = bones.max(axis=1) / anatomy._size(flat)
+    longest = bones.max(axis=1) / anatomy._diagonal(flat)
+    limit = anatomy.MAX_MEDIAN_LONGEST_BONE
     return {
         "table": name,
         "hands": len(points),
-        f"longest bone, at most {anatomy.LONGEST}": f"{longest.max():.2f}",
-        f"finger's bone, at most {anatomy.PHALANX}": f"{(fingers / palm).max():.2f}",
-        f"middle of longest bones, at most {anatomy.ORDERED}": f"{np.median(longest):.2f}",
+        f"longest bone, at most {anatomy.MAX_BONE_LENGTH}": f"{longest.max():.2f}",
+        f"finger's bone, at most {anatomy.MAX_PHALANX_LENGTH}": f"{(fingers / palm).max():.2f}",
+        f"median of the longest bones, at most {limit}": f"{np.median(longest):.2f}",
         "impossible": int(anatomy.impossible_hands(points).sum()),
     }
 
