@@ -107,7 +107,7 @@ def test_emotions_agree(small_models: Workspace, address: str) -> None:
     from mien.tasks.emotion.params import LABELS
 
     ready, trained, candidate = folders(small_models, "emotion")
-    spec = DetectorSpec.parse(
+    spec = DetectorSpec.from_preprocessing(
         json.loads((trained / candidate / bundle.MANIFEST).read_text())["preprocessing"]
     )
     side = spec.input_size

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from mien.errors import BundleError
 
-PREPROCESSING = "letterbox-center/3"
+PREPROCESSING_VERSION = "letterbox-center/3"
 """Version of the preprocessing and of these fields; a bundle with another one is refused."""
 
 
@@ -36,21 +36,21 @@ class DetectorSpec:
     max_detections: int = 50
     input_name: str = "images"
     output_name: str = "output"
-    preprocessing: str = PREPROCESSING
+    preprocessing_version: str = PREPROCESSING_VERSION
     min_confidence: float = 0.25
     """A prediction below it has the outcome `unsure`."""
 
     @classmethod
-    def parse(cls, document: Mapping[str, Any]) -> Self:
+    def from_preprocessing(cls, document: Mapping[str, Any]) -> Self:
         """Read the document that `as_dict` returned.
 
         Raises:
             BundleError: it was written by a version with another preprocessing.
         """
-        if document.get("preprocessing") != PREPROCESSING:
+        if document.get("preprocessing_version") != PREPROCESSING_VERSION:
             raise BundleError(
-                f"Preprocessing of the bundle: expected {PREPROCESSING!r}, found "
-                f"{document.get('preprocessing')!r}. Train the model again."
+                f"preprocessing of the bundle: expected {PREPROCESSING_VERSION!r}, found "
+                f"{document.get('preprocessing_version')!r}. Train the model again."
             )
         return cls(**{field.name: document[field.name] for field in fields(cls)})
 

@@ -25,7 +25,9 @@ def predict_many(requests: Sequence[Request], model: Model) -> list[Prediction]:
         BundleError: the bundle was made for another preprocessing.
         RequestError: a request contains no image.
     """
-    spec = DetectorSpec.parse(model.preprocessing)
+    spec = model.cached(
+        "detector_spec", lambda: DetectorSpec.from_preprocessing(model.preprocessing)
+    )
     inputs, placements = [], []
     for request in requests:
         canvas, placement = _letterbox(request, spec)
