@@ -44,9 +44,10 @@ FETCH = """
 import sys
 from pathlib import Path
 from mien.config import RunConfig
-from mien.stages import data
+from mien.stages import Run, data
 from mien.storage.workspace import Workspace
-data.fetch(RunConfig(name="run", task="emotion", source=sys.argv[1]), Workspace(Path()))
+config = RunConfig(name="run", task="emotion", source=sys.argv[1])
+data.fetch(Run.resolve(config, Workspace(Path())))
 """
 UNPACK = """
 from pathlib import Path

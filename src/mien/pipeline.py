@@ -8,6 +8,7 @@ from typing import TypeVar
 from mien.config import FORMS, RunConfig
 from mien.errors import MienError
 from mien.reporting import console
+from mien.stages import Run
 from mien.stages import check as data_check
 from mien.stages.data import data, fetch, prepare, restore_latest_on_error
 from mien.stages.evaluate import Evaluated, evaluate, on_other_data
@@ -15,7 +16,6 @@ from mien.stages.optimize import optimize as make_variants
 from mien.stages.register import Registered, register
 from mien.stages.train import Trained, fingerprint
 from mien.stages.train import train as fit
-from mien.storage.versions import Store
 from mien.storage.workspace import Workspace
 
 T = TypeVar("T")
@@ -35,11 +35,12 @@ def run(config: RunConfig, workspace: Workspace, force: str | None = None) -> Re
 
     `force` is why the version may be champion should it not be trusted, see `stages/register.py`.
     """
-    with workspace.locked(config.task), restore_latest_on_error(config, workspace):
-        return _run(config, workspace, force)
+    resolved = Run.resolve(config, workspace)
+    with workspace.locked(config.task), restore_latest_on_error(resolved):
+        return _run(resolved, force)
 
 
-def _run(config: RunConfig, workspace: Workspace, force: str | None) -> Report:
+def _run(run: Run, force: str | None) -> Report:
     report = Report()
 
     def stage(name: str, work: Callable[[], T], fresh: Callable[[T], bool]) -> T:
@@ -54,22 +55,20 @@ def _run(config: RunConfig, workspace: Workspace, force: str | None) -> Report:
         if not fresh(done):
             report.skipped.append(name)
         state = "done" if fresh(done) else "unchanged, skipped"
-        console.info(f"{config.task}: {name:<9}{watch.seconds:6.1f} s  {state}")
+        console.info(f"{run.task.name}: {name:<9}{watch.seconds:6.1f} s  {state}")
         return done
 
-    version, _ = stage("data", lambda: fetch(config, workspace), lambda done: done[1])
-    checked = stage(
-        "check", lambda: data_check.check(config, workspace, version), lambda c: c.fresh
-    )
+    version, _ = stage("data", lambda: fetch(run), lambda done: done[1])
+    checked = stage("check", lambda: data_check.check(run, version), lambda done: done.fresh)
     data_check.require_passed(checked)
-    stage("prepare", lambda: data(config, workspace, version), lambda done: done.fresh)
-    stage("train", lambda: fit(config, workspace), lambda done: bool(done.fresh))
-    if config.variants:
-        stage("optimize", lambda: make_variants(config, workspace), lambda done: bool(done.fresh))
-    stage("evaluate", lambda: evaluate(config, workspace), lambda done: done.fresh)
-    done = stage("register", lambda: register(config, workspace, force), lambda done: done.fresh)
+    stage("prepare", lambda: data(run, version), lambda done: done.fresh)
+    stage("train", lambda: fit(run), lambda done: bool(done.fresh))
+    if run.config.variants:
+        stage("optimize", lambda: make_variants(run), lambda done: bool(done.fresh))
+    stage("evaluate", lambda: evaluate(run), lambda done: done.fresh)
+    done = stage("register", lambda: register(run, force), lambda done: done.fresh)
     report.registered = done
-    console.info(f"mien-{config.task} {done.summary}")
+    console.info(f"mien-{run.task.name} {done.summary}")
     return report
 
 
@@ -85,17 +84,19 @@ def _how_to_resume(report: Report, failed: str) -> str:
 
 def check(config: RunConfig, workspace: Workspace) -> data_check.CheckedData:
     """Check the data of a run's source and print the report."""
-    with workspace.locked(config.task), restore_latest_on_error(config, workspace):
-        version, _ = fetch(config, workspace)
-        return data_check.check(config, workspace, version, verbose=True)
+    run = Run.resolve(config, workspace)
+    with workspace.locked(config.task), restore_latest_on_error(run):
+        version, _ = fetch(run)
+        return data_check.check(run, version, verbose=True)
 
 
 def repair(config: RunConfig, workspace: Workspace) -> data_check.CheckedData:
     """Repair the data of a run's source as a new version where that is safe, and check it."""
-    with workspace.locked(config.task), restore_latest_on_error(config, workspace):
-        version, _ = fetch(config, workspace)
-        repaired = data_check.repair(config, workspace, version)
-        return data_check.check(config, workspace, repaired, verbose=True)
+    run = Run.resolve(config, workspace)
+    with workspace.locked(config.task), restore_latest_on_error(run):
+        version, _ = fetch(run)
+        repaired = data_check.repair(run, version)
+        return data_check.check(run, repaired, verbose=True)
 
 
 def train(config: RunConfig, workspace: Workspace) -> Trained:
@@ -104,16 +105,18 @@ def train(config: RunConfig, workspace: Workspace) -> Trained:
     Raises:
         DataCheckError: they do not.
     """
+    run = Run.resolve(config, workspace)
     with workspace.locked(config.task):
-        data_check.require_passed(_checked(config, workspace))
-        return fit(config, workspace)
+        data_check.require_passed(_checked(run))
+        return fit(run)
 
 
 def measure(config: RunConfig, workspace: Workspace) -> Evaluated:
     """Measure every candidate of a trained run, knowing which examples training has seen."""
+    run = Run.resolve(config, workspace)
     with workspace.locked(config.task):
-        _checked(config, workspace)
-        return evaluate(config, workspace)
+        _checked(run)
+        return evaluate(run)
 
 
 def optimize(config: RunConfig, workspace: Workspace) -> tuple[tuple[str, ...], Evaluated]:
@@ -121,28 +124,26 @@ def optimize(config: RunConfig, workspace: Workspace) -> tuple[tuple[str, ...], 
 
     Of every form where the config names none. Returns the variants that were made just now.
     """
-    asked = config if config.variants else config.model_copy(update={"variants": FORMS})
+    forms = config.variants or FORMS
+    run = Run.resolve(config.model_copy(update={"variants": forms}), workspace)
     with workspace.locked(config.task):
-        made = make_variants(asked, workspace)
-        _checked(asked, workspace)
-        return made.fresh, evaluate(asked, workspace)
+        optimized = make_variants(run)
+        _checked(run)
+        return optimized.fresh, evaluate(run)
 
 
 def score_elsewhere(config: RunConfig, workspace: Workspace) -> dict[str, dict[str, float]]:
     """Measure the candidates of a trained run on the data of `config.source`, all splits."""
-    store = Store(workspace.raw(config.task), console.bar)
+    run = Run.resolve(config, workspace)
     with workspace.locked(config.task):
-        before = store.latest()
-        version, _ = fetch(config, workspace)
+        before = run.store.latest()
+        version, _ = fetch(run)
         if before:
-            store.choose(before.root)  # what is trained next stays what it was
-        ready = prepare(config, workspace, version)
-    return on_other_data(config, workspace, ready.folder)
+            run.store.choose(before.root)  # the next training uses the same data as before
+        prepared = prepare(run, version)
+    return on_other_data(run, prepared.folder)
 
 
-def _checked(config: RunConfig, workspace: Workspace) -> data_check.CheckedData:
+def _checked(run: Run) -> data_check.CheckedData:
     """The check of the data that a run has prepared, whatever was checked since."""
-    root = fingerprint(config, workspace)
-    return data_check.check(
-        config, workspace, Store(workspace.raw(config.task), console.bar).find(root)
-    )
+    return data_check.check(run, run.store.find(fingerprint(run)))

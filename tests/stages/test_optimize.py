@@ -17,7 +17,7 @@ from mien.errors import BundleError
 from mien.model import bundle, runtime
 from mien.model.bundle import Bundle
 from mien.model.evaluation import Evaluation
-from mien.stages import evaluate, optimize, register
+from mien.stages import Run, evaluate, optimize, register
 from mien.storage.workspace import DATA, RESULT, VARIANTS, Workspace, read_latest
 
 pytestmark = pytest.mark.xdist_group("optimize")
@@ -60,7 +60,7 @@ def workspace(small_models: Workspace, tmp_path_factory: pytest.TempPathFactory)
 def made(workspace: Workspace) -> dict[str, Bundle]:
     """The candidate and its variants, made once for all tests of this file."""
     run = asked("emotion", "int8", "fp16")
-    done = optimize.optimize(run, workspace)
+    done = optimize.optimize(Run.resolve(run, workspace))
     assert set(done.fresh) == {"yolox-nano-int8", "yolox-nano-fp16"}
     assert not done.without
     return bundles(run, workspace)
@@ -132,10 +132,14 @@ def test_a_second_call_does_nothing_and_a_lost_variant_comes_back_byte_for_byte(
 ) -> None:
     """What it was made of decides every byte; what lies there whole is not made again."""
     run = asked("emotion", "int8", "fp16")
-    assert optimize.optimize(run, workspace).fresh == ()
+    assert optimize.optimize(Run.resolve(run, workspace)).fresh == ()
     for form in ("int8", "fp16"):
         (made[f"yolox-nano-{form}"].folder / "model.onnx").unlink()
-    assert set(optimize.optimize(run, workspace).fresh) == {"yolox-nano-int8", "yolox-nano-fp16"}
+    again = optimize.optimize(Run.resolve(run, workspace))
+    assert set(again.fresh) == {
+        "yolox-nano-int8",
+        "yolox-nano-fp16",
+    }
     again = bundles(run, workspace)
     assert {name: each.digest for name, each in again.items()} == {
         name: each.digest for name, each in made.items()
@@ -146,7 +150,7 @@ def test_classifiers_have_nothing_to_make_smaller(workspace: Workspace) -> None:
     """It is said of each, no variant is made, and evaluation does not wait for one."""
     run = asked("gesture", "int8")
     before = bundles(run, workspace)
-    done = optimize.optimize(run, workspace)
+    done = optimize.optimize(Run.resolve(run, workspace))
     assert set(done.without) == set(before) == set(bundles(run, workspace))
     assert all("nothing to make smaller" in why for why in done.without.values())
     assert len(evaluate._bundles(trained(run, workspace), run.variants)) == len(before)
@@ -199,7 +203,7 @@ def test_the_policy_may_make_a_variant_champion(
     assert comparison.base == "yolox-nano"
     assert comparison.cpu_ratio.low > 0
     assert evaluation.choice == "yolox-nano-int8"
-    registered = register.register(run, workspace)
+    registered = register.register(Run.resolve(run, workspace))
     assert (registered.alias, registered.fresh) == ("champion", True)
     served = bundle.read(workspace.version("emotion", registered.number))
     assert served.manifest.lineage.variant == made["yolox-nano-int8"].manifest.lineage.variant

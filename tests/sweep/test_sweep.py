@@ -24,6 +24,7 @@ from mien.config import RunConfig
 from mien.errors import ConfigError, PolicyError, TrainingError
 from mien.model import runtime
 from mien.reporting import scores
+from mien.stages import Run
 from mien.stages.data import data
 from mien.stages.train import train
 from mien.storage.workspace import Workspace
@@ -88,7 +89,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     write_sample(raw, 0, per_label=12)
     file.write_text(f"{CONFIG}source: {raw}\n")
     run, workspace = config.load(file), Workspace(path)
-    (data(run, workspace).folder / "test.csv").unlink()
+    (data(Run.resolve(run, workspace)).folder / "test.csv").unlink()
     killed = _killed_after_a_trial(path, file)
     # A shell that starts the tests in the background makes them ignore Ctrl-C.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -227,11 +228,11 @@ def test_the_config_of_the_best_trial_gives_the_same_score(home: Home) -> None:
     best = max(result.value for _, result in home.complete.trials.values())
     assert run.name == "sweep_few"
     assert (run.task, run.seed, run.search_space) == ("gesture", 6, {})
-    data(run, home.workspace)
-    folder = train(run, home.workspace).folder / "random_forest"
+    data(Run.resolve(run, home.workspace))
+    folder = train(Run.resolve(run, home.workspace)).folder / "random_forest"
     task = tasks.load("gesture")
     with runtime.load(folder) as model:
-        ready = train(run, home.workspace).ready
+        ready = train(Run.resolve(run, home.workspace)).ready
         answers = [
             scores.answer(example, task.inference.predict(example.request, model), 0.0)
             for example in task.data.examples(ready, "val")
@@ -241,7 +242,7 @@ def test_the_config_of_the_best_trial_gives_the_same_score(home: Home) -> None:
 
 def context_of(home: Home, **policy: Any) -> TrialContext:
     run = home.run.model_copy(update={"policy": config.Policy(**policy)})
-    prepared = data(run, home.workspace).folder
+    prepared = data(Run.resolve(run, home.workspace)).folder
     return TrialContext(run, SearchSpace.from_config(run), prepared, home.path / "work")
 
 

@@ -57,11 +57,13 @@ def prepare(
     file: Config, source: Source = None, overrides: Overrides = None, home: Home = None
 ) -> None:
     """Fetch and prepare data, and print a report."""
+    from mien.stages import Run
     from mien.stages import data as stage
 
     chosen, workspace = run_config(file, source, overrides), workspace_at(home)
-    with workspace.locked(chosen.task), stage.restore_latest_on_error(chosen, workspace):
-        ready = stage.data(chosen, workspace)
+    run = Run.resolve(chosen, workspace)
+    with workspace.locked(chosen.task), stage.restore_latest_on_error(run):
+        ready = stage.data(run)
     if not ready.fresh:
         stage.show(ready.folder)
     console.result(f"version {ready.fingerprint[:12]}, prepared: {ready.folder}")

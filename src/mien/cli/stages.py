@@ -82,11 +82,12 @@ def evaluate(
 @app.command(rich_help_panel="Stages")
 def register(file: Config, force: Force = None, home: Home = None) -> None:
     """Register the chosen candidate; it becomes champion unless it is worse than the last one."""
+    from mien.stages import Run
     from mien.stages.register import register as stage
 
     chosen, workspace = run_config(file, None, None), workspace_at(home)
     with workspace.locked(chosen.task):
-        registration = stage(chosen, workspace, force)
+        registration = stage(Run.resolve(chosen, workspace), force)
     console.result(registration.summary)
 
 

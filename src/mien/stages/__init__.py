@@ -1,0 +1,74 @@
+"""What is done, one module or package for each stage; a stage imports no other one.
+
+The stages of a training take a `Run`: the config resolved once, with all that it refers to.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mien import config, tasks
+from mien.config import RunConfig, Schema
+from mien.reporting import console
+from mien.storage.cache_keys import stage_key
+from mien.storage.versions import Store
+from mien.storage.workspace import Workspace
+from mien.task import Task
+
+
+@dataclass(frozen=True)
+class Run:
+    """A config with its task, its checked params, the workspace and the task's raw data."""
+
+    config: RunConfig
+    task: Task[Any]
+    params: Schema
+    workspace: Workspace
+    store: Store
+
+    @classmethod
+    def resolve(cls, run: RunConfig, workspace: Workspace) -> "Run":
+        """Resolve a config.
+
+        Raises:
+            ConfigError: there is no such task, or the config's `params` do not fit it.
+        """
+        task = tasks.load(run.task)
+        params = config.parse(task.training.Params, run.params, "params")
+        return cls(run, task, params, workspace, Store(workspace.raw(task.name), console.bar))
+
+    @property
+    def data_params(self) -> Schema:
+        """The params on which the data depend; all others at their defaults."""
+        known = {name: getattr(self.params, name) for name in self.task.data.param_names}
+        params: Schema = self.task.training.Params(**known)
+        return params
+
+    @property
+    def cache(self) -> Path:
+        """Where the task keeps results of single files by their content."""
+        return self.workspace.cache(self.task.name)
+
+    @property
+    def checked(self) -> Path:
+        return self.workspace.checked(self.task.name)
+
+    @property
+    def processed(self) -> Path:
+        return self.workspace.processed(self.task.name)
+
+    @property
+    def trained(self) -> Path:
+        return self.workspace.trained(self.task.name)
+
+    @property
+    def evaluated(self) -> Path:
+        return self.workspace.evaluated(self.task.name)
+
+    @property
+    def reports(self) -> Path:
+        return self.workspace.reports(self.task.name)
+
+    def key(self, stage: str, *inputs: Any) -> str:
+        """The name of what a stage makes of its inputs with the present code."""
+        return stage_key(stage, self.task.name, *inputs)

@@ -15,8 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from mien import tasks
-from mien.config import FORMS, Form, RunConfig
+from mien.config import FORMS, Form
 from mien.errors import BundleError
 from mien.model import bundle, golden, variants
 from mien.model.bundle import Bundle
@@ -24,9 +23,9 @@ from mien.model.lineage import VariantOrigin
 from mien.model.runtime import RecordingModel
 from mien.model.variants import Feeds
 from mien.reporting import console
-from mien.storage.cache_keys import stage_key
+from mien.stages import Run
 from mien.storage.files import atomic_dir, write_json
-from mien.storage.workspace import DATA, REPORT, VARIANTS, WORK, Workspace, read_latest
+from mien.storage.workspace import DATA, REPORT, VARIANTS, WORK, read_latest
 from mien.task import DataReport, Example, Task
 from mien.tracking import Tracker
 
@@ -44,13 +43,10 @@ class Optimized:
     without: Mapping[str, str]
 
 
-def optimize(run: RunConfig, workspace: Workspace) -> Optimized:
+def optimize(run: Run) -> Optimized:
     """Make the variants that a run asks for of each of its trained candidates."""
-    task = tasks.load(run.task)
-    trained = read_latest(
-        workspace.trained(run.task), run.name, "Train first: `mien train CONFIG`."
-    )
-    ready = workspace.processed(run.task) / (trained / DATA).read_text(encoding="utf-8").strip()
+    trained = read_latest(run.trained, run.config.name, "Train first: `mien train CONFIG`.")
+    ready = run.processed / (trained / DATA).read_text(encoding="utf-8").strip()
     fresh, without = [], {}
     for source in _candidates(trained):
         if not any(variants.has_layers(source.folder / name) for name in _networks(source)):
@@ -58,8 +54,8 @@ def optimize(run: RunConfig, workspace: Workspace) -> Optimized:
             without[source.manifest.candidate] = f"nothing to make smaller (no {operators})"
             continue
         fresh += [
-            _make(task, source, form, ready, made, workspace)
-            for form in run.variants
+            _make(run, source, form, ready, made)
+            for form in run.config.variants
             if (made := _key(run, source, form, ready)) != _made(_place(source, form))
         ]
     write_json(trained / VARIANTS, {"without": without})
@@ -81,9 +77,9 @@ def _place(source: Bundle, form: Form) -> Path:
     return source.folder.with_name(f"{source.manifest.candidate}-{form}")
 
 
-def _key(run: RunConfig, source: Bundle, form: Form, ready: Path) -> str:
+def _key(run: Run, source: Bundle, form: Form, ready: Path) -> str:
     libraries = variants.libraries()
-    return stage_key("optimize", run.task, source.digest, form, ready.name, libraries)
+    return run.key("optimize", source.digest, form, ready.name, libraries)
 
 
 def _made(folder: Path) -> str | None:
@@ -95,19 +91,17 @@ def _made(folder: Path) -> str | None:
     return variant.cache_key if variant else None
 
 
-def _make(
-    task: Task[Any], source: Bundle, form: Form, ready: Path, made: str, workspace: Workspace
-) -> str:
+def _make(run: Run, source: Bundle, form: Form, ready: Path, made: str) -> str:
     """Make one variant, and an MLflow run for it as every candidate has one."""
     target = _place(source, form)
     work = source.folder.parent / WORK / target.name
     work.mkdir(parents=True, exist_ok=True)
     recorded = source.manifest.lineage.recorded()
     with (
-        Tracker(workspace.home).run(task.name, target.name, work, {"form": form}, recorded),
+        Tracker(run.workspace.home).run(run.task.name, target.name, work, {"form": form}, recorded),
         atomic_dir(target) as temporary,
     ):
-        calibrated_on, in_float = _fill(temporary, task, source, form, ready)
+        calibrated_on, in_float = _fill(temporary, run.task, source, form, ready)
         variant = VariantOrigin(
             form=form,
             base=source.manifest.candidate,
@@ -120,7 +114,7 @@ def _make(
         lineage = source.manifest.lineage.model_copy(update={"variant": variant})
         manifest = {"candidate": target.name, "lineage": lineage}
         described = source.manifest.model_copy(update=manifest)
-        golden.write(temporary, described, task.inference.drawn_predictions(), form)
+        golden.write(temporary, described, run.task.inference.drawn_predictions(), form)
     return target.name
 
 

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mien import config, tasks
-from mien.config import RunConfig
 from mien.model import bundle, golden, lineage
 from mien.model.lineage import Lineage
 from mien.reporting import console
-from mien.storage.cache_keys import stage_key
+from mien.stages import Run
 from mien.storage.files import atomic_dir, atomic_write, write_json
-from mien.storage.workspace import DATA, REPORT, WORK, Workspace, read_latest, write_latest
+from mien.storage.workspace import DATA, REPORT, WORK, read_latest, write_latest
 from mien.task import Recorder
 from mien.tracking import Tracker
 
@@ -33,23 +31,22 @@ class Trained:
     fresh: tuple[str, ...]
 
 
-def train(run: RunConfig, workspace: Workspace) -> Trained:
+def train(run: Run) -> Trained:
     """Fit every candidate of a run on its prepared data.
 
     Raises:
         ConfigError: the run's `params` do not fit the task.
         TrainingError: a training cannot go on.
     """
-    task = tasks.load(run.task)
-    params = config.parse(task.training.Params, run.params, "params")
-    ready = _ready(run, workspace)
-    folder = workspace.trained(run.task) / stage_key(
+    task = run.task
+    params = run.params
+    ready = _ready(run)
+    folder = run.trained / run.key(
         "train",
-        run.task,
         ready.name,
         params,
         task.training.external_weights(params),
-        run.seed,
+        run.config.seed,
         lineage.lock_hash(),
     )
     names = task.training.candidates(params)
@@ -57,21 +54,21 @@ def train(run: RunConfig, workspace: Workspace) -> Trained:
     if fresh:
         origin = _origin(run, ready, task.training.external_weights(params))
         for name in fresh:
-            _fit(run, workspace, folder, name, ready, origin)
+            _fit(run, folder, name, ready, origin)
     with atomic_write(folder / DATA) as temporary:
         temporary.write_text(ready.name + "\n", encoding="utf-8")
-    write_latest(workspace.trained(run.task), run.name, folder.name)
+    write_latest(run.trained, run.config.name, folder.name)
     return Trained(folder, ready, fresh)
 
 
-def fingerprint(run: RunConfig, workspace: Workspace) -> str:
+def fingerprint(run: Run) -> str:
     """The version of raw data that a run's prepared data were made from."""
-    return _fingerprint(_ready(run, workspace))
+    return _fingerprint(_ready(run))
 
 
-def _ready(run: RunConfig, workspace: Workspace) -> Path:
-    remedy = f"Prepare the data first: `mien data CONFIG --source PATH` for task {run.task!r}."
-    return read_latest(workspace.processed(run.task), run.name, remedy)
+def _ready(run: Run) -> Path:
+    remedy = "Prepare the data first: `mien data CONFIG --source PATH`."
+    return read_latest(run.processed, run.config.name, remedy)
 
 
 def _fingerprint(ready: Path) -> str:
@@ -79,30 +76,33 @@ def _fingerprint(ready: Path) -> str:
     return found
 
 
-def _origin(run: RunConfig, ready: Path, external_weights: Any) -> Lineage:
-    return lineage.record(run, _fingerprint(ready), lineage.folder_hash(ready), external_weights)
+def _origin(run: Run, ready: Path, external_weights: Any) -> Lineage:
+    return lineage.record(
+        run.config, _fingerprint(ready), lineage.folder_hash(ready), external_weights
+    )
 
 
 def _fit(
-    run: RunConfig,
-    workspace: Workspace,
+    run: Run,
     folder: Path,
     candidate: str,
     ready: Path,
     origin: Lineage,
 ) -> None:
-    task = tasks.load(run.task)
-    params = config.parse(task.training.Params, run.params, "params")
+    task = run.task
+    params = run.params
     work = folder / WORK / candidate
     work.mkdir(parents=True, exist_ok=True)
     recorded = origin.recorded()
-    with Tracker(workspace.home).run(run.task, candidate, work, run.params, recorded) as tracked:
+    with Tracker(run.workspace.home).run(
+        run.task.name, candidate, work, run.config.params, recorded
+    ) as tracked:
         with console.bar(f"train {candidate}") as advance:
             fit = task.training.fit(
-                candidate, ready, work, params, run.seed, _recorder(tracked.log, advance)
+                candidate, ready, work, params, run.config.seed, _recorder(tracked.log, advance)
             )
         manifest = bundle.describe(
-            run.task,
+            run.task.name,
             task.labels,
             candidate,
             fit.preprocessing,

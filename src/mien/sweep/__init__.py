@@ -14,14 +14,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mien import config, tasks
+from mien import config
 from mien.config import RunConfig
 from mien.errors import ConfigError, TrainingError
 from mien.model import lineage
 from mien.reporting import console
+from mien.stages import Run
 from mien.stages import check as data_check
 from mien.stages.data import data, fetch, restore_latest_on_error
-from mien.storage.cache_keys import stage_key
 from mien.storage.workspace import SWEEPS, Workspace
 from mien.tracking import Tracker
 
@@ -69,10 +69,11 @@ def sweep(
     """
     _check_numbers(trials, jobs)
     space = SearchSpace.from_config(run)
-    params = config.parse(tasks.load(run.task).training.Params, run.params, "params")
-    candidates_to_fit(run.task, params, candidate)
-    prepared, version = _prepare_data(run, workspace)
-    folder = workspace.models(run.task) / SWEEPS / _sweep_key(run, space, candidate, prepared)
+    resolved = Run.resolve(run, workspace)
+    candidates_to_fit(run.task, resolved.params, candidate)
+    prepared, version = _prepare_data(resolved)
+    key = _sweep_key(resolved, space, candidate, prepared)
+    folder = workspace.models(run.task) / SWEEPS / key
     context = TrialContext(run, space, prepared, folder / _TRIALS_FOLDER, candidate)
     with _exclusive(folder):
         study = Study(folder, space, run.seed)
@@ -96,21 +97,19 @@ def _check_numbers(trials: int, jobs: int) -> None:
         console.info(f"At most {ROUND_SIZE} trials run in parallel; --jobs {jobs} is not needed.")
 
 
-def _prepare_data(run: RunConfig, workspace: Workspace) -> tuple[Path, str]:
+def _prepare_data(run: Run) -> tuple[Path, str]:
     """Prepared data that pass their checks, and the short name of their version."""
-    with workspace.locked(run.task), restore_latest_on_error(run, workspace):
-        version, _ = fetch(run, workspace)
-        data_check.require_passed(data_check.check(run, workspace, version))
-        return data(run, workspace, version).folder, version.short
+    with run.workspace.locked(run.task.name), restore_latest_on_error(run):
+        version, _ = fetch(run)
+        data_check.require_passed(data_check.check(run, version))
+        return data(run, version).folder, version.short
 
 
-def _sweep_key(run: RunConfig, space: SearchSpace, candidate: str | None, prepared: Path) -> str:
-    task = tasks.load(run.task)
-    params = config.parse(task.training.Params, run.params, "params")
-    rules = (run.policy.maximise, run.policy.max_bundle_mb, candidate)
-    dependencies = task.training.external_weights(params), lineage.lock_hash()
-    inputs = (prepared.name, params, space.as_json(), run.seed, rules, dependencies)
-    return stage_key("sweep", run.task, *inputs)
+def _sweep_key(run: Run, space: SearchSpace, candidate: str | None, prepared: Path) -> str:
+    policy, weights = run.config.policy, run.task.training.external_weights(run.params)
+    rules = (policy.maximise, policy.max_bundle_mb, candidate)
+    inputs = (prepared.name, run.params, space.as_json(), run.config.seed, rules)
+    return run.key("sweep", *inputs, weights, lineage.lock_hash())
 
 
 @contextmanager

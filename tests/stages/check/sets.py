@@ -13,7 +13,7 @@ from PIL import Image
 
 from mien import tasks
 from mien.config import RunConfig
-from mien.stages import data
+from mien.stages import Run, data
 from mien.stages.check.context import CheckContext
 from mien.storage.versions import Version
 from mien.storage.workspace import Workspace
@@ -125,4 +125,4 @@ def fetched(source: Path, home: Path, **config: Any) -> tuple[RunConfig, Workspa
     asked = {"task": "emotion", **config}
     run = RunConfig(name="run", source=str(source), **asked)
     workspace = Workspace(home)
-    return run, workspace, data.fetch(run, workspace)[0]
+    return run, workspace, data.fetch(Run.resolve(run, workspace))[0]

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from mien.cli import app
 from mien.config import CheckConfig, RunConfig
 from mien.errors import ConfigError, DataCheckError, DataError
+from mien.stages import Run
 from mien.stages import check as stage
 from mien.stages.check import report
 from mien.stages.check.checks import split_leakage
@@ -35,7 +36,7 @@ def leaky() -> dict[str, list[tuple[str, str, sets.Pixels]]]:
 
 def checked(source: Path, home: Path, **config: Any) -> tuple[stage.CheckedData, Workspace]:
     run, workspace, version = sets.fetched(source, home, **{"checks": OFF, **config})
-    return stage.check(run, workspace, version), workspace
+    return stage.check(Run.resolve(run, workspace), version), workspace
 
 
 def test_clean_data_pass(tmp_path: Path) -> None:
@@ -64,9 +65,9 @@ def test_a_second_check_reads_no_data(tmp_path: Path) -> None:
     run, workspace, version = sets.fetched(
         sets.yolo(tmp_path / "set", leaky()), tmp_path / "home", checks=OFF
     )
-    first = stage.check(run, workspace, version)
+    first = stage.check(Run.resolve(run, workspace), version)
     shutil.rmtree(workspace.raw("emotion") / "shards")
-    again = stage.check(run, workspace, version)
+    again = stage.check(Run.resolve(run, workspace), version)
     assert (first.fresh, again.fresh) == (True, False)
     assert (again.folder, again.failed) == (first.folder, first.failed)
 
@@ -81,13 +82,13 @@ def test_another_config_is_another_check(tmp_path: Path, changes: dict[str, Any]
     run, workspace, version = sets.fetched(
         sets.yolo(tmp_path / "set", sets.distinct(1)), tmp_path / "home", checks=OFF
     )
-    first = stage.check(run, workspace, version)
-    second = stage.check(run.model_copy(update=changes), workspace, version)
+    first = stage.check(Run.resolve(run, workspace), version)
+    second = stage.check(Run.resolve(run.model_copy(update=changes), workspace), version)
     assert second.fresh
     assert second.folder != first.folder
     assert first.folder.is_dir()
     assert read_latest(workspace.checked("emotion"), "run", "") == second.folder
-    back = stage.check(run, workspace, version)
+    back = stage.check(Run.resolve(run, workspace), version)
     assert not back.fresh
     assert read_latest(workspace.checked("emotion"), "run", "") == first.folder
 
@@ -97,9 +98,9 @@ def test_a_training_param_makes_no_other_check(tmp_path: Path) -> None:
     run, workspace, version = sets.fetched(
         sets.yolo(tmp_path / "set", sets.distinct(1)), tmp_path / "home", checks=OFF
     )
-    stage.check(run, workspace, version)
+    stage.check(Run.resolve(run, workspace), version)
     longer = run.model_copy(update={"params": {"epochs": 3}})
-    assert not stage.check(longer, workspace, version).fresh
+    assert not stage.check(Run.resolve(longer, workspace), version).fresh
 
 
 def test_it_tells_what_it_found_once_and_whenever_asked(
@@ -112,7 +113,7 @@ def test_it_tells_what_it_found_once_and_whenever_asked(
 
     def printed(**options: bool) -> str:
         capsys.readouterr()
-        stage.check(run, workspace, version, **options)
+        stage.check(Run.resolve(run, workspace), version, **options)
         return capsys.readouterr().out
 
     first, quiet, asked = printed(), printed(), printed(verbose=True)
@@ -131,9 +132,9 @@ def test_clean_data_are_told_only_when_asked(
         sets.yolo(tmp_path / "set", sets.distinct(1)), tmp_path / "home", checks=OFF
     )
     capsys.readouterr()
-    stage.check(run, workspace, version)
+    stage.check(Run.resolve(run, workspace), version)
     assert capsys.readouterr().out == ""
-    stage.check(run, workspace, version, verbose=True)
+    stage.check(Run.resolve(run, workspace), version, verbose=True)
     assert "passes its checks" in capsys.readouterr().out
 
 
@@ -218,7 +219,7 @@ def test_an_unknown_check_ends_before_anything_is_read(tmp_path: Path) -> None:
     )  # fmt: skip
     shutil.rmtree(workspace.raw("emotion") / "shards")
     with pytest.raises(ConfigError, match="Did you mean 'split_leakage'"):
-        stage.check(run, workspace, version)
+        stage.check(Run.resolve(run, workspace), version)
 
 
 def test_nothing_half_written_stays(tmp_path: Path) -> None:
@@ -230,11 +231,11 @@ def test_nothing_half_written_stays(tmp_path: Path) -> None:
     whole = shard.read_bytes()
     shard.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError):
-        stage.check(run, workspace, version)
+        stage.check(Run.resolve(run, workspace), version)
     assert not workspace.checked("emotion").exists()
     assert not list(workspace.raw("emotion").glob(f"{OPEN}*"))
     shard.write_bytes(whole)
-    assert stage.check(run, workspace, version).fresh
+    assert stage.check(Run.resolve(run, workspace), version).fresh
 
 
 def hands(folder: Path, rows: int = 40) -> tuple[RunConfig, Workspace, Version]:
@@ -258,7 +259,7 @@ def hands(folder: Path, rows: int = 40) -> tuple[RunConfig, Workspace, Version]:
 def test_rows_are_checked_as_pictures_are(tmp_path: Path) -> None:
     """A table without pictures: checks of images are off, the others see the divided rows."""
     run, workspace, version = hands(tmp_path, 12)
-    found = report.read(stage.check(run, workspace, version).folder)
+    found = report.read(stage.check(Run.resolve(run, workspace), version).folder)
     assert found.in_state("failed") == ()
     states = {each.slug: each.state for each in found.checks}
     assert states["unreadable"] == "off"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mien.config import CheckConfig
+from mien.stages import Run
 from mien.stages import check as stage
 from mien.stages.check import page, report
 from mien.task import IssueExample, Sample
@@ -60,7 +61,7 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> str:
     run, workspace, version = sets.fetched(
         sets.yolo(folder / "set", drawn), folder / "home", checks=OFF
     )
-    done = stage.check(run, workspace, version)
+    done = stage.check(Run.resolve(run, workspace), version)
     return (done.folder / report.PAGE).read_text(encoding="utf-8")
 
 

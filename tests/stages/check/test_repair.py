@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mien import pipeline
 from mien.config import CheckConfig
 from mien.errors import DataCheckError, DataError
+from mien.stages import Run
 from mien.stages import check as stage
 from mien.stages.check import report
 from mien.stages.check.repair import plan_repairs
@@ -208,8 +209,8 @@ def test_a_fixed_version_passes_and_is_not_fixed_again(
     run, workspace, version = sets.fetched(
         sets.yolo(tmp_path / "set", faulty()), tmp_path / "home", checks=OFF
     )
-    assert not stage.check(run, workspace, version).passed
-    mended = stage.repair(run, workspace, version)
+    assert not stage.check(Run.resolve(run, workspace), version).passed
+    mended = stage.repair(Run.resolve(run, workspace), version)
     assert mended.why == (
         "fixed: 2 duplicates dropped, 2 duplicates with conflicting labels dropped, "
         "1 moved to another split"
@@ -219,19 +220,19 @@ def test_a_fixed_version_passes_and_is_not_fixed_again(
     assert f"mien run CONFIG --source @{mended.short}" in verbose
     assert "mien data diff emotion 1 2" in verbose
 
-    done = stage.check(run, workspace, mended)
+    done = stage.check(Run.resolve(run, workspace), mended)
     assert report.read(done.folder).in_state("failed", "warned") == ()
     assert json.loads((done.folder / DATA_QUALITY).read_text())["near"] == []
     assert Store(workspace.raw("emotion")).verify() == []
 
-    assert stage.repair(run, workspace, mended) == mended
+    assert stage.repair(Run.resolve(run, workspace), mended) == mended
     assert "nothing that is safe to repair" in capsys.readouterr().out
     assert len(Store(workspace.raw("emotion")).versions()) == 2
-    assert stage.repair(run, workspace, version) == mended
+    assert stage.repair(Run.resolve(run, workspace), version) == mended
     with pytest.raises(
         DataCheckError, match=f"A repaired version exists: --source @{mended.short}"
     ):
-        stage.require_passed(stage.check(run, workspace, version))
+        stage.require_passed(stage.check(Run.resolve(run, workspace), version))
 
 
 def test_the_difference_is_what_was_told(tmp_path: Path) -> None:
@@ -239,13 +240,13 @@ def test_the_difference_is_what_was_told(tmp_path: Path) -> None:
     run, workspace, version = sets.fetched(
         sets.yolo(tmp_path / "set", faulty()), tmp_path / "home", checks=OFF
     )
-    mended = stage.repair(run, workspace, version)
+    mended = stage.repair(Run.resolve(run, workspace), version)
     found = versions.diff("emotion", version.short, mended.short, workspace)
     gone = {"train/0.png", "train/twice.png", "train/doubt.png", "train/doubted.png"}
     assert set(found.removed) == gone
     assert list(found.moved.values()) == [("val", "train")]
     assert found.relabelled == {}
-    ready = data(run, workspace, mended)
+    ready = data(Run.resolve(run, workspace), mended)
     assert ready.fingerprint == mended.root
 
 
@@ -254,7 +255,7 @@ def test_clean_data_stay_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixtu
     run, workspace, version = sets.fetched(
         sets.yolo(tmp_path / "set", sets.distinct(1)), tmp_path / "home", checks=OFF
     )
-    assert stage.repair(run, workspace, version) == version
+    assert stage.repair(Run.resolve(run, workspace), version) == version
     assert "nothing that is safe to repair" in capsys.readouterr().out
     assert len(Store(workspace.raw("emotion")).versions()) == 1
 
@@ -273,11 +274,11 @@ def test_a_fix_that_breaks_off_leaves_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(Store, "add", cut)
         with pytest.raises(KeyboardInterrupt):
-            stage.repair(run, workspace, version)
+            stage.repair(Run.resolve(run, workspace), version)
     store = Store(workspace.raw("emotion"))
     assert [each.root for each in store.versions()] == [version.root]
     assert not list(store.folder.glob(f"{OPEN}*"))
-    assert stage.repair(run, workspace, version).number == 2
+    assert stage.repair(Run.resolve(run, workspace), version).number == 2
 
 
 def test_hands_are_fixed_as_faces_are(tmp_path: Path) -> None:
@@ -299,12 +300,12 @@ def test_hands_are_fixed_as_faces_are(tmp_path: Path) -> None:
     run, workspace, version = sets.fetched(
         tmp_path / "hands.csv", tmp_path / "home", task="gesture"
     )
-    assert stage.check(run, workspace, version).failed == ("split_leakage",)
-    mended = stage.repair(run, workspace, version)
+    assert stage.check(Run.resolve(run, workspace), version).failed == ("split_leakage",)
+    mended = stage.repair(Run.resolve(run, workspace), version)
     assert "2 duplicates dropped" in mended.why
-    assert stage.check(run, workspace, mended).passed
-    assert stage.repair(run, workspace, mended) == mended
-    assert data(run, workspace, mended).fingerprint == mended.root
+    assert stage.check(Run.resolve(run, workspace), mended).passed
+    assert stage.repair(Run.resolve(run, workspace), mended) == mended
+    assert data(Run.resolve(run, workspace), mended).fingerprint == mended.root
 
 
 def test_the_pipeline_checks_what_it_fixed(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from mien.config import RunConfig
 from mien.errors import DataCheckError, DataError
-from mien.stages import data
+from mien.stages import Run, data
 from mien.storage.versions import Store
 from mien.storage.workspace import Workspace
 from mien.task import DataReport
@@ -48,7 +48,7 @@ def zipped(folder: Path, target: Path, inside: str = "") -> Path:
 
 def prepared(source: Path | str, home: Path) -> DataReport:
     run = RunConfig(name="run", task="emotion", source=str(source))
-    return data.read_report(data.data(run, Workspace(home)).folder)
+    return data.read_report(data.data(Run.resolve(run, Workspace(home))).folder)
 
 
 def found(report: DataReport) -> dict[str, int]:
@@ -78,7 +78,7 @@ def test_a_zip_and_its_folder_have_the_same_fingerprint(tmp_path: Path) -> None:
     folder = yolo(tmp_path / "set")
     archive = zipped(folder, tmp_path / "set.zip")
     runs = [RunConfig(name="r", task="emotion", source=str(s)) for s in (folder, archive)]
-    one, two = (data.data(run, Workspace(tmp_path / "home")) for run in runs)
+    one, two = (data.data(Run.resolve(run, Workspace(tmp_path / "home"))) for run in runs)
     assert one.fingerprint == two.fingerprint
     assert (one.fresh, two.fresh) == (True, False)
 
@@ -88,10 +88,10 @@ def test_an_unchanged_source_is_not_prepared_again(tmp_path: Path) -> None:
     folder = yolo(tmp_path / "set")
     run = RunConfig(name="run", task="emotion", source=str(folder))
     home = Workspace(tmp_path / "home")
-    first = data.data(run, home)
-    assert not data.data(run, home).fresh
+    first = data.data(Run.resolve(run, home))
+    assert not data.data(Run.resolve(run, home)).fresh
     (folder / "train" / "labels" / "anger0.txt").write_text("1 0.5 0.5 0.4 0.6\n")
-    changed = data.data(run, home)
+    changed = data.data(Run.resolve(run, home))
     assert changed.fresh
     assert changed.fingerprint != first.fingerprint
     assert first.folder.is_dir()
@@ -222,8 +222,9 @@ def test_what_is_not_understood_is_not_the_newest(tmp_path: Path) -> None:
     run = RunConfig(name="run", task="emotion")
 
     def fetched(source: Path) -> str:
-        with data.restore_latest_on_error(run, workspace):
-            return data.data(run.model_copy(update={"source": str(source)}), workspace).fingerprint
+        with data.restore_latest_on_error(Run.resolve(run, workspace)):
+            other = run.model_copy(update={"source": str(source)})
+            return data.data(Run.resolve(other, workspace)).fingerprint
 
     for good in (None, yolo(tmp_path / "good")):
         if good:
@@ -239,8 +240,8 @@ def test_what_fails_a_gate_is_the_newest(tmp_path: Path) -> None:
     run = RunConfig(name="run", task="emotion", source=str(yolo(tmp_path / "set")))
 
     def gated() -> None:
-        with data.restore_latest_on_error(run, workspace):
-            data.fetch(run, workspace)
+        with data.restore_latest_on_error(Run.resolve(run, workspace)):
+            data.fetch(Run.resolve(run, workspace))
             raise DataCheckError("a check")
 
     with pytest.raises(DataCheckError):
@@ -251,7 +252,7 @@ def test_what_fails_a_gate_is_the_newest(tmp_path: Path) -> None:
 def test_no_source_says_how_to_give_one(tmp_path: Path) -> None:
     """A config without a source and no --source: the first thing that one gets wrong."""
     with pytest.raises(DataError, match="--source"):
-        data.data(RunConfig(name="run", task="emotion"), Workspace(tmp_path))
+        data.data(Run.resolve(RunConfig(name="run", task="emotion"), Workspace(tmp_path)))
 
 
 def test_affectnet_is_told_to_have_no_boxes(real_data: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from waiting import PATIENCE
 
 from mien.config import RunConfig
 from mien.errors import DataError
-from mien.stages import data
+from mien.stages import Run, data
 from mien.stages.data import archives, seen
 from mien.storage.versions import Store, Version
 from mien.storage.workspace import Workspace
@@ -75,7 +75,7 @@ def zipped(target: Path, files: Mapping[str, bytes] = FILES) -> Path:
 def fetched(source: Path | str | None, home: Path, seed: int = 0) -> Version:
     name = None if source is None else str(source)
     run = RunConfig(name="run", task="gesture", source=name, seed=seed)
-    return data.fetch(run, Workspace(home))[0]
+    return data.fetch(Run.resolve(run, Workspace(home)))[0]
 
 
 def refused(source: Path, home: Path, message: str) -> None:

@@ -13,7 +13,7 @@ from mien import tasks
 from mien.cli.options import app
 from mien.config import RunConfig
 from mien.errors import DataError
-from mien.stages import data
+from mien.stages import Run, data
 from mien.stages.data import versions
 from mien.stages.data.versions import Listed
 from mien.storage.versions import Store
@@ -110,7 +110,7 @@ def home(tmp_path: Path) -> Workspace:
         lines[5] = ",".join(fields)
         path.write_text("\n".join(lines) + "\n")
         run = RunConfig(name="run", task="gesture", source=str(path))
-        data.fetch(run, workspace)
+        data.fetch(Run.resolve(run, workspace))
     return workspace
 
 

@@ -12,7 +12,7 @@ from mien.model.evaluation import Latency
 from mien.observability import drift
 from mien.observability.drift import Row
 from mien.reporting.scores import Answer
-from mien.stages import evaluate
+from mien.stages import Run, evaluate
 from mien.stages.evaluate.data_quality import DataQuality, read_data_quality
 from mien.stages.evaluate.measuring import Measured
 from mien.storage.files import write_json
@@ -59,7 +59,7 @@ def test_completeness_comes_from_the_check_of_the_same_data(tmp_path: Path) -> N
     workspace = Workspace(tmp_path)
     run = RunConfig(name="r", task="emotion")
     ready, checked = tmp_path / "ready", workspace.checked("emotion") / "1"
-    assert read_data_quality(run, workspace, ready) is None
+    assert read_data_quality(Run.resolve(run, workspace), ready) is None
     for folder in (ready, checked):
         folder.mkdir(parents=True)
     quality = {
@@ -72,9 +72,9 @@ def test_completeness_comes_from_the_check_of_the_same_data(tmp_path: Path) -> N
     write_latest(workspace.checked("emotion"), run.name, "1")
     (ready / REPORT).write_text(json.dumps({"data_fingerprint": "v"}))
     expected = DataQuality(frozenset({"test/a", "val/b"}), {"blurred": 0.9})
-    assert read_data_quality(run, workspace, ready) == expected
+    assert read_data_quality(Run.resolve(run, workspace), ready) == expected
     (ready / REPORT).write_text(json.dumps({"data_fingerprint": "w"}))
-    assert read_data_quality(run, workspace, ready) is None
+    assert read_data_quality(Run.resolve(run, workspace), ready) is None
 
 
 def test_the_reference_is_read_back_as_it_was(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from mien.model.evaluation import (
     VariantComparison,
 )
 from mien.model.lineage import CodeState, Lineage
-from mien.stages import register
+from mien.stages import Run, register
 from mien.storage.versions import Item, Store
 from mien.storage.workspace import WORK, Workspace, write_latest
 from mien.tracking import COMMITTED, UNTRUSTED, Tracker
@@ -120,7 +120,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Path:
         ("better", 0.9, (1, 0.8)),
     ):
         evaluated(folder, name, score, champion)
-        done.append(register.register(RUN, Workspace(folder)))
+        done.append(register.register(Run.resolve(RUN, Workspace(folder))))
     assert [(each.number, each.alias) for each in done] == [
         (1, "champion"),
         (2, "challenger"),
@@ -145,7 +145,7 @@ def test_registering_again_changes_nothing(home: Path) -> None:
     workspace = Workspace(home)
     before = len(Tracker(home).history("mien-gesture"))
     (workspace.models("gesture") / "aliases.json").unlink()
-    again = register.register(RUN, workspace)
+    again = register.register(Run.resolve(RUN, workspace))
     assert (again.number, again.fresh) == (3, False)
     assert workspace.aliases("gesture")["champion"] == 3
     assert len(Tracker(home).history("mien-gesture")) == before
@@ -173,7 +173,7 @@ def test_running_again_does_not_undo_a_rollback(home: Path) -> None:
     """A version that people set aside stays aside when its unchanged run is started again."""
     workspace = Workspace(home)
     register.rollback("gesture", "bad in the field", workspace)
-    set_aside = register.register(RUN, workspace)
+    set_aside = register.register(Run.resolve(RUN, workspace))
     assert (set_aside.number, set_aside.alias, set_aside.fresh) == (3, None, False)
     assert set_aside.summary.startswith("version 3 is set aside. Registered before")
     assert workspace.aliases("gesture")["champion"] != 3
@@ -184,10 +184,10 @@ def test_the_registry_is_the_truth_where_its_export_is_lost(tmp_path: Path) -> N
     """Without aliases.json a worse model still meets the champion that MLflow knows."""
     workspace = Workspace(tmp_path)
     evaluated(tmp_path, "first", 0.9, None)
-    register.register(RUN, workspace)
+    register.register(Run.resolve(RUN, workspace))
     (workspace.models("gesture") / "aliases.json").unlink()
     evaluated(tmp_path, "worse", 0.1, (1, 0.9))
-    assert register.register(RUN, workspace).alias == "challenger"
+    assert register.register(Run.resolve(RUN, workspace)).alias == "challenger"
     assert workspace.aliases("gesture") == {"champion": 1, "challenger": 2}
 
 
@@ -195,11 +195,11 @@ def test_a_champion_that_cannot_answer_gives_way(tmp_path: Path) -> None:
     """After a change of preprocessing the old champion must not block every new one."""
     workspace = Workspace(tmp_path)
     evaluated(tmp_path, "first", 0.9, None)
-    register.register(RUN, workspace)
+    register.register(Run.resolve(RUN, workspace))
     evaluated(tmp_path, "second", 0.5, (1, 0.9))
     folder = workspace.evaluated("gesture") / "second"
     measure(folder, 1, ChampionScores(error="Train it again."))
-    done = register.register(RUN, workspace)
+    done = register.register(Run.resolve(RUN, workspace))
     assert done.alias == "champion"
     assert "can no longer answer: Train it again." in done.why
 
@@ -208,7 +208,7 @@ def test_a_variant_follows_the_candidate_that_it_was_made_from(tmp_path: Path) -
     """The policy bears what it lost: it is held against the champion by its origin's score."""
     workspace = Workspace(tmp_path)
     evaluated(tmp_path, "first", 0.9, None)
-    register.register(RUN, workspace)
+    register.register(Run.resolve(RUN, workspace))
     evaluated(tmp_path, "second", 0.895, (1, 0.9))
     folder = workspace.evaluated("gesture") / "second"
     evaluation = Evaluation.read(folder)
@@ -216,7 +216,7 @@ def test_a_variant_follows_the_candidate_that_it_was_made_from(tmp_path: Path) -
     row = evaluation.candidates[0].model_copy(update={"variant": made})
     rows = (row, candidate("origin", 0.9))
     evaluation.model_copy(update={"candidates": rows}).write(folder)
-    done = register.register(RUN, workspace)
+    done = register.register(Run.resolve(RUN, workspace))
     assert done.alias == "champion"
     assert "a variant of origin, itself 0.8950" in done.why
 
@@ -240,12 +240,12 @@ def test_a_dirty_tree_makes_no_champion(tmp_path: Path) -> None:
     reasons are kept."""
     workspace = Workspace(tmp_path)
     evaluated(tmp_path, "first", 0.9, None, code=DIRTY)
-    done = register.register(RUN, workspace)
+    done = register.register(Run.resolve(RUN, workspace))
     assert (done.number, done.alias) == (1, "challenger")
     assert UNCOMMITTED in done.why
     assert "mien promote gesture 1 --force REASON" in done.why
     assert Tracker(tmp_path).versions(MODEL)[0].tags[UNTRUSTED] == UNCOMMITTED
-    again = register.register(RUN, workspace)
+    again = register.register(Run.resolve(RUN, workspace))
     assert (again.alias, again.fresh) == ("challenger", False)
     assert UNCOMMITTED in again.why
     with pytest.raises(RegistryError, match=f"not trusted: {UNCOMMITTED}.*--force REASON"):
@@ -263,9 +263,12 @@ def test_data_that_are_no_version_make_no_champion(tmp_path: Path) -> None:
     """Nor does a bundle that does not say what it was trained on."""
     workspace = Workspace(tmp_path)
     evaluated(tmp_path, "first", 0.8, None, data_fingerprint="f" * 64)
-    assert "its data (ffffffffffff) are no version" in register.register(RUN, workspace).why
+    assert (
+        "its data (ffffffffffff) are no version"
+        in register.register(Run.resolve(RUN, workspace)).why
+    )
     evaluated(tmp_path, "second", 0.9, None, data_fingerprint="")
-    done = register.register(RUN, workspace)
+    done = register.register(Run.resolve(RUN, workspace))
     assert done.alias == "challenger"
     assert "its data (not named) are no version" in done.why
 
@@ -273,7 +276,7 @@ def test_data_that_are_no_version_make_no_champion(tmp_path: Path) -> None:
 def test_an_installed_package_is_no_dirty_tree(tmp_path: Path) -> None:
     """Without git the version of the package tells the code."""
     evaluated(tmp_path, "first", 0.9, None, code=INSTALLED)
-    assert register.register(RUN, Workspace(tmp_path)).alias == "champion"
+    assert register.register(Run.resolve(RUN, Workspace(tmp_path))).alias == "champion"
 
 
 def test_force_makes_a_champion_and_is_written_down(tmp_path: Path) -> None:
@@ -281,15 +284,15 @@ def test_force_makes_a_champion_and_is_written_down(tmp_path: Path) -> None:
     trusted one nothing was forced."""
     workspace = Workspace(tmp_path)
     evaluated(tmp_path, "first", 0.8, None, code=DIRTY)
-    assert register.register(RUN, workspace, force="at once").alias == "champion"
+    assert register.register(Run.resolve(RUN, workspace), force="at once").alias == "champion"
     evaluated(tmp_path, "second", 0.9, (1, 0.8), code=DIRTY)
-    assert register.register(RUN, workspace).alias == "challenger"
-    assert register.register(RUN, workspace, force="later").alias == "champion"
+    assert register.register(Run.resolve(RUN, workspace)).alias == "challenger"
+    assert register.register(Run.resolve(RUN, workspace), force="later").alias == "champion"
     evaluated(tmp_path, "worse", 0.5, (2, 0.9), code=DIRTY)
     for _ in range(2):
-        assert register.register(RUN, workspace, force="worse").alias == "challenger"
+        assert register.register(Run.resolve(RUN, workspace), force="worse").alias == "challenger"
     evaluated(tmp_path, "trusted", 0.95, (2, 0.9))
-    assert register.register(RUN, workspace, force="needless").alias == "champion"
+    assert register.register(Run.resolve(RUN, workspace), force="needless").alias == "champion"
     moves = [(move.what, move.alias, move.after) for move in Tracker(tmp_path).history(MODEL)]
     assert moves == [
         ("forced register", "champion", 1),
@@ -310,7 +313,7 @@ def test_a_rollback_to_what_is_not_trusted_is_forced_too(tmp_path: Path) -> None
         (("first", 0.7, CLEAN), ("second", 0.8, DIRTY), ("third", 0.9, CLEAN))
     ):
         evaluated(tmp_path, name, score, (number, score - 0.1) if number else None, code=code)
-        assert register.register(RUN, workspace, force="try").alias == "champion"
+        assert register.register(Run.resolve(RUN, workspace), force="try").alias == "champion"
     with pytest.raises(RegistryError, match="mien rollback gesture --force REASON"):
         register.rollback("gesture", "by hand", workspace)
     assert register.rollback("gesture", "by hand", workspace, force="outage") == 2
@@ -325,11 +328,11 @@ def test_what_is_committed_later_is_trusted_without_a_training(
     code is no excuse."""
     workspace = Workspace(tmp_path)
     evaluated(tmp_path, "first", 0.9, None, code=DIRTY)
-    assert register.register(RUN, workspace).alias == "challenger"
+    assert register.register(Run.resolve(RUN, workspace)).alias == "challenger"
     monkeypatch.setattr(lineage, "commit", lambda: CLEAN.model_copy(update={"sha256": "other"}))
-    assert register.register(RUN, workspace).alias == "challenger"
+    assert register.register(Run.resolve(RUN, workspace)).alias == "challenger"
     monkeypatch.setattr(lineage, "commit", lambda: CLEAN)
-    assert register.register(RUN, workspace).alias == "champion"
+    assert register.register(Run.resolve(RUN, workspace)).alias == "champion"
     (version,) = Tracker(tmp_path).versions(MODEL)
     assert UNTRUSTED not in version.tags
     assert version.tags[COMMITTED] == CLEAN.commit, "where a rebuild finds the code"
@@ -342,7 +345,7 @@ def test_what_is_promoted_after_its_commit_can_be_found_there(
     """Nobody need register it again."""
     workspace = Workspace(tmp_path)
     evaluated(tmp_path, "first", 0.9, None, code=DIRTY)
-    register.register(RUN, workspace)
+    register.register(Run.resolve(RUN, workspace))
     monkeypatch.setattr(lineage, "commit", lambda: CLEAN)
     register.promote("gesture", 1, "committed", workspace)
     (version,) = Tracker(tmp_path).versions(MODEL)
@@ -355,7 +358,7 @@ def test_an_alias_that_was_moved_in_mlflow_reaches_the_server(home: Path) -> Non
     register.promote("gesture", 3, "as it was", workspace)
     Tracker(home)._client.set_registered_model_alias(MODEL, "champion", "2")
     assert workspace.aliases("gesture")["champion"] == 3
-    register.register(RUN, workspace)
+    register.register(Run.resolve(RUN, workspace))
     assert workspace.aliases("gesture")["champion"] == 2
     last = Tracker(home).history(MODEL)[-1]
     assert (last.what, last.alias, last.after) == ("found", "champion", 2)
@@ -366,12 +369,12 @@ def test_mlflow_is_no_way_around_trust(tmp_path: Path) -> None:
     """A champion that was made there of what is not trusted is not exported."""
     workspace = Workspace(tmp_path)
     evaluated(tmp_path, "first", 0.8, None)
-    register.register(RUN, workspace)
+    register.register(Run.resolve(RUN, workspace))
     evaluated(tmp_path, "second", 0.9, (1, 0.8), code=DIRTY)
-    register.register(RUN, workspace)
+    register.register(Run.resolve(RUN, workspace))
     Tracker(tmp_path)._client.set_registered_model_alias(MODEL, "champion", "2")
     with pytest.raises(RegistryError, match=r"not trusted.*mien promote gesture 2 --force REASON"):
-        register.register(RUN, workspace)
+        register.register(Run.resolve(RUN, workspace))
     assert workspace.aliases("gesture")["champion"] == 1
     register.promote("gesture", 1, "as it was", workspace)
     assert Tracker(tmp_path).aliases(MODEL)["champion"] == 1
@@ -381,9 +384,9 @@ def test_nothing_changed_is_told_without_mlflow(home: Path) -> None:
     """Its import takes longer than all the rest of such a run."""
     script = (
         "import sys; from pathlib import Path; from mien.config import RunConfig; "
-        "from mien.stages import register; from mien.storage.workspace import Workspace; "
+        "from mien.stages import Run, register; from mien.storage.workspace import Workspace; "
         "run = RunConfig(name='run', task='gesture'); "
-        "done = register.register(run, Workspace(Path(sys.argv[1]))); "
+        "done = register.register(Run.resolve(run, Workspace(Path(sys.argv[1])))); "
         "print(done.fresh, 'mlflow' in sys.modules)"
     )
     done = subprocess.run(
@@ -396,11 +399,11 @@ def test_an_interrupted_registration_is_completed(tmp_path: Path) -> None:
     """Cut off between MLflow's alias and its entry in the history: one version, one champion."""
     workspace = Workspace(tmp_path)
     evaluated(tmp_path, "first", 0.9, None)
-    register.register(RUN, workspace)
+    register.register(Run.resolve(RUN, workspace))
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
         database.execute("delete from registered_model_tags where key like 'mien.history%'")
     (workspace.models("gesture") / "aliases.json").unlink()
-    assert register.register(RUN, workspace).alias == "champion"
+    assert register.register(Run.resolve(RUN, workspace)).alias == "champion"
     assert workspace.aliases("gesture") == {"champion": 1} == Tracker(tmp_path).aliases(MODEL)
     assert [move.after for move in Tracker(tmp_path).history(MODEL)] == [1]
 
@@ -408,7 +411,7 @@ def test_an_interrupted_registration_is_completed(tmp_path: Path) -> None:
 def test_the_commands_take_a_reason_and_show_what_is_not_trusted(tmp_path: Path) -> None:
     """As a user at the keyboard meets it."""
     evaluated(tmp_path, "first", 0.9, None, data_fingerprint="f" * 64)
-    register.register(RUN, Workspace(tmp_path))
+    register.register(Run.resolve(RUN, Workspace(tmp_path)))
     shown = mien("models", "gesture", home=tmp_path)
     assert "version 1 is not trusted: its data (ffffffffffff)" in shown.stdout
     refused = mien("predict", "hand.jpg", "--task", "gesture", home=tmp_path)

@@ -11,17 +11,13 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from mien import config, tasks
-from mien.config import RunConfig, Schema
 from mien.errors import DataCheckError
-from mien.reporting import console
-from mien.storage.cache_keys import stage_key
+from mien.stages import Run
 from mien.storage.files import atomic_dir, atomic_write
 from mien.storage.versions import Store, Version
-from mien.storage.workspace import REPORT, Workspace, write_latest
-from mien.task import Check, Task
+from mien.storage.workspace import REPORT, write_latest
+from mien.task import Check
 
 from . import chart, page, report, results
 from .context import CheckContext, build_context
@@ -45,9 +41,7 @@ class CheckedData:
         return not self.failed
 
 
-def check(
-    run: RunConfig, workspace: Workspace, version: Version, verbose: bool = False
-) -> CheckedData:
+def check(run: Run, version: Version, verbose: bool = False) -> CheckedData:
     """Check a version of a task's data, with the levels and limits of the run's config.
 
     Prints the report where it is new and has issues, and always if `verbose`.
@@ -57,25 +51,20 @@ def check(
         DataError: the task cannot read the data at all.
         WeightsError: a check of level error counts subjects, and the weights are not available.
     """
-    task = tasks.load(run.task)
-    checks = results.configured(task, run.checks)
-    params = _params(task, run)
+    checks = results.configured(run.task, run.config.checks)
     levels = {slug: [each.level, each.limit] for slug, each in checks.items()}
-    folder = workspace.checked(run.task) / stage_key(
-        "check", run.task, version.root, levels, params
-    )
+    folder = run.checked / run.key("check", version.root, levels, run.data_params)
     # A user who asks for the report may have a network now; a run does not wait for one.
     fresh = not folder.is_dir() or (verbose and (folder / _SUBJECT_COUNT_ERROR).is_file())
     if fresh:
-        _write(task, params, checks, workspace, version, folder)
-    write_latest(workspace.checked(run.task), run.name, folder.name)
-    _publish(folder, workspace.reports(run.task))
+        _write(run, checks, version, folder)
+    write_latest(run.checked, run.config.name, folder.name)
+    _publish(folder, run.reports)
     document = report.read(folder)
     failed = tuple(each.slug for each in document.in_state("failed"))
-    store = Store(workspace.raw(run.task), console.bar)
-    repaired_source = _repaired_source(store, version) if failed else ""
+    repaired_source = _repaired_source(run.store, version) if failed else ""
     if verbose or (fresh and document.in_state("failed", "warned")):
-        report.show(document, workspace.reports(run.task) / _PUBLIC[PAGE], repaired_source)
+        report.show(document, run.reports / _PUBLIC[PAGE], repaired_source)
     return CheckedData(folder, fresh, failed, repaired_source)
 
 
@@ -91,16 +80,15 @@ def require_passed(checked: CheckedData) -> None:
         raise DataCheckError(report.error_message(document, path, checked.repaired_source))
 
 
-def repair(run: RunConfig, workspace: Workspace, version: Version) -> Version:
+def repair(run: Run, version: Version) -> Version:
     """Repair what is safe to repair, as a new version; the same version if there is nothing.
 
     Raises:
         ConfigError, DataError: as `check`.
     """
-    checked = check(run, workspace, version)
-    task = tasks.load(run.task)
+    checked = check(run, version)
     exact, near = report.read_duplicates(checked.folder)
-    return repair_version(task, _params(task, run), workspace, version, exact, near)
+    return repair_version(run, version, exact, near)
 
 
 _PUBLIC = {REPORT: "check.json", CHART: "check.png", PAGE: "check.html"}
@@ -116,26 +104,11 @@ def _repaired_source(store: Store, version: Version) -> str:
     return f"@{repaired[-1].short}" if repaired else ""
 
 
-def _params(task: Task[Any], run: RunConfig) -> Schema:
-    """The params that the data depend on; all others at their defaults."""
-    params = config.parse(task.training.Params, run.params, "params")
-    data_params: Schema = task.training.Params(
-        **{name: getattr(params, name) for name in task.data.param_names}
-    )
-    return data_params
-
-
 def _write(
-    task: Task[Any],
-    params: Schema,
-    checks: Mapping[str, Check[CheckContext]],
-    workspace: Workspace,
-    version: Version,
-    folder: Path,
+    run: Run, checks: Mapping[str, Check[CheckContext]], version: Version, folder: Path
 ) -> None:
-    store, cache = Store(workspace.raw(task.name), console.bar), workspace.cache(task.name)
-    with store.unpacked(version) as raw, atomic_dir(folder) as temporary:
-        context = build_context(task, raw, params, cache)
+    with run.store.unpacked(version) as raw, atomic_dir(folder) as temporary:
+        context = build_context(run.task, raw, run.data_params, run.cache)
         document = report.build(version, context, results.run_checks(context, checks))
         if context.subject_count_error:
             (temporary / _SUBJECT_COUNT_ERROR).write_text(

@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from mien.config import Schema
 from mien.errors import DataError
 from mien.reporting import console
+from mien.stages import Run
 from mien.storage.files import sha256_file
-from mien.storage.versions import OPEN, Item, Store, Version
-from mien.storage.workspace import Workspace
-from mien.task import SPLITS, RepairPlan, Sample, Split, Task
+from mien.storage.versions import OPEN, Item, Version
+from mien.task import SPLITS, RepairPlan, Sample, Split
 
 from .checks.label_conflict import conflicts
 from .context import Cluster
@@ -40,28 +39,20 @@ class PlannedRepairs:
     """Groups that stay in several splits, because moving them would empty one."""
 
 
-def repair(
-    task: Task[Any],
-    params: Schema,
-    workspace: Workspace,
-    version: Version,
-    exact: Names,
-    near: Names,
-) -> Version:
+def repair(run: Run, version: Version, exact: Names, near: Names) -> Version:
     """Repair a version as a new one and print what changed; the same one where nothing did.
 
     Raises:
         DataError: the splits share so much that none would be left.
     """
-    store = Store(workspace.raw(task.name), console.bar)
-    cache = workspace.cache(task.name)
+    store, task, params = run.store, run.task, run.data_params
     with (
         store.unpacked(version) as raw,
         TemporaryDirectory(prefix=f"{OPEN}fix.", dir=store.folder) as temporary,
     ):
         out = Path(temporary)
-        planned = plan_repairs(task.data.inspect(raw, params, cache).samples, exact, near)
-        by_task = task.data.repair(raw, out, planned.plan, params, cache)
+        planned = plan_repairs(task.data.inspect(raw, params, run.cache).samples, exact, near)
+        by_task = task.data.repair(raw, out, planned.plan, params, run.cache)
         changes = [*planned.summary, *(each.rstrip(".") for each in by_task)]
         if not changes:
             repaired = version

@@ -14,14 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mien import config, tasks
-from mien.config import RunConfig
 from mien.errors import DataCheckError, DataError
 from mien.reporting import console, figures
-from mien.storage.cache_keys import stage_key
+from mien.stages import Run
 from mien.storage.files import atomic_dir, atomic_write, write_json
-from mien.storage.versions import Store, Version
-from mien.storage.workspace import REPORT, Workspace, write_latest
+from mien.storage.versions import Version
+from mien.storage.workspace import REPORT, write_latest
 from mien.task import DataReport
 
 from . import sources
@@ -45,63 +43,55 @@ class PreparedData:
     """False where the folder existed before."""
 
 
-def fetch(run: RunConfig, workspace: Workspace) -> tuple[Version, bool]:
+def fetch(run: Run) -> tuple[Version, bool]:
     """Make a run's source a version of the store; also whether that version is new.
 
     Raises:
         DataError: the source is missing, unsafe or empty.
-        ConfigError: the run's `params` do not fit the task; said before anything is fetched.
     """
-    config.parse(tasks.load(run.task).training.Params, run.params, "params")
-    store = Store(workspace.raw(run.task), console.bar)
-    before = store.roots()
-    version = _version(run, store, workspace.cache(run.task))
+    before = run.store.roots()
+    version = _version(run)
     return version, version.root not in before
 
 
 @contextmanager
-def restore_latest_on_error(run: RunConfig, workspace: Workspace) -> Iterator[None]:
+def restore_latest_on_error(run: Run) -> Iterator[None]:
     """Keep the version that the block fetches as the latest one, unless the task cannot read it.
 
     The caller holds the lock of the task.
     """
-    store = Store(workspace.raw(run.task), console.bar)
-    before = store.newest
+    before = run.store.newest
     try:
         yield
     except DataCheckError:
         raise  # the task can read it, and it can be repaired
     except DataError:
-        store.choose(before)
+        run.store.choose(before)
         raise
 
 
-def data(run: RunConfig, workspace: Workspace, version: Version | None = None) -> PreparedData:
+def data(run: Run, version: Version | None = None) -> PreparedData:
     """Prepare a version, by default that of the run's source; skip what is already there.
 
     Raises:
         DataError: the source is missing, unsafe or not what the task takes.
-        ConfigError: the run's `params` do not fit the task.
     """
-    ready = prepare(run, workspace, version or fetch(run, workspace)[0])
-    write_latest(workspace.processed(run.task), run.name, ready.folder.name)
+    ready = prepare(run, version or fetch(run)[0])
+    write_latest(run.processed, run.config.name, ready.folder.name)
     if ready.fresh:
         show(ready.folder)
-    _publish(ready.folder, workspace.reports(run.task))
+    _publish(ready.folder, run.reports)
     return ready
 
 
-def prepare(run: RunConfig, workspace: Workspace, version: Version) -> PreparedData:
+def prepare(run: Run, version: Version) -> PreparedData:
     """Prepare a version for a run's task, without remembering the result as the run's own."""
-    task = tasks.load(run.task)
-    params = config.parse(task.training.Params, run.params, "params")
-    params = task.training.Params(**{name: getattr(params, name) for name in task.data.param_names})
-    folder = workspace.processed(run.task) / stage_key("prepare", run.task, version.root, params)
+    params = run.data_params
+    folder = run.processed / run.key("prepare", version.root, params)
     fresh = not folder.is_dir()
     if fresh:
-        store, cache = Store(workspace.raw(run.task), console.bar), workspace.cache(run.task)
-        with store.unpacked(version) as raw, atomic_dir(folder) as temporary:
-            report = task.data.prepare(raw, temporary, params, cache)
+        with run.store.unpacked(version) as raw, atomic_dir(folder) as temporary:
+            report = run.task.data.prepare(raw, temporary, params, run.cache)
             _write_report(report, version.root, temporary)
     return PreparedData(folder, version.root, fresh)
 
@@ -152,24 +142,25 @@ def _publish(folder: Path, reports: Path) -> None:
             shutil.copyfile(folder / name, temporary)
 
 
-def _version(run: RunConfig, store: Store, cache: Path) -> Version:
-    source = run.source
+def _version(run: Run) -> Version:
+    source, store, cache = run.config.source, run.store, run.cache
     if source is None or source == NEWEST:
         found = store.latest()
         if found is None:
-            raise DataError(_NO_SOURCE.format(task=run.task))
+            raise DataError(_NO_SOURCE.format(task=run.task.name))
         return found
     if source.startswith("@"):
         return store.find(source.removeprefix("@"))
     if source == SAMPLE:
-        return _sample(run, store, cache)
+        return _sample(run)
     with sources.opened(source, cache) as opened:
         return store.add(opened.items, opened.name)
 
 
-def _sample(run: RunConfig, store: Store, cache: Path) -> Version:
+def _sample(run: Run) -> Version:
     """Drawn once for each seed and state of the code that draws."""
-    note = cache / f"sample-{stage_key('sample', run.task, run.seed)}.txt"
+    store = run.store
+    note = run.cache / f"sample-{run.key('sample', run.config.seed)}.txt"
     root = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
     if store.holds(root) and store.whole(store.find(root)):
         store.choose(root)
@@ -177,9 +168,9 @@ def _sample(run: RunConfig, store: Store, cache: Path) -> Version:
     with TemporaryDirectory(prefix="mien-sample-") as temporary:
         drawn = Path(temporary) / SAMPLE
         drawn.mkdir()
-        tasks.load(run.task).data.write_sample(drawn, run.seed)
+        run.task.data.write_sample(drawn, run.config.seed)
         with sources.opened(str(drawn), Path(temporary)) as opened:
-            version = store.add(opened.items, f"{SAMPLE}, seed {run.seed}")
+            version = store.add(opened.items, f"{SAMPLE}, seed {run.config.seed}")
     with atomic_write(note) as path:
         path.write_text(version.root + "\n", encoding="utf-8")
     return version

@@ -14,15 +14,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from mien import tasks
-from mien.config import Form, RunConfig
+from mien.config import Form
 from mien.errors import BundleError, PolicyError
 from mien.model import bundle, lineage, policy, runtime
 from mien.model.bundle import Bundle
 from mien.model.evaluation import BundleMetrics, CandidateScores, ChampionScores, Evaluation, Scores
 from mien.model.runtime import Model
 from mien.reporting import figures, leaderboard, scores
-from mien.storage.cache_keys import stage_key
+from mien.stages import Run
 from mien.storage.files import atomic_dir, atomic_write, write_json
 from mien.storage.workspace import (
     CHAMPION,
@@ -31,7 +30,6 @@ from mien.storage.workspace import (
     RESULT,
     VARIANTS,
     WORK,
-    Workspace,
     read_latest,
     write_latest,
 )
@@ -51,52 +49,47 @@ class Evaluated:
     fresh: bool
 
 
-def evaluate(run: RunConfig, workspace: Workspace) -> Evaluated:
+def evaluate(run: Run) -> Evaluated:
     """Measure every candidate of a run and let the policy choose; skip what is already there.
 
     Raises:
         PolicyError: no candidate keeps the policy's limits; the measurements are kept.
         BundleError: a variant that the run asks for was not made yet.
     """
-    trained = read_latest(
-        workspace.trained(run.task), run.name, "Train first: `mien train CONFIG`."
-    )
-    ready = workspace.processed(run.task) / (trained / DATA).read_text(encoding="utf-8").strip()
-    quality = read_data_quality(run, workspace, ready)
-    bundles = _bundles(trained, run.variants)
+    trained = read_latest(run.trained, run.config.name, "Train first: `mien train CONFIG`.")
+    ready = run.processed / (trained / DATA).read_text(encoding="utf-8").strip()
+    quality = read_data_quality(run, ready)
+    bundles = _bundles(trained, run.config.variants)
     digests = [each.digest for each in bundles if each.manifest.lineage.variant]
-    folder = workspace.evaluated(run.task) / stage_key(
+    folder = run.evaluated / run.key(
         "evaluate",
-        run.task,
         trained.name,
         ready.name,
-        run.policy,
-        run.variants,
+        run.config.policy,
+        run.config.variants,
         digests,
         None if quality is None else (sorted(quality.leaked), dict(quality.completeness)),
     )
     fresh = not folder.is_dir()
     if fresh:
         with atomic_dir(folder) as temporary:
-            _measure_all(run, workspace, trained, ready, quality, temporary)
-        _publish(folder, workspace.reports(run.task))
-    write_latest(workspace.evaluated(run.task), run.name, folder.name)
+            _measure_all(run, trained, ready, quality, temporary)
+        _publish(folder, run.reports)
+    write_latest(run.evaluated, run.config.name, folder.name)
     if fresh:
         leaderboard.show(Evaluation.read(folder))
-    _measure_champion(run, workspace, folder, ready)
+    _measure_champion(run, folder, ready)
     if (evaluation := Evaluation.read(folder)).choice is None:
         raise PolicyError(policy.no_candidate_message(evaluation))
     return Evaluated(folder, fresh)
 
 
-def on_other_data(run: RunConfig, workspace: Workspace, ready: Path) -> dict[str, dict[str, float]]:
+def on_other_data(run: Run, ready: Path) -> dict[str, dict[str, float]]:
     """Measure the run's trained candidates on all splits of other prepared data."""
-    trained = read_latest(
-        workspace.trained(run.task), run.name, "Train first: `mien train CONFIG`."
-    )
-    task = tasks.load(run.task)
+    trained = read_latest(run.trained, run.config.name, "Train first: `mien train CONFIG`.")
+    task = run.task
     table = {}
-    for each in _bundles(trained, run.variants):
+    for each in _bundles(trained, run.config.variants):
         name = each.manifest.candidate
         with Model(each) as model:
             examples = chain.from_iterable(task.data.examples(ready, split) for split in SPLITS)
@@ -109,39 +102,38 @@ def on_other_data(run: RunConfig, workspace: Workspace, ready: Path) -> dict[str
 
 
 def _measure_all(
-    run: RunConfig,
-    workspace: Workspace,
+    run: Run,
     trained: Path,
     ready: Path,
     quality: DataQuality | None,
     target: Path,
 ) -> None:
-    task = tasks.load(run.task)
-    limit = run.policy.max_cpu_cost
-    bundles = _bundles(trained, run.variants)
+    task = run.task
+    limit = run.config.policy.max_cpu_cost
+    bundles = _bundles(trained, run.config.variants)
     leaked = None if quality is None else quality.leaked
     measured = [measure(task, each, ready, leaked, limit) for each in bundles]
     rows = [
         CandidateScores(
             candidate=each.bundle.manifest.candidate,
-            variant=compare_latency(task, each.bundle, ready, run.policy),
+            variant=compare_latency(task, each.bundle, ready, run.config.policy),
             **dict(each.measurements()),
         )
         for each in measured
     ]
-    if rows and run.policy.maximise not in (known := rows[0].val.named()):
+    if rows and run.config.policy.maximise not in (known := rows[0].val.named()):
         raise PolicyError(
-            f"policy.maximise is {run.policy.maximise!r}; there are: {', '.join(known)}."
+            f"policy.maximise is {run.config.policy.maximise!r}; there are: {', '.join(known)}."
         )
-    choice, faults = policy.choose(rows, run.policy)
+    choice, faults = policy.choose(rows, run.config.policy)
     judged = [row.model_copy(update={"fault": f}) for row, f in zip(rows, faults, strict=True)]
     evaluation = Evaluation(
-        task=run.task,
+        task=run.task.name,
         trained=trained.name,
         data=ready.name,
-        policy=run.policy,
+        policy=run.config.policy,
         choice=choice,
-        without=_without(trained) if run.variants else {},
+        without=_without(trained) if run.config.variants else {},
         candidates=tuple(judged),
     )
     report = DataReport.from_json(json.loads((ready / REPORT).read_text(encoding="utf-8")))
@@ -150,7 +142,7 @@ def _measure_all(
         "completeness": {} if quality is None else quality.completeness,
     }
     for each in measured:
-        _complete(each, evaluation, training, target, workspace, trained)
+        _complete(each, evaluation, training, target, run, trained)
     evaluation.write(target)
 
 
@@ -159,7 +151,7 @@ def _complete(
     evaluation: Evaluation,
     training: Mapping[str, Any],
     target: Path,
-    workspace: Workspace,
+    run: Run,
     trained: Path,
 ) -> None:
     """Write one candidate's bundle with metrics, reference, figures and card, and track it."""
@@ -180,16 +172,18 @@ def _complete(
     bundle.write(folder, complete)
     private = target / "samples" / manifest.candidate
     figures.samples(measured.shown, ["sample predictions"], private / "samples.png")
-    Tracker(workspace.home).complete(
+    Tracker(run.workspace.home).complete(
         trained / WORK / manifest.candidate,
         measurements.flat(),
         {"bundle": folder, "samples": private},
     )
 
 
-def _measure_champion(run: RunConfig, workspace: Workspace, folder: Path, ready: Path) -> None:
+def _measure_champion(run: Run, folder: Path, ready: Path) -> None:
     """Measure the present champion on this run's validation data, unless it is of this run."""
-    aliases = workspace.aliases(run.task) or Tracker(workspace.home).aliases(model_name(run.task))
+    aliases = run.workspace.aliases(run.task.name) or Tracker(run.workspace.home).aliases(
+        model_name(run.task.name)
+    )
     number = aliases.get(CHAMPION)
     if number is None:
         return
@@ -197,13 +191,11 @@ def _measure_champion(run: RunConfig, workspace: Workspace, folder: Path, ready:
     if path.is_file():
         return
     try:
-        champion = bundle.read(workspace.version(run.task, number))
+        champion = bundle.read(run.workspace.version(run.task.name, number))
         own = folder / champion.manifest.candidate
         if own.is_dir() and bundle.read(own).digest == champion.digest:
             return
-        scored = ChampionScores(
-            scores=_score_champion(tasks.load(run.task), champion, ready, number)
-        )
+        scored = ChampionScores(scores=_score_champion(run.task, champion, ready, number))
     except BundleError as error:
         scored = ChampionScores(error=str(error))
     write_json(path, scored.model_dump(mode="json"))

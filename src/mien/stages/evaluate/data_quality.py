@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mien.config import RunConfig
 from mien.errors import MienError
-from mien.storage.workspace import DATA_QUALITY, REPORT, Workspace, read_latest
+from mien.stages import Run
+from mien.storage.workspace import DATA_QUALITY, REPORT, read_latest
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class DataQuality:
     """Share of items without the issue, by slug of the check."""
 
 
-def read_data_quality(run: RunConfig, workspace: Workspace, ready: Path) -> DataQuality | None:
+def read_data_quality(run: Run, ready: Path) -> DataQuality | None:
     """The check of the data in `ready`; None where the last check was of other data."""
     try:
-        path = read_latest(workspace.checked(run.task), run.name, "") / DATA_QUALITY
+        path = read_latest(run.checked, run.config.name, "") / DATA_QUALITY
     except MienError:
         return None
     quality = json.loads(path.read_text(encoding="utf-8"))

@@ -16,11 +16,11 @@ elsewhere, `export.py` copies bundles.
 from dataclasses import dataclass
 from pathlib import Path
 
-from mien.config import RunConfig
 from mien.errors import RegistryError
 from mien.model import bundle
 from mien.model.bundle import Bundle
 from mien.model.evaluation import ChampionScores, Evaluation
+from mien.stages import Run
 from mien.storage.workspace import CHAMPION, WORK, Workspace, read_document, read_latest
 from mien.tracking import UNTRUSTED, Tracker, Version, model_name, run_of
 
@@ -55,42 +55,42 @@ class Registered:
 class _Choice:
     """What an evaluation chose, and its trust issues."""
 
-    run: RunConfig
+    run: Run
     bundle: Bundle
     folder: Path
     evaluation: Evaluation
     issues: str
 
 
-def register(run: RunConfig, workspace: Workspace, force: str | None = None) -> Registered:
+def register(run: Run, force: str | None = None) -> Registered:
     """Register a run's choice; champion if it is trusted and not worse than the present one.
 
     Args:
         run: the run.
-        workspace: where it was evaluated.
         force: why a choice that is not trusted may become champion nevertheless.
 
     Raises:
         RegistryError: nothing was chosen, or MLflow names a champion that is not trusted.
     """
-    choice = _read_choice(run, workspace)
-    tracker, name = Tracker(workspace.home), model_name(run.task)
-    sync_aliases(tracker, run.task, workspace, force)
-    if unchanged := _unchanged(choice, workspace, force):
+    choice = _read_choice(run)
+    task, workspace = run.task.name, run.workspace
+    tracker, name = Tracker(workspace.home), model_name(task)
+    sync_aliases(tracker, task, workspace, force)
+    if unchanged := _unchanged(choice, force):
         return unchanged
-    workspace.write_aliases(run.task, tracker.aliases(name))
+    workspace.write_aliases(task, tracker.aliases(name))
     known = {version.digest: version for version in tracker.versions(name)}
     before = known.get(choice.bundle.digest)
     decided = before and any(each.after == before.number for each in tracker.history(name))
     if before and decided and promotion.keeps_alias(before, choice.issues, force):
-        export(choice.bundle, run.task, before.number, workspace)
+        export(choice.bundle, task, before.number, workspace)
         return _kept(before)
-    version = _register_version(choice, tracker, workspace)
+    version = _register_version(choice, tracker)
     candidate = Candidate.of(choice.evaluation, version.number)
-    decision = promotion.decide(candidate, _champion(choice, workspace), choice.issues, force)
+    decision = promotion.decide(candidate, _champion(choice), choice.issues, force)
     if decision.alias == CHAMPION or not decided:
         tracker.move(name, decision.alias, version.number, decision.action, decision.reason)
-    workspace.write_aliases(run.task, tracker.aliases(name))
+    workspace.write_aliases(task, tracker.aliases(name))
     return Registered(version.number, decision.alias, decision.reason, fresh=True)
 
 
@@ -122,20 +122,20 @@ def rollback(task: str, why: str, workspace: Workspace, force: str | None = None
     return number
 
 
-def _read_choice(run: RunConfig, workspace: Workspace) -> _Choice:
+def _read_choice(run: Run) -> _Choice:
     remedy = "Evaluate first: `mien evaluate`."
-    folder = read_latest(workspace.evaluated(run.task), run.name, remedy)
+    folder = read_latest(run.evaluated, run.config.name, remedy)
     evaluation = Evaluation.read(folder)
     if evaluation.choice is None:
         raise RegistryError("The evaluation chose no candidate; see `mien evaluate`.")
     opened = bundle.read(folder / evaluation.choice)
-    return _Choice(run, opened, folder, evaluation, trust_issues(opened.manifest, workspace))
+    return _Choice(run, opened, folder, evaluation, trust_issues(opened.manifest, run.workspace))
 
 
-def _unchanged(choice: _Choice, workspace: Workspace, force: str | None) -> Registered | None:
+def _unchanged(choice: _Choice, force: str | None) -> Registered | None:
     """The exported version of the choice, if there is nothing to decide; needs no MLflow, whose
     import takes longer than the rest of such a run."""
-    found = exported(choice.bundle.digest, choice.run.task, workspace)
+    found = exported(choice.bundle.digest, choice.run.task.name, choice.run.workspace)
     if found is None:
         return None
     alias, number = found
@@ -155,22 +155,22 @@ def _kept(version: Version) -> Registered:
     return Registered(version.number, alias, _UNCHANGED, fresh=False)
 
 
-def _register_version(choice: _Choice, tracker: Tracker, workspace: Workspace) -> Version:
+def _register_version(choice: _Choice, tracker: Tracker) -> Version:
     """The version of the choice, tagged and exported."""
-    task, manifest = choice.run.task, choice.bundle.manifest
-    name, trained = model_name(task), workspace.trained(task) / choice.evaluation.trained
+    task, manifest = choice.run.task.name, choice.bundle.manifest
+    name, trained = model_name(task), choice.run.trained / choice.evaluation.trained
     run_id = run_of(trained / WORK / manifest.candidate)
-    tags = version_tags(choice.bundle, choice.run)
+    tags = version_tags(choice.bundle, choice.run.config.name)
     version = tracker.register(name, run_id, choice.bundle.digest, tags)
     tracker.set_tag(name, version.number, UNTRUSTED, choice.issues)
     record_commit(tracker, version.number, manifest)
-    export(choice.bundle, task, version.number, workspace)
+    export(choice.bundle, task, version.number, choice.run.workspace)
     return version
 
 
-def _champion(choice: _Choice, workspace: Workspace) -> Champion | None:
+def _champion(choice: _Choice) -> Champion | None:
     """The present champion as `evaluate` measured it on the data of the choice."""
-    number = workspace.aliases(choice.run.task).get(CHAMPION)
+    number = choice.run.workspace.aliases(choice.run.task.name).get(CHAMPION)
     if number is None:
         return None
     path = choice.folder.with_name(f"{choice.folder.name}.champion-{number}.json")

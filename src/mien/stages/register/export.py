@@ -1,6 +1,5 @@
 """Bundles of registered versions in the workspace, from where they are served."""
 
-from mien.config import RunConfig
 from mien.model import bundle
 from mien.model.bundle import Bundle
 from mien.storage.workspace import Workspace
@@ -22,13 +21,13 @@ def exported(digest: str, task: str, workspace: Workspace) -> tuple[str, int] | 
     return None
 
 
-def version_tags(source: Bundle, run: RunConfig) -> dict[str, str]:
+def version_tags(source: Bundle, config_name: str) -> dict[str, str]:
     """What the registry shows of a version."""
     manifest = source.manifest
     scores = manifest.metrics
     return {
         "candidate": manifest.candidate,
-        "config": run.name,
+        "config": config_name,
         "val_macro_f1": f"{scores.val.macro_f1:.4f}" if scores else "",
         "test_macro_f1": f"{scores.test.macro_f1:.4f}" if scores else "",
         "data_fingerprint": manifest.lineage.data_fingerprint,
