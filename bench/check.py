@@ -111,7 +111,7 @@ def _speed(context: CheckContext, rival: ModuleType, folder: Path) -> list[str]:
     digests = [sample.digest for sample in context.samples]
     task = context.task
     raw, store = folder / "AffectNet", Store(folder / "store")
-    with sources.opened(str(raw), folder / "cache") as opened:
+    with sources.open_source(str(raw), folder / "cache") as opened:
         version = store.add(opened.items, opened.name)
 
     def unpack() -> None:

@@ -139,7 +139,7 @@ def score_elsewhere(config: RunConfig, workspace: Workspace) -> dict[str, dict[s
         before = run.store.latest()
         version, _ = fetch(run)
         if before:
-            run.store.choose(before.root)  # the next training uses the same data as before
+            run.store.set_latest(before.root)  # the next training uses the same data as before
         prepared = prepare(run, version)
     return on_other_data(run, prepared.folder)
 

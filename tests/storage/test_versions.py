@@ -63,11 +63,11 @@ def test_what_was_kept_comes_back(tmp_path: Path) -> None:
     store = Store(tmp_path)
     version = store.add(items(FILES), "here")
     assert unpacked(store, version.root) == FILES
-    assert (version.number, version.source, version.why, version.parent) == (
+    assert (version.number, version.source, version.reason, version.parent) == (
         *(1, "here", "fetched"),
         None,
     )
-    assert version.bytes == 9
+    assert version.size_bytes == 9
     assert sum(path.stat().st_size for path in packed(store)) < 1000
     assert store.verify() == []
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
@@ -89,7 +89,7 @@ def test_any_files_come_back(
 @given(order=st.permutations(sorted(FILES)))
 def test_the_root_hash_knows_no_order(order: list[str]) -> None:
     """Names and contents decide, and nothing else."""
-    entries = {each.name: Entry(each.sha256, each.bytes) for each in items(FILES)}
+    entries = {each.name: Entry(each.sha256, each.size_bytes) for each in items(FILES)}
     assert root_of({name: entries[name] for name in order}) == root_of(entries)
 
 
@@ -146,7 +146,7 @@ NO_TEXT = ["a\0b", "\udcff"]
 def test_an_unsafe_name_is_refused_and_leaves_nothing(tmp_path: Path, name: str) -> None:
     """No file can be made to land elsewhere, and none of its source is taken."""
     store = Store(tmp_path / "store")
-    fault = "is no text" if name in NO_TEXT else "outside its folder"
+    fault = "is not Unicode text" if name in NO_TEXT else "outside its folder"
     with pytest.raises(DataError, match=fault):
         store.add(items({"fine": b"1", name: b"2"}), "here")
     assert list(tmp_path.iterdir()) == []
@@ -168,7 +168,7 @@ def test_a_name_that_is_there_is_never_written_over(tmp_path: Path) -> None:
     version = store.add(items(FILES), "here")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.txt").write_bytes(b"there")
-    with pytest.raises(DataError, match=r"a\.txt would be written twice"):
+    with pytest.raises(DataError, match=r"a\.txt: this file system takes two names"):
         store.write(version, tmp_path / "out")
     assert (tmp_path / "out" / "a.txt").read_bytes() == b"there"
 
@@ -213,7 +213,7 @@ def _cut(shard: Path) -> None:
 DAMAGE: dict[str, tuple[Damage, str]] = {
     "a flipped byte": (_flip, r"\.zip is not what its name says.*lacks b/c\.txt\.$"),
     "a missing shard": (Path.unlink, "lacks a.txt, b/again.txt, b/c.txt and 1 more"),
-    "a shard cut short": (_cut, "cut short.*lacks a.txt"),
+    "a shard cut short": (_cut, "truncated.*lacks a.txt"),
 }
 
 
@@ -231,9 +231,9 @@ def test_damage_is_named_and_mended_by_fetching_again(tmp_path: Path, kind: str)
     with pytest.raises(DataError, match="mien data verify"), store.unpacked(version):
         pass
     if kind == "a flipped byte":
-        assert store.whole(version)  # only reading tells
+        assert store.is_complete(version)  # only reading tells
         shard.unlink()
-    assert not store.whole(version)
+    assert not store.is_complete(version)
     assert store.add(items(FILES), "here") == version
     assert (shard.read_bytes(), store.verify()) == (content, [])
     assert unpacked(store, version.root) == FILES
@@ -309,12 +309,12 @@ def test_a_version_is_found_by_number_and_by_the_beginning_of_its_hash(tmp_path:
     first, second = (store.add(items({"a": bytes([n])}), "here") for n in (1, 2))
     assert store.find("1") == store.find(first.short) == store.find(first.root[:4]) == first
     assert store.latest() == second
-    store.choose(first.root)
+    store.set_latest(first.root)
     assert store.latest() == first
     for name in ("3", "abc", "", "../latest", "x" * 5000, "0" * 64):
         with pytest.raises(DataError, match=rf"is no version.*1 \({first.short}\), 2"):
             store.find(name)
-    assert not store.holds("../../latest")
+    assert not store.contains("../../latest")
 
 
 def test_two_stores_that_grew_apart_can_be_put_together(tmp_path: Path) -> None:
@@ -420,6 +420,6 @@ def test_a_disk_that_fills_up_is_told_and_leaves_nothing(tmp_path: Path) -> None
 def test_what_cannot_fit_is_not_begun(tmp_path: Path) -> None:
     """More than is free is refused before the first byte is written."""
     item = Item("a", "0" * 64, 10**18, lambda: io.BytesIO())
-    with pytest.raises(OSError, match="No room for"):
+    with pytest.raises(OSError, match="No space for"):
         Store(tmp_path).add([item], "here")
     assert list((tmp_path / "shards").iterdir()) == []

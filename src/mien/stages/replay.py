@@ -221,10 +221,10 @@ def _given(event: PredictionRecord) -> GivenAnswer:
 
 def _data(root: str, task: str, workspace: Workspace) -> DataSource:
     store = Store(workspace.raw(task))
-    if not root or not store.holds(root):
+    if not root or not store.contains(root):
         return DataSource(root)
     version = store.find(root)
-    return DataSource(root, version.number, version.source, version.when)
+    return DataSource(root, version.number, version.source, version.created_at)
 
 
 def _again(event: PredictionRecord, folder: Path, file: Path) -> RepeatedAnswer:

@@ -211,7 +211,7 @@ def test_a_fixed_version_passes_and_is_not_fixed_again(
     )
     assert not stage.check(Run.resolve(run, workspace), version).passed
     mended = stage.repair(Run.resolve(run, workspace), version)
-    assert mended.why == (
+    assert mended.reason == (
         "fixed: 2 duplicates dropped, 2 duplicates with conflicting labels dropped, "
         "1 moved to another split"
     )
@@ -302,7 +302,7 @@ def test_hands_are_fixed_as_faces_are(tmp_path: Path) -> None:
     )
     assert stage.check(Run.resolve(run, workspace), version).failed == ("split_leakage",)
     mended = stage.repair(Run.resolve(run, workspace), version)
-    assert "2 duplicates dropped" in mended.why
+    assert "2 duplicates dropped" in mended.reason
     assert stage.check(Run.resolve(run, workspace), mended).passed
     assert stage.repair(Run.resolve(run, workspace), mended) == mended
     assert data(Run.resolve(run, workspace), mended).fingerprint == mended.root

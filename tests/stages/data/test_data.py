@@ -231,7 +231,7 @@ def test_what_is_not_understood_is_not_the_newest(tmp_path: Path) -> None:
             first = fetched(good)
         with pytest.raises(DataError, match="expected a YOLO data set"):
             fetched(_without("train")(tmp_path / f"bad {good is None}"))
-        assert Store(workspace.raw("emotion")).newest == (first if good else "")
+        assert Store(workspace.raw("emotion")).latest_root == (first if good else "")
 
 
 def test_what_fails_a_gate_is_the_newest(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_what_fails_a_gate_is_the_newest(tmp_path: Path) -> None:
 
     with pytest.raises(DataCheckError):
         gated()
-    assert Store(workspace.raw("emotion")).newest
+    assert Store(workspace.raw("emotion")).latest_root
 
 
 def test_no_source_says_how_to_give_one(tmp_path: Path) -> None:

@@ -314,7 +314,7 @@ OPEN = """
 import json, sys
 from pathlib import Path
 from mien.stages.data import sources
-with sources.opened(sys.argv[1], Path(sys.argv[2])) as found:
+with sources.open_source(sys.argv[1], Path(sys.argv[2])) as found:
     items = {each.name: each.open().read().decode() for each in found.items}
 print(json.dumps([found.name, items]))
 """

@@ -177,6 +177,6 @@ def _print(task: str, old: Version, new: Version, planned: PlannedRepairs) -> No
     if new.root == old.root:
         console.result(f"version {old.number} ({old.short}): nothing that is safe to repair")
         return
-    console.result(f"version {new.number} ({new.short}) is version {old.number}, {new.why}")
+    console.result(f"version {new.number} ({new.short}) is version {old.number}, {new.reason}")
     console.result(f"Train on it: mien run CONFIG --source @{new.short}")
     console.result(f"See what changed: mien data diff {task} {old.number} {new.number}")

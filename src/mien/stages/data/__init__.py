@@ -60,13 +60,13 @@ def restore_latest_on_error(run: Run) -> Iterator[None]:
 
     The caller holds the lock of the task.
     """
-    before = run.store.newest
+    before = run.store.latest_root
     try:
         yield
     except DataCheckError:
         raise  # the task can read it, and it can be repaired
     except DataError:
-        run.store.choose(before)
+        run.store.set_latest(before)
         raise
 
 
@@ -153,7 +153,7 @@ def _version(run: Run) -> Version:
         return store.find(source.removeprefix("@"))
     if source == SAMPLE:
         return _sample(run)
-    with sources.opened(source, cache) as opened:
+    with sources.open_source(source, cache) as opened:
         return store.add(opened.items, opened.name)
 
 
@@ -162,14 +162,14 @@ def _sample(run: Run) -> Version:
     store = run.store
     note = run.cache / f"sample-{run.key('sample', run.config.seed)}.txt"
     root = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
-    if store.holds(root) and store.whole(store.find(root)):
-        store.choose(root)
+    if store.contains(root) and store.is_complete(store.find(root)):
+        store.set_latest(root)
         return store.find(root)
     with TemporaryDirectory(prefix="mien-sample-") as temporary:
         drawn = Path(temporary) / SAMPLE
         drawn.mkdir()
         run.task.data.write_sample(drawn, run.config.seed)
-        with sources.opened(str(drawn), Path(temporary)) as opened:
+        with sources.open_source(str(drawn), Path(temporary)) as opened:
             version = store.add(opened.items, f"{SAMPLE}, seed {run.config.seed}")
     with atomic_write(note) as path:
         path.write_text(version.root + "\n", encoding="utf-8")

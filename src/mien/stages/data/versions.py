@@ -68,15 +68,15 @@ def log(task: str, workspace: Workspace) -> None:
         [
             str(each.number),
             each.short,
-            each.when[:16].replace("T", " "),
+            each.created_at[:16].replace("T", " "),
             f"{len(each.items):,}",
-            f"{each.bytes / 1e6:,.1f}",
+            f"{each.size_bytes / 1e6:,.1f}",
             each.source,
-            each.why,
+            each.reason,
         ]
         for each in known
     ]
-    columns = ["", "version", "when (UTC)", "files", "MB", "source", "why"]
+    columns = ["", "version", "created (UTC)", "files", "MB", "source", "reason"]
     mark = known.index(latest) if latest else -1
     now = f" (now: {latest.number})" if latest else ""
     console.table(f"Versions of {task}{now}", columns, rows, mark)
@@ -110,7 +110,7 @@ def checkout(task: str, name: str, folder: Path | None, workspace: Workspace) ->
     version = store.find(name)
     if folder is None:
         with workspace.locked(task):
-            store.choose(version.root)
+            store.set_latest(version.root)
         console.result(f"version {version.number} ({version.short}) is the newest of {task} now")
         return
     if folder.exists():

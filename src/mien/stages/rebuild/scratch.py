@@ -57,7 +57,7 @@ def copy_data(target: RebuildTarget, workspace: Workspace, scratch: Workspace) -
         Store(scratch.raw(target.task), console.bar),
     )
     try:
-        if not store.holds(root):
+        if not store.contains(root):
             raise DataError(
                 f"the store has no version {root[:12]}; restore its manifest and shards "
                 f"(`dvc pull`), or fetch the source again with `mien data`."
@@ -70,7 +70,7 @@ def copy_data(target: RebuildTarget, workspace: Workspace, scratch: Workspace) -
     if faults:
         text = " ".join(faults).replace(str(scratch.home), str(workspace.home.resolve()))
         return RebuildStep("data", "different", text)
-    megabytes = version.bytes / 1e6
+    megabytes = version.size_bytes / 1e6
     text = f"version {version.number} ({version.short}), {len(version.items):,} files"
     return RebuildStep("data", "identical", f"{text}, {megabytes:,.1f} MB, every byte checked")
 

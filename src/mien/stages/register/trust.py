@@ -19,7 +19,7 @@ def trust_issues(manifest: Manifest, workspace: Workspace) -> str:
     code, root = manifest.lineage.code, manifest.lineage.data_fingerprint
     if code.dirty and not committed_since(code):
         issues.append("its code had changes that are in no commit")
-    if not root or not Store(workspace.raw(manifest.task)).holds(root):
+    if not root or not Store(workspace.raw(manifest.task)).contains(root):
         issues.append(f"its data ({root[:12] or 'not named'}) are no version of this workspace")
     return " and ".join(issues)
 

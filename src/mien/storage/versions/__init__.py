@@ -1,16 +1,16 @@
 """Raw data as versions that never change: contents in shards, listed by manifests.
 
     data/raw/<task>/
-      shards/<sha256>.zip     contents, stored one after the other, named by their own SHA-256
-      versions/<root>.json    a version: every item's name, size and SHA-256, and where it came from
-      latest.txt              the version that was fetched last
+      shards/<sha256>.zip     contents, stored one after the other; the name is the shard's SHA-256
+      versions/<root>.json    a version: name, size and SHA-256 of every item, and its source
+      latest.txt              the latest version
 
-An item is one file of the source. A content that some shard holds is never packed again, so that
-a version which changes ten files of thirty thousand adds one small shard. The root hash covers all
-names and contents; it is the fingerprint of the data. Nothing here knows what the bytes mean.
+An item is one file of the source. A content that is in some shard is never packed again: a version
+that changes ten files of thirty thousand adds one small shard. The root hash covers all names and
+contents; it is the fingerprint of the data. Nothing here knows what the bytes mean.
 
-Whoever writes holds the lock of the task (`Workspace.locked`); reading needs none but for
-`unpacked`, whose folder a writer would take for the remains of a killed process.
+Writers hold the lock of the task (`Workspace.locked`). Readers need no lock, except for `unpacked`:
+a writer would take its folder for the remains of a killed process.
 """
 
 import re
@@ -28,17 +28,17 @@ from mien.storage.files import atomic_write
 from . import manifest
 from .manifest import Entry, Item, Version, root_of
 from .progress import Progress, silent
-from .shards import AlteredError, Shards, room, save
+from .shards import AlteredError, Shards, check_free_space, write_new
 
 __all__ = ["OPEN", "Entry", "Item", "Store", "Version", "root_of"]
 
 OPEN = ".open-"
-"""How the folders begin that hold an unpacked version for a while."""
-_LEAST = 4
-"""Characters of a root hash that may stand for the whole."""
+"""Prefix of the temporary folders of unpacked versions."""
+_MIN_PREFIX = 4
+"""Least number of characters of a root hash that name a version."""
 _ROOT = re.compile(r"[0-9a-f]{64}")
-_NAMED = 3
-_BRING_BACK = (
+_MAX_NAMES = 3
+_REMEDY = (
     "`mien data verify TASK` tells what is wrong; `dvc pull` brings shards and manifests back, or "
     "fetch the source again with `mien data`."
 )
@@ -52,62 +52,61 @@ class Store:
     progress: Progress = silent
 
     def add(
-        self, items: Iterable[Item], source: str, why: str = "fetched", parent: str | None = None
+        self, items: Iterable[Item], source: str, reason: str = "fetched", parent: str | None = None
     ) -> Version:
-        """Keep these items as a version, the newest from now on; return the one that is there
-        where nothing is new. Contents that were lost are packed again.
+        """Store these items as the latest version; return the existing version where nothing is
+        new. Lost contents are packed again.
 
         Raises:
-            DataError: there is no item, a name is not a plain path below its folder, or a content
-                is not what its SHA-256 says.
+            DataError: there is no item, a name is not a plain relative path, or a content does
+                not match its SHA-256.
         """
         listed = manifest.listing(items, source)
-        entries = {name: Entry(each.sha256, each.bytes) for name, each in listed.items()}
+        entries = {name: Entry(each.sha256, each.size_bytes) for name, each in listed.items()}
         root = root_of(entries)
-        version = self.find(root) if self.holds(root) else None
-        if version is None or not self.whole(version):
+        version = self.find(root) if self.contains(root) else None
+        if version is None or not self.is_complete(version):
             shards = self._shards.pack(listed.values())
             version = version or Version(
                 root=root,
                 number=1 + max((each.number for each in self.versions()), default=0),
-                when=datetime.now(UTC).isoformat(timespec="seconds"),
+                created_at=datetime.now(UTC).isoformat(timespec="seconds"),
                 source=source,
-                why=why,
+                reason=reason,
                 parent=parent,
                 items=entries,
                 shards=shards,
             )
             manifest.write(version, self._path(root))
-        self.choose(root)
+        self.set_latest(root)
         return version
 
     @property
-    def newest(self) -> str:
-        """Root hash of the version that was fetched last; "" where there is none."""
+    def latest_root(self) -> str:
+        """Root hash of the latest version; "" if there is none."""
         return self._latest.read_text().strip() if self._latest.is_file() else ""
 
-    def choose(self, root: str) -> None:
-        """Let a version be the newest from now on; none where it is ""."""
+    def set_latest(self, root: str) -> None:
+        """Make a version the latest one; "" for none."""
         if not root:
             self._latest.unlink(missing_ok=True)
             return
         with atomic_write(self._latest) as temporary:
             temporary.write_text(root + "\n", encoding="utf-8")
 
-    def holds(self, root: str) -> bool:
-        """Whether there is a version of that whole root hash."""
+    def contains(self, root: str) -> bool:
+        """Whether there is a version with this full root hash."""
         return bool(_ROOT.fullmatch(root)) and self._path(root).is_file()
 
     def roots(self) -> set[str]:
-        """The root hashes of all versions, unread."""
+        """The root hashes of all versions; reads no manifest."""
         return {path.stem for path in self._manifests()}
 
-    def whole(self, version: Version) -> bool:
-        """Whether the shards of a version are there and say to hold its contents; `verify` reads
-        them as well."""
-        if self._shards.there(version.shards):
+    def is_complete(self, version: Version) -> bool:
+        """Whether the shards of a version exist and list its contents; `verify` reads them too."""
+        if self._shards.exist(version.shards):
             return True
-        return not self._shards.holding({entry.sha256 for entry in version.items.values()})[1]
+        return not self._shards.locate({entry.sha256 for entry in version.items.values()})[1]
 
     def versions(self) -> list[Version]:
         """All versions, the oldest first.
@@ -115,33 +114,35 @@ class Store:
         Raises:
             DataError: a manifest cannot be read.
         """
-        found = [manifest.read(path, _BRING_BACK) for path in self._manifests()]
-        return sorted(found, key=lambda each: (each.number, each.root))
+        versions = [manifest.read(path, _REMEDY) for path in self._manifests()]
+        return sorted(versions, key=lambda each: (each.number, each.root))
 
     def latest(self) -> Version | None:
-        """The version that was fetched last; None where there is none."""
-        return self.find(self.newest) if self.newest else None
+        """The latest version; None if there is none."""
+        return self.find(self.latest_root) if self.latest_root else None
 
     def find(self, name: str) -> Version:
-        """The version whose root hash begins so, or that has this number.
+        """The version with this beginning of a root hash, or with this number.
 
         Raises:
-            DataError: there is none, or more than one.
+            DataError: no version, or more than one.
         """
-        if self.holds(name):
-            return manifest.read(self._path(name), _BRING_BACK)
-        known = self.versions()
-        found = [each for each in known if len(name) >= _LEAST and each.root.startswith(name)]
-        found = found or [each for each in known if str(each.number) == name]
-        if len(found) == 1:
-            return found[0]
-        there = ", ".join(f"{each.number} ({each.short})" for each in known[-5:]) or "none yet"
-        fault = "is more than one version" if found else "is no version"
-        raise DataError(f"{name!r} {fault} of {self.folder}. There are: {there}.")
+        if self.contains(name):
+            return manifest.read(self._path(name), _REMEDY)
+        versions = self.versions()
+        matches = [
+            each for each in versions if len(name) >= _MIN_PREFIX and each.root.startswith(name)
+        ]
+        matches = matches or [each for each in versions if str(each.number) == name]
+        if len(matches) == 1:
+            return matches[0]
+        existing = ", ".join(f"{each.number} ({each.short})" for each in versions[-5:]) or "none"
+        fault = "is more than one version" if matches else "is no version"
+        raise DataError(f"{name!r} {fault} of {self.folder}. Existing versions: {existing}.")
 
     @contextmanager
     def unpacked(self, version: Version) -> Iterator[Path]:
-        """Give the version as a folder of plain files while the block runs.
+        """Provide the version as a folder of plain files while the block runs.
 
         Raises:
             DataError: a shard is missing or damaged.
@@ -155,12 +156,13 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
 
     def write(self, version: Version, target: Path) -> None:
-        """Write every item of a version below `target`, each one checked against its SHA-256.
+        """Write every item of a version below `target`, each checked against its SHA-256.
 
         Raises:
-            DataError: a shard is missing or damaged, or `target` cannot hold two of the names.
+            DataError: a shard is missing or damaged, or the file system of `target` takes two
+                names for one.
         """
-        room(target, version.bytes)
+        check_free_space(target, version.size_bytes)
         names: dict[str, list[str]] = {}
         for name, entry in version.items.items():
             names.setdefault(entry.sha256, []).append(name)
@@ -168,34 +170,34 @@ class Store:
             (target / folder).mkdir(parents=True, exist_ok=True)
         try:
             with self.progress(f"unpack {version.short}") as advance:
-                for done, (content, pieces) in enumerate(self._shards.read(names), start=1):
-                    save(pieces, [target / name for name in names[content]])
+                for done, (content, chunks) in enumerate(self._shards.read(names), start=1):
+                    write_new(chunks, [target / name for name in names[content]])
                     advance(done, len(names))
         except AlteredError as error:
             name = names[error.content][0]
-            raise DataError(f"{name} is not what was fetched: {error}. {_BRING_BACK}") from None
+            raise DataError(f"{name} differs from the fetched file: {error}. {_REMEDY}") from None
         except FileExistsError as error:
             raise DataError(
-                f"{error.filename} would be written twice: this file system takes two names of "
-                f"version {version.short} for one. Rename one of them in the source."
+                f"{error.filename}: this file system takes two names of version {version.short} "
+                "for one. Rename one of them in the source."
             ) from None
 
     def verify(self, version: Version | None = None) -> list[str]:
-        """Read every byte of a version, or of all; return what is wrong, in sentences."""
-        faults, whole = self._shards.faults()
-        known = []
+        """Read every byte of a version, or of all; return the errors, in sentences."""
+        errors, intact = self._shards.verify()
+        readable = []
         for path in [self._path(version.root)] if version else self._manifests():
             try:
-                known.append(manifest.read(path, _BRING_BACK))
+                readable.append(manifest.read(path, _REMEDY))
             except DataError as error:
-                faults.append(str(error))
-        for each in sorted(known, key=lambda one: one.number):
-            names = [name for name, entry in each.items.items() if entry.sha256 not in whole]
+                errors.append(str(error))
+        for each in sorted(readable, key=lambda one: one.number):
+            names = [name for name, entry in each.items.items() if entry.sha256 not in intact]
             if names:
-                more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-                told = ", ".join(names[:_NAMED]) + more
-                faults.append(f"Version {each.number} ({each.short}) lacks {told}.")
-        return faults
+                more = f" and {len(names) - _MAX_NAMES:,} more" if len(names) > _MAX_NAMES else ""
+                listed = ", ".join(names[:_MAX_NAMES]) + more
+                errors.append(f"Version {each.number} ({each.short}) lacks {listed}.")
+        return errors
 
     @property
     def _shards(self) -> Shards:

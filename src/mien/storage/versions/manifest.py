@@ -1,7 +1,7 @@
-"""A version of raw data: which files it holds, by name, size and SHA-256, and where it came from.
+"""The manifest of a version of raw data: name, size and SHA-256 of its files, and its source.
 
-The root hash covers all names and contents. It is the name of the manifest's file and is computed
-anew whenever the file is read. Where the contents lie is not known here (`shards.py`).
+The root hash covers all names and contents. It is the name of the manifest's file and is checked
+whenever the file is read. The contents themselves are in shards (`shards.py`).
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple
 from mien.errors import DataError
 from mien.storage.files import write_json
 
-FORMAT = 1
+FORMAT = 2
 _SHORT = 12
 _DRIVE = re.compile(r"[A-Za-z]:")
 
@@ -27,7 +27,7 @@ class Item:
     name: str
     """Its path in the source, with forward slashes."""
     sha256: str
-    bytes: int
+    size_bytes: int
     open: Callable[[], BinaryIO]
 
 
@@ -35,7 +35,7 @@ class Entry(NamedTuple):
     """One file of a version; a tuple, because a version may hold a hundred thousand of them."""
 
     sha256: str
-    bytes: int
+    size_bytes: int
 
 
 @dataclass(frozen=True)
@@ -46,29 +46,29 @@ class Version:
     """SHA-256 over names and contents of all items."""
     number: int
     """1, 2, ... in the order in which versions were made in this store."""
-    when: str
+    created_at: str
     """UTC, as ISO 8601 to the second."""
     source: str
-    why: str
+    reason: str
     parent: str | None
-    """Root of the version that it was made from; None for one that came from outside."""
+    """Root hash of the version that it was made from; None for one from a source."""
     items: Mapping[str, Entry] = field(repr=False)
     shards: Mapping[str, int] = field(default_factory=dict, repr=False)
-    """Names and sizes of the shards that held its contents when it was made; only saves time."""
+    """Names and sizes of the shards with its contents when it was made; only saves time."""
 
     @property
     def short(self) -> str:
-        """The beginning of the root hash, as people give it."""
+        """The beginning of the root hash, as users write it."""
         return self.root[:_SHORT]
 
     @property
-    def bytes(self) -> int:
+    def size_bytes(self) -> int:
         """Size of all items together."""
-        return sum(entry.bytes for entry in self.items.values())
+        return sum(entry.size_bytes for entry in self.items.values())
 
 
 def root_of(items: Mapping[str, Entry]) -> str:
-    """The root hash of names and contents, whatever their order."""
+    """The root hash of names and contents, in any order."""
     state = sha256()
     for name in sorted(items):
         state.update(f"{name}\0{items[name].sha256}\n".encode())
@@ -76,15 +76,14 @@ def root_of(items: Mapping[str, Entry]) -> str:
 
 
 def listing(items: Iterable[Item], source: str) -> dict[str, Item]:
-    """The items by the names that they have in a version, in the order of these.
+    """The items by their names in a version, sorted by name.
 
     Raises:
-        DataError: there is none, a name is not a plain path below its folder, or two items cannot
-            lie in one folder.
+        DataError: no items, a name that is not a plain relative path, or names that conflict.
     """
     listed: dict[str, Item] = {}
     for item in items:
-        name = _plain(item.name)
+        name = _relative(item.name)
         if listed.setdefault(name, item).sha256 != item.sha256:
             raise DataError(f"{source} holds two different files {name}. Rename one of them.")
     if not listed:
@@ -100,7 +99,7 @@ def listing(items: Iterable[Item], source: str) -> dict[str, Item]:
 
 
 def write(version: Version, path: Path) -> None:
-    """Write a manifest; it is there whole or not at all."""
+    """Write a manifest atomically."""
     items = {name: each._asdict() for name, each in version.items.items()}
     document = {"format": FORMAT, **vars(version), "items": items}
     write_json(path, document, indent=None)
@@ -114,31 +113,36 @@ def read(path: Path, remedy: str) -> Version:
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        form = document.pop("format", FORMAT)
+        form = document.pop("format", None)
         if form != FORMAT:
-            raise DataError(f"{path} has format {form!r}; this mien reads {FORMAT}. Update mien.")
+            raise DataError(
+                f"{path}: expected format {FORMAT}, found {form!r}. Fetch the source again into a "
+                "new workspace, or use the version of mien that wrote it."
+            )
         items = {name: Entry(**entry) for name, entry in document.pop("items").items()}
         version = Version(**document, items=items)
-        sound = root_of(items) == version.root == path.stem and version.number > 0
+        intact = root_of(items) == version.root == path.stem and version.number > 0
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        told = f"{type(error).__name__}: {error}"
-        raise DataError(f"{path} is no manifest of a version ({told}). {remedy}") from None
-    if any(_plain(name) != name for name in items):  # a manifest may come from a remote
-        raise DataError(f"{path} names a file in another form than mien writes. {remedy}")
-    if not sound:
-        raise DataError(f"{path} does not match its root hash: it was altered. {remedy}")
+        cause = f"{type(error).__name__}: {error}"
+        raise DataError(f"{path} is no manifest of a version ({cause}). {remedy}") from None
+    if any(_relative(name) != name for name in items):  # a manifest may come from a remote
+        raise DataError(f"{path} has a file name in a form that mien does not write. {remedy}")
+    if not intact:
+        raise DataError(f"{path} does not match its root hash: it was changed. {remedy}")
     return version
 
 
-def _plain(name: str) -> str:
+def _relative(name: str) -> str:
     parts = name.replace("\\", "/").split("/")
     if parts[0] == "" or ".." in parts or _DRIVE.match(name) or not {*parts} - {"", "."}:
         raise DataError(
-            f"The source holds a file that would land outside its folder ({name!r}). Nothing was "
-            "taken. Get the data from a source that you trust."
+            f"The source holds a file that would be written outside its folder ({name!r}). Nothing "
+            "was stored. Get the data from a source that you trust."
         )
     if "\0" in name or not _is_unicode(name):
-        raise DataError(f"The source holds a file whose name is no text ({name!r}). Rename it.")
+        raise DataError(
+            f"The source holds a file whose name is not Unicode text ({name!r}). Rename it."
+        )
     return "/".join(part for part in parts if part not in ("", "."))
 
 

@@ -1,8 +1,7 @@
-"""Contents in shards: stored zips, named by their own SHA-256, with members named by theirs.
+"""Contents in shards: uncompressed zips named by their SHA-256, with members named by theirs.
 
-The same new contents make the same shards, byte by byte, wherever and whenever they are packed. A
-shard that is there is whole, and never changes. Which files of which version the contents are is
-not known here (`manifest.py`).
+The same new contents give the same shards, byte by byte, on every machine. A shard is complete and
+never changes. `manifest.py` knows which files of which version the contents are.
 """
 
 import errno
@@ -22,80 +21,80 @@ from .manifest import Item
 from .progress import Progress, silent
 
 SHARD_BYTES = 512 * 1024 * 1024
-"""Contents of one shard; a larger content has a shard of its own."""
-_PIECE = 1 << 20
+"""Maximum size of the contents of a shard; a larger content has a shard of its own."""
+_CHUNK_BYTES = 1 << 20
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The first moment that a zip can name."""
+"""The earliest time stamp of a zip."""
 _DAMAGED = (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, struct.error)
-"""What `zipfile` ends with on bytes that are not what was written."""
+"""What `zipfile` raises for damaged files."""
 
 
 class AlteredError(Exception):
-    """A content that is not what its SHA-256 says, or that no shard holds."""
+    """A content that does not match its SHA-256, or that is in no shard."""
 
-    def __init__(self, content: str, fault: str) -> None:
-        super().__init__(fault)
+    def __init__(self, content: str, message: str) -> None:
+        super().__init__(message)
         self.content = content
 
 
 @dataclass(frozen=True)
 class Shards:
-    """All contents of a store."""
+    """All shards of a store."""
 
     folder: Path
     progress: Progress = silent
 
-    def holding(self, wanted: Collection[str]) -> tuple[dict[str, int], set[str]]:
-        """Names and sizes of the shards that hold some contents, and those contents that none
-        holds; a shard that cannot be opened holds none."""
-        left = set(wanted)
-        found: dict[str, int] = {}
+    def locate(self, digests: Collection[str]) -> tuple[dict[str, int], set[str]]:
+        """Names and sizes of the shards with these contents, and the missing contents; a shard
+        that cannot be opened has none."""
+        missing = set(digests)
+        shards: dict[str, int] = {}
         for path in self.paths():
-            before = len(left)
-            left.difference_update(_members(path) or {})
-            if len(left) < before:
-                found[path.name] = path.stat().st_size
-        return found, left
+            before = len(missing)
+            missing.difference_update(_members(path) or {})
+            if len(missing) < before:
+                shards[path.name] = path.stat().st_size
+        return shards, missing
 
-    def there(self, shards: Mapping[str, int]) -> bool:
-        """Whether there are such shards of these sizes; false where none is named."""
-        found = {path.name: path.stat().st_size for path in self.paths()}
-        return bool(shards) and shards.items() <= found.items()
+    def exist(self, shards: Mapping[str, int]) -> bool:
+        """Whether all these shards exist with these sizes; False for no shards."""
+        existing = {path.name: path.stat().st_size for path in self.paths()}
+        return bool(shards) and shards.items() <= existing.items()
 
     def pack(self, items: Iterable[Item]) -> dict[str, int]:
-        """Put contents that no shard holds yet into new shards, in the order of the items; return
-        names and sizes of the shards that hold all of them now.
+        """Pack contents that are in no shard into new shards, in the order of the items; return
+        names and sizes of the shards with all contents.
 
         Raises:
-            DataError: an item is not what was said of it.
-            OSError: there is no room.
+            DataError: an item does not match its SHA-256 or size.
+            OSError: the disk is full.
         """
-        known: dict[str, Item] = {}
+        by_digest: dict[str, Item] = {}
         for item in items:
-            known.setdefault(item.sha256, item)
-        held, lacking = self.holding(known)
-        if not lacking:
-            return held
-        new = [item for content, item in known.items() if content in lacking]
+            by_digest.setdefault(item.sha256, item)
+        shards, missing = self.locate(by_digest)
+        if not missing:
+            return shards
+        new = [item for digest, item in by_digest.items() if digest in missing]
         self.folder.mkdir(parents=True, exist_ok=True)
-        room(self.folder, sum(item.bytes for item in new))
+        check_free_space(self.folder, sum(item.size_bytes for item in new))
         with self.progress("pack") as advance:
             done = 0
             for group in _groups(new):
                 path = self._write(group)
-                held[path.name] = path.stat().st_size
+                shards[path.name] = path.stat().st_size
                 done += len(group)
                 advance(done, len(new))
-        return held
+        return shards
 
-    def read(self, wanted: Collection[str]) -> Iterator[tuple[str, Iterator[bytes]]]:
-        """Each of some contents once, in pieces, in the order in which they lie in the shards.
+    def read(self, digests: Collection[str]) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """Each of these contents once, in chunks, in the order of the shards.
 
         Raises:
-            AlteredError: when the pieces end, if they are not what was packed; in the end, if a
-                content is missing.
+            AlteredError: after the last chunk, if the content does not match its SHA-256; at the
+                end, if a content is missing.
         """
-        left = set(wanted)
+        left = set(digests)
         for path in self.paths():
             members = _members(path)
             if members is None or left.isdisjoint(members):
@@ -104,28 +103,28 @@ class Shards:
                 for content in members:
                     if content in left:
                         left.remove(content)
-                        yield content, _pieces(archive, content, path)
+                        yield content, _chunks(archive, content, path)
         if left:
-            raise AlteredError(min(left), f"no shard in {self.folder} holds it")
+            raise AlteredError(min(left), f"it is in no shard of {self.folder}")
 
-    def faults(self) -> tuple[list[str], set[str]]:
-        """Read every byte of every shard: what is wrong, in sentences; which contents are whole."""
-        told: list[str] = []
-        whole: set[str] = set()
+    def verify(self) -> tuple[list[str], set[str]]:
+        """Read every byte of every shard; return errors, in sentences, and the intact contents."""
+        errors: list[str] = []
+        intact: set[str] = set()
         paths = self.paths()
         with self.progress("verify shards") as advance:
             for done, path in enumerate(paths, start=1):
                 if sha256_file(path) != path.stem:
-                    told.append(
-                        f"{path} is not what its name says: it was altered or cut short. Delete "
+                    errors.append(
+                        f"{path} does not match its name: it was changed or truncated. Delete "
                         "it, then `dvc pull`, or fetch the source again."
                     )
-                whole.update(_whole(path))
+                intact.update(_intact(path))
                 advance(done, len(paths))
-        return told, whole
+        return errors, intact
 
     def paths(self) -> list[Path]:
-        """All shards, in order of their names."""
+        """All shards, sorted by name."""
         return sorted(self.folder.glob("*.zip"))
 
     def _write(self, group: list[Item]) -> Path:
@@ -141,62 +140,62 @@ class Shards:
             temporary.unlink(missing_ok=True)
 
 
-def save(pieces: Iterator[bytes], targets: Collection[Path]) -> None:
+def write_new(chunks: Iterator[bytes], targets: Collection[Path]) -> None:
     """Write one content to new files.
 
     Raises:
-        FileExistsError: one is there already.
+        FileExistsError: a file exists.
     """
     first, *others = targets
     with first.open("xb") as out:
-        for piece in pieces:
-            out.write(piece)
+        for chunk in chunks:
+            out.write(chunk)
     for path in others:
         with path.open("xb") as out, first.open("rb") as source:
             shutil.copyfileobj(source, out)
 
 
-def room(folder: Path, size: int) -> None:
-    """Make sure that so many bytes fit on the disk of a folder.
+def check_free_space(folder: Path, size_bytes: int) -> None:
+    """Check that so many bytes fit on the disk of a folder.
 
     Raises:
         OSError: they do not.
     """
     free = shutil.disk_usage(folder).free
-    if size > free:
-        what = f"No room for {size / 1e9:.1f} GB ({free / 1e9:.1f} GB are free)"
-        raise OSError(errno.ENOSPC, what, str(folder))
+    if size_bytes > free:
+        cause = f"No space for {size_bytes / 1e9:.1f} GB ({free / 1e9:.1f} GB are free)"
+        raise OSError(errno.ENOSPC, cause, str(folder))
 
 
 def _groups(items: list[Item]) -> Iterator[list[Item]]:
     group: list[Item] = []
     size = 0
     for item in items:
-        if group and size + item.bytes > SHARD_BYTES:
+        if group and size + item.size_bytes > SHARD_BYTES:
             yield group
             group, size = [], 0
         group.append(item)
-        size += item.bytes
+        size += item.size_bytes
     if group:
         yield group
 
 
 def _append(archive: zipfile.ZipFile, item: Item) -> None:
-    """The same bytes on every machine: no clock, no owner, no system."""
+    """Add a content with the same bytes on every machine: no time, no owner, no system."""
     info = zipfile.ZipInfo(item.sha256, date_time=_EPOCH)
-    info.create_system, info.external_attr, info.file_size = 3, 0o644 << 16, item.bytes
-    state, left = sha256(), item.bytes
+    info.create_system, info.external_attr, info.file_size = 3, 0o644 << 16, item.size_bytes
+    state, left = sha256(), item.size_bytes
     with item.open() as stream, archive.open(info, "w") as out:
-        while (piece := stream.read(_PIECE)) and len(piece) <= left:
-            left -= len(piece)
-            state.update(piece)
-            out.write(piece)
-    if piece or left or state.hexdigest() != item.sha256:
+        while (chunk := stream.read(_CHUNK_BYTES)) and len(chunk) <= left:
+            left -= len(chunk)
+            state.update(chunk)
+            out.write(chunk)
+    if chunk or left or state.hexdigest() != item.sha256:
         raise DataError(f"{item.name} changed while it was read. Fetch the source again.")
 
 
 def _members(path: Path) -> Mapping[str, zipfile.ZipInfo] | None:
-    """The contents that a shard says to hold, in their order; None where it cannot be opened."""
+    """The contents listed in a shard, in their order; None if it cannot be opened."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.NameToInfo
@@ -204,28 +203,28 @@ def _members(path: Path) -> Mapping[str, zipfile.ZipInfo] | None:
         return None
 
 
-def _pieces(archive: zipfile.ZipFile, content: str, path: Path) -> Iterator[bytes]:
+def _chunks(archive: zipfile.ZipFile, content: str, path: Path) -> Iterator[bytes]:
     state = sha256()
     try:
         with archive.open(content) as stream:
-            while piece := stream.read(_PIECE):
-                state.update(piece)
-                yield piece
+            while chunk := stream.read(_CHUNK_BYTES):
+                state.update(chunk)
+                yield chunk
     except _DAMAGED as error:
-        raise AlteredError(content, f"{path} was altered: {error}") from None
+        raise AlteredError(content, f"{path} was changed: {error}") from None
     if state.hexdigest() != content:
-        raise AlteredError(content, f"{path} was altered")
+        raise AlteredError(content, f"{path} was changed")
 
 
-def _whole(path: Path) -> Iterator[str]:
-    """The contents of a shard that are what they are called."""
+def _intact(path: Path) -> Iterator[str]:
+    """The contents of a shard that match their SHA-256."""
     members = _members(path)
     if members is None:
         return
     with zipfile.ZipFile(path) as archive:
         for content in members:
             try:
-                for _ in _pieces(archive, content, path):
+                for _ in _chunks(archive, content, path):
                     pass
             except (AlteredError, OSError):
                 continue
