@@ -211,7 +211,7 @@ def _cut(shard: Path) -> None:
 
 
 DAMAGE: dict[str, tuple[Damage, str]] = {
-    "a flipped byte": (_flip, r"\.zip is not what its name says.*lacks b/c\.txt\.$"),
+    "a flipped byte": (_flip, r"\.zip does not match its name.*lacks b/c\.txt\.$"),
     "a missing shard": (Path.unlink, "lacks a.txt, b/again.txt, b/c.txt and 1 more"),
     "a shard cut short": (_cut, "truncated.*lacks a.txt"),
 }
@@ -250,7 +250,7 @@ def test_a_forged_shard_is_told(tmp_path: Path) -> None:
     content = (tmp_path / "forged").read_bytes()
     (shard.parent / f"{sha256(content).hexdigest()}.zip").write_bytes(content)
     assert_told(store.verify(), "lacks a")
-    with pytest.raises(DataError, match="a is not what was fetched"), store.unpacked(version):
+    with pytest.raises(DataError, match="a differs from the fetched file"), store.unpacked(version):
         pass
 
 
@@ -275,10 +275,10 @@ def test_no_byte_can_change_unseen(
 
 
 EDITS: list[Callable[[dict[str, object]], object]] = [
-    lambda told: told.update(items={"a": {"sha256": "0" * 64, "bytes": 3}}),
+    lambda told: told.update(items={"a": {"sha256": "0" * 64, "size_bytes": 3}}),
     lambda told: told.update(root="0" * 64),
     lambda told: told.update(number=0),
-    lambda told: told.update(format=2),
+    lambda told: told.update(format=1),
     lambda told: told.update(more=1),
     lambda told: told.pop("items"),
     lambda told: told.pop("source"),

@@ -20,7 +20,7 @@ from waiting import PATIENCE
 from mien.config import RunConfig
 from mien.errors import DataError
 from mien.stages import Run, data
-from mien.stages.data import archives, seen
+from mien.stages.data import archives, hash_cache
 from mien.storage.versions import Store, Version
 from mien.storage.workspace import Workspace
 
@@ -55,7 +55,7 @@ def opened(tmp_path: Path) -> Iterator[Callable[[], list[str]]]:
 @pytest.fixture
 def old(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files count as old enough for their time stamps to be trusted."""
-    monkeypatch.setattr(seen, "_SAFE_NS", -(10**18))
+    monkeypatch.setattr(hash_cache, "_MIN_AGE_NS", -(10**18))
 
 
 def written(folder: Path, files: Mapping[str, bytes] = FILES) -> Path:
@@ -145,7 +145,7 @@ def test_a_file_that_changes_within_its_time_stamp_is_read(tmp_path: Path) -> No
         (folder / "a.csv").write_bytes(text)
         roots.append(fetched(folder, tmp_path / "home").root)
     assert roots[0] == roots[2] != roots[1]
-    assert not list((tmp_path / "home").rglob("seen-*.json"))
+    assert not list((tmp_path / "home").rglob("hashes-*.json"))
 
 
 @pytest.mark.usefixtures("old")
@@ -154,7 +154,7 @@ def test_the_memory_only_saves_time(tmp_path: Path, text: str | None) -> None:
     """Deleted or damaged, it is made anew; the data are the same."""
     folder = written(tmp_path / "set")
     first = fetched(folder, tmp_path / "home")
-    (memory,) = (tmp_path / "home").rglob("seen-*.json")
+    (memory,) = (tmp_path / "home").rglob("hashes-*.json")
     kept = json.loads(memory.read_text())
     memory.unlink() if text is None else memory.write_text(text)
     assert fetched(folder, tmp_path / "home") == first
@@ -191,10 +191,10 @@ def _loop(folder: Path) -> None:
 
 
 LINKS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "out of the folder": (_out, "link is a link to .*secret"),
-    "to nowhere": (lambda folder: (folder / "link").symlink_to("absent"), "is a link to"),
-    "to a folder": (lambda folder: (folder / "link").symlink_to("b"), "is a link to"),
-    "to itself": (_loop, "is a link to"),
+    "out of the folder": (_out, "found a link to .*secret"),
+    "to nowhere": (lambda folder: (folder / "link").symlink_to("absent"), "found a link"),
+    "to a folder": (lambda folder: (folder / "link").symlink_to("b"), "found a link"),
+    "to itself": (_loop, "found a link"),
     "a pipe": (lambda folder: os.mkfifo(folder / "pipe"), "neither a file nor a folder"),
 }
 
@@ -230,14 +230,17 @@ def _adding(name: str, content: bytes = b"x") -> Callable[[Path], None]:
 
 
 ZIPS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "a link": (_link, r"holds a link \(link\)"),
+    "a link": (_link, r"found a link \(link\)"),
     "a password": (_encrypt, "cannot be unpacked .*password"),
     "outside": (_adding("../out"), "outside its folder"),
     "a drive": (_adding("C:\\out"), "outside its folder"),
     "two of a name": (_adding("./a.csv"), "two different files a.csv"),
     "a file as a folder": (_adding("a.csv/b"), "as a file and as a folder"),
-    "cut off": (lambda path: path.write_bytes(path.read_bytes()[:-30]) and None, "no whole zip"),
-    "no zip": (lambda path: path.write_text("text") and None, "no whole zip"),
+    "cut off": (
+        lambda path: path.write_bytes(path.read_bytes()[:-30]) and None,
+        "not a complete zip",
+    ),
+    "no zip": (lambda path: path.write_text("text") and None, "not a complete zip"),
     "no file": (lambda path: zipped(path, {"__MACOSX/a": b""}) and None, "without files"),
 }
 

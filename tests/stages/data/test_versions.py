@@ -15,25 +15,25 @@ from mien.config import RunConfig
 from mien.errors import DataError
 from mien.stages import Run, data
 from mien.stages.data import versions
-from mien.stages.data.versions import Listed
+from mien.stages.data.versions import SampleState
 from mien.storage.versions import Store
 from mien.storage.workspace import Workspace
 
 PICTURES = {
-    "train/a.png": Listed("happy", "1", "train"),
-    "train/b.png": Listed("sad", "2", "train"),
-    "test/c.png": Listed("sad", "3", "test"),
+    "train/a.png": SampleState("happy", "1", "train"),
+    "train/b.png": SampleState("sad", "2", "train"),
+    "test/c.png": SampleState("sad", "3", "test"),
 }
 
 
-def changed(**edits: Listed | None) -> dict[str, Listed]:
+def changed(**edits: SampleState | None) -> dict[str, SampleState]:
     """The three pictures with some others in their places; None takes one out."""
     names = {name.partition("/")[2][0]: name for name in PICTURES}
     edited = {names.get(key, key): each for key, each in edits.items()}
     return {name: each for name, each in {**PICTURES, **edited}.items() if each}
 
 
-def told(old: Mapping[str, Listed], new: Mapping[str, Listed]) -> dict[str, object]:
+def told(old: Mapping[str, SampleState], new: Mapping[str, SampleState]) -> dict[str, object]:
     """What a difference names, without what it leaves empty."""
     found = vars(versions.compare(old, new))
     return {key: value for key, value in found.items() if value and key not in ("before", "after")}
@@ -46,14 +46,14 @@ def test_nothing_changed_between_equals() -> None:
 
 def test_each_change_is_told_as_what_it_is() -> None:
     """Added, removed, relabelled, moved to another split, other pixels under the same name."""
-    new = Listed("happy", "9", "train")
+    new = SampleState("happy", "9", "train")
     assert told(PICTURES, changed(new=new)) == {"added": ("new",)}
     assert told(PICTURES, changed(a=None)) == {"removed": ("train/a.png",)}
-    relabelled = changed(a=Listed("sad", "1", "train"))
+    relabelled = changed(a=SampleState("sad", "1", "train"))
     assert told(PICTURES, relabelled) == {"relabelled": {"train/a.png": ("happy", "sad")}}
-    moved = {**changed(a=None), "val/a.png": Listed("happy", "1", "val")}
+    moved = {**changed(a=None), "val/a.png": SampleState("happy", "1", "val")}
     assert told(PICTURES, moved) == {"moved": {"val/a.png": ("train", "val")}}
-    altered = changed(a=Listed("happy", "9", "train"))
+    altered = changed(a=SampleState("happy", "9", "train"))
     assert told(PICTURES, altered) == {"altered": ("train/a.png",)}
     both = versions.compare(PICTURES, relabelled)
     assert (both.before, both.after) == ({"happy": 1, "sad": 2}, {"sad": 3})
@@ -61,9 +61,9 @@ def test_each_change_is_told_as_what_it_is() -> None:
 
 def test_copies_are_not_taken_for_one_another() -> None:
     """Of two equal pictures each stays in its own split, and with its own label."""
-    old = {"a": Listed("sad", "1", "train"), "b": Listed("sad", "1", "test")}
+    old = {"a": SampleState("sad", "1", "train"), "b": SampleState("sad", "1", "test")}
     assert told(old, {"x": old["b"], "y": old["a"]}) == {}
-    other = {"a": Listed("sad", "1", "train"), "b": Listed("happy", "1", "train")}
+    other = {"a": SampleState("sad", "1", "train"), "b": SampleState("happy", "1", "train")}
     assert told(other, {"x": other["b"], "y": other["a"]}) == {}
 
 
@@ -76,9 +76,9 @@ def test_rows_stay_themselves_when_lines_are_put_in(
 ) -> None:
     """A row is named by its line; new lines before it add rows, and change none."""
 
-    def listed(rows: list[tuple[str, int]]) -> dict[str, Listed]:
+    def listed(rows: list[tuple[str, int]]) -> dict[str, SampleState]:
         numbered = enumerate(rows)
-        return {f"t.csv:{n}": Listed(label, str(value), "") for n, (label, value) in numbered}
+        return {f"t.csv:{n}": SampleState(label, str(value), "") for n, (label, value) in numbered}
 
     found = versions.compare(listed(old), listed([*old[:place], *put, *old[place:]]))
     assert len(found.added) == len(put)
@@ -89,7 +89,7 @@ def test_rows_stay_themselves_when_lines_are_put_in(
 def test_no_sample_is_counted_twice(old: list[tuple[str, int]], new: list[tuple[str, int]]) -> None:
     """What was there, without what was removed, with what was added, is what is there."""
     one, two = (
-        {f"{n}": Listed(label, str(value), "") for n, (label, value) in enumerate(rows)}
+        {f"{n}": SampleState(label, str(value), "") for n, (label, value) in enumerate(rows)}
         for rows in (old, new)
     )
     found = versions.compare(one, two)
@@ -166,7 +166,7 @@ def test_a_version_comes_back_as_plain_files(home: Workspace, tmp_path: Path) ->
     first = Store(home.raw("gesture")).find("1")
     versions.checkout("gesture", first.short, tmp_path / "out", home)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["landmarks.csv"]
-    with pytest.raises(DataError, match="is there already"):
+    with pytest.raises(DataError, match="exists. Name a new folder"):
         versions.checkout("gesture", "2", tmp_path / "out", home)
     with pytest.raises(DataError, match="is no version"):
         versions.checkout("gesture", "9", None, home)
@@ -177,7 +177,9 @@ def test_a_version_comes_back_as_plain_files(home: Workspace, tmp_path: Path) ->
 
 def test_verify_says_all_is_well_or_what_is_not(home: Workspace) -> None:
     """Exit status 0 and one sentence, or 1 and the file at fault."""
-    assert ask(home, "verify", "gesture") == "gesture, version 1, 2: every byte is as it was kept\n"
+    assert (
+        ask(home, "verify", "gesture") == "gesture, version 1, 2: every byte is as it was stored\n"
+    )
     shard = next(home.raw("gesture").rglob("*.zip"))
     shard.write_bytes(shard.read_bytes().replace(b"0", b"1", 1))
     assert "lacks landmarks.csv" in ask(home, "verify", "gesture", status=1)

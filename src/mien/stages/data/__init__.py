@@ -2,8 +2,8 @@
 
     source -> Store of data/raw/<task>/ -> task.data.prepare -> data/processed/<task>/<key>/
 
-A version and a prepared folder are named by their content and appear whole or not at all. What the
-bytes mean is the task's business; how a source is read is that of `sources.py`.
+A version and a prepared folder are named by their content and appear complete or not at all. The
+task knows what the bytes mean, `sources.py` how a source is read.
 """
 
 import json
@@ -25,8 +25,8 @@ from mien.task import DataReport
 from . import sources
 
 SAMPLE = "sample"
-NEWEST = "@"
-"""A source for configs that name another: the version that was fetched last."""
+LATEST = "@"
+"""A source for configs that name another one: the latest version."""
 _NO_SOURCE = (
     "No source for task {task!r}: give --source PATH (a CSV, a YOLO folder or a zip of one), "
     "--source kaggle:OWNER/SET, or --source sample for the project's own drawn data."
@@ -44,7 +44,7 @@ class PreparedData:
 
 
 def fetch(run: Run) -> tuple[Version, bool]:
-    """Make a run's source a version of the store; also whether that version is new.
+    """Store a run's source as a version; also return whether that version is new.
 
     Raises:
         DataError: the source is missing, unsafe or empty.
@@ -71,7 +71,7 @@ def restore_latest_on_error(run: Run) -> Iterator[None]:
 
 
 def data(run: Run, version: Version | None = None) -> PreparedData:
-    """Prepare a version, by default that of the run's source; skip what is already there.
+    """Prepare a version, by default that of the run's source; skip what exists.
 
     Raises:
         DataError: the source is missing, unsafe or not what the task takes.
@@ -85,7 +85,7 @@ def data(run: Run, version: Version | None = None) -> PreparedData:
 
 
 def prepare(run: Run, version: Version) -> PreparedData:
-    """Prepare a version for a run's task, without remembering the result as the run's own."""
+    """Prepare a version for a run's task, without storing the result as the run's own."""
     params = run.data_params
     folder = run.processed / run.key("prepare", version.root, params)
     fresh = not folder.is_dir()
@@ -144,11 +144,11 @@ def _publish(folder: Path, reports: Path) -> None:
 
 def _version(run: Run) -> Version:
     source, store, cache = run.config.source, run.store, run.cache
-    if source is None or source == NEWEST:
-        found = store.latest()
-        if found is None:
+    if source is None or source == LATEST:
+        latest = store.latest()
+        if latest is None:
             raise DataError(_NO_SOURCE.format(task=run.task.name))
-        return found
+        return latest
     if source.startswith("@"):
         return store.find(source.removeprefix("@"))
     if source == SAMPLE:
@@ -158,7 +158,7 @@ def _version(run: Run) -> Version:
 
 
 def _sample(run: Run) -> Version:
-    """Drawn once for each seed and state of the code that draws."""
+    """The drawn sample data, once for each seed and version of the code."""
     store = run.store
     note = run.cache / f"sample-{run.key('sample', run.config.seed)}.txt"
     root = note.read_text(encoding="utf-8").strip() if note.is_file() else ""

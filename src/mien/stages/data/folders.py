@@ -1,4 +1,4 @@
-"""A folder as items of the store: its plain files, and links to plain files within it."""
+"""A folder as items of the store: its plain files, and links to plain files inside it."""
 
 import os
 import stat
@@ -13,72 +13,74 @@ from mien.errors import DataError
 from mien.reporting import console
 from mien.storage.versions import Item
 
-from .seen import Seen
+from .hash_cache import FileHashCache
 
 _SHADOWS = {"__MACOSX", ".git", ".DS_Store"}
-_PIECE = 1 << 20
+_CHUNK_BYTES = 1 << 20
 _READERS = 4
-"""Threads that read and hash; with a warm disk two cores halve the time, a cold one gains more."""
-_PART = 64
-"""Files that a thread takes at once; handing over single small files costs as much as it gains."""
+"""Threads that read and hash. With a warm disk two cores halve the time; a cold disk gains more."""
+_FILES_PER_TASK = 64
+"""Files that a thread takes at once; the transfer of single small files costs what it gains."""
 
 
 def is_shadow(name: str) -> bool:
-    """Whether a file or folder is no data: what macOS leaves beside each file, and git's own."""
+    """Whether a file or folder is no data: shadow files of macOS, and the folder of git."""
     return name in _SHADOWS or name.startswith("._")
 
 
-def folder(path: Path, seen: Seen) -> list[Item]:
-    """The files of a folder; those that have not changed are not read.
+def folder_items(path: Path, hashes: FileHashCache) -> list[Item]:
+    """The files of a folder; unchanged files are not read again.
 
     Raises:
-        DataError: there is none, or there is what cannot be kept: a link that leads out of the
-            folder, to another folder or nowhere, a device.
+        DataError: no files, or what cannot be stored: a device, or a link out of the folder, to a
+            folder or to nothing.
     """
     states = dict(sorted(_files(path)))
     if not states:
         raise DataError(f"The folder {path} holds no file. Give the folder of the data set.")
-    return _items(path, states, seen)
+    return _items(path, states, hashes)
 
 
-def single(path: Path, seen: Seen) -> list[Item]:
-    """One file as a source of its own."""
-    return _items(path.parent, {path.name: path.stat()}, seen)
+def file_items(path: Path, hashes: FileHashCache) -> list[Item]:
+    """A single file as a source."""
+    return _items(path.parent, {path.name: path.stat()}, hashes)
 
 
-def _items(path: Path, states: dict[str, os.stat_result], seen: Seen) -> list[Item]:
-    known: dict[str, Any] = {name: seen.recall(name, state) for name, state in states.items()}
-    unread = [name for name, facts in known.items() if facts is None]
-    for name, facts in _read_all(path, unread):
-        known[name] = facts
-        seen.remember(name, states[name], facts)
+def _items(path: Path, states: dict[str, os.stat_result], hashes: FileHashCache) -> list[Item]:
+    hashed: dict[str, Any] = {name: hashes.get(name, state) for name, state in states.items()}
+    unread = [name for name, value in hashed.items() if value is None]
+    for name, value in _hash_all(path, unread):
+        hashed[name] = value
+        hashes.put(name, states[name], value)
     root = f"{path}{os.sep}"
     return [
         Item(name, content, size, partial(_open, root + name))
-        for name, (content, size) in known.items()
+        for name, (content, size) in hashed.items()
     ]
 
 
-def _read_all(path: Path, names: list[str]) -> Iterator[tuple[str, list[str | int]]]:
-    """Each name with what `_read` finds out of its file."""
-    parts = [names[start : start + _PART] for start in range(0, len(names), _PART)]
+def _hash_all(path: Path, names: list[str]) -> Iterator[tuple[str, list[str | int]]]:
+    """Each name with SHA-256 and size of its file."""
+    parts = [
+        names[start : start + _FILES_PER_TASK] for start in range(0, len(names), _FILES_PER_TASK)
+    ]
     with ThreadPoolExecutor(_READERS) as pool:
-        found = pool.map(lambda part: [_read(path / name) for name in part], parts)
+        hashed = pool.map(lambda part: [_hash(path / name) for name in part], parts)
         for part in console.track(parts, "fingerprint"):
-            yield from zip(part, next(found), strict=True)
+            yield from zip(part, next(hashed), strict=True)
 
 
 def _open(path: str) -> BinaryIO:
     return Path(path).open("rb")
 
 
-def _read(path: Path) -> list[str | int]:
-    """SHA-256 and size, both of the bytes that were read."""
+def _hash(path: Path) -> list[str | int]:
+    """SHA-256 and size of the bytes that were read."""
     state, size = sha256(), 0
     with path.open("rb") as stream:
-        while piece := stream.read(_PIECE):
-            state.update(piece)
-            size += len(piece)
+        while chunk := stream.read(_CHUNK_BYTES):
+            state.update(chunk)
+            size += len(chunk)
     return [state.hexdigest(), size]
 
 
@@ -101,8 +103,8 @@ def _target(root: Path, name: str) -> os.stat_result:
     target = Path(os.path.realpath(root / name))
     if not target.is_file() or not target.is_relative_to(os.path.realpath(root)):
         raise DataError(
-            f"{root / name} is a link to {target}; taken are a folder's own files and links to "
-            "these. Put the files in place of the link (`cp -rL` does), then give that folder."
+            f"{root / name}: expected a file of the folder or a link to one, found a link to "
+            f"{target}. Replace links by files (`cp -rL`), then give that folder."
         )
     return target.stat()
 

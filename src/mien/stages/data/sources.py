@@ -1,7 +1,7 @@
-"""What a source is: a file, a folder, a zip, a set on Kaggle.
+"""Opens a source: a file, a folder, a zip, or a set on Kaggle.
 
-Every source ends as items of the store: names, contents and how to read them again. Folders and
-zips become items in `folders.py` and `archives.py`; what is remembered of them lies in `seen.py`.
+Every source becomes items of the store: names, hashes, and how to read the contents. `folders.py`
+reads folders, `archives.py` zips; `hash_cache.py` remembers the hashes of unchanged files.
 """
 
 import sys
@@ -15,61 +15,61 @@ from mien.errors import DataError
 from mien.storage.cache_keys import cache_key
 from mien.storage.versions import Item
 
-from .archives import archive
-from .folders import folder, single
-from .seen import Seen
+from .archives import archive_items
+from .folders import file_items, folder_items
+from .hash_cache import FileHashCache
 
 KAGGLE = "kaggle:"
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedSource:
     """A source whose items can be read."""
 
     name: str
-    """As the version remembers it: no machine's path, and the number of a version on Kaggle."""
+    """As the version stores it: without the path on this machine; with the version on Kaggle."""
     items: list[Item]
 
 
 @contextmanager
-def opened(source: str, cache: Path) -> Iterator[Opened]:
-    """A source outside of the store, readable while the block runs.
+def open_source(source: str, cache: Path) -> Iterator[OpenedSource]:
+    """Open a source; its items are readable while the block runs.
 
-    What was read of it is remembered in `cache` when the block ends well.
+    Hashes are stored in `cache` if the block succeeds.
 
     Raises:
-        DataError: it is not there, is empty or damaged, or would write outside its folder.
+        DataError: the source is missing, empty or damaged, or would write outside its folder.
     """
-    name, path = _place(source)
-    seen = Seen.open(cache / f"seen-{cache_key(str(path))}.json")
+    name, path = _locate(source)
+    hashes = FileHashCache.open(cache / f"hashes-{cache_key(str(path))}.json")
     if path.is_dir():
-        yield Opened(name, folder(path, seen))
+        yield OpenedSource(name, folder_items(path, hashes))
     elif path.stat().st_size == 0:
         raise DataError(f"{source} is empty. Fetch it again.")
     elif zipfile.is_zipfile(path):
-        with archive(path, seen) as items:
-            yield Opened(name, items)
+        with archive_items(path, hashes) as items:
+            yield OpenedSource(name, items)
     elif path.suffix.lower() == ".zip":
-        raise DataError(f"{source} is no whole zip: cut off, or something else. Fetch it again.")
+        raise DataError(f"{source} is not a complete zip. Fetch it again.")
     else:
-        yield Opened(name, single(path, seen))
-    seen.save()
+        yield OpenedSource(name, file_items(path, hashes))
+    hashes.save()
 
 
-def _place(source: str) -> tuple[str, Path]:
+def _locate(source: str) -> tuple[str, Path]:
     if source.startswith(KAGGLE):
         path = _kaggle(source.removeprefix(KAGGLE))
         return KAGGLE + "/".join(path.parts[-4:]), path
     path = Path(source).expanduser().resolve()
     if not path.exists():
-        raise DataError(f"There is no {source}. Give --source the path of a CSV, folder or zip.")
+        raise DataError(f"{source} does not exist. Give --source the path of a CSV, folder or zip.")
     return path.name, path
 
 
 def _kaggle(name: str) -> Path:
-    """Fetch a set of Kaggle into kagglehub's own cache: OWNER/SET/versions/NUMBER at its end.
+    """Download a set into kagglehub's cache; the path ends with OWNER/SET/versions/NUMBER.
 
-    It goes on where it was interrupted; a version that is there already needs no network.
+    An interrupted download continues; a version in the cache needs no network.
     """
     try:
         with redirect_stdout(sys.stderr):  # results alone go to standard output
@@ -84,7 +84,7 @@ def _kaggle(name: str) -> Path:
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise DataError(
-            f"Kaggle does not give {name!r}: {reason}. The name is OWNER/SET; a set that asks for "
+            f"Kaggle does not provide {name!r}: {reason}. The name is OWNER/SET; a set that needs "
             "an account needs KAGGLE_USERNAME and KAGGLE_KEY, or ~/.kaggle/kaggle.json, of a user "
             "who accepted its terms. Or download the zip in a browser and give its path as "
             "--source."

@@ -1,8 +1,8 @@
-"""What one asks of versions of raw data: which there are, what changed, whether they are whole.
+"""Lists, compares, restores and verifies versions of raw data.
 
-A change is told in what people label: pictures and rows. What a version's samples are is found out
-once by the task's survey and kept by the version's hash. A sample is known again by its content: a
-row stays itself when lines are put in before it, a picture when it goes to another split.
+VersionDiffs are counted in samples: images and rows. The samples of a version come from the task's
+`inspect` and are cached by the version's hash. A sample is matched by its content: a row stays the
+same when lines are inserted before it, an image when it moves to another split.
 """
 
 import json
@@ -21,14 +21,14 @@ from mien.storage.versions import Store, Version
 from mien.storage.workspace import Workspace
 from mien.task import Task
 
-_NAMED = 5
-NOTHING = "(none)"
-"""What stands for the label of a sample that has none."""
+_MAX_NAMES = 5
+NO_LABEL = "(none)"
+"""The label of a sample without one."""
 
 
 @dataclass(frozen=True)
-class Listed:
-    """What a difference knows of a sample."""
+class SampleState:
+    """What is compared of a sample."""
 
     label: str
     digest: str
@@ -36,8 +36,8 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """From one version to another, by names of samples; the new name where it has two."""
+class VersionDiff:
+    """The changes from one version to another, by names of samples (the new names)."""
 
     added: tuple[str, ...]
     removed: tuple[str, ...]
@@ -46,23 +46,23 @@ class Difference:
     moved: Mapping[str, tuple[str, str]]
     """Old and new split."""
     altered: tuple[str, ...]
-    """Other pixels or numbers under the same name."""
+    """Other content under the same name."""
     before: Mapping[str, int]
     after: Mapping[str, int]
     """Samples by label."""
     files: tuple[str, ...] = ()
-    """Files that are in both with another content, those that are no sample among them: of labels
-    whose boxes were mended, they alone tell."""
+    """Files of both versions with another content, samples or not: repaired boxes only change label
+    files."""
 
 
 def log(task: str, workspace: Workspace) -> None:
-    """Print the versions of a task's raw data, the newest last.
+    """Print the versions of a task's raw data, the latest last.
 
     Raises:
-        DataError: there is none yet.
+        DataError: there are none.
     """
     store = _store(task, workspace)
-    known = _known(task, store)
+    versions = _versions(task, store)
     latest = store.latest()
     rows = [
         [
@@ -74,16 +74,16 @@ def log(task: str, workspace: Workspace) -> None:
             each.source,
             each.reason,
         ]
-        for each in known
+        for each in versions
     ]
     columns = ["", "version", "created (UTC)", "files", "MB", "source", "reason"]
-    mark = known.index(latest) if latest else -1
+    mark = versions.index(latest) if latest else -1
     now = f" (now: {latest.number})" if latest else ""
     console.table(f"Versions of {task}{now}", columns, rows, mark)
 
 
-def diff(task: str, old: str, new: str | None, workspace: Workspace) -> Difference:
-    """Print and return what changed from one version to another, by default the newest one."""
+def diff(task: str, old: str, new: str | None, workspace: Workspace) -> VersionDiff:
+    """Print and return the changes from one version to another, by default the latest one."""
     store = _store(task, workspace)
     first = store.find(old)
     second = store.find(new) if new else store.latest() or first
@@ -92,59 +92,59 @@ def diff(task: str, old: str, new: str | None, workspace: Workspace) -> Differen
             f"Version {first.number} is compared with itself; `mien data log {task}` lists the "
             "others."
         )
-    found = compare(_samples(task, first, workspace), _samples(task, second, workspace))
-    both = first.items.keys() & second.items.keys()
-    others = [name for name in sorted(both) if first.items[name] != second.items[name]]
-    found = replace(found, files=tuple(others))
-    _tell(task, first, second, found)
-    return found
+    changes = compare(_samples(task, first, workspace), _samples(task, second, workspace))
+    shared = sorted(first.items.keys() & second.items.keys())
+    files = tuple(name for name in shared if first.items[name] != second.items[name])
+    changes = replace(changes, files=files)
+    _print(task, first, second, changes)
+    return changes
 
 
 def checkout(task: str, name: str, folder: Path | None, workspace: Workspace) -> None:
-    """Make a version the newest, or write its files to a new folder.
+    """Make a version the latest one, or write its files to a new folder.
 
     Raises:
-        DataError: there is no such version, its shards are damaged, or the folder is there.
+        DataError: no such version, damaged shards, or the folder exists.
     """
     store = _store(task, workspace)
     version = store.find(name)
     if folder is None:
         with workspace.locked(task):
             store.set_latest(version.root)
-        console.result(f"version {version.number} ({version.short}) is the newest of {task} now")
+        console.result(f"version {version.number} ({version.short}) is the latest of {task} now")
         return
     if folder.exists():
-        raise DataError(f"{folder} is there already; name a folder that is not.")
+        raise DataError(f"{folder} exists. Name a new folder.")
     with atomic_dir(folder) as temporary:
         store.write(version, temporary)
     console.result(f"version {version.number} ({version.short}): {folder}")
 
 
 def verify(task: str, workspace: Workspace) -> bool:
-    """Read every byte of every version; print what is wrong, and return whether all is well.
+    """Read every byte of every version; print errors, and return whether there are none.
 
     Raises:
-        DataError: there is no version yet.
+        DataError: there are no versions.
     """
     store = _store(task, workspace)
-    faults = store.verify()
-    for fault in faults:
-        console.failure(fault)
-    if faults:
+    errors = store.verify()
+    for error in errors:
+        console.failure(error)
+    if errors:
         return False
-    numbers = ", ".join(str(each.number) for each in _known(task, store))
-    console.result(f"{task}, version {numbers}: every byte is as it was kept")
+    numbers = ", ".join(str(each.number) for each in _versions(task, store))
+    console.result(f"{task}, version {numbers}: every byte is as it was stored")
     return True
 
 
-def compare(old: Mapping[str, Listed], new: Mapping[str, Listed]) -> Difference:
-    """What changed between two lists of samples by name."""
+def compare(old: Mapping[str, SampleState], new: Mapping[str, SampleState]) -> VersionDiff:
+    """The changes between two sets of samples by name."""
     pairs = dict(_pairs(old, new))
-    taken = set(pairs.values())
+    matched = set(pairs.values())
     both = [(name, old[before], new[name]) for name, before in pairs.items()]
-    return Difference(
+    return VersionDiff(
         added=tuple(name for name in new if name not in pairs),
-        removed=tuple(name for name in old if name not in taken),
+        removed=tuple(name for name in old if name not in matched),
         relabelled={name: (a.label, b.label) for name, a, b in both if a.label != b.label},
         moved={name: (a.split, b.split) for name, a, b in both if a.split != b.split},
         altered=tuple(name for name, a, b in both if a.digest != b.digest),
@@ -153,9 +153,11 @@ def compare(old: Mapping[str, Listed], new: Mapping[str, Listed]) -> Difference:
     )
 
 
-def _pairs(old: Mapping[str, Listed], new: Mapping[str, Listed]) -> Iterator[tuple[str, str]]:
-    """New and old name of each sample that both lists hold: what agrees in most comes first."""
-    ways: tuple[Callable[[str, Listed], tuple[str, ...]], ...] = (
+def _pairs(
+    old: Mapping[str, SampleState], new: Mapping[str, SampleState]
+) -> Iterator[tuple[str, str]]:
+    """New and old name of each sample in both sets; the best match comes first."""
+    keys: tuple[Callable[[str, SampleState], tuple[str, ...]], ...] = (
         lambda name, each: (name, each.digest, each.label, each.split),
         lambda _, each: (each.digest, each.label, each.split),
         lambda _, each: (each.digest, each.label),
@@ -164,62 +166,62 @@ def _pairs(old: Mapping[str, Listed], new: Mapping[str, Listed]) -> Iterator[tup
         lambda name, _: (name,),
     )
     old, new = dict(old), dict(new)
-    for way in ways:
-        waiting: dict[tuple[str, ...], deque[str]] = {}
+    for key in keys:
+        unmatched: dict[tuple[str, ...], deque[str]] = {}
         for name, each in old.items():
-            waiting.setdefault(way(name, each), deque()).append(name)
+            unmatched.setdefault(key(name, each), deque()).append(name)
         for name, each in list(new.items()):
-            if same := waiting.get(way(name, each)):
+            if same := unmatched.get(key(name, each)):
                 before = same.popleft()
                 del old[before], new[name]
                 yield name, before
 
 
-def _tell(task: str, first: Version, second: Version, found: Difference) -> None:
+def _print(task: str, first: Version, second: Version, diff: VersionDiff) -> None:
     title = f"{task}: version {first.number} ({first.short}) to {second.number} ({second.short})"
     changes: list[tuple[str, Sequence[str]]] = [
-        ("added", found.added),
-        ("removed", found.removed),
-        ("relabelled", [f"{name} {a} -> {b}" for name, (a, b) in found.relabelled.items()]),
-        ("moved", [f"{name} {a} -> {b}" for name, (a, b) in found.moved.items()]),
-        ("altered", found.altered),
-        ("other files", found.files),
+        ("added", diff.added),
+        ("removed", diff.removed),
+        ("relabelled", [f"{name} {a} -> {b}" for name, (a, b) in diff.relabelled.items()]),
+        ("moved", [f"{name} {a} -> {b}" for name, (a, b) in diff.moved.items()]),
+        ("altered", diff.altered),
+        ("other files", diff.files),
     ]
-    rows = [[name, f"{len(each):,}", "; ".join(each[:_NAMED])] for name, each in changes]
-    console.table(title, ["samples", "number", "the first of them"], rows)
+    rows = [[name, f"{len(each):,}", "; ".join(each[:_MAX_NAMES])] for name, each in changes]
+    console.table(title, ["samples", "number", "examples"], rows)
     counts = [
-        [label, f"{found.before.get(label, 0):,}", f"{found.after.get(label, 0):,}"]
-        for label in sorted({*found.before, *found.after})
+        [label, f"{diff.before.get(label, 0):,}", f"{diff.after.get(label, 0):,}"]
+        for label in sorted({*diff.before, *diff.after})
     ]
-    totals = ["all", f"{sum(found.before.values()):,}", f"{sum(found.after.values()):,}"]
+    totals = ["all", f"{sum(diff.before.values()):,}", f"{sum(diff.after.values()):,}"]
     console.table("Samples per label", ["", "before", "after"], [*counts, totals])
 
 
-def _samples(task: str, version: Version, workspace: Workspace) -> dict[str, Listed]:
+def _samples(task: str, version: Version, workspace: Workspace) -> dict[str, SampleState]:
     cache = workspace.cache(task)
     path = cache / f"samples-{stage_key('samples', task, version.root)}.json"
     if not path.is_file():
-        # Whoever holds the lock takes an unpacked version of another for remains, and clears up.
+        # Without the lock, a writer would remove the unpacked version as the remains of another.
         with workspace.locked(task):
-            write_json(path, _list(tasks.load(task), version, workspace), indent=None)
-    known: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
-    return {name: Listed(*each) for name, each in known.items()}
+            write_json(path, _sample_states(tasks.load(task), version, workspace), indent=None)
+    states: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
+    return {name: SampleState(*each) for name, each in states.items()}
 
 
-def _list(task: Task[Any], version: Version, workspace: Workspace) -> dict[str, list[str]]:
+def _sample_states(task: Task[Any], version: Version, workspace: Workspace) -> dict[str, list[str]]:
     with Store(workspace.raw(task.name), console.bar).unpacked(version) as raw:
-        inspect = task.data.inspect(raw, task.training.Params(), workspace.cache(task.name))
+        inspection = task.data.inspect(raw, task.training.Params(), workspace.cache(task.name))
     return {
-        each.name: [" + ".join(each.labels) or NOTHING, each.digest, each.split or ""]
-        for each in inspect.samples
+        each.name: [" + ".join(each.labels) or NO_LABEL, each.digest, each.split or ""]
+        for each in inspection.samples
     }
 
 
-def _known(task: str, store: Store) -> list[Version]:
-    known = store.versions()
-    if not known:
-        raise DataError(f"There is no data of {task} yet: `mien data {task} --source PATH`.")
-    return known
+def _versions(task: str, store: Store) -> list[Version]:
+    versions = store.versions()
+    if not versions:
+        raise DataError(f"There are no data of {task} yet. Run `mien data {task} --source PATH`.")
+    return versions
 
 
 def _store(task: str, workspace: Workspace) -> Store:
