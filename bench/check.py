@@ -29,7 +29,7 @@ from mien.stages.check.context import (
     MAX_COUNTED_IMAGES,
     CheckContext,
     build_context,
-    train_leaks,
+    train_leakage,
 )
 from mien.stages.check.image_stats import THUMBNAIL_SIDE, ImageStats, compute_image_stats
 from mien.stages.check.metadata_baseline import MetadataBaseline
@@ -262,7 +262,7 @@ def _turns(ways: Mapping[str, Way], rounds: int) -> dict[str, list[tuple[float, 
 
 def _copied(name: str, context: CheckContext) -> dict[str, object]:
     samples = context.samples
-    leaks = train_leaks(context)
+    leaks = train_leakage(context)
     measured = sum(sample.split in ("val", "test") for sample in samples)
     near = sum(len(cluster) for cluster in context.near_duplicates)
     return {

@@ -186,11 +186,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class IssueExample:
-    """One example of an issue: a sample, or samples that belong together."""
+    """A sample, or samples that belong together, such as `happy in train; sad in val`."""
 
     names: tuple[str, ...]
     description: str
-    """In words, such as ``happy in train; sad in val``."""
 
 
 @dataclass(frozen=True)
@@ -198,9 +197,8 @@ class Issues:
     """What one check found, before it is compared with the limit."""
 
     names: tuple[str, ...] = ()
-    """Samples or files with the issue."""
     total: int = 0
-    """How many were checked; 0 switches the check off."""
+    """How many samples, files or boxes were checked; 0 switches the check off."""
     examples: tuple[IssueExample, ...] = ()
     count: int | None = None
     """The number of issues, where it is not the number of names."""
@@ -223,9 +221,9 @@ class Check(Generic[ContextT]):
     description: str
     """The issue and its effect on the model, in plain words."""
     find: Callable[[ContextT], Issues]
-    """Finds the issues in what the check looks at: for a task's own checks, its `Inspection`."""
+    """Finds the issues; a task's own checks look at its `Inspection`."""
     level: Level = "warn"
-    """What a share of issues above the limit does: `error` stops the training."""
+    """Effect of a share of issues above the limit: `error` stops the training."""
     limit: float = 0.0
     """Share of issues (0..1) up to which the check does not fail."""
     fixable: bool = False
@@ -236,11 +234,8 @@ def recorded_check(
     slug: str, description: str, level: Level = "warn", limit: float = 0.0, fixable: bool = False
 ) -> Check[Inspection]:
     """A task's check whose issues `inspect` records while it reads the data."""
-
-    def find(inspection: Inspection) -> Issues:
-        return inspection.issues.get(slug, Issues())
-
-    return Check(slug, description, find, level, limit, fixable)
+    none = Issues()
+    return Check(slug, description, lambda data: data.issues.get(slug, none), level, limit, fixable)
 
 
 @dataclass(frozen=True)

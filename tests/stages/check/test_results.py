@@ -21,7 +21,7 @@ from mien.errors import ConfigError, WeightsError
 from mien.model import runtime
 from mien.stages.check import context as check_context
 from mien.stages.check.checks import SHARED_CHECKS, split_leakage
-from mien.stages.check.context import CheckContext, build_context, train_leaks
+from mien.stages.check.context import CheckContext, build_context, train_leakage
 from mien.stages.check.disjoint_set import merge_clusters
 from mien.stages.check.metadata_baseline import MetadataBaseline
 from mien.stages.check.results import (
@@ -160,7 +160,7 @@ def test_leaks_are_told_for_the_evaluation() -> None:
         sample("test/e", split="test", digest="4"), sample("val/f", split="val", digest="4"),
     ]  # fmt: skip
     context = sets.context(samples, exact=[(0, 2), (4, 5)], near=[(0, 1, 2, 3), (4, 5)])
-    assert train_leaks(context) == {"exact": ("val/c",), "near": ("test/d",)}
+    assert train_leakage(context) == {"exact": ("val/c",), "near": ("test/d",)}
 
 
 def test_a_shortcut_is_measured_against_the_commonest_label() -> None:
@@ -390,7 +390,7 @@ def test_no_leak_without_a_copy_in_train(drawn: list[tuple[Split, int]]) -> None
     clusters = [tuple(each) for each in homes.values() if len(each) > 1]
     train = {each.digest for each in samples if each.split == "train"}
     expected = {each.name for each in samples if each.split != "train" and each.digest in train}
-    leaks = train_leaks(sets.context(samples, exact=clusters))
+    leaks = train_leakage(sets.context(samples, exact=clusters))
     assert set(leaks["exact"]) == expected
     assert leaks["near"] == ()
 

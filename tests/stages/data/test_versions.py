@@ -166,7 +166,7 @@ def test_a_version_comes_back_as_plain_files(home: Workspace, tmp_path: Path) ->
     first = Store(home.raw("gesture")).find("1")
     versions.checkout("gesture", first.short, tmp_path / "out", home)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["landmarks.csv"]
-    with pytest.raises(DataError, match="exists. Name a new folder"):
+    with pytest.raises(DataError, match=r"exists\. Name a new folder"):
         versions.checkout("gesture", "2", tmp_path / "out", home)
     with pytest.raises(DataError, match="is no version"):
         versions.checkout("gesture", "9", None, home)
@@ -177,9 +177,8 @@ def test_a_version_comes_back_as_plain_files(home: Workspace, tmp_path: Path) ->
 
 def test_verify_says_all_is_well_or_what_is_not(home: Workspace) -> None:
     """Exit status 0 and one sentence, or 1 and the file at fault."""
-    assert (
-        ask(home, "verify", "gesture") == "gesture, version 1, 2: every byte is as it was stored\n"
-    )
+    expected = "gesture, version 1, 2: every byte is as it was stored\n"
+    assert ask(home, "verify", "gesture") == expected
     shard = next(home.raw("gesture").rglob("*.zip"))
     shard.write_bytes(shard.read_bytes().replace(b"0", b"1", 1))
     assert "lacks landmarks.csv" in ask(home, "verify", "gesture", status=1)

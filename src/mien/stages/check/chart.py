@@ -11,7 +11,7 @@ import numpy as np
 
 from mien.reporting.figures import ACCENT, QUIET, WARN, save, sheet
 
-from .report import WITH_ISSUES, Report
+from .report import WITH_ISSUES, CheckReport
 from .results import CheckResult
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _SPLIT_COLOURS = {"train": ACCENT, "val": "#89b0ae", "test": "#e9c46a"}
 _STATE_COLOURS = {"failed": "#9b2226", "warned": WARN, "noted": "#e9c46a"}
 
 
-def draw(report: Report, path: Path) -> None:
+def draw(report: CheckReport, path: Path) -> None:
     """Write `report.png`: classes by split, issues by check, and labels predicted from metadata."""
     labels = list(dict.fromkeys(name for split in report.splits.values() for name in split))
     results = report.in_state(*WITH_ISSUES)
@@ -34,7 +34,7 @@ def draw(report: Report, path: Path) -> None:
     save(figure, path)
 
 
-def _draw_classes(axes: "Axes", report: Report, labels: list[str]) -> None:
+def _draw_classes(axes: "Axes", report: CheckReport, labels: list[str]) -> None:
     start = np.zeros(len(labels))
     for split, by_label in report.splits.items():
         values = np.array([by_label.get(label, 0) for label in labels], dtype=float)
@@ -61,7 +61,7 @@ def _draw_issues(axes: "Axes", results: Sequence[CheckResult], passed: int) -> N
     axes.set_title(f"Issues, % (line: limit); {passed} checks without issues")
 
 
-def _draw_baseline(axes: "Axes", report: Report) -> None:
+def _draw_baseline(axes: "Axes", report: CheckReport) -> None:
     if report.metadata_baseline is None:
         axes.set_axis_off()
         return

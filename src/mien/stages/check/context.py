@@ -90,23 +90,23 @@ class CheckContext:
             return True
         return bool(self.image_stats.readable[self.stats_row[index]])
 
-    def leaks(
+    def leakage(
         self,
         clusters: Iterable[Cluster],
         seen_splits: Mapping[Split, Sequence[Split]] = SEEN_SPLITS,
     ) -> dict[int, int]:
         """Samples of the splits in `seen_splits` that share a cluster with a sample of a split
         listed there, and the first such sample."""
-        leaks: dict[int, int] = {}
+        leaked: dict[int, int] = {}
         for cluster in clusters:
             for index in cluster:
                 split = self.samples[index].split
-                seen = seen_splits.get(split, ()) if split else ()
-                twins = (each for each in cluster if self.samples[each].split in seen)
+                earlier = seen_splits.get(split, ()) if split else ()
+                twins = (each for each in cluster if self.samples[each].split in earlier)
                 twin = next(twins, None)
                 if twin is not None:
-                    leaks[index] = twin
-        return leaks
+                    leaked[index] = twin
+        return leaked
 
 
 def build_context(task: Task[Any], raw: Path, params: Schema, cache: Path) -> CheckContext:
@@ -141,11 +141,11 @@ def build_context(task: Task[Any], raw: Path, params: Schema, cache: Path) -> Ch
     )
 
 
-def train_leaks(context: CheckContext) -> dict[str, tuple[str, ...]]:
+def train_leakage(context: CheckContext) -> dict[str, tuple[str, ...]]:
     """`exact` and `near`: val and test samples that have such a duplicate in train."""
     train: Mapping[Split, Sequence[Split]] = {"val": ("train",), "test": ("train",)}
     clusters = (context.duplicates, context.near_duplicates)
-    exact, near = (context.leaks(each, train) for each in clusters)
+    exact, near = (context.leakage(each, train) for each in clusters)
     return {
         "exact": tuple(context.samples[index].name for index in exact),
         "near": tuple(context.samples[index].name for index in near if index not in exact),
@@ -173,9 +173,9 @@ def label_counts(context: CheckContext) -> dict[str, dict[str, int]]:
         of_split = counts.setdefault(sample.split or ("unused" if divided else "train"), {})
         for label in sample.labels or (NO_LABEL,):
             of_split[label] = of_split.get(label, 0) + 1
-    others = sorted({label for each in counts.values() for label in each} - set(labels))
+    unknown = sorted({label for each in counts.values() for label in each} - set(labels))
     return {
-        split: {label: counts[split].get(label, 0) for label in (*labels, *others)}
+        split: {label: counts[split].get(label, 0) for label in (*labels, *unknown)}
         for split in ("train", "val", "test", "unused")
         if split in counts
     }

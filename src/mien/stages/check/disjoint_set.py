@@ -16,9 +16,9 @@ class DisjointSet:
 
     def union(self, first: int, second: int) -> bool:
         """Merge the clusters of two items; return whether they were in different ones."""
-        one, other = self._find(first), self._find(second)
-        self._parent[max(one, other)] = min(one, other)
-        return one != other
+        root, other_root = self._find(first), self._find(second)
+        self._parent[max(root, other_root)] = min(root, other_root)
+        return root != other_root
 
     def roots(self) -> Indices:
         """The root of every item."""

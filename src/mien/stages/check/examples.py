@@ -30,13 +30,13 @@ def cluster_examples(
     examples: list[IssueExample] = []
     left = MAX_SAMPLES
     for cluster in clusters:
-        shown = cluster[:_MAX_PER_CLUSTER]
-        if len(shown) > left:
+        members = cluster[:_MAX_PER_CLUSTER]
+        if len(members) > left:
             break
-        left -= len(shown)
-        more = f" and {len(cluster) - len(shown)} more" if len(cluster) > len(shown) else ""
-        words = "; ".join(describe_sample(context.samples[index]) for index in shown) + more
-        examples.append(IssueExample(names(context, shown), words))
+        left -= len(members)
+        more = f" and {len(cluster) - len(members)} more" if len(cluster) > len(members) else ""
+        text = "; ".join(describe_sample(context.samples[index]) for index in members) + more
+        examples.append(IssueExample(names(context, members), text))
     return tuple(examples)
 
 
@@ -49,10 +49,12 @@ def sample_examples(context: CheckContext, listed: Sequence[str]) -> tuple[Issue
     )
 
 
-def leak_issues(context: CheckContext, leaks: Mapping[int, int]) -> Issues:
+def leakage_issues(context: CheckContext, leakage: Mapping[int, int]) -> Issues:
     """Samples of val and test with the duplicate that was seen before."""
     measured = sum(sample.split in ("val", "test") for sample in context.samples)
-    return Issues(names(context, leaks), measured, cluster_examples(context, list(leaks.items())))
+    return Issues(
+        names(context, leakage), measured, cluster_examples(context, list(leakage.items()))
+    )
 
 
 def one_per_digest(samples: Sequence[Sample], cluster: Cluster) -> tuple[int, ...]:

@@ -98,14 +98,14 @@ def _columns(rows: Sequence[Metadata], name: str) -> _Table:
         numbers = np.array([np.nan if value is None else float(value) for value in values])
         usable = np.abs(numbers) <= np.finfo(np.float32).max  # a tree takes no larger ones
         return np.where(usable, numbers, np.nan).astype(np.float32)[:, None]
-    words = ["" if value is None else str(value) for value in values]
+    texts = ["" if value is None else str(value) for value in values]
     column = {
-        word: index for index, (word, _) in enumerate(Counter(words).most_common(MAX_CATEGORIES))
+        word: index for index, (word, _) in enumerate(Counter(texts).most_common(MAX_CATEGORIES))
     }
-    table = np.zeros((len(words), len(column)), dtype=np.float32)
-    for row, word in enumerate(words):
-        if word in column:
-            table[row, column[word]] = 1
+    table = np.zeros((len(texts), len(column)), dtype=np.float32)
+    for row, text in enumerate(texts):
+        if text in column:
+            table[row, column[text]] = 1
     return table
 
 

@@ -16,7 +16,7 @@ from mien.errors import ImageError, TooLargeError
 from mien.task import IssueExample, Sample
 
 from .examples import describe_sample
-from .report import CHART, PAGE, WITH_ISSUES, Report, verdict
+from .report import CHART, PAGE, WITH_ISSUES, CheckReport, verdict
 from .results import CheckResult
 
 _SIDE = 112
@@ -58,7 +58,7 @@ circle { fill: var(--ink); } polyline { fill: none; stroke: var(--ink); }
 """
 
 
-def write(report: Report, samples: Sequence[Sample], folder: Path) -> None:
+def write(report: CheckReport, samples: Sequence[Sample], folder: Path) -> None:
     """Write `report.html` beside `report.png`, while the images of the samples can be read."""
     by_name = {sample.name: sample for sample in samples}
     chart = b64encode((folder / CHART).read_bytes()).decode()
@@ -110,7 +110,7 @@ def _anchor(result: CheckResult) -> str:
     return "".join(sign if sign.isalnum() else "-" for sign in result.slug)
 
 
-def _alt_text(report: Report) -> str:
+def _alt_text(report: CheckReport) -> str:
     """The chart in words."""
     splits = ", ".join(f"{sum(each.values()):,} in {name}" for name, each in report.splits.items())
     shares = ", ".join(

@@ -58,8 +58,8 @@ def repair(run: Run, version: Version, exact: Names, near: Names) -> Version:
             repaired = version
         else:
             items = list(_items(out))
-            why = f"fixed: {', '.join(changes)}"
-            repaired = store.add(items, version.source, why, version.root)
+            reason = f"fixed: {', '.join(changes)}"
+            repaired = store.add(items, version.source, reason, version.root)
     _print(task.name, version, repaired, planned)
     return repaired
 

@@ -28,7 +28,7 @@ from mien.storage.versions import Version
 from mien.storage.workspace import DATA_QUALITY, REPORT
 from mien.task import IssueExample
 
-from .context import CheckContext, Cluster, label_counts, train_leaks
+from .context import CheckContext, Cluster, label_counts, train_leakage
 from .results import CheckResult, State
 
 FORMAT = 2
@@ -41,7 +41,7 @@ WITH_ISSUES: Sequence[State] = ("failed", "warned", "noted")
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckReport:
     """The content of `report.json`."""
 
     task: str
@@ -65,10 +65,10 @@ class Report:
         return tuple(each for each in self.checks if each.state in states)
 
 
-def build(version: Version, context: CheckContext, results: Sequence[CheckResult]) -> Report:
+def build(version: Version, context: CheckContext, results: Sequence[CheckResult]) -> CheckReport:
     """Put the results of a check together."""
     baseline = context.metadata_baseline
-    return Report(
+    return CheckReport(
         task=context.task.name,
         version=version.root,
         number=version.number,
@@ -81,7 +81,7 @@ def build(version: Version, context: CheckContext, results: Sequence[CheckResult
     )
 
 
-def write(report: Report, context: CheckContext, folder: Path) -> None:
+def write(report: CheckReport, context: CheckContext, folder: Path) -> None:
     """Write `report.json`, `data_quality.json` and `duplicates.json`."""
     document = {"format": FORMAT, **asdict(report)}
     for check in document["checks"]:
@@ -92,7 +92,7 @@ def write(report: Report, context: CheckContext, folder: Path) -> None:
     }
     quality = {
         "version": report.version,
-        **train_leaks(context),
+        **train_leakage(context),
         "completeness": completeness,
     }
     write_json(folder / DATA_QUALITY, quality)
@@ -102,7 +102,7 @@ def write(report: Report, context: CheckContext, folder: Path) -> None:
     write_json(folder / DUPLICATES, {"exact": exact, "near": near})
 
 
-def read(folder: Path) -> Report:
+def read(folder: Path) -> CheckReport:
     """Read the report of a folder.
 
     Raises:
@@ -114,7 +114,7 @@ def read(folder: Path) -> Report:
         if version != FORMAT:
             raise ValueError(f"expected format {FORMAT}, found {version}")
         results = tuple(_result(each) for each in document.pop("checks"))
-        return Report(**document, checks=results)
+        return CheckReport(**document, checks=results)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
             f"{folder} holds no readable check report ({error}). Remove the folder and run "
@@ -128,7 +128,7 @@ def read_duplicates(folder: Path) -> tuple[list[list[str]], list[list[str]]]:
     return document["exact"], document["near"]
 
 
-def show(report: Report, page: Path, repaired_source: str = "") -> None:
+def show(report: CheckReport, page: Path, repaired_source: str = "") -> None:
     """Print the checks that found issues, the slugs of the others, and a verdict;
     `repaired_source` is the version that was made by repairing this one."""
     results = sorted(report.in_state(*WITH_ISSUES), key=lambda each: WITH_ISSUES.index(each.state))
@@ -146,7 +146,7 @@ def show(report: Report, page: Path, repaired_source: str = "") -> None:
     console.result(f"Full report, with images: {page}")
 
 
-def verdict(report: Report, repaired_source: str = "") -> str:
+def verdict(report: CheckReport, repaired_source: str = "") -> str:
     """One or two sentences: whether the data pass, and what to do if they do not."""
     failed, warned = report.in_state("failed"), report.in_state("warned")
     subject = f"V{report.title[1:]}"
@@ -157,7 +157,7 @@ def verdict(report: Report, repaired_source: str = "") -> str:
     return f"{subject} passes its checks."
 
 
-def error_message(report: Report, page: Path, repaired_source: str = "") -> str:
+def error_message(report: CheckReport, page: Path, repaired_source: str = "") -> str:
     """Why the training does not start, and what to do."""
     return (
         f"The data fail {_list(report.in_state('failed'))}. {_remedy(report, repaired_source)} "
@@ -165,7 +165,7 @@ def error_message(report: Report, page: Path, repaired_source: str = "") -> str:
     )
 
 
-def _remedy(report: Report, repaired_source: str) -> str:
+def _remedy(report: CheckReport, repaired_source: str) -> str:
     if repaired_source:
         return f"A repaired version exists: --source {repaired_source}."
     levels = "set another level or limit under `checks:` in the config."

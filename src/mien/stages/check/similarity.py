@@ -169,9 +169,11 @@ def _candidates(
     differing = np.empty(_TILE, dtype=np.uint64)
     bits = np.empty(_TILE, dtype=np.uint8)
     for rows, columns in _tiles(len(hashes)):
-        one, two = hashes[rows, None], hashes[None, columns]
-        part = np.s_[: one.shape[0], : two.shape[1]]
-        np.bitwise_count(np.bitwise_xor(one, two, out=differing[part]), out=bits[part])
+        row_hashes, column_hashes = hashes[rows, None], hashes[None, columns]
+        part = np.s_[: row_hashes.shape[0], : column_hashes.shape[1]]
+        np.bitwise_count(
+            np.bitwise_xor(row_hashes, column_hashes, out=differing[part]), out=bits[part]
+        )
         near = bits[part] <= max_hash_distance
         if near.any():
             root = roots()
@@ -228,8 +230,8 @@ def _correlation(
     best = np.full(len(first), -1.0)
     core = _standard(details[first, 1 : 1 + _CORE, 1 : 1 + _CORE])
     for down, across in _SHIFTS:
-        moved = _standard(details[second, down : down + _CORE, across : across + _CORE])
-        best = np.maximum(best, np.einsum("ij,ij->i", core, moved))
+        shifted = _standard(details[second, down : down + _CORE, across : across + _CORE])
+        best = np.maximum(best, np.einsum("ij,ij->i", core, shifted))
     return best
 
 

@@ -26,11 +26,11 @@ from mien.errors import DataError
 from mien.storage.files import atomic_write
 
 from . import manifest
-from .manifest import Entry, Item, Version, root_of
+from .manifest import FileEntry, Item, Version, root_of
 from .progress import Progress, silent
 from .shards import AlteredError, Shards, check_free_space, write_new
 
-__all__ = ["OPEN", "Entry", "Item", "Store", "Version", "root_of"]
+__all__ = ["OPEN", "FileEntry", "Item", "Store", "Version", "root_of"]
 
 OPEN = ".open-"
 """Prefix of the temporary folders of unpacked versions."""
@@ -62,7 +62,7 @@ class Store:
                 not match its SHA-256.
         """
         listed = manifest.listing(items, source)
-        entries = {name: Entry(each.sha256, each.size_bytes) for name, each in listed.items()}
+        entries = {name: FileEntry(each.sha256, each.size_bytes) for name, each in listed.items()}
         root = root_of(entries)
         version = self.find(root) if self.contains(root) else None
         if version is None or not self.is_complete(version):
@@ -170,9 +170,9 @@ class Store:
             (target / folder).mkdir(parents=True, exist_ok=True)
         try:
             with self.progress(f"unpack {version.short}") as advance:
-                for done, (content, chunks) in enumerate(self._shards.read(names), start=1):
+                for count, (content, chunks) in enumerate(self._shards.read(names), start=1):
                     write_new(chunks, [target / name for name in names[content]])
-                    advance(done, len(names))
+                    advance(count, len(names))
         except AlteredError as error:
             name = names[error.content][0]
             raise DataError(f"{name} differs from the fetched file: {error}. {_REMEDY}") from None
@@ -191,7 +191,7 @@ class Store:
                 readable.append(manifest.read(path, _REMEDY))
             except DataError as error:
                 errors.append(str(error))
-        for each in sorted(readable, key=lambda one: one.number):
+        for each in sorted(readable, key=lambda version: version.number):
             names = [name for name, entry in each.items.items() if entry.sha256 not in intact]
             if names:
                 more = f" and {len(names) - _MAX_NAMES:,} more" if len(names) > _MAX_NAMES else ""

@@ -6,9 +6,9 @@ from typing import Protocol
 
 
 class Advance(Protocol):
-    """Receives how many of the steps are done."""
+    """Receives the number of finished steps."""
 
-    def __call__(self, done: int, total: int, /) -> None: ...
+    def __call__(self, count: int, total: int, /) -> None: ...
 
 
 Progress = Callable[[str], AbstractContextManager[Advance]]
@@ -18,4 +18,4 @@ Progress = Callable[[str], AbstractContextManager[Advance]]
 @contextmanager
 def silent(title: str) -> Iterator[Advance]:
     """Report nothing."""
-    yield lambda done, total: None
+    yield lambda count, total: None

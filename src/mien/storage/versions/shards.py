@@ -79,12 +79,12 @@ class Shards:
         self.folder.mkdir(parents=True, exist_ok=True)
         check_free_space(self.folder, sum(item.size_bytes for item in new))
         with self.progress("pack") as advance:
-            done = 0
+            packed = 0
             for group in _groups(new):
                 path = self._write(group)
                 shards[path.name] = path.stat().st_size
-                done += len(group)
-                advance(done, len(new))
+                packed += len(group)
+                advance(packed, len(new))
         return shards
 
     def read(self, digests: Collection[str]) -> Iterator[tuple[str, Iterator[bytes]]]:
@@ -113,14 +113,14 @@ class Shards:
         intact: set[str] = set()
         paths = self.paths()
         with self.progress("verify shards") as advance:
-            for done, path in enumerate(paths, start=1):
+            for count, path in enumerate(paths, start=1):
                 if sha256_file(path) != path.stem:
                     errors.append(
                         f"{path} does not match its name: it was changed or truncated. Delete "
                         "it, then `dvc pull`, or fetch the source again."
                     )
                 intact.update(_intact(path))
-                advance(done, len(paths))
+                advance(count, len(paths))
         return errors, intact
 
     def paths(self) -> list[Path]:
@@ -146,11 +146,11 @@ def write_new(chunks: Iterator[bytes], targets: Collection[Path]) -> None:
     Raises:
         FileExistsError: a file exists.
     """
-    first, *others = targets
+    first, *copies = targets
     with first.open("xb") as out:
         for chunk in chunks:
             out.write(chunk)
-    for path in others:
+    for path in copies:
         with path.open("xb") as out, first.open("rb") as source:
             shutil.copyfileobj(source, out)
 

@@ -29,7 +29,7 @@ _MIN_PERSONS = 20
 
 
 @dataclass
-class _Record:
+class _ImageRecord:
     """Samples and issues while the set is read."""
 
     samples: list[Sample] = field(default_factory=list)
@@ -52,7 +52,7 @@ def inspect(raw: Path, params: Params, cache: Path) -> Inspection:
         DataError: no split folders, or an unreadable data.yaml.
     """
     root = yolo.find_root(raw)
-    record = _Record()
+    record = _ImageRecord()
     names = _class_names(root, record)
     for split in SPLITS:
         _inspect_split(yolo.split_folder(root, split), split, names, record)
@@ -65,7 +65,7 @@ def inspect(raw: Path, params: Params, cache: Path) -> Inspection:
     return Inspection(samples, issues)
 
 
-def _class_names(root: Path, record: _Record) -> list[str]:
+def _class_names(root: Path, record: _ImageRecord) -> list[str]:
     """The classes in the task's spelling; an unknown one stays as it is written."""
     names = yolo.class_names(root)
     if names is None:
@@ -80,7 +80,7 @@ def _class_names(root: Path, record: _Record) -> list[str]:
     return [yolo.normalize(name) for name in names]
 
 
-def _inspect_split(folder: Path, split: Split, names: Sequence[str], record: _Record) -> None:
+def _inspect_split(folder: Path, split: Split, names: Sequence[str], record: _ImageRecord) -> None:
     image_names, label_files = yolo.image_names(folder), set(yolo.label_file_names(folder))
     record.totals["files"] += len(label_files)
     for image_name in image_names:
@@ -106,17 +106,17 @@ def _inspect_split(folder: Path, split: Split, names: Sequence[str], record: _Re
         record.add(ORPHAN_LABEL_FILE, f"{split}/{file}")
 
 
-def _labels(text: str, name: str, names: Sequence[str], record: _Record) -> tuple[str, ...]:
+def _labels(text: str, name: str, names: Sequence[str], record: _ImageRecord) -> tuple[str, ...]:
     """The label of each box, the largest first; a box without area still belongs to a face."""
     report_issue = record.reporter(name)
     sized = []
     for number, box in yolo.parse_labels(text, report_issue):
         record.totals["boxes"] += 1
         clipped = yolo.clip_box(box, report_issue)
-        named = 0 <= number < len(names)
-        if not named or names[number] not in LABELS:
+        valid = 0 <= number < len(names)
+        if not valid or names[number] not in LABELS:
             record.add(UNKNOWN_CLASS, name)
-        label = names[number] if named else f"class {number}"
+        label = names[number] if valid else f"class {number}"
         sized.append((clipped[2] * clipped[3] if clipped else 0.0, label))
     return tuple(label for _, label in sorted(sized, key=lambda each: -each[0]))
 
@@ -144,7 +144,7 @@ def _with_persons(samples: Sequence[Sample]) -> Iterator[Sample]:
         yield replace(sample, person=match[1] if match else "", metadata=metadata)
 
 
-def _totals(record: _Record) -> dict[str, int]:
+def _totals(record: _ImageRecord) -> dict[str, int]:
     """How many items each check looked at."""
     return {
         **dict.fromkeys(_BOX_CHECKS, record.totals["boxes"]),
@@ -154,7 +154,7 @@ def _totals(record: _Record) -> dict[str, int]:
     }
 
 
-def _compare_label_csv(raw: Path, record: _Record) -> Mapping[str, int]:
+def _compare_label_csv(raw: Path, record: _ImageRecord) -> Mapping[str, int]:
     """Compare the set with its label CSV files, if it has any."""
     rows = [row for path in label_csv.find(raw) for row in label_csv.read(path)]
     if not rows:

@@ -123,8 +123,8 @@ def compare(
         if row.image_stem not in samples:
             report_issue(ROW_WITHOUT_IMAGE, row.location)
     listed = {row.image_stem for row in rows}
-    for stem, named in samples.items():
-        for name, label in named:
+    for stem, of_stem in samples.items():
+        for name, label in of_stem:
             for slug in _differences(label, stem in listed, labels_of.get(stem, set())):
                 report_issue(slug, name)
     count = sum(map(len, samples.values()))

@@ -44,7 +44,7 @@ class _Item:
     """The text of its label file; None without one."""
     split: Split
     """The new split."""
-    moved: bool
+    changes_split: bool
 
     @property
     def needs_faces(self) -> bool:
@@ -122,7 +122,9 @@ def _write(items: Sequence[_Item], faces: Mapping[str, list[XcYcWh]], out: Path)
         for kind in ("images", "labels"):
             (folder / kind).mkdir(parents=True)
     replaced = _Replaced()
-    for item in sorted(items, key=lambda each: each.moved):  # an image that stays keeps its name
+    for item in sorted(
+        items, key=lambda each: each.changes_split
+    ):  # an image that stays keeps its name
         stem = _unique_stem(item.path.stem, stems[item.split])
         copy = folders[item.split] / "images" / f"{stem}{item.path.suffix}"
         link(item.path, copy)
@@ -175,7 +177,7 @@ def _detect_all(items: Sequence[_Item], cache: Path) -> dict[str, list[XcYcWh]]:
         return {}
     made_by = source_hash(*TASK_SOURCES)
     path = cache / f"faces-{made_by[:12]}.txt"
-    known = ContentCache[list[XcYcWh]](path, list, _decode_faces)
+    face_cache = ContentCache[list[XcYcWh]](path, list, _decode_faces)
 
     def make_worker() -> Callable[[_Item], list[XcYcWh]]:
         detectors: list[FaceDetector] = []
@@ -183,19 +185,19 @@ def _detect_all(items: Sequence[_Item], cache: Path) -> dict[str, list[XcYcWh]]:
         def detect(item: _Item) -> list[XcYcWh]:
             content = item.path.read_bytes()
             digest = sha256(content).hexdigest()
-            faces = known.get(digest)
+            faces = face_cache.get(digest)
             if faces is None:
                 if not detectors:  # loads weights: only where an image is not in the cache
                     detectors.append(FaceDetector())
                 faces = _detect(content, detectors[0])
-                known.put(digest, faces)
+                face_cache.put(digest, faces)
             return faces
 
         return detect
 
-    found = runtime.map_threads(items, make_worker)
+    detected = runtime.map_threads(items, make_worker)
     tracked = console.track(items, "find faces")
-    return {item.name: faces for item, faces in zip(tracked, found, strict=True)}
+    return {item.name: faces for item, faces in zip(tracked, detected, strict=True)}
 
 
 def _detect(content: bytes, detector: FaceDetector) -> list[XcYcWh]:

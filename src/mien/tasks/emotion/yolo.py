@@ -153,7 +153,7 @@ def parse_labels(text: str, report_issue: ReportIssue) -> Iterator[tuple[int, Xc
         report_issue(EMPTY_LABEL_FILE)
     for line in lines:
         try:
-            number, cx, cy, w, h = (float(word) for word in line.split())
+            number, cx, cy, w, h = (float(text) for text in line.split())
             if not number.is_integer():
                 raise ValueError(number)
         except ValueError:

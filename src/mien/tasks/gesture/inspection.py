@@ -35,7 +35,7 @@ table is ambiguous."""
 
 
 @dataclass
-class _Record:
+class _HandRecord:
     """Issues, and rows as `prepare` has them, while the parts of a source are read."""
 
     issues: dict[str, list[str]] = field(default_factory=dict)
@@ -63,7 +63,7 @@ def inspect(raw: Path, params: Params, cache: Path) -> Inspection:
             known label.
     """
     source = sources.find_source(raw, params.ignore_labels)
-    record = _Record()
+    record = _HandRecord()
     rows: list[SourceRow] = []
     for part in sources.read_tables(source, cache, lambda label: label in LABELS):
         used = [row for row in part.rows if row.label not in params.ignore_labels]
@@ -84,7 +84,7 @@ def inspect(raw: Path, params: Params, cache: Path) -> Inspection:
     return Inspection(samples, issues)
 
 
-def _inspect_part(part: SourceTable, params: Params, record: _Record) -> None:
+def _inspect_part(part: SourceTable, params: Params, record: _HandRecord) -> None:
     usable = _with_points(part, record)
     if not usable:
         return
@@ -100,7 +100,7 @@ def _inspect_part(part: SourceTable, params: Params, record: _Record) -> None:
         _inspect_hands(rows, part, record)
 
 
-def _with_points(part: SourceTable, record: _Record) -> list[SourceRow]:
+def _with_points(part: SourceTable, record: _HandRecord) -> list[SourceRow]:
     """The rows that have points and a known label; the others are recorded."""
     usable = []
     for slug in (*part.skip_reasons, table.MISSING_VALUES, checks.UNKNOWN_LABEL):
@@ -117,7 +117,7 @@ def _with_points(part: SourceTable, record: _Record) -> list[SourceRow]:
 
 
 def _in_one_unit(
-    part: SourceTable, rows: list[SourceRow], params: Params, record: _Record
+    part: SourceTable, rows: list[SourceRow], params: Params, record: _HandRecord
 ) -> tuple[Convention | None, list[SourceRow]]:
     """The convention of a part, None if it is ambiguous, and the rows that follow it."""
     points = _points(rows)
@@ -136,7 +136,7 @@ def _in_one_unit(
     return main, record.passing(checks.MIXED_UNITS, rows, [kind == main for kind in kinds])
 
 
-def _inspect_hands(rows: LandmarkTable, part: SourceTable, record: _Record) -> None:
+def _inspect_hands(rows: LandmarkTable, part: SourceTable, record: _HandRecord) -> None:
     """Check hands of the common frame, and store them as `prepare` has them."""
     points = rows.landmarks
     features = landmarks.normalize(points)
@@ -158,7 +158,7 @@ def _inspect_hands(rows: LandmarkTable, part: SourceTable, record: _Record) -> N
     record.rows.append(data.with_depth(rows, part.title)[0])
 
 
-def _splits(record: _Record, params: Params) -> tuple[Mapping[str, Split], Mapping[str, str]]:
+def _splits(record: _HandRecord, params: Params) -> tuple[Mapping[str, Split], Mapping[str, str]]:
     """The split and the digest of each row that `prepare` will have, by name."""
     if not record.rows:
         return {}, {}

@@ -14,13 +14,13 @@ def find(context: CheckContext) -> Issues:
     for index, sample in enumerate(context.samples):
         if sample.person and sample.split:
             by_person.setdefault(sample.person, []).append(index)
-    leaks = context.leaks([tuple(indices) for indices in by_person.values()])
-    counts = Counter(context.samples[index].person for index in leaks)
+    leaked = context.leakage([tuple(indices) for indices in by_person.values()])
+    counts = Counter(context.samples[index].person for index in leaked)
     examples = [
         IssueExample(names(context, by_person[person][:1]), f"{person}: {count} in val or test")
         for person, count in counts.most_common(MAX_SAMPLES)
     ]
-    return Issues(names(context, leaks), sum(map(len, by_person.values())), tuple(examples))
+    return Issues(names(context, leaked), sum(map(len, by_person.values())), tuple(examples))
 
 
 CHECK = Check(

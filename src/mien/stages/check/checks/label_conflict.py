@@ -13,12 +13,12 @@ def find(context: CheckContext) -> Issues:
     """Samples that carry another label than most samples of the same image."""
     minorities = conflicts(context.samples, context.same_images)
     cluster_of = {index: cluster for cluster in context.same_images for index in cluster}
-    shown = []
+    pairs = []
     for minority in minorities:
-        others = [each for each in cluster_of[minority[0]] if each not in minority]
-        shown.append((others[0], *minority))
+        majority = [each for each in cluster_of[minority[0]] if each not in minority]
+        pairs.append((majority[0], *minority))
     wrong = [index for minority in minorities for index in minority]
-    examples = cluster_examples(context, shown)
+    examples = cluster_examples(context, pairs)
     return Issues(names(context, wrong), len(context.samples), examples)
 
 

@@ -3,14 +3,16 @@
 from mien.task import Check, Issues
 
 from ..context import CheckContext
-from ..examples import leak_issues
+from ..examples import leakage_issues
 
 
 def find(context: CheckContext) -> Issues:
     """As `split_leakage`, by near duplicates; samples that it finds are not counted again."""
-    exact = context.leaks(context.duplicates)
-    near = context.leaks(context.near_duplicates)
-    return leak_issues(context, {index: twin for index, twin in near.items() if index not in exact})
+    exact = context.leakage(context.duplicates)
+    near = context.leakage(context.near_duplicates)
+    return leakage_issues(
+        context, {index: twin for index, twin in near.items() if index not in exact}
+    )
 
 
 CHECK = Check(

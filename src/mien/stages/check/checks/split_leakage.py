@@ -3,12 +3,12 @@
 from mien.task import Check, Issues
 
 from ..context import CheckContext
-from ..examples import leak_issues
+from ..examples import leakage_issues
 
 
 def find(context: CheckContext) -> Issues:
     """Val samples with a duplicate in train, and test samples with one in train or val."""
-    return leak_issues(context, context.leaks(context.duplicates))
+    return leakage_issues(context, context.leakage(context.duplicates))
 
 
 CHECK = Check(
