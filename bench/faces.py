@@ -1,10 +1,10 @@
 """Where a detector finds faces, before and after the boxes of its data were repaired.
 
-Four models of one size: trained on AffectNet as it is shipped (every box is the whole picture) and
-on what `mien data check --fix` makes of it, each by the recipe for faces that fill a picture
-(configs/emotion.yaml) and by that for small ones (configs/emotion_faces.yaml). They are asked for
-the faces of photos of whole people, which none has seen, and of AffectNet's test split. An
-interrupted bench goes on where it stopped.
+Four models of one size: trained on AffectNet as shipped (every box is the whole image) and on the
+version repaired by `mien data check --fix`, each with the recipe for faces that fill an image
+(configs/emotion.yaml) and with that for small faces (configs/emotion_faces.yaml). They detect faces
+in photos of whole people, which no training has seen, and in AffectNet's test split. An interrupted
+bench continues where it stopped.
 """
 
 import csv
@@ -31,90 +31,92 @@ from mien.storage.workspace import Workspace
 from mien.task import Request, Task
 
 SHORT = "params.pretrain_epochs=12 params.augment_warmup_epochs=6 params.epochs=4"
-"""A sixth of the shipped recipe: where faces are is learnt long before what they show."""
+"""A sixth of the shipped recipe: a detector learns positions long before emotions."""
 SETTINGS = "MIEN_FACES_SET"
 """Environment variable with other settings, as in "params.epochs=2"; empty for full recipes."""
 SKIP = "MIEN_FACES_SKIP"
-"""Environment variable with the recipes that are left out, such as emotion_faces, the slowest."""
+"""Environment variable with recipes to leave out, such as emotion_faces, the slowest."""
 SIZES = (0, 8, 12, 16, 24, 1000)
 """Bounds of the faces' heights in the last table, in pixels of a network's input of 96."""
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One way to train, and where a bundle may come from instead."""
+class Variant:
+    """One training, and the variable that names a ready bundle instead."""
 
     title: str
     recipe: str
-    fixed: bool
-    given: str
+    repaired: bool
+    bundle_variable: str
     """Environment variable that names a ready bundle."""
 
 
-KINDS = (
-    Kind("as shipped", "emotion", False, "MIEN_FACES_SHIPPED"),
-    Kind("after `--fix`", "emotion", True, "MIEN_FACES_FIXED"),
-    Kind("as shipped, small pictures too", "emotion_faces", False, "MIEN_FACES_SHIPPED_SMALL"),
-    Kind("after `--fix`, small faces too", "emotion_faces", True, "MIEN_FACES_SCENES"),
+VARIANTS = (
+    Variant("as shipped", "emotion", False, "MIEN_FACES_SHIPPED"),
+    Variant("after `--fix`", "emotion", True, "MIEN_FACES_FIXED"),
+    Variant("as shipped, small pictures too", "emotion_faces", False, "MIEN_FACES_SHIPPED_SMALL"),
+    Variant("after `--fix`, small faces too", "emotion_faces", True, "MIEN_FACES_SCENES"),
 )
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A picture and where another detector, YuNet, has found its face."""
+class FacePhoto:
+    """An image and the box of its face by another detector, YuNet."""
 
     content: bytes
     box: tuple[float, float, float, float]
-    """cx, cy, w, h as shares of the picture."""
+    """cx, cy, w, h as shares of the image."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a model says of a picture."""
+class FaceResult:
+    """The detections of a model in an image."""
 
-    overlaps: tuple[float, ...]
-    """Of each detection with the face, the most confident first."""
+    ious: tuple[float, ...]
+    """IoU of each detection with the face, the most confident first."""
     height: float
-    """Of the face, as a share of the picture's longer side."""
+    """Height of the face, as a share of the image's longer side."""
 
     @property
     def best(self) -> float:
-        return max(self.overlaps, default=0.0)
+        return max(self.ious, default=0.0)
 
 
 def main() -> None:
-    """Train what is not given, ask all, and write the page."""
+    """Train the models without a ready bundle, evaluate all, and write the page."""
     data = page.real_data()
     home = config.settings().home / "build" / "bench-faces"
     sets = {"photos of people": list(_photos(data)), "AffectNet test": list(_portraits(data))}
     rows, sizes, emotions = [], [], []
-    for kind in _wanted():
-        folder, origin = _bundle(kind, home, data)
-        emotions.append(_emotions(kind.title, folder))
+    for variant in _selected():
+        folder, origin = _bundle(variant, home, data)
+        emotions.append(_emotions(variant.title, folder))
         with runtime.load(folder) as model:
-            for name, shown in sets.items():
-                answers = [_answer(tasks.load("emotion"), model, each) for each in shown]
-                rows.append(_row(kind.title, name, answers))
+            for name, photos in sets.items():
+                results = [_detect(tasks.load("emotion"), model, each) for each in photos]
+                rows.append(_row(variant.title, name, results))
                 if name == "photos of people":
-                    sizes.append({"trained on AffectNet": kind.title, **_by_size(answers)})
-        print(f"{kind.title}: {origin}", file=sys.stderr)
-    found = [_finder_row(name, shown, rooms) for name, shown in sets.items() for rooms in _LOOKS]
-    parts = [*_words(), page.table(rows), _SIZES_SAID, page.table(sizes)]
-    parts += [_EMOTIONS_SAID, page.table(emotions), _FINDER_SAID, page.table(found)]
+                    sizes.append({"trained on AffectNet": variant.title, **_by_size(results)})
+        print(f"{variant.title}: {origin}", file=sys.stderr)
+    found = [
+        _detector_row(name, photos, rooms) for name, photos in sets.items() for rooms in _LOOKS
+    ]
+    parts = [*_introduction(), page.table(rows), _SIZES_TEXT, page.table(sizes)]
+    parts += [_EMOTIONS_TEXT, page.table(emotions), _DETECTOR_TEXT, page.table(found)]
     page.write("faces", "Where faces are found", parts)
 
 
 _LOOKS = ((1.0,), (1.5,), PADDING_SCALES)
-_SIZES_SAID = (
+_SIZES_TEXT = (
     "## By the size of the face\n\nShare of the photos in which a detection overlaps the face by "
     "at least 0.5, by the face's height in pixels if the photo's longer side were 96 of them."
 )
-_EMOTIONS_SAID = (
+_EMOTIONS_TEXT = (
     "## What it costs\n\nEmotions named right on the model's own test split, as its evaluation had "
     "it. `--fix` drops duplicates and moves images between splits, so that the test images differ "
     "slightly."
 )
-_FINDER_SAID = (
+_DETECTOR_TEXT = (
     "## The detector that repairs boxes\n\nMediaPipe's BlazeFace for short range, run by "
     "`mediapipe/face_detector.py`, on the same pictures. Room is the side of the square that it is "
     "shown, in longer sides of the picture; faces that fill a picture are found with room around "
@@ -122,41 +124,43 @@ _FINDER_SAID = (
 )
 
 
-def _words() -> list[str]:
+def _introduction() -> list[str]:
     chosen = _settings()
     recipe = f"with the shorter recipe `--set {' --set '.join(chosen)}`" if chosen else "in full"
-    given = [kind.title for kind in _wanted() if os.environ.get(kind.given)]
-    left = [kind.title for kind in KINDS if kind not in _wanted()]
+    ready_bundles = [
+        variant.title for variant in _selected() if os.environ.get(variant.bundle_variable)
+    ]
+    left = [variant.title for variant in VARIANTS if variant not in _selected()]
     without = f" Left out, not measured here: {', '.join(left)}." if left else ""
-    ready = f" Given ready, by a full recipe or as their maker chose: {', '.join(given)}."
+    ready = f" Given ready, by a full recipe or as their maker chose: {', '.join(ready_bundles)}."
     return [
         f"Trained by `configs/emotion.yaml` and `configs/emotion_faces.yaml` {recipe}, seed 0, "
-        f"data checks at level warn.{ready if given else ''}{without} A face is found where any "
-        "detection overlaps YuNet's box of it by at least 0.5 (0.3), as intersection over "
-        "union. The first detection is the most confident one. No training has seen the photos of "
-        "people (`gesture/photos`), whose faces are small in a scene.",
+        f"data checks at level warn.{ready if ready_bundles else ''}{without} A face is found "
+        "where any detection overlaps YuNet's box of it by at least 0.5 (0.3), as intersection "
+        "over union. The first detection is the most confident one. No training has seen the "
+        "photos of people (`gesture/photos`), whose faces are small in a scene.",
     ]
 
 
-def _wanted() -> list[Kind]:
+def _selected() -> list[Variant]:
     skipped = os.environ.get(SKIP, "").split()
-    return [kind for kind in KINDS if kind.recipe not in skipped]
+    return [variant for variant in VARIANTS if variant.recipe not in skipped]
 
 
 def _settings() -> list[str]:
     return os.environ.get(SETTINGS, SHORT).split()
 
 
-def _bundle(kind: Kind, home: Path, data: Path) -> tuple[Path, str]:
-    """The bundle of a way to train, which is trained if need be, and where it comes from."""
-    given = os.environ.get(kind.given)
-    if given:
-        return Path(given), given
-    workspace = Workspace(home / ("fixed" if kind.fixed else "shipped"))
+def _bundle(variant: Variant, home: Path, data: Path) -> tuple[Path, str]:
+    """The bundle of a variant, trained if necessary, and its origin."""
+    path = os.environ.get(variant.bundle_variable)
+    if path:
+        return Path(path), path
+    workspace = Workspace(home / ("fixed" if variant.repaired else "shipped"))
     source = str(data / "emotion" / "affectnet_yolo.zip")
-    run = config.load(page.ROOT / "configs" / f"{kind.recipe}.yaml", _settings())
+    run = config.load(page.ROOT / "configs" / f"{variant.recipe}.yaml", _settings())
     run = run.model_copy(update={"source": source, "checks": _only_warnings()})
-    if kind.fixed:
+    if variant.repaired:
         pipeline.repair(run, workspace)
         run = run.model_copy(update={"source": None})  # the repaired version
     done = pipeline.run(run, workspace).registered
@@ -170,23 +174,23 @@ def _only_warnings() -> dict[str, CheckConfig]:
     return {each.slug: CheckConfig(level="warn") for each in checks if each.level == "error"}
 
 
-def _photos(data: Path) -> Iterator[Shown]:
+def _photos(data: Path) -> Iterator[FacePhoto]:
     folder = data / "gesture"
     with (folder / "photos.csv").open(encoding="utf-8") as stream:
         for row in csv.DictReader(stream):
             if row["face_w"]:
                 content = (folder / "photos" / row["image"]).read_bytes()
-                yield Shown(content, _box(row, "face_"))
+                yield FacePhoto(content, _box(row, "face_"))
 
 
-def _portraits(data: Path) -> Iterator[Shown]:
+def _portraits(data: Path) -> Iterator[FacePhoto]:
     with ZipFile(data / "emotion" / "affectnet_yolo.zip") as archive:
         (table,) = (name for name in archive.namelist() if name.endswith("face_boxes.csv"))
         text = io.TextIOWrapper(archive.open(table), encoding="utf-8")
         for row in csv.DictReader(text):
             if row["image"].startswith("test/") and row["w"]:
                 content = archive.read(f"{Path(table).parent.as_posix()}/{row['image']}")
-                yield Shown(content, _box(row, ""))
+                yield FacePhoto(content, _box(row, ""))
 
 
 def _box(row: Mapping[str, str], prefix: str) -> tuple[float, float, float, float]:
@@ -194,20 +198,20 @@ def _box(row: Mapping[str, str], prefix: str) -> tuple[float, float, float, floa
     return cx, cy, w, h
 
 
-def _corners(shown: Shown, size: tuple[int, int]) -> Any:
+def _corners(photos: FacePhoto, size: tuple[int, int]) -> Any:
     """The box of a picture's face in pixels of a picture of that size."""
-    corners = boxes.xcycwh_to_xyxy(np.array(shown.box, np.float64)).astype(np.float32)
+    corners = boxes.xcycwh_to_xyxy(np.array(photos.box, np.float64)).astype(np.float32)
     return corners * np.array([*size, *size], np.float32)
 
 
-def _answer(task: Task[Any], model: Model, shown: Shown) -> Answer:
-    request = task.inference.read(shown.content)
+def _detect(task: Task[Any], model: Model, photos: FacePhoto) -> FaceResult:
+    request = task.inference.read(photos.content)
     prediction = task.inference.predict(request, model)
     detected = [each.box for each in prediction.detections if each.box]
-    truth = _corners(shown, request.size)
+    truth = _corners(photos, request.size)
     found = boxes.iou(truth, np.array(detected, np.float32).reshape(-1, 4))
     height = float(truth[3] - truth[1]) / max(request.size)
-    return Answer(tuple(map(float, found)), height)
+    return FaceResult(tuple(map(float, found)), height)
 
 
 def _emotions(title: str, folder: Path) -> dict[str, object]:
@@ -221,33 +225,35 @@ def _emotions(title: str, folder: Path) -> dict[str, object]:
     }
 
 
-def _row(title: str, name: str, answers: Sequence[Answer]) -> dict[str, object]:
-    first = [each.overlaps[0] if each.overlaps else 0.0 for each in answers]
+def _row(title: str, name: str, results: Sequence[FaceResult]) -> dict[str, object]:
+    first = [each.ious[0] if each.ious else 0.0 for each in results]
     return {
         "trained on AffectNet": title,
-        "asked for the faces of": f"{len(answers)} {name}",
-        "found at 0.5": f"{np.mean([each.best >= 0.5 for each in answers]):.1%}",
-        "found at 0.3": f"{np.mean([each.best >= 0.3 for each in answers]):.1%}",
+        "asked for the faces of": f"{len(results)} {name}",
+        "found at 0.5": f"{np.mean([each.best >= 0.5 for each in results]):.1%}",
+        "found at 0.3": f"{np.mean([each.best >= 0.3 for each in results]):.1%}",
         "first detection at 0.5": f"{np.mean([each >= 0.5 for each in first]):.1%}",
         "mean IoU of the first detection": f"{np.mean(first):.3f}",
-        "mean IoU of the best box": f"{np.mean([each.best for each in answers]):.3f}",
-        "detections a picture": f"{np.mean([len(each.overlaps) for each in answers]):.2f}",
+        "mean IoU of the best box": f"{np.mean([each.best for each in results]):.3f}",
+        "detections a picture": f"{np.mean([len(each.ious) for each in results]):.2f}",
     }
 
 
-def _by_size(answers: Sequence[Answer]) -> dict[str, object]:
+def _by_size(results: Sequence[FaceResult]) -> dict[str, object]:
     cells: dict[str, object] = {}
     for low, high in pairwise(SIZES):
-        some = [each.best >= 0.5 for each in answers if low <= each.height * 96 < high]
+        some = [each.best >= 0.5 for each in results if low <= each.height * 96 < high]
         title = f"{low} to {high}" if high < SIZES[-1] else f"{low} and more"
         cells[title] = f"{np.mean(some):.0%} of {len(some)}" if some else "-"
     return cells
 
 
-def _finder_row(name: str, shown: Sequence[Shown], rooms: tuple[float, ...]) -> dict[str, object]:
+def _detector_row(
+    name: str, photos: Sequence[FacePhoto], rooms: tuple[float, ...]
+) -> dict[str, object]:
     detector = FaceDetector()
     marked, whole, counts = [], [], []
-    for each in shown:
+    for each in photos:
         pixels = Request.read(each.content).image
         assert pixels is not None
         faces = detector.detect(pixels, rooms)
@@ -258,7 +264,7 @@ def _finder_row(name: str, shown: Sequence[Shown], rooms: tuple[float, ...]) -> 
             marked.append(float(boxes.iou(truth, both[:, 0]).max()))
             whole.append(float(boxes.iou(truth, both[:, 1]).max()))
     return {
-        "pictures": f"{len(shown)} {name}",
+        "pictures": f"{len(photos)} {name}",
         "room": " and ".join(f"{room:g}" for room in rooms),
         "with a face": f"{np.mean([count > 0 for count in counts]):.1%}",
         "with several": f"{np.mean([count > 1 for count in counts]):.1%}",

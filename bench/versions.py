@@ -1,7 +1,7 @@
-"""Versions of loose pictures: mien's shards tracked by DVC, beside `dvc add` of the loose files.
+"""Versions of loose images: mien's shards tracked by DVC, next to `dvc add` of the loose files.
 
-Both ways do one step after the other in turn, each in a process of its own, in a fresh repository
-for each round; the files of the source are in the memory of the system for both.
+Both methods take turns step by step, each in a process of its own, in a fresh repository for each
+round; the files of the source are in the file system cache for both.
 """
 
 import os
@@ -24,21 +24,21 @@ from PIL import Image
 from bench import page
 
 ROUNDS = {"AffectNet": 2, "generated JPEGs": 1}
-PICTURES = 30_000
+IMAGES = 30_000
 CHANGED = 10
 SIDE = 64
-"""Pixels; a picture of noise is a JPEG of about 6 KB then."""
-SETTLED_S = 3
-"""What was written a moment ago is read again, in both ways: its time stamp tells nothing yet."""
+"""Pixels; an image of noise is then a JPEG of about 6 KB."""
+MIN_FILE_AGE_S = 3
+"""Both methods read younger files again, because their time stamps are not conclusive yet."""
 STEPS = {
-    "first import": "the source becomes a version that DVC knows",
-    "unchanged re-check": "is there anything new",
+    "first import": "the source becomes a version that DVC tracks",
+    "unchanged re-check": "look for changes, find none",
     "the same, mien alone": "without `dvc status`: what `mien data` does first",
     f"{CHANGED} changed files": "a second version",
     "diff": "what changed: mien by sample and label, DVC by file",
     "diff again": "",
-    "push": "both versions to a folder beside",
-    "pull": "the newest version into a fresh clone, as the trainer reads it: loose files",
+    "push": "both versions to a folder on the same disk",
+    "pull": "the latest version into a fresh clone, as loose files for the trainer",
 }
 FETCH = """
 import sys
@@ -60,8 +60,8 @@ RAW = "data/raw/emotion"
 
 
 @dataclass
-class Way:
-    """One way of keeping versions, in a repository of its own."""
+class Method:
+    """One method of storing versions, in a repository of its own."""
 
     name: str
     repository: Path
@@ -73,8 +73,8 @@ class Way:
         """Its own copy of the loose files; DVC tracks nothing outside of its repository."""
         return self.repository / "loose"
 
-    def begin(self, source: Path) -> None:
-        """A repository of git and DVC that holds nothing but the loose files."""
+    def make_repository(self, source: Path) -> None:
+        """Make a repository of git and DVC with the loose files only."""
         shutil.rmtree(self.repository, ignore_errors=True)
         self.repository.mkdir()
         _run(["git", "init", "--quiet"], self.repository)
@@ -93,7 +93,7 @@ class Way:
         _run(["git", "commit", "--quiet", "--allow-empty", "-m", "state"], self.repository)
 
     def step(self, name: str, folder: Path | None = None) -> None:
-        """Do a step and remember how long it took."""
+        """Run a step and record its time."""
         start = perf_counter()
         for command in self.commands.get(name, []):
             _run(command, folder or self.repository)
@@ -106,7 +106,7 @@ _MIEN = [sys.executable, "-m", "mien.cli", "data"]
 
 
 def main() -> None:
-    """Measure both sets in both ways."""
+    """Measure both sets with both methods."""
     page.real_data()
     parts = []
     with TemporaryDirectory(prefix="mien-versions-") as temporary:
@@ -116,17 +116,17 @@ def main() -> None:
             make(source)
             parts += _measured(name, source, Path(temporary))
             shutil.rmtree(source)
-    page.write("versions", "Versions of data", [*_words(), *parts])
+    page.write("versions", "Versions of data", [*_introduction(), *parts])
 
 
-def _words() -> list[str]:
+def _introduction() -> list[str]:
     return [
-        "Loose pictures kept as versions in two ways: mien's shards tracked by DVC "
+        "Loose images stored as versions in two ways: mien's shards tracked by DVC "
         "([0020](../decisions/0020-data-versions.md)), and plain `dvc add` of the folder. "
-        "Seconds of whole commands, their start included; medians of rounds in which both ways "
+        "Seconds of whole commands, start included; medians of rounds in which both ways "
         "take turns step by step, each in a fresh repository. Ratios are medians over the rounds, "
-        "so that a busy machine slows both.",
-        page.table([{"step": name, "what": what} for name, what in STEPS.items() if what]),
+        "so that load slows both.",
+        page.table([{"step": name, "meaning": text} for name, text in STEPS.items() if text]),
     ]
 
 
@@ -134,13 +134,13 @@ def _measured(name: str, source: Path, home: Path) -> list[str]:
     files = sorted(path for path in source.rglob("*") if path.is_file())
     size = sum(path.stat().st_size for path in files)
     names = [path.relative_to(source) for path in files]
-    ways = [_shards(home, is_set=name == "AffectNet"), _plain(home)]
+    methods = [_shards(home, is_set=name == "AffectNet"), _plain(home)]
     for number in range(ROUNDS[name]):
-        for way in ways:
-            way.begin(source)
-        time.sleep(SETTLED_S)
-        _round(ways[:: -1 if number % 2 else 1], names, number)
-    own, other = (way.seconds for way in ways)
+        for method in methods:
+            method.make_repository(source)
+        time.sleep(MIN_FILE_AGE_S)
+        _round(methods[:: -1 if number % 2 else 1], names, number)
+    own, other = (method.seconds for method in methods)
     rows = [
         {
             "step": step,
@@ -151,47 +151,47 @@ def _measured(name: str, source: Path, home: Path) -> list[str]:
         for step in STEPS
         if own.get(step)
     ]
-    told = "; ".join(f"{way.name} {_cached(way)}" for way in ways)
+    caches = "; ".join(f"{method.name} {_cached(method)}" for method in methods)
     return [
         f"## {name}: {len(files):,} files, {size / 1e6:,.0f} MB",
         f"Rounds: {ROUNDS[name]}.",
         page.table(rows),
-        f"DVC's cache after both versions: {told}.",
+        f"DVC's cache after both versions: {caches}.",
     ]
 
 
-def _round(ways: list[Way], names: list[Path], number: int) -> None:
+def _round(methods: list[Method], names: list[Path], number: int) -> None:
     def each(step: str) -> None:
-        for way in ways:
-            way.step(step)
+        for method in methods:
+            method.step(step)
 
     each("first import")
-    for way in ways:
-        way.commit()
+    for method in methods:
+        method.commit()
     each("unchanged re-check")
     each("the same, mien alone")
-    pictures = [name for name in names if name.suffix in (".jpg", ".png")]
-    for name in random.Random(number).sample(pictures, CHANGED):
-        for way in ways:
-            _change(way.source / name, number)
+    images = [name for name in names if name.suffix in (".jpg", ".png")]
+    for name in random.Random(number).sample(images, CHANGED):
+        for method in methods:
+            _change(method.source / name, number)
     each(f"{CHANGED} changed files")
     each("diff")
     each("diff again")
-    for way in ways:
-        way.commit()
+    for method in methods:
+        method.commit()
     each("push")
-    for way in ways:
-        clone = way.repository / "clone"
-        _run(["git", "clone", "--quiet", str(way.repository), str(clone)], way.repository)
-        way.step("pull", clone)
+    for method in methods:
+        clone = method.repository / "clone"
+        _run(["git", "clone", "--quiet", str(method.repository), str(clone)], method.repository)
+        method.step("pull", clone)
 
 
-def _shards(home: Path, is_set: bool) -> Way:
-    """mien's store, tracked by DVC; only a set that the task reads can be told in samples."""
+def _shards(home: Path, is_set: bool) -> Method:
+    """mien's versions, tracked by DVC; only a set that the task reads is compared by sample."""
     fetch = [sys.executable, "-c", FETCH, "loose"]
     add = [*_DVC, "add", "--quiet", RAW]
     diff = {step: [[*_MIEN, "diff", "emotion", "1", "2"]] for step in ("diff", "diff again")}
-    return Way(
+    return Method(
         "mien and DVC",
         home / "shards",
         {
@@ -206,9 +206,9 @@ def _shards(home: Path, is_set: bool) -> Way:
     )
 
 
-def _plain(home: Path) -> Way:
+def _plain(home: Path) -> Method:
     add = [*_DVC, "add", "--quiet", "loose"]
-    return Way(
+    return Method(
         "plain DVC",
         home / "plain",
         {
@@ -224,7 +224,7 @@ def _plain(home: Path) -> Way:
 
 
 def _change(path: Path, number: int) -> None:
-    """Another picture under the same name; the file may be a link into DVC's cache."""
+    """Put another image under the same name; the file may be a link into DVC's cache."""
     raw = path.read_bytes()
     path.unlink()
     path.write_bytes(raw + f"changed in round {number}".encode())
@@ -234,8 +234,8 @@ def _ratio(own: list[float], other: list[float]) -> float:
     return median(b / a for a, b in zip(own, other, strict=True))
 
 
-def _cached(way: Way) -> str:
-    cache = way.repository / ".dvc" / "cache"
+def _cached(method: Method) -> str:
+    cache = method.repository / ".dvc" / "cache"
     files = [path for path in cache.rglob("*") if path.is_file()]
     return f"{len(files):,} files, {sum(path.stat().st_size for path in files) / 1e6:,.0f} MB"
 
@@ -246,9 +246,9 @@ def _affectnet(target: Path) -> None:
 
 
 def _generated(target: Path) -> None:
-    """Small pictures of noise in thirty folders."""
+    """Write small images of noise in thirty folders."""
     rng = np.random.default_rng(0)
-    for number in range(PICTURES):
+    for number in range(IMAGES):
         path = target / f"{number % 30:02}" / f"{number:05}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         pixels = rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
@@ -256,19 +256,19 @@ def _generated(target: Path) -> None:
 
 
 def _isolate(home: Path) -> None:
-    """No settings and caches of the machine, no words to a server."""
+    """Use no settings and caches of the machine, and send nothing to a server."""
     for name in ("SITE_CACHE", "GLOBAL_CONFIG", "SYSTEM_CONFIG"):
         os.environ[f"DVC_{name}_DIR"] = str(home / name.lower())
-    for who in ("AUTHOR", "COMMITTER"):
-        os.environ |= {f"GIT_{who}_NAME": "bench", f"GIT_{who}_EMAIL": "bench@example.org"}
+    for role in ("AUTHOR", "COMMITTER"):
+        os.environ |= {f"GIT_{role}_NAME": "bench", f"GIT_{role}_EMAIL": "bench@example.org"}
     os.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "DVC_NO_ANALYTICS": "1", "MIEN_HOME": "."}
     os.environ["PYTHONPATH"] = str(page.ROOT / "src")
 
 
 def _run(command: list[str], folder: Path) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if result.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{result.stdout}{result.stderr}")
 
 
 if __name__ == "__main__":

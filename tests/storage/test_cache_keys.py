@@ -12,7 +12,7 @@ from mien.storage.cache_keys import STAGE_SOURCES, TASK_SOURCES
 SOURCE = ROOT / "src" / "mien"
 WITHOUT_EFFECT = {
     *("config.py", "errors.py", "reporting/console.py"),
-    "storage/cache_keys.py",
+    *("storage/cache.py", "storage/cache_keys.py"),
 }
 """Modules that tasks import to read, write and report, not to compute."""
 DVC_STAGES = {"train": ("check", "prepare", "train"), "evaluate": ("evaluate",)}

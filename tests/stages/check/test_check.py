@@ -176,7 +176,17 @@ def test_the_report_is_for_machines_too(tmp_path: Path) -> None:
     }
 
 
-def test_only_what_can_be_mended_is_said_to_be(tmp_path: Path) -> None:
+def test_boxes_of_the_whole_image_stop_a_training(tmp_path: Path) -> None:
+    """A data set without real boxes must not pass for one that has them."""
+    source = sets.yolo(tmp_path / "set", sets.distinct(1), "0.499 0.499 0.999 0.999")
+    done, _ = checked(source, tmp_path / "home")
+    assert done.failed == ("whole_image_box",)
+    (result,) = report.read(done.folder).in_state("failed")
+    assert (result.count, result.total) == (24, 24)
+    assert "its boxes (mAP) cannot" in result.description
+
+
+def test_only_fixable_issues_are_said_to_be(tmp_path: Path) -> None:
     """Copies across splits go by `--fix`; a class that is not there does not."""
     done, _ = checked(sets.yolo(tmp_path / "set", leaky()), tmp_path / "home")
     assert "--fix` repairs" in report.verdict(report.read(done.folder))

@@ -51,10 +51,6 @@ def prepared(source: Path | str, home: Path) -> DataReport:
     return data.read_report(data.data(Run.resolve(run, Workspace(home))).folder)
 
 
-def found(report: DataReport) -> dict[str, int]:
-    return {check.name: check.count for check in report.checks if check.count}
-
-
 @pytest.mark.parametrize("form", ["folder", "zip", "nested zip", "nested folder"])
 @pytest.mark.parametrize(("val", "suffix"), [("valid", "png"), ("val", "jpg")])
 def test_every_usual_form_is_taken(tmp_path: Path, form: str, val: str, suffix: str) -> None:
@@ -70,7 +66,7 @@ def test_every_usual_form_is_taken(tmp_path: Path, form: str, val: str, suffix: 
         "val": 8,
         "test": 8,
     }
-    assert found(report) == {}
+    assert report.skipped == {}
 
 
 def test_a_zip_and_its_folder_have_the_same_fingerprint(tmp_path: Path) -> None:
@@ -97,8 +93,8 @@ def test_an_unchanged_source_is_not_prepared_again(tmp_path: Path) -> None:
     assert first.folder.is_dir()
 
 
-def test_faults_are_counted_and_left_out(tmp_path: Path) -> None:
-    """One bad file among many stops nothing and is told with its name."""
+def test_unusable_files_are_skipped_and_counted(tmp_path: Path) -> None:
+    """One bad file among many stops nothing; it is counted by the check that reports it."""
     folder = yolo(tmp_path / "set", copies=2)
     images, labels = folder / "train" / "images", folder / "train" / "labels"
     (images / "anger0.png").write_bytes(b"not a picture")
@@ -110,27 +106,13 @@ def test_faults_are_counted_and_left_out(tmp_path: Path) -> None:
     (labels / "sad6.txt").write_text("inf 0.5 0.5 0.1 0.1\n")
     (labels / "nobody.txt").write_text("1 0.5 0.5 0.1 0.1\n")
     report = prepared(folder, tmp_path / "home")
-    assert found(report) == {
-        "unreadable picture": 1,
-        "picture without label file": 1,
-        "label without picture": 1,
-        "label line without meaning": 2,
-        "empty label file": 1,
-        "box out of range": 1,
-        "degenerate box": 1,
+    assert report.skipped == {
+        "unreadable": 1,
+        "missing_label_file": 1,
+        "malformed_label": 2,
+        "degenerate_box": 1,
     }
-    unreadable = next(check for check in report.checks if check.name == "unreadable picture")
-    assert unreadable.examples == ("train/anger0.png",)
     assert sum(report.counts["train"].values()) == 16 - 6
-
-
-def test_boxes_of_the_whole_picture_are_told_in_plain_words(tmp_path: Path) -> None:
-    """A data set without real boxes must not pass for one that has them."""
-    folder = yolo(tmp_path / "set")
-    for path in folder.rglob("labels/*.txt"):
-        path.write_text(path.read_text()[0] + " 0.499 0.499 0.999 0.999\n")
-    report = prepared(folder, tmp_path / "home")
-    assert "Every box (24 of 24) is the whole picture" in report.notes[0]
 
 
 def test_class_numbers_follow_data_yaml(tmp_path: Path) -> None:
@@ -188,7 +170,7 @@ def _without(name: str) -> Maker:
 
 
 BAD: dict[str, tuple[Maker, str]] = {
-    "absent": (lambda folder: folder / "absent.zip", "There is no"),
+    "absent": (lambda folder: folder / "absent.zip", "does not exist"),
     "empty file": (_empty, "is empty"),
     "empty folder": (_bare, "holds no file"),
     "outside": (_outside, "outside its folder"),
@@ -197,9 +179,15 @@ BAD: dict[str, tuple[Maker, str]] = {
     "no test": (_without("test"), "no test/images"),
     "unknown class": (_edited("data.yaml", "names: [hapy]\n"), "Did you mean 'happy'"),
     "no names": (_edited("data.yaml", "nc: 8\n"), "has no list `names`"),
-    "numbers from 1": (_edited("data.yaml", "names: {1: anger, 2: fear}\n"), "expected 0 to 1"),
+    "numbers from 1": (
+        _edited("data.yaml", "names: {1: anger, 2: fear}\n"),
+        "expected classes 0 to 1",
+    ),
     "no YAML": (_edited("data.yaml", "a: [\n"), "not readable YAML"),
-    "class number": (_edited("train/labels/anger0.txt", "8 0.5 0.5 0.1 0.1"), "has class 8"),
+    "class number": (
+        _edited("train/labels/anger0.txt", "8 0.5 0.5 0.1 0.1"),
+        "classes 0 to 7, .*found 8",
+    ),
 }
 
 
@@ -255,9 +243,8 @@ def test_no_source_says_how_to_give_one(tmp_path: Path) -> None:
         data.data(Run.resolve(RunConfig(name="run", task="emotion"), Workspace(tmp_path)))
 
 
-def test_affectnet_is_told_to_have_no_boxes(real_data: Path, tmp_path: Path) -> None:
-    """The real set: every one of its boxes is the whole picture, and nothing else is wrong."""
+def test_affectnet_is_prepared_in_full(real_data: Path, tmp_path: Path) -> None:
+    """The real set: nothing is skipped."""
     report = prepared(real_data / "emotion" / "affectnet_yolo.zip", tmp_path)
-    assert "Every box (6,408 of 6,408) is the whole picture" in report.notes[0]
-    assert found(report) == {"whole-picture box": 6408}
+    assert report.skipped == {}
     assert report.counts["test"] == dict.fromkeys(LABELS, 80)

@@ -258,7 +258,7 @@ def test_a_zip_that_unpacks_to_too_much_is_refused_unread(
 ) -> None:
     """A small file that stands for a huge one stops at what its list of contents says."""
     monkeypatch.setattr(archives, "UNPACKED_LIMIT", 5)
-    refused(zipped(tmp_path / "set.zip"), tmp_path / "home", "would unpack to")
+    refused(zipped(tmp_path / "set.zip"), tmp_path / "home", "expected at most")
 
 
 def test_the_sample_is_drawn_once_for_each_seed(tmp_path: Path) -> None:
@@ -370,7 +370,7 @@ def test_what_kaggle_does_not_give_is_told(
     source = ("--source", "kaggle:someone/hands")
     done = mien("data", "sample_gesture", *source, home=tmp_path / "home", **asking(tmp_path, port))
     assert done.returncode == 1
-    assert "Kaggle does not give 'someone/hands'" in done.stderr
+    assert "Kaggle does not provide 'someone/hands'" in done.stderr
     assert "KAGGLE_USERNAME" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
