@@ -290,7 +290,7 @@ def test_the_data_report_counts_photos_that_show_nothing(photos: Path) -> None:
     report = data.prepare(photos / "raw", photos / "other", THIRDS, photos / "cache")
     assert report.skipped == {"no_hand_detected": 1, "unreadable": 1}
     assert sum(sum(each.values()) for each in report.counts.values()) == 12
-    assert any("hand landmarker" in note for note in report.notes)
+    assert any("Hands were detected" in note for note in report.notes)
 
 
 def test_folders_that_are_no_labels_are_told_before_anybody_looks(tmp_path: Path) -> None:
