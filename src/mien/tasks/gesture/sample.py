@@ -1,16 +1,16 @@
-"""Sample hands: landmark rows of the 18 gestures, computed from a kinematic model of the hand.
+"""Sample landmarks of the 18 gestures, computed from a kinematic model of the hand.
 
-Knows the anatomy of a hand (bones, joints, what each gesture bends), how people turn it to a
-camera, and what the landmark detector makes of it (flattened depth, jitter). Does not know how
-rows are normalised or classified.
+Models the anatomy of a hand (bones, joints, what each gesture bends), how people turn it to a
+camera, and the errors of the landmark network (flattened depth, jitter). Independent of the
+normalization and of the classifiers.
 
-Poses are written down joint by joint from anatomy. Their angles, the usual views and the constants
-of the detector (`DEPTH_*`, `View.palm`, `HIDDEN`) were then adjusted by hand until classifiers
-fitted here did well on real HaGRID landmarks, so such scores are not an independent test.
+Poses are specified joint by joint from anatomy. Their angles, the common views and the constants of
+the landmark network (`DEPTH_*`, `View.palm`, `HIDDEN`) were then tuned by hand until classifiers
+trained on the sample scored well on real HaGRID landmarks: such scores are no independent test.
 
 Hand frame: origin in the wrist, unit = wrist to middle knuckle, x towards the little finger,
 y towards the fingertips, z out of the palm. Camera frame: x right, y up, z towards the camera.
-An unturned hand shows its palm, fingers up, thumb on the left of the picture.
+An unrotated hand shows its palm, fingers up, thumb on the left of the picture.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ THUMB_ROOT = np.array([-0.25, 0.25, 0.15])
 
 BONE_SPREAD = 0.05  # standard deviation between people, relative
 BREADTH_SPREAD = 0.07  # the same for the breadth of the palm
-OPENING_SPREAD = 0.3  # how differently wide people fan their fingers, relative
+OPENING_SPREAD = 0.3  # of how wide people spread their fingers, relative
 SWAY = 4.0  # all fingers together to one side, degrees
 FAN_JITTER = 1.2  # each finger alone, degrees
 DEPTH_GAIN = 0.4  # the detector reports less than half of the true depth,
 DEPTH_LEAN = np.repeat([0.0, 0.24, 0.20, 0.17, 0.15, 0.14], [1, 4, 4, 4, 4, 4])
 # and draws each point nearer to the camera, the farther from the wrist, the thumb side most
-DEPTH_SPREAD = 0.25  # how much both vary from picture to picture, relative
-DEPTH_DRIFT = 0.04  # a whole finger reported too near or too far, per unit of reach
+DEPTH_SPREAD = 0.25  # how much both variation from picture to picture, relative
+DEPTH_DRIFT = 0.04  # a whole finger reported too near or too far, by distance from the wrist
 JITTER = 0.008  # landmark noise in the picture, hand units
 DEPTH_JITTER = 0.02  # landmark noise in depth, hand units
 DISTANCE = 12.0  # camera distance in hand units, an arm's length and more
@@ -54,7 +54,7 @@ DISTANCE = 12.0  # camera distance in hand units, an arm's length and more
 
 @dataclass(frozen=True)
 class Finger:
-    """Flexion of knuckle, middle and end joint in degrees, and how much they vary."""
+    """Flexion of knuckle, middle and end joint in degrees, and how much they variation."""
 
     knuckle: float
     middle: float
@@ -171,119 +171,123 @@ def write_sample(out: Path, seed: int = 0, per_label: int = PER_LABEL) -> None:
             writer.writerow([*size, *numbers, label])
 
 
-def hands(gesture: Gesture, count: int, rng: np.random.Generator, vary: float = 1.0) -> Array:
+def sample_hands(
+    gesture: Gesture, count: int, rng: np.random.Generator, variation: float = 1.0
+) -> Array:
     """`count` hands that show `gesture`: joints in the camera frame, hand units, (count, 21, 3).
 
-    `vary` scales every spread; 0 gives the same average hand each time. Thumb on the left.
+    `variation` scales every spread; 0 gives the same average hand each time. Thumb on the left.
     """
-    thumb = _thumb(gesture.thumb, count, rng, vary)
-    fans = _fans(gesture.fan, count, rng, vary)
-    chains = [_finger(gesture, i, fans[:, i : i + 1], rng, vary) for i in range(4)]
+    thumb = _thumb(gesture.thumb, count, rng, variation)
+    fans = _fans(gesture.fan, count, rng, variation)
+    chains = [_finger(gesture, i, fans[:, i : i + 1], rng, variation) for i in range(4)]
     points = np.concatenate([np.zeros((count, 1, 3)), thumb, *chains], axis=1)
-    points[:, :, 0] *= 1 + vary * BREADTH_SPREAD * rng.standard_normal((count, 1))
-    return _turned(points, gesture.view, rng, vary)
+    points[:, :, 0] *= 1 + variation * BREADTH_SPREAD * rng.standard_normal((count, 1))
+    return _rotate(points, gesture.view, rng, variation)
 
 
-def _fans(fan: tuple[float, ...], count: int, rng: np.random.Generator, vary: float) -> Array:
+def _fans(fan: tuple[float, ...], count: int, rng: np.random.Generator, variation: float) -> Array:
     """Directions of the fingers in the plane of the palm, radians, (count, 4).
 
-    Hands open more or less wide and lean to a side as a whole; fingers that touch stay touching.
+    Hands open more or less wide and lean to a side as a whole; fingers that touch still touch.
     """
-    opening = 1 + vary * OPENING_SPREAD * rng.standard_normal((count, 1))
-    sway = vary * SWAY * rng.standard_normal((count, 1))
-    own = vary * FAN_JITTER * rng.standard_normal((count, 4))
+    opening = 1 + variation * OPENING_SPREAD * rng.standard_normal((count, 1))
+    sway = variation * SWAY * rng.standard_normal((count, 1))
+    own = variation * FAN_JITTER * rng.standard_normal((count, 4))
     middle = np.mean(fan)
     directions: Array = np.radians(middle + (np.array(fan) - middle) * opening + sway + own)
     return directions
 
 
 def _finger(
-    gesture: Gesture, index: int, fan: Array, rng: np.random.Generator, vary: float
+    gesture: Gesture, index: int, fan: Array, rng: np.random.Generator, variation: float
 ) -> Array:
     """Knuckle and three joints of one finger that points along `fan`, (count, 4, 3)."""
     finger, count = gesture.fingers[index], len(fan)
     bends = np.array([finger.knuckle, finger.middle, finger.end])
-    spread = vary * finger.spread * rng.standard_normal((count, 3))
+    spread = variation * finger.spread * rng.standard_normal((count, 3))
     flexion = np.cumsum(np.radians(np.abs(bends + spread)), axis=1)
     steps = np.stack(
         [np.cos(flexion) * np.sin(fan), np.cos(flexion) * np.cos(fan), np.sin(flexion)], axis=2
     )
-    steps *= _lengths(FINGER_BONES[index], count, rng, vary)
+    steps *= _lengths(FINGER_BONES[index], count, rng, variation)
     root = KNUCKLES[index] * [1.0, gesture.view.palm, 1.0]
-    root = root + vary * 0.01 * rng.standard_normal((count, 1, 3))
+    root = root + variation * 0.01 * rng.standard_normal((count, 1, 3))
     return np.concatenate([root, root + np.cumsum(steps, axis=1)], axis=1)
 
 
-def _thumb(thumb: Thumb, count: int, rng: np.random.Generator, vary: float) -> Array:
+def _thumb(thumb: Thumb, count: int, rng: np.random.Generator, variation: float) -> Array:
     """Root and three joints of the thumb, (count, 4, 3)."""
-    spread = vary * thumb.spread * rng.standard_normal((2, count, 3)).cumsum(axis=2) / 1.5
+    spread = variation * thumb.spread * rng.standard_normal((2, count, 3)).cumsum(axis=2) / 1.5
     out = np.radians(np.array(thumb.out) + spread[0])
     lift = np.radians(np.array(thumb.lift) + spread[1])
     steps = np.stack(
         [-np.cos(lift) * np.sin(out), np.cos(lift) * np.cos(out), np.sin(lift)], axis=2
     )
-    steps *= _lengths(THUMB_BONES, count, rng, vary)
-    root = THUMB_ROOT + vary * 0.03 * rng.standard_normal((count, 1, 3))
+    steps *= _lengths(THUMB_BONES, count, rng, variation)
+    root = THUMB_ROOT + variation * 0.03 * rng.standard_normal((count, 1, 3))
     return np.concatenate([root, root + np.cumsum(steps, axis=1)], axis=1)
 
 
-def _lengths(bones: Array, count: int, rng: np.random.Generator, vary: float) -> Array:
+def _lengths(bones: Array, count: int, rng: np.random.Generator, variation: float) -> Array:
     """Bone lengths of `count` people, (count, bones, 1): long-fingered ones, then single bones."""
     person = rng.standard_normal((count, 1)) + 0.5 * rng.standard_normal((count, len(bones)))
-    return (bones * (1 + vary * BONE_SPREAD * person))[:, :, None]
+    return (bones * (1 + variation * BONE_SPREAD * person))[:, :, None]
 
 
-def _turned(points: Array, view: View, rng: np.random.Generator, vary: float) -> Array:
-    """The hands in the camera frame, each turned a little differently."""
-    spread = vary * view.spread * rng.standard_normal((3, len(points)))
+def _rotate(points: Array, view: View, rng: np.random.Generator, variation: float) -> Array:
+    """The hands in the camera frame, each rotated a little differently."""
+    spread = variation * view.spread * rng.standard_normal((3, len(points)))
     roll, tilt, turn = np.radians(np.array([[view.roll], [view.tilt], [view.turn]]) + spread)
-    one, nil = np.ones_like(roll), np.zeros_like(roll)
+    ones, zeros = np.ones_like(roll), np.zeros_like(roll)
     about_z = [
-        [np.cos(roll), -np.sin(roll), nil],
-        [np.sin(roll), np.cos(roll), nil],
-        [nil, nil, one],
+        [np.cos(roll), -np.sin(roll), zeros],
+        [np.sin(roll), np.cos(roll), zeros],
+        [zeros, zeros, ones],
     ]
     about_x = [
-        [one, nil, nil],
-        [nil, np.cos(tilt), -np.sin(tilt)],
-        [nil, np.sin(tilt), np.cos(tilt)],
+        [ones, zeros, zeros],
+        [zeros, np.cos(tilt), -np.sin(tilt)],
+        [zeros, np.sin(tilt), np.cos(tilt)],
     ]
     about_y = [
-        [np.cos(turn), nil, np.sin(turn)],
-        [nil, one, nil],
-        [-np.sin(turn), nil, np.cos(turn)],
+        [np.cos(turn), zeros, np.sin(turn)],
+        [zeros, ones, zeros],
+        [-np.sin(turn), zeros, np.cos(turn)],
     ]
     matrices = [np.moveaxis(np.array(m), 2, 0) for m in (about_z, about_x, about_y)]
-    turned: Array = points @ (matrices[0] @ matrices[1] @ matrices[2]).transpose(0, 2, 1)
-    return turned
+    rotated: Array = points @ (matrices[0] @ matrices[1] @ matrices[2]).transpose(0, 2, 1)
+    return rotated
 
 
 def _camera_rows(per_label: int, seed: int) -> tuple[Array, list[str], list[tuple[int, int]]]:
-    """Points as the detector reports them, labels, and (width, height) of each picture."""
+    """Landmarks as the network would output them, labels, and (width, height) of each picture."""
     rng = np.random.default_rng(seed)
-    points = np.concatenate([hands(g, per_label, rng) for g in GESTURES.values()])
+    points = np.concatenate([sample_hands(g, per_label, rng) for g in GESTURES.values()])
     labels = [label for label in GESTURES for _ in range(per_label)]
-    chosen = rng.integers(len(PICTURE_SIZES), size=len(points))
-    sizes = [PICTURE_SIZES[i] for i in chosen]
-    return _detected(points, np.array(sizes, dtype=np.float64), rng), labels, sizes
+    size_indices = rng.integers(len(PICTURE_SIZES), size=len(points))
+    sizes = [PICTURE_SIZES[i] for i in size_indices]
+    return _simulate_detector(points, np.array(sizes, dtype=np.float64), rng), labels, sizes
 
 
-def _detected(points: Array, sizes: Array, rng: np.random.Generator) -> Array:
-    """Camera frame to pixels: either hand, perspective, flattened depth, jitter, a place."""
+def _simulate_detector(points: Array, sizes: Array, rng: np.random.Generator) -> Array:
+    """Camera frame to pixels: either hand, perspective, flattened depth, jitter, a position."""
     count = len(points)
     points = points * np.where(rng.random((count, 1, 1)) < 0.5, [-1.0, 1.0, 1.0], 1.0)
     points[:, :, :2] /= 1 - points[:, :, 2:] / DISTANCE
-    reach = np.linalg.norm(points, axis=2)
-    trust = np.exp(DEPTH_SPREAD * rng.standard_normal((2, count, 1)))
-    chains = DEPTH_DRIFT * rng.standard_normal((count, 5))
-    lean = DEPTH_LEAN * trust[1] + np.pad(chains.repeat(4, axis=1), ((0, 0), (1, 0)))
-    points[:, :, 2] = DEPTH_GAIN * trust[0] * points[:, :, 2] + lean * reach
+    distance_from_wrist = np.linalg.norm(points, axis=2)
+    depth_scale = np.exp(DEPTH_SPREAD * rng.standard_normal((2, count, 1)))
+    drift = DEPTH_DRIFT * rng.standard_normal((count, 5))
+    depth_offset = DEPTH_LEAN * depth_scale[1] + np.pad(drift.repeat(4, axis=1), ((0, 0), (1, 0)))
+    points[:, :, 2] = (
+        DEPTH_GAIN * depth_scale[0] * points[:, :, 2] + depth_offset * distance_from_wrist
+    )
     noise = np.exp(0.4 * rng.standard_normal((count, 1, 1))) * rng.standard_normal(points.shape)
     points += noise * [JITTER, JITTER, DEPTH_JITTER]
     points[:, :, 2] -= points[:, :1, 2]
     pixels = 60 * np.exp(0.35 * rng.standard_normal((count, 1, 1)))
     points = points * pixels * [1.0, -1.0, -1.0]
-    place = sizes[:, None, :] * rng.uniform(0.35, 0.65, (count, 1, 2))
-    points[:, :, :2] += place - points[:, :, :2].mean(axis=1, keepdims=True)
+    centre = sizes[:, None, :] * rng.uniform(0.35, 0.65, (count, 1, 2))
+    points[:, :, :2] += centre - points[:, :, :2].mean(axis=1, keepdims=True)
     points[:, :, 2] /= sizes[:, :1]
     return points

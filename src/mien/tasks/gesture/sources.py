@@ -52,15 +52,17 @@ def find_source(raw: Path, ignore: Iterable[str] = ()) -> GestureSource:
     Raises:
         DataError: there are none, or a file is not what its name says.
     """
-    tables, others = table.find_tables(raw)
+    tables, other_tables = table.find_tables(raw)
     pictures = photos.find_photos(raw, (*LABELS, *ignore, "no_gesture"))
     annotations = hagrid.find_annotations(raw)
     if not (tables or pictures or annotations):
-        raise DataError(_nothing_usable(others))
+        raise DataError(_nothing_usable(other_tables))
     split_files, user_tables = [], []
     if not tables:
-        split_files = [p for p in others if p.name == SPLITS_FILE and _has(p, "name", "split")]
-        user_tables = [path for path in others if _has(path, "image", "user")]
+        split_files = [
+            p for p in other_tables if p.name == SPLITS_FILE and _has(p, "name", "split")
+        ]
+        user_tables = [path for path in other_tables if _has(path, "image", "user")]
     return GestureSource(
         raw,
         tuple(tables),
@@ -68,7 +70,7 @@ def find_source(raw: Path, ignore: Iterable[str] = ()) -> GestureSource:
         tuple(annotations),
         tuple(user_tables),
         split_files[0] if split_files else None,
-        tuple(path for path in others if path not in (*user_tables, *split_files)),
+        tuple(path for path in other_tables if path not in (*user_tables, *split_files)),
         {**_titles(tables, raw), **_titles(annotations, raw)},
     )
 
@@ -123,11 +125,11 @@ def notes(source: GestureSource) -> list[str]:
 def _read_photos(
     source: GestureSource, cache: Path, is_wanted: Callable[[str], bool]
 ) -> SourceTable:
-    wanted = [photo for photo in source.photos if is_wanted(photo.label)]
-    detected = photos.detect_hands(wanted, cache)
-    selected = photos.select_gesture_hands([each.label for each in wanted], detected)
+    labelled = [photo for photo in source.photos if is_wanted(photo.label)]
+    detected = photos.detect_hands(labelled, cache)
+    selected = photos.select_gesture_hands([each.label for each in labelled], detected)
     pairs = zip(detected, selected, strict=True)
-    results = dict(zip((photo.name for photo in wanted), pairs, strict=True))
+    results = dict(zip((photo.name for photo in labelled), pairs, strict=True))
     annotations = hagrid.read_photo_annotations(source.annotations)
     users = _read_users(source)
     photo_splits = _folder_splits([each.path for each in source.photos], source.raw)
@@ -147,7 +149,7 @@ def _read_photos(
         convention="pixels",
         has_image_sizes=True,
         skip_reasons=(photos.NO_HAND, photos.UNREADABLE),
-        note=f"Hands were detected in {len(wanted)} photos, as in serving.",
+        note=f"Hands were detected in {len(labelled)} photos, as in serving.",
     )
 
 
@@ -219,8 +221,8 @@ def _with_unique_names(tables: Sequence[SourceTable]) -> list[SourceTable]:
     return [replace(each, rows=[unique(row) for row in each.rows]) for each in tables]
 
 
-def _nothing_usable(others: Sequence[Path]) -> str:
-    names = ", ".join(path.name for path in others[:_MAX_EXAMPLES]) or "no CSV file"
+def _nothing_usable(other_tables: Sequence[Path]) -> str:
+    names = ", ".join(path.name for path in other_tables[:_MAX_EXAMPLES]) or "no CSV file"
     return (
         "the source: expected a CSV file with the columns x1, y1, z1 .. x21, y21, z21 and label, "
         "or photos as <label>/<file>, or HaGRID's annotation JSON; found "

@@ -81,8 +81,7 @@ def assign_splits(
 
 
 def _split_words(name: str) -> list[str]:
-    words = re.split(r"[^a-z]+", name.lower())
-    return [word for word in words if word not in _IGNORED_WORDS]
+    return [each for each in re.split(r"[^a-z]+", name.lower()) if each not in _IGNORED_WORDS]
 
 
 def _parse(text: str, name: str) -> Split:
