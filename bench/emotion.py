@@ -71,7 +71,7 @@ def _scores(evaluation: Evaluation) -> str:
     )
 
 
-def _cost(report: pipeline.Report) -> str:
+def _cost(report: pipeline.RunReport) -> str:
     stages = [f"{k} {v:.0f}" for k, v in report.seconds.items() if k not in report.skipped]
     skipped = f" Skipped: {', '.join(report.skipped)}." if report.skipped else ""
     return f"Seconds: {', '.join(stages)}.{skipped}"

@@ -89,7 +89,7 @@ def _elsewhere(run: RunConfig, home: Workspace, data: Path, trained_on: str) -> 
     return page.table(list(rows.values()))
 
 
-def _seconds(report: pipeline.Report) -> str:
+def _seconds(report: pipeline.RunReport) -> str:
     return "Seconds: " + ", ".join(f"{k} {v:.1f}" for k, v in report.seconds.items()) + "."
 
 

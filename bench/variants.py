@@ -132,7 +132,7 @@ def _way(
     way: str, model: Model, task: Any, examples: Sequence[Example], times: dict[str, Times]
 ) -> dict[str, object]:
     answers = [
-        scores.answer(each, task.inference.predict(each.request, model), 0.0) for each in examples
+        scores.scored(each, task.inference.predict(each.request, model), 0.0) for each in examples
     ]
     found = scores.summary(answers, task.labels).named()
     return {

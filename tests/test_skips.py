@@ -14,7 +14,7 @@ import tiny
 from project import ROOT
 
 from mien import config, pipeline
-from mien.pipeline import Report
+from mien.pipeline import RunReport
 from mien.storage.workspace import Workspace
 
 pytestmark = pytest.mark.xdist_group("skips")
@@ -33,7 +33,7 @@ class Done:
     workspace: Workspace
     path: Path
 
-    def again(self, *overrides: str) -> Report:
+    def again(self, *overrides: str) -> RunReport:
         return pipeline.run(config.load(self.path, overrides), self.workspace)
 
 
@@ -47,7 +47,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     return made
 
 
-def repeated(report: Report) -> list[str]:
+def repeated(report: RunReport) -> list[str]:
     return [stage for stage in report.seconds if stage not in report.skipped]
 
 

@@ -67,7 +67,7 @@ def test_a_bundle_is_registered_once_and_aliases_have_a_history(home: Path) -> N
     tracker.move("mien-x", CHAMPION, 2, "promote", "better")
     assert tracker.aliases("mien-x") == {CHAMPION: 2}
     last = tracker.history("mien-x")[-1]
-    assert (last.what, last.before, last.after, last.why) == ("promote", 1, 2, "better")
+    assert (last.action, last.before, last.after, last.reason) == ("promote", 1, 2, "better")
     assert last.who
     with pytest.raises(RegistryError, match="no version 9"):
         tracker.move("mien-x", CHAMPION, 9, "promote", "")

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class Report:
+class RunReport:
     """What a run did: seconds by stage, which stages were skipped, and the registered version."""
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Report:
     registered: Registered | None = None
 
 
-def run(config: RunConfig, workspace: Workspace, force: str | None = None) -> Report:
+def run(config: RunConfig, workspace: Workspace, force: str | None = None) -> RunReport:
     """Take a run from its source to a registered version, skipping what has not changed.
 
     `force` is why the version may be champion should it not be trusted, see `stages/register.py`.
@@ -40,44 +40,44 @@ def run(config: RunConfig, workspace: Workspace, force: str | None = None) -> Re
         return _run(resolved, force)
 
 
-def _run(run: Run, force: str | None) -> Report:
-    report = Report()
+def _run(run: Run, force: str | None) -> RunReport:
+    report = RunReport()
 
     def stage(name: str, work: Callable[[], T], fresh: Callable[[T], bool]) -> T:
         watch = console.Stopwatch()
         try:
-            done = work()
+            result = work()
         except (MienError, OSError) as error:
             if report.seconds:
                 error.add_note(_how_to_resume(report, name))
             raise
         report.seconds[name] = watch.seconds
-        if not fresh(done):
+        if not fresh(result):
             report.skipped.append(name)
-        state = "done" if fresh(done) else "unchanged, skipped"
+        state = "done" if fresh(result) else "unchanged, skipped"
         console.info(f"{run.task.name}: {name:<9}{watch.seconds:6.1f} s  {state}")
-        return done
+        return result
 
-    version, _ = stage("data", lambda: fetch(run), lambda done: done[1])
-    checked = stage("check", lambda: data_check.check(run, version), lambda done: done.fresh)
+    version, _ = stage("data", lambda: fetch(run), lambda result: result[1])
+    checked = stage("check", lambda: data_check.check(run, version), lambda result: result.fresh)
     data_check.require_passed(checked)
-    stage("prepare", lambda: data(run, version), lambda done: done.fresh)
-    stage("train", lambda: fit(run), lambda done: bool(done.fresh))
+    stage("prepare", lambda: data(run, version), lambda result: result.fresh)
+    stage("train", lambda: fit(run), lambda result: bool(result.fresh))
     if run.config.variants:
-        stage("optimize", lambda: make_variants(run), lambda done: bool(done.fresh))
-    stage("evaluate", lambda: evaluate(run), lambda done: done.fresh)
-    done = stage("register", lambda: register(run, force), lambda done: done.fresh)
-    report.registered = done
-    console.info(f"mien-{run.task.name} {done.summary}")
+        stage("optimize", lambda: make_variants(run), lambda result: bool(result.fresh))
+    stage("evaluate", lambda: evaluate(run), lambda result: result.fresh)
+    result = stage("register", lambda: register(run, force), lambda result: result.fresh)
+    report.registered = result
+    console.info(f"mien-{run.task.name} {result.summary}")
     return report
 
 
-def _how_to_resume(report: Report, failed: str) -> str:
+def _how_to_resume(report: RunReport, failed: str) -> str:
     """What a failed run keeps, and where the next one goes on."""
-    done = ", ".join(report.seconds)
+    stages = ", ".join(report.seconds)
     total = sum(report.seconds.values())
     return (
-        f"Kept, and not done again: {done} ({total:.0f} s). "
+        f"Kept, and not done again: {stages} ({total:.0f} s). "
         f"When the cause is fixed, run the same command again: it goes on with {failed}."
     )
 

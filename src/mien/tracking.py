@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CHALLENGER = "challenger"
 _HISTORY = "mien.history"
-_WHY = 500
+_MAX_REASON = 500
 """Characters of a reason that are kept."""
 DIGEST = "mien.digest"
 """Tag of a version: the digest of its bundle."""
@@ -60,7 +60,7 @@ def _registry_errors() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Version:
+class ModelVersion:
     """One registered model version."""
 
     number: int
@@ -72,12 +72,12 @@ class Version:
 
 @dataclass(frozen=True)
 class AliasChange:
-    """One entry of the registry's who-what-when."""
+    """One entry of the registry's history."""
 
     who: str
-    what: str
+    action: str
     when: str
-    why: str
+    reason: str
     alias: str
     before: int | None
     after: int
@@ -145,7 +145,9 @@ class Tracker:
             self._client.set_terminated(run_id, status=_FINISHED)
 
     @_registry_errors()
-    def register(self, model: str, run_id: str, digest: str, tags: Mapping[str, str]) -> Version:
+    def register(
+        self, model: str, run_id: str, digest: str, tags: Mapping[str, str]
+    ) -> ModelVersion:
         """Return the version that holds this bundle, made now if there is none yet."""
         found = [version for version in self.versions(model) if version.digest == digest]
         if found:
@@ -175,7 +177,7 @@ class Tracker:
             self._client.delete_model_version_tag(model, str(number), tag)
 
     @_registry_errors()
-    def versions(self, model: str) -> list[Version]:
+    def versions(self, model: str) -> list[ModelVersion]:
         """All versions of a registered model, oldest first; none if it is not registered."""
         models = self._models(model)
         if not models:
@@ -196,8 +198,8 @@ class Tracker:
         return {name: int(number) for name, number in models[0].aliases.items()} if models else {}
 
     @_registry_errors()
-    def move(self, model: str, alias: str, number: int, what: str, why: str) -> AliasChange:
-        """Let an alias name another version, and write who-what-when to the registered model.
+    def move(self, model: str, alias: str, number: int, action: str, reason: str) -> AliasChange:
+        """Let an alias name another version, and record it in the history.
 
         Raises:
             RegistryError: there is no such version.
@@ -205,11 +207,11 @@ class Tracker:
         known = [version.number for version in self.versions(model)]
         if number not in known:
             raise RegistryError(f"{model} has no version {number}; it has {known or 'none'}.")
-        moved = AliasChange(
+        change = AliasChange(
             who=_who(),
-            what=what,
+            action=action,
             when=datetime.now(UTC).isoformat(timespec="seconds"),
-            why=why[:_WHY],
+            reason=reason[:_MAX_REASON],
             alias=alias,
             before=self.aliases(model).get(alias),
             after=number,
@@ -219,9 +221,9 @@ class Tracker:
         for other in (CHALLENGER,) if alias == CHAMPION else ():
             if self.aliases(model).get(other) == number:
                 self._client.delete_registered_model_alias(model, other)
-        entry = json.dumps(vars(moved))
+        entry = json.dumps(vars(change))
         self._client.set_registered_model_tag(model, f"{_HISTORY}.{place:06d}", entry)
-        return moved
+        return change
 
     @_registry_errors()
     def history(self, model: str) -> list[AliasChange]:
@@ -302,10 +304,10 @@ class Tracker:
             return []  # asking makes no database
         return list(self._client.search_registered_models(f"name = '{model}'"))
 
-    def _version(self, found: Any, aliases: Mapping[int, list[str]]) -> Version:
+    def _version(self, found: Any, aliases: Mapping[int, list[str]]) -> ModelVersion:
         number = int(found.version)
         tags = dict(found.tags)
-        return Version(
+        return ModelVersion(
             number=number,
             run_id=found.run_id,
             digest=tags.get(DIGEST, ""),

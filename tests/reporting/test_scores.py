@@ -9,14 +9,16 @@ from hypothesis import strategies as st
 
 from mien.boxes import Box
 from mien.reporting import scores
-from mien.reporting.scores import Answer
+from mien.reporting.scores import ScoredPrediction
 
 LABELS = ("a", "b", "c")
 WHOLE: Box = (0.0, 0.0, 10.0, 10.0)
 
 
-def answer(truth: str | None, said: str | None, confidence: float = 0.9) -> Answer:
-    return Answer(truth, said, confidence, "ok" if said else "no_face", (), None, {}, 0.001)
+def answer(truth: str | None, said: str | None, confidence: float = 0.9) -> ScoredPrediction:
+    return ScoredPrediction(
+        truth, said, confidence, "ok" if said else "no_face", (), None, {}, 0.001
+    )
 
 
 pairs = st.lists(
@@ -66,9 +68,9 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
     assert scores.calibration_error([]) == 0
 
 
-def located(box: Box, found: Box, label: str = "a") -> Answer:
+def located(box: Box, found: Box, label: str = "a") -> ScoredPrediction:
     sure = {"a": 0.05, "b": 0.05, "c": 0.05} | {label: 0.9}
-    return Answer("a", label, 0.9, "ok", ((found, sure),), (("a", box),), {}, 0.001)
+    return ScoredPrediction("a", label, 0.9, "ok", ((found, sure),), (("a", box),), {}, 0.001)
 
 
 def test_map_is_one_for_exact_boxes_and_falls_with_the_overlap() -> None:
@@ -84,7 +86,8 @@ def test_map_is_one_for_exact_boxes_and_falls_with_the_overlap() -> None:
 def test_latency_is_told_in_milliseconds() -> None:
     """Median and 95th percentile of the seconds of one request."""
     answers = [
-        Answer("a", "a", 1, "ok", (), None, {}, seconds) for seconds in np.linspace(0, 0.1, 101)
+        ScoredPrediction("a", "a", 1, "ok", (), None, {}, seconds)
+        for seconds in np.linspace(0, 0.1, 101)
     ]
     assert scores.latency_ms(answers) == pytest.approx({"p50_ms": 50, "p95_ms": 95})
 

@@ -17,7 +17,7 @@ from mien.config import RunConfig
 from mien.errors import MienError
 from mien.model import runtime
 from mien.model.evaluation import Evaluation
-from mien.pipeline import Report
+from mien.pipeline import RunReport
 from mien.reporting import console
 from mien.stages import data, serve
 from mien.storage.workspace import Workspace, read_latest
@@ -30,7 +30,7 @@ REQUEST_TIMEOUT_S = 300
 class TaskReport:
     """The results of one task that the demo prints."""
 
-    run: Report
+    run: RunReport
     evaluation: Evaluation
 
 
@@ -135,7 +135,7 @@ def _print_task(name: str, report: TaskReport, prediction: Mapping[str, Any]) ->
     console.result(f"prediction for a drawn picture: {label} {confidence:.3f}")
 
 
-def _version(report: Report) -> str:
+def _version(report: RunReport) -> str:
     registered = report.registered
     return f"{registered.number} is {registered.alias or 'not promoted'}" if registered else "?"
 

@@ -71,5 +71,5 @@ def _show_versions(task: str, tracker: Tracker) -> None:
             console.result(f"version {version.number} is not trusted: {issues}")
     for change in tracker.history(name):
         before = f" (before: {change.before})" if change.before not in (None, change.after) else ""
-        alias_change = f"{change.what}: {change.alias} -> {change.after}{before}"
-        console.result(f"{change.when}  {change.who}  {alias_change}. {change.why}")
+        alias_change = f"{change.action}: {change.alias} -> {change.after}{before}"
+        console.result(f"{change.when}  {change.who}  {alias_change}. {change.reason}")

@@ -18,37 +18,35 @@ from mien.boxes import Box
 from mien.model.evaluation import Latency, Scores
 from mien.task import Example, Prediction
 
-NOTHING = "(nothing)"
-"""Stands for 'no subject found' beside the labels of a confusion matrix."""
 Pair = tuple[str | None, str | None]
-"""What is true and what was said; None for 'no subject'."""
+"""The true and the predicted label; None for 'no subject'."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One labelled request and what the model said: all that scoring needs of the two."""
+class ScoredPrediction:
+    """One labelled request and its prediction: all that scoring needs of the two."""
 
     truth: str | None
-    said: str | None
+    predicted: str | None
     confidence: float
     outcome: str
-    found: tuple[tuple[Box, dict[str, float]], ...]
+    detections: tuple[tuple[Box, dict[str, float]], ...]
     boxes: tuple[tuple[str, Box], ...] | None
     input_stats: dict[str, float]
     seconds: float
     name: str = ""
 
 
-def answer(example: Example, prediction: Prediction, seconds: float) -> Answer:
+def scored(example: Example, prediction: Prediction, seconds: float) -> ScoredPrediction:
     """Keep of a prediction what scoring needs, so that pictures can be forgotten."""
     best = prediction.best
     boxes = [(each.box, dict(each.scores)) for each in prediction.detections if each.box]
-    return Answer(
+    return ScoredPrediction(
         truth=example.label,
-        said=best.label if best else None,
+        predicted=best.label if best else None,
         confidence=best.confidence if best else 0.0,
         outcome=prediction.outcome,
-        found=tuple(boxes),
+        detections=tuple(boxes),
         boxes=example.boxes,
         input_stats=dict(prediction.input_stats),
         seconds=seconds,
@@ -56,14 +54,14 @@ def answer(example: Example, prediction: Prediction, seconds: float) -> Answer:
     )
 
 
-def summary(answers: Sequence[Answer], labels: Sequence[str]) -> Scores:
+def summary(answers: Sequence[ScoredPrediction], labels: Sequence[str]) -> Scores:
     """Return every headline number of one split.
 
     `accuracy` and `macro_f1` are over the examples that show a subject (`shown`), macro-F1 over the
     classes that occur among them; `miss_rate` is the share of these without a detection;
     `false_positive_rate` the share of examples without a subject that got one.
     """
-    matrix = confusion([(each.truth, each.said) for each in answers], labels)
+    matrix = confusion([(each.truth, each.predicted) for each in answers], labels)
     shown = [each for each in answers if each.truth is not None]
     empty = [each for each in answers if each.truth is None]
     boxes: dict[str, float] = {}
@@ -72,10 +70,10 @@ def summary(answers: Sequence[Answer], labels: Sequence[str]) -> Scores:
     return Scores(
         examples=len(answers),
         shown=len(shown),
-        accuracy=_share([each.said == each.truth for each in shown]),
+        accuracy=_share([each.predicted == each.truth for each in shown]),
         macro_f1=macro_f1(matrix),
-        miss_rate=_share([each.said is None for each in shown]),
-        false_positive_rate=_share([each.said is not None for each in empty]),
+        miss_rate=_share([each.predicted is None for each in shown]),
+        false_positive_rate=_share([each.predicted is not None for each in empty]),
         calibration_error=calibration_error(answers),
         **boxes,
     )
@@ -85,9 +83,9 @@ def confusion(pairs: Sequence[Pair], labels: Sequence[str]) -> NDArray[np.int64]
     """Counts of shape (labels, labels + 1): rows truth, columns answer, last column nothing."""
     row = {label: place for place, label in enumerate(labels)}
     matrix = np.zeros((len(labels), len(labels) + 1), dtype=np.int64)
-    for truth, said in pairs:
+    for truth, predicted in pairs:
         if truth is not None:
-            matrix[row[truth], row[said] if said else len(labels)] += 1
+            matrix[row[truth], row[predicted] if predicted else len(labels)] += 1
     return matrix
 
 
@@ -123,9 +121,10 @@ def macro_f1(matrix: NDArray[np.int64]) -> float:
     return float(classes["f1"][present].mean()) if present.any() else 0.0
 
 
-def reliability(answers: Sequence[Answer], bins: int = 10) -> NDArray[np.float64]:
+def reliability(answers: Sequence[ScoredPrediction], bins: int = 10) -> NDArray[np.float64]:
     """Rows of (mean confidence, accuracy, count), one for each bin of confidence that is filled."""
-    pairs = [(each.confidence, each.said == each.truth) for each in answers if each.said]
+    hits = [each for each in answers if each.predicted]
+    pairs = [(each.confidence, each.predicted == each.truth) for each in hits]
     if not pairs:
         return np.zeros((0, 3))
     confidence, right = np.array(pairs, dtype=np.float64).T
@@ -138,7 +137,7 @@ def reliability(answers: Sequence[Answer], bins: int = 10) -> NDArray[np.float64
     return np.array(rows, dtype=np.float64)
 
 
-def calibration_error(answers: Sequence[Answer]) -> float:
+def calibration_error(answers: Sequence[ScoredPrediction]) -> float:
     """Expected calibration error over ten bins (Naeini et al. 2015)."""
     rows = reliability(answers)
     if not len(rows):
@@ -146,14 +145,16 @@ def calibration_error(answers: Sequence[Answer]) -> float:
     return float((np.abs(rows[:, 0] - rows[:, 1]) * rows[:, 2]).sum() / rows[:, 2].sum())
 
 
-def latency(answers: Sequence[Answer]) -> Latency:
+def latency(answers: Sequence[ScoredPrediction]) -> Latency:
     """Median and 95th percentile of the time of one request in milliseconds."""
     times = np.array([each.seconds for each in answers]) * 1000
     p50, p95 = np.percentile(times, [50, 95]) if len(times) else (0.0, 0.0)
     return Latency(p50_ms=float(p50), p95_ms=float(p95))
 
 
-def mean_average_precision(answers: Sequence[Answer], labels: Sequence[str]) -> dict[str, float]:
+def mean_average_precision(
+    answers: Sequence[ScoredPrediction], labels: Sequence[str]
+) -> dict[str, float]:
     """mAP50 and mAP50-95 as COCO defines them, computed by pycocotools.
 
     Every detection counts once for each label, with that label's score.
@@ -170,7 +171,7 @@ def mean_average_precision(answers: Sequence[Answer], labels: Sequence[str]) -> 
     found = [
         {**_coco(image, number[label], box), "score": score}
         for image, each in enumerate(answers)
-        for box, scores in each.found
+        for box, scores in each.detections
         for label, score in scores.items()
     ]
     if not truth or not found:

@@ -54,9 +54,10 @@ def optimize(run: Run) -> Optimized:
             without[source.manifest.candidate] = f"nothing to make smaller (no {operators})"
             continue
         fresh += [
-            _make(run, source, form, ready, made)
+            _make(run, source, form, ready, key)
             for form in run.config.variants
-            if (made := _key(run, source, form, ready)) != _made(_place(source, form))
+            if (key := _key(run, source, form, ready))
+            != _existing_key(_variant_folder(source, form))
         ]
     write_json(trained / VARIANTS, {"without": without})
     return Optimized(trained, tuple(fresh), without)
@@ -73,7 +74,7 @@ def _networks(source: Bundle) -> list[str]:
     return [name for name in source.manifest.files if name.endswith(_SUFFIX)]
 
 
-def _place(source: Bundle, form: Form) -> Path:
+def _variant_folder(source: Bundle, form: Form) -> Path:
     return source.folder.with_name(f"{source.manifest.candidate}-{form}")
 
 
@@ -82,7 +83,7 @@ def _key(run: Run, source: Bundle, form: Form, ready: Path) -> str:
     return run.key("optimize", source.digest, form, ready.name, libraries)
 
 
-def _made(folder: Path) -> str | None:
+def _existing_key(folder: Path) -> str | None:
     """What the variant in a folder was made of, or None if there is no whole one."""
     try:
         variant = bundle.read(folder).manifest.lineage.variant
@@ -91,9 +92,9 @@ def _made(folder: Path) -> str | None:
     return variant.cache_key if variant else None
 
 
-def _make(run: Run, source: Bundle, form: Form, ready: Path, made: str) -> str:
+def _make(run: Run, source: Bundle, form: Form, ready: Path, key: str) -> str:
     """Make one variant, and an MLflow run for it as every candidate has one."""
-    target = _place(source, form)
+    target = _variant_folder(source, form)
     work = source.folder.parent / WORK / target.name
     work.mkdir(parents=True, exist_ok=True)
     recorded = source.manifest.lineage.recorded()
@@ -106,7 +107,7 @@ def _make(run: Run, source: Bundle, form: Form, ready: Path, made: str) -> str:
             form=form,
             base=source.manifest.candidate,
             digest=source.digest,
-            cache_key=made,
+            cache_key=key,
             calibrated_on=calibrated_on,
             nodes_left_in_float=in_float,
             libraries=variants.libraries(),

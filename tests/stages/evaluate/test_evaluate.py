@@ -11,7 +11,7 @@ from mien.model import bundle
 from mien.model.evaluation import Latency
 from mien.observability import drift
 from mien.observability.drift import Row
-from mien.reporting.scores import Answer
+from mien.reporting.scores import ScoredPrediction
 from mien.stages import Run, evaluate
 from mien.stages.evaluate.data_quality import DataQuality, read_data_quality
 from mien.stages.evaluate.measuring import Measured
@@ -28,13 +28,13 @@ COST = ratio(1.0, 0.1)
 LATENCY = Latency(p50_ms=1, p95_ms=2)
 
 
-def answers(count: int = 101) -> list[Answer]:
+def answers(count: int = 101) -> list[ScoredPrediction]:
     """Rising brightness and confidence, and one picture in which nothing was found."""
     found = [
-        Answer("a", "a", place / 100, "ok", (), None, {"brightness": place / 100}, 0.0)
+        ScoredPrediction("a", "a", place / 100, "ok", (), None, {"brightness": place / 100}, 0.0)
         for place in range(count)
     ]
-    return [*found, Answer("b", None, 0.0, "no_face", (), None, {}, 0.0)]
+    return [*found, ScoredPrediction("b", None, 0.0, "no_face", (), None, {}, 0.0)]
 
 
 def test_the_reference_counts_what_was_said_in_bins() -> None:
@@ -82,7 +82,7 @@ def test_the_reference_is_read_back_as_it_was(tmp_path: Path) -> None:
     made = evaluate.reference(answers(), ("a", "b"), TRAINING)
     write_json(tmp_path / "reference.json", made)
     read = json.loads((tmp_path / "reference.json").read_text(encoding="utf-8"))
-    live = [Row(each.said, each.confidence, each.input_stats) for each in answers(300)]
+    live = [Row(each.predicted, each.confidence, each.input_stats) for each in answers(300)]
     assert drift.compare(live, read) == drift.compare(live, made)
     assert drift.shares(read)["a"] == pytest.approx(101 / 102)
 
@@ -90,7 +90,10 @@ def test_the_reference_is_read_back_as_it_was(tmp_path: Path) -> None:
 def test_leaked_examples_are_left_out_of_the_leak_free_scores() -> None:
     """One of three has a copy in train and was right: without it half are right, not two thirds."""
     said = [("a", "a", "1"), ("b", "b", "2"), ("a", "b", "3")]
-    test = [Answer(truth, word, 0.9, "ok", (), None, {}, 0.0, name) for truth, word, name in said]
+    test = [
+        ScoredPrediction(truth, word, 0.9, "ok", (), None, {}, 0.0, name)
+        for truth, word, name in said
+    ]
     measured = Measured(BUNDLE, {"val": test, "test": test}, [], LATENCY, COST, frozenset({"2"}))
     found = measured.measurements()
     assert found.test.accuracy == pytest.approx(2 / 3)

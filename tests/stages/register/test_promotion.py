@@ -6,7 +6,7 @@ from measured import scores
 from mien.model.evaluation import ChampionScores
 from mien.stages.register.history import previous_champion
 from mien.stages.register.promotion import Candidate, Champion, decide, keeps_alias
-from mien.tracking import UNTRUSTED, AliasChange, Version
+from mien.tracking import UNTRUSTED, AliasChange, ModelVersion
 
 ISSUES = "its code had changes that are in no commit"
 CANNOT = ChampionScores(error="Train it again.")
@@ -74,7 +74,7 @@ def test_only_a_version_that_was_held_back_is_decided_again(
     aliases: tuple[str, ...], untrusted: bool, issues: str, force: str | None, kept: bool
 ) -> None:
     """A version that people set aside stays aside."""
-    version = Version(4, "run", "digest", aliases, {UNTRUSTED: ISSUES} if untrusted else {})
+    version = ModelVersion(4, "run", "digest", aliases, {UNTRUSTED: ISSUES} if untrusted else {})
     assert keeps_alias(version, issues, force) is kept
 
 

@@ -126,7 +126,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Path:
         (2, "challenger"),
         (3, "champion"),
     ]
-    assert "0.7000 against 0.7500 of version 1, same data" in done[1].why
+    assert "0.7000 against 0.7500 of version 1, same data" in done[1].reason
     return folder
 
 
@@ -161,7 +161,7 @@ def test_promote_and_rollback_move_the_alias_and_say_why(home: Path) -> None:
     with pytest.raises(RegistryError, match="no champion before"):
         register.rollback("gesture", "too far", workspace)
     last = Tracker(home).history("mien-gesture")[-3:]
-    assert [(move.what, move.after, move.why) for move in last] == [
+    assert [(move.action, move.after, move.reason) for move in last] == [
         ("promote", 2, "trying it"),
         ("rollback", 3, "was bad"),
         ("rollback", 1, "further"),
@@ -201,7 +201,7 @@ def test_a_champion_that_cannot_answer_gives_way(tmp_path: Path) -> None:
     measure(folder, 1, ChampionScores(error="Train it again."))
     done = register.register(Run.resolve(RUN, workspace))
     assert done.alias == "champion"
-    assert "can no longer answer: Train it again." in done.why
+    assert "can no longer answer: Train it again." in done.reason
 
 
 def test_a_variant_follows_the_candidate_that_it_was_made_from(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_a_variant_follows_the_candidate_that_it_was_made_from(tmp_path: Path) -
     evaluation.model_copy(update={"candidates": rows}).write(folder)
     done = register.register(Run.resolve(RUN, workspace))
     assert done.alias == "champion"
-    assert "a variant of origin, itself 0.8950" in done.why
+    assert "a variant of origin, itself 0.8950" in done.reason
 
 
 def test_a_version_that_is_not_there_is_not_promoted(home: Path) -> None:
@@ -242,21 +242,21 @@ def test_a_dirty_tree_makes_no_champion(tmp_path: Path) -> None:
     evaluated(tmp_path, "first", 0.9, None, code=DIRTY)
     done = register.register(Run.resolve(RUN, workspace))
     assert (done.number, done.alias) == (1, "challenger")
-    assert UNCOMMITTED in done.why
-    assert "mien promote gesture 1 --force REASON" in done.why
+    assert UNCOMMITTED in done.reason
+    assert "mien promote gesture 1 --force REASON" in done.reason
     assert Tracker(tmp_path).versions(MODEL)[0].tags[UNTRUSTED] == UNCOMMITTED
     again = register.register(Run.resolve(RUN, workspace))
     assert (again.alias, again.fresh) == ("challenger", False)
-    assert UNCOMMITTED in again.why
+    assert UNCOMMITTED in again.reason
     with pytest.raises(RegistryError, match=f"not trusted: {UNCOMMITTED}.*--force REASON"):
         register.promote("gesture", 1, "it is good", workspace)
     assert workspace.aliases("gesture") == {"challenger": 1}
     register.promote("gesture", 1, "by hand", workspace, force="needed tonight")
     assert workspace.aliases("gesture") == {"champion": 1}
     first, last = Tracker(tmp_path).history(MODEL)
-    assert (first.what, first.alias) == ("register", "challenger")
-    assert (last.what, last.alias) == ("forced promote", "champion")
-    assert last.why == f"needed tonight. Not trusted: {UNCOMMITTED}."
+    assert (first.action, first.alias) == ("register", "challenger")
+    assert (last.action, last.alias) == ("forced promote", "champion")
+    assert last.reason == f"needed tonight. Not trusted: {UNCOMMITTED}."
 
 
 def test_data_that_are_no_version_make_no_champion(tmp_path: Path) -> None:
@@ -265,12 +265,12 @@ def test_data_that_are_no_version_make_no_champion(tmp_path: Path) -> None:
     evaluated(tmp_path, "first", 0.8, None, data_fingerprint="f" * 64)
     assert (
         "its data (ffffffffffff) are no version"
-        in register.register(Run.resolve(RUN, workspace)).why
+        in register.register(Run.resolve(RUN, workspace)).reason
     )
     evaluated(tmp_path, "second", 0.9, None, data_fingerprint="")
     done = register.register(Run.resolve(RUN, workspace))
     assert done.alias == "challenger"
-    assert "its data (not named) are no version" in done.why
+    assert "its data (not named) are no version" in done.reason
 
 
 def test_an_installed_package_is_no_dirty_tree(tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_force_makes_a_champion_and_is_written_down(tmp_path: Path) -> None:
         assert register.register(Run.resolve(RUN, workspace), force="worse").alias == "challenger"
     evaluated(tmp_path, "trusted", 0.95, (2, 0.9))
     assert register.register(Run.resolve(RUN, workspace), force="needless").alias == "champion"
-    moves = [(move.what, move.alias, move.after) for move in Tracker(tmp_path).history(MODEL)]
+    moves = [(move.action, move.alias, move.after) for move in Tracker(tmp_path).history(MODEL)]
     assert moves == [
         ("forced register", "champion", 1),
         ("register", "challenger", 2),
@@ -302,7 +302,9 @@ def test_force_makes_a_champion_and_is_written_down(tmp_path: Path) -> None:
         ("register", "champion", 4),
     ]
     assert (
-        Tracker(tmp_path).history(MODEL)[0].why.startswith(f"at once. Not trusted: {UNCOMMITTED}")
+        Tracker(tmp_path)
+        .history(MODEL)[0]
+        .reason.startswith(f"at once. Not trusted: {UNCOMMITTED}")
     )
 
 
@@ -317,7 +319,7 @@ def test_a_rollback_to_what_is_not_trusted_is_forced_too(tmp_path: Path) -> None
     with pytest.raises(RegistryError, match="mien rollback gesture --force REASON"):
         register.rollback("gesture", "by hand", workspace)
     assert register.rollback("gesture", "by hand", workspace, force="outage") == 2
-    assert Tracker(tmp_path).history(MODEL)[-1].what == "forced rollback"
+    assert Tracker(tmp_path).history(MODEL)[-1].action == "forced rollback"
     assert register.rollback("gesture", "by hand", workspace) == 1
 
 
@@ -336,7 +338,7 @@ def test_what_is_committed_later_is_trusted_without_a_training(
     (version,) = Tracker(tmp_path).versions(MODEL)
     assert UNTRUSTED not in version.tags
     assert version.tags[COMMITTED] == CLEAN.commit, "where a rebuild finds the code"
-    assert [move.what for move in Tracker(tmp_path).history(MODEL)] == ["register", "register"]
+    assert [move.action for move in Tracker(tmp_path).history(MODEL)] == ["register", "register"]
 
 
 def test_what_is_promoted_after_its_commit_can_be_found_there(
@@ -361,7 +363,7 @@ def test_an_alias_that_was_moved_in_mlflow_reaches_the_server(home: Path) -> Non
     register.register(Run.resolve(RUN, workspace))
     assert workspace.aliases("gesture")["champion"] == 2
     last = Tracker(home).history(MODEL)[-1]
-    assert (last.what, last.alias, last.after) == ("found", "champion", 2)
+    assert (last.action, last.alias, last.after) == ("found", "champion", 2)
     register.promote("gesture", 3, "back", workspace)
 
 

@@ -10,17 +10,17 @@ from mien.model.evaluation import BundleMetrics, Scores
 from mien.observability import drift
 from mien.observability.drift import Row
 from mien.reporting import figures, scores
-from mien.reporting.scores import Answer
+from mien.reporting.scores import ScoredPrediction
 
 from .measuring import Measured
 
 
 def reference(
-    answers: Sequence[Answer], labels: Sequence[str], training: Mapping[str, Any]
+    answers: Sequence[ScoredPrediction], labels: Sequence[str], training: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What monitoring compares live traffic with: distributions of the validation split, and
     counts and completeness of the training data."""
-    rows = [Row(each.said, each.confidence, each.input_stats) for each in answers]
+    rows = [Row(each.predicted, each.confidence, each.input_stats) for each in answers]
     return {**drift.reference(rows, labels), "training": training}
 
 
@@ -52,7 +52,7 @@ def card(manifest: bundle.Manifest, metrics: BundleMetrics) -> str:
 def draw(measured: Measured, folder: Path) -> None:
     """Confusion, F1 by class, reliability and the training's history as pictures."""
     labels = measured.bundle.manifest.labels
-    pairs = [(each.truth, each.said) for each in measured.answers["test"]]
+    pairs = [(each.truth, each.predicted) for each in measured.answers["test"]]
     matrix = scores.confusion(pairs, labels)
     figures.confusion(matrix, labels, folder / "confusion.png")
     figures.classes(scores.per_class(matrix)["f1"], labels, folder / "classes.png")

@@ -16,7 +16,7 @@ from mien.model.bundle import Bundle
 from mien.model.evaluation import CpuRatio, Latency, Measurements, VariantComparison
 from mien.model.runtime import Model
 from mien.reporting import console, scores
-from mien.reporting.scores import Answer
+from mien.reporting.scores import ScoredPrediction
 from mien.task import Example, Prediction, Request, Split, Task
 
 from .cpu_cost import cpu_cost, cpu_ratio
@@ -35,7 +35,7 @@ class Measured:
     """One candidate on the splits that count."""
 
     bundle: Bundle
-    answers: Mapping[str, Sequence[Answer]]
+    answers: Mapping[str, Sequence[ScoredPrediction]]
     shown: Sequence[tuple[Example, Prediction]]
     latency: Latency
     cpu_cost: CpuRatio
@@ -55,7 +55,7 @@ class Measured:
             bundle_mb=self.bundle.megabytes,
         )
 
-    def leak_free(self) -> list[Answer]:
+    def leak_free(self) -> list[ScoredPrediction]:
         """What was said of the test examples that no training example gives away."""
         if self.leaked is None:
             return []
@@ -72,7 +72,7 @@ def measure(
     """Ask a bundle the splits that count; measure its CPU cost until it can be told from the
     limit, or for a bounded number of requests."""
     with Model(opened) as model:
-        answers: dict[str, Sequence[Answer]] = {}
+        answers: dict[str, Sequence[ScoredPrediction]] = {}
         shown: list[tuple[Example, Prediction]] = []
         for split in MEASURED:
             words = f"evaluate {opened.manifest.candidate} on {split}"
@@ -104,9 +104,9 @@ def compare_latency(
 
 def predict_split(
     task: Task[Any], model: Model, examples: Iterable[Example], words: str
-) -> tuple[list[Answer], list[tuple[Example, Prediction]]]:
+) -> tuple[list[ScoredPrediction], list[tuple[Example, Prediction]]]:
     """Ask one example after the other; what was said, and a few of each label to look at."""
-    answers: list[Answer] = []
+    answers: list[ScoredPrediction] = []
     shown: dict[str | None, list[tuple[Example, Prediction]]] = {}
     with console.bar(words) as advance:
         for place, example in enumerate(examples):
@@ -114,7 +114,7 @@ def predict_split(
                 task.inference.predict(example.request, model)
             start = perf_counter()
             prediction = task.inference.predict(example.request, model)
-            answers.append(scores.answer(example, prediction, perf_counter() - start))
+            answers.append(scores.scored(example, prediction, perf_counter() - start))
             kept = shown.setdefault(example.label, [])
             if len(kept) < max(1, _SHOWN // len(task.labels)):
                 kept.append((example, prediction))
@@ -122,7 +122,7 @@ def predict_split(
     return answers, list(chain.from_iterable(shown.values()))[:_SHOWN]
 
 
-def _latency(task: Task[Any], model: Model, answers: Sequence[Answer]) -> Latency:
+def _latency(task: Task[Any], model: Model, answers: Sequence[ScoredPrediction]) -> Latency:
     """Time of one request by the clock; of a picture too, where the model takes pictures."""
     measured = scores.latency(answers)
     request = _picture_request(task, model)

@@ -25,7 +25,7 @@ from mien.model.lineage import Certificate, Lineage
 from mien.reporting import console
 from mien.storage.files import atomic_dir
 from mien.storage.workspace import Workspace
-from mien.tracking import DIGEST, Tracker, Version, model_name
+from mien.tracking import DIGEST, ModelVersion, Tracker, model_name
 
 from . import code, compare, environment, record, scratch
 from .code import SourceTree
@@ -251,7 +251,7 @@ def _complete_pending(target: RebuildTarget, workspace: Workspace) -> None:
 
 
 def _publish_digest(
-    target: RebuildTarget, workspace: Workspace, tracker: Tracker, entry: Version, digest: str
+    target: RebuildTarget, workspace: Workspace, tracker: Tracker, entry: ModelVersion, digest: str
 ) -> None:
     """Replace the old digest of the version everywhere.
 

@@ -15,7 +15,7 @@ from mien.model import bundle, lineage
 from mien.model.bundle import Bundle
 from mien.model.lineage import CodeState, Lineage
 from mien.storage.workspace import CHAMPION, Workspace
-from mien.tracking import COMMITTED, Tracker, Version, model_name
+from mien.tracking import COMMITTED, ModelVersion, Tracker, model_name
 
 from .outcome import RebuildStep, differences, format_differences
 
@@ -81,7 +81,7 @@ def find_target(reference: str, workspace: Workspace) -> RebuildTarget:
     return RebuildTarget(task, number, bundle.read(workspace.version(task, number)))
 
 
-def registry_entry(target: RebuildTarget, tracker: Tracker) -> Version | None:
+def registry_entry(target: RebuildTarget, tracker: Tracker) -> ModelVersion | None:
     """The registry's entry of a version; None if MLflow has none."""
     versions = tracker.versions(model_name(target.task))
     return next((each for each in versions if each.number == target.number), None)

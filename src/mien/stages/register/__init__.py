@@ -22,7 +22,7 @@ from mien.model.bundle import Bundle
 from mien.model.evaluation import ChampionScores, Evaluation
 from mien.stages import Run
 from mien.storage.workspace import CHAMPION, WORK, Workspace, read_document, read_latest
-from mien.tracking import UNTRUSTED, Tracker, Version, model_name, run_of
+from mien.tracking import UNTRUSTED, ModelVersion, Tracker, model_name, run_of
 
 from . import promotion
 from .export import export, exported, version_tags
@@ -38,17 +38,17 @@ BY_HAND = "by hand"
 
 @dataclass(frozen=True)
 class Registered:
-    """The version of a run's choice, the alias it got, and why."""
+    """The version of a run's choice, the alias it got, and the reason."""
 
     number: int
     alias: str | None
-    why: str
+    reason: str
     fresh: bool
 
     @property
     def summary(self) -> str:
         """What became of it, in sentences."""
-        return f"version {self.number} is {self.alias or 'set aside'}. {self.why}"
+        return f"version {self.number} is {self.alias or 'set aside'}. {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def register(run: Run, force: str | None = None) -> Registered:
     decided = before and any(each.after == before.number for each in tracker.history(name))
     if before and decided and promotion.keeps_alias(before, choice.issues, force):
         export(choice.bundle, task, before.number, workspace)
-        return _kept(before)
+        return _unchanged_version(before)
     version = _register_version(choice, tracker)
     candidate = Candidate.of(choice.evaluation, version.number)
     decision = promotion.decide(candidate, _champion(choice), choice.issues, force)
@@ -95,7 +95,7 @@ def register(run: Run, force: str | None = None) -> Registered:
 
 
 def promote(
-    task: str, number: int, why: str, workspace: Workspace, force: str | None = None
+    task: str, number: int, reason: str, workspace: Workspace, force: str | None = None
 ) -> None:
     """Make a registered version the champion by hand.
 
@@ -103,10 +103,10 @@ def promote(
         RegistryError: there is no such version, its bundle is gone, or it is not trusted and
             `force` does not say why it shall be champion nevertheless.
     """
-    _set_champion(task, number, "promote", why, force, workspace)
+    _set_champion(task, number, "promote", reason, force, workspace)
 
 
-def rollback(task: str, why: str, workspace: Workspace, force: str | None = None) -> int:
+def rollback(task: str, reason: str, workspace: Workspace, force: str | None = None) -> int:
     """Make the champion before the present one champion again; return its version.
 
     Raises:
@@ -118,7 +118,7 @@ def rollback(task: str, why: str, workspace: Workspace, force: str | None = None
             f"{model_name(task)} had no champion before the present one. "
             f"`mien models {task}` lists its versions; `mien promote` takes any of them."
         )
-    _set_champion(task, number, "rollback", why, force, workspace)
+    _set_champion(task, number, "rollback", reason, force, workspace)
     return number
 
 
@@ -135,10 +135,10 @@ def _read_choice(run: Run) -> _Choice:
 def _unchanged(choice: _Choice, force: str | None) -> Registered | None:
     """The exported version of the choice, if there is nothing to decide; needs no MLflow, whose
     import takes longer than the rest of such a run."""
-    found = exported(choice.bundle.digest, choice.run.task.name, choice.run.workspace)
-    if found is None:
+    known_alias = exported(choice.bundle.digest, choice.run.task.name, choice.run.workspace)
+    if known_alias is None:
         return None
-    alias, number = found
+    alias, number = known_alias
     # Without issues it may have been held back for changes that are committed now.
     may_rise = force if choice.issues else choice.bundle.manifest.lineage.code.dirty
     if alias != CHAMPION and may_rise:
@@ -147,7 +147,7 @@ def _unchanged(choice: _Choice, force: str | None) -> Registered | None:
     return Registered(number, alias, _UNCHANGED + doubt, fresh=False)
 
 
-def _kept(version: Version) -> Registered:
+def _unchanged_version(version: ModelVersion) -> Registered:
     """A version that was registered before, with the alias that it has now."""
     if not version.aliases:
         return Registered(version.number, None, _SET_ASIDE, fresh=False)
@@ -155,7 +155,7 @@ def _kept(version: Version) -> Registered:
     return Registered(version.number, alias, _UNCHANGED, fresh=False)
 
 
-def _register_version(choice: _Choice, tracker: Tracker) -> Version:
+def _register_version(choice: _Choice, tracker: Tracker) -> ModelVersion:
     """The version of the choice, tagged and exported."""
     task, manifest = choice.run.task.name, choice.bundle.manifest
     name, trained = model_name(task), choice.run.trained / choice.evaluation.trained
@@ -183,7 +183,7 @@ def _champion(choice: _Choice) -> Champion | None:
 
 
 def _set_champion(
-    task: str, number: int, what: str, why: str, force: str | None, workspace: Workspace
+    task: str, number: int, action: str, reason: str, force: str | None, workspace: Workspace
 ) -> None:
     tracker, name = Tracker(workspace.home), model_name(task)
     if number not in [version.number for version in tracker.versions(name)]:
@@ -193,11 +193,11 @@ def _set_champion(
     if issues and not force:
         raise RegistryError(
             f"Version {number} of {name} is not trusted: {issues}. {REMEDY}, or give a reason: "
-            f"`mien {what} {task}{f' {number}' if what == 'promote' else ''} --force REASON`."
+            f"`mien {action} {task}{f' {number}' if action == 'promote' else ''} --force REASON`."
         )
     if issues:
-        more = f" {why}." if why != BY_HAND else ""
-        what, why = f"forced {what}", f"{str(force)[:200]}. Not trusted: {issues}.{more}"
+        more = f" {reason}." if reason != BY_HAND else ""
+        action, reason = f"forced {action}", f"{str(force)[:200]}. Not trusted: {issues}.{more}"
     record_commit(tracker, number, manifest)
-    tracker.move(name, CHAMPION, number, what, why)
+    tracker.move(name, CHAMPION, number, action, reason)
     workspace.write_aliases(task, tracker.aliases(name))

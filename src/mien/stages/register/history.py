@@ -18,7 +18,7 @@ def previous_champion(changes: Sequence[AliasChange]) -> int | None:
     for change in changes:
         if change.alias != CHAMPION:
             continue
-        if change.what.endswith("rollback"):
+        if change.action.endswith("rollback"):
             stack.pop()
         elif stack[-1:] != [change.after]:
             stack.append(change.after)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from mien.model.evaluation import ChampionScores, Evaluation
 from mien.model.policy import base_candidate
 from mien.storage.workspace import CHAMPION
-from mien.tracking import CHALLENGER, UNTRUSTED, Version
+from mien.tracking import CHALLENGER, UNTRUSTED, ModelVersion
 
 from .trust import REMEDY
 
@@ -77,7 +77,7 @@ def decide(
     return Decision(CHALLENGER, "register", reason)
 
 
-def keeps_alias(version: Version, issues: str, force: str | None) -> bool:
+def keeps_alias(version: ModelVersion, issues: str, force: str | None) -> bool:
     """Whether a version that was registered before stays as people left it.
 
     It does not if it is challenger because it was not trusted, and now is trusted or forced.

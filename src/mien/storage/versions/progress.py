@@ -1,16 +1,10 @@
-"""How long work on versions reports its progress; silent unless a caller passes a bar."""
+"""How work on versions reports its progress; silent unless a caller passes a progress bar."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
 
-
-class Advance(Protocol):
-    """Receives the number of finished steps."""
-
-    def __call__(self, count: int, total: int, /) -> None: ...
-
-
+Advance = Callable[[int, int], None]
+"""Receives how many of the steps are done, and how many there are."""
 Progress = Callable[[str], AbstractContextManager[Advance]]
 """Opens a progress bar with a title."""
 
@@ -18,4 +12,4 @@ Progress = Callable[[str], AbstractContextManager[Advance]]
 @contextmanager
 def silent(title: str) -> Iterator[Advance]:
     """Report nothing."""
-    yield lambda count, total: None
+    yield lambda done, total: None
