@@ -68,27 +68,20 @@ def result_row(
     name: str, prediction: Prediction | None = None, error: str | None = None
 ) -> dict[str, Any]:
     """One row as JSON values; `name` is the name of the file or the number of the row."""
-    best = prediction.best if prediction else None
-    return {
-        "name": name,
-        "label": best.label if best else None,
-        "confidence": best.confidence if best else None if prediction is None else 0.0,
-        "outcome": prediction.outcome if prediction else None,
-        "scores": dict(best.scores) if best else None,
-        "box": best.box if best else None,
-        "error": error,
-    }
+    document = prediction.as_json("label") if prediction else None
+    return {"name": name, "prediction": document, "error": error}
 
 
 def _to_cells(row: dict[str, Any], schema: TableSchema) -> dict[str, Any]:
     """A row with one plain value for each column."""
-    scores, box = row["scores"] or {}, row["box"] or (None,) * 4
-    name = row["name"]
+    name, prediction = row["name"], row["prediction"] or {}
+    best: dict[str, Any] = next(iter(prediction.get("detections", ())), {})
+    scores, box = best.get("scores", {}), best.get("box") or (None,) * 4
     return {
         schema.key_column: int(name) if schema.key_column == "row" else name,
-        "label": row["label"],
-        "confidence": row["confidence"],
-        "outcome": row["outcome"],
+        "label": prediction.get("label"),
+        "confidence": prediction.get("confidence"),
+        "outcome": prediction.get("outcome"),
         **{f"score_{label}": scores.get(label) for label in schema.labels},
         **dict(zip(BOX_COLUMNS, box, strict=True)),
         "error": row["error"],
