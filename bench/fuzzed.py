@@ -249,7 +249,10 @@ def _model() -> runtime.Model:
     told = helper.make_tensor_value_info("scores", TensorProto.FLOAT, [None, count])
     graph = helper.make_graph(nodes, "chance", [given], [told], [weights])
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    preprocessing = {"normalization": landmarks.NORMALIZATION_VERSION, "min_confidence": 0.5}
+    preprocessing = {
+        "preprocessing_version": landmarks.NORMALIZATION_VERSION,
+        "min_confidence": 0.5,
+    }
     manifest = bundle.describe("gesture", gesture.TASK.labels, "chance", preprocessing)
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "model.onnx").write_bytes(made.SerializeToString())

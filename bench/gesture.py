@@ -19,7 +19,7 @@ NO_GESTURE = "no_gesture"
 
 
 def main() -> None:
-    """Train twice, score elsewhere, and send every photo through the server."""
+    """Train twice, score on the other tables, and send every photo through the server."""
     data = page.real_data() / "gesture"
     with tempfile.TemporaryDirectory() as folder:
         parts = []
@@ -29,18 +29,22 @@ def main() -> None:
             run = run.model_copy(update={"source": source})
             report = pipeline.run(run, home, "bench")
             title = "landmarks_iti.csv" if name == "iti" else "the project's own sample"
-            parts += [f"## Trained on {title}", _seconds(report), _elsewhere(run, home, data, name)]
+            parts += [
+                f"## Trained on {title}",
+                _seconds(report),
+                _score_on_tables(run, home, data, name),
+            ]
             if name == "iti":
                 parts += ["Photos, sent to the server as files:", photos(home, data)]
     page.write("gesture", "Gestures on real data", parts)
 
 
 def photos(home: Workspace, data: Path) -> str:
-    """Every photo through the server: accuracy, share without a hand, latency."""
+    """Send every photo to the server: accuracy, fraction without a hand, latency."""
     files = sorted(path for path in (data / "photos").rglob("*") if path.is_file())
     settings = config.settings().model_copy(update={"port": 0})
     outcomes: Counter[str] = Counter()
-    right, seconds, idle = [], [], Counter[str]()
+    correct, seconds, without_gesture = [], [], Counter[str]()
     with serve.running(home, ["gesture"], [], settings) as address:
         for path in files:
             truth = path.parent.name
@@ -49,27 +53,27 @@ def photos(home: Workspace, data: Path) -> str:
                     f"{address}/predict/gesture", files={"file": stream}, timeout=60
                 )
             response.raise_for_status()
-            answer = response.json()
+            prediction = response.json()
             if truth == NO_GESTURE:
-                idle[answer["outcome"]] += 1
+                without_gesture[prediction["outcome"]] += 1
                 continue
-            outcomes[answer["outcome"]] += 1
-            right.append(answer["gesture"] == truth)
+            outcomes[prediction["outcome"]] += 1
+            correct.append(prediction["gesture"] == truth)
             seconds.append(response.elapsed.total_seconds())
-    count = len(right)
+    count = len(correct)
     row = {
         "photos that show a gesture": count,
-        "accuracy": float(np.mean(right)),
+        "accuracy": float(np.mean(correct)),
         "no hand": float(outcomes["no_hand"] / count),
-        "accuracy where a hand is found": float(np.sum(right) / (count - outcomes["no_hand"])),
+        "accuracy where a hand is detected": float(np.sum(correct) / (count - outcomes["no_hand"])),
         "p50 ms": float(np.percentile(seconds, 50) * 1000),
         "p95 ms": float(np.percentile(seconds, 95) * 1000),
-        "photos without gesture": f"{sum(idle.values())}: {dict(idle)}",
+        "photos without gesture": f"{sum(without_gesture.values())}: {dict(without_gesture)}",
     }
     return page.table([row])
 
 
-def _elsewhere(run: RunConfig, home: Workspace, data: Path, trained_on: str) -> str:
+def _score_on_tables(run: RunConfig, home: Workspace, data: Path, trained_on: str) -> str:
     rows: dict[str, dict[str, object]] = {}
     for name in TABLES:
         if trained_on in name:
@@ -77,8 +81,8 @@ def _elsewhere(run: RunConfig, home: Workspace, data: Path, trained_on: str) -> 
         params = {**run.params, "convention": "auto"}
         if name == "landmarks_crops12.csv":
             params["aspect_ratio"] = 1.0  # the crops' proportions were never published
-        elsewhere = run.model_copy(update={"source": str(data / name), "params": params})
-        for candidate, score in pipeline.score_elsewhere(elsewhere, home).items():
+        other_run = run.model_copy(update={"source": str(data / name), "params": params})
+        for candidate, score in pipeline.score_elsewhere(other_run, home).items():
             row = rows.setdefault(candidate, {"candidate": candidate})
             row[f"accuracy on {name}"] = score["accuracy"]
             row[f"macro-F1 on {name}"] = score["macro_f1"]

@@ -62,7 +62,7 @@ def write(folder: Path, root: str, seed: int = 1) -> str:
         config_sha256=config.digest(CONFIG),
         data_fingerprint=root,
     )
-    preprocessing = {"normalization": NORMALIZATION_VERSION, "min_confidence": 0.1}
+    preprocessing = {"preprocessing_version": NORMALIZATION_VERSION, "min_confidence": 0.1}
     made = bundle.describe("gesture", LABELS, "drawn", preprocessing, lineage=origin)
     return bundle.write(folder, made).digest
 

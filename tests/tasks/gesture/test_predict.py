@@ -155,7 +155,7 @@ def test_a_hand_without_extent_is_a_request_error(model: Model) -> None:
 
 def test_a_bundle_of_another_normalisation_is_refused(trained: Path, tmp_path: Path) -> None:
     """Better no answer than one from numbers that mean something else."""
-    folder = altered(trained, tmp_path / "other", {"normalization": "tip-origin/1"})
+    folder = altered(trained, tmp_path / "other", {"preprocessing_version": "tip-origin/1"})
     with runtime.load(folder) as other, pytest.raises(BundleError, match="'tip-origin/1'"):
         TASK.inference.predict(Request(body=Body(landmarks=hand_of("ok").tolist())), other)
 

@@ -78,8 +78,8 @@ def test_every_fold_of_every_setting_is_recorded(ready: Path, tmp_path: Path) ->
     assert {total for _, total, _ in heard} == {9}
     assert [metrics for _, _, metrics in heard] == list(done.history)
     assert done.lineage["hyperparameters"]["C"] in (3.0, 10.0, 30.0)
-    assert set(done.preprocessing) == {"normalization", "min_confidence", "outlier_model"}
-    assert (done.preprocessing["normalization"], done.preprocessing["min_confidence"]) == (
+    assert set(done.preprocessing) == {"preprocessing_version", "min_confidence", "outlier_model"}
+    assert (done.preprocessing["preprocessing_version"], done.preprocessing["min_confidence"]) == (
         landmarks.NORMALIZATION_VERSION,
         0.5,
     )

@@ -51,7 +51,7 @@ class ClassifierSpec:
         Raises:
             BundleError: the bundle was trained with another normalization.
         """
-        version = preprocessing.get("normalization")
+        version = preprocessing.get("preprocessing_version")
         if version != landmarks.NORMALIZATION_VERSION:
             raise BundleError(
                 f"the bundle's normalization: expected {landmarks.NORMALIZATION_VERSION!r}, found "

@@ -93,7 +93,7 @@ def fit(candidate: str, ready: Path, out: Path, params: Params, seed: int, recor
         outlier_model = fit_outlier_model(features)
     return Fit(
         preprocessing={
-            "normalization": landmarks.NORMALIZATION_VERSION,
+            "preprocessing_version": landmarks.NORMALIZATION_VERSION,
             "min_confidence": params.min_confidence,
             "outlier_model": outlier_model,
         },
