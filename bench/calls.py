@@ -23,8 +23,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mien import config
 from mien.stages.serve import app as serve_app
 from mien.stages.serve import models
-from mien.stages.serve.metrics import Observe
-from mien.stages.serve.routes import Service
+from mien.stages.serve.inference import InferenceService
+from mien.stages.serve.metrics import RequestMetricsMiddleware
 from mien.storage.workspace import Workspace
 
 T = TypeVar("T")
@@ -57,13 +57,13 @@ class Silent:
 
 
 class Plain:
-    """In place of `Observe`: what the app cannot do without, and nothing else."""
+    """In place of `RequestMetricsMiddleware`: what the app cannot do without, and nothing else."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        found = {"trace_id": secrets.token_hex(16), "start": time.perf_counter()}
+        found = {"trace_id": secrets.token_hex(16), "started_at": time.perf_counter()}
         scope.setdefault("state", {}).update(found)
         await self.app(scope, receive, send)
 
@@ -98,12 +98,12 @@ def _methods(whole: object) -> list[str]:
     return [name for name, _ in getmembers(type(whole), isfunction) if not name.startswith("_")]
 
 
-class Clocked(Observe):
-    """`Observe` whose line in the log is timed."""
+class Clocked(RequestMetricsMiddleware):
+    """`RequestMetricsMiddleware` whose line in the log is timed."""
 
     def __init__(self, app: ASGIApp, metrics: Any, clock: Clock) -> None:
         super().__init__(app, metrics)
-        self._tell = clock.around(LINE, self._tell)  # type: ignore[method-assign]
+        self._log_request = clock.around(LINE, self._log_request)  # type: ignore[method-assign]
 
 
 @asynccontextmanager
@@ -115,14 +115,14 @@ async def served(home: Workspace, scratch: Path) -> AsyncIterator[FastAPI]:
     app = _create(home, scratch / "predictions.db", loaded.set)
     async with app.router.lifespan_context(app):
         await asyncio.to_thread(loaded.wait)
-        if reason := app.state.service.models.reason:
+        if reason := app.state.service.inference.models.reason:
             raise SystemExit(reason)
         yield app
 
 
 def _create(home: Workspace, prediction_log: Path, ready: Callable[[], None]) -> FastAPI:
     settings = config.settings().model_copy(update={"threads": 1, "prediction_log": prediction_log})
-    wanted = models.choose(home, ["emotion", "gesture"], [])
+    wanted = models.resolve_sources(home, ["emotion", "gesture"], [])
     return serve_app.create(home, wanted, settings, lambda _: ready())
 
 
@@ -131,23 +131,25 @@ def _variant(
 ) -> FastAPI:
     """Another app over the same models and threads: their place in memory changes speed too."""
     app = _create(home, scratch / "unused.db", lambda: None)
-    own: Service = app.state.service
+    own: InferenceService = app.state.service.inference
     own.prediction_log.close()
     own.workers.close()
-    app.state.service = replace(full.state.service, **silent)
+    inference = replace(full.state.service.inference, **silent)
+    app.state.service = replace(full.state.service, inference=inference)
     app.user_middleware = [
-        observe if cast(object, each.cls) is Observe else each for each in app.user_middleware
+        observe if cast(object, each.cls) is RequestMetricsMiddleware else each
+        for each in app.user_middleware
     ]
     return app
 
 
 def variants(full: FastAPI, home: Workspace, scratch: Path, clock: Clock) -> dict[str, FastAPI]:
     """The app with monitoring, without, and with a clock at each of its parts."""
-    own: Service = full.state.service
+    own: InferenceService = full.state.service.inference
     timed = {
         "metrics": clock.beside("metrics of the answer", own.metrics),
         "prediction_log": clock.beside("the answer in the prediction log", own.prediction_log),
-        "windows": clock.beside("the answer in the window of drift", own.windows),
+        "drift_windows": clock.beside("the answer in the window of drift", own.drift_windows),
     }
     counters = clock.beside("counters of the request", own.metrics)
     observe = Middleware(Clocked, metrics=counters, clock=clock)

@@ -13,13 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic, sleep
 
+from bench import dashboard_figures
 from bench.page import ROOT
 from mien import config, tasks
 from mien.reporting import console
-from mien.stages.monitor import drill, picture, traffic
+from mien.stages.monitor import drill, traffic
 from mien.stages.monitor.panels import DASHBOARDS
-from mien.stages.monitor.traffic import Question
-from mien.stages.monitor.web import Prometheus, Site
+from mien.stages.monitor.traffic import LabelledRequest
+from mien.stages.monitor.web import HttpClient, Prometheus
 from mien.storage.workspace import Workspace
 
 sys.path.insert(0, str(ROOT / "tests"))  # the tests have the server and the Prometheus to try
@@ -34,10 +35,11 @@ FIGURES = ROOT / "reports" / "figures"
 def main() -> None:
     """Send traffic, then draw what Prometheus has seen of it."""
     workspace = Workspace(config.settings().home.resolve())
-    found = {name: traffic.questions(name, workspace) for name in tasks.names()}
+    found = {name: traffic.load_requests(name, workspace) for name in tasks.names()}
     dark = {
         name: [
-            traffic.darkened(each, drill.DARK) if each.is_picture else each for each in questions
+            traffic.darkened(each, drill.DARK_BRIGHTNESS) if each.is_image else each
+            for each in questions
         ]
         for name, questions in found.items()
     }
@@ -52,14 +54,14 @@ def main() -> None:
                 for job in jobs:
                     job.result()
         watcher = Prometheus.at(stack.prometheus.address)
-        made = picture.write(DASHBOARDS, watcher.ask, Path(folder), (CLEAN + DARK) / 60)
+        made = dashboard_figures.write(DASHBOARDS, watcher.get, Path(folder), (CLEAN + DARK) / 60)
         for path in made:
             target = FIGURES / f"dashboard_{path.name}"
             target.write_bytes(path.read_bytes())
             console.result(f"drawn: {target.relative_to(ROOT)}")
 
 
-def _send(site: Site, questions: list[Question], seconds: float) -> None:
+def _send(site: HttpClient, questions: list[LabelledRequest], seconds: float) -> None:
     """As one client, with the truth about two answers in three."""
     end = monotonic() + seconds
     for place, question in enumerate(traffic.endless(questions)):
@@ -67,7 +69,7 @@ def _send(site: Site, questions: list[Question], seconds: float) -> None:
             return
         reply = traffic.send(site, question)
         if place % 3 and reply.status == 200:
-            traffic.judge(site, question, reply)
+            traffic.send_feedback(site, question, reply)
         sleep(PAUSE)
 
 

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from bench.page import ROOT, table, write
-from mien.errors import CheckError
+from mien.errors import StackError
 from mien.reporting import console
 from mien.stages.monitor import drill, traffic
 from mien.stages.monitor.drill import DRILLS, Stack
@@ -30,7 +30,7 @@ LINGER = 60.0
 def main() -> None:
     """Run every drill on a stack of its own and write the page."""
     workspace = Workspace(Path(os.environ.get("MIEN_HOME", ".")))
-    found = traffic.fitting(None, pictures=True, workspace=workspace)
+    found = traffic.select(None, needs_images=True, workspace=workspace)
     task = found[0].path.removeprefix("/predict/")
     rows = [_row(name, task, found, workspace) for name in DRILLS]
     text = (
@@ -45,29 +45,31 @@ def main() -> None:
 
 
 def _row(
-    name: str, task: str, found: list[traffic.Question], workspace: Workspace
+    name: str, task: str, found: list[traffic.LabelledRequest], workspace: Workspace
 ) -> dict[str, object]:
     chosen = DRILLS[name]
     console.info(f"{name}: {chosen.fault}")
     row = {"drill": name, "fault": chosen.fault, "alert": chosen.alert or "none"}
     try:
         seen = _drilled(chosen, task, found, workspace)
-    except CheckError as error:
+    except StackError as error:
         return row | {"fired after": f"FAILED: {error}", "questions sent": ""}
-    fired = f"{seen.fired[chosen.alert]:.0f} s" if chosen.alert else f"none in {seen.seconds:.0f} s"
+    fired = (
+        f"{seen.fired[chosen.alert]:.0f} s" if chosen.alert else f"none in {seen.duration_s:.0f} s"
+    )
     return row | {"fired after": fired, "questions sent": f"{seen.sent:,}"}
 
 
 def _drilled(
-    chosen: drill.Drill, task: str, found: list[traffic.Question], workspace: Workspace
-) -> drill.Seen:
+    chosen: drill.Drill, task: str, found: list[traffic.LabelledRequest], workspace: Workspace
+) -> drill.DrillResult:
     with (
         tempfile.TemporaryDirectory() as folder,
         watched(workspace.home.resolve(), Path(folder), task, faster=1) as stack,
     ):
         server, watcher = stack.server, Prometheus.at(stack.prometheus.address)
         parts = Stack(stack.api, watcher, server.kill, server.start)
-        return drill.run(chosen, parts, found, RATE, chosen.patience, LINGER)
+        return drill.run(chosen, parts, found, RATE, chosen.timeout_s, LINGER)
 
 
 if __name__ == "__main__":

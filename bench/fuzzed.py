@@ -75,7 +75,7 @@ def read_picture(data: bytes) -> None:
 def read_form(data: bytes) -> None:
     """Read a request: the first line of `data` is its content type, the rest its body."""
     kind, _, body = data.partition(b"\n")
-    uploads.picture(body, kind.rpartition(b"=")[2] or b"b")
+    uploads.form_image(body, kind.rpartition(b"=")[2] or b"b")
 
 
 def read_request(data: bytes) -> None:
@@ -83,13 +83,13 @@ def read_request(data: bytes) -> None:
     kind, _, body = data.partition(b"\n")
     for task in (gesture.TASK, emotion.TASK):
         sent = _done(uploads.read(_request(kind, body), task.inference.Body is not None, BYTES))
-        uploads.question(sent, task, LIMITS)
+        uploads.decode(sent, task, LIMITS)
 
 
 def read_landmarks(data: bytes) -> None:
     """Ask for the gesture of a JSON body; bytes that are none are taken as 63 numbers."""
     body = data if data.lstrip()[:1] in (b"{", b"[") else _numbers(data)
-    request = uploads.question(Upload(body), gesture.TASK, LIMITS)
+    request = uploads.decode(Upload(body), gesture.TASK, LIMITS)
     answer = gesture.TASK.inference.predict(request, _model())
     json.dumps(answer.as_json("gesture"), allow_nan=False)
     scores = [each for detection in answer.detections for each in detection.scores.values()]
@@ -99,7 +99,7 @@ def read_landmarks(data: bytes) -> None:
 def read_verdict(data: bytes) -> None:
     """Read a verdict."""
     kind, _, body = data.partition(b"\n")
-    _done(uploads.document(_request(kind, body), Feedback))
+    _done(uploads.read_json(_request(kind, body), Feedback))
 
 
 def repaired(data: bytes) -> bytes:

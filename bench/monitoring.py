@@ -32,11 +32,11 @@ from urllib3 import encode_multipart_formdata
 from bench.calls import Ask, Clock, send, served, variants
 from bench.page import REAL, table, write
 from mien import config, tasks
-from mien.observability.drift import WINDOW
+from mien.observability.drift import WINDOW_ROWS
 from mien.reporting import console
 from mien.stages.monitor import traffic
-from mien.stages.serve.gauges import VERDICTS
-from mien.stages.serve.routes import Service
+from mien.stages.serve.collector import LIVE_ACCURACY_WINDOW
+from mien.stages.serve.inference import InferenceService
 from mien.storage.workspace import Workspace
 
 GOAL = 0.05
@@ -228,14 +228,14 @@ def _beside(parts: Mapping[str, Mapping[str, float]]) -> list[Row]:
 
 async def _scraped(app: FastAPI) -> Row:
     """One page of metrics with full windows and verdicts, after new answers of each task."""
-    service: Service = app.state.service
+    service: InferenceService = app.state.service.inference
     used = []
     for name in service.models.ready:
         _fill(service, name)
     for _ in range(SCRAPES):
         for name in service.models.ready:
             served = service.models.find(name)
-            service.windows.add(service.prediction_log.recent(served.digest, 1, 0.0)[0])
+            service.drift_windows.add(service.prediction_log.recent(served.digest, 1, 0.0)[0])
         start = time.process_time()
         await send(app, Ask("/metrics", method="GET"))
         used.append(time.process_time() - start)
@@ -246,14 +246,17 @@ async def _scraped(app: FastAPI) -> Row:
     }
 
 
-def _fill(service: Service, name: str) -> None:
+def _fill(service: InferenceService, name: str) -> None:
     served = service.models.find(name)
-    answers, labels = service.prediction_log.recent(served.digest, WINDOW, 0.0), served.task.labels
-    for number in range(WINDOW):
+    answers, labels = (
+        service.prediction_log.recent(served.digest, WINDOW_ROWS, 0.0),
+        served.task.labels,
+    )
+    for number in range(WINDOW_ROWS):
         event = replace(answers[number % len(answers)], trace_id=secrets.token_hex(16))
         service.prediction_log.add(event)
-        service.windows.add(event)
-        if number < VERDICTS:
+        service.drift_windows.add(event)
+        if number < LIVE_ACCURACY_WINDOW:
             label = labels[number % len(labels)]
             service.prediction_log.record_feedback(event.trace_id, label, event.timestamp)
 
@@ -287,7 +290,7 @@ async def _memory_after(home: Workspace, scratch: Path, bad: float) -> list[Held
 
 def _held(app: FastAPI, done: int, seconds: float) -> Held:
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    answers, size = app.state.service.prediction_log.size()
+    answers, size = app.state.service.inference.prediction_log.size()
     return Held(done, pages * os.sysconf("SC_PAGE_SIZE"), seconds, answers, size)
 
 
@@ -319,8 +322,9 @@ def _told(costs: Sequence[Row], parts: Sequence[Row], scrape: Row) -> list[str]:
         "has run as it takes in a loop: it is no longer in the processor's caches.",
         table(parts),
         "## A scrape",
-        f"`GET /metrics` with {WINDOW:,} answers in both windows of drift, {VERDICTS} verdicts for "
-        "both tasks and new answers since the last one, so that every drift score is computed.",
+        f"`GET /metrics` with {WINDOW_ROWS:,} answers in both windows of drift, "
+        f"{LIVE_ACCURACY_WINDOW} feedbacks for both tasks and new predictions since the last one, "
+        "so that every drift score is computed.",
         table([scrape]),
     ]
 

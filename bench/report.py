@@ -299,7 +299,7 @@ def _how(
         "The raw limit is measured inside mien's process, by a thread of it, with the same "
         "sessions. "
         "The first answer of each client of a slice is left out of the latencies where it has a "
-        f"second one; with {CROWD} clients and large photos it has not. MIEN_QUEUE is "
+        f"second one; with {CROWD} clients and large photos it has not. MIEN_MAX_IN_FLIGHT is "
         f"{servers.QUEUE}: with the default of 32 places, mien tells the other 32 clients 503 and "
         f"Retry-After. MIEN_DEADLINE_S is {servers.PATIENCE:.0f}. mien records every answer in its "
         "prediction log and writes a line for each request, as always; the logs of the others are "

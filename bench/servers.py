@@ -30,7 +30,7 @@ OURS, OBVIOUS = "mien", "FastAPI + PyTorch, MediaPipe"
 PATIENCE = 120.0
 """Seconds for a start; also MIEN_DEADLINE_S, as the rivals have no such limit or a long one."""
 QUEUE = 128
-"""MIEN_QUEUE: with the 32 places that are its default, mien would tell 32 of 64 clients 503."""
+"""MIEN_MAX_IN_FLIGHT: with its default of 32, mien would answer 503 to 32 of 64 clients."""
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mien" / "bench"
 _RIVALS = ROOT / "bench" / "rivals"
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -309,7 +309,7 @@ def known(workloads: Path, originals: Path) -> list[Server]:
     host = [sys.executable, "-m", "bench.host", str(workloads)]
     obvious = [sys.executable, "-m", "bench.rivals.obvious", str(originals)]
     settings = {
-        "MIEN_QUEUE": str(QUEUE),
+        "MIEN_MAX_IN_FLIGHT": str(QUEUE),
         "MIEN_DEADLINE_S": str(PATIENCE),
         "MIEN_THREADS": "1",
         "MIEN_PREDICTION_LOG": "predictions.db",

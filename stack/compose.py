@@ -72,7 +72,7 @@ def up(docker: Engine, home: Path, without: list[str]) -> Iterator[Stack]:
     """
     services = tuple(name for name in ("api", *images()) if name not in without)
     variables = dict(zip(VARIABLES.values(), _free_ports(len(VARIABLES)), strict=True))
-    variables |= {"MIEN_HOME": str(home.resolve()), "MIEN_DRILL": "1"}
+    variables |= {"MIEN_HOME": str(home.resolve()), "MIEN_FAULT_INJECTION": "1"}
     stack = Stack(docker, _program(docker), variables, services)
     say("Starting the stack ...")
     start = time.monotonic()

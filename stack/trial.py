@@ -103,7 +103,7 @@ def drill(fault: str, stack: Stack) -> None:
     """
     where = [f"--{name}={stack.address(name)}" for name in ("api", "prometheus")]
     kill, start = (f"{shlex.join(stack.compose)} {verb} api" for verb in ("kill", "start"))
-    _mien(stack, "drill", fault, *where, f"--kill={kill}", f"--start={start}", "--linger=15")
+    _mien(stack, "drill", fault, *where, f"--kill={kill}", f"--start={start}", "--hold=15")
 
 
 TRIALS: tuple[Callable[[Stack], None], ...] = (

@@ -41,7 +41,7 @@ class Server:
             **os.environ,
             "MIEN_HOME": str(self.home),
             "MIEN_PREDICTION_LOG": str(self.folder / "predictions.db"),
-            "MIEN_DRILL": "1",
+            "MIEN_FAULT_INJECTION": "1",
             "MIEN_THREADS": "1",
             "PORT": str(self.port),
         }
@@ -74,8 +74,8 @@ class Watched:
     prometheus: Prometheus
 
     @property
-    def api(self) -> web.Site:
-        return web.Site(self.server.address)
+    def api(self) -> web.HttpClient:
+        return web.HttpClient(self.server.address)
 
 
 @contextmanager

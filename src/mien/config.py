@@ -92,37 +92,38 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", alias="HOST")
     port: int = Field(default=8000, alias="PORT", ge=0, le=65535)
     threads: int = Field(default=0, alias="MIEN_THREADS", ge=0)
-    """Threads that answer; 0 is one for each core that the process may use."""
-    queue: int = Field(default=32, alias="MIEN_QUEUE", ge=1)
+    """Worker threads; 0 is one for each CPU that the process may use."""
+    max_in_flight: int = Field(default=32, alias="MIEN_MAX_IN_FLIGHT", ge=1)
+    """Requests that are read, queued or predicted at the same time."""
     max_batch_size: int = Field(default=8, alias="MIEN_MAX_BATCH_SIZE", ge=1)
-    """Questions that wait and are answered together, where a model is found to gain by it."""
-    connections: int = Field(default=512, alias="MIEN_CONNECTIONS", ge=1)
+    """Waiting requests that share one model call, where that is measured to be faster."""
+    max_connections: int = Field(default=512, alias="MIEN_MAX_CONNECTIONS", ge=1)
     max_upload_mb: float = Field(default=20.0, alias="MIEN_MAX_UPLOAD_MB", gt=0)
     max_megapixels: float = Field(default=50.0, alias="MIEN_MAX_MEGAPIXELS", gt=0)
     header_timeout_s: float = Field(default=10.0, alias="MIEN_HEADER_TIMEOUT_S", gt=0)
-    """Seconds in which the head of a request must have arrived."""
+    """Seconds in which the headers of a request must arrive."""
     body_timeout_s: float = Field(default=30.0, alias="MIEN_BODY_TIMEOUT_S", gt=0)
-    """Seconds in which the body of a request must have arrived."""
+    """Seconds in which the body of a request must arrive."""
     deadline_s: float = Field(default=20.0, alias="MIEN_DEADLINE_S", gt=0)
-    """Seconds in which a question must be answered once it has arrived."""
+    """Seconds from a complete upload to its prediction."""
     grace_s: float = Field(default=5.0, alias="MIEN_GRACE_S", ge=0)
-    """Seconds after SIGTERM in which new requests are still answered."""
+    """Seconds after SIGTERM in which new requests are still accepted."""
     reload_interval_s: float = Field(default=2.0, alias="MIEN_RELOAD_INTERVAL_S", ge=0)
-    """Seconds between two looks for another model; 0 is never."""
+    """Seconds between two polls for new models; 0 is never."""
     api_keys: SecretStr = Field(default=SecretStr(""), alias="MIEN_API_KEYS")
-    """Who may ask, as name:key,name:key; empty is everybody."""
+    """API keys as name:key,name:key; empty allows every request."""
     api_keys_file: Path | None = Field(default=None, alias="MIEN_API_KEYS_FILE")
     """The same in a file, one name:key a line."""
-    rate: float = Field(default=0.0, alias="MIEN_RATE", ge=0)
-    """Requests a second that one key may send; 0 is any number."""
-    cors: str = Field(default="", alias="MIEN_CORS")
-    """Origins whose pages may ask from a browser, separated by commas."""
+    rate_limit: float = Field(default=0.0, alias="MIEN_RATE_LIMIT", ge=0)
+    """Requests per second and client name; 0 is no limit."""
+    cors_origins: str = Field(default="", alias="MIEN_CORS_ORIGINS")
+    """Origins whose pages may send requests from a browser, separated by commas."""
     prediction_log: Path | None = Field(default=None, alias="MIEN_PREDICTION_LOG")
-    """Where answers are recorded; None for `predictions.db` in the workspace."""
+    """The prediction log; None for `predictions.db` in the workspace."""
     prediction_log_days: float = Field(default=30.0, alias="MIEN_PREDICTION_LOG_DAYS", gt=0)
     prediction_log_mb: float = Field(default=200.0, alias="MIEN_PREDICTION_LOG_MB", gt=0)
-    drill: bool = Field(default=False, alias="MIEN_DRILL")
-    """Whether the header X-Mien-Drill may slow a request down or make it fail."""
+    fault_injection: bool = Field(default=False, alias="MIEN_FAULT_INJECTION")
+    """Whether the header X-Mien-Fault may slow a request down or make it fail."""
 
     @field_validator("*", mode="before")
     @classmethod

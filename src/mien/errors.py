@@ -73,15 +73,15 @@ class OverloadedError(MienError):
 
 
 class DeadlineError(MienError):
-    """A question whose answer took too long."""
+    """A request without a result in time."""
 
 
-class AccessError(MienError):
-    """A request without a key that opens this server."""
+class UnauthorizedError(MienError):
+    """A request without a valid API key."""
 
 
-class RateError(MienError):
-    """More requests by one key than it may send."""
+class RateLimitError(MienError):
+    """More requests by one API key than its rate limit."""
 
 
 class UnknownPredictionError(RequestError):
@@ -92,8 +92,8 @@ class PredictionLogError(MienError):
     """The prediction log cannot be read or written."""
 
 
-class CheckError(MienError):
-    """A running stack that does not keep its promises."""
+class StackError(MienError):
+    """A running stack that does not pass a check of `verify` or `drill`."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

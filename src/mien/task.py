@@ -28,6 +28,9 @@ Outcome = Literal["ok", "no_face", "no_hand", "unsure"]
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
+DECIMALS = 6
+"""Decimals of scores in JSON: the precision of a 32-bit float."""
+
 ParamsT = TypeVar("ParamsT", bound=Schema)
 ContextT = TypeVar("ContextT")
 
@@ -103,9 +106,9 @@ class Detection:
         """The detection as JSON values; `extra` stands beside the other keys."""
         return {
             "label": self.label,
-            "confidence": self.confidence,
-            "box": self.box,
-            "scores": dict(self.scores),
+            "confidence": round(self.confidence, DECIMALS),
+            "box": [round(edge, 2) for edge in self.box] if self.box else None,
+            "scores": {label: round(score, DECIMALS) for label, score in self.scores.items()},
             **self.extra,
         }
 
@@ -129,7 +132,7 @@ class Prediction:
         best = self.best
         return {
             task: best.label if best else None,
-            "confidence": best.confidence if best else 0.0,
+            "confidence": round(best.confidence, DECIMALS) if best else 0.0,
             "outcome": self.outcome,
             "detections": [each.as_json() for each in self.detections],
         }

@@ -20,26 +20,12 @@ def dashboards(
     out: Annotated[Path, typer.Option(help="The folder that Grafana reads.")] = Path(
         "grafana/provisioning/dashboards"
     ),
-    pictures: Annotated[
-        Path | None,
-        typer.Option("--picture", help="Draw them from live data into this folder instead."),
-    ] = None,
-    prometheus: Address = None,
-    minutes: Annotated[float, typer.Option(help="Time range of a picture in minutes.", min=1)] = 30,
 ) -> None:
-    """Write the three Grafana dashboards, or draw their present state."""
+    """Write the three Grafana dashboards."""
     from mien.stages.monitor import dashboards as stage
     from mien.stages.monitor.panels import DASHBOARDS
 
-    if pictures is None:
-        written = stage.write(DASHBOARDS, out)
-    else:
-        from mien.stages.monitor import compose, picture
-        from mien.stages.monitor.web import Prometheus
-
-        watcher = Prometheus.at(compose.address("prometheus", Path(), prometheus))
-        written = picture.write(DASHBOARDS, watcher.ask, pictures, minutes)
-    for path in written:
+    for path in stage.write(DASHBOARDS, out):
         console.result(f"written: {path}")
 
 
@@ -66,8 +52,8 @@ def verify(
         "grafana": grafana,
     }
     stack = stage.stack(addresses, frozenset(without or ()), project, workspace_at(home))
-    findings = stage.verify_all(stack, out)
-    if not all(finding.kept for finding in findings):
+    results = stage.verify_all(stack, out)
+    if not all(result.passed for result in results):
         raise typer.Exit(1)
 
 
@@ -85,12 +71,12 @@ def drill(
     api: Address = None,
     prometheus: Address = None,
     rate: Annotated[float, typer.Option(help="Requests per second.", min=0.1)] = 5.0,
-    patience: Annotated[
+    timeout: Annotated[
         float | None,
         typer.Option(help="Seconds until the alert must fire, default 1200; clean lasts 420."),
     ] = None,
-    linger: Annotated[
-        float, typer.Option(help="Seconds that the fault goes on after its alert.")
+    hold: Annotated[
+        float, typer.Option(help="Seconds that the fault continues after its alert.")
     ] = 60.0,
     kill: Annotated[
         str | None,
@@ -105,15 +91,15 @@ def drill(
     """Inject a fault into a running stack and measure the time to its alert."""
     from mien.stages.monitor import compose, traffic
     from mien.stages.monitor import drill as stage
-    from mien.stages.monitor.web import Prometheus, Site
+    from mien.stages.monitor.web import HttpClient, Prometheus
 
     chosen = stage.find(name)
     stack = stage.Stack(
-        Site(compose.address("api", project, api)),
+        HttpClient(compose.address("api", project, api)),
         Prometheus.at(compose.address("prometheus", project, prometheus)),
         kill=stage.command(kill or compose.command("kill"), project),
         start=stage.command(start or compose.command("start"), project),
     )
-    requests = traffic.fitting(task, chosen.pictures, workspace_at(home))
-    outcome = stage.run(chosen, stack, requests, rate, patience or chosen.patience, linger)
-    console.result(stage.words(chosen, outcome))
+    requests = traffic.select(task, chosen.needs_images, workspace_at(home))
+    result = stage.run(chosen, stack, requests, rate, timeout or chosen.timeout_s, hold)
+    console.result(stage.summary(chosen, result))

@@ -20,7 +20,7 @@ Counts = NDArray[np.int64]
 FORMAT = 2
 NOTHING = "none"
 """Stands for 'nothing found' among the labels."""
-WINDOW = 1000
+WINDOW_ROWS = 1000
 """Answers in the sliding window."""
 MIN_ROWS = 200
 """Answers under which there is no verdict."""

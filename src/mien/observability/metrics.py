@@ -1,7 +1,7 @@
-"""Every metric of the service, as one table; nothing else in the project may name another.
+"""All metrics of the service, in one table; no other file may invent a name.
 
 The server makes its instruments from it, the dashboards take unit and description from it, and
-tests hold rules, dashboards and docs against it. Knows no client library.
+tests compare rules, dashboards and docs with it. Knows no client library.
 """
 
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ Topic = Literal["model", "data", "server"]
 Unit = Literal["count", "ratio", "seconds", "bytes", "timestamp", "value"]
 
 STAGES = ("decode", "preprocess", "infer", "postprocess")
-"""Bytes to pixels (or JSON to numbers); what `predict` does before, while and after it asks the
-networks of a bundle."""
+"""Bytes to pixels (or JSON to numbers); then `predict` before, during and after the inference of
+the bundle's networks."""
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 TENTHS = tuple(step / 10 for step in range(1, 11))
 BYTES = (1e3, 1e4, 3e4, 1e5, 3e5, 1e6, 3e6, 1e7, 2e7)
-MEASURED = (
+INPUT_STAT_BUCKETS = (
     *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05),
     *(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.999, 1.0),
     *(1.5, 2.0, 3.0, 5.0, 10.0, 100.0),
 )
-"""For measures of any kind: fine where shares lie, and just below 1, which many of them are."""
+"""For statistics of any kind: fine in 0..1 and just below 1, as many of them are shares."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ class Metric:
 
 
 METRICS = (
-    # What the model is.
+    # The model.
     Metric(
         "mien_model_info",
         "gauge",
         "model",
         "value",
         ("task", "version", "alias", "candidate", "digest"),
-        "The model that answers; always 1. The alias is 'none' for a bundle given as a folder.",
+        "The served model; always 1. The alias is 'none' for a bundle folder.",
     ),
     Metric(
         "mien_model_loaded",
@@ -61,15 +61,15 @@ METRICS = (
         "model",
         "value",
         ("task",),
-        "1 once the model has answered its warm-up, 0 before and when it could not be loaded.",
+        "1 once the model is ready, 0 before and when it could not be loaded.",
     ),
     Metric(
-        "mien_swaps_total",
+        "mien_model_reloads_total",
         "counter",
         "model",
         "count",
         ("task", "result"),
-        "Other models found while serving: done or refused.",
+        "New bundles while serving, by result: 'loaded' or 'refused'.",
     ),
     Metric(
         "mien_model_load_seconds",
@@ -77,7 +77,7 @@ METRICS = (
         "model",
         "seconds",
         ("task", "version"),
-        "Time from reading the bundle to the last answer of its warm-up.",
+        "Time from reading the bundle to the end of its warm-up.",
     ),
     Metric(
         "mien_model_created_timestamp_seconds",
@@ -85,7 +85,7 @@ METRICS = (
         "model",
         "timestamp",
         ("task", "version"),
-        "When the bundle was written, by the time stamp of its bundle.json.",
+        "Time at which the bundle was written, by its bundle.json.",
     ),
     Metric(
         "mien_model_score",
@@ -93,17 +93,17 @@ METRICS = (
         "model",
         "ratio",
         ("task", "version", "candidate", "split", "score"),
-        "What evaluation measured of every candidate of the champion's bake-off: accuracy, "
-        "macro_f1, and map50 and map50_95 where boxes are found.",
+        "Scores of every candidate in the champion's evaluation: accuracy, macro_f1, and for "
+        "detectors map50 and map50_95.",
     ),
-    # What the model says.
+    # Its predictions.
     Metric(
         "mien_predictions_total",
         "counter",
         "model",
         "count",
         ("task", "version", "label", "outcome"),
-        "Answers of a model; the label is 'none' where nothing was found.",
+        "Predictions of a model; the label is 'none' where no subject was detected.",
     ),
     Metric(
         "mien_confidence",
@@ -111,7 +111,7 @@ METRICS = (
         "model",
         "ratio",
         ("task", "version"),
-        "Confidence of the answers that name a label.",
+        "Confidence of the predictions with a label.",
         TENTHS,
     ),
     Metric(
@@ -120,26 +120,25 @@ METRICS = (
         "model",
         "seconds",
         ("task", "stage"),
-        f"Time of each stage of an answer: {', '.join(STAGES)}.",
+        f"Time of each stage of a prediction: {', '.join(STAGES)}.",
         SECONDS,
     ),
-    # How right it is, as far as people tell.
+    # Its accuracy by the feedback of users.
     Metric(
         "mien_feedback_total",
         "counter",
         "model",
         "count",
-        ("task", "version", "verdict"),
-        "Verdicts that were sent, by whether the answer was 'right' or 'wrong'; a replaced "
-        "verdict counts again.",
+        ("task", "version", "result"),
+        "Feedback by result, 'correct' or 'incorrect'; a replaced feedback counts again.",
     ),
     Metric(
-        "mien_live_verdicts",
+        "mien_live_accuracy_samples",
         "gauge",
         "model",
         "count",
         ("task", "version"),
-        "Verdicts on what shows a subject, in the window of live accuracy: the last 500.",
+        "Feedbacks with a label among the last 500: the window of live accuracy.",
     ),
     Metric(
         "mien_live_accuracy",
@@ -147,7 +146,7 @@ METRICS = (
         "model",
         "ratio",
         ("task", "version"),
-        "Share of right answers where a verdict names a label; absent without any.",
+        "Share of correct predictions where the feedback has a label; absent without any.",
     ),
     Metric(
         "mien_live_accuracy_lower",
@@ -171,7 +170,7 @@ METRICS = (
         "model",
         "ratio",
         ("task", "version"),
-        "Macro-F1 of the same answers, over the labels that verdicts name.",
+        "Macro-F1 of the same predictions, over the labels of the feedback.",
     ),
     Metric(
         "mien_live_accuracy_floor",
@@ -181,14 +180,14 @@ METRICS = (
         ("task", "version"),
         "Lower end of the 95 % Wilson interval of the bundle's accuracy on its test split.",
     ),
-    # What the training data was.
+    # Its training data.
     Metric(
         "mien_training_examples",
         "gauge",
         "data",
         "count",
         ("task", "version", "split", "label"),
-        "Examples that the model was trained and measured on.",
+        "Examples of the splits on which the model was trained and evaluated.",
     ),
     Metric(
         "mien_training_completeness",
@@ -198,15 +197,15 @@ METRICS = (
         ("task", "version", "check"),
         "Share of the training data's rows or images that passed a check of the data report.",
     ),
-    # What the traffic is.
+    # The live data.
     Metric(
-        "mien_measure",
+        "mien_input_stat",
         "histogram",
         "data",
         "value",
-        ("task", "measure"),
-        "What was measured of each input: brightness, sharpness, size of the subject, ...",
-        MEASURED,
+        ("task", "stat"),
+        "Statistics of each input: brightness, sharpness, size of the subject, ...",
+        INPUT_STAT_BUCKETS,
     ),
     Metric(
         "mien_label_share_limit",
@@ -215,7 +214,7 @@ METRICS = (
         "ratio",
         ("task", "version", "label"),
         "Share of a label beyond which the class mix has collapsed: half way from its share "
-        "in the validation data to all.",
+        "in the validation data to 1.",
     ),
     Metric(
         "mien_drift_window_rows",
@@ -223,7 +222,7 @@ METRICS = (
         "data",
         "count",
         ("task", "version"),
-        "Answers in the sliding window of drift; there is no verdict under 200.",
+        "Predictions in the sliding window of drift; no score is computed under 200.",
     ),
     Metric(
         "mien_drift_score",
@@ -232,7 +231,7 @@ METRICS = (
         "value",
         ("task", "version", "quantity"),
         "Population stability index of the window against the validation data: of the label "
-        "mix, of confidence and of each measure.",
+        "mix, of confidence and of each input statistic.",
     ),
     Metric(
         "mien_drift_threshold",
@@ -240,17 +239,17 @@ METRICS = (
         "data",
         "value",
         ("task", "version", "quantity"),
-        "Score that chance alone exceeds with the bundle's stated false-alarm rate, for a "
+        "Score that data without drift exceeds with the bundle's false-alarm rate, for a "
         "window of the present size.",
     ),
-    # What the server does.
+    # The server.
     Metric(
         "mien_requests_total",
         "counter",
         "server",
         "count",
         ("route", "method", "status"),
-        "Requests answered, by route template; 'unmatched' for addresses that are not there.",
+        "Finished requests, by route template; 'unmatched' for unknown addresses.",
     ),
     Metric(
         "mien_request_seconds",
@@ -258,7 +257,7 @@ METRICS = (
         "server",
         "seconds",
         ("route", "status"),
-        "Time from the first byte of a request to the last of its answer.",
+        "Time from the first byte of a request to the last of its response.",
         SECONDS,
     ),
     Metric(
@@ -267,7 +266,7 @@ METRICS = (
         "server",
         "count",
         ("route",),
-        "Requests being answered now.",
+        "Requests in progress.",
     ),
     Metric(
         "mien_rejected_total",
@@ -275,15 +274,15 @@ METRICS = (
         "server",
         "count",
         ("reason",),
-        "Requests that were answered with a problem document, by the name of the problem.",
+        "Requests that got a problem document, by the name of the problem.",
     ),
     Metric(
-        "mien_queue_places",
+        "mien_in_flight_requests",
         "gauge",
         "server",
         "count",
         ("state",),
-        "Places of the queue: 'taken' now, and the 'limit'.",
+        "Requests that are read, queued or predicted: 'current', and the 'limit'.",
     ),
     Metric(
         "mien_queue_wait_seconds",
@@ -291,7 +290,7 @@ METRICS = (
         "server",
         "seconds",
         (),
-        "Time that a question waited for a worker after it was read.",
+        "Time of a request in the queue, after its upload was read.",
         SECONDS,
     ),
     Metric(
@@ -300,7 +299,7 @@ METRICS = (
         "server",
         "seconds",
         (),
-        "Time that it took to read a question from the network.",
+        "Time to read an upload from the network.",
         SECONDS,
     ),
     Metric(
@@ -309,7 +308,7 @@ METRICS = (
         "server",
         "bytes",
         (),
-        "Size of the questions that were read, forms and JSON.",
+        "Size of the uploads, forms and JSON.",
         BYTES,
     ),
     Metric(
@@ -318,7 +317,7 @@ METRICS = (
         "server",
         "count",
         (),
-        "Answers that the prediction log holds.",
+        "Rows of the prediction log.",
     ),
     Metric(
         "mien_prediction_log_bytes",
@@ -326,7 +325,7 @@ METRICS = (
         "server",
         "bytes",
         (),
-        "Size of the prediction log on the disk.",
+        "Size of the prediction log on disk.",
     ),
     Metric(
         "mien_prediction_log_dropped_total",
@@ -342,7 +341,7 @@ METRICS = (
         "server",
         "seconds",
         (),
-        "Processor time of the server.",
+        "CPU time of the server.",
     ),
     Metric(
         "process_resident_memory_bytes",
@@ -350,7 +349,7 @@ METRICS = (
         "server",
         "bytes",
         (),
-        "Memory that the server holds.",
+        "Resident memory of the server.",
     ),
     Metric(
         "process_open_fds",
@@ -358,7 +357,7 @@ METRICS = (
         "server",
         "count",
         (),
-        "Files and connections that the server holds open.",
+        "Open files and connections of the server.",
     ),
     Metric(
         "process_start_time_seconds",
@@ -366,9 +365,9 @@ METRICS = (
         "server",
         "timestamp",
         (),
-        "When the server was started.",
+        "Start time of the server.",
     ),
 )
 BY_NAME = {metric.name: metric for metric in METRICS}
 EXPOSED = {name: metric for metric in METRICS for name in metric.exposed}
-"""Every name that a query may ask for, with its row of the table."""
+"""Every name that a query may use, with its row of the table."""

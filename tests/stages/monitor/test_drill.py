@@ -10,10 +10,10 @@ import pytest
 from project import mien
 from served import Watched, watched
 
-from mien.errors import CheckError
+from mien.errors import StackError
 from mien.stages.monitor import drill, traffic
-from mien.stages.monitor.drill import DRILLS, Seen, Stack
-from mien.stages.monitor.traffic import Question
+from mien.stages.monitor.drill import DRILLS, DrillResult, Stack
+from mien.stages.monitor.traffic import LabelledRequest
 from mien.stages.monitor.web import Prometheus
 from mien.storage.workspace import Workspace
 
@@ -24,25 +24,25 @@ pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
-def found(small_models: Workspace) -> list[Question]:
-    return traffic.questions(TASK, small_models)
+def found(small_models: Workspace) -> list[LabelledRequest]:
+    return traffic.load_requests(TASK, small_models)
 
 
 def run(
-    name: str, stack: Watched, found: list[Question], patience: float, rate: float = RATE
-) -> Seen:
+    name: str, stack: Watched, found: list[LabelledRequest], patience: float, rate: float = RATE
+) -> DrillResult:
     parts = Stack(
         api=stack.api,
         prometheus=Prometheus.at(stack.prometheus.address),
         kill=stack.server.kill,
         start=stack.server.start,
     )
-    return drill.run(DRILLS[name], parts, found, rate, patience, linger=7)
+    return drill.run(DRILLS[name], parts, found, rate, patience, hold_s=7)
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_raises_its_alert_and_no_other(
-    name: str, small_models: Workspace, found: list[Question], tmp_path: Path
+    name: str, small_models: Workspace, found: list[LabelledRequest], tmp_path: Path
 ) -> None:
     """`drill.run` raises where another alert fires, or none."""
     with watched(small_models.home, tmp_path, TASK) as stack:
@@ -53,7 +53,7 @@ def test_a_fault_raises_its_alert_and_no_other(
 def test_half_an_hour_of_clean_traffic_raises_none(small_models: Workspace, tmp_path: Path) -> None:
     """Thirty minutes of Prometheus' clock, with drift and live accuracy in judgement: pictures
     that the reference does not know."""
-    unseen = traffic.questions(TASK, small_models, split="test")
+    unseen = traffic.load_requests(TASK, small_models, split="test")
     with watched(small_models.home, tmp_path, TASK) as stack:
         seen = run("clean", stack, unseen, patience=30)
         assert all(judged(stack).values())
@@ -66,7 +66,7 @@ def test_half_an_hour_of_real_traffic_raises_none(real_data: Path, tmp_path: Pat
     quick = ["--set", "params.candidates=[logistic_regression]", "--force", "test"]
     done = mien("run", "configs/gesture.yaml", "--source", str(source), *quick, home=home)
     assert done.returncode == 0, done.stderr
-    unseen = traffic.questions("gesture", Workspace(home), split="test")
+    unseen = traffic.load_requests("gesture", Workspace(home), split="test")
     with watched(home, tmp_path, "gesture") as stack:
         seen = run("clean", stack, unseen, patience=30, rate=60)
         assert all(judged(stack).values())
@@ -74,13 +74,13 @@ def test_half_an_hour_of_real_traffic_raises_none(real_data: Path, tmp_path: Pat
 
 
 def test_a_server_that_fails_is_not_clean(
-    small_models: Workspace, found: list[Question], tmp_path: Path
+    small_models: Workspace, found: list[LabelledRequest], tmp_path: Path
 ) -> None:
     """That no alert fires is no success where nothing was answered."""
-    broken = [replace(question, order="error") for question in found]
+    broken = [replace(request, fault="error") for request in found]
     with watched(small_models.home, tmp_path, TASK) as stack:
         expected = "clean: .* (fired too|were answered)"
-        with pytest.raises(CheckError, match=expected):
+        with pytest.raises(StackError, match=expected):
             run("clean", stack, broken, patience=3)
 
 

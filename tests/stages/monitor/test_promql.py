@@ -55,22 +55,22 @@ def test_forms_are_the_ones_tried() -> None:
     """The forms above are those that the module makes."""
     assert promql.quantile(0.5, "mien_upload_bytes").endswith(") >= 0")
     assert re.fullmatch(r"sum \(.*\) / \(sum \(.*\) > 0\)", promql.mean("mien_upload_bytes"))
-    share = promql.part("mien_requests_total", 'status=~"5.."')
+    share = promql.ratio("mien_requests_total", 'status=~"5.."')
     assert re.fullmatch(r"\(sum \(.*\) or vector\(0\)\) / clamp_min\(sum \(.*\), 1e-9\)", share)
 
 
 def test_variables_are_asked_for_where_a_metric_has_them() -> None:
     """A row with task and version is chosen by both, a row without by neither."""
-    assert promql.latest("mien_live_verdicts", "task") == (
-        'max by (task) (mien_live_verdicts{task=~"$task", version=~"$version"})'
+    assert promql.latest("mien_live_accuracy_samples", "task") == (
+        'max by (task) (mien_live_accuracy_samples{task=~"$task", version=~"$version"})'
     )
     assert promql.latest("mien_prediction_log_rows") == "max (mien_prediction_log_rows)"
 
 
 def test_names_are_found_in_a_question() -> None:
     """Words within quotes and names of labels are no metrics."""
-    question = 'up{job="mien_x"} * on (job) mien_queue_places{state="process_y"}'
-    assert [name for name, _ in promql.named(question)] == ["up", "mien_queue_places"]
+    question = 'up{job="mien_x"} * on (job) mien_in_flight_requests{state="process_y"}'
+    assert [name for name, _ in promql.named(question)] == ["up", "mien_in_flight_requests"]
 
 
 def test_a_new_version_is_marked_for_a_minute(tmp_path: Path) -> None:

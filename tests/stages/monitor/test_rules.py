@@ -26,7 +26,7 @@ from prometheus import FOLDER, configure, require, running
 ALERTS = {
     *("MienServerDown", "MienErrorBudgetBurn", "MienLatencyBudgetBurn", "MienSaturated"),
     *("MienNoPredictions", "MienUploadsRejected", "MienClassCollapse", "MienDrift"),
-    *("MienLiveAccuracyLow", "MienModelNotLoaded", "MienModelOld", "MienAnswersNotRecorded"),
+    *("MienLiveAccuracyLow", "MienModelNotLoaded", "MienModelOld", "MienPredictionsNotRecorded"),
     "MienModelRefused",
 }
 RULES = [
@@ -43,8 +43,8 @@ FOREIGN = {"job", "instance"}  # what Prometheus adds to every series
 SERVER = """\
 # TYPE mien_model_loaded gauge
 mien_model_loaded{task="gesture"} 0
-mien_queue_places{state="taken"} 1
-mien_queue_places{state="limit"} 32
+mien_in_flight_requests{state="current"} 1
+mien_in_flight_requests{state="limit"} 32
 """
 
 

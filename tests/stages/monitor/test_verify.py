@@ -17,9 +17,9 @@ from served import FASTER, Watched, watched
 from waiting import PATIENCE, until
 
 from mien.stages.monitor import report, traffic, verify
-from mien.stages.monitor.report import Finding
+from mien.stages.monitor.report import CheckResult
 from mien.stages.monitor.verify import Stack
-from mien.stages.monitor.web import Prometheus, Site
+from mien.stages.monitor.web import HttpClient, Prometheus
 from mien.storage.workspace import Workspace
 
 pytestmark = pytest.mark.xdist_group("verify")
@@ -35,10 +35,10 @@ def running(small_models: Workspace, tmp_path_factory: pytest.TempPathFactory) -
     """Both champions, asked often enough for every verdict, and judged."""
     with watched(small_models.home, tmp_path_factory.mktemp("verify")) as stack:
         for name in ("emotion", "gesture"):
-            found = traffic.questions(name, small_models)
+            found = traffic.load_requests(name, small_models)
             assert traffic.send_all(stack.api, traffic.endless(found), 220) == 220
             for question in found[:3]:
-                traffic.judge(stack.api, question, traffic.send(stack.api, question))
+                traffic.send_feedback(stack.api, question, traffic.send(stack.api, question))
         query = "count(mien_drift_score and on(task) mien_live_accuracy) > 8"
         stack.prometheus.wait_for(lambda it: it.query(query))
         yield stack
@@ -64,7 +64,7 @@ def stack(running: Watched, small_models: Workspace, project: Path) -> Stack:
 
 
 def faults(stack: Stack) -> list[str]:
-    return [finding.fault for finding in verify.verify(stack) if not finding.kept]
+    return [finding.failure for finding in verify.verify(stack) if not finding.passed]
 
 
 def test_a_stack_that_keeps_its_promises_is_green(
@@ -77,11 +77,11 @@ def test_a_stack_that_keeps_its_promises_is_green(
     done = mien("verify", *parts, "--out", str(tmp_path), home=small_models.home)
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads((tmp_path / "verify.json").read_text(encoding="utf-8"))
-    assert (report["broken"], report["kept"]) == (0, len(report["findings"]))
-    checks = {finding["check"] for finding in report["findings"]}
+    assert (report["failed"], report["passed"]) == (0, len(report["results"]))
+    checks = {result["check"] for result in report["results"]}
     assert checks == set(verify.CHECKS) - {"alertmanager", "grafana"}
     page = (tmp_path / "verify.html").read_text(encoding="utf-8")
-    assert page.count('<td class="kept">') == report["kept"]
+    assert page.count('<td class="passed">') == report["passed"]
 
 
 @pytest.mark.parametrize("name", PROMISED)
@@ -96,7 +96,7 @@ def test_a_file_that_is_gone_is_named(stack: Stack, name: str) -> None:
 def test_a_metric_that_was_renamed_in_the_server_is_named(stack: Stack) -> None:
     """Both what is missing and what is new; the command ends with 1."""
     with renaming(stack.api, "mien_confidence", "mien_sureness") as address:
-        found = faults(replace(stack, api=Site(address)))
+        found = faults(replace(stack, api=HttpClient(address)))
     assert [fault.partition(" is ")[0] for fault in found] == ["mien_confidence", "mien_sureness"]
 
 
@@ -114,7 +114,7 @@ def test_a_metric_that_was_renamed_in_a_panel_is_named(stack: Stack) -> None:
     ("old", "new", "fault"),
     [
         ("alert: MienSaturated", "alert: MienFull", "MienFull is not loaded"),
-        ("> 0.8", "> 0.9", "MienSaturated is not as it stands there"),
+        ("> 0.8", "> 0.9", "MienSaturated is loaded in another form"),
         ("mien_model_loaded == 0", "mien_model_loaded == 2", "MienModelNotLoaded is not as it"),
     ],
 )
@@ -154,7 +154,7 @@ def test_a_champion_that_is_not_served_is_named(stack: Stack, tmp_path: Path) ->
     other.write_aliases("emotion", {"champion": 7})
     (fault,) = faults(replace(stack, workspace=other))
     assert str(other.models("emotion") / "aliases.json") in fault
-    assert "version 7, /health names 1" in fault
+    assert "expected version 7 on /health, found 1" in fault
 
 
 def test_a_target_that_stopped_is_named(running: Watched, stack: Stack) -> None:
@@ -168,7 +168,7 @@ def test_a_target_that_stopped_is_named(running: Watched, stack: Stack) -> None:
         done = mien(*command, "--prometheus", running.prometheus.address, home=stack.workspace.home)
     finally:
         running.server.start()
-    assert any(f"Nothing answers at {running.server.address}/livez" in fault for fault in found)
+    assert any(f"{running.server.address}/livez: expected a response" in fault for fault in found)
     assert any(fault.startswith("mien is down (http") for fault in found)
     assert done.returncode == 1
     running.prometheus.wait_for(lambda it: it.query(up))
@@ -184,29 +184,29 @@ def test_where_nothing_runs_each_kind_takes_few_lines(
     nowhere = dict.fromkeys(parts, f"http://127.0.0.1:{free_port()}")
     stack = verify.stack(nowhere, frozenset(), ROOT, Workspace(tmp_path))
     found = verify.verify_all(stack, tmp_path / "out")
-    broken = [each for each in found if each.check == "panels" and not each.kept]
+    broken = [each for each in found if each.check == "panels" and not each.passed]
     lines = capsys.readouterr().out.splitlines()
-    assert sum(line.startswith("BROKEN panels") for line in lines) == verify._SHOWN + 1
-    assert f"BROKEN panels: {len(broken) - verify._SHOWN} more, in the report" in lines
+    assert sum(line.startswith("FAILED panels") for line in lines) == verify._MAX_PRINTED + 1
+    assert f"FAILED panels: {len(broken) - verify._MAX_PRINTED} more, in the report" in lines
     written = (tmp_path / "out" / "verify.json").read_text(encoding="utf-8")
-    assert all(json.dumps(each.fault) in written for each in broken)
+    assert all(json.dumps(each.failure) in written for each in broken)
 
 
 def test_the_page_shows_faults_first_and_escapes_them(tmp_path: Path) -> None:
     """A fault may hold what a query or an answer holds."""
-    found = [Finding("a", "kept"), Finding("b", "broken", "<script>alert(1)</script>")]
+    found = [CheckResult("a", "fine"), CheckResult("b", "wrong", "<script>alert(1)</script>")]
     page = report.write(found, tmp_path, "now")[1].read_text(encoding="utf-8")
-    assert "1 of 2 promises are broken" in page
-    assert page.index("&lt;script&gt;") < page.index('class="kept">kept')
+    assert "1 of 2 checks failed" in page
+    assert page.index("&lt;script&gt;") < page.index('class="passed">passed')
     assert "<script>" not in page
 
 
-def broken(stack: Stack, check: str) -> list[Finding]:
-    return [each for each in verify.verify(stack) if each.check == check and not each.kept]
+def broken(stack: Stack, check: str) -> list[CheckResult]:
+    return [each for each in verify.verify(stack) if each.check == check and not each.passed]
 
 
 @contextmanager
-def renaming(site: Site, old: str, new: str) -> Iterator[str]:
+def renaming(site: HttpClient, old: str, new: str) -> Iterator[str]:
     """A server in front of the real one, which calls a metric by another name."""
 
     class Handler(BaseHTTPRequestHandler):

@@ -135,7 +135,7 @@ def serving(workspace: Workspace) -> Serving:
         loaded = threading.Event()
         made = serve_app.create(
             workspace,
-            models.choose(workspace, names, folders),
+            models.resolve_sources(workspace, names, folders),
             Settings().model_copy(update={"threads": 2, **settings}),
             lambda _: loaded.set(),
         )

@@ -52,7 +52,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Answer:
+class InferenceResult:
     """One answer as it was received."""
 
     status: int
@@ -69,7 +69,7 @@ class Exchange:
     """What came of a case."""
 
     method: str
-    answers: list[Answer]
+    answers: list[InferenceResult]
     """The final ones; 100 Continue is none."""
     received: bytes
     """All that was received."""
@@ -144,9 +144,9 @@ def exchange(address: tuple[str, int], case: Case) -> Exchange:
     return Exchange(method, answers_in(received, method), received)
 
 
-def answers_in(received: bytes, method: str) -> list[Answer]:
+def answers_in(received: bytes, method: str) -> list[InferenceResult]:
     """The final answers in what was received; those that are cut off are left out."""
-    found: list[Answer] = []
+    found: list[InferenceResult] = []
     while (split := _first(received, method)) is not None:
         answer, received = split
         if answer.status >= 200:
@@ -154,7 +154,7 @@ def answers_in(received: bytes, method: str) -> list[Answer]:
     return found
 
 
-def without_trace(answer: Answer) -> Any:
+def without_trace(answer: InferenceResult) -> Any:
     """An answer's document without what differs each time."""
     document = answer.json()
     document.pop("trace_id", None)
@@ -180,7 +180,7 @@ def faults(case: Case, told: Exchange) -> list[str]:
     return [*wrong, complaint] if complaint else wrong
 
 
-def _problem_faults(answer: Answer, slug: str) -> list[str]:
+def _problem_faults(answer: InferenceResult, slug: str) -> list[str]:
     kind = answer.headers.get("content-type")
     if kind != "application/problem+json":
         return [f"the {answer.status} is {kind}, not a problem document: {answer.body[:200]!r}"]
@@ -200,14 +200,14 @@ def _problem_faults(answer: Answer, slug: str) -> list[str]:
     return wrong
 
 
-def _complete(answers: list[Answer], case: Case) -> bool:
+def _complete(answers: list[InferenceResult], case: Case) -> bool:
     """Whether all answers are there and the server does not mean to close."""
     if len(answers) < case.answers:
         return False
     return answers[-1].headers.get("connection", "").lower() != "close"
 
 
-def _first(received: bytes, method: str) -> tuple[Answer, bytes] | None:
+def _first(received: bytes, method: str) -> tuple[InferenceResult, bytes] | None:
     head, blank, rest = received.partition(b"\r\n\r\n")
     line, *lines = head.decode("latin-1").split("\r\n")
     match = re.fullmatch(r"HTTP/1\.[01] (\d{3}) ?.*", line)
@@ -222,4 +222,4 @@ def _first(received: bytes, method: str) -> tuple[Answer, bytes] | None:
     length = 0 if bare else int(headers.get("content-length", len(rest)))
     if len(rest) < length:
         return None
-    return Answer(status, headers, rest[:length]), rest[length:]
+    return InferenceResult(status, headers, rest[:length]), rest[length:]

@@ -132,7 +132,7 @@ def _parts() -> Iterator[Case]:
 def _names() -> Iterator[Case]:
     names = {
         "a path": "../../etc/passwd",
-        "a Windows path": "C:\\\\Windows\\\\a.png",
+        "a DriftWindows path": "C:\\\\DriftWindows\\\\a.png",
         "other letters": "f\u00e4ce \u624b.png",
         "an emoji": "\U0001f600.png",
         "right to left": "\u202egnp.exe",
@@ -227,7 +227,7 @@ def _types() -> Iterator[Case]:
             f"form: type is {name}",
             lambda kind=kind: posted(form(_png()), kind=kind or " "),
             expects(MEDIA),
-            "media-type",
+            "unsupported-media-type",
         )
     yield Case(
         "form: type told twice",

@@ -64,7 +64,9 @@ def _heads() -> Iterator[Case]:
         "cookie of 20 kB": b"Cookie: a=" + b"b" * 20_000 + b"\r\n",
     }.items():
         sent = get(extra=header)
-        yield Case(f"HTTP: {name}", lambda sent=sent: sent, expects(HEAD_LARGE), "head-too-large")
+        yield Case(
+            f"HTTP: {name}", lambda sent=sent: sent, expects(HEAD_LARGE), "headers-too-large"
+        )
     yield either("2,000 tiny headers", get(extra=b"a:b\r\n" * 2000), GOOD, BAD, HEAD_LARGE)
     yield good("head of 15 kB", get(extra=b"X-A: " + b"a" * 15_000 + b"\r\n"))
     yield either("20 kB without a line", b"G" * 20_000, BAD, HEAD_LARGE)
@@ -233,6 +235,8 @@ def _slow() -> Iterator[Case]:
         "a chunk that stops": post(_CHUNKED, b"ff\r\n" + MARK),
     }
     for name, sent in bodies.items():
-        yield Case(f"HTTP: {name}", lambda sent=sent: sent, expects(408), "too-slow", slow=True)
+        yield Case(
+            f"HTTP: {name}", lambda sent=sent: sent, expects(408), "request-timeout", slow=True
+        )
     largest = post(_CHUNKED, b"7fffffffffffffff\r\n" + _BODY)
     yield either("largest chunk size", largest, LARGE, BAD, 408, slow=True)

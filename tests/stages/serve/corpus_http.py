@@ -105,7 +105,7 @@ def _targets() -> Iterator[Case]:
         "a file of 10 kB": "/static/" + "a" * 10_000,
         "1,000 folders": "/static/" + "a/" * 1000,
         "broken percent": "/%zz" + CANARY,
-        "Windows' device": "/static/CON",
+        "DriftWindows' device": "/static/CON",
         "unknown sample": f"/sample/{CANARY}",
         "unknown problem": f"/errors/{CANARY}",
         "tricks of sample": "/sample/..%2f..%2f",
@@ -153,7 +153,7 @@ def _methods() -> Iterator[Case]:
         "method by header", posted(landmarks(), kind="text/plain", **_override("DELETE")), 415
     )
     yield either(
-        "drill that is not on", posted(form(files.plain()), **{"X-Mien-Drill": "error"}), GOOD
+        "drill that is not on", posted(form(files.plain()), **{"X-Mien-Fault": "error"}), GOOD
     )
 
 

@@ -46,7 +46,7 @@ def cases() -> Iterator[Case]:
 
 
 def _one(name: str, make: Make, *statuses: int, like: Make | None = None) -> Case:
-    slugs = {DAMAGED: "undecodable-image", LARGE: "too-large", OTHER: "image-type"}
+    slugs = {DAMAGED: "undecodable-image", LARGE: "too-large", OTHER: "unsupported-image-type"}
     return Case(
         name=f"picture: {name}",
         make=lambda: picture(make()),

@@ -10,7 +10,7 @@ from . import corpus_files as files
 from .corpus import CANARY, Case, Make, expects, form, picture, posted, request, sent_json
 
 GOOD, MALFORMED, LARGE = 200, 422, 413
-JSON_BYTES = 65_536
+MAX_JSON_BYTES = 65_536
 """The largest JSON body."""
 _TRACE = "0" * 32
 POINTS: list[list[float]] = [
@@ -154,8 +154,8 @@ def _depths() -> Iterator[Case]:
 
 def _sizes() -> Iterator[Case]:
     good = landmarks()
-    yield _good("as long as may be", good.ljust(JSON_BYTES))
-    for length in (JSON_BYTES + 1, 100_000, 1_000_001, 3_000_000):
+    yield _good("as long as may be", good.ljust(MAX_JSON_BYTES))
+    for length in (MAX_JSON_BYTES + 1, 100_000, 1_000_001, 3_000_000):
         yield Case(
             f"JSON: {length} bytes",
             lambda length=length: sent_json(good.ljust(length)),
@@ -195,7 +195,7 @@ def _odd() -> Iterator[Case]:
             f"JSON: as {kind}",
             lambda kind=kind: posted(good, "/predict/gesture", kind),
             expects(415),
-            "media-type",
+            "unsupported-media-type",
         )
     yield Case(
         "JSON: as UTF-7",
@@ -210,7 +210,7 @@ def _media() -> Iterator[Case]:
         "JSON: to a task of pictures alone",
         lambda: sent_json(landmarks(), "/predict/emotion"),
         expects(415),
-        "media-type",
+        "unsupported-media-type",
     )
     yield Case(
         "JSON: to an unknown task",
@@ -260,7 +260,10 @@ def _verdicts() -> Iterator[Case]:
         yield _verdict(f"label {label[:8]!a}", body, 404, "unknown-prediction")
     yield _verdict("too long", json.dumps(good).encode().ljust(70_000), LARGE, "too-large")
     yield Case(
-        "verdict: as a form", lambda: posted(form(b"1"), "/feedback"), expects(415), "media-type"
+        "verdict: as a form",
+        lambda: posted(form(b"1"), "/feedback"),
+        expects(415),
+        "unsupported-media-type",
     )
 
 

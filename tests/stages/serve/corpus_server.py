@@ -16,9 +16,9 @@ from waiting import until
 from . import corpus_files, corpus_json
 from .corpus import (
     LIMITS,
-    Answer,
     Case,
     Exchange,
+    InferenceResult,
     exchange,
     expects,
     picture,
@@ -56,7 +56,7 @@ class Server:
         """Send one case over a connection of its own."""
         return exchange(("127.0.0.1", self.port), case)
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str) -> InferenceResult:
         """The answer of an address; it must be 200."""
         told = self.send(Case(path, lambda: request(f"GET {path}"), expects(200)))
         assert [each.status for each in told.answers] == [200], (path, told.received[:500])

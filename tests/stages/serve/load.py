@@ -305,7 +305,7 @@ class Server:
     def settle(self) -> None:
         """Wait until no place of the queue is taken."""
         until(
-            lambda: self.metric("mien_queue_places", state="taken") == 0,
+            lambda: self.metric("mien_in_flight_requests", state="current") == 0,
             "a place of the queue stays taken",
         )
 

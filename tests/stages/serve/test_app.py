@@ -86,7 +86,7 @@ def test_a_request_in_work_is_answered_when_the_server_stops(
 ) -> None:
     """The answer is made only after the server has begun to stop, and is still sent."""
     entered, leave = threading.Event(), threading.Event()
-    original, answers = uploads.question, []
+    original, answers = uploads.decode, []
 
     def slow(*arguments: Any) -> Any:
         entered.set()
@@ -98,7 +98,7 @@ def test_a_request_in_work_is_answered_when_the_server_stops(
         await stop(server, *arguments, **named)
 
     stop = uvicorn.Server.shutdown
-    monkeypatch.setattr(uploads, "question", slow)
+    monkeypatch.setattr(uploads, "decode", slow)
     monkeypatch.setattr(uvicorn.Server, "shutdown", shutdown)
     with serve.running(workspace, ["shape"], [], FREE) as address:
         client = threading.Thread(
@@ -176,7 +176,7 @@ def test_what_is_served_is_announced(
 ) -> None:
     """A server without any model says so, as an error."""
     caplog.set_level(logging.INFO)
-    made = models.Models(models.choose(workspace, ["shape"], []))
+    made = models.Models(models.resolve_sources(workspace, ["shape"], []))
     app._announce(made, "http://127.0.0.1:1")
     assert caplog.records[-1].levelno == logging.ERROR
     assert "mien serves nothing on http://127.0.0.1:1: shape: loading" in caplog.text

@@ -17,9 +17,9 @@ from . import corpus_files, corpus_forms, corpus_framing, corpus_http, corpus_im
 from .corpus import (
     CANARY,
     CLOSED,
-    Answer,
     Case,
     Exchange,
+    InferenceResult,
     expects,
     faults,
     picture,
@@ -90,12 +90,12 @@ def test_the_checks_of_the_corpus_can_fail() -> None:
     body = f'{{"type": "about:blank", "status": 400, "detail": "{CANARY}"}}'.encode()
     kinds = {"content-type": "application/problem+json"}
     case = Case("any", lambda: b"", expects(404), "not-found", answers=2)
-    wrong = faults(case, Exchange("GET", [Answer(400, kinds, body)], body))
+    wrong = faults(case, Exchange("GET", [InferenceResult(400, kinds, body)], body))
     assert len(wrong) == 3, wrong
     right = Case("any", lambda: b"", expects(400), "bad-http")
-    wrong = faults(right, Exchange("GET", [Answer(400, kinds, body)], b""))
+    wrong = faults(right, Exchange("GET", [InferenceResult(400, kinds, body)], b""))
     assert [each.partition(" ")[0] for each in wrong] == ["members", "trace_id", "type"]
-    assert faults(right, Exchange("GET", [Answer(400, {}, b"")], b""))
+    assert faults(right, Exchange("GET", [InferenceResult(400, {}, b"")], b""))
     assert faults(right, Exchange("GET", [], b"")) != faults(_closing(right), Exchange("", [], b""))
 
 

@@ -9,9 +9,9 @@ from starlette.testclient import TestClient
 
 from mien.config import Settings
 from mien.observability.prediction_log.schema import PredictionRecord
-from mien.stages.serve import access, app, drill, protocol, uploads, workers
-from mien.stages.serve.errors import KINDS
-from mien.stages.serve.feedback import Feedback, Judged
+from mien.stages.serve import app, auth, fault_injection, protocol, uploads, workers
+from mien.stages.serve.errors import PROBLEM_TYPES
+from mien.stages.serve.feedback import FeedbackRequest, FeedbackResult
 from mien.storage.workspace import Workspace
 
 PAGE = (Path(__file__).parents[3] / "docs/source/serving.md").read_text(encoding="utf-8")
@@ -26,7 +26,9 @@ def rows(heading: str) -> list[list[str]]:
 
 def test_the_table_of_errors_is_the_table_of_the_code() -> None:
     """Each kind once: status, type and title."""
-    kinds = dict.fromkeys((str(kind.status), kind.type, kind.title) for kind in KINDS.values())
+    kinds = dict.fromkeys(
+        (str(kind.status), kind.type, kind.title) for kind in PROBLEM_TYPES.values()
+    )
     assert sorted(tuple(row) for row in rows("Errors")) == sorted(kinds)
 
 
@@ -55,16 +57,16 @@ def test_the_numbers_beside_the_tables_are_those_of_the_code() -> None:
     settings = Settings()
     assert f"Rows are kept for {settings.prediction_log_days:g} days" in PAGE
     assert f"while the prediction log holds more than {settings.prediction_log_mb:g} MB" in PAGE
-    assert f"the body may have {uploads.DOCUMENT_BYTES} bytes" in PAGE
-    assert f"the header `{drill.HEADER}`" in PAGE.lower()
-    assert drill.SECONDS == 1, "the page says `a second`"
-    assert f"a JSON body {uploads.JSON_BYTES} bytes" in PAGE
-    assert f"a head {protocol.HEAD_BYTES} bytes" in PAGE
-    assert f"a form {uploads.MOST_PARTS} parts" in PAGE
-    assert f"at least {access.SHORTEST} characters" in PAGE
-    assert f"requests in work have\n{app.DRAIN_SECONDS} seconds to be answered" in PAGE
-    assert f"not fetched for {protocol.TAKE_SECONDS:g} seconds" in PAGE
-    assert workers.MOST_LOST + 1 == 9, "the page says `when nine hang`"
+    assert f"the body may have {uploads.MAX_FEEDBACK_BYTES} bytes" in PAGE
+    assert f"the header `{fault_injection.HEADER}`" in PAGE.lower()
+    assert fault_injection.SLOW_S == 1, "the page says `a second`"
+    assert f"a JSON body {uploads.MAX_JSON_BYTES} bytes" in PAGE
+    assert f"at most {protocol.MAX_HEADER_BYTES} bytes" in PAGE
+    assert f"a form {uploads.MAX_FORM_PARTS} parts" in PAGE
+    assert f"at least {auth.MIN_KEY_LENGTH} characters" in PAGE
+    assert f"running requests have\n{app.SHUTDOWN_TIMEOUT_S} seconds to finish" in PAGE
+    assert f"not read for {protocol.WRITE_TIMEOUT_S:g} seconds" in PAGE
+    assert workers.MAX_HUNG_THREADS + 1 == 9, "the page says `when nine hang`"
 
 
 def test_every_address_is_described(client: TestClient) -> None:
@@ -84,9 +86,9 @@ def test_feedback_is_shown_as_it_is_sent_and_told() -> None:
     """The examples of the page are documents of the code's schemas."""
     section = PAGE.partition("## Feedback\n")[2].partition("\n## ")[0]
     sent = section.partition("-d '")[2].partition("'")[0]
-    kept = section.partition("as it was kept:\n")[2].partition("}")[0] + "}"
-    assert Feedback.model_validate_json(sent, strict=True).label == "like"
-    assert Judged.model_validate_json(kept).right
+    kept = section.partition("as stored:\n")[2].partition("}")[0] + "}"
+    assert FeedbackRequest.model_validate_json(sent, strict=True).label == "like"
+    assert FeedbackResult.model_validate_json(kept).correct
 
 
 def test_what_is_recorded_is_named() -> None:
@@ -102,7 +104,7 @@ def test_what_is_recorded_is_named() -> None:
         "label": "label",
         "confidence": "confidence",
         "input_stats": "input_stats",
-        "latency_s": "the time that it took",
+        "latency_s": "the latency",
     }
     assert set(words) == {field.name for field in fields(PredictionRecord)}
     assert [word for word in words.values() if word not in section] == []

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from waiting import PATIENCE
 
 from mien.stages.serve import uploads
-from mien.stages.serve.errors import KINDS
+from mien.stages.serve.errors import PROBLEM_TYPES
 from mien.storage.workspace import Workspace
 
 Draw = Callable[..., bytes]
@@ -45,24 +45,42 @@ def faults(picture: Draw) -> dict[str, tuple[str, str, dict[str, Any], int, str]
         "wrong method": ("DELETE", "/predict", {}, 405, "method-not-allowed"),
         "too many bytes": ("POST", "/predict", form(b"\xff" * 100_001), 413, "too-large"),
         "too many pixels": ("POST", "/predict", form(picture(size=(400, 400))), 413, "too-large"),
-        "text as picture": ("POST", "/predict", form(SECRET.encode()), 415, "image-type"),
-        "gif as picture": ("POST", "/predict", form(b"GIF89a" + good), 415, "image-type"),
-        "no content type": ("POST", "/predict", {"content": good}, 415, "media-type"),
+        "text as picture": (
+            "POST",
+            "/predict",
+            form(SECRET.encode()),
+            415,
+            "unsupported-image-type",
+        ),
+        "gif as picture": (
+            "POST",
+            "/predict",
+            form(b"GIF89a" + good),
+            415,
+            "unsupported-image-type",
+        ),
+        "no content type": ("POST", "/predict", {"content": good}, 415, "unsupported-media-type"),
         "bare picture": (
             "POST",
             "/predict",
             {"content": good, "headers": {"content-type": f"image/{SECRET}"}},
             415,
-            "media-type",
+            "unsupported-media-type",
         ),
-        "json without body": ("POST", "/predict/colour", {"json": {}}, 415, "media-type"),
+        "json without body": (
+            "POST",
+            "/predict/colour",
+            {"json": {}},
+            415,
+            "unsupported-media-type",
+        ),
         "other field": ("POST", "/predict", form(good, SECRET), 422, "malformed-request"),
         "text field": (
             "POST",
             "/predict",
             {"data": {"file": SECRET}, "files": {"other": good}},
             415,
-            "image-type",
+            "unsupported-image-type",
         ),
         "empty file": ("POST", "/predict", form(b""), 422, "malformed-request"),
         "two files": (
@@ -151,23 +169,23 @@ def test_a_failure_is_a_problem_document(serving: Serving, picture: Draw, name: 
 def test_every_kind_of_problem_is_brought_about_by_a_test(picture: Draw) -> None:
     """The cases above, those that need more than one request, and those of other files."""
     tested = {slug for *_, slug in faults(picture).values()}
-    here = {"overloaded", "not-ready", "too-slow", "prediction-log"}
+    here = {"overloaded", "not-ready", "request-timeout", "prediction-log"}
     elsewhere = {
         "bad-http": "test_protocol.py",
-        "head-too-large": "test_protocol.py",
-        "no-key": "test_access.py",
-        "too-many": "test_access.py",
+        "headers-too-large": "test_protocol.py",
+        "unauthorized": "test_access.py",
+        "rate-limit": "test_access.py",
         "deadline": "test_workers.py",
-        "no-memory": "test_answering.py",
+        "out-of-memory": "test_inference.py",
     }
     for slug, file in elsewhere.items():
         assert f"/errors/{slug}" in (Path(__file__).parent / file).read_text(encoding="utf-8")
-    assert tested | here | set(elsewhere) == {kind.slug for kind in KINDS.values()}
+    assert tested | here | set(elsewhere) == {kind.slug for kind in PROBLEM_TYPES.values()}
 
 
 def test_every_type_of_problem_can_be_looked_up(client: TestClient) -> None:
     """The type is an address of the server, which tells what it means."""
-    for kind in KINDS.values():
+    for kind in PROBLEM_TYPES.values():
         told = client.get(kind.type).json()
         assert (told["type"], told["title"], told["status"]) == (kind.type, kind.title, kind.status)
     assert client.get("/errors/nothing").status_code == 404
@@ -202,17 +220,17 @@ def test_a_full_server_says_when_to_come_back(
 ) -> None:
     """With one place and a request in it, the next one is 503 with Retry-After, and the place
     is free again afterwards."""
-    with serving(queue=1) as client:
+    with serving(max_in_flight=1) as client:
         entered, leave = threading.Event(), threading.Event()
         answered: list[int] = []
-        original = uploads.question
+        original = uploads.decode
 
         def slow(*arguments: Any) -> Any:
             entered.set()
             assert leave.wait(PATIENCE)
             return original(*arguments)
 
-        monkeypatch.setattr(uploads, "question", slow)
+        monkeypatch.setattr(uploads, "decode", slow)
 
         def ask() -> None:
             answered.append(client.post("/predict", **form(picture())).status_code)
@@ -232,7 +250,7 @@ def test_a_full_server_says_when_to_come_back(
 
 def test_places_are_given_back_after_failures(serving: Serving, picture: Draw) -> None:
     """No failure of any kind keeps a place of the queue."""
-    with serving(queue=1, max_upload_mb=0.1, max_megapixels=0.1) as client:
+    with serving(max_in_flight=1, max_upload_mb=0.1, max_megapixels=0.1) as client:
         for method, address, content, status, _ in faults(picture).values():
             assert client.request(method, address, **content).status_code == status
         assert client.post("/predict", **form(picture())).status_code == 200

@@ -31,7 +31,7 @@ DAY = 86400.0
 
 def slow(body: bytes = POINT) -> bytes:
     """A question that a drill makes a second longer."""
-    return post("/predict/shape", body, X_Mien_Drill="slow")
+    return post("/predict/shape", body, X_Mien_Fault="slow")
 
 
 def verdict(trace_id: str) -> bytes:
@@ -117,7 +117,7 @@ def test_a_stop_answers_everybody_until_its_grace_is_over(workspace: Workspace) 
 def test_what_is_in_work_is_finished(workspace: Workspace, told: signal.Signals) -> None:
     """Lost: nothing of what was in work when a signal came: four questions of a second each for
     two threads, which take longer than the grace."""
-    settings = {"MIEN_DRILL": "1", "MIEN_THREADS": "2", "MIEN_GRACE_S": "0.1"}
+    settings = {"MIEN_FAULT_INJECTION": "1", "MIEN_THREADS": "2", "MIEN_GRACE_S": "0.1"}
     with serve(workspace.home, FOLDER, **settings) as server:
         asked = [server.connect(slow()) for _ in range(4)]
         until(lambda: taken(server) == 4, "they are not in work")
@@ -165,7 +165,7 @@ def test_a_held_server_goes_on_where_it_was(workspace: Workspace) -> None:
 
 
 def taken(server: Server) -> float:
-    return server.metric("mien_queue_places", state="taken")
+    return server.metric("mien_in_flight_requests", state="current")
 
 
 def held(server: Server) -> bool:
@@ -197,7 +197,7 @@ def test_a_clock_that_jumps_costs_nothing(
                 assert client.post("/feedback", json=told).status_code == 200
             assert value(client, "mien_drift_window_rows", **of) == len(traces)
             assert value(client, "mien_prediction_log_rows") == len(traces)
-            assert value(client, "mien_live_verdicts", **of) == len(traces)
+            assert value(client, "mien_live_accuracy_samples", **of) == len(traces)
         assert value(client, "mien_prediction_log_dropped_total") == 0
     assert len(set(traces)) == 15
 
@@ -270,9 +270,9 @@ def test_a_slow_model_is_told_in_time_and_the_others_go_on(
 def test_a_model_that_raises_costs_its_own_request_alone(workspace: Workspace) -> None:
     """Lost: the answers that the model failed at: 500, without a word of what went wrong inside.
     Every other request is answered."""
-    broken = post("/predict/shape", POINT, X_Mien_Drill="error")
+    broken = post("/predict/shape", POINT, X_Mien_Fault="error")
     with (
-        serve(workspace.home, FOLDER, MIEN_DRILL="1") as server,
+        serve(workspace.home, FOLDER, MIEN_FAULT_INJECTION="1") as server,
         Load(server.port, [QUESTION, broken], 4) as load,
     ):
         load.reach(100)
@@ -288,7 +288,7 @@ def test_a_model_that_raises_costs_its_own_request_alone(workspace: Workspace) -
 @pytest.fixture
 def hanging(workspace: Workspace, tmp_path: Path) -> Iterator[tuple[Server, Path]]:
     """A server of one thread whose model of `shape` hangs as long as a file is there."""
-    settings = {"MIEN_DEADLINE_S": "1", "MIEN_QUEUE": "4", "MIEN_GRACE_S": "0.1"}
+    settings = {"MIEN_DEADLINE_S": "1", "MIEN_MAX_IN_FLIGHT": "4", "MIEN_GRACE_S": "0.1"}
     with serve_hanging(workspace.home, tmp_path, **settings) as found:
         yield found
 

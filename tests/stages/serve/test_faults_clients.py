@@ -49,7 +49,7 @@ def ended(connection: socket.socket) -> bytes:
 
 
 def taken(server: Server) -> float:
-    return server.metric("mien_queue_places", state="taken")
+    return server.metric("mien_in_flight_requests", state="current")
 
 
 # Slow ones.
@@ -73,7 +73,7 @@ def test_a_request_that_trickles_is_cut_off(workspace: Workspace, part: str) -> 
         load.reach(20)
         load.stop()
         server.settle()
-    assert (answer.status, answer.json()["type"]) == (408, "/errors/too-slow")
+    assert (answer.status, answer.json()["type"]) == (408, "/errors/request-timeout")
     assert len(sent) < min(60, len(rest)), "it was waited for"
     assert load.failed == []
 
@@ -93,7 +93,7 @@ def trickle(connection: socket.socket, data: bytes, stop: threading.Event, sent:
 def test_slow_uploads_free_their_places_in_time(workspace: Workspace) -> None:
     """Lost: while uploads that do not go on hold every place, the others' requests, told 503. The
     deadline frees the places."""
-    with serve(workspace.home, FOLDER, MIEN_QUEUE="4", **SHORT) as server:
+    with serve(workspace.home, FOLDER, MIEN_MAX_IN_FLIGHT="4", **SHORT) as server:
         slow = [server.connect(QUESTION[:-5]) for _ in range(4)]
         until(lambda: taken(server) == 4, "the places are not taken")
         refused = server.ask(QUESTION)
@@ -136,7 +136,7 @@ def test_more_connections_than_are_taken_are_told_so(workspace: Workspace) -> No
     """Lost: requests on connections beyond the limit, told 503 and closed. Those before them are
     answered, and new ones once there is room."""
     with serve(
-        workspace.home, FOLDER, MIEN_CONNECTIONS="20", MIEN_HEADER_TIMEOUT_S="3000"
+        workspace.home, FOLDER, MIEN_MAX_CONNECTIONS="20", MIEN_HEADER_TIMEOUT_S="3000"
     ) as server:
         silent = [server.connect() for _ in range(19)]
         kept = server.connect(QUESTION)
@@ -181,10 +181,10 @@ def test_a_client_that_does_not_read_is_cut_off(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lost: its answer. Whoever leaves an answer standing loses the connection after a while."""
-    monkeypatch.setattr(protocol, "TAKE_SECONDS", 0.3)
-    lost, ending = list[object](), protocol.Bounded.connection_lost
+    monkeypatch.setattr(protocol, "WRITE_TIMEOUT_S", 0.3)
+    lost, ending = list[object](), protocol.LimitedHttpProtocol.connection_lost
     monkeypatch.setattr(
-        protocol.Bounded,
+        protocol.LimitedHttpProtocol,
         "connection_lost",
         lambda self, error: (lost.append(error), ending(self, error)),
     )
@@ -231,10 +231,10 @@ def test_a_client_that_goes_away_frees_its_place(
 ) -> None:
     """Lost: nothing of others. Clients leave before, in the middle of and after their upload; the
     places are free long before the deadlines, which would be an hour."""
-    asked = post("/predict/shape", POINT, X_Mien_Drill="slow")
+    asked = post("/predict/shape", POINT, X_Mien_Fault="slow")
     sent = {"before": asked[: -len(POINT)], "middle": asked[:-9], "after": asked}[moment]
-    settings = {"MIEN_QUEUE": "4", "MIEN_BODY_TIMEOUT_S": "3000", "MIEN_DEADLINE_S": "3000"}
-    with serve(workspace.home, FOLDER, MIEN_DRILL="1", **settings) as server:
+    settings = {"MIEN_MAX_IN_FLIGHT": "4", "MIEN_BODY_TIMEOUT_S": "3000", "MIEN_DEADLINE_S": "3000"}
+    with serve(workspace.home, FOLDER, MIEN_FAULT_INJECTION="1", **settings) as server:
         for _ in range(2):
             gone = [server.connect(sent) for _ in range(4)]
             until(lambda: taken(server) == 4, "the places are not taken")
@@ -287,9 +287,9 @@ def test_overload_costs_those_that_are_refused_alone(
     for less than a third of what it is told to.
     """
     places, question = 8, form("/predict/shape", noise)
-    kinds: dict[str, list[float]] = {"full": [], "over": [], "refused": [], "probes": []}
+    kinds: dict[str, list[float]] = {"full": [], "over": [], "reload_error": [], "probes": []}
     told = []
-    with serve(workspace.home, FOLDER, MIEN_QUEUE=str(places)) as server:
+    with serve(workspace.home, FOLDER, MIEN_MAX_IN_FLIGHT=str(places)) as server:
         for turn in range(6):
             clients = places if turn % 2 == 0 else 3 * places
             with Load(server.port, [question], clients, pause=0.3) as load:

@@ -16,7 +16,7 @@ from mien.observability.prediction_log.database import DAY_S
 from mien.observability.prediction_log.schema import Feedback
 from mien.observability.prediction_log.writer import PredictionLog
 from mien.reporting import scores
-from mien.stages.serve import gauges
+from mien.stages.serve import collector
 from mien.storage.workspace import Workspace
 
 Draw = Callable[..., bytes]
@@ -55,9 +55,9 @@ def test_a_verdict_is_kept_and_told_back(
         "trace_id": trace_id,
         "task": "shape",
         "version": "3",
-        "answered": "star",
+        "predicted": "star",
         "label": "star",
-        "right": True,
+        "correct": True,
     }
     with closing(PredictionLog(workspace.prediction_log)) as prediction_log:
         assert prediction_log.recent_feedback(digest(workspace), 9) == [Feedback("star", "star")]
@@ -68,17 +68,17 @@ def test_a_later_verdict_takes_the_place_of_an_earlier_one(
 ) -> None:
     """One verdict for each answer; the counter counts what was sent."""
     trace_id = ask(client, picture)
-    assert [tell(client, trace_id, label).json()["right"] for label in ("star", "round")] == [
+    assert [tell(client, trace_id, label).json()["correct"] for label in ("star", "round")] == [
         True,
         False,
     ]
     with closing(PredictionLog(workspace.prediction_log)) as prediction_log:
         assert prediction_log.recent_feedback(digest(workspace), 9) == [Feedback("star", "round")]
     of = {"task": "shape", "version": "3"}
-    assert value(client, "mien_live_verdicts", **of) == 1
+    assert value(client, "mien_live_accuracy_samples", **of) == 1
     assert value(client, "mien_live_accuracy", **of) == 0
-    assert value(client, "mien_feedback_total", **of, verdict="right") == 1
-    assert value(client, "mien_feedback_total", **of, verdict="wrong") == 1
+    assert value(client, "mien_feedback_total", **of, result="correct") == 1
+    assert value(client, "mien_feedback_total", **of, result="incorrect") == 1
 
 
 @pytest.mark.parametrize(("colour", "right"), [(STAR, False), (NOTHING, True)])
@@ -87,7 +87,7 @@ def test_null_says_that_there_is_no_subject(
 ) -> None:
     """Right where nothing was found."""
     told = tell(client, ask(client, picture, colour), None)
-    assert (told.status_code, told.json()["right"], told.json()["label"]) == (200, right, None)
+    assert (told.status_code, told.json()["correct"], told.json()["label"]) == (200, right, None)
 
 
 def test_an_answer_that_nobody_gave_is_404(client: TestClient) -> None:
@@ -100,7 +100,7 @@ def test_an_expired_answer_is_404(serving: Serving, workspace: Workspace, pictur
     """Its row may still lie in the file: it is past the promised age."""
     with serving(prediction_log_days=1.0) as client:
         trace_id = ask(client, picture)
-        prediction_log = client.app.state.service.prediction_log  # type: ignore[attr-defined]
+        prediction_log = client.app.state.service.inference.prediction_log  # type: ignore[attr-defined]
         prediction_log.size()  # brings what waits into the file
         move = "update predictions set timestamp = timestamp - ?"
         prediction_log._database.execute(move, 0.9 * DAY_S)
@@ -127,8 +127,8 @@ def test_a_label_of_another_task_is_told_the_right_ones(
     assert (told.status_code, told.json()["type"]) == (422, "/errors/malformed-request")
     assert "round, square, star" in told.json()["detail"]
     assert "happy" not in told.text
-    assert value(client, "mien_live_verdicts", task="shape", version="3") == 0
-    assert value(client, "mien_feedback_total", task="shape", version="3", verdict="wrong") == 0
+    assert value(client, "mien_live_accuracy_samples", task="shape", version="3") == 0
+    assert value(client, "mien_feedback_total", task="shape", version="3", result="incorrect") == 0
 
 
 ID = "a" * 32
@@ -202,7 +202,7 @@ def test_live_scores_are_those_worked_out_by_hand(
         assert tell(client, ask(client, picture, colour), label).status_code == 200
     ask(client, picture)  # without a verdict: counts for nothing
     of = {"task": "shape", "version": "3"}
-    assert value(client, "mien_live_verdicts", **of) == 10
+    assert value(client, "mien_live_accuracy_samples", **of) == 10
     assert value(client, "mien_live_accuracy", **of) == 0.7
     # Wilson with z = 1.96: (0.7 + 0.19208 -+ 1.96 sqrt(0.021 + 0.0096040)) / 1.38416.
     assert value(client, "mien_live_accuracy_lower", **of) == pytest.approx(0.396773, abs=1e-5)
@@ -210,8 +210,8 @@ def test_live_scores_are_those_worked_out_by_hand(
     # F1: star 2*5/(6+6), round 2*2/(3+3), square 0.
     by_hand = (10 / 12 + 4 / 6 + 0) / 3
     assert value(client, "mien_live_macro_f1", **of) == pytest.approx(by_hand)
-    assert value(client, "mien_feedback_total", **of, verdict="right") == 8
-    assert value(client, "mien_feedback_total", **of, verdict="wrong") == 3
+    assert value(client, "mien_feedback_total", **of, result="correct") == 8
+    assert value(client, "mien_feedback_total", **of, result="incorrect") == 3
 
 
 def test_without_a_verdict_there_is_no_live_accuracy(
@@ -220,7 +220,7 @@ def test_without_a_verdict_there_is_no_live_accuracy(
     """0 would be a lie; the count says why there is nothing."""
     ask(client, picture)
     of = {"task": "shape", "version": "3"}
-    assert value(client, "mien_live_verdicts", **of) == 0
+    assert value(client, "mien_live_accuracy_samples", **of) == 0
     for name in ("accuracy", "accuracy_lower", "accuracy_upper", "macro_f1"):
         assert value(client, f"mien_live_{name}", **of) is None
 
@@ -229,12 +229,12 @@ def test_live_accuracy_is_that_of_the_last_verdicts(
     client: TestClient, picture: Draw, value: Value, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A model that was right once and is wrong now is seen to be wrong."""
-    monkeypatch.setattr(gauges, "VERDICTS", 4)
+    monkeypatch.setattr(collector, "LIVE_ACCURACY_WINDOW", 4)
     names = [ask(client, picture) for _ in range(8)]
     for name, label in zip(names, ["star"] * 4 + ["round"] * 4, strict=True):
         tell(client, name, label)
     of = {"task": "shape", "version": "3"}
-    assert value(client, "mien_live_verdicts", **of) == 4
+    assert value(client, "mien_live_accuracy_samples", **of) == 4
     assert value(client, "mien_live_accuracy", **of) == 0
 
 
@@ -249,9 +249,9 @@ def test_a_verdict_counts_for_the_version_that_answered(
     with serving() as client:
         assert tell(client, trace_id, "round").json()["version"] == "3"
         count = "mien_feedback_total"
-        assert value(client, count, task="shape", version="3", verdict="wrong") == 1
-        assert value(client, count, task="shape", version="4", verdict="wrong") == 0
-        assert value(client, "mien_live_verdicts", task="shape", version="4") == 0
+        assert value(client, count, task="shape", version="3", result="incorrect") == 1
+        assert value(client, count, task="shape", version="4", result="incorrect") == 0
+        assert value(client, "mien_live_accuracy_samples", task="shape", version="4") == 0
     with closing(PredictionLog(workspace.prediction_log)) as prediction_log:
         assert prediction_log.recent_feedback(digest(workspace), 9) == [Feedback("star", "round")]
 
@@ -276,7 +276,7 @@ def test_an_answer_survives_the_kill_of_its_server(
     with server_process() as server:
         sent = {"trace_id": trace_id, "label": "round"}
         told = requests.post(f"{server.address}/feedback", json=sent, timeout=PATIENCE)
-    assert (told.status_code, told.json()["answered"]) == (200, "star")
+    assert (told.status_code, told.json()["predicted"]) == (200, "star")
     with closing(PredictionLog(workspace.prediction_log)) as prediction_log:
         assert prediction_log.recent_feedback(digest(workspace), 9) == [Feedback("star", "round")]
 
@@ -317,5 +317,5 @@ def test_a_prediction_log_that_cannot_be_opened_costs_verdicts_and_no_answers(
         assert tell(client, trace_id, "star").status_code == 503
         assert value(client, "mien_prediction_log_dropped_total") == 1
         assert value(client, "mien_prediction_log_rows") is None
-        assert value(client, "mien_live_verdicts", task="shape", version="3") is None
+        assert value(client, "mien_live_accuracy_samples", task="shape", version="3") is None
         assert value(client, "mien_drift_window_rows", task="shape", version="3") == 1

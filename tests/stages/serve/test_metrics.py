@@ -15,8 +15,8 @@ from waiting import PATIENCE
 
 from mien.observability import metrics
 from mien.observability.metrics import EXPOSED, METRICS, STAGES
-from mien.stages.serve import answering, uploads
-from mien.stages.serve.errors import KINDS
+from mien.stages.serve import inference, uploads
+from mien.stages.serve.errors import PROBLEM_TYPES
 from mien.storage.workspace import Workspace
 
 Draw = Callable[..., bytes]
@@ -86,8 +86,11 @@ def test_what_can_be_counted_begins_at_zero(client: TestClient, series: Series) 
     """Prometheus sees no increase in a series that begins with 1."""
     found = series(client.get("/metrics").text)
     reasons = values_of(found, "mien_rejected_total", "reason")
-    assert reasons == dict.fromkeys((kind.slug for kind in KINDS.values()), 0)
-    assert values_of(found, "mien_feedback_total", "verdict") == {"right": 0, "wrong": 0}
+    assert reasons == dict.fromkeys((kind.slug for kind in PROBLEM_TYPES.values()), 0)
+    assert values_of(found, "mien_feedback_total", "result") == {
+        "correct": 0,
+        "incorrect": 0,
+    }
     assert values_of(found, "mien_predictions_total", "label") == dict.fromkeys(
         ("round", "square", "star"), 0
     )
@@ -129,11 +132,11 @@ def test_the_time_of_the_networks_is_told_apart(
     client: TestClient, picture: Draw, value: Value, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the task does before, while and after it asks its network."""
-    served = client.app.state.service.models.find("shape")  # type: ignore[attr-defined]
+    served = client.app.state.service.inference.models.find("shape")  # type: ignore[attr-defined]
     clock = [0.0]
     monkeypatch.setattr("mien.model.runtime.perf_counter", lambda: clock[0])
-    monkeypatch.setattr(answering.time, "perf_counter", lambda: clock[0])
-    run, decode = served.model.run, uploads.question
+    monkeypatch.setattr(inference.time, "perf_counter", lambda: clock[0])
+    run, decode = served.model.run, uploads.decode
 
     def decoding(*arguments: Any) -> Any:
         clock[0] += 1
@@ -153,7 +156,7 @@ def test_the_time_of_the_networks_is_told_apart(
     session = served.model._sessions["model.onnx"]
     monkeypatch.setitem(served.model._sessions, "model.onnx", Slow())
     monkeypatch.setattr(served.model, "run", working)
-    monkeypatch.setattr(uploads, "question", decoding)
+    monkeypatch.setattr(uploads, "decode", decoding)
     client.post("/predict/shape", files={"file": picture()})
     sums = {
         stage: value(client, "mien_predict_seconds_sum", task="shape", stage=stage)
@@ -179,9 +182,9 @@ def test_measures_and_sizes_are_told(client: TestClient, picture: Draw, value: V
     """Of a picture and of a JSON body; a body without a picture is an upload too."""
     sent = client.post("/predict/shape", files={"file": picture()}).request
     client.post("/predict/shape", content=b'{"point": {"values": [0.1, 0.2, 0.3]}}', headers=JSON)
-    brightness = {"task": "shape", "measure": "brightness"}
-    assert value(client, "mien_measure_count", **brightness) == 2
-    assert value(client, "mien_measure_sum", **brightness) == pytest.approx(260 / 3 / 255 + 0.2)
+    brightness = {"task": "shape", "stat": "brightness"}
+    assert value(client, "mien_input_stat_count", **brightness) == 2
+    assert value(client, "mien_input_stat_sum", **brightness) == pytest.approx(260 / 3 / 255 + 0.2)
     assert value(client, "mien_upload_bytes_count") == 2
     assert value(client, "mien_upload_bytes_sum") == int(sent.headers["content-length"]) + 38
     assert value(client, "mien_upload_seconds_count") == 2
@@ -204,7 +207,7 @@ def test_rejections_are_counted_by_reason(
     client.post("/predict/shape", files={"file": picture((255, 0, 0))})
     reasons = values_of(series(client.get("/metrics").text), "mien_rejected_total", "reason")
     assert {reason: count for reason, count in reasons.items() if count} == {
-        "image-type": 2,
+        "unsupported-image-type": 2,
         "malformed-request": 1,
         "unknown-prediction": 1,
         "not-found": 1,
@@ -254,27 +257,27 @@ def test_a_request_in_work_takes_a_place(
 ) -> None:
     """While it is answered it is in progress by its route, and holds a place of the queue."""
     entered, leave = threading.Event(), threading.Event()
-    original = uploads.question
+    original = uploads.decode
 
     def slow(*arguments: Any) -> Any:
         entered.set()
         assert leave.wait(PATIENCE)
         return original(*arguments)
 
-    monkeypatch.setattr(uploads, "question", slow)
+    monkeypatch.setattr(uploads, "decode", slow)
     asking = threading.Thread(
         target=lambda: client.post("/predict/shape", files={"file": picture()})
     )
     asking.start()
     assert entered.wait(PATIENCE)
     during = value(client, "mien_requests_in_progress", route="/predict/shape")
-    taken = value(client, "mien_queue_places", state="taken")
+    taken = value(client, "mien_in_flight_requests", state="current")
     leave.set()
     asking.join()
     assert (during, taken) == (1, 1)
     assert value(client, "mien_requests_in_progress", route="/predict/shape") == 0
-    assert value(client, "mien_queue_places", state="taken") == 0
-    assert value(client, "mien_queue_places", state="limit") == 32
+    assert value(client, "mien_in_flight_requests", state="current") == 0
+    assert value(client, "mien_in_flight_requests", state="limit") == 32
 
 
 async def ask(app: Any, method: str, path: str) -> None:
@@ -355,5 +358,5 @@ def test_a_first_burst_of_failures_is_an_increase(client: TestClient, value: Val
 
 def test_a_share_of_all_is_told_apart_from_less() -> None:
     """Quantiles are drawn between a bucket's edges: one that ends at 1 must begin close by."""
-    edges = metrics.BY_NAME["mien_measure"].buckets
+    edges = metrics.BY_NAME["mien_input_stat"].buckets
     assert edges[edges.index(1.0) - 1] > 0.99

@@ -20,7 +20,7 @@ from mien.errors import ConfigError, RegistryError, UnknownTaskError
 from mien.model.bundle import Bundle
 from mien.stages.serve import app as serve_app
 from mien.stages.serve import models
-from mien.stages.serve.models import Broken, Wanted
+from mien.stages.serve.models import InvalidBundle, ModelSource
 from mien.storage.workspace import Workspace
 from mien.task import Prediction
 
@@ -31,8 +31,8 @@ MakeBundle = Callable[..., Bundle]
 
 def test_without_a_word_every_champion_is_served(workspace: Workspace) -> None:
     """In order of the alphabet, with the version that the alias names."""
-    wanted = models.choose(workspace, [], [])
-    assert [(item.task.name, item.version) for item in wanted if isinstance(item, Wanted)] == [
+    wanted = models.resolve_sources(workspace, [], [])
+    assert [(item.task.name, item.version) for item in wanted if isinstance(item, ModelSource)] == [
         ("colour", "1"),
         ("shape", "3"),
     ]
@@ -41,29 +41,29 @@ def test_without_a_word_every_champion_is_served(workspace: Workspace) -> None:
 def test_a_task_without_champion_is_left_out_unless_asked_for(workspace: Workspace) -> None:
     """Asked for, the error says how to get one."""
     workspace.write_aliases("colour", {"challenger": 1})
-    (wanted,) = models.choose(workspace, [], [])
-    assert isinstance(wanted, Wanted)
+    (wanted,) = models.resolve_sources(workspace, [], [])
+    assert isinstance(wanted, ModelSource)
     assert wanted.task.name == "shape"
     with pytest.raises(RegistryError, match=r"'colour' has no champion .*mien run"):
-        models.choose(workspace, ["colour"], [])
+        models.resolve_sources(workspace, ["colour"], [])
 
 
 def test_an_empty_workspace_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     """There is nothing to serve, and the two ways out are named."""
     with pytest.raises(RegistryError, match=r"mien run.*--bundle"):
-        models.choose(Workspace(tmp_path), [], [])
+        models.resolve_sources(Workspace(tmp_path), [], [])
 
 
 def test_an_unknown_task_is_an_error(workspace: Workspace) -> None:
     """At the command line the name may be repeated, and the nearest one is suggested."""
     with pytest.raises(UnknownTaskError, match="Did you mean 'shape'"):
-        models.choose(workspace, ["shap"], [])
+        models.resolve_sources(workspace, ["shap"], [])
 
 
 def test_one_task_is_served_once(workspace: Workspace) -> None:
     """A champion and a bundle of the same task cannot both have its address."""
-    with pytest.raises(ConfigError, match="shape is to be served twice"):
-        models.choose(workspace, ["shape"], [workspace.version("shape", 3)])
+    with pytest.raises(ConfigError, match="shape: expected one model for each task, found two"):
+        models.resolve_sources(workspace, ["shape"], [workspace.version("shape", 3)])
 
 
 def test_a_bundle_s_version_is_its_digest(
@@ -120,7 +120,7 @@ def test_a_server_without_any_model_is_alive_and_not_ready(
 def test_a_folder_that_is_no_bundle_is_told(serving: Serving, tmp_path: Path) -> None:
     """Its task cannot be known, so it is named by the folder."""
     folder = tmp_path / "nothing"
-    assert isinstance(models.choose(Workspace(tmp_path), [], [folder])[0], Broken)
+    assert isinstance(models.resolve_sources(Workspace(tmp_path), [], [folder])[0], InvalidBundle)
     with serving(("shape",), (folder,)) as client:
         health = client.get("/health")
         assert client.get("/predict").status_code == 405
@@ -145,7 +145,7 @@ def test_a_bundle_of_other_labels_is_refused(
     """The order counts too: scores would be read under the wrong names."""
     made = make_bundle(tmp_path / "old", labels=("square", "round", "star"))
     with serving((), (made.folder,)) as client:
-        assert "was trained for the labels square, round, star" in client.get("/health").text
+        assert "found square, round, star" in client.get("/health").text
 
 
 def test_a_bundle_in_another_task_s_place_is_refused(
@@ -155,7 +155,7 @@ def test_a_bundle_in_another_task_s_place_is_refused(
     make_bundle(workspace.version("shape", 9), "colour")
     workspace.write_aliases("shape", {"champion": 9})
     with serving(("shape",)) as client:
-        assert "a model of 'colour', not 'shape'" in client.get("/health").text
+        assert "found one of 'colour'" in client.get("/health").text
 
 
 def test_a_network_that_does_not_open_is_told(
@@ -202,12 +202,12 @@ def test_a_model_that_refuses_pictures_is_served_if_its_task_takes_json(
 
 def test_every_thread_answers_a_warm_up(workspace: Workspace) -> None:
     """What a thread keeps for itself is made before its first request."""
-    from mien.stages.serve.workers import Workers
+    from mien.stages.serve.workers import WorkerPool
 
     seen: list[int] = []
-    workers = Workers(threads=5, queue=1)
-    workers.everywhere(lambda: seen.append(threading.get_ident()))
-    workers.everywhere(lambda: seen.append(threading.get_ident()))
+    workers = WorkerPool(5, 1)
+    workers.run_on_all_threads(lambda: seen.append(threading.get_ident()))
+    workers.run_on_all_threads(lambda: seen.append(threading.get_ident()))
     workers.close()
     assert len(seen) == 10
     assert len(set(seen)) == 5
@@ -224,7 +224,7 @@ def test_while_models_are_being_loaded_the_server_lives(
         assert go.wait(PATIENCE)
         return task.inference.sample_picture()
 
-    wanted = Wanted(
+    wanted = ModelSource(
         replace(task, inference=replace(task.inference, sample_picture=slow)),
         workspace.version("shape", 3),
         "3",

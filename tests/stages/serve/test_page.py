@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from mien.stages.serve.feedback import Feedback
-from mien.stages.serve.routes import STATIC
+from mien.stages.serve.feedback import FeedbackRequest
+from mien.stages.serve.pages import STATIC
 
 ROOT = Path(__file__).parents[3]
 OWN = sorted(path.name for path in STATIC.iterdir() if path.is_file())
@@ -86,7 +86,7 @@ def test_swagger_ui_asks_no_one_to_check_the_description() -> None:
     ("name", "kind"),
     [
         ("page.js", "text/javascript"),
-        ("verdict.js", "text/javascript"),
+        ("feedback.js", "text/javascript"),
         ("page.css", "text/css"),
         ("icon.svg", "image/svg+xml"),
         ("swagger-ui/swagger-ui-bundle.js", "text/javascript"),
@@ -115,7 +115,7 @@ def test_the_page_knows_no_task_by_name() -> None:
         assert word not in text
 
 
-@pytest.mark.parametrize("name", ["page.js", "verdict.js"])
+@pytest.mark.parametrize("name", ["page.js", "feedback.js"])
 def test_every_element_that_a_script_takes_is_in_the_page(name: str) -> None:
     """A renamed id would stop the whole page."""
     lists = re.findall(r"=\s*\[([^\]]+)\]\.map\(at\)", read(name))
@@ -129,24 +129,24 @@ def test_every_element_that_a_script_takes_is_in_the_page(name: str) -> None:
 def test_whether_an_answer_is_right_can_be_told_without_seeing_the_page() -> None:
     """A screen reader hears the question with each control, a name for each, and the outcome."""
     found = re.search(
-        r'<form id="verdict"[^>]*\shidden>(.*?)</form>', read("index.html"), re.DOTALL
+        r'<form id="feedback"[^>]*\shidden>(.*?)</form>', read("index.html"), re.DOTALL
     )
     assert found, "the question waits, hidden, for an answer"
     form = found[1]
-    assert re.search(r"<fieldset[^>]*>\s*<legend>Is this right\?</legend>", form)
+    assert re.search(r"<fieldset[^>]*>\s*<legend>Is this correct\?</legend>", form)
     for select in re.findall(r'<(?:select|input)\b[^>]*\bid="(\w+)"', form):
         assert re.search(rf'<label for="{select}">\w.+</label>', form)
     assert len(re.findall(r"<(?:select|input)\b", form)) == 1
     assert re.findall(r"<button[^>]*>(.*?)</button>", form) == ["Yes", "Send"]
-    assert re.search(r'<p id="kept"[^>]*\brole="status"', form)
+    assert re.search(r'<p id="status"[^>]*\brole="status"', form)
 
 
 def test_the_page_sends_a_verdict_of_the_form_that_is_taken() -> None:
     """Exactly the keys of a verdict, as JSON, to the address of feedback."""
-    text = read("verdict.js")
+    text = read("feedback.js")
     sent = re.search(r"JSON\.stringify\(\{ (.+) \}\)", text)
     assert sent
-    assert {part.split(":")[0] for part in sent[1].split(", ")} == {*Feedback.model_fields}
+    assert {part.split(":")[0] for part in sent[1].split(", ")} == {*FeedbackRequest.model_fields}
     assert 'request("feedback", () => ({' in text
     assert '"Content-Type": "application/json"' in text
 

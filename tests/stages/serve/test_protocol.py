@@ -13,7 +13,7 @@ import pytest
 from waiting import PATIENCE
 
 from mien.stages.serve import protocol
-from mien.stages.serve.protocol import HEAD_BYTES, affordable
+from mien.stages.serve.protocol import MAX_HEADER_BYTES, max_connections
 
 ServerProcess = Callable[..., AbstractContextManager[Any]]
 LIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
@@ -70,11 +70,11 @@ def test_what_is_no_http_is_told_so(server_process: ServerProcess, sent: bytes) 
 def test_a_head_has_a_size(server_process: ServerProcess, name: str, at_once: bool) -> None:
     """One long header, whole or endless, and the server remembers no more than that."""
     with server_process() as server:
-        value = b"a" * HEAD_BYTES
+        value = b"a" * MAX_HEADER_BYTES
         head = LIVE + name.encode() + b": " + value + (b"\r\nConnection: close\r\n\r\n" * at_once)
         status, _, body = ask(server.address, head)
-        assert (status, json.loads(body)["type"]) == (431, "/errors/head-too-large")
-        fitting = LIVE + b"X: " + value[: HEAD_BYTES // 2] + b"\r\nConnection: close\r\n\r\n"
+        assert (status, json.loads(body)["type"]) == (431, "/errors/headers-too-large")
+        fitting = LIVE + b"X: " + value[: MAX_HEADER_BYTES // 2] + b"\r\nConnection: close\r\n\r\n"
         assert ask(server.address, fitting)[0] == 200
 
 
@@ -89,7 +89,7 @@ def test_a_head_has_its_time(server_process: ServerProcess) -> None:
     """What has begun is told 408; where nothing came, the connection is closed without a word."""
     with server_process(MIEN_HEADER_TIMEOUT_S="2") as server:
         status, _, body = ask(server.address, b"GET /livez HTTP/1.1\r\nHo")
-        assert (status, json.loads(body)["type"]) == (408, "/errors/too-slow")
+        assert (status, json.loads(body)["type"]) == (408, "/errors/request-timeout")
         assert ask(server.address) == (0, {}, b"")
 
 
@@ -107,7 +107,7 @@ def test_a_second_head_on_a_connection_has_its_time_too(server_process: ServerPr
 
 def test_too_many_connections_are_told_503(server_process: ServerProcess) -> None:
     """Those that are there go on; when one goes, another one may come."""
-    with server_process(MIEN_CONNECTIONS="2", MIEN_HEADER_TIMEOUT_S="3000") as server:
+    with server_process(MIEN_MAX_CONNECTIONS="2", MIEN_HEADER_TIMEOUT_S="3000") as server:
         held = [connect(server.address) for _ in range(2)]
         for line in held:
             line.sendall(LIVE + b"\r\n")
@@ -141,7 +141,7 @@ def test_a_connection_goes_on_after_an_early_answer(server_process: ServerProces
         line.sendall(early)
         assert one(line).startswith(b"HTTP/1.1 413")
         line.sendall(b"a" * 5000)
-        end = time.monotonic() + protocol.LINGER_SECONDS + 1
+        end = time.monotonic() + protocol.DRAIN_TIMEOUT_S + 1
         while time.monotonic() < end:
             line.sendall(LIVE + b"\r\n")
             assert one(line).startswith(b"HTTP/1.1 200")
@@ -202,7 +202,7 @@ def test_a_body_is_never_altered(server_process: ServerProcess) -> None:
     first = head + b"\r\nContent-Length: %d\r\n\r\n" % len(content) + content
     with server_process() as server:
         status, _, told = ask(
-            server.address, first + b"T /errors/too-slow HTTP/1.1\r\nHost: x\r\n\r\n"
+            server.address, first + b"T /errors/request-timeout HTTP/1.1\r\nHost: x\r\n\r\n"
         )
     assert told.count(b"HTTP/1.1 ") == 0 or b"HTTP/1.1 200" not in told
     assert status == 422
@@ -268,8 +268,8 @@ def test_connections_leave_descriptors_for_the_rest(monkeypatch: pytest.MonkeyPa
     import resource
 
     monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 64))
-    few = affordable(512)
-    assert 1 <= few <= 64 - protocol.SPARE_DESCRIPTORS
-    assert affordable(few - 1 or 1) == (few - 1 or 1)
+    few = max_connections(512)
+    assert 1 <= few <= 64 - protocol.RESERVED_DESCRIPTORS
+    assert max_connections(few - 1 or 1) == (few - 1 or 1)
     monkeypatch.setattr(resource, "getrlimit", lambda _: (4, 4))
-    assert affordable(512) == 1
+    assert max_connections(512) == 1

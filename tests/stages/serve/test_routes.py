@@ -14,9 +14,8 @@ from starlette.testclient import TestClient
 from mien import tasks
 from mien.model import bundle
 from mien.observability.prediction_log.writer import PredictionLog
-from mien.stages.serve import answers
-from mien.stages.serve.answering import Answering
-from mien.stages.serve.routes import Service
+from mien.stages.serve import response as response_json
+from mien.stages.serve.inference import InferencePipeline, InferenceService
 from mien.stages.serve.uploads import Upload
 from mien.storage.workspace import Workspace
 
@@ -75,7 +74,7 @@ def test_json_is_taken_where_the_task_has_a_body(client: TestClient) -> None:
 
 def test_answers_follow_the_schema_that_openapi_shows(client: TestClient, picture: Draw) -> None:
     """With a subject and without one, and the example of the description too."""
-    schema = answers.schema(tasks.load("shape"))
+    schema = response_json.schema(tasks.load("shape"))
     for colour in ((20, 40, 200), (0, 0, 0)):
         answer = client.post("/predict/shape", files={"file": ("a.png", picture(colour))})
         schema.model_validate_json(answer.content)
@@ -94,7 +93,9 @@ def test_openapi_describes_every_task(client: TestClient) -> None:
         shape["responses"]
     )
     known = document["components"]["schemas"]
-    assert {"ShapeBody", "ShapePoint", "ShapeAnswer", "ColourAnswer", "Problem"} <= set(known)
+    assert {"ShapeBody", "ShapePoint", "ShapePrediction", "ColourPrediction", "Problem"} <= set(
+        known
+    )
     used = {part.split('"')[0] for part in json.dumps(document).split("#/components/schemas/")[1:]}
     assert used <= set(known)
 
@@ -127,12 +128,12 @@ def test_a_service_made_of_another_records_in_its_own_prediction_log(
     client: TestClient, tmp_path: Path
 ) -> None:
     """And not in that of the one whose answers came first."""
-    service: Service = client.app.state.service  # type: ignore[attr-defined]
+    service: InferenceService = client.app.state.service.inference  # type: ignore[attr-defined]
     served, upload = service.models.find("shape"), Upload(b"{}")
-    service.desk(served, upload)
+    service.handler(served, upload)
     with closing(PredictionLog(tmp_path / "own.db")) as prediction_log:
-        answering = replace(service, prediction_log=prediction_log).desk(served, upload).answer
-        assert isinstance(answering, Answering)
+        answering = replace(service, prediction_log=prediction_log).handler(served, upload).handle
+        assert isinstance(answering, InferencePipeline)
         assert answering.prediction_log is prediction_log
 
 

@@ -67,7 +67,7 @@ def test_the_content_type_may_have_parameters_and_any_case(client: TestClient) -
 
 def test_json_has_a_smaller_limit_than_pictures(client: TestClient) -> None:
     """A megabyte of numbers is no subject."""
-    content = b" " * (uploads.JSON_BYTES + 1)
+    content = b" " * (uploads.MAX_JSON_BYTES + 1)
     response = client.post(
         "/predict/shape", content=content, headers={"content-type": "application/json"}
     )

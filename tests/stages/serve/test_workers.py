@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from waiting import PATIENCE, until
 
 from mien.errors import DeadlineError, OverloadedError
-from mien.stages.serve.workers import MOST_LOST, Desk, Workers
+from mien.stages.serve.workers import MAX_HUNG_THREADS, BatchHandler, WorkerPool
 
 Draw = Callable[..., bytes]
 Serving = Callable[..., AbstractContextManager[TestClient]]
@@ -26,12 +26,12 @@ async def away() -> bool:
     return True
 
 
-def desk(work: Callable[[], Any]) -> Desk[None, Any]:
+def desk(work: Callable[[], Any]) -> BatchHandler[None, Any]:
     """Where one question is answered at a time, by what `work` returns."""
-    return Desk(lambda _: [work()])
+    return BatchHandler(lambda _: [work()])
 
 
-def asked(workers: Workers, work: Callable[[], Any], seconds: float = 30.0) -> Any:
+def asked(workers: WorkerPool, work: Callable[[], Any], seconds: float = 30.0) -> Any:
     """The answer; an error comes once the thread at fault is known."""
     begun = threading.Event()
 
@@ -40,7 +40,7 @@ def asked(workers: Workers, work: Callable[[], Any], seconds: float = 30.0) -> A
         return work()
 
     async def ask() -> Any:
-        before = len(workers.lost)
+        before = len(workers.hung_threads)
         while True:
             try:
                 return await workers.run(desk(begin), None, seconds, here)
@@ -48,7 +48,7 @@ def asked(workers: Workers, work: Callable[[], Any], seconds: float = 30.0) -> A
                 if not begun.is_set():
                     continue  # the machine was too busy to begin it in time
                 async with asyncio.timeout(PATIENCE):
-                    while len(workers.lost) == before:
+                    while len(workers.hung_threads) == before:
                         await asyncio.sleep(0)
                 raise
 
@@ -65,7 +65,7 @@ def release() -> Any:
 
 def test_work_is_done_in_a_thread_of_the_pool() -> None:
     """Its result comes back, or what it raises."""
-    workers = Workers(1, 1)
+    workers = WorkerPool(1, 1)
     assert asked(workers, lambda: threading.current_thread().name) == "mien-worker"
     with pytest.raises(ZeroDivisionError):
         asked(workers, lambda: 1 / 0)
@@ -75,10 +75,10 @@ def test_work_is_done_in_a_thread_of_the_pool() -> None:
 
 def test_a_thread_that_hangs_is_replaced(release: threading.Event) -> None:
     """Its question is told so; the next one is answered, by a pool of one thread."""
-    workers = Workers(1, 1)
+    workers = WorkerPool(1, 1)
     with pytest.raises(DeadlineError):
         asked(workers, release.wait, 0.01)
-    assert len(workers.lost) == 1
+    assert len(workers.hung_threads) == 1
     assert asked(workers, lambda: 2) == 2
     release.set()
     workers.close()
@@ -96,13 +96,13 @@ def test_what_hangs_is_noticed_though_its_client_left(release: threading.Event) 
     async def left() -> bool:
         return begun.is_set()
 
-    async def ask(workers: Workers) -> int | None:
+    async def ask(workers: WorkerPool) -> int | None:
         assert await workers.run(desk(hang), None, 2, left) is None
         return await workers.run(desk(lambda: 2), None, PATIENCE, here)
 
-    workers = Workers(1, 2)
+    workers = WorkerPool(1, 2)
     assert asyncio.run(ask(workers)) == 2
-    assert len(workers.lost) == 1
+    assert len(workers.hung_threads) == 1
     workers.close()
 
 
@@ -113,7 +113,7 @@ def test_a_busy_thread_is_not_taken_for_one_that_hangs(
     now = [0.0]
     monkeypatch.setattr("mien.stages.serve.workers.monotonic", lambda: now[0])
 
-    async def both(workers: Workers) -> None:
+    async def both(workers: WorkerPool) -> None:
         first = asyncio.ensure_future(workers.run(desk(release.wait), None, 30, here))
         await asyncio.sleep(0)
         begun, end = threading.Event(), threading.Event()
@@ -131,10 +131,10 @@ def test_a_busy_thread_is_not_taken_for_one_that_hangs(
         now[0] += 0.2
         with pytest.raises(DeadlineError):
             await second
-        assert not workers.lost
+        assert not workers.hung_threads
         end.set()
 
-    workers = Workers(1, 2)
+    workers = WorkerPool(1, 2)
     asyncio.run(both(workers))
     workers.close()
 
@@ -145,12 +145,12 @@ def test_nothing_of_a_question_stays_with_its_thread() -> None:
     class Picture:
         pass
 
-    async def ask(workers: Workers) -> "weakref.ref[Picture]":
+    async def ask(workers: WorkerPool) -> "weakref.ref[Picture]":
         asked = Picture()
-        await workers.run(Desk(lambda pictures: [len(pictures)]), asked, 30, here)
+        await workers.run(BatchHandler(lambda pictures: [len(pictures)]), asked, 30, here)
         return weakref.ref(asked)
 
-    workers = Workers(1, 1)
+    workers = WorkerPool(1, 1)
     gone = asyncio.run(ask(workers))
     until(lambda: gone() is None, "it is kept")
     workers.close()
@@ -158,7 +158,7 @@ def test_nothing_of_a_question_stays_with_its_thread() -> None:
 
 def test_what_hangs_ends_when_its_work_does(release: threading.Event) -> None:
     """No thread is left over, and the late result goes nowhere."""
-    workers, before = Workers(1, 1), threading.active_count()
+    workers, before = WorkerPool(1, 1), threading.active_count()
     hung: list[threading.Thread] = []
 
     def hang() -> None:
@@ -169,13 +169,13 @@ def test_what_hangs_ends_when_its_work_does(release: threading.Event) -> None:
         asked(workers, hang, 0.01)
     release.set()
     hung[0].join(PATIENCE)
-    assert (len(workers.lost), threading.active_count()) == (0, before)
+    assert (len(workers.hung_threads), threading.active_count()) == (0, before)
     workers.close()
 
 
 def test_what_hangs_for_ever_does_not_keep_the_server(release: threading.Event) -> None:
     """Closing waits for the threads that answer, not for those that were given up."""
-    workers = Workers(2, 1)
+    workers = WorkerPool(2, 1)
     with pytest.raises(DeadlineError):
         asked(workers, release.wait, 0.01)
     workers.close()
@@ -184,12 +184,12 @@ def test_what_hangs_for_ever_does_not_keep_the_server(release: threading.Event) 
 
 def test_a_server_whose_threads_all_hang_says_so(release: threading.Event) -> None:
     """After as many as are replaced; and no longer when they end."""
-    workers = Workers(1, 1)
-    for _ in range(MOST_LOST + 1):
-        assert not workers.stuck
+    workers = WorkerPool(1, 1)
+    for _ in range(MAX_HUNG_THREADS + 1):
+        assert not workers.needs_restart
         with pytest.raises(DeadlineError):
             asked(workers, release.wait, 0.01)
-    assert workers.stuck
+    assert workers.needs_restart
     release.set()
     assert asked(workers, lambda: 2) == 2
     workers.close()
@@ -199,7 +199,7 @@ def test_a_question_that_waits_too_long_is_never_begun(release: threading.Event)
     """The thread is busy with another one all the time."""
     begun: list[int] = []
 
-    async def both(workers: Workers) -> None:
+    async def both(workers: WorkerPool) -> None:
         first = asyncio.ensure_future(workers.run(desk(release.wait), None, 30, here))
         await asyncio.sleep(0)  # the first one is in the queue before
         with pytest.raises(DeadlineError):
@@ -207,24 +207,24 @@ def test_a_question_that_waits_too_long_is_never_begun(release: threading.Event)
         release.set()
         await first
 
-    workers = Workers(1, 2)
+    workers = WorkerPool(1, 2)
     asyncio.run(both(workers))
     workers.close()
-    assert (begun, workers.lost) == ([], set())
+    assert (begun, workers.hung_threads) == ([], set())
 
 
 def test_the_question_of_a_client_that_left_is_never_begun(release: threading.Event) -> None:
     """It waits behind another one, and nobody waits for it."""
     begun: list[int] = []
 
-    async def both(workers: Workers) -> None:
+    async def both(workers: WorkerPool) -> None:
         first = asyncio.ensure_future(workers.run(desk(release.wait), None, 30, here))
         await asyncio.sleep(0)  # the first one is in the queue before
         assert await workers.run(desk(lambda: begun.append(1)), None, 30, away) is None
         release.set()
         await first
 
-    workers = Workers(1, 2)
+    workers = WorkerPool(1, 2)
     asyncio.run(both(workers))
     workers.close()
     assert begun == []
@@ -232,12 +232,12 @@ def test_the_question_of_a_client_that_left_is_never_begun(release: threading.Ev
 
 def test_the_queue_has_so_many_places() -> None:
     """They come free again, whatever happened in them."""
-    workers = Workers(1, 2)
-    with workers.slot(), workers.slot(), pytest.raises(OverloadedError), workers.slot():
+    workers = WorkerPool(1, 2)
+    with workers.admit(), workers.admit(), pytest.raises(OverloadedError), workers.admit():
         pass
-    with pytest.raises(ZeroDivisionError), workers.slot():
+    with pytest.raises(ZeroDivisionError), workers.admit():
         raise ZeroDivisionError
-    assert workers.taken == 0
+    assert workers.in_flight == 0
     workers.close()
 
 
@@ -249,11 +249,11 @@ def together(release: threading.Event, most: int, threads: int = 1) -> list[list
         seen.append(list(numbers))
         return [10 * number for number in numbers]
 
-    async def all_of_them(workers: Workers) -> list[int | None]:
+    async def all_of_them(workers: WorkerPool) -> list[int | None]:
         busy = [workers.run(desk(release.wait), None, 30, here) for _ in range(threads)]
         held = [asyncio.ensure_future(each) for each in busy]
         await asyncio.sleep(0)
-        shared = Desk(answer, most)
+        shared = BatchHandler(answer, most)
         waiting = [
             asyncio.ensure_future(workers.run(shared, number, 30, here)) for number in range(9)
         ]
@@ -262,7 +262,7 @@ def together(release: threading.Event, most: int, threads: int = 1) -> list[list
         await asyncio.gather(*held)
         return await asyncio.gather(*waiting)
 
-    workers = Workers(threads, 20)
+    workers = WorkerPool(threads, 20)
     assert asyncio.run(all_of_them(workers)) == [10 * number for number in range(9)]
     workers.close()
     return seen
@@ -287,11 +287,11 @@ def test_no_thread_takes_what_others_could_answer(release: threading.Event) -> N
 
 def test_everywhere_is_once_in_each_thread() -> None:
     """And tells what went wrong in any of them."""
-    workers, seen = Workers(3, 1), list[int]()
-    workers.everywhere(lambda: seen.append(threading.get_ident()))
+    workers, seen = WorkerPool(3, 1), list[int]()
+    workers.run_on_all_threads(lambda: seen.append(threading.get_ident()))
     assert len(seen) == len(set(seen)) == 3
     with pytest.raises(ZeroDivisionError):
-        workers.everywhere(lambda: 1 / 0)
+        workers.run_on_all_threads(lambda: 1 / 0)
     workers.close()
 
 
@@ -321,7 +321,7 @@ def test_a_server_without_threads_asks_to_be_started_again(
 ) -> None:
     """Whoever watches /livez does so."""
     with serving() as client:
-        workers = client.app.state.service.workers  # type: ignore[attr-defined]
-        hung = {threading.Thread() for _ in range(MOST_LOST + 1)}
-        monkeypatch.setattr(workers, "lost", hung)
+        workers = client.app.state.service.inference.workers  # type: ignore[attr-defined]
+        hung = {threading.Thread() for _ in range(MAX_HUNG_THREADS + 1)}
+        monkeypatch.setattr(workers, "hung_threads", hung)
         assert client.get("/livez").status_code == 503

@@ -1,7 +1,6 @@
-"""Where the Compose stack of this project answers: its ports and password, as Compose reads them.
+"""Addresses and password of the Compose stack of this project, as Compose reads them.
 
-Variables come from the environment and, where it has none, from the file .env beside
-docker-compose.yml.
+Variables come from the environment or else from the file .env beside docker-compose.yml.
 """
 
 import os
@@ -11,10 +10,10 @@ from pathlib import Path
 PORTS = {"api": 8000, "prometheus": 9090, "alertmanager": 9093, "grafana": 3000}
 
 
-def address(part: str, project: Path, given: str | None = None) -> str:
-    """The address of a part of the stack, unless another one is given."""
+def address(part: str, project: Path, override: str | None = None) -> str:
+    """The address of a part of the stack; `override` replaces it."""
     variable = "MIEN_PORT" if part == "api" else f"{part.upper()}_PORT"
-    return given or f"http://127.0.0.1:{_variable(variable, project) or PORTS[part]}"
+    return override or f"http://127.0.0.1:{_variable(variable, project) or PORTS[part]}"
 
 
 def login(project: Path) -> tuple[str, str]:
@@ -23,7 +22,7 @@ def login(project: Path) -> tuple[str, str]:
 
 
 def command(verb: str) -> str:
-    """What does something to the server: `docker-compose kill api`, or as newer engines have it."""
+    """The command for the server: `docker-compose kill api`, or that of newer engines."""
     program = "docker-compose" if shutil.which("docker-compose") else "docker compose"
     return f"{program} {verb} api"
 
@@ -33,5 +32,5 @@ def _variable(name: str, project: Path) -> str:
         return os.environ[name]
     file = project / ".env"
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    told = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
-    return told.get(name, "").strip().strip("'\"")
+    values = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    return values.get(name, "").strip().strip("'\"")

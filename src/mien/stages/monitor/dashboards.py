@@ -132,7 +132,7 @@ def _variables(board: Dashboard) -> list[Json]:
     }
     repeats = [panel.repeat for row in board.rows for panel in row.panels if panel.repeat]
     for label in repeats:
-        asked[label] = f'label_values(mien_measure_count{{task=~"$task"}}, {label})'
+        asked[label] = f'label_values(mien_input_stat_count{{task=~"$task"}}, {label})'
     return [_variable(name, query) for name, query in asked.items()]
 
 

@@ -1,7 +1,7 @@
-"""Fire drills: a fault is put into a running stack, and the alert that it must raise is timed.
+"""Fire drills: inject a fault into a running stack, and time the alert that it must raise.
 
-Each drill names one alert. That another one fires, or none, is a failure of the drill, and so is
-an alert that fires before it has begun. `clean` is the drill without a fault.
+Each drill expects one alert. It fails if another alert fires, or none, or if one fires before it
+has started. `clean` is the drill without a fault.
 """
 
 import random
@@ -15,56 +15,57 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mien.errors import CheckError, nearest
+from mien.errors import StackError, nearest
 from mien.reporting import console
 from mien.stages.monitor import traffic
-from mien.stages.monitor.traffic import Question, endless
-from mien.stages.monitor.web import Prometheus, Site
+from mien.stages.monitor.traffic import LabelledRequest, endless
+from mien.stages.monitor.web import HttpClient, Prometheus
 
-DARK = 0.6
-"""Share of light that is left in the drill of drift: a lens that needs cleaning, no night."""
-_TOLD_EVERY = 30.0
-Spoil = Callable[[Sequence[Question], int], Iterator[Question]]
+DARK_BRIGHTNESS = 0.6
+"""Scale of the brightness in the drill of drift: like a dirty lens, not like night."""
+_LOG_INTERVAL_S = 30.0
+FaultTransform = Callable[[Sequence[LabelledRequest], int], Iterator[LabelledRequest]]
 
 
 @dataclass(frozen=True)
 class Drill:
-    """One fault, and the alert that must tell it."""
+    """One fault, and the alert that it must raise."""
 
     name: str
     alert: str | None
     fault: str
-    spoil: Spoil = endless
-    pictures: bool = False
-    """Whether it needs a task that is asked with pictures."""
+    transform: FaultTransform = endless
+    needs_images: bool = False
+    """Whether it needs a task whose requests are images."""
     clients: int = traffic.CLIENTS
     kills: bool = False
     healthy: bool = True
-    """Whether the server must answer nearly every question while the fault lasts."""
-    patience: float = 1200.0
-    """Seconds until the alert must have fired, if nobody says otherwise."""
+    """Whether the server must answer nearly every request during the fault."""
+    timeout_s: float = 1200.0
+    """Default time until the alert must fire."""
     feedback: bool = False
-    """Whether the truth about every answer is sent too."""
-    order: str = ""
-    """What the server is asked to do to requests; it obeys only where MIEN_DRILL is set."""
+    """Whether feedback is sent for every prediction."""
+    server_fault: str = ""
+    """Fault that the server injects, where MIEN_FAULT_INJECTION is set."""
 
 
 @dataclass
-class Seen:
-    """What a drill has seen: seconds from its beginning until each alert fired."""
+class DrillResult:
+    """The result of a drill."""
 
     fired: dict[str, float] = field(default_factory=dict)
+    """Seconds from the start of the drill until each alert fired."""
     sent: int = 0
     answered: int = 0
     """With status 200."""
-    seconds: float = 0.0
+    duration_s: float = 0.0
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Where the parts of the stack answer, and how its server is ended and started again."""
+    """Clients of the parts of the stack, and commands that kill and start its server."""
 
-    api: Site
+    api: HttpClient
     prometheus: Prometheus
     kill: Callable[[], None]
     start: Callable[[], None]
@@ -74,11 +75,11 @@ def find(name: str) -> Drill:
     """Return a drill by its name.
 
     Raises:
-        CheckError: there is none of that name.
+        StackError: there is no such drill.
     """
     if name not in DRILLS:
-        raise CheckError(
-            f"There is no drill {name!r}; there are {', '.join(DRILLS)}.{nearest(name, DRILLS)}"
+        raise StackError(
+            f"drill: expected one of {', '.join(DRILLS)}, requests {name!r}.{nearest(name, DRILLS)}"
         )
     return DRILLS[name]
 
@@ -86,93 +87,99 @@ def find(name: str) -> Drill:
 def run(
     drill: Drill,
     stack: Stack,
-    found: Sequence[Question],
+    requests: Sequence[LabelledRequest],
     rate: float,
-    patience: float,
-    linger: float,
+    timeout_s: float,
+    hold_s: float,
     seed: int = 0,
-) -> Seen:
-    """Put the fault into the stack and watch Prometheus until the alert fires.
+) -> DrillResult:
+    """Inject the fault into the stack and poll Prometheus until the alert fires.
 
     Args:
-        drill: what to do.
-        stack: whom to do it to.
-        found: clean questions of a task.
-        rate: questions a second.
-        patience: seconds after which the alert must have fired; how long `clean` lasts.
-        linger: seconds that the fault goes on after its alert has fired, to see others.
-        seed: which questions are sent in which order.
+        drill: the fault.
+        stack: the running stack.
+        requests: clean requests of a task.
+        rate: requests per second.
+        timeout_s: time until the alert must fire; the duration of `clean`.
+        hold_s: time that the fault continues after its alert, to notice other alerts.
+        seed: of the order of requests.
 
     Raises:
-        CheckError: the drill cannot begin, its alert did not fire, or another one did.
+        StackError: the drill cannot start, its alert did not fire, or another one did.
     """
-    _ready(drill, stack, found)
-    seen = Seen()
-    with _fault(drill, stack, found, rate, seed, seen):
-        _watch(drill, stack.prometheus, patience, linger, seen)
-    others = sorted(set(seen.fired) - {drill.alert})
+    _ready(drill, stack, requests)
+    result = DrillResult()
+    with _fault(drill, stack, requests, rate, seed, result):
+        _watch(drill, stack.prometheus, timeout_s, hold_s, result)
+    others = sorted(set(result.fired) - {drill.alert})
     if others:
-        raise CheckError(f"{drill.name}: {', '.join(others)} fired too, which it must not.")
-    if drill.healthy and seen.answered < 0.95 * seen.sent:
-        raise CheckError(
-            f"{drill.name}: only {seen.answered} of {seen.sent} questions were answered."
+        raise StackError(f"{drill.name}: {', '.join(others)} fired too; expected no other alert.")
+    if drill.healthy and result.answered < 0.95 * result.sent:
+        raise StackError(
+            f"{drill.name}: only {result.answered} of {result.sent} requests were answered."
         )
-    if drill.alert and drill.alert not in seen.fired:
-        raise CheckError(f"{drill.name}: {drill.alert} did not fire within {patience:.0f} s.")
-    return seen
+    if drill.alert and drill.alert not in result.fired:
+        raise StackError(f"{drill.name}: {drill.alert} did not fire within {timeout_s:.0f} s.")
+    return result
 
 
-def words(drill: Drill, seen: Seen) -> str:
-    """What a drill that went well has to tell, in one line."""
-    sent = f"{seen.sent} questions sent" if seen.sent else "nothing was sent"
+def summary(drill: Drill, result: DrillResult) -> str:
+    """The result of a successful drill, in one line."""
+    sent = f"{result.sent} requests sent" if result.sent else "no requests sent"
     if drill.alert is None:
-        return f"{drill.name}: no alert in {seen.seconds:.0f} s; {sent}"
-    return (
-        f"{drill.name}: {drill.alert} fired after {seen.fired[drill.alert]:.0f} s, no other; {sent}"
-    )
+        return f"{drill.name}: no alert in {result.duration_s:.0f} s; {sent}"
+    alert = f"{drill.alert} fired after {result.fired[drill.alert]:.0f} s"
+    return f"{drill.name}: {alert}, no other; {sent}"
 
 
 def command(line: str, folder: Path) -> Callable[[], None]:
-    """Make a call of a command line.
+    """Make a function that runs a command line.
 
     Raises:
-        CheckError: when called, where the command is not there or fails.
+        StackError: when called, if the command cannot be started or fails.
     """
 
     def call() -> None:
         try:
-            done = subprocess.run(
+            process = subprocess.run(
                 shlex.split(line), cwd=folder, capture_output=True, text=True, check=False
             )
         except OSError as error:
-            raise CheckError(f"`{line}` cannot be started: {error.strerror}.") from None
-        if done.returncode:
-            raise CheckError(f"`{line}` failed: {done.stderr.strip()[-500:]}")
+            raise StackError(f"`{line}` cannot be started: {error.strerror}.") from None
+        if process.returncode:
+            raise StackError(f"`{line}` failed: {process.stderr.strip()[-500:]}")
 
     return call
 
 
-def _ready(drill: Drill, stack: Stack, found: Sequence[Question]) -> None:
+def _ready(drill: Drill, stack: Stack, requests: Sequence[LabelledRequest]) -> None:
     if stack.api.get("/readyz").status != 200:
-        raise CheckError(f"The server at {stack.api.address} is not ready; /health tells why.")
-    if already := stack.prometheus.firing():
-        raise CheckError(
-            f"{', '.join(sorted(already))} fires already; mend that first, or wait until what "
-            "an earlier drill left has passed."
+        raise StackError(f"The server at {stack.api.address} is not ready; /health has the reason.")
+    if firing := stack.prometheus.firing():
+        raise StackError(
+            f"{', '.join(sorted(firing))} fires already. Fix its cause first, or wait until "
+            "the effects of an earlier drill have passed."
         )
-    if drill.pictures and not all(question.is_picture for question in found):
-        raise CheckError(f"{drill.name} needs a task that is asked with pictures; name another.")
-    if drill.order:
-        first = replace(found[0], order="error")
+    if drill.needs_images and not all(request.is_image for request in requests):
+        raise StackError(
+            f"{drill.name} needs a task whose requests are images; name one with --task."
+        )
+    if drill.server_fault:
+        first = replace(requests[0], fault="error")
         if traffic.send(stack.api, first).status != 500:
-            raise CheckError(
-                f"{drill.name}: the server obeys no drill; start it with MIEN_DRILL=1."
+            raise StackError(
+                f"{drill.name}: the server injects no faults; start it with MIEN_FAULT_INJECTION=1."
             )
 
 
 @contextmanager
 def _fault(
-    drill: Drill, stack: Stack, found: Sequence[Question], rate: float, seed: int, seen: Seen
+    drill: Drill,
+    stack: Stack,
+    requests: Sequence[LabelledRequest],
+    rate: float,
+    seed: int,
+    result: DrillResult,
 ) -> Iterator[None]:
     if drill.kills:
         stack.kill()
@@ -181,144 +188,146 @@ def _fault(
         finally:
             stack.start()
         return
-    over, lock = threading.Event(), threading.Lock()
-    stream = drill.spoil(found, seed)
+    stop, lock = threading.Event(), threading.Lock()
+    stream = drill.transform(requests, seed)
     with ThreadPoolExecutor(drill.clients) as pool:
         senders = [
-            pool.submit(_send, drill, stack.api, stream, rate, over, lock, seen)
+            pool.submit(_send, drill, stack.api, stream, rate, stop, lock, result)
             for _ in range(drill.clients)
         ]
         try:
             yield
         finally:
-            over.set()
+            stop.set()
     for sender in senders:
         sender.result()
 
 
 def _send(
     drill: Drill,
-    site: Site,
-    stream: Iterator[Question],
+    client: HttpClient,
+    stream: Iterator[LabelledRequest],
     rate: float,
-    over: threading.Event,
+    stop: threading.Event,
     lock: threading.Lock,
-    seen: Seen,
+    result: DrillResult,
 ) -> None:
-    """Send as one of the clients, each at its share of the rate."""
-    pause = drill.clients / rate
-    while not over.is_set():
+    """Send requests as one of the clients, at its share of the rate."""
+    interval_s = drill.clients / rate
+    while not stop.is_set():
         start = time.monotonic()
         with lock:
-            question = next(stream)
-            seen.sent += 1
-        with suppress(CheckError):  # no answer: not counted as one
-            reply = traffic.send(site, question)
-            if drill.feedback and reply.status == 200:
-                traffic.judge(site, question, reply)
+            request = next(stream)
+            result.sent += 1
+        with suppress(StackError):  # no response: not counted
+            response = traffic.send(client, request)
+            if drill.feedback and response.status == 200:
+                traffic.send_feedback(client, request, response)
             with lock:
-                seen.answered += reply.status == 200
-        over.wait(max(0.0, pause - (time.monotonic() - start)))
+                result.answered += response.status == 200
+        stop.wait(max(0.0, interval_s - (time.monotonic() - start)))
 
 
 def _watch(
-    drill: Drill, prometheus: Prometheus, patience: float, linger: float, seen: Seen
+    drill: Drill, prometheus: Prometheus, timeout_s: float, hold_s: float, result: DrillResult
 ) -> None:
     start = time.monotonic()
-    end, told, told_of = start + patience, start, set[str]()
+    end, logged_at, logged = start + timeout_s, start, set[str]()
     while (now := time.monotonic()) < end:
-        for name in prometheus.firing() - set(seen.fired):
-            seen.fired[name] = now - start
+        for name in prometheus.firing() - set(result.fired):
+            result.fired[name] = now - start
             console.info(f"{name} fires after {now - start:.0f} s")
             if name == drill.alert:
-                end = now + linger
+                end = now + hold_s
         pending = prometheus.pending()
-        for name in pending - told_of - set(seen.fired):
+        for name in pending - logged - set(result.fired):
             console.info(f"{name} is pending after {now - start:.0f} s")
-        told_of |= pending
-        if now - told > _TOLD_EVERY:
-            console.info(f"{now - start:.0f} s, {seen.sent} questions sent")
-            told = now
-        time.sleep(min(1.0, patience / 200))
-    seen.seconds = time.monotonic() - start
+        logged |= pending
+        if now - logged_at > _LOG_INTERVAL_S:
+            console.info(f"{now - start:.0f} s, {result.sent} requests sent")
+            logged_at = now
+        time.sleep(min(1.0, timeout_s / 200))
+    result.duration_s = time.monotonic() - start
 
 
-def _dark(found: Sequence[Question], seed: int) -> Iterator[Question]:
-    dark = [traffic.darkened(question, DARK) for question in found]
+def _dark(requests: Sequence[LabelledRequest], seed: int) -> Iterator[LabelledRequest]:
+    dark = [traffic.darkened(request, DARK_BRIGHTNESS) for request in requests]
     return endless(dark, seed)
 
 
-def _one_class(found: Sequence[Question], seed: int) -> Iterator[Question]:
-    """The label that has the most questions, and of equal ones the first."""
-    labels = sorted({question.label for question in found if question.label})
-    count = {label: sum(question.label == label for question in found) for label in labels}
+def _one_class(requests: Sequence[LabelledRequest], seed: int) -> Iterator[LabelledRequest]:
+    """Requests of the most frequent label only."""
+    labels = sorted({request.label for request in requests if request.label})
+    count = {label: sum(request.label == label for request in requests) for label in labels}
     flood = max(labels, key=lambda label: count[label])
-    return endless([question for question in found if question.label == flood], seed)
+    return endless([request for request in requests if request.label == flood], seed)
 
 
-def _half(found: Sequence[Question], seed: int, spoilt: Sequence[Question]) -> Iterator[Question]:
-    """By chance one half as it is, and one half spoilt."""
-    chance = random.Random(seed)
-    for clean, bad in zip(endless(found, seed), endless(spoilt, seed + 1), strict=True):
-        yield chance.choice((clean, bad))
+def _half(
+    requests: Sequence[LabelledRequest], seed: int, faulty: Sequence[LabelledRequest]
+) -> Iterator[LabelledRequest]:
+    """At random one half clean, and one half faulty."""
+    rng = random.Random(seed)
+    for clean, bad in zip(endless(requests, seed), endless(faulty, seed + 1), strict=True):
+        yield rng.choice((clean, bad))
 
 
-def _torn(found: Sequence[Question], seed: int) -> Iterator[Question]:
-    return _half(found, seed, [traffic.torn(question) for question in found])
+def _truncated(requests: Sequence[LabelledRequest], seed: int) -> Iterator[LabelledRequest]:
+    return _half(requests, seed, [traffic.truncated(request) for request in requests])
 
 
-def _failing(found: Sequence[Question], seed: int) -> Iterator[Question]:
-    return _half(found, seed, [replace(question, order="error") for question in found])
+def _failing(requests: Sequence[LabelledRequest], seed: int) -> Iterator[LabelledRequest]:
+    return _half(requests, seed, [replace(request, fault="error") for request in requests])
 
 
-def _slow(found: Sequence[Question], seed: int) -> Iterator[Question]:
-    return endless([replace(question, order="slow") for question in found], seed)
+def _slow(requests: Sequence[LabelledRequest], seed: int) -> Iterator[LabelledRequest]:
+    return endless([replace(request, fault="slow") for request in requests], seed)
 
 
 _ALL = (
     Drill(
         name="clean",
         alert=None,
-        fault="none: clean traffic, and the truth as feedback",
-        patience=420.0,  # more than the five minutes of the slowest alert
+        fault="none: clean traffic with feedback",
+        timeout_s=420.0,  # more than the five minutes of the slowest alert
         feedback=True,
     ),
     Drill(
         name="drift",
         alert="MienDrift",
-        fault=f"pictures with {DARK:.0%} of their light",
-        spoil=_dark,
-        pictures=True,
+        fault=f"images with {DARK_BRIGHTNESS:.0%} of their brightness",
+        transform=_dark,
+        needs_images=True,
     ),
     Drill(
         name="flood",
         alert="MienClassCollapse",
-        fault="questions of one class only",
-        spoil=_one_class,
+        fault="requests of one class only",
+        transform=_one_class,
     ),
     Drill(
         name="corrupt",
         alert="MienUploadsRejected",
-        fault="every second picture torn",
-        spoil=_torn,
-        pictures=True,
+        fault="every second image truncated",
+        transform=_truncated,
+        needs_images=True,
         healthy=False,
     ),
-    # One client: a second one would wait in the queue, which has an alert of its own.
+    # One client: a second one would fill the queue, which has an alert of its own.
     Drill(
         name="slow",
         alert="MienLatencyBudgetBurn",
-        fault="every answer takes a second longer",
-        spoil=_slow,
+        fault="every prediction takes a second longer",
+        transform=_slow,
         clients=1,
-        order="slow",
+        server_fault="slow",
     ),
     Drill(
         name="errors",
         alert="MienErrorBudgetBurn",
-        fault="every second question fails",
-        spoil=_failing,
-        order="error",
+        fault="every second request fails",
+        transform=_failing,
+        server_fault="error",
         healthy=False,
     ),
     Drill(name="killed", alert="MienServerDown", fault="the server is killed", kills=True),

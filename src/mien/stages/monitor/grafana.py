@@ -59,7 +59,7 @@ class Panel:
     """The number below which it is red."""
     top: float | None = None
     """Where the axis ends."""
-    words: Mapping[int, str] = field(default_factory=dict)
+    texts: Mapping[int, str] = field(default_factory=dict)
     """What is shown in place of a number."""
     repeat: str = ""
     """The variable for each of whose values the panel is shown once."""
@@ -111,7 +111,7 @@ def _target(panel: Panel, number: int) -> Json:
 def _defaults(panel: Panel, unit: str) -> Json:
     made: Json = {
         "custom": _custom(panel),
-        "mappings": [_mapping(panel.words)] if panel.words else [],
+        "mappings": [_mapping(panel.texts)] if panel.texts else [],
         "noValue": "no data",
         "thresholds": {"mode": "absolute", "steps": _steps(panel)},
         "unit": unit,
@@ -154,8 +154,8 @@ def _steps(panel: Panel) -> list[Json]:
     return [{"color": GREEN, "value": None}]
 
 
-def _mapping(words: Mapping[int, str]) -> Json:
-    options = {str(number): {"text": word, "index": number} for number, word in words.items()}
+def _mapping(texts: Mapping[int, str]) -> Json:
+    options = {str(number): {"text": word, "index": number} for number, word in texts.items()}
     return {"type": "value", "options": options}
 
 

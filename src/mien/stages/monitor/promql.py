@@ -18,7 +18,7 @@ FOREIGN = {"up": ("job", "instance"), "ALERTS": ("alertname", "alertstate", "sev
 """What Prometheus itself writes, with the labels that may be asked of it."""
 _NAME = re.compile(r"\b(?:mien_\w+|process_\w+|up|ALERTS)\b(?!\s*=)")
 _QUOTED = re.compile(r'"[^"]*"')
-_VARIABLES = ("task", "version", "measure")
+_VARIABLES = ("task", "version", "stat")
 
 
 def named(expr: str) -> Iterator[tuple[str, Metric | None]]:
@@ -58,7 +58,7 @@ def rate(name: str, *by: str, where: str = "", window: str = WINDOW) -> str:
     return f"sum{_by(by)} (rate({select(name, where)}[{window}]))"
 
 
-def grown(name: str, *by: str, where: str = "", window: str = WINDOW) -> str:
+def increase(name: str, *by: str, where: str = "", window: str = WINDOW) -> str:
     """What was added to a counter in the window; not whole numbers, as ends are extrapolated."""
     return f"sum{_by(by)} (increase({select(name, where)}[{window}]))"
 
@@ -76,7 +76,7 @@ def quantile(level: float, name: str, *by: str, where: str = "") -> str:
     return f"histogram_quantile({level}, {buckets}) >= 0"
 
 
-def part(name: str, of: str, *by: str, where: str = "", window: str = WINDOW) -> str:
+def ratio(name: str, of: str, *by: str, where: str = "", window: str = WINDOW) -> str:
     """Share of a counter that `of` (a matcher) selects; 0 when idle, and where nothing matches.
 
     The least denominator is far below one event in a year: it turns 0 / 0 into 0 and changes

@@ -1,4 +1,4 @@
-"""What `mien verify` found, as JSON for programs and as one HTML page for people."""
+"""The report of `mien verify`, as JSON and as an HTML page."""
 
 import html
 import json
@@ -10,16 +10,16 @@ from mien.storage.files import atomic_write
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One promise: what was looked at, and what is at fault; kept where `fault` is empty."""
+class CheckResult:
+    """One checked item, and its failure; passed where `failure` is empty."""
 
     check: str
-    what: str
-    fault: str = ""
+    item: str
+    failure: str = ""
 
     @property
-    def kept(self) -> bool:
-        return not self.fault
+    def passed(self) -> bool:
+        return not self.failure
 
 
 _PAGE = """<!doctype html>
@@ -31,30 +31,30 @@ body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem aut
 table {{ border-collapse: collapse; width: 100%; }}
 td, th {{ text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #dde5ea;
   vertical-align: top; overflow-wrap: anywhere; }}
-.kept {{ color: #2e7d4f; }} .broken {{ color: #b3261e; font-weight: 600; }}
+.passed {{ color: #2e7d4f; }} .failed {{ color: #b3261e; font-weight: 600; }}
 </style>
 <h1>{title}</h1>
 <p>{when}</p>
-<table><tr><th>check</th><th>what</th><th></th></tr>
+<table><tr><th>check</th><th>item</th><th>result</th></tr>
 {rows}
 </table></html>
 """
 
 
-def write(findings: Sequence[Finding], folder: Path, when: str) -> list[Path]:
-    """Write `verify.json` and `verify.html`; broken promises stand first on the page."""
-    broken = [finding for finding in findings if not finding.kept]
+def write(results: Sequence[CheckResult], folder: Path, when: str) -> list[Path]:
+    """Write `verify.json` and `verify.html`; failed checks come first on the page."""
+    failed = [result for result in results if not result.passed]
     document = {
         "when": when,
-        "kept": len(findings) - len(broken),
-        "broken": len(broken),
-        "findings": [asdict(finding) for finding in findings],
+        "passed": len(results) - len(failed),
+        "failed": len(failed),
+        "results": [asdict(result) for result in results],
     }
-    rows = [_row(finding) for finding in sorted(findings, key=lambda each: each.kept)]
+    rows = [_row(result) for result in sorted(results, key=lambda each: each.passed)]
     title = (
-        f"{len(broken)} of {len(findings)} promises are broken"
-        if broken
-        else (f"All {len(findings)} promises are kept")
+        f"{len(failed)} of {len(results)} checks failed"
+        if failed
+        else f"All {len(results)} checks passed"
     )
     page = _PAGE.format(title=title, when=html.escape(when), rows="\n".join(rows))
     texts = {"verify.json": json.dumps(document, indent=1) + "\n", "verify.html": page}
@@ -64,7 +64,7 @@ def write(findings: Sequence[Finding], folder: Path, when: str) -> list[Path]:
     return [folder / name for name in texts]
 
 
-def _row(finding: Finding) -> str:
-    check, what, fault = map(html.escape, (finding.check, finding.what, finding.fault))
-    shown = '<td class="kept">kept</td>' if finding.kept else f'<td class="broken">{fault}</td>'
-    return f"<tr><td>{check}</td><td>{what}</td>{shown}</tr>"
+def _row(result: CheckResult) -> str:
+    check, item, failure = map(html.escape, (result.check, result.item, result.failure))
+    cell = f'<td class="failed">{failure}</td>' if failure else '<td class="passed">passed</td>'
+    return f"<tr><td>{check}</td><td>{item}</td>{cell}</tr>"

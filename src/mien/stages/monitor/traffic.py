@@ -1,7 +1,7 @@
-"""Traffic as users would send it: labelled pictures and bodies of a task, and ways to spoil them.
+"""Test traffic: labelled requests of a task, and transforms that corrupt them.
 
-The questions are the examples of a task's own validation split, so that they are by their making
-what the champion was measured on; without prepared data the task draws its sample.
+The requests are examples of the validation split, on which the champion was evaluated; without
+prepared data the task draws its sample.
 """
 
 import io
@@ -19,131 +19,132 @@ import numpy as np
 from PIL import Image
 
 from mien import tasks
-from mien.errors import CheckError
+from mien.errors import StackError
 from mien.model import bundle
 from mien.reporting import console
-from mien.stages.monitor.web import FORM_HEAD, FORM_TAIL, Reply, Site, form
-from mien.storage.workspace import REPORT, Workspace
+from mien.stages.monitor.web import FORM_HEAD, FORM_TAIL, HttpClient, HttpResponse, form
+from mien.storage.workspace import CHAMPION, REPORT, Workspace
 from mien.task import Example, Split, Task
 
-MOST = 1000
-"""Questions that are kept in memory."""
+MAX_REQUESTS = 1000
 CLIENTS = 4
 
 
 @dataclass(frozen=True)
-class Question:
-    """One request as it is sent, and what is right."""
+class LabelledRequest:
+    """A request as it is sent, and its true label."""
 
     path: str
     body: bytes
     content_type: str
     label: str | None
-    order: str = ""
-    """What the drill header says."""
+    fault: str = ""
+    """Value of the header for fault injection."""
 
     @property
-    def is_picture(self) -> bool:
+    def is_image(self) -> bool:
         return self.content_type != "application/json"
 
 
-def questions(
+def load_requests(
     name: str, workspace: Workspace, split: Split = "val", seed: int = 0
-) -> list[Question]:
-    """Return up to `MOST` questions of a task, chosen by the seed.
+) -> list[LabelledRequest]:
+    """Return up to `MAX_REQUESTS` requests of a task, chosen by the seed.
 
     Raises:
-        CheckError: there are none.
+        StackError: there are none.
     """
     task = tasks.load(name)
     ready = _data(task, workspace)
     if ready is not None:
-        found = _encoded(task, ready, split)
+        requests = _encoded(task, ready, split)
     else:
         with tempfile.TemporaryDirectory() as scratch:
-            found = _encoded(task, _drawn(task, Path(scratch), seed + 1), split)
-    if not found:
-        raise CheckError(f"There are no examples of {name} to send.")
-    random.Random(seed).shuffle(found)
-    return found[:MOST]
+            requests = _encoded(task, _drawn(task, Path(scratch), seed + 1), split)
+    if not requests:
+        raise StackError(f"There are no examples of {name} to send.")
+    random.Random(seed).shuffle(requests)
+    return requests[:MAX_REQUESTS]
 
 
-def fitting(name: str | None, pictures: bool, workspace: Workspace) -> list[Question]:
-    """Return the questions of a task, or of the first with a champion that is asked as wanted.
+def select(name: str | None, needs_images: bool, workspace: Workspace) -> list[LabelledRequest]:
+    """Return the requests of a task, or of the first one with a champion that fits.
 
     Raises:
-        CheckError: there is no such task.
+        StackError: there is no such task.
     """
     if name is not None:
-        return questions(tasks.load(name).name, workspace)
+        return load_requests(tasks.load(name).name, workspace)
     for each in tasks.names():
-        if "champion" in workspace.aliases(each):
-            found = questions(each, workspace)
-            if not pictures or all(question.is_picture for question in found):
-                return found
-    raise CheckError(
-        f"{workspace.home.resolve()} has no champion that can be asked"
-        f"{' with pictures' if pictures else ''}; name the stack's workspace with --home."
+        if CHAMPION in workspace.aliases(each):
+            requests = load_requests(each, workspace)
+            if not needs_images or all(request.is_image for request in requests):
+                return requests
+    raise StackError(
+        f"{workspace.home.resolve()}: expected a champion{' for images' if needs_images else ''}, "
+        "found none. Name the workspace of the stack with --home."
     )
 
 
-def endless(found: Sequence[Question], seed: int = 0) -> Iterator[Question]:
-    """Go through the questions again and again, each time in a new order."""
-    chance = random.Random(seed)
+def endless(requests: Sequence[LabelledRequest], seed: int = 0) -> Iterator[LabelledRequest]:
+    """Repeat the requests without end, each time in another random order."""
+    rng = random.Random(seed)
     while True:
-        yield from chance.sample(found, len(found))
+        yield from rng.sample(requests, len(requests))
 
 
-def send(site: Site, question: Question) -> Reply:
-    """Send one question."""
-    headers = {"X-Mien-Drill": question.order} if question.order else {}
-    return site.post(question.path, question.body, question.content_type, headers)
+def send(client: HttpClient, request: LabelledRequest) -> HttpResponse:
+    """Send one request."""
+    headers = {"X-Mien-Fault": request.fault} if request.fault else {}
+    return client.post(request.path, request.body, request.content_type, headers)
 
 
-def send_all(site: Site, stream: Iterator[Question], count: int, clients: int = CLIENTS) -> int:
-    """Send so many questions by a few clients at once; returns how many were answered with 200."""
-    words = f"sending {count} questions"
-    with ThreadPoolExecutor(clients) as pool, console.bar(words) as advance:
-        right = 0
-        jobs = pool.map(lambda question: send(site, question).status, islice(stream, count))
+def send_all(
+    client: HttpClient, stream: Iterator[LabelledRequest], count: int, clients: int = CLIENTS
+) -> int:
+    """Send `count` requests from concurrent clients; returns the count of status 200."""
+    title = f"sending {count} requests"
+    with ThreadPoolExecutor(clients) as pool, console.bar(title) as advance:
+        succeeded = 0
+        jobs = pool.map(lambda request: send(client, request).status, islice(stream, count))
         for done, status in enumerate(jobs, 1):
-            right += status == 200
+            succeeded += status == 200
             advance(done, count)
-    return right
+    return succeeded
 
 
-def judge(site: Site, question: Question, reply: Reply) -> int:
-    """Send the truth about an answer as feedback; returns the status."""
-    verdict = {"trace_id": reply.json()["trace_id"], "label": question.label}
-    return site.post("/feedback", json.dumps(verdict).encode(), "application/json").status
+def send_feedback(client: HttpClient, request: LabelledRequest, response: HttpResponse) -> int:
+    """Send the true label of a prediction as feedback; returns the status."""
+    feedback = {"trace_id": response.json()["trace_id"], "label": request.label}
+    return client.post("/feedback", json.dumps(feedback).encode(), "application/json").status
 
 
-def darkened(question: Question, share: float) -> Question:
-    """The same picture with `share` of its light."""
+def darkened(request: LabelledRequest, share: float) -> LabelledRequest:
+    """The same image with its brightness scaled by `share`."""
 
-    def darker(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def scale(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return (pixels * share).astype(np.uint8)
 
-    return _redrawn(question, darker)
+    return _transformed(request, scale)
 
 
-def torn(question: Question) -> Question:
-    """The same picture with its second half missing."""
-    picture = _picture_of(question.body)
-    return replace(question, body=form(picture[: len(picture) // 2])[0])
+def truncated(request: LabelledRequest) -> LabelledRequest:
+    """The same image without the second half of its bytes."""
+    image = _image_of(request.body)
+    return replace(request, body=form(image[: len(image) // 2])[0])
 
 
-def _redrawn(
-    question: Question, change: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
-) -> Question:
-    with Image.open(io.BytesIO(_picture_of(question.body))) as picture:
-        pixels = np.asarray(picture.convert("RGB"))
-    return replace(question, body=form(_png(change(pixels)))[0])
+def _transformed(
+    request: LabelledRequest, change: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
+) -> LabelledRequest:
+    with Image.open(io.BytesIO(_image_of(request.body))) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    return replace(request, body=form(_png(change(pixels)))[0])
 
 
 def _data(task: Task[Any], workspace: Workspace) -> Path | None:
-    """The prepared data that the champion was trained on, if the workspace still has them."""
-    number = workspace.aliases(task.name).get("champion")
+    """The prepared data of the champion's training, if the workspace still has them."""
+    number = workspace.aliases(task.name).get(CHAMPION)
     if number is None:
         return None
     lineage = bundle.read(workspace.version(task.name, number)).manifest.lineage
@@ -158,24 +159,24 @@ def _drawn(task: Task[Any], scratch: Path, seed: int) -> Path:
     raw, ready = scratch / "raw", scratch / "ready"
     raw.mkdir()
     ready.mkdir()
-    console.info(f"{task.name}: the champion's data are not in this workspace; drawing a sample")
+    console.info(f"{task.name}: the champion's data are not in this workspace; the sample is used")
     task.data.write_sample(raw, seed)
     task.data.prepare(raw, ready, task.training.Params(), scratch / "cache")
     return ready
 
 
-def _encoded(task: Task[Any], ready: Path, split: Split) -> list[Question]:
-    examples = islice(task.data.examples(ready, split), 4 * MOST)
-    return [_question(task.name, example) for example in examples]
+def _encoded(task: Task[Any], ready: Path, split: Split) -> list[LabelledRequest]:
+    examples = islice(task.data.examples(ready, split), 4 * MAX_REQUESTS)
+    return [_request(task.name, example) for example in examples]
 
 
-def _question(task: str, example: Example) -> Question:
+def _request(task: str, example: Example) -> LabelledRequest:
     path = f"/predict/{task}"
     if example.request.image is None:
         assert example.request.body is not None
         body = example.request.body.model_dump_json().encode()
-        return Question(path, body, "application/json", example.label)
-    return Question(path, *form(_png(example.request.image)), example.label)
+        return LabelledRequest(path, body, "application/json", example.label)
+    return LabelledRequest(path, *form(_png(example.request.image)), example.label)
 
 
 def _png(pixels: np.ndarray[Any, Any]) -> bytes:
@@ -184,5 +185,5 @@ def _png(pixels: np.ndarray[Any, Any]) -> bytes:
     return file.getvalue()
 
 
-def _picture_of(body: bytes) -> bytes:
+def _image_of(body: bytes) -> bytes:
     return body[len(FORM_HEAD) : -len(FORM_TAIL)]

@@ -1,7 +1,7 @@
-"""Holds a running stack against its promises, and names the file or metric at fault.
+"""Checks a running stack against the project's own files; each failure names a file or metric.
 
-Asks and changes nothing, but for one drawn picture sent to each task. What is promised stands in
-the project's own files: Prometheus' configuration and rules, Grafana's provisioning, the README.
+Changes nothing, except that it sends one sample image to each task. The expected state is in
+Prometheus' configuration and rules, Grafana's provisioning, and the README.
 """
 
 import io
@@ -17,14 +17,14 @@ from typing import Any
 import yaml
 
 from mien import tasks
-from mien.errors import CheckError
+from mien.errors import StackError
 from mien.observability.metrics import METRICS
 from mien.reporting import console
 from mien.stages.monitor import compose, dashboards, grafana, promql, report
 from mien.stages.monitor.panels import DASHBOARDS
-from mien.stages.monitor.report import Finding
-from mien.stages.monitor.web import Prometheus, Site, form, seconds
-from mien.storage.workspace import Workspace
+from mien.stages.monitor.report import CheckResult
+from mien.stages.monitor.web import HttpClient, Prometheus, form, seconds
+from mien.storage.workspace import CHAMPION, Workspace
 
 CONFIG = Path("prometheus/prometheus.yml")
 RULES = tuple(Path("prometheus/rules", name) for name in ("alerts.yml", "recording.yml"))
@@ -42,118 +42,124 @@ _SOURCE = {
 _PROVIDER = {"type": "file", "path": f"{MOUNT}/dashboards"}
 _MOUNTED = {"source": f"./{SOURCE.parents[1]}", "target": MOUNT}
 WINDOW = "10m"
-"""The window of rates while panels are checked: traffic of the last minutes counts."""
+"""The window of rates while panels are checked."""
 _REASONS = {
-    "mien_live_": "no verdict has been sent yet; POST /feedback, or run `mien drill clean`",
-    "mien_drift_": "under 200 answers there is no verdict; run `mien drill clean`",
+    "mien_live_": "no feedback has been sent yet; POST /feedback, or run `mien drill clean`",
+    "mien_drift_": "there is no score under 200 predictions; run `mien drill clean`",
 }
-_SHOWN = 3
-"""Broken promises of one kind that are told at most; the report has all."""
+_MAX_PRINTED = 3
+"""Failures of one check that are printed; the report has all."""
 _ADDRESS = re.compile(r"http://localhost:8000(/[\w/]*)")
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Where the parts answer, and the files that say what they promise."""
+    """Clients of the parts of the stack, and the files with the expected state."""
 
-    api: Site
+    api: HttpClient
     prometheus: Prometheus
-    alertmanager: Site | None
-    grafana: Site | None
+    alertmanager: HttpClient | None
+    grafana: HttpClient | None
     project: Path
     workspace: Workspace
     without: frozenset[str] = frozenset()
-    """Scrape jobs that are known not to run."""
+    """Scrape jobs that do not run."""
 
 
-Found = Iterator[tuple[str, str]]
-"""What was looked at, and its fault or an empty string."""
+Items = Iterator[tuple[str, str]]
+"""A checked item, and its failure or an empty string."""
 
 
-def verify(stack: Stack) -> Iterator[Finding]:
-    """Look at every promise, one after the other; a part that does not answer breaks its own."""
+def verify(stack: Stack) -> Iterator[CheckResult]:
+    """Run every check, one after the other; a part that does not respond fails its own."""
     for name, check in CHECKS.items():
         try:
-            for what, fault in check(stack):
-                yield Finding(name, what, fault)
-        except CheckError as error:
-            yield Finding(name, name, str(error))
+            for item, failure in check(stack):
+                yield CheckResult(name, item, failure)
+        except StackError as error:
+            yield CheckResult(name, name, str(error))
 
 
 def stack(
-    given: Mapping[str, str | None], without: frozenset[str], project: Path, workspace: Workspace
+    addresses: Mapping[str, str | None],
+    without: frozenset[str],
+    project: Path,
+    workspace: Workspace,
 ) -> Stack:
-    """Where the parts of a stack are: at the addresses given, else as docker-compose.yml has it."""
-    at = {part: compose.address(part, project, address) for part, address in given.items()}
+    """The stack at these addresses; None is the address of docker-compose.yml."""
+    at = {part: compose.address(part, project, each) for part, each in addresses.items()}
     return Stack(
-        api=Site(at["api"]),
+        api=HttpClient(at["api"]),
         prometheus=Prometheus.at(at["prometheus"]),
-        alertmanager=None if "alertmanager" in without else Site(at["alertmanager"]),
-        grafana=None if "grafana" in without else Site(at["grafana"], compose.login(project)),
+        alertmanager=None if "alertmanager" in without else HttpClient(at["alertmanager"]),
+        grafana=None if "grafana" in without else HttpClient(at["grafana"], compose.login(project)),
         project=project,
         workspace=workspace,
         without=without,
     )
 
 
-def verify_all(stack: Stack, out: Path) -> list[Finding]:
-    """Look at every promise, print what is broken, and leave the report in a folder."""
-    findings = []
+def verify_all(stack: Stack, out: Path) -> list[CheckResult]:
+    """Run every check, print the failures, and write the report to a folder."""
+    results = []
     with console.bar("verifying") as advance:
-        for finding in verify(stack):
-            findings.append(finding)
-            advance(len(findings), 0, finding.what)
+        for result in verify(stack):
+            results.append(result)
+            advance(len(results), 0, result.item)
     for name in CHECKS:
-        own = [finding for finding in findings if finding.check == name]
-        kept = sum(finding.kept for finding in own)
+        own = [result for result in results if result.check == name]
+        passed = sum(result.passed for result in own)
         if own:
-            console.result(f"{name:13} {kept} of {len(own)} kept")
+            console.result(f"{name:13} {passed} of {len(own)} passed")
     for name in CHECKS:
-        broken = [each for each in findings if each.check == name and not each.kept]
-        for finding in broken[:_SHOWN]:
-            console.result(f"BROKEN {name}: {finding.fault}")
-        if len(broken) > _SHOWN:
-            console.result(f"BROKEN {name}: {len(broken) - _SHOWN} more, in the report")
-    if any(finding.check == "panels" and not finding.kept for finding in findings):
+        failed = [each for each in results if each.check == name and not each.passed]
+        for result in failed[:_MAX_PRINTED]:
+            console.result(f"FAILED {name}: {result.failure}")
+        if len(failed) > _MAX_PRINTED:
+            console.result(f"FAILED {name}: {len(failed) - _MAX_PRINTED} more, in the report")
+    if any(result.check == "panels" and not result.passed for result in results):
         console.result("Panels fill with traffic: run `mien drill clean`, then verify again.")
     when = datetime.now(UTC).isoformat(timespec="seconds")
-    for path in report.write(findings, out, when):
+    for path in report.write(results, out, when):
         console.result(f"written: {path}")
-    return findings
+    return results
 
 
-def _server(stack: Stack) -> Found:
+def _server(stack: Stack) -> Items:
     for path in ("/livez", "/readyz", "/health"):
-        reply = stack.api.get(path)
-        yield path, "" if reply.status == 200 else f"{reply.url} answers {reply.status}"
+        response = stack.api.get(path)
+        yield path, "" if response.status == 200 else f"{response.url} returns {response.status}"
 
 
-def _models(stack: Stack) -> Found:
-    """What the server answers with is what the registry calls champion."""
+def _models(stack: Stack) -> Items:
+    """The server serves the champions of the registry."""
     served = {
         model["task"]: model["version"] for model in stack.api.get("/health").json()["models"]
     }
     champions = {
         name: number
         for name in tasks.names()
-        if (number := stack.workspace.aliases(name).get("champion")) is not None
+        if (number := stack.workspace.aliases(name).get(CHAMPION)) is not None
     }
     if not champions:
-        yield "champions", f"{stack.workspace.home} holds no champion; name the stack's with --home"
+        yield (
+            "champions",
+            f"{stack.workspace.home} has no champion; name another with --home",
+        )
     for name, number in champions.items():
         path = stack.workspace.models(name) / "aliases.json"
-        right = served.get(name) == str(number)
-        answer = f"/health names {served.get(name) or 'none'}"
-        yield f"champion of {name}", "" if right else f"{path} names version {number}, {answer}"
+        version = served.get(name)
+        failure = f"{path}: expected version {number} on /health, found {version or 'none'}"
+        yield f"champion of {name}", "" if version == str(number) else failure
 
 
-def _metrics(stack: Stack) -> Found:
-    """The server exposes the metrics of the table and no other of its own."""
+def _metrics(stack: Stack) -> Items:
+    """The server exposes exactly the metrics of the table."""
     kinds = dict(re.findall(r"^# TYPE (\S+) (\w+)$", stack.api.get("/metrics").text, re.MULTILINE))
     for row in METRICS:
         kind = kinds.pop(row.name, None)
-        fault = "" if kind == row.kind else f"{row.name} is {kind or 'not exposed'}"
-        yield row.name, f"{fault}; {_why(row.name)}".rstrip("; ") if fault else ""
+        failure = "" if kind == row.kind else f"{row.name} is {kind or 'not exposed'}"
+        yield row.name, f"{failure}; {_why(row.name)}".rstrip("; ") if failure else ""
     for name in sorted(kinds):
         if name.startswith("mien_"):
             yield (
@@ -162,25 +168,25 @@ def _metrics(stack: Stack) -> Found:
             )
 
 
-def _targets(stack: Stack) -> Found:
+def _targets(stack: Stack) -> Items:
     """Every scrape job of the configuration has targets, and all of them are up."""
-    active = stack.prometheus.ask("targets")["activeTargets"]
+    active = stack.prometheus.get("targets")["activeTargets"]
     for job in _read(stack.project / CONFIG)["scrape_configs"]:
         name = job["job_name"]
         if name in stack.without:
             continue
         own = [target for target in active if target["labels"]["job"] == name]
         if not own:
-            yield f"target {name}", f"{CONFIG}: Prometheus does not know the job {name}"
+            yield f"target {name}", f"{CONFIG}: Prometheus has no job {name}"
         for target in own:
-            up, words = target["health"] == "up", f"{target['scrapeUrl']}: {target['lastError']}"
-            yield f"target {name}", "" if up else f"{name} is {target['health']} ({words})"
+            up, detail = target["health"] == "up", f"{target['scrapeUrl']}: {target['lastError']}"
+            yield f"target {name}", "" if up else f"{name} is {target['health']} ({detail})"
 
 
-def _rules(stack: Stack) -> Found:
-    """Every rule of the files is loaded as it stands there, and can be computed."""
+def _rules(stack: Stack) -> Items:
+    """Every rule of the files is loaded unchanged, and can be evaluated."""
     loaded: dict[tuple[str, str], list[Any]] = {}
-    for group in stack.prometheus.ask("rules")["groups"]:
+    for group in stack.prometheus.get("rules")["groups"]:
         for rule in group["rules"]:
             loaded.setdefault((Path(group["file"]).name, rule["name"]), []).append(rule)
     for path in RULES:
@@ -188,47 +194,52 @@ def _rules(stack: Stack) -> Found:
             for rule in group["rules"]:
                 name = rule.get("alert") or rule["record"]
                 own = loaded.get((path.name, name), [])
-                yield f"rule {name}", _rule_fault(stack.prometheus, path, name, rule, own)
+                yield f"rule {name}", _rule_failure(stack.prometheus, path, name, rule, own)
 
 
-def _rule_fault(prometheus: Prometheus, path: Path, name: str, rule: Any, loaded: list[Any]) -> str:
+def _rule_failure(
+    prometheus: Prometheus, path: Path, name: str, rule: Any, loaded: list[Any]
+) -> str:
     written = prometheus.formatted(rule["expr"])
     same = [each for each in loaded if prometheus.formatted(each["query"]) == written]
     if "for" in rule:
         same = [each for each in same if each.get("duration") == seconds(rule["for"])]
     if not same:
-        kind = "not as it stands there" if loaded else "not loaded"
+        kind = "loaded in another form" if loaded else "not loaded"
         return f"{path}: {name} is {kind}; restart Prometheus, or POST /-/reload"
     bad = [each for each in same if each["health"] != "ok"]
-    words = bad and (bad[0].get("lastError") or "not computed yet")
-    return f"{path}: {name} is {bad[0]['health']}: {words}" if bad else ""
+    detail = bad and (bad[0].get("lastError") or "not evaluated yet")
+    return f"{path}: {name} is {bad[0]['health']}: {detail}" if bad else ""
 
 
-def _alertmanager(stack: Stack) -> Found:
+def _alertmanager(stack: Stack) -> Items:
     if stack.alertmanager is None:
         return
-    reply = stack.alertmanager.get("/-/ready")
-    yield "alertmanager", "" if reply.status == 200 else f"{reply.url} answers {reply.status}"
-    known = stack.prometheus.ask("alertmanagers")["activeAlertmanagers"]
-    yield "alerts' way", "" if known else f"{CONFIG}: Prometheus knows no Alertmanager"
+    response = stack.alertmanager.get("/-/ready")
+    yield (
+        "alertmanager",
+        "" if response.status == 200 else f"{response.url} returns {response.status}",
+    )
+    active = stack.prometheus.get("alertmanagers")["activeAlertmanagers"]
+    yield "alert route", "" if active else f"{CONFIG}: Prometheus has no Alertmanager"
 
 
-def _panels(stack: Stack) -> Found:
+def _panels(stack: Stack) -> Items:
     """Every query of every panel returns numbers."""
     for board in DASHBOARDS:
         path = SOURCE.parents[1] / "dashboards" / f"{board.name}.json"
         for panel in _read(stack.project / path)["panels"]:
             for target in panel.get("targets", ()):
                 expr = promql.fill(target["expr"], window=WINDOW)
-                fault = _query_fault(stack.prometheus, expr)
-                where = f"{path}: panel {panel['title']!r}: "
-                yield f"{board.name}: {panel['title']}", f"{where}{fault}" if fault else ""
+                failure = _query_failure(stack.prometheus, expr)
+                location = f"{path}: panel {panel['title']!r}: "
+                yield f"{board.name}: {panel['title']}", failure and f"{location}{failure}"
 
 
-def _query_fault(prometheus: Prometheus, expr: str) -> str:
+def _query_failure(prometheus: Prometheus, expr: str) -> str:
     try:
         values = [value for _, value in prometheus.query(expr)]
-    except CheckError as error:
+    except StackError as error:
         return str(error)
     if any(math.isfinite(value) for value in values):
         return ""
@@ -243,58 +254,61 @@ def _why(name: str) -> str:
     return next((why for start, why in _REASONS.items() if name.startswith(start)), "")
 
 
-def _provisioning(stack: Stack) -> Found:
-    """Files are there, say what they must, and lie where Grafana looks."""
+def _provisioning(stack: Stack) -> Items:
+    """The files exist with the expected content, and are mounted where Grafana reads them."""
     source = _read(stack.project / SOURCE)["datasources"][0]
     yield f"{SOURCE}", _differing(SOURCE, source, _SOURCE)
     provider = _read(stack.project / PROVIDER)["providers"][0]
-    found = {"type": provider["type"], "path": provider["options"]["path"]}
-    yield f"{PROVIDER}", _differing(PROVIDER, found, _PROVIDER)
+    actual = {"type": provider["type"], "path": provider["options"]["path"]}
+    yield f"{PROVIDER}", _differing(PROVIDER, actual, _PROVIDER)
     mounts = _read(stack.project / COMPOSE)["services"]["grafana"]["volumes"]
-    right = any(_MOUNTED.items() <= each.items() for each in mounts if isinstance(each, dict))
-    yield f"{COMPOSE}", "" if right else f"{COMPOSE}: {SOURCE.parents[1]} is not at {MOUNT}"
+    mounted = any(_MOUNTED.items() <= each.items() for each in mounts if isinstance(each, dict))
+    yield f"{COMPOSE}", "" if mounted else f"{COMPOSE}: {SOURCE.parents[1]} is not at {MOUNT}"
     for board in DASHBOARDS:
         file = PROVIDER.parent / f"{board.name}.json"
         fresh = _text(stack.project / file) == dashboards.text(board)
         yield f"{file}", "" if fresh else f"{file} is not what `mien dashboards` writes"
 
 
-def _differing(path: Path, found: dict[str, Any], wanted: dict[str, str]) -> str:
-    wrong = [key for key, value in wanted.items() if found.get(key) != value]
-    told = [f"{key} is {found.get(key)!r}, expected {wanted[key]!r}" for key in wrong]
-    return f"{path}: {', '.join(told)}" if told else ""
+def _differing(path: Path, actual: dict[str, Any], expected: dict[str, str]) -> str:
+    different = [key for key, value in expected.items() if actual.get(key) != value]
+    texts = [f"{key}: expected {expected[key]!r}, found {actual.get(key)!r}" for key in different]
+    return f"{path}: {', '.join(texts)}" if texts else ""
 
 
-def _grafana(stack: Stack) -> Found:
+def _grafana(stack: Stack) -> Items:
     if stack.grafana is None:
         return
     uids = [f"dashboards/uid/mien-{board.name}" for board in DASHBOARDS]
     for path in (f"datasources/uid/{grafana.SOURCE['uid']}/health", *uids):
-        reply = stack.grafana.get(f"/api/{path}")
-        yield path, "" if reply.status == 200 else f"{reply.url} answers {reply.status}"
+        response = stack.grafana.get(f"/api/{path}")
+        yield path, "" if response.status == 200 else f"{response.url} returns {response.status}"
 
 
-def _examples(stack: Stack) -> Found:
-    """The addresses that the README shows answer; pictures with the task's own answer."""
-    shown = _ADDRESS.findall(_text(stack.project / README))
-    for path in sorted(set(shown)):
+def _examples(stack: Stack) -> Items:
+    """The addresses of the README respond; those of tasks with a prediction."""
+    addresses = _ADDRESS.findall(_text(stack.project / README))
+    for path in sorted(set(addresses)):
         task = path.removeprefix("/predict/")
         if task in tasks.names():
-            yield f"POST {path}", _example_fault(stack.api, path, task)
+            yield f"POST {path}", _example_failure(stack.api, path, task)
         elif not path.startswith(("/predict", "/feedback")):
-            reply = stack.api.get(path)
-            yield f"GET {path}", "" if reply.status == 200 else f"{README}: {path}: {reply.status}"
+            response = stack.api.get(path)
+            yield (
+                f"GET {path}",
+                "" if response.status == 200 else f"{README}: {path}: {response.status}",
+            )
 
 
-def _example_fault(api: Site, path: str, task: str) -> str:
+def _example_failure(api: HttpClient, path: str, task: str) -> str:
     file = io.BytesIO()
     tasks.load(task).inference.sample_picture().convert("RGB").save(file, "PNG")
-    reply = api.post(path, *form(file.getvalue()))
-    if reply.status != 200:
-        return f"{README}: {path} answers {reply.status}: {reply.text[:200]}"
-    answer = reply.json()
-    if next(iter(answer), None) != task or answer[task] is None:
-        return f"{README}: {path} does not answer with the {task} of a drawn picture"
+    response = api.post(path, *form(file.getvalue()))
+    if response.status != 200:
+        return f"{README}: {path} returns {response.status}: {response.text[:200]}"
+    prediction = response.json()
+    if next(iter(prediction), None) != task or prediction[task] is None:
+        return f"{README}: {path} does not predict the {task} of the sample image"
     return ""
 
 
@@ -302,22 +316,22 @@ def _read(path: Path) -> Any:
     """Read a YAML or JSON file.
 
     Raises:
-        CheckError: naming the file, where it is not there or cannot be read.
+        StackError: the file does not exist or cannot be read.
     """
     try:
         return json.loads(_text(path)) if path.suffix == ".json" else yaml.safe_load(_text(path))
     except (yaml.YAMLError, ValueError) as error:
-        raise CheckError(f"{path} cannot be read: {error}") from None
+        raise StackError(f"{path} cannot be read: {error}") from None
 
 
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise CheckError(f"{path}: {error.strerror}; git has it.") from None
+        raise StackError(f"{path}: {error.strerror}. Restore it with git.") from None
 
 
-CHECKS: dict[str, Callable[[Stack], Found]] = {
+CHECKS: dict[str, Callable[[Stack], Items]] = {
     "server": _server,
     "models": _models,
     "metrics": _metrics,

@@ -14,10 +14,9 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import ProxyHandler, Request, build_opener
 
-from mien.errors import CheckError
+from mien.errors import StackError
 
-SECONDS = 30.0
-"""How long one answer may take."""
+TIMEOUT_S = 30.0
 _EDGE = "mien-7d1f0c"
 FORM_HEAD = (
     f"--{_EDGE}\r\nContent-Disposition: form-data; "
@@ -28,55 +27,57 @@ _OPENER = build_opener(ProxyHandler({}))
 
 
 @dataclass(frozen=True)
-class Site:
-    """The parts that answer at an address such as http://127.0.0.1:8000."""
+class HttpClient:
+    """A client of the server at an address such as http://127.0.0.1:8000."""
 
     address: str
     login: tuple[str, str] | None = None
 
-    def get(self, path: str, **parameters: str) -> "Reply":
-        """Ask for a path; whatever the status, there is a reply.
+    def get(self, path: str, **parameters: str) -> "HttpResponse":
+        """Get a path; returns a response for every status.
 
         Raises:
-            CheckError: nothing answers there.
+            StackError: no server responds.
         """
         return self._send(f"{path}?{urlencode(parameters)}" if parameters else path)
 
     def post(
         self, path: str, body: bytes, content_type: str, headers: Mapping[str, str] | None = None
-    ) -> "Reply":
+    ) -> "HttpResponse":
         """Send a body.
 
         Raises:
-            CheckError: nothing answers there.
+            StackError: no server responds.
         """
         return self._send(path, body, {"Content-Type": content_type, **(headers or {})})
 
     def _send(
         self, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-    ) -> "Reply":
+    ) -> "HttpResponse":
         url = f"{self.address.rstrip('/')}{path}"
         request = Request(url, body, dict(headers or {}))
         if self.login:
-            word = b64encode(":".join(self.login).encode()).decode()
-            request.add_header("Authorization", f"Basic {word}")
+            credentials = b64encode(":".join(self.login).encode()).decode()
+            request.add_header("Authorization", f"Basic {credentials}")
         try:
-            with _OPENER.open(request, timeout=SECONDS) as answer:
-                return Reply(url, answer.status, answer.read())
+            with _OPENER.open(request, timeout=TIMEOUT_S) as answer:
+                return HttpResponse(url, answer.status, answer.read())
         except HTTPError as refusal:
-            return Reply(url, refusal.code, refusal.read())
+            return HttpResponse(url, refusal.code, refusal.read())
         except (OSError, HTTPException, ValueError) as error:
-            raise CheckError(f"Nothing answers at {url} ({error}).") from None
+            raise StackError(
+                f"{url}: expected a response, found {error}. Start the server."
+            ) from None
 
 
-def form(picture: bytes) -> tuple[bytes, str]:
-    """A picture as a browser sends it in the field `file`, and the content type of that."""
-    return FORM_HEAD + picture + FORM_TAIL, f"multipart/form-data; boundary={_EDGE}"
+def form(image: bytes) -> tuple[bytes, str]:
+    """An image as a browser sends it in the field `file`, and the content type."""
+    return FORM_HEAD + image + FORM_TAIL, f"multipart/form-data; boundary={_EDGE}"
 
 
 @dataclass(frozen=True)
-class Reply:
-    """What was answered."""
+class HttpResponse:
+    """A response."""
 
     url: str
     status: int
@@ -90,44 +91,44 @@ class Reply:
         """The body as JSON values.
 
         Raises:
-            CheckError: it is none.
+            StackError: it is not JSON.
         """
         try:
             return json.loads(self.body)
         except ValueError:
-            raise CheckError(f"{self.url} answered {self.status} without JSON.") from None
+            raise StackError(f"{self.url} returned status {self.status} without JSON.") from None
 
 
 @dataclass(frozen=True)
 class Prometheus:
     """The HTTP API of a Prometheus."""
 
-    site: Site
+    client: HttpClient
 
     @classmethod
     def at(cls, address: str) -> "Prometheus":
-        return cls(Site(address))
+        return cls(HttpClient(address))
 
-    def ask(self, what: str, parameters: Mapping[str, str] | None = None) -> Any:
-        """Ask for a path below /api/v1; gives the field `data` of the answer.
+    def get(self, path: str, parameters: Mapping[str, str] | None = None) -> Any:
+        """Get a path below /api/v1; returns the field `data` of the response.
 
         Raises:
-            CheckError: nothing answers, or the question is refused.
+            StackError: no server responds, or it refuses the request.
         """
-        reply = self.site.get(f"/api/v1/{what}", **(parameters or {}))
-        document = reply.json()
+        response = self.client.get(f"/api/v1/{path}", **(parameters or {}))
+        document = response.json()
         if document.get("status") != "success":
-            raise CheckError(f"Prometheus refuses {what}: {document.get('error', reply.status)}")
+            raise StackError(f"Prometheus refuses {path}: {document.get('error', response.status)}")
         return document["data"]
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
         """Labels and value of every sample of an instant vector, now."""
-        found = self.ask("query", {"query": expression})["result"]
-        return [(each["metric"], float(each["value"][1])) for each in found]
+        samples = self.get("query", {"query": expression})["result"]
+        return [(each["metric"], float(each["value"][1])) for each in samples]
 
     def formatted(self, expression: str) -> str:
-        """The expression as Prometheus writes it, so that two can be compared."""
-        return str(self.ask("format_query", {"query": expression}))
+        """The expression in the format of Prometheus, so that two can be compared."""
+        return str(self.get("format_query", {"query": expression}))
 
     def firing(self) -> set[str]:
         """Names of the alerts that are firing now."""
@@ -138,7 +139,7 @@ class Prometheus:
         return self._alerts("pending")
 
     def _alerts(self, state: str) -> set[str]:
-        alerts = self.ask("alerts")["alerts"]
+        alerts = self.get("alerts")["alerts"]
         return {each["labels"]["alertname"] for each in alerts if each["state"] == state}
 
 

@@ -25,50 +25,46 @@ from mien.config import Settings
 from mien.errors import BundleError, ConfigError, MienError
 from mien.model import runtime
 from mien.observability.prediction_log.writer import PredictionLog
-from mien.stages.serve import errors, models, openapi, routes
-from mien.stages.serve.access import Access
-from mien.stages.serve.gauges import Gauges
-from mien.stages.serve.loading import Served, Wanted
-from mien.stages.serve.metrics import Metrics, Observe
-from mien.stages.serve.models import Broken, Models
-from mien.stages.serve.protocol import Bounded
-from mien.stages.serve.routes import Service
-from mien.stages.serve.watch import Watch
-from mien.stages.serve.windows import Windows
-from mien.stages.serve.workers import CLOSE_SECONDS, Workers
+from mien.stages.serve import errors, headers, models, openapi, pages, protocol, routes
+from mien.stages.serve.auth import ApiKeyAuth
+from mien.stages.serve.collector import StateCollector
+from mien.stages.serve.drift_window import DriftWindows
+from mien.stages.serve.inference import InferenceService
+from mien.stages.serve.loading import LoadedModel, ModelSource
+from mien.stages.serve.metrics import Metrics, RequestMetricsMiddleware
+from mien.stages.serve.models import InvalidBundle, Models
+from mien.stages.serve.protocol import ConnectionLimits, LimitedHttpProtocol
+from mien.stages.serve.reloader import ModelReloader
+from mien.stages.serve.routes import AppState
+from mien.stages.serve.workers import CLOSE_TIMEOUT_S, WorkerPool
 from mien.storage.workspace import Workspace
 
-DRAIN_SECONDS = 30
-"""How long requests that are being answered may go on after the process was told to stop."""
-_BESIDE = 2
+SHUTDOWN_TIMEOUT_S = 30
+"""How long running requests may go on after the server stops accepting new ones."""
+_DISK_THREADS = 2
 _log = logging.getLogger("mien.serve")
 
 
 def create(
     workspace: Workspace,
-    wanted: Sequence[Wanted | Broken],
+    sources: Sequence[ModelSource | InvalidBundle],
     settings: Settings,
-    loaded: Callable[[Models], None] = lambda _: None,
+    on_loaded: Callable[[Models], None] = lambda _: None,
 ) -> FastAPI:
-    """Make the app; its lifespan loads the models and watches for others. An app lives once.
+    """Make the app; its lifespan loads the models and polls for new ones. An app lives once.
 
     Args:
-        workspace: where the prediction log lies, unless the settings name another place.
-        wanted: what to serve, from `models.choose`.
+        workspace: has the prediction log, unless the settings name another path.
+        sources: what to serve, from `models.resolve_sources`.
         settings: where it runs.
-        loaded: called, from the loading thread, when each model is ready or has failed.
+        on_loaded: called, from the loading thread, when each model is ready or has failed.
 
     Raises:
-        ConfigError: keys that cannot be used.
+        ConfigError: invalid API keys.
+        PredictionLogError: the prediction log has another format.
     """
-    access, metrics = Access.of(settings), Metrics()
-    served = Models(wanted, settings.max_batch_size)
-    workers = Workers(settings.threads or runtime.available_cpus(), settings.queue)
-    path = settings.prediction_log or workspace.prediction_log
-    prediction_log = PredictionLog(path, settings.prediction_log_days, settings.prediction_log_mb)
-    windows = Windows(prediction_log)
-    metrics.registry.register(Gauges(served, workers, prediction_log, windows))
-    service = Service(settings, access, served, workers, metrics, prediction_log, windows)
+    auth = ApiKeyAuth.from_settings(settings)
+    inference = _inference_service(workspace, sources, settings)
     app = FastAPI(
         title="mien",
         version=mien.__version__,
@@ -77,12 +73,13 @@ def create(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=_lifespan(service, workspace, loaded),
+        lifespan=_lifespan(inference, workspace, on_loaded),
     )
     errors.install(app)
-    routes.install(app, service)
-    app.add_middleware(errors.Catch)
-    if origins := [each.strip() for each in settings.cors.split(",") if each.strip()]:
+    routes.install(app, AppState(inference, auth))
+    pages.install(app)
+    app.add_middleware(errors.ServerErrorMiddleware)
+    if origins := [each.strip() for each in settings.cors_origins.split(",") if each.strip()]:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=origins,
@@ -90,32 +87,57 @@ def create(
             allow_headers=["Authorization", "Content-Type", "X-API-Key"],
             expose_headers=["X-Trace-Id", "Retry-After"],
         )
-    app.add_middleware(Observe, metrics=metrics, leaving=lambda: served.leaving)
+    app.add_middleware(
+        RequestMetricsMiddleware,
+        metrics=inference.metrics,
+        is_draining=lambda: inference.models.draining,
+    )
     # Made once, on first use: the schemas of bodies and problems are in no route's signature.
-    made = cache(lambda: openapi.document(app, service.models.tasks))
-    app.openapi = made  # type: ignore[method-assign]
+    document = cache(lambda: openapi.document(app, inference.models.tasks))
+    app.openapi = document  # type: ignore[method-assign]
     return app
+
+
+def _inference_service(
+    workspace: Workspace, sources: Sequence[ModelSource | InvalidBundle], settings: Settings
+) -> InferenceService:
+    log = PredictionLog(
+        settings.prediction_log or workspace.prediction_log,
+        settings.prediction_log_days,
+        settings.prediction_log_mb,
+    )
+    inference = InferenceService(
+        settings=settings,
+        models=Models(sources, settings.max_batch_size),
+        workers=WorkerPool(settings.threads or runtime.available_cpus(), settings.max_in_flight),
+        metrics=Metrics(),
+        prediction_log=log,
+        drift_windows=DriftWindows(log),
+    )
+    collector = StateCollector(inference.models, inference.workers, log, inference.drift_windows)
+    inference.metrics.registry.register(collector)
+    return inference
 
 
 def run(
     workspace: Workspace, tasks: Sequence[str], bundles: Sequence[Path], settings: Settings
 ) -> None:
-    """Serve until SIGTERM or SIGINT; requests that are being answered are answered first.
+    """Serve until SIGTERM or SIGINT; running requests are answered first.
 
     Raises:
-        MienError: nothing to serve, or the address cannot be used. A model that cannot be
-            loaded is no error here: the server stays up and its /health tells the reason.
+        MienError: nothing to serve, or the address cannot be used. A model that cannot be loaded
+            raises nothing: the server stays up and its /health has the reason.
     """
     runtime.tune_malloc()
-    wanted = models.choose(workspace, tasks, bundles)
-    # The lines of answers and requests are part of the service, whatever else is kept quiet; what
-    # parsers think of the bytes of strangers is not.
+    sources = models.resolve_sources(workspace, tasks, bundles)
+    # Requests are always logged, whatever the level of other loggers; what parsers say about
+    # invalid input is not.
     logging.getLogger("mien").setLevel(logging.INFO)
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module="PIL")
     with listen(settings) as listener:
         address = _address(settings.host, listener)
-        app = create(workspace, wanted, settings, lambda loaded: _announce(loaded, address))
+        app = create(workspace, sources, settings, lambda loaded: _log_loaded(loaded, address))
         _Server(app).run(sockets=[listener])
 
 
@@ -123,85 +145,94 @@ def run(
 def running(
     workspace: Workspace, tasks: Sequence[str], bundles: Sequence[Path], settings: Settings
 ) -> Iterator[str]:
-    """Serve from a thread while the block runs; gives the address once every model is ready.
+    """Serve from a thread during the block; yields the address once every model is ready.
 
     Raises:
         MienError: as `run`, and BundleError when a model cannot be loaded.
     """
-    wanted, faults, done = models.choose(workspace, tasks, bundles), [], threading.Event()
+    sources = models.resolve_sources(workspace, tasks, bundles)
+    reasons, loaded = list[str](), threading.Event()
 
-    def loaded(state: Models) -> None:
-        faults.extend([state.reason] if state.reason else [])
-        done.set()
+    def on_loaded(state: Models) -> None:
+        reasons.extend([state.reason] if state.reason else [])
+        loaded.set()
 
     with listen(settings) as listener:
-        server = _Server(create(workspace, wanted, settings, loaded))
+        server = _Server(create(workspace, sources, settings, on_loaded))
         thread = threading.Thread(target=server.run, args=([listener],), name="mien-serve")
         thread.start()
         try:
-            while not done.wait(0.1) and thread.is_alive():
+            while not loaded.wait(0.1) and thread.is_alive():
                 pass
-            if not done.is_set():
+            if not loaded.is_set():
                 raise MienError("The server ended before it was ready; its log has the reason.")
-            if faults:
-                raise BundleError(faults[0])
+            if reasons:
+                raise BundleError(reasons[0])
             yield _address(settings.host, listener)
         finally:
             server.should_exit = True
             thread.join()
 
 
-def _lifespan(service: Service, workspace: Workspace, loaded: Callable[[Models], None]) -> Any:
-    served, windows, end = service.models, service.windows, threading.Event()
+def _lifespan(
+    inference: InferenceService, workspace: Workspace, on_loaded: Callable[[Models], None]
+) -> Any:
+    served, windows, stop = inference.models, inference.drift_windows, threading.Event()
 
-    def begin(model: Served) -> None:
-        service.metrics.serve(model)
-        windows.begin(model)
+    def on_ready(model: LoadedModel) -> None:
+        inference.metrics.initialise_series(model)
+        windows.start(model)
 
-    def told(task: str, taken: bool) -> None:
-        service.metrics.swap(task, taken)
-        windows.keep({entry.served.digest for entry in served.entries if entry.served})
+    def on_reload(task: str, loaded: bool) -> None:
+        inference.metrics.count_reload(task, loaded)
+        windows.retain({slot.model.digest for slot in served.slots if slot.model})
 
     def load() -> None:
-        watch = Watch(served, workspace, service.settings.reload_interval_s, begin, told)
-        served.load(service.workers.everywhere, begin, end.is_set)
-        # What is loaded stays: the collector would go through all of it again and again, and each
-        # time some answer would wait for it.
+        interval_s = inference.settings.reload_interval_s
+        reloader = ModelReloader(served, workspace, interval_s, on_ready, on_reload)
+        served.load(inference.workers.run_on_all_threads, on_ready, stop.is_set)
+        # The models stay: without this the garbage collector would visit all their objects again
+        # and again, and requests would wait for it.
         gc.freeze()
-        loaded(served)
-        watch.run(end)
+        on_loaded(served)
+        reloader.run(stop)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        # For what waits for a disk; asyncio's own pool grows by chance to the cores and four.
-        beside = ThreadPoolExecutor(_BESIDE, thread_name_prefix="mien-beside")
-        asyncio.get_running_loop().set_default_executor(beside)
+        # For calls that wait for a disk; the size of asyncio's own pool depends on the machine.
+        disk_threads = ThreadPoolExecutor(_DISK_THREADS, thread_name_prefix="mien-disk")
+        asyncio.get_running_loop().set_default_executor(disk_threads)
         loader = threading.Thread(target=load, name="mien-load", daemon=True)
         loader.start()
         try:
             yield
         finally:
-            end.set()
-            loader.join(
-                CLOSE_SECONDS
-            )  # a model that hangs in its warm-up must not keep the process
-            service.workers.close()
+            stop.set()
+            loader.join(CLOSE_TIMEOUT_S)  # with a limit: its model may hang in the warm-up
+            inference.workers.close()
             served.close()
-            service.prediction_log.close()
-            gc.unfreeze()  # or the app would stay for as long as the process does
+            inference.prediction_log.close()
+            gc.unfreeze()  # or the app would stay in memory as long as the process
 
     return lifespan
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but that SIGTERM is heeded in two steps and ends in exit status 0."""
+    """uvicorn, but SIGTERM is handled in two steps and ends in exit status 0."""
 
     def __init__(self, app: FastAPI) -> None:
-        service: Service = app.state.service
+        state: AppState = app.state.service
+        self._inference = state.inference
+        settings = self._inference.settings
+        limits = ConnectionLimits(
+            protocol.max_connections(settings.max_connections),
+            settings.header_timeout_s,
+            self._refuse,
+        )
         super().__init__(
             uvicorn.Config(
                 app,
-                http=cast(Any, partial(Bounded, service.bounds())),
+                http=cast(Any, partial(LimitedHttpProtocol, limits)),
                 loop="asyncio",
                 log_config=None,
                 log_level="error",
@@ -209,28 +240,33 @@ class _Server(uvicorn.Server):
                 proxy_headers=False,
                 server_header=False,
                 ws="none",
-                timeout_graceful_shutdown=DRAIN_SECONDS,
+                timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
             )
         )
-        self._service = service
-        self._end: float | None = None
+        self._exit_at: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Called in a signal's handler; a second signal ends what the first one left time for."""
-        grace = self._service.settings.grace_s if sig == signal.SIGTERM else 0.0
-        if self._end is not None or grace == 0:
+        """Called in a signal's handler; a second signal ends the grace period of the first."""
+        grace_s = self._inference.settings.grace_s if sig == signal.SIGTERM else 0.0
+        if self._exit_at is not None or grace_s == 0:
             self.should_exit = True
-        self._end = time.monotonic() + grace
-        self._service.models.leaving = True
+        self._exit_at = time.monotonic() + grace_s
+        self._inference.models.draining = True
 
     async def on_tick(self, counter: int) -> bool:
-        if self._end is not None and time.monotonic() >= self._end:
+        if self._exit_at is not None and time.monotonic() >= self._exit_at:
             self.should_exit = True
         return await super().on_tick(counter)
 
+    def _refuse(self, error: BaseException) -> bytes:
+        """Count a refusal below HTTP, and return its response."""
+        trace_id = headers.new_trace_id()
+        self._inference.metrics.count_rejection(errors.problem_type_of(error).slug)
+        return errors.raw_response(error, trace_id, headers.response_headers(trace_id))
+
 
 def listen(settings: Settings) -> socket.socket:
-    """Take the address of the settings.
+    """Bind the address of the settings.
 
     Raises:
         ConfigError: it cannot be used.
@@ -243,18 +279,18 @@ def listen(settings: Settings) -> socket.socket:
             f"HOST={settings.host} PORT={settings.port} cannot be used: {error.strerror or error}. "
             "Set another PORT; 0 takes any free one."
         ) from None
-    # Connections inherit it. Without, an answer's body waits 40 ms for its header's receipt.
+    # Connections inherit it. Without it, a response's body waits 40 ms for the header's receipt.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
 def _address(host: str, listener: socket.socket) -> str:
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{listener.getsockname()[1]}"
+    host = f"[{host}]" if ":" in host else host
+    return f"http://{host}:{listener.getsockname()[1]}"
 
 
-def _announce(loaded: Models, address: str) -> None:
+def _log_loaded(loaded: Models, address: str) -> None:
     if loaded.ready:
         _log.info("mien serves %s on %s", ", ".join(loaded.ready), address)
     else:
-        _log.error("mien serves nothing on %s: %s", address, loaded.reason)
+        _log.error("mien serves no model on %s: %s", address, loaded.reason)

@@ -1,7 +1,7 @@
-"""What a client is told when something fails: ONE table from exception to problem document.
+"""Problem documents: ONE table from exception to what a client gets.
 
-The documents follow RFC 9457. They say what to do, and never repeat what was sent nor tell what
-the server is made of. HTTP status codes of failures stand in this file and nowhere else.
+The documents follow RFC 9457. They say what to do, and never repeat the input or reveal internals
+of the server. HTTP status codes of failures are in this file and nowhere else.
 """
 
 import json
@@ -20,16 +20,16 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mien.errors import (
-    AccessError,
     DeadlineError,
     ImageError,
     ImageTypeError,
     MienError,
     OverloadedError,
     PredictionLogError,
-    RateError,
+    RateLimitError,
     RequestError,
     TooLargeError,
+    UnauthorizedError,
     UnknownPredictionError,
     UnknownTaskError,
 )
@@ -39,239 +39,241 @@ _log = logging.getLogger("mien.serve")
 
 
 class MediaTypeError(RequestError):
-    """A request body of a content type that this address does not take."""
+    """A request body of an unsupported content type."""
 
 
 class BadHttpError(RequestError):
-    """Bytes that are no HTTP request."""
+    """Bytes that are not an HTTP request."""
 
 
-class HeadTooLargeError(RequestError):
-    """A request line with headers beyond the limit."""
+class HeadersTooLargeError(RequestError):
+    """Request line and headers beyond the limit."""
 
 
-class TooSlowError(RequestError):
+class RequestTimeoutError(RequestError):
     """A request that did not arrive in time."""
 
 
 class NotReadyError(MienError):
-    """A model that is still being loaded, or that could not be loaded."""
+    """A model that is still being loaded, or could not be loaded."""
 
 
 class Problem(BaseModel):
     """A problem document (RFC 9457)."""
 
     type: str
-    """A stable name of the problem; as an address of this server it tells what it means."""
+    """A stable name of the problem, and the address of its description on this server."""
     title: str
     status: int
     detail: str
     """What to do."""
     trace_id: str
-    """Names this request in the server's log."""
+    """Identifies this request in the server's log."""
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One row of the table: what a kind of failure is called and what it means."""
+class ProblemType:
+    """One row of the table: status, name and meaning of a failure."""
 
     status: int
     slug: str
     title: str
     remedy: str
-    speaks: bool = False
-    """Whether the exception's own message is made for clients and stands in for the remedy."""
+    expose_message: bool = False
+    """Whether the exception's own message replaces the remedy."""
     retry_after: int | None = None
-    """Seconds after which trying again makes sense."""
+    """Seconds after which a client should try again."""
 
     @property
     def type(self) -> str:
         return f"/errors/{self.slug}"
 
 
-KINDS: Mapping[type[Exception] | int, Kind] = {
-    BadHttpError: Kind(
+PROBLEM_TYPES: Mapping[type[Exception] | int, ProblemType] = {
+    BadHttpError: ProblemType(
         400,
         "bad-http",
-        "This is no HTTP request",
-        "Send HTTP/1.1 as its standard (RFC 9112) has it; most libraries do.",
+        "This is not an HTTP request",
+        "Send HTTP/1.1 as RFC 9112 defines it.",
     ),
-    ImageError: Kind(
+    ImageError: ProblemType(
         400,
         "undecodable-image",
-        "The picture cannot be decoded",
-        "The picture is cut off or damaged; export or fetch it again, then send it again.",
+        "The image cannot be decoded",
+        "The image is truncated or damaged. Export it again, then send it again.",
     ),
-    AccessError: Kind(
+    UnauthorizedError: ProblemType(
         401,
-        "no-key",
-        "This server wants a key",
-        "Send a key that this server knows as the header `Authorization: Bearer KEY`.",
+        "unauthorized",
+        "This server needs an API key",
+        "Send a valid key in the header `Authorization: Bearer KEY`.",
     ),
-    UnknownTaskError: Kind(
+    UnknownTaskError: ProblemType(
         404,
         "unknown-task",
         "This server does not serve that task",
-        "GET /health lists the tasks that are served.",
-        speaks=True,
+        "GET /health lists the served tasks.",
+        expose_message=True,
     ),
-    UnknownPredictionError: Kind(
+    UnknownPredictionError: ProblemType(
         404,
         "unknown-prediction",
         "There is no such prediction",
         "Send the trace_id of a prediction of this server; old records are deleted.",
-        speaks=True,
+        expose_message=True,
     ),
-    404: Kind(
+    404: ProblemType(
         404,
         "not-found",
-        "There is nothing at this address",
-        "GET /docs lists every address of this server.",
+        "There is no such address",
+        "GET /docs lists all addresses.",
     ),
-    405: Kind(
+    405: ProblemType(
         405,
         "method-not-allowed",
-        "This address does not take that method",
-        "Use one of the methods that the header Allow names.",
+        "This address does not support that method",
+        "Use a method that the header Allow lists.",
     ),
-    TooSlowError: Kind(
+    RequestTimeoutError: ProblemType(
         408,
-        "too-slow",
+        "request-timeout",
         "The request did not arrive in time",
-        "Send the picture again over a faster line, or scale it down.",
+        "Send the image again over a faster connection, or scale it down.",
     ),
-    TooLargeError: Kind(
+    TooLargeError: ProblemType(
         413,
         "too-large",
         "The upload is too large",
-        "Scale the picture down and send it again.",
-        speaks=True,
+        "Scale the image down and send it again.",
+        expose_message=True,
     ),
-    ImageTypeError: Kind(
+    ImageTypeError: ProblemType(
         415,
-        "image-type",
-        "This is not a type of picture that is taken",
-        "Send a JPEG, PNG or WEBP picture; the content counts, not the name.",
+        "unsupported-image-type",
+        "This image type is not supported",
+        "Send a JPEG, PNG or WEBP image; the content counts, not the file name.",
     ),
-    MediaTypeError: Kind(
+    MediaTypeError: ProblemType(
         415,
-        "media-type",
-        "This content type is not taken here",
-        "Send a form (multipart/form-data) with the picture in the field `file`.",
-        speaks=True,
+        "unsupported-media-type",
+        "This content type is not supported",
+        "Send a form (multipart/form-data) with the image in the field `file`.",
+        expose_message=True,
     ),
-    RequestError: Kind(
+    RequestError: ProblemType(
         422,
         "malformed-request",
-        "The request is not of the form that is expected",
-        "Send the picture in the field `file` of a form; GET /docs shows examples.",
-        speaks=True,
+        "The request has another form than expected",
+        "Send the image in the field `file` of a form; GET /docs has examples.",
+        expose_message=True,
     ),
-    RateError: Kind(
+    RateLimitError: ProblemType(
         429,
-        "too-many",
-        "This key sends more requests than it may",
-        "Send fewer requests a second; try again after the seconds that Retry-After names.",
+        "rate-limit",
+        "This key exceeds its rate limit",
+        "Send fewer requests per second; try again after the seconds of Retry-After.",
         retry_after=1,
     ),
-    HeadTooLargeError: Kind(
+    HeadersTooLargeError: ProblemType(
         431,
-        "head-too-large",
+        "headers-too-large",
         "The headers are too large",
-        "Send fewer or shorter headers; 16 KB are taken, with the address.",
+        "Send fewer or shorter headers; the limit is 16 KB, with the address.",
     ),
-    OverloadedError: Kind(
+    OverloadedError: ProblemType(
         503,
         "overloaded",
-        "More requests wait than the server takes",
-        "Try again after the seconds that the header Retry-After names.",
+        "Too many requests are in flight",
+        "Try again after the seconds of the header Retry-After.",
         retry_after=1,
     ),
-    NotReadyError: Kind(
+    NotReadyError: ProblemType(
         503,
         "not-ready",
         "The model is not ready",
-        "Try again after the seconds that the header Retry-After names; GET /health tells why.",
-        speaks=True,
+        "Try again after the seconds of the header Retry-After; GET /health has the reason.",
+        expose_message=True,
         retry_after=5,
     ),
-    MemoryError: Kind(
+    MemoryError: ProblemType(
         503,
-        "no-memory",
-        "The server has no memory for this now",
-        "Try again later, or send a smaller picture.",
+        "out-of-memory",
+        "The server has not enough memory now",
+        "Try again later, or send a smaller image.",
         retry_after=5,
     ),
-    PredictionLogError: Kind(
+    PredictionLogError: ProblemType(
         503,
         "prediction-log",
-        "Answers cannot be recorded now",
-        "Send the verdict again later; the server's log has the reason.",
+        "The prediction log cannot be written",
+        "Send the feedback again later; the server's log has the reason.",
         retry_after=60,
     ),
-    DeadlineError: Kind(
+    DeadlineError: ProblemType(
         504,
         "deadline",
-        "The answer took too long",
-        "Try again, with a smaller picture if this one is large.",
+        "The prediction took too long",
+        "Try again, with a smaller image if this one is large.",
         retry_after=1,
     ),
-    Exception: Kind(
+    Exception: ProblemType(
         500,
         "internal",
         "The server failed",
-        "The fault is the server's. Report it with the trace_id, which names it in the log.",
+        "This is a defect of the server. Report it with the trace_id, by which its log has it.",
     ),
 }
 
 
-def kind_of(error: BaseException) -> Kind:
-    """Find the row of an exception: by the status of a framework's error, or by its class."""
-    if isinstance(error, HTTPException) and error.status_code in KINDS:
-        return KINDS[error.status_code]
-    return next(KINDS[base] for base in type(error).__mro__ if base in KINDS)
+def problem_type_of(error: BaseException) -> ProblemType:
+    """The row of an exception: by the status of a framework's error, or by its class."""
+    if isinstance(error, HTTPException) and error.status_code in PROBLEM_TYPES:
+        return PROBLEM_TYPES[error.status_code]
+    return next(PROBLEM_TYPES[base] for base in type(error).__mro__ if base in PROBLEM_TYPES)
 
 
-def answer(error: Exception, scope: Scope, **more: Any) -> Response:
-    """Make the problem document of an exception, with `more` members than those of `Problem`."""
-    kind, state = kind_of(error), scope.setdefault("state", {})
-    state["problem"] = kind.slug
-    headers = _headers(kind)
-    if kind.status == 405:
+def problem_response(error: Exception, scope: Scope, **more: Any) -> Response:
+    """Make the problem document of an exception, with `more` members than `Problem`."""
+    problem_type, state = problem_type_of(error), scope.setdefault("state", {})
+    state["problem"] = problem_type.slug
+    headers = _headers(problem_type)
+    if problem_type.status == 405:
         headers["Allow"] = ", ".join(_allowed(scope))
-    document = _document(error, kind, state.get("trace_id", "")) | more
-    return JSONResponse(document, kind.status, headers, MEDIA_TYPE)
+    document = _document(error, problem_type, state.get("trace_id", "")) | more
+    return JSONResponse(document, problem_type.status, headers, MEDIA_TYPE)
 
 
-def raw(error: BaseException, trace_id: str, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """The whole answer to what did not become a request; the connection is closed after it."""
-    kind = kind_of(error)
-    body = json.dumps(_document(error, kind, trace_id)).encode()
-    own = {
+def raw_response(
+    error: BaseException, trace_id: str, headers: Sequence[tuple[bytes, bytes]]
+) -> bytes:
+    """The bytes of the response to invalid HTTP; the connection is closed after it."""
+    problem_type = problem_type_of(error)
+    body = json.dumps(_document(error, problem_type, trace_id)).encode()
+    own_headers = {
         "Content-Type": MEDIA_TYPE,
         "Content-Length": str(len(body)),
         "Connection": "close",
-        **_headers(kind),
+        **_headers(problem_type),
     }
-    lines = [f"{name}: {value}".encode() for name, value in own.items()]
+    lines = [f"{name}: {value}".encode() for name, value in own_headers.items()]
     lines += [name + b": " + value for name, value in headers]
-    status = f"HTTP/1.1 {kind.status} {HTTPStatus(kind.status).phrase}".encode()
+    status = f"HTTP/1.1 {problem_type.status} {HTTPStatus(problem_type.status).phrase}".encode()
     return b"\r\n".join([status, *lines, b"", body])
 
 
 def install(app: FastAPI) -> None:
-    """Translate every expected exception of the app's routes; `Catch` takes the unexpected."""
+    """Translate every expected exception; `ServerErrorMiddleware` handles the others."""
 
     async def handle(request: Request, error: Exception) -> Response:
-        return answer(error, request.scope)
+        return problem_response(error, request.scope)
 
-    for expected in (HTTPException, *KINDS):
+    for expected in (HTTPException, *PROBLEM_TYPES):
         if isinstance(expected, type) and expected is not Exception:
             app.add_exception_handler(expected, handle)
 
 
-class Catch:
-    """Middleware that logs an unexpected exception and answers 500 without a word about it."""
+class ServerErrorMiddleware:
+    """Logs an unexpected exception and returns status 500 without details."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -282,35 +284,37 @@ class Catch:
             return
         started = False
 
-        async def watch(message: Message) -> None:
+        async def send_and_note(message: Message) -> None:
             nonlocal started
             started = True
             await send(message)
 
         try:
-            await self.app(scope, receive, watch)
+            await self.app(scope, receive, send_and_note)
         except ClientDisconnect:
-            _log.debug("the client of %s left before its request was read", _trace(scope))
+            _log.debug("the client of %s disconnected before its request was read", _trace(scope))
         except Exception as error:
             _log.exception("request %s failed", _trace(scope))
             if started:
                 raise
-            await answer(error, scope)(scope, receive, send)
+            await problem_response(error, scope)(scope, receive, send)
 
 
-def _document(error: BaseException, kind: Kind, trace_id: str) -> dict[str, Any]:
+def _document(error: BaseException, problem_type: ProblemType, trace_id: str) -> dict[str, Any]:
     return Problem(
-        type=kind.type,
-        title=kind.title,
-        status=kind.status,
-        detail=str(error) if kind.speaks and str(error) else kind.remedy,
+        type=problem_type.type,
+        title=problem_type.title,
+        status=problem_type.status,
+        detail=str(error) if problem_type.expose_message and str(error) else problem_type.remedy,
         trace_id=trace_id,
     ).model_dump()
 
 
-def _headers(kind: Kind) -> dict[str, str]:
-    headers = {} if kind.retry_after is None else {"Retry-After": str(kind.retry_after)}
-    if kind.status == 401:
+def _headers(problem_type: ProblemType) -> dict[str, str]:
+    headers = (
+        {} if problem_type.retry_after is None else {"Retry-After": str(problem_type.retry_after)}
+    )
+    if problem_type.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return headers
 

@@ -1,6 +1,6 @@
-"""What people say of answers: one verdict for each, a later one in place of an earlier one.
+"""Feedback: the true label of an earlier prediction; a later one replaces an earlier one.
 
-Knows the prediction log and the labels of the tasks that are served; knows nothing of HTTP.
+Knows the prediction log and the labels of the served tasks; knows nothing of HTTP.
 """
 
 import time
@@ -14,53 +14,53 @@ from mien.observability.prediction_log.writer import PredictionLog
 from mien.task import Task
 
 
-class Feedback(BaseModel):
-    """A verdict as it is sent."""
+class FeedbackRequest(BaseModel):
+    """The true label of a prediction."""
 
     model_config = ConfigDict(extra="forbid")
     trace_id: Annotated[
-        str, Field(pattern="^[0-9a-f]{32}$", description="the `trace_id` of the answer")
+        str, Field(pattern="^[0-9a-f]{32}$", description="the `trace_id` of the prediction")
     ]
-    label: Annotated[
-        str | None, Field(description="what is right; null where no subject is to be seen")
-    ]
+    label: Annotated[str | None, Field(description="the true label; null where no subject is")]
 
 
-class Judged(BaseModel):
-    """A verdict as it is kept."""
+class FeedbackResult(BaseModel):
+    """The stored feedback."""
 
     trace_id: str
     task: str
-    version: Annotated[str, Field(description="the version that answered")]
-    answered: Annotated[str | None, Field(description="what it answered")]
+    version: Annotated[str, Field(description="version of the model that predicted")]
+    predicted: Annotated[str | None, Field(description="the predicted label")]
     label: str | None
-    right: bool
+    correct: bool
 
 
-def judge(prediction_log: PredictionLog, tasks: Sequence[Task[Any]], sent: Feedback) -> Judged:
-    """Keep a verdict.
+def record_feedback(
+    log: PredictionLog, tasks: Sequence[Task[Any]], feedback: FeedbackRequest
+) -> FeedbackResult:
+    """Store a feedback.
 
     Raises:
-        UnknownPredictionError: no such answer is kept, or not of a task that is served.
-        RequestError: the label is none of the task's.
+        UnknownPredictionError: there is no record of the prediction, or its task is not served.
+        RequestError: the task has no such label.
         PredictionLogError: the prediction log cannot be read or written.
     """
-    event = prediction_log.find(sent.trace_id)
+    record = log.find(feedback.trace_id)
     labels = {task.name: task.labels for task in tasks}
-    if event is None or event.task not in labels:
-        raise UnknownPredictionError("There is no answer of that trace_id, or no longer.")
-    if sent.label is not None and sent.label not in labels[event.task]:
+    if record is None or record.task not in labels:
+        raise UnknownPredictionError("There is no prediction with that trace_id, or no longer.")
+    if feedback.label is not None and feedback.label not in labels[record.task]:
         raise RequestError(
-            f"label: expected null or one of {', '.join(labels[event.task])}: the labels of "
-            f"{event.task}, which gave that answer."
+            f"label: expected null or a label of {record.task} "
+            f"({', '.join(labels[record.task])}), found another. Send one of these."
         )
-    if not prediction_log.record_feedback(sent.trace_id, sent.label, time.time()):
-        raise UnknownPredictionError("The answer of that trace_id has just been forgotten.")
-    return Judged(
-        trace_id=sent.trace_id,
-        task=event.task,
-        version=event.version,
-        answered=event.label,
-        label=sent.label,
-        right=event.label == sent.label,
+    if not log.record_feedback(feedback.trace_id, feedback.label, time.time()):
+        raise UnknownPredictionError("The prediction with that trace_id was just deleted.")
+    return FeedbackResult(
+        trace_id=feedback.trace_id,
+        task=record.task,
+        version=record.version,
+        predicted=record.label,
+        label=feedback.label,
+        correct=record.label == feedback.label,
     )

@@ -1,4 +1,4 @@
-"""From a bundle folder to a model that may answer: verified, opened, and seen to answer.
+"""Loads a bundle folder: verifies it, opens its networks, and runs a warm-up.
 
 Knows bundles and the contract of tasks; knows nothing of HTTP.
 """
@@ -22,7 +22,7 @@ from mien.model.golden import GoldenCheck
 from mien.model.runtime import Model
 from mien.observability import drift
 from mien.stages.serve import batching
-from mien.stages.serve.workers import WARM_UP_SECONDS
+from mien.stages.serve.workers import WARM_UP_TIMEOUT_S
 from mien.task import Request, Task
 
 REFERENCE = "reference.json"
@@ -30,8 +30,8 @@ _log = logging.getLogger("mien.serve")
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A bundle that shall be served. `version` is None where only its digest can tell."""
+class ModelSource:
+    """A bundle to serve. `version` is None for a folder outside of the registry."""
 
     task: Task[Any]
     folder: Path
@@ -39,22 +39,22 @@ class Wanted:
 
 
 @dataclass(frozen=True, eq=False)
-class Served:
-    """A model that has answered its warm-up."""
+class LoadedModel:
+    """A model that is ready to serve: it has passed its warm-up."""
 
     task: Task[Any]
     model: Model
     golden: GoldenCheck
     version: str
-    picture: bytes
-    """The task's own drawn picture, as a PNG file."""
+    sample_png: bytes
+    """The task's drawn sample image, as a PNG file."""
     reference: Mapping[str, Any] | None
     """Distributions of the validation data; None for a bundle without any."""
     load_seconds: float
     created: float
     """When the bundle was written, in seconds since 1970."""
-    together: Mapping[str, int] = field(default_factory=dict)
-    """How many questions of a kind, `picture` or `json`, are best answered at once; else 1."""
+    max_batch_sizes: Mapping[str, int] = field(default_factory=dict)
+    """Requests that share a model call, by kind (`image`, `json`); 1 for a kind that is missing."""
 
     @property
     def name(self) -> str:
@@ -71,105 +71,115 @@ class Served:
 
 
 def load(
-    wanted: Wanted, everywhere: Callable[[Callable[[], object]], None], most: int = 1
-) -> Served:
-    """Verify and open a bundle, and let it answer the task's own examples.
+    source: ModelSource,
+    run_on_all_threads: Callable[[Callable[[], object]], None],
+    max_batch_size: int = 1,
+) -> LoadedModel:
+    """Verify and open a bundle, and warm it up with the task's own examples.
 
     Args:
-        wanted: the bundle.
-        everywhere: runs those first questions, in each thread that shall not pay for them later.
-        most: how many questions may be answered together, where that is found to be faster.
+        source: the bundle.
+        run_on_all_threads: runs the warm-up in each thread that will serve requests.
+        max_batch_size: requests that may share a model call, where that is measured to be faster.
 
     Raises:
-        BundleError: it is damaged, was made for something else, does not answer, or answers its
-            golden inputs differently on this machine.
-        ScoreError: it answers with something else than scores.
+        BundleError: it is damaged, belongs to another task, fails its warm-up, or returns other
+            outputs for its golden inputs on this machine.
+        ScoreError: it returns something else than scores.
     """
     start = perf_counter()
-    task, model = wanted.task, runtime.load(wanted.folder)
-    manifest = model.bundle.manifest
-    if manifest.task != task.name:
-        raise BundleError(f"{wanted.folder} holds a model of {manifest.task!r}, not {task.name!r}.")
-    if manifest.labels != task.labels:
-        raise BundleError(
-            f"{wanted.folder} was trained for the labels {', '.join(manifest.labels)}; "
-            f"{task.name} has {', '.join(task.labels)}. Train it again."
-        )
-    picture = task.inference.sample_picture().convert("RGB")
-    examples = _examples(task, np.asarray(picture, dtype=np.uint8))
+    task, model = source.task, runtime.load(source.folder)
+    _check_manifest(source, model)
+    image = task.inference.sample_picture().convert("RGB")
+    examples = _examples(task, np.asarray(image, dtype=np.uint8))
     checks: list[GoldenCheck] = []
-    apart(lambda: checks.append(golden.check(model)))
-    everywhere(lambda: _warm_up(task, model, examples))
-    together: dict[str, int] = {}
-    if most > 1:
-        apart(lambda: together.update(_together(task, model, examples, most)))
+    run_with_timeout(lambda: checks.append(golden.check(model)))
+    run_on_all_threads(lambda: _warm_up(task, model, examples))
+    batch_sizes: dict[str, int] = {}
+    if max_batch_size > 1:
+        run_with_timeout(
+            lambda: batch_sizes.update(_batch_sizes(task, model, examples, max_batch_size))
+        )
     file = io.BytesIO()
-    picture.save(file, "PNG")
-    return Served(
+    image.save(file, "PNG")
+    return LoadedModel(
         task=task,
         model=model,
         golden=checks[0],
-        version=wanted.version or model.bundle.digest[:12],
-        picture=file.getvalue(),
+        version=source.version or model.bundle.digest[:12],
+        sample_png=file.getvalue(),
         reference=_reference(model),
         load_seconds=perf_counter() - start,
-        created=(wanted.folder / bundle.MANIFEST).stat().st_mtime,
-        together=together,
+        created=(source.folder / bundle.MANIFEST).stat().st_mtime,
+        max_batch_sizes=batch_sizes,
     )
 
 
-def apart(work: Callable[[], object]) -> None:
-    """Run `work` in a thread of its own, so that nothing else waits for what may hang.
+def _check_manifest(source: ModelSource, model: Model) -> None:
+    task, manifest = source.task, model.bundle.manifest
+    if manifest.task != task.name:
+        raise BundleError(
+            f"{source.folder}: expected a model of {task.name!r}, found one of {manifest.task!r}."
+        )
+    if manifest.labels != task.labels:
+        raise BundleError(
+            f"{source.folder}: expected the labels {', '.join(task.labels)} of {task.name}, found "
+            f"{', '.join(manifest.labels)}. Train the model again."
+        )
+
+
+def run_with_timeout(work: Callable[[], object]) -> None:
+    """Run `work`, which may hang, in a thread of its own.
 
     Raises:
-        BundleError: it was not done after `WARM_UP_SECONDS`.
+        BundleError: it was not done after `WARM_UP_TIMEOUT_S`.
     """
-    faults: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def run() -> None:
         try:
             work()
         except BaseException as error:  # noqa: BLE001 - raised below, in the caller's thread
-            faults.append(error)
+            errors.append(error)
 
     thread = threading.Thread(target=run, name="mien-warm-up", daemon=True)
     thread.start()
-    thread.join(WARM_UP_SECONDS)
+    thread.join(WARM_UP_TIMEOUT_S)
     if thread.is_alive():
-        raise BundleError(f"The model did not answer its warm-up within {WARM_UP_SECONDS:g} s.")
-    if faults:
-        raise faults[0]
+        raise BundleError(f"The model did not finish its warm-up within {WARM_UP_TIMEOUT_S:g} s.")
+    if errors:
+        raise errors[0]
 
 
-def _together(
-    task: Task[Any], model: Model, examples: Mapping[str, Request], most: int
+def _batch_sizes(
+    task: Task[Any], model: Model, examples: Mapping[str, Request], max_batch_size: int
 ) -> dict[str, int]:
     return {
-        kind: most
+        kind: max_batch_size
         for kind, request in examples.items()
-        if batching.pays(task, model, request, most)
+        if batching.batching_helps(task, model, request, max_batch_size)
     }
 
 
 def _examples(task: Task[Any], pixels: Pixels) -> dict[str, Request]:
     """A request of each kind that the task takes."""
-    found = {"picture": Request(image=pixels)}
+    examples = {"image": Request(image=pixels)}
     if task.inference.Body is not None and (
         bodies := task.inference.Body.model_json_schema().get("examples")
     ):
-        found["json"] = Request(body=task.inference.Body.model_validate(bodies[0]))
-    return found
+        examples["json"] = Request(body=task.inference.Body.model_validate(bodies[0]))
+    return examples
 
 
 def _reference(model: Model) -> Mapping[str, Any] | None:
     path = model.path(REFERENCE)
     if path is None:
-        _log.warning("%s has no %s: no drift is told of it", model.bundle.folder, REFERENCE)
+        _log.warning("%s has no %s: its drift is not computed", model.bundle.folder, REFERENCE)
         return None
     try:
         return drift.read(json.loads(path.read_text(encoding="utf-8")))
-    except BundleError as error:  # a model that cannot be watched answers as well as before
-        _log.warning("%s: no drift is told of it: %s", model.bundle.folder, error)
+    except BundleError as error:  # the model predicts as well as before
+        _log.warning("%s: its drift is not computed: %s", model.bundle.folder, error)
         return None
 
 
@@ -177,8 +187,8 @@ def _warm_up(task: Task[Any], model: Model, examples: Mapping[str, Request]) -> 
     for kind, request in examples.items():
         try:
             task.inference.predict(request, model)
-        except RequestError as refusal:
-            # A model may be trained for JSON requests alone; that it refuses pictures is an answer.
-            if task.inference.Body is None or kind != "picture":
+        except RequestError as error:
+            # A model may be trained for JSON requests only, and then refuses images.
+            if task.inference.Body is None or kind != "image":
                 raise
-            _log.warning("the model of %s refuses pictures: %s", task.name, refusal)
+            _log.warning("the model of %s refuses images: %s", task.name, error)

@@ -1,12 +1,12 @@
-"""Which bundles are served, and the state of each: loading, ready or failed.
+"""The served models, and the state of each: loading, ready or failed.
 
-Knows the workspace and the contract of tasks; knows nothing of HTTP. How a bundle becomes a model
-is in `loading.py`, when another one takes its place in `watch.py`.
+Knows the workspace and the contract of tasks; knows nothing of HTTP. `loading.py` makes a model
+of a bundle, `reloader.py` notices new bundles.
 """
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,33 +15,33 @@ from mien.errors import BundleError, ConfigError, MienError, RegistryError, Unkn
 from mien.model import bundle
 from mien.stages.serve import loading
 from mien.stages.serve.errors import NotReadyError
-from mien.stages.serve.loading import Served, Wanted
+from mien.stages.serve.loading import LoadedModel, ModelSource
 from mien.storage.workspace import CHAMPION, Workspace
 from mien.task import Task
 
 State = Literal["loading", "ready", "failed"]
-Everywhere = Callable[[Callable[[], object]], None]
-"""Runs a function once in every thread that will answer requests."""
+RunOnAllThreads = Callable[[Callable[[], object]], None]
+"""Runs a function once in every worker thread."""
 _log = logging.getLogger("mien.serve")
 
 
 @dataclass(frozen=True)
-class Broken:
-    """A bundle folder of which not even the task can be told."""
+class InvalidBundle:
+    """A bundle folder whose task cannot be read."""
 
     folder: Path
     reason: str
 
 
-def choose(
+def resolve_sources(
     workspace: Workspace, names: Sequence[str], folders: Sequence[Path]
-) -> list[Wanted | Broken]:
-    """Resolve what was asked for: champions of tasks, bundle folders, or all champions.
+) -> list[ModelSource | InvalidBundle]:
+    """Find the bundles to serve: champions of tasks and bundle folders, or else all champions.
 
     Raises:
-        UnknownTaskError: a task was asked for by a name that no task has.
+        UnknownTaskError: there is no task of that name.
         RegistryError: a task has no champion, or no task has one.
-        ConfigError: one task is asked for twice.
+        ConfigError: a task is named twice.
     """
     if not names and not folders:
         names = [name for name in tasks.names() if CHAMPION in workspace.aliases(name)]
@@ -50,15 +50,17 @@ def choose(
                 f"There is no champion in {workspace.home.resolve()} to serve. "
                 "Train one with `mien run`, or name a bundle with `--bundle FOLDER`."
             )
-    wanted = [_champion(workspace, name) for name in names] + [_folder(path) for path in folders]
-    found = [item.task.name for item in wanted if isinstance(item, Wanted)]
-    twice = sorted({name for name in found if found.count(name) > 1})
-    if twice:
-        raise ConfigError(f"{', '.join(twice)} is to be served twice; one model a task is served.")
-    return wanted
+    sources = [_champion(workspace, name) for name in names] + [_read(path) for path in folders]
+    served = [source.task.name for source in sources if isinstance(source, ModelSource)]
+    duplicates = sorted({name for name in served if served.count(name) > 1})
+    if duplicates:
+        raise ConfigError(
+            f"{', '.join(duplicates)}: expected one model for each task, found two. Name it once."
+        )
+    return sources
 
 
-def _champion(workspace: Workspace, name: str) -> Wanted:
+def _champion(workspace: Workspace, name: str) -> ModelSource:
     task = tasks.load(name)
     number = workspace.aliases(name).get(CHAMPION)
     if number is None:
@@ -66,143 +68,168 @@ def _champion(workspace: Workspace, name: str) -> Wanted:
             f"The task {name!r} has no champion in {workspace.home.resolve()}. Train one with "
             f"`mien run`, or choose one with `mien promote {name} VERSION`."
         )
-    return Wanted(task, workspace.version(name, number), str(number))
+    return ModelSource(task, workspace.version(name, number), str(number))
 
 
-def _folder(folder: Path) -> Wanted | Broken:
+def _read(folder: Path) -> ModelSource | InvalidBundle:
     try:
-        return Wanted(tasks.load(bundle.read(folder).manifest.task), folder)
+        return ModelSource(tasks.load(bundle.read(folder).manifest.task), folder)
     except (BundleError, UnknownTaskError) as error:
-        return Broken(folder, str(error))
+        return InvalidBundle(folder, str(error))
 
 
 @dataclass
-class Entry:
-    """One line of the health report."""
+class ModelSlot:
+    """The place of one task's model."""
 
-    wanted: Wanted | Broken
+    source: ModelSource | InvalidBundle
     state: State = "loading"
     reason: str | None = None
-    served: Served | None = None
-    refused: str | None = None
-    """Why the newest bundle is not served, where an older one goes on in its place."""
+    """Why no model is served."""
+    model: LoadedModel | None = None
+    reload_error: str | None = None
+    """Why the newest bundle is refused, while an older model is still served."""
 
     @property
     def alias(self) -> str:
-        """The registry's alias under which it is served."""
-        return CHAMPION if isinstance(self.wanted, Wanted) and self.wanted.version else "none"
+        """The registry's alias of the model; `none` for a bundle folder."""
+        return CHAMPION if isinstance(self.source, ModelSource) and self.source.version else "none"
 
     @property
     def name(self) -> str:
-        """The task's name, or the folder's where no task can be told."""
-        return self.wanted.task.name if isinstance(self.wanted, Wanted) else self.wanted.folder.name
+        """The task's name, or the folder's where the task cannot be read."""
+        if isinstance(self.source, ModelSource):
+            return self.source.task.name
+        return self.source.folder.name
+
+    def as_json(self) -> dict[str, Any]:
+        """One entry of the health report."""
+        model = self.model
+        return {
+            "task": self.name,
+            "name": f"mien-{self.name}",
+            "version": model.version if model else None,
+            "candidate": model.candidate if model else None,
+            "digest": model.digest if model else None,
+            "labels": list(model.task.labels) if model else [],
+            "state": self.state,
+            "reason": self.reason,
+            "reload_error": self.reload_error,
+            "golden": asdict(model.golden) if model else None,
+        }
 
 
 @dataclass
 class Models:
-    """Everything that is to be served. One thread loads, others read."""
+    """All served models. One thread loads, others read."""
 
-    wanted: Sequence[Wanted | Broken]
-    most: int = 1
-    """How many questions a model may answer together."""
-    entries: list[Entry] = field(init=False)
-    leaving: bool = False
-    """Whether the server was told to end: it answers, and wants no more to be sent."""
+    sources: Sequence[ModelSource | InvalidBundle]
+    max_batch_size: int = 1
+    slots: list[ModelSlot] = field(init=False)
+    draining: bool = False
+    """Whether the server shuts down: it still answers, and asks for no more requests."""
 
     def __post_init__(self) -> None:
-        self.entries = [
-            Entry(item, "failed", item.reason) if isinstance(item, Broken) else Entry(item)
-            for item in self.wanted
+        self.slots = [
+            ModelSlot(source, "failed", source.reason)
+            if isinstance(source, InvalidBundle)
+            else ModelSlot(source)
+            for source in self.sources
         ]
 
     @property
     def tasks(self) -> list[Task[Any]]:
-        """The tasks in the order in which the server was started with them."""
-        return [entry.wanted.task for entry in self.entries if isinstance(entry.wanted, Wanted)]
+        """The tasks in the order in which they were given at the start."""
+        return [slot.source.task for slot in self.slots if isinstance(slot.source, ModelSource)]
 
     @property
     def ready(self) -> list[str]:
-        """Names of the tasks that are answered."""
-        return [entry.name for entry in self.entries if entry.state == "ready"]
+        """Names of the tasks whose model is ready."""
+        return [slot.name for slot in self.slots if slot.state == "ready"]
 
     @property
     def loading(self) -> bool:
-        return any(entry.state == "loading" for entry in self.entries)
+        return any(slot.state == "loading" for slot in self.slots)
 
     @property
     def reason(self) -> str | None:
         """Why not every model is ready; None when all are."""
-        faults = [entry for entry in self.entries if entry.state != "ready"]
-        return "; ".join(f"{e.name}: {e.reason or e.state}" for e in faults) or None
+        missing = [slot for slot in self.slots if slot.state != "ready"]
+        return "; ".join(f"{each.name}: {each.reason or each.state}" for each in missing) or None
 
-    def find(self, name: str) -> Served:
+    def find(self, task_name: str) -> LoadedModel:
         """Return the model of a task.
 
         Raises:
-            UnknownTaskError: this server was not started with the task.
-            NotReadyError: the model is still being loaded, or could not be.
+            UnknownTaskError: the task is not served.
+            NotReadyError: the model is still being loaded, or could not be loaded.
         """
-        for entry in self.entries:
-            if isinstance(entry.wanted, Wanted) and entry.name == name:
-                if entry.served is not None:
-                    return entry.served
-                raise NotReadyError(f"The model of {name} is {_WORDS[entry.state]}.")
-        known = ", ".join(task.name for task in self.tasks) or "none"
-        raise UnknownTaskError(f"This server answers for these tasks: {known}.")
+        for slot in self.slots:
+            if isinstance(slot.source, ModelSource) and slot.name == task_name:
+                if slot.model is not None:
+                    return slot.model
+                raise NotReadyError(f"The model of {task_name} {_STATE_TEXTS[slot.state]}.")
+        served = ", ".join(task.name for task in self.tasks) or "none"
+        raise UnknownTaskError(f"This server serves these tasks: {served}.")
 
     def load(
-        self, everywhere: Everywhere, begin: Callable[[Served], None], stop: Callable[[], bool]
-    ) -> None:
-        """Load one model after the other, until told to `stop`; a failure is kept, not raised.
-
-        `begin` is called with each model before the first question can reach it.
-        """
-        for entry in self.entries:
-            if stop():
-                return
-            if isinstance(entry.wanted, Wanted):
-                self.take(entry, entry.wanted, everywhere, begin)
-
-    def take(
         self,
-        entry: Entry,
-        wanted: Wanted,
-        everywhere: Everywhere,
-        begin: Callable[[Served], None],
-    ) -> bool:
-        """Load a model and let it answer in place of the entry's present one, if it is sound.
+        run_on_all_threads: RunOnAllThreads,
+        on_ready: Callable[[LoadedModel], None],
+        is_stopped: Callable[[], bool],
+    ) -> None:
+        """Load one model after the other; a failure is stored in its slot, not raised.
 
-        Nobody waits: a question that is being answered keeps its model, which is freed when the
-        last one is done. A refused bundle leaves everything as it is.
+        `on_ready` is called with each model before its first request.
         """
-        fault = None
+        for slot in self.slots:
+            if is_stopped():
+                return
+            if isinstance(slot.source, ModelSource):
+                self.swap_in(slot, slot.source, run_on_all_threads, on_ready)
+
+    def swap_in(
+        self,
+        slot: ModelSlot,
+        source: ModelSource,
+        run_on_all_threads: RunOnAllThreads,
+        on_ready: Callable[[LoadedModel], None],
+    ) -> bool:
+        """Load a model and replace the slot's present one, if the new one is valid.
+
+        No request waits: a running one keeps its model, which is freed after its last request. A
+        refused bundle changes nothing.
+        """
+        error_text = None
         try:
-            served = loading.load(wanted, everywhere, self.most)
-            begin(served)
+            model = loading.load(source, run_on_all_threads, self.max_batch_size)
+            on_ready(model)
         except MienError as error:
-            fault = str(error).replace(str(wanted.folder), wanted.folder.name)
+            error_text = str(error).replace(str(source.folder), source.folder.name)
         except Exception as error:  # noqa: BLE001 - a task's own code may fail in any way
-            fault = f"the warm-up failed with {type(error).__name__}; the log has the traceback"
-            _log.error("%s failed its warm-up", wanted.folder, exc_info=error)
-        if fault is None:
-            entry.wanted, entry.served, entry.state = wanted, served, "ready"
-            entry.reason = entry.refused = None
-        elif entry.served is None:
-            entry.state, entry.reason = "failed", fault
-            _log.error("%s is not served: %s", entry.name, fault)
+            error_text = (
+                f"the warm-up failed with {type(error).__name__}; the log has the traceback"
+            )
+            _log.error("%s failed its warm-up", source.folder, exc_info=error)
+        if error_text is None:
+            slot.source, slot.model, slot.state = source, model, "ready"
+            slot.reason = slot.reload_error = None
+        elif slot.model is None:
+            slot.state, slot.reason = "failed", error_text
+            _log.error("%s is not served: %s", slot.name, error_text)
         else:
-            entry.refused = fault
-        return fault is None
+            slot.reload_error = error_text
+        return error_text is None
 
     def close(self) -> None:
-        """Close every model; none is to be used afterwards."""
-        for entry in self.entries:
-            if entry.served is not None:
-                entry.served.model.close()
+        """Close every model; none may be used afterwards."""
+        for slot in self.slots:
+            if slot.model is not None:
+                slot.model.model.close()
 
 
-_WORDS: dict[State, str] = {
-    "loading": "still being loaded",
-    "ready": "ready",
-    "failed": "not there, because it could not be loaded; GET /health has the reason",
+_STATE_TEXTS: dict[State, str] = {
+    "loading": "is still being loaded",
+    "ready": "is ready",
+    "failed": "could not be loaded; GET /health has the reason",
 }

@@ -1,6 +1,6 @@
-"""How the addresses describe themselves in OpenAPI: summaries, examples, schemas of errors.
+"""The OpenAPI descriptions of the addresses: summaries, examples, schemas of errors.
 
-Only descriptions: nothing here runs when a request is answered.
+Nothing here runs while a request is handled.
 """
 
 from collections.abc import Sequence
@@ -10,20 +10,20 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from mien.stages.serve import answers
-from mien.stages.serve.errors import KINDS, MEDIA_TYPE, Problem
-from mien.stages.serve.feedback import Feedback, Judged
+from mien.stages.serve import response
+from mien.stages.serve.errors import MEDIA_TYPE, PROBLEM_TYPES, Problem
+from mien.stages.serve.feedback import FeedbackRequest, FeedbackResult
 from mien.stages.serve.uploads import FIELD
 from mien.task import Task
 
-Described = dict[str, Any]
+Description = dict[str, Any]
 FORM, JSON = "multipart/form-data", "application/json"
 _REFERENCE = "#/components/schemas/{model}"
 _FORM_SCHEMA = {
     "type": "object",
     "required": [FIELD],
     "properties": {
-        FIELD: {"type": "string", "format": "binary", "description": "a JPEG, PNG or WEBP picture"}
+        FIELD: {"type": "string", "format": "binary", "description": "a JPEG, PNG or WEBP image"}
     },
 }
 
@@ -33,7 +33,9 @@ def _problems(*statuses: int) -> dict[int | str, Any]:
     return {
         status: {
             "description": " / ".join(
-                dict.fromkeys(kind.title for kind in KINDS.values() if kind.status == status)
+                dict.fromkeys(
+                    each.title for each in PROBLEM_TYPES.values() if each.status == status
+                )
             ),
             "content": {MEDIA_TYPE: {"schema": schema}},
         }
@@ -42,45 +44,50 @@ def _problems(*statuses: int) -> dict[int | str, Any]:
 
 
 _PREDICT_PROBLEMS = _problems(400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
-FEEDBACK: Described = {
+FEEDBACK: Description = {
     "tags": ["feedback"],
-    "summary": "Tell what the right answer is",
-    "description": "One verdict for each answer; a later one takes the place of an earlier one.\n\n"
+    "summary": "Send the true label of a prediction",
+    "description": "One feedback for each prediction; a later one replaces an earlier one.\n\n"
     "    curl http://127.0.0.1:8000/feedback -H 'Content-Type: application/json' \\\n"
     '      -d \'{"trace_id": "0af7651916cd43dd8448eb211c80319c", "label": null}\'',
-    "responses": {200: {"model": Judged}, **_problems(401, 404, 408, 413, 415, 422, 429, 503)},
+    "responses": {
+        200: {"model": FeedbackResult},
+        **_problems(401, 404, 408, 413, 415, 422, 429, 503),
+    },
     "openapi_extra": {
         "requestBody": {
             "required": True,
-            "content": {JSON: {"schema": {"$ref": _REFERENCE.format(model=Feedback.__name__)}}},
+            "content": {
+                JSON: {"schema": {"$ref": _REFERENCE.format(model=FeedbackRequest.__name__)}}
+            },
         }
     },
 }
-HEALTH: Described = {
+HEALTH: Description = {
     "tags": ["state"],
     "summary": "Name, version and state of every model",
-    "description": "200 when every model has answered a warm-up; 503 with the reason otherwise.",
+    "description": "200 when every model is ready; 503 with the reason otherwise.",
     "responses": _problems(503),
 }
-LIVEZ: Described = {
+LIVEZ: Description = {
     "tags": ["state"],
-    "summary": "The process lives",
-    "description": "200 from the first moment on, while models are still being loaded too.",
+    "summary": "The process is alive",
+    "description": "200 from the start, also while models are still being loaded.",
 }
-READYZ: Described = {
+READYZ: Description = {
     "tags": ["state"],
     "summary": "The server may receive traffic",
-    "description": "200 when loading is over and at least one model answers.",
+    "description": "200 when loading is over and at least one model is ready.",
     "responses": _problems(503),
 }
-METRICS: Described = {
+METRICS: Description = {
     "tags": ["state"],
     "summary": "Metrics for Prometheus",
     "responses": {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 }
-SAMPLE: Described = {
+SAMPLE: Description = {
     "tags": ["predict"],
-    "summary": "A drawn picture to try a task with",
+    "summary": "A drawn sample image of a task",
     "description": "    curl http://127.0.0.1:8000/sample/TASK -o sample.png",
     "responses": {
         200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
@@ -92,9 +99,9 @@ SAMPLE: Described = {
         ]
     },
 }
-ERRORS: Described = {
+ERRORS: Description = {
     "tags": ["state"],
-    "summary": "What a type of problem means",
+    "summary": "The description of a problem type",
     "responses": _problems(404),
     "openapi_extra": {
         "parameters": [
@@ -104,35 +111,33 @@ ERRORS: Described = {
 }
 
 
-def one(task: Task[Any]) -> Described:
+def predict_task(task: Task[Any]) -> Description:
     """Describe the address of one task."""
     path = f"/predict/{task.name}"
-    example = f"    curl -F {FIELD}=@picture.jpg http://127.0.0.1:8000{path}"
-    content: Described = {FORM: {"schema": _FORM_SCHEMA}}
+    example = f"    curl -F {FIELD}=@image.jpg http://127.0.0.1:8000{path}"
+    content: Description = {FORM: {"schema": _FORM_SCHEMA}}
     if task.inference.Body is not None:
-        name = answers.title(task) + task.inference.Body.__name__
+        name = response.schema_prefix(task) + task.inference.Body.__name__
         content[JSON] = {"schema": {"$ref": _REFERENCE.format(model=name)}}
     return {
         "tags": ["predict"],
         "summary": task.summary[:1].upper() + task.summary[1:],
-        "description": f"A valid picture without a subject is answered with null.\n\n{example}",
-        "responses": {200: {"model": answers.schema(task)}, **_PREDICT_PROBLEMS},
+        "description": f"A valid image without a subject is answered with null.\n\n{example}",
+        "responses": {200: {"model": response.schema(task)}, **_PREDICT_PROBLEMS},
         "openapi_extra": {"requestBody": {"required": True, "content": content}},
         "operation_id": f"predict_{task.name}",
     }
 
 
-def first(tasks: Sequence[Task[Any]]) -> Described:
-    """Describe the address that serves every task."""
-    known = ", ".join(f"`{task.name}`" for task in tasks)
-    example = (
-        f"    curl -F {FIELD}=@picture.jpg 'http://127.0.0.1:8000/predict?task={tasks[0].name}'"
-    )
-    schemas = [{"$ref": _REFERENCE.format(model=answers.schema(task).__name__)} for task in tasks]
+def predict_default(tasks: Sequence[Task[Any]]) -> Description:
+    """Describe the address of all tasks."""
+    names = ", ".join(f"`{task.name}`" for task in tasks)
+    example = f"    curl -F {FIELD}=@image.jpg 'http://127.0.0.1:8000/predict?task={tasks[0].name}'"
+    schemas = [{"$ref": _REFERENCE.format(model=response.schema(task).__name__)} for task in tasks]
     return {
         "tags": ["predict"],
-        "summary": "Answer for the task that the query names",
-        "description": f"Tasks: {known}; without `task` it is `{tasks[0].name}`.\n\n{example}",
+        "summary": "Predict for the task of the query",
+        "description": f"Tasks: {names}; without `task` it is `{tasks[0].name}`.\n\n{example}",
         "responses": {
             200: {
                 "description": "Successful Response",
@@ -147,7 +152,7 @@ def first(tasks: Sequence[Task[Any]]) -> Described:
                     "in": "query",
                     "required": False,
                     "schema": {"type": "string", "enum": [task.name for task in tasks]},
-                    "description": "The task; without it the first one.",
+                    "description": "The task; default: the first one.",
                 }
             ],
             "requestBody": {"required": True, "content": {FORM: {"schema": _FORM_SCHEMA}}},
@@ -157,20 +162,20 @@ def first(tasks: Sequence[Task[Any]]) -> Described:
 
 
 def document(app: FastAPI, tasks: Sequence[Task[Any]]) -> dict[str, Any]:
-    """Make the OpenAPI document of the app, with the schemas that no route's signature names."""
-    made = get_openapi(
+    """Make the OpenAPI document of the app, with the schemas that no route's signature has."""
+    openapi = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
-    schemas = made.setdefault("components", {}).setdefault("schemas", {})
-    schemas.update(_definitions(Problem) | _definitions(Feedback))
+    schemas = openapi.setdefault("components", {}).setdefault("schemas", {})
+    schemas.update(_definitions(Problem) | _definitions(FeedbackRequest))
     for task in tasks:
         if task.inference.Body is not None:
-            schemas.update(_definitions(task.inference.Body, answers.title(task)))
-    return made
+            schemas.update(_definitions(task.inference.Body, response.schema_prefix(task)))
+    return openapi
 
 
 def _definitions(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
-    """Schemas of a model and its parts, under names that no other task's can have."""
+    """Schemas of a model and its parts; the prefix keeps the names of tasks apart."""
     schema = model.model_json_schema(ref_template=_REFERENCE.replace("{model}", prefix + "{model}"))
     parts = {**schema.pop("$defs", {}), model.__name__: schema}
     return {prefix + name: part for name, part in parts.items()}

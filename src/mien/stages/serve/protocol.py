@@ -1,8 +1,8 @@
-"""HTTP on a connection, within bounds: uvicorn's protocol over httptools, which sets none itself.
+"""HTTP connections with limits: uvicorn's protocol over httptools, which has none itself.
 
-Bounds the number of connections, the size of a request's head, the time for it to arrive, and the
-time for a client to take its answer. What is wrong on this level is answered with a problem
-document too. Knows nothing of addresses and models.
+Limits the number of connections, the size of a request's headers, the time for them to arrive, and
+the time for a client to read its response. Errors on this level also get a problem document. Knows
+nothing of addresses and models.
 """
 
 import re
@@ -17,87 +17,87 @@ from typing import Any, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from mien.errors import OverloadedError
-from mien.stages.serve.errors import BadHttpError, HeadTooLargeError, TooSlowError
+from mien.stages.serve.errors import BadHttpError, HeadersTooLargeError, RequestTimeoutError
 
-HEAD_BYTES = 16_384
-"""The largest request line with headers."""
-LINGER_SECONDS = 5.0
-"""How long the rest of an upload that was answered early may come, and is dropped: a connection
-that is closed with unread bytes takes the answer along."""
-REFUSED_SECONDS = 1.0
-"""The same for what was no request."""
-TAKE_SECONDS = 30.0
-"""How long a client may leave its answer standing."""
-SPARE_DESCRIPTORS = 16
+MAX_HEADER_BYTES = 16_384
+"""Maximum size of a request line with its headers."""
+DRAIN_TIMEOUT_S = 5.0
+"""How long the rest of an upload is read and dropped after an early response: closing a connection
+with unread bytes would destroy the response."""
+REFUSED_DRAIN_TIMEOUT_S = 1.0
+"""The same after invalid HTTP."""
+WRITE_TIMEOUT_S = 30.0
+"""How long a client may leave its response unread."""
+RESERVED_DESCRIPTORS = 16
 """File descriptors left for prediction_log, models and what is opened for a moment."""
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """What connections may take."""
+class ConnectionLimits:
+    """The limits of all connections."""
 
     connections: int
-    head_seconds: float
+    header_timeout_s: float
     refuse: Callable[[BaseException], bytes]
-    """Counts a refusal on this level and makes its whole answer."""
+    """Counts a refusal on this level and returns its response."""
 
 
-MOST_QUEUED = 32
-"""Requests that a client may send ahead on one connection."""
+MAX_PIPELINED_REQUESTS = 32
+"""Requests that a client may send on one connection without waiting for responses."""
 _UPGRADE = re.compile(rb"\r\n(upgrade):", re.IGNORECASE)
 
 
-class Bounded(HttpToolsProtocol):
+class LimitedHttpProtocol(HttpToolsProtocol):
     """One connection."""
 
-    def __init__(self, bounds: Bounds, **given: Any) -> None:
-        super().__init__(**given)
-        self._bounds = bounds
-        self._waiting = 0
-        """Bytes of a head that is still incomplete."""
-        self._parsed = 0
-        """Bytes of a head that are understood."""
-        self._begun = 0
-        """Heads that began in the bytes that came last."""
-        self._in_head = True
-        self._lingers = False
-        """Whether all was said, and what still comes is dropped."""
-        self._late: TimerHandle | None = None
-        self._untaken: TimerHandle | None = None
+    def __init__(self, limits: ConnectionLimits, **options: Any) -> None:
+        super().__init__(**options)
+        self._limits = limits
+        self._pending_bytes = 0
+        """Bytes of incomplete headers."""
+        self._parsed_bytes = 0
+        """Bytes of headers that are parsed."""
+        self._started = 0
+        """Requests that started in the last bytes received."""
+        self._in_headers = True
+        self._draining = False
+        """Whether the last response was sent, and further bytes are dropped."""
+        self._header_timer: TimerHandle | None = None
+        self._write_timer: TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self._bounds.connections:
+        if len(self.connections) > self._limits.connections:
             self._refuse(OverloadedError())
         else:
-            self._await_head()
+            self._await_headers()
 
     def data_received(self, data: bytes) -> None:
-        if self._lingers or self.transport.is_closing():
+        if self._draining or self.transport.is_closing():
             return
-        begins = self._waiting == 0 and (self.cycle is None or self._idle)
-        self._begun = 0
-        super().data_received(_without_upgrade(data) if begins else data)
-        if self._lingers or self.transport.is_closing() or not (self._in_head or self._idle):
+        starts = self._pending_bytes == 0 and (self.cycle is None or self._idle)
+        self._started = 0
+        super().data_received(_without_upgrade(data) if starts else data)
+        if self._draining or self.transport.is_closing() or not (self._in_headers or self._idle):
             return
-        # Where a head begins behind a body, its part of these bytes is not known, and not counted.
-        whole = self._waiting > 0 or (begins and self._begun < 2)
-        self._waiting += len(data) if whole else 1
-        if self._in_head and self._waiting > HEAD_BYTES:
-            self._refuse(HeadTooLargeError())
-        elif self._late is None:
-            self._await_head()
+        # Where headers follow a body, their part of these bytes is unknown, and not counted.
+        countable = self._pending_bytes > 0 or (starts and self._started < 2)
+        self._pending_bytes += len(data) if countable else 1
+        if self._in_headers and self._pending_bytes > MAX_HEADER_BYTES:
+            self._refuse(HeadersTooLargeError())
+        elif self._header_timer is None:
+            self._await_headers()
 
     @property
     def _idle(self) -> bool:
-        """Whether all is answered: what comes then, an empty line say, must become a request."""
+        """Whether every request is answered: further bytes, as an empty line, must be a request."""
         cycle = self.cycle
         return cycle is not None and cycle.response_complete and not cycle.more_body
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head, self._parsed = True, 0
-        self._begun += 1
+        self._in_headers, self._parsed_bytes = True, 0
+        self._started += 1
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -108,154 +108,156 @@ class Bounded(HttpToolsProtocol):
         self._count(len(name) + len(value))
 
     def on_headers_complete(self) -> None:
-        self._in_head, self._waiting = False, 0
-        self._stop_waiting()
+        self._in_headers, self._pending_bytes = False, 0
+        self._cancel_header_timer()
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
-            raise BadHttpError  # as RFC 9112, section 3.2, has it
-        if len(self.pipeline) >= MOST_QUEUED:
+            raise BadHttpError  # RFC 9112, section 3.2
+        if len(self.pipeline) >= MAX_PIPELINED_REQUESTS:
             raise BadHttpError
         super().on_headers_complete()
         cycle = self.cycle
-        cycle.transport = cast(Transport, _Gentle(self, cycle))
+        cycle.transport = cast(Transport, DrainingTransport(self, cycle))
         cycle.on_response = partial(self._answered, cycle)
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self.cycle.more_body = False  # uvicorn no longer looks once the answer is out
 
-    def linger(self, cycle: RequestResponseCycle) -> None:
-        """Close, but only after what the client is still sending has come or been waited for."""
+    def drain(self, cycle: RequestResponseCycle) -> None:
+        """Close after the client has sent the rest of its upload, or after a timeout."""
         if not cycle.more_body:
             self.transport.close()
-        elif not self._lingers:
-            self._lingers = True
+        elif not self._draining:
+            self._draining = True
             if self.transport.can_write_eof():
                 self.transport.write_eof()
-            self.loop.call_later(LINGER_SECONDS, self.transport.close)
+            self.loop.call_later(DRAIN_TIMEOUT_S, self.transport.close)
 
     def _answered(self, cycle: RequestResponseCycle) -> None:
         self.on_response_complete()
         if cycle.more_body and not self.transport.is_closing():
             self._unset_keepalive_if_required()
-            self.loop.call_later(LINGER_SECONDS, self._drop, cycle)
+            self.loop.call_later(DRAIN_TIMEOUT_S, self._drop, cycle)
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Called by uvicorn when the parser stops at an offer to upgrade that was not seen above.
+        """Called by uvicorn when the parser stops at an offer to upgrade that was not renamed.
 
-        The parser drops the body of such a request, so that it cannot be answered rightly.
+        The parser drops the body of such a request, so it cannot be answered correctly.
         """
         if any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers):
-            self._tell(BadHttpError())
+            self._send_refusal(BadHttpError())
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP; called by uvicorn while it handles the parser's exception."""
-        fault = sys.exception()
-        cause = fault.__cause__ or fault.__context__ if fault else None
-        ours = isinstance(cause, HeadTooLargeError | MemoryError)
-        self._refuse(cause if ours and cause else BadHttpError())
+        """Refuse invalid HTTP; called by uvicorn while it handles the parser's exception."""
+        error = sys.exception()
+        cause = error.__cause__ or error.__context__ if error else None
+        is_own = isinstance(cause, HeadersTooLargeError | MemoryError)
+        self._refuse(cause if is_own and cause else BadHttpError())
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._untaken = self.loop.call_later(TAKE_SECONDS, self.transport.abort)
+        self._write_timer = self.loop.call_later(WRITE_TIMEOUT_S, self.transport.abort)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._untaken is not None:
-            self._untaken.cancel()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_waiting()
+        self._cancel_header_timer()
         self.resume_writing()
         super().connection_lost(exc)
 
     def _count(self, size: int) -> None:
-        # A head may be complete within the bytes that arrive at once, and still be too large.
-        self._parsed += size
-        if self._parsed > HEAD_BYTES:
-            raise HeadTooLargeError  # the parser stops, and uvicorn asks for the answer
+        # Headers may be complete in the first bytes received, and still be too large.
+        self._parsed_bytes += size
+        if self._parsed_bytes > MAX_HEADER_BYTES:
+            raise HeadersTooLargeError  # the parser stops, and uvicorn calls `send_400_response`
 
     def _drop(self, cycle: RequestResponseCycle) -> None:
         if cycle.more_body:
             self.transport.close()
 
-    def _await_head(self) -> None:
-        self._late = self.loop.call_later(self._bounds.head_seconds, self._head_is_late)
+    def _await_headers(self) -> None:
+        self._header_timer = self.loop.call_later(
+            self._limits.header_timeout_s, self._headers_timed_out
+        )
 
-    def _head_is_late(self) -> None:
-        # A connection on which nothing was asked is closed without a word.
-        if self._waiting:
-            self._refuse(TooSlowError())
+    def _headers_timed_out(self) -> None:
+        # A connection without a request is closed without a response.
+        if self._pending_bytes:
+            self._refuse(RequestTimeoutError())
         else:
             self.transport.close()
 
-    def _stop_waiting(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+    def _cancel_header_timer(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
 
     def _refuse(self, error: BaseException) -> None:
-        self._stop_waiting()
+        self._cancel_header_timer()
         if self.transport.is_closing():
             return
         cycle = self.cycle
         if cycle is not None and not cycle.more_body and not cycle.response_complete:
-            # An earlier request is being answered; nothing may stand before its answer.
-            cycle.keep_alive, self._lingers = False, True
+            # An earlier request is being answered; nothing may be sent before its response.
+            cycle.keep_alive, self._draining = False, True
             self.pipeline.clear()
             return
-        self._tell(error)
+        self._send_refusal(error)
 
-    def _tell(self, error: BaseException) -> None:
-        self.transport.write(self._bounds.refuse(error))
-        if self.cycle is not None:  # whoever still works on it has nobody to answer
+    def _send_refusal(self, error: BaseException) -> None:
+        self.transport.write(self._limits.refuse(error))
+        if self.cycle is not None:  # its client gets no other response
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if isinstance(error, OverloadedError) or not self.transport.can_write_eof():
             self.transport.close()
             return
-        self._lingers = True
+        self._draining = True
         self.transport.write_eof()
-        self.loop.call_later(REFUSED_SECONDS, self.transport.close)
+        self.loop.call_later(REFUSED_DRAIN_TIMEOUT_S, self.transport.close)
 
 
-class _Gentle:
-    """The transport as a request sees it: closing it lets the client read its answer first."""
+class DrainingTransport:
+    """The transport of a request: closing it lets the client read its response first."""
 
-    def __init__(self, connection: Bounded, cycle: RequestResponseCycle) -> None:
+    def __init__(self, connection: LimitedHttpProtocol, cycle: RequestResponseCycle) -> None:
         self._connection = connection
         self._cycle = cycle
         self.write = connection.transport.write
         self.is_closing = connection.transport.is_closing
 
     def close(self) -> None:
-        self._connection.linger(self._cycle)
+        self._connection.drain(self._cycle)
 
 
 def _without_upgrade(data: bytes) -> bytes:
-    """Rename the offer to speak another protocol, as Java's clients make it with a first request.
+    """Rename the header Upgrade, which Java's clients send with a first request.
 
-    HTTP lets a server ignore it; the parser would stop there, before the body. `data` begins with
-    a head; only where the whole head is there, and in it alone, is anything changed.
+    HTTP lets a server ignore it; the parser would stop there, before the body. `data` starts with
+    headers; it is changed only where they are complete, and only in them.
     """
-    end = data.find(b"\r\n\r\n", 0, HEAD_BYTES)
-    if end < 0 or not (found := _UPGRADE.search(data, 0, end)):
+    end = data.find(b"\r\n\r\n", 0, MAX_HEADER_BYTES)
+    if end < 0 or not (match := _UPGRADE.search(data, 0, end)):
         return data
-    return data[: found.start()] + b"\r\nX-" + data[found.start(1) :]
+    return data[: match.start()] + b"\r\nX-" + data[match.start(1) :]
 
 
-def affordable(wanted: int) -> int:
-    """The number of connections, at most `wanted`, for which there are file descriptors.
+def max_connections(configured: int) -> int:
+    """The number of connections, at most `configured`, for which there are file descriptors.
 
-    Each may have a file open that is being sent.
+    Each may also have a file open that is being sent.
     """
     try:
         import resource
     except ImportError:  # no such limit on Windows
-        return wanted
-    used = len(list(_OPEN.iterdir())) if _OPEN.is_dir() else 0
-    room = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - used - SPARE_DESCRIPTORS
-    return max(1, min(wanted, room // 2))
+        return configured
+    used = len(list(_OPEN_DESCRIPTORS.iterdir())) if _OPEN_DESCRIPTORS.is_dir() else 0
+    available = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - used - RESERVED_DESCRIPTORS
+    return max(1, min(configured, available // 2))
 
 
-_OPEN = Path("/proc/self/fd")
+_OPEN_DESCRIPTORS = Path("/proc/self/fd")

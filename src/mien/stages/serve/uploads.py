@@ -1,7 +1,7 @@
-"""What a client sent, read within limits, and turned into a task's request.
+"""Reads the body of a request within limits, and decodes it to a task's request.
 
-Knows content types and sizes; knows no task by name and decodes pictures through `mien.images`.
-A picture stays in memory: it is never written to a file, not even a temporary one.
+Knows content types and sizes; knows no task by name and decodes images through `mien.images`.
+An upload stays in memory: it is never written to a file, not even a temporary one.
 """
 
 from dataclasses import dataclass
@@ -21,26 +21,25 @@ DocumentT = TypeVar("DocumentT", bound=BaseModel)
 FIELD = "file"
 FORM = b"multipart/form-data"
 JSON = b"application/json"
-DOCUMENT_BYTES = 4096
-JSON_BYTES = 65_536
-"""The largest JSON body, in bytes: numbers of one subject take a fiftieth of it."""
-MOST_PARTS = 10
-"""Parts of a form."""
+MAX_FEEDBACK_BYTES = 4096
+MAX_JSON_BYTES = 65_536
+"""Maximum size of a JSON body; the landmarks of one hand take a fiftieth of it."""
+MAX_FORM_PARTS = 10
 
 
 @dataclass(frozen=True)
 class Upload:
-    """The body that a question was sent as: JSON, or a form of that boundary."""
+    """The body of a prediction request: JSON, or a form with that boundary."""
 
     data: bytes
     boundary: bytes | None = None
 
 
 def check_length(request: HttpRequest, limit: int) -> None:
-    """Refuse a body whose declared length is beyond the limit, before a byte of it is read.
+    """Check the declared length of a body before a byte of it is read.
 
     Raises:
-        TooLargeError: as said.
+        TooLargeError: it is beyond the limit.
     """
     declared = request.headers.get("content-length", "0")
     if len(declared) > 18 or int(declared) > limit:
@@ -48,7 +47,7 @@ def check_length(request: HttpRequest, limit: int) -> None:
 
 
 async def read(request: HttpRequest, takes_json: bool, limit: int) -> Upload:
-    """Read the body of a request, of which at most `limit` bytes are taken.
+    """Read the body of a request, at most `limit` bytes.
 
     Raises:
         MediaTypeError: neither a form nor, where the task takes it, JSON.
@@ -57,44 +56,44 @@ async def read(request: HttpRequest, takes_json: bool, limit: int) -> Upload:
     """
     kind, options = parse_options_header(request.headers.get("content-type"))
     if kind == JSON and takes_json:
-        return Upload(await _body(request, min(limit, JSON_BYTES)))
+        return Upload(await _body(request, min(limit, MAX_JSON_BYTES)))
     if kind != FORM:
         more = f", or {JSON.decode()} as GET /docs describes it" if takes_json else ""
         raise MediaTypeError(
-            f"Send a form ({FORM.decode()}) with the picture in the field `{FIELD}`{more}."
+            f"Send a form ({FORM.decode()}) with the image in the field `{FIELD}`{more}."
         )
     if not options.get(b"boundary"):
-        raise RequestError(_NO_FORM)
+        raise RequestError(_UNREADABLE_FORM)
     return Upload(await _body(request, limit), options[b"boundary"])
 
 
-async def document(request: HttpRequest, schema: type[DocumentT]) -> DocumentT:
+async def read_json(request: HttpRequest, schema: type[DocumentT]) -> DocumentT:
     """Read a small JSON body of a fixed schema.
 
     Raises:
-        MediaTypeError: the body is no JSON.
-        TooLargeError: it is too large to be of that schema.
+        MediaTypeError: the body is not JSON.
+        TooLargeError: it is too large for the schema.
         RequestError: it does not follow the schema.
     """
     kind, _ = parse_options_header(request.headers.get("content-type"))
     if kind != JSON:
         raise MediaTypeError(f"Send {JSON.decode()} as GET /docs describes it.")
-    data = await _body(request, DOCUMENT_BYTES)
+    data = await _body(request, MAX_FEEDBACK_BYTES)
     try:
         return schema.model_validate_json(data, strict=True)
     except ValidationError as error:
         raise RequestError(_explain(error, schema)) from None
 
 
-def question(upload: Upload, task: Task[Any], limits: images.Limits) -> Request:
-    """Decode the picture or check the JSON body: work for a worker's thread.
+def decode(upload: Upload, task: Task[Any], limits: images.Limits) -> Request:
+    """Decode the image or validate the JSON body; runs in a worker thread.
 
     Raises:
-        ImageError, ImageTypeError, TooLargeError: as `images.decode` has it.
+        ImageError, ImageTypeError, TooLargeError: see `images.read`.
         RequestError: the body does not follow the task's schema.
     """
     if upload.boundary is not None:
-        return task.inference.read(picture(upload.data, upload.boundary), limits)
+        return task.inference.read(form_image(upload.data, upload.boundary), limits)
     if task.inference.Body is None:
         raise MediaTypeError
     try:
@@ -103,35 +102,35 @@ def question(upload: Upload, task: Task[Any], limits: images.Limits) -> Request:
         raise RequestError(_explain(error, task.inference.Body)) from None
 
 
-def picture(data: bytes, boundary: bytes) -> bytes:
+def form_image(data: bytes, boundary: bytes) -> bytes:
     """The content of the field `file` of a form.
 
     Raises:
-        RequestError: no whole form, too many parts, or none with a picture of that name.
+        RequestError: an incomplete form, too many parts, or no image in that field.
     """
-    parts = _Parts()
+    parts = _FormParts()
     try:
         parser = MultipartParser(boundary, parts.callbacks())
         parser.write(data)
         parser.finalize()
     except FormParserError:
-        raise RequestError(_NO_FORM) from None
-    if not parts.whole:
-        raise RequestError(_NO_FORM)
-    found = [content for name, content in parts.found if name == FIELD]
-    if len(found) > 1:
-        raise RequestError(f"The form has {len(found)} fields `{FIELD}`; send one picture.")
-    if not found or not found[0]:
-        raise RequestError(f"The form has no picture in the field `{FIELD}`; send it there.")
-    return found[0]
+        raise RequestError(_UNREADABLE_FORM) from None
+    if not parts.complete:
+        raise RequestError(_UNREADABLE_FORM)
+    contents = [content for name, content in parts.parts if name == FIELD]
+    if len(contents) > 1:
+        raise RequestError(f"The form has {len(contents)} fields `{FIELD}`; send one image.")
+    if not contents or not contents[0]:
+        raise RequestError(f"The form has no image in the field `{FIELD}`; send it there.")
+    return contents[0]
 
 
-class _Parts:
+class _FormParts:
     """Collects the parts of a form while it is parsed."""
 
     def __init__(self) -> None:
-        self.found: list[tuple[str, bytes]] = []
-        self.whole = False
+        self.parts: list[tuple[str, bytes]] = []
+        self.complete = False
         self._name = ""
         self._header = b""
         self._value = b""
@@ -140,23 +139,25 @@ class _Parts:
     def callbacks(self) -> Any:
         return {
             "on_part_begin": self._begin,
-            "on_header_field": self._take_header,
-            "on_header_value": self._take_value,
+            "on_header_field": self._add_header,
+            "on_header_value": self._add_value,
             "on_header_end": self._end_header,
-            "on_part_data": self._take_content,
+            "on_part_data": self._add_content,
             "on_part_end": self._end,
             "on_end": self._finish,
         }
 
     def _begin(self) -> None:
-        if len(self.found) >= MOST_PARTS:
-            raise RequestError(f"The form has more than {MOST_PARTS} parts; send the picture only.")
+        if len(self.parts) >= MAX_FORM_PARTS:
+            raise RequestError(
+                f"The form has more than {MAX_FORM_PARTS} parts; send the image only."
+            )
         self._name, self._header, self._value, self._content = "", b"", b"", []
 
-    def _take_header(self, data: bytes, start: int, end: int) -> None:
+    def _add_header(self, data: bytes, start: int, end: int) -> None:
         self._header += data[start:end]
 
-    def _take_value(self, data: bytes, start: int, end: int) -> None:
+    def _add_value(self, data: bytes, start: int, end: int) -> None:
         self._value += data[start:end]
 
     def _end_header(self) -> None:
@@ -165,48 +166,44 @@ class _Parts:
             self._name = options.get(b"name", b"").decode("utf-8", "replace")
         self._header = self._value = b""
 
-    def _take_content(self, data: bytes, start: int, end: int) -> None:
+    def _add_content(self, data: bytes, start: int, end: int) -> None:
         self._content.append(data[start:end])
 
     def _end(self) -> None:
-        self.found.append((self._name, b"".join(self._content)))
+        self.parts.append((self._name, b"".join(self._content)))
 
     def _finish(self) -> None:
-        self.whole = True
+        self.complete = True
 
 
-_NO_FORM = f"The form cannot be read. Send one picture, in the field `{FIELD}`."
+_UNREADABLE_FORM = f"The form cannot be read. Send one image, in the field `{FIELD}`."
 
 
 async def _body(request: HttpRequest, limit: int) -> bytes:
     check_length(request, limit)
-    pieces, count = [], 0
-    async for piece in request.stream():
-        count += len(piece)
-        if count > limit:
+    chunks, size_bytes = [], 0
+    async for chunk in request.stream():
+        size_bytes += len(chunk)
+        if size_bytes > limit:
             raise _too_large(limit)
-        pieces.append(piece)
-    return b"".join(pieces)
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def _too_large(limit: int) -> TooLargeError:
-    if limit <= DOCUMENT_BYTES:
-        return TooLargeError(f"A document of this form has at most {limit} bytes.")
-    return TooLargeError(f"A request may have {limit / 1e6:g} MB here. Scale the picture down.")
+    if limit <= MAX_FEEDBACK_BYTES:
+        return TooLargeError(f"The limit for this body is {limit} bytes. Send less.")
+    return TooLargeError(f"The limit for an upload is {limit / 1e6:g} MB. Scale the image down.")
 
 
 def _explain(error: ValidationError, body: type[BaseModel]) -> str:
-    # `input` and unknown keys are what was sent; neither may come back.
-    fault: dict[str, Any] = dict(error.errors(include_input=False, include_url=False)[0])
-    known = set(body.model_fields)
-    where = "".join(
+    # `input` and unknown keys are user input; neither may be repeated.
+    first: dict[str, Any] = dict(error.errors(include_input=False, include_url=False)[0])
+    valid = set(body.model_fields)
+    location = "".join(
         f"[{part}]" if isinstance(part, int) else part
-        for part in fault["loc"]
-        if _told(part, known)
+        for part in first["loc"]
+        if isinstance(part, int) or part in valid
     )
-    words = "a key is not known" if fault["type"] == "extra_forbidden" else fault["msg"]
-    return f"The JSON body cannot be used: {where + ': ' if where else ''}{words}."
-
-
-def _told(part: int | str, known: set[str]) -> bool:
-    return isinstance(part, int) or part in known
+    message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+    return f"The JSON body cannot be used: {location + ': ' if location else ''}{message}."

@@ -1,252 +1,200 @@
-"""The threads that answer, and the limit on how many requests are taken at once.
+"""The worker threads, and the limit on requests in flight.
 
 Knows neither HTTP nor tasks. ONNX Runtime releases the interpreter lock, so threads are enough.
-A thread cannot be stopped from outside: one that is beyond its deadline is given up, another
-takes its place, and it ends when its work does.
+A thread cannot be stopped from outside: one that exceeds its deadline is replaced, and it ends
+when its work does.
 """
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from math import ceil
 from time import monotonic
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any
 
 from mien.errors import DeadlineError, OverloadedError
+from mien.stages.serve import batching
+from mien.stages.serve.batching import BatchHandler, Call, Job, Queue, Result, T
 
-T = TypeVar("T")
-Result = TypeVar("Result")
-GLANCE_SECONDS = 0.2
-"""How often it is asked whether the client of a waiting question is still there."""
-WARM_UP_SECONDS = 300.0
-"""A model that takes longer to load or to answer its first request hangs, on slow machines too."""
-CLOSE_SECONDS = 5.0
-"""How long it is waited for a thread when the server ends; by then nobody waits for its answer."""
-MOST_LOST = 8
-"""Threads that are replaced when they hang; what hangs more often needs a restart."""
-
-
-@dataclass(frozen=True, eq=False)
-class Desk(Generic[T, Result]):
-    """Where questions of one kind are answered, perhaps several at once."""
-
-    answer: Callable[[Sequence[T]], Sequence[Result | Exception]]
-    """One result, or what went wrong, for each question."""
-    most: int = 1
-    """How many questions that wait are answered together."""
+DISCONNECT_POLL_S = 0.2
+"""How often a waiting request checks whether its client is still connected."""
+WARM_UP_TIMEOUT_S = 300.0
+"""A model that takes longer to load or for its first request hangs, also on slow machines."""
+CLOSE_TIMEOUT_S = 5.0
+"""How long closing waits for each thread; by then no client waits for its result."""
+MAX_HUNG_THREADS = 8
+"""Hung threads that are replaced; beyond them, the process needs a restart."""
 
 
-class _Job:
-    """A question, and where its answer goes. The pool's lock guards `state`."""
+class WorkerPool:
+    """A fixed number of threads behind a bounded queue."""
 
-    def __init__(self, desk: Desk[Any, Any], question: Any) -> None:
-        self.desk = desk
-        self.question = question
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[Any] = self.loop.create_future()
-        self.state: Literal["waits", "runs", "done"] = "waits"
-        self.thread: threading.Thread | None = None
-        self.began = 0.0
-
-    def deliver(self, result: Any) -> None:
-        """Hand the result over; to be called in the event loop's thread."""
-        if self.future.done():
-            return
-        if isinstance(result, BaseException):
-            self.future.set_exception(result)
-        else:
-            self.future.set_result(result)
-
-
-class Workers:
-    """A fixed number of threads behind a bounded queue. `slot` is for the event loop's thread."""
-
-    def __init__(self, threads: int, queue: int) -> None:
-        self.threads = threads
-        self.places = queue
-        self.taken = 0
-        self.lost: set[threading.Thread] = set()
-        """Threads that are beyond their deadline and still at it."""
-        self._jobs: deque[_Job | Callable[[], None] | None] = deque()
+    def __init__(self, thread_count: int, max_in_flight: int) -> None:
+        self.thread_count = thread_count
+        self.max_in_flight = max_in_flight
+        self.in_flight = 0
+        """Requests that are admitted now; used by the event loop's thread alone."""
+        self.hung_threads: set[threading.Thread] = set()
+        """Threads that exceeded their deadline and still run."""
+        self._queue: Queue = Queue()
         self._changed = threading.Condition()
-        self._pool = [self._start() for _ in range(threads)]
+        self._threads = [self._start() for _ in range(thread_count)]
 
     @property
-    def stuck(self) -> bool:
+    def needs_restart(self) -> bool:
         """Whether so many threads hang that they are no longer replaced."""
-        return len(self.lost) > MOST_LOST
+        return len(self.hung_threads) > MAX_HUNG_THREADS
 
     @contextmanager
-    def slot(self) -> Iterator[None]:
-        """Hold one of the queue's places from before the upload is read until the answer.
+    def admit(self) -> Iterator[None]:
+        """Count a request as in flight, from before its upload is read until its response.
 
         Raises:
-            OverloadedError: every place is taken.
+            OverloadedError: the limit is reached.
         """
-        if self.taken >= self.places:
+        if self.in_flight >= self.max_in_flight:
             raise OverloadedError
-        self.taken += 1
+        self.in_flight += 1
         try:
             yield
         finally:
-            self.taken -= 1
+            self.in_flight -= 1
 
     async def run(
         self,
-        desk: Desk[T, Result],
-        question: T,
-        seconds: float,
-        gone: Callable[[], Awaitable[bool]],
+        handler: BatchHandler[T, Result],
+        request: T,
+        deadline_s: float,
+        is_disconnected: Callable[[], Awaitable[bool]],
     ) -> Result | None:
-        """Answer a question in one of the threads; None if the client was `gone` before the end.
+        """Handle a request in one of the threads; None if its client disconnected before the end.
 
         Raises:
-            DeadlineError: there was no answer after that many seconds.
+            DeadlineError: there was no result in time.
         """
-        job, end = _Job(desk, question), monotonic() + seconds
+        job, end = Job(handler, request), monotonic() + deadline_s
         self._put(job)
         try:
             while not job.future.done():
-                left = end - monotonic()
-                if left <= 0:
+                left_s = end - monotonic()
+                if left_s <= 0:
                     raise DeadlineError
-                await _done(job.future, min(left, GLANCE_SECONDS))
-                if not job.future.done() and await gone():
+                await _wait(job.future, min(left_s, DISCONNECT_POLL_S))
+                if not job.future.done() and await is_disconnected():
                     return None
             result: Result = job.future.result()
             return result
         finally:
-            self._leave(job, seconds)
+            self._leave(job, deadline_s)
 
-    def everywhere(self, work: Callable[[], object]) -> None:
+    def run_on_all_threads(self, work: Callable[[], object]) -> None:
         """Run `work` once in every thread, from outside of them; raises what it raises.
 
-        Questions wait meanwhile, as every thread waits for the others.
+        Requests wait meanwhile, as every thread waits for the others.
 
         Raises:
-            DeadlineError: some thread was not done after `WARM_UP_SECONDS`.
+            DeadlineError: a thread was not done after `WARM_UP_TIMEOUT_S`.
         """
-        barrier = threading.Barrier(self.threads + 1, timeout=WARM_UP_SECONDS)
-        faults: list[BaseException] = []
+        barrier = threading.Barrier(self.thread_count + 1, timeout=WARM_UP_TIMEOUT_S)
+        errors: list[BaseException] = []
 
-        def job() -> None:
+        def call() -> None:
             with suppress(threading.BrokenBarrierError):
-                barrier.wait()  # each thread holds one of the jobs, so none of them can take two
+                barrier.wait()  # each thread has one of the calls, so none can take two
                 try:
                     work()
                 except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
-                    faults.append(error)
+                    errors.append(error)
                 barrier.wait()
 
-        for _ in range(self.threads):
-            self._put(job)
+        for _ in range(self.thread_count):
+            self._put(call)
         try:
             barrier.wait()
             barrier.wait()
         except threading.BrokenBarrierError:
-            raise DeadlineError(f"no answer within {WARM_UP_SECONDS:g} s") from None
-        if faults:
-            raise faults[0]
+            raise DeadlineError(f"no result within {WARM_UP_TIMEOUT_S:g} s") from None
+        if errors:
+            raise errors[0]
 
     def close(self) -> None:
-        """Let the running jobs end, then the threads; those that hang are left to the process."""
+        """Wait for the running jobs, then end the threads, except those that hang."""
         with self._changed:
-            working = [thread for thread in self._pool if thread not in self.lost]
+            working = [each for each in self._threads if each not in self.hung_threads]
         for _ in working:
             self._put(None)
         for thread in working:
-            thread.join(CLOSE_SECONDS)
+            thread.join(CLOSE_TIMEOUT_S)
 
     def _start(self) -> threading.Thread:
-        # A daemon: a thread that hangs for good must not keep the process.
+        # A daemon: a thread that never ends must not keep the process alive.
         thread = threading.Thread(target=self._work, name="mien-worker", daemon=True)
         thread.start()
         return thread
 
-    def _put(self, job: _Job | Callable[[], None] | None) -> None:
+    def _put(self, entry: Job | Call | None) -> None:
         with self._changed:
-            self._jobs.append(job)
+            self._queue.append(entry)
             self._changed.notify()
 
     def _work(self) -> None:
-        while self._round():
+        while self._work_once():
             pass
 
-    def _round(self) -> bool:
-        """Answer what comes next, and keep nothing of it; whether the thread has its place yet."""
-        taken = self._take()
-        if taken is None:
+    def _work_once(self) -> bool:
+        """Handle the next batch and keep no reference to it; whether the thread goes on."""
+        batch = self._take()
+        if batch is None:
             return False
-        if callable(taken):
-            taken()
+        if callable(batch):
+            batch()
             return True
-        return self._finish(taken, _answers(taken))
+        return self._finish(batch, batching.handle(batch))
 
-    def _take(self) -> list[_Job] | Callable[[], None] | None:
-        """The next question, and those of its kind behind it that this thread should answer too."""
+    def _take(self) -> list[Job] | Call | None:
         with self._changed:
-            while not self._jobs:
+            while not self._queue:
                 self._changed.wait()
-            first = self._jobs.popleft()
-            if not isinstance(first, _Job):
-                return first
-            jobs = [first]
-            most = min(first.desk.most, ceil((len(self._jobs) + 1) / self.threads))
-            while len(jobs) < most and self._jobs and _kind(self._jobs[0]) is first.desk:
-                jobs.append(self._jobs.popleft())  # type: ignore[arg-type]
-            for job in jobs:
-                job.state, job.thread = "runs", threading.current_thread()
-                job.began = monotonic()
-            return jobs
+            batch = batching.next_batch(self._queue, self.thread_count)
+            if isinstance(batch, list):
+                for job in batch:
+                    job.state, job.thread = "running", threading.current_thread()
+                    job.started_at = monotonic()
+            return batch
 
-    def _finish(self, jobs: Sequence[_Job], results: Sequence[Any]) -> bool:
-        """Deliver the results; whether the thread still has its place."""
+    def _finish(self, batch: Sequence[Job], results: Sequence[Any]) -> bool:
+        """Deliver the results; whether the thread was not replaced meanwhile."""
         with self._changed:
-            for job in jobs:
+            for job in batch:
                 job.state = "done"
-            self.lost.discard(threading.current_thread())
-            stays = threading.current_thread() in self._pool
-        for job, result in zip(jobs, results, strict=True):
+            self.hung_threads.discard(threading.current_thread())
+            goes_on = threading.current_thread() in self._threads
+        for job, result in zip(batch, results, strict=True):
             if not job.loop.is_closed():
                 job.loop.call_soon_threadsafe(job.deliver, result)
-        return stays
+        return goes_on
 
-    def _leave(self, job: _Job, seconds: float) -> None:
-        """See that what nobody waits for is not begun, and that what hangs is noticed."""
+    def _leave(self, job: Job, deadline_s: float) -> None:
+        """Cancel a queued job that no client waits for; check later on a running one."""
         with self._changed:
-            if job.state == "waits":
-                self._jobs.remove(job)
-            elif job.state == "runs":
-                left = job.began + seconds - monotonic()
-                job.loop.call_later(max(0.0, left), self._judge, job)
+            if job.state == "queued":
+                self._queue.remove(job)
+            elif job.state == "running":
+                left_s = job.started_at + deadline_s - monotonic()
+                job.loop.call_later(max(0.0, left_s), self._replace_if_hung, job)
         job.future.cancel()  # of no effect on one that is done
 
-    def _judge(self, job: _Job) -> None:
-        """Give up the thread of a job that runs for longer than it may."""
+    def _replace_if_hung(self, job: Job) -> None:
         with self._changed:
-            if job.state == "runs" and job.thread in self._pool:
-                self.lost.add(job.thread)
-                if not self.stuck:
-                    self._pool.remove(job.thread)
-                    self._pool.append(self._start())
+            if job.state == "running" and job.thread in self._threads:
+                self.hung_threads.add(job.thread)
+                if not self.needs_restart:
+                    self._threads.remove(job.thread)
+                    self._threads.append(self._start())
 
 
-def _kind(job: object) -> Desk[Any, Any] | None:
-    return job.desk if isinstance(job, _Job) else None
-
-
-def _answers(jobs: Sequence[_Job]) -> Sequence[Any]:
-    try:
-        return jobs[0].desk.answer([job.question for job in jobs])
-    except BaseException as error:  # noqa: BLE001 - raised where the results are awaited
-        return [error] * len(jobs)
-
-
-async def _done(future: "asyncio.Future[Any]", seconds: float) -> None:
-    """Wait for the future, at most so long; unlike asyncio.wait it costs but a few microseconds."""
+async def _wait(future: "asyncio.Future[Any]", timeout_s: float) -> None:
+    """Wait for the future or the timeout; cheaper than `asyncio.wait` by many microseconds."""
     loop = asyncio.get_running_loop()
     waiter = loop.create_future()
 
@@ -254,7 +202,7 @@ async def _done(future: "asyncio.Future[Any]", seconds: float) -> None:
         if not waiter.done():
             waiter.set_result(None)
 
-    timer = loop.call_later(seconds, wake)
+    timer = loop.call_later(timeout_s, wake)
     future.add_done_callback(wake)
     try:
         await waiter

@@ -1,16 +1,15 @@
-"""The page of the data: what the models were trained on, and how the traffic differs from it."""
+"""The dashboard of the data: training data, class mix, drift and statistics of the inputs."""
 
 from mien.stages.monitor.dashboards import Dashboard, Row
 from mien.stages.monitor.grafana import Panel, Query
 from mien.stages.monitor.promql import MODEL, latest, quantile, rate
 
 NAME = "{{task}} v{{version}}"
-RECENT = "5m"
-"""Over which the class mix is looked at: shares of a few seconds would jump about."""
-_SHARE = (
-    f"{rate('mien_predictions_total', *MODEL, 'label', window=RECENT)} / on (task, version) "
-    f"group_left () ({rate('mien_predictions_total', *MODEL, window=RECENT)} > 0)"
-)
+CLASS_MIX_WINDOW = "5m"
+"""Shares of a shorter time would be too noisy."""
+_BY_LABEL = rate("mien_predictions_total", *MODEL, "label", window=CLASS_MIX_WINDOW)
+_ALL_LABELS = rate("mien_predictions_total", *MODEL, window=CLASS_MIX_WINDOW)
+_SHARE = f"{_BY_LABEL} / on (task, version) group_left () ({_ALL_LABELS} > 0)"
 _SHARE_OF_LIMIT = (
     f"({_SHARE}) / on (task, version, label) {latest('mien_label_share_limit', *MODEL, 'label')}"
 )
@@ -19,7 +18,7 @@ _COMPLETE = latest("mien_training_completeness", "task", "check")
 _DRIFT = latest("mien_drift_score", *MODEL, "quantity")
 _THRESHOLD = latest("mien_drift_threshold", *MODEL, "quantity")
 TRAINED_ON = Row(
-    "What the training data was",
+    "Training data",
     (
         Panel(
             "Examples by label and split",
@@ -51,7 +50,7 @@ TRAINED_ON = Row(
     ),
 )
 MIX = Row(
-    "Class mix of the answers, last 5 minutes",
+    "Class mix of the predictions, last 5 minutes",
     (
         Panel(
             "Share of each label",
@@ -60,7 +59,7 @@ MIX = Row(
             height=12,
             unit="percentunit",
             top=1,
-            description="How often each label was the answer of its model, 'none' included.",
+            description="Share of each label in the predictions of its model, 'none' included.",
         ),
         Panel(
             "Share of each label, as part of its limit",
@@ -73,7 +72,7 @@ MIX = Row(
     ),
 )
 DRIFT = Row(
-    "Drift of the traffic from the validation data",
+    "Drift of the inputs from the validation data",
     (
         Panel(
             "Drift score, as part of its threshold",
@@ -83,8 +82,8 @@ DRIFT = Row(
             unit="percentunit",
             above=1,
             description="Population stability index of the window against the validation data, "
-            "over the score that chance alone exceeds with the stated false-alarm rate. Above "
-            "100 % the traffic has moved; there is no score under 200 answers.",
+            "over the score that data without drift exceeds with the stated false-alarm rate. "
+            "Above 100 % the inputs have drifted; there is no score under 200 predictions.",
         ),
         Panel(
             "Drift score and its threshold",
@@ -106,20 +105,20 @@ DRIFT = Row(
             width=16,
         ),
         Panel(
-            "Answers in the window",
+            "Predictions in the window",
             (Query(latest("mien_drift_window_rows", *MODEL), NAME),),
             kind="stat",
             below=200,
         ),
     ),
 )
-MEASURES = Row(
-    "What was measured of each input",
+INPUT_STATS = Row(
+    "Statistics of the inputs",
     (
         Panel(
-            "$measure",
+            "$stat",
             tuple(
-                Query(quantile(level, "mien_measure", "task", "measure"), legend)
+                Query(quantile(level, "mien_input_stat", "task", "stat"), legend)
                 for level, legend in (
                     (0.05, "{{task}} p5"),
                     (0.5, "{{task}} median"),
@@ -127,13 +126,13 @@ MEASURES = Row(
                 )
             ),
             width=24,
-            repeat="measure",
+            repeat="stat",
         ),
     ),
 )
 PAGE = Dashboard(
     "data",
     "mien: data",
-    "What the models were trained on, and how the traffic differs from it.",
-    (TRAINED_ON, MIX, DRIFT, MEASURES),
+    "The training data, and how the inputs differ from it.",
+    (TRAINED_ON, MIX, DRIFT, INPUT_STATS),
 )

@@ -1,11 +1,12 @@
-"""The page of the model: which one answers, how good it was, and what it says now."""
+"""The dashboard of the model: what is served, its scores, its predictions, its live accuracy."""
 
 from mien.stages.monitor.dashboards import Dashboard, Row
 from mien.stages.monitor.grafana import PER_SECOND, Panel, Query
-from mien.stages.monitor.promql import MODEL, grown, latest, mean, quantile, rate
+from mien.stages.monitor.promql import MODEL, increase, latest, mean, quantile, rate
 
 NAME = "{{task}} v{{version}}"
-_ANSWERS = f"sort_desc(round({grown('mien_predictions_total', 'task', 'label', window='30m')}) > 0)"
+_LAST_30_MINUTES = increase("mien_predictions_total", "task", "label", window="30m")
+_PREDICTIONS = f"sort_desc(round({_LAST_30_MINUTES}) > 0)"
 
 
 def _scores(split: str, score: str) -> str:
@@ -14,7 +15,7 @@ def _scores(split: str, score: str) -> str:
 
 
 SERVED = Row(
-    "What is served",
+    "Served models",
     (
         Panel(
             "Model",
@@ -23,7 +24,7 @@ SERVED = Row(
             width=4,
             height=5,
             below=1,
-            words={0: "not loaded", 1: "loaded"},
+            texts={0: "not loaded", 1: "loaded"},
         ),
         Panel(
             "Served models",
@@ -42,10 +43,10 @@ SERVED = Row(
             unit="none",
         ),
         Panel(
-            "Other models found, last hour",
+            "Model reloads, last hour",
             (
                 Query(
-                    f"round({grown('mien_swaps_total', 'task', 'result', window='1h')})",
+                    f"round({increase('mien_model_reloads_total', 'task', 'result', window='1h')})",
                     "{{task}} {{result}}",
                 ),
             ),
@@ -53,13 +54,13 @@ SERVED = Row(
             width=5,
             height=5,
             unit="short",
-            description="A server looks for another champion while it runs. What is refused does "
-            "not answer; the model before it goes on.",
+            description="A server polls for a new champion. A refused bundle is not served; the "
+            "previous model stays.",
         ),
     ),
 )
-BAKE_OFF = Row(
-    "Bake-off: what evaluation measured of every candidate",
+LEADERBOARD = Row(
+    "Evaluation of all candidates",
     (
         Panel(
             "Scores of every candidate",
@@ -83,18 +84,18 @@ BAKE_OFF = Row(
         ),
     ),
 )
-SAID = Row(
-    "What the model says",
+PREDICTIONS = Row(
+    "Predictions",
     (
         Panel(
-            "Answers by label, last 30 minutes",
-            (Query(_ANSWERS, "{{task}} {{label}}"),),
+            "Predictions by label, last 30 minutes",
+            (Query(_PREDICTIONS, "{{task}} {{label}}"),),
             kind="bargauge",
             height=16,
             unit="short",
         ),
         Panel(
-            "Rate of answers by outcome",
+            "Rate of predictions by outcome",
             (Query(rate("mien_predictions_total", "task", "outcome"), "{{task}} {{outcome}}"),),
             unit=PER_SECOND,
         ),
@@ -104,8 +105,8 @@ SAID = Row(
             top=1,
         ),
         Panel(
-            "Answers by confidence",
-            (Query(grown("mien_confidence_bucket", "le"), "{{le}}"),),
+            "Predictions by confidence",
+            (Query(increase("mien_confidence_bucket", "le"), "{{le}}"),),
             kind="heatmap",
             width=16,
         ),
@@ -121,8 +122,8 @@ SAID = Row(
         ),
     ),
 )
-RIGHT = Row(
-    "How right it is, as far as people tell",
+LIVE_ACCURACY = Row(
+    "Live accuracy, by feedback",
     (
         Panel(
             "Live accuracy",
@@ -134,9 +135,9 @@ RIGHT = Row(
             ),
             width=9,
             top=1,
-            description="Share of right answers among those with a verdict, with its 95 % Wilson "
-            "interval. The floor is the lower end of the interval on the test split: an upper "
-            "end below it says that the model does worse than when it was measured.",
+            description="Share of correct predictions among those with feedback, with its 95 % "
+            "Wilson interval. The floor is the lower end of the interval on the test split: an "
+            "upper end below it means that the model is worse than in its evaluation.",
         ),
         Panel(
             "Live macro-F1",
@@ -145,14 +146,14 @@ RIGHT = Row(
             top=1,
         ),
         Panel(
-            "Answers with a verdict",
-            (Query(latest("mien_live_verdicts", *MODEL), NAME),),
+            "Predictions with feedback",
+            (Query(latest("mien_live_accuracy_samples", *MODEL), NAME),),
             kind="stat",
             width=4,
         ),
         Panel(
-            "Rate of verdicts",
-            (Query(rate("mien_feedback_total", "task", "verdict"), "{{task}} {{verdict}}"),),
+            "Rate of feedback",
+            (Query(rate("mien_feedback_total", "task", "result"), "{{task}} {{result}}"),),
             width=6,
             unit=PER_SECOND,
         ),
@@ -161,6 +162,6 @@ RIGHT = Row(
 PAGE = Dashboard(
     "model",
     "mien: model",
-    "Which model answers, how good it was when it was measured, and what it says now.",
-    (SERVED, BAKE_OFF, SAID, RIGHT),
+    "The served models, their scores, predictions and live accuracy.",
+    (SERVED, LEADERBOARD, PREDICTIONS, LIVE_ACCURACY),
 )

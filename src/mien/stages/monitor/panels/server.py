@@ -1,22 +1,22 @@
-"""The page of the server: whether it answers, how fast, and what it costs."""
+"""The dashboard of the server: availability, latency, queue and resources."""
 
 from mien.stages.monitor.dashboards import Dashboard, Row
 from mien.stages.monitor.grafana import PER_SECOND, Panel, Query
-from mien.stages.monitor.promql import latest, mean, part, quantile, rate, total
+from mien.stages.monitor.promql import latest, mean, quantile, rate, ratio, total
 
 OBJECTIVE_SECONDS = 0.5
 OBJECTIVE_IN_TIME = 0.95
 OBJECTIVE_WITHOUT_ERROR = 0.995
-"""What the alerts of prometheus/rules hold the service to."""
+"""The objectives of the alerts in prometheus/rules."""
 LIVE = 'job="mien"'
-ANSWERS = 'route=~"/predict.*"'
-ANSWERED = f'{ANSWERS}, status="200"'
-"""A refusal is quick and would hide slow answers."""
-IN_TIME = f'{ANSWERED}, le="{OBJECTIVE_SECONDS}"'
+PREDICT = 'route=~"/predict.*"'
+SUCCEEDED = f'{PREDICT}, status="200"'
+"""A rejection is fast and would hide slow predictions."""
+IN_TIME = f'{SUCCEEDED}, le="{OBJECTIVE_SECONDS}"'
 FAILED = 'status=~"5.."'
 _IN_TIME = (
     f"{rate('mien_request_seconds_bucket', where=IN_TIME, window='30m')} / "
-    f"({rate('mien_request_seconds_count', where=ANSWERED, window='30m')} > 0)"
+    f"({rate('mien_request_seconds_count', where=SUCCEEDED, window='30m')} > 0)"
 )
 
 
@@ -27,8 +27,8 @@ def _levels(name: str, *by: str, legend: str, where: str = "") -> tuple[Query, .
     )
 
 
-THERE = Row(
-    "Whether it is there",
+AVAILABILITY = Row(
+    "Availability",
     (
         Panel(
             "Server",
@@ -38,8 +38,8 @@ THERE = Row(
             height=4,
             unit="none",
             below=1,
-            words={0: "down", 1: "up"},
-            description="Whether Prometheus could read the metrics of every server just now.",
+            texts={0: "down", 1: "up"},
+            description="Whether Prometheus can read the metrics of every server.",
         ),
         Panel(
             "Up since",
@@ -52,24 +52,24 @@ THERE = Row(
             kind="stat",
             width=4,
             height=4,
-            description="How long ago the server was started.",
+            description="Time since the start of the server.",
         ),
         Panel(
-            f"Answers within {OBJECTIVE_SECONDS} s",
+            f"Predictions within {OBJECTIVE_SECONDS} s",
             (Query(_IN_TIME, "in time"),),
             kind="stat",
             width=4,
             height=4,
             unit="percentunit",
             below=OBJECTIVE_IN_TIME,
-            description="Share of the answers of the last 30 minutes that took no longer. The "
-            f"objective is {OBJECTIVE_IN_TIME:.0%}; refusals do not count.",
+            description="Share of the predictions of the last 30 minutes within that time. The "
+            f"objective is {OBJECTIVE_IN_TIME:.0%}; rejected requests do not count.",
         ),
         Panel(
-            "Answers without an error",
+            "Predictions without an error",
             (
                 Query(
-                    f"1 - {part('mien_requests_total', FAILED, where=ANSWERS, window='30m')}",
+                    f"1 - {ratio('mien_requests_total', FAILED, where=PREDICT, window='30m')}",
                     "without error",
                 ),
             ),
@@ -78,22 +78,22 @@ THERE = Row(
             height=4,
             unit="percentunit",
             below=OBJECTIVE_WITHOUT_ERROR,
-            description="Share of the requests for an answer of the last 30 minutes that did not "
-            "end with a status of 500 or more; all of them while nobody asks. The objective is "
+            description="Share of the prediction requests of the last 30 minutes with a status "
+            "under 500; 100 % without requests. The objective is "
             f"{OBJECTIVE_WITHOUT_ERROR:.1%}.",
         ),
         Panel(
-            "Queue",
+            "Requests in flight",
             (
-                Query(total("mien_queue_places", where='state="taken"'), "taken"),
-                Query(total("mien_queue_places", where='state="limit"'), "limit"),
+                Query(total("mien_in_flight_requests", where='state="current"'), "current"),
+                Query(total("mien_in_flight_requests", where='state="limit"'), "limit"),
             ),
             kind="stat",
             width=4,
             height=4,
         ),
         Panel(
-            "Answers in the prediction log",
+            "Rows of the prediction log",
             (Query(total("mien_prediction_log_rows"), "rows"),),
             kind="stat",
             width=4,
@@ -114,12 +114,12 @@ REQUESTS = Row(
             unit="reqps",
         ),
         Panel(
-            "Share of answers that failed",
-            (Query(part("mien_requests_total", FAILED, where=ANSWERS), "status 5xx"),),
+            "Share of failed predictions",
+            (Query(ratio("mien_requests_total", FAILED, where=PREDICT), "status 5xx"),),
             unit="percentunit",
             above=round(1 - OBJECTIVE_WITHOUT_ERROR, 6),
-            description="Requests for an answer that ended with a status of 500 or more, as a "
-            "share of all; 0 while nobody asks. The dashed line is what the objective allows.",
+            description="Share of the prediction requests with a status of 500 or more; 0 without "
+            "requests. The dashed line is the limit of the objective.",
         ),
         Panel(
             "Rate of rejected requests by reason",
@@ -127,12 +127,12 @@ REQUESTS = Row(
             unit="reqps",
         ),
         Panel(
-            "Time of an answer by route",
-            _levels("mien_request_seconds", "route", legend="{{route}}", where=ANSWERED),
+            "Time of a prediction by route",
+            _levels("mien_request_seconds", "route", legend="{{route}}", where=SUCCEEDED),
             width=10,
             above=OBJECTIVE_SECONDS,
-            description="Time from the first byte of a request to the last of its answer: half "
-            "of the answers, 95 % and 99 % are faster. The dashed line is the objective of p95.",
+            description="Time from the first byte of a request to the last of its response, as "
+            "p50, p95 and p99. The dashed line is the objective of p95.",
         ),
         Panel(
             "Time of every route, p95",
@@ -146,19 +146,19 @@ REQUESTS = Row(
         ),
     ),
 )
-WAITING = Row(
+QUEUE = Row(
     "Queue and uploads",
     (
         Panel(
-            "Places of the queue",
+            "Requests in flight and their limit",
             (
-                Query(total("mien_queue_places", where='state="taken"'), "taken"),
-                Query(total("mien_queue_places", where='state="limit"'), "limit", "limit"),
+                Query(total("mien_in_flight_requests", where='state="current"'), "current"),
+                Query(total("mien_in_flight_requests", where='state="limit"'), "limit", "limit"),
             ),
             width=6,
         ),
         Panel(
-            "Wait for a worker",
+            "Time in the queue",
             _levels("mien_queue_wait_seconds", legend=""),
             width=6,
             above=OBJECTIVE_SECONDS,
@@ -179,14 +179,14 @@ WAITING = Row(
     ),
 )
 PROCESS = Row(
-    "The process and its prediction log",
+    "Process and prediction log",
     (
         Panel(
-            "Processors in use",
+            "CPUs in use",
             (Query(rate("process_cpu_seconds_total", "instance", where=LIVE), "{{instance}}"),),
             width=6,
             unit="none",
-            description="Seconds of processor time a second: 1 is one core in full use.",
+            description="CPU seconds per second: 1 is one CPU in full use.",
         ),
         Panel(
             "Memory",
@@ -204,7 +204,7 @@ PROCESS = Row(
             width=6,
         ),
         Panel(
-            "PredictionLog on the disk",
+            "Size of the prediction log",
             (Query(total("mien_prediction_log_bytes", "instance"), "{{instance}}"),),
             width=6,
         ),
@@ -214,7 +214,7 @@ PROCESS = Row(
             width=12,
         ),
         Panel(
-            "Rate of answers that were not recorded",
+            "Rate of predictions that were not recorded",
             (Query(rate("mien_prediction_log_dropped_total", "instance"), "{{instance}}"),),
             width=12,
             unit=PER_SECOND,
@@ -224,6 +224,6 @@ PROCESS = Row(
 PAGE = Dashboard(
     "server",
     "mien: server",
-    "Whether the service answers, how fast, and what it costs.",
-    (THERE, REQUESTS, WAITING, PROCESS),
+    "Availability, latency, queue and resources of the service.",
+    (AVAILABILITY, REQUESTS, QUEUE, PROCESS),
 )

@@ -1,37 +1,37 @@
-/* Sends requests, with a key where the server wants one. The key is asked for once, kept for as long
-   as this tab is open, and sent to this server alone. */
+/* Sends requests, with an API key where the server needs one. The user enters the key once; it is
+   stored until this tab is closed, and sent to this server only. */
 
-const KEPT = "mien-key";
+const STORAGE_NAME = "mien-key";
 
-/* `options` makes the options of fetch anew for each try: a person takes time to find a key. */
+/* `options` makes the options of fetch for each try, as time-outs start with it. */
 export const request = async (path, options) => {
-  const sent = sessionStorage.getItem(KEPT);
+  const sent = sessionStorage.getItem(STORAGE_NAME);
   const response = await fetch(path, withKey(options(), sent));
   if (response.status !== 401) return response;
-  if (sent && sent === sessionStorage.getItem(KEPT)) sessionStorage.removeItem(KEPT);
-  const known = sessionStorage.getItem(KEPT) || (await askKey(Boolean(sent)));
-  return known ? request(path, options) : response;
+  if (sent && sent === sessionStorage.getItem(STORAGE_NAME)) sessionStorage.removeItem(STORAGE_NAME);
+  const key = sessionStorage.getItem(STORAGE_NAME) || (await askKey(Boolean(sent)));
+  return key ? request(path, options) : response;
 };
 
 const withKey = (options, key) =>
   key ? { ...options, headers: { ...options.headers, Authorization: `Bearer ${key}` } } : options;
 
-let asking = null; // the dialog that is open, so that two requests do not open two
+let openDialog = null; // the open dialog, so that two requests do not open two
 
-/* Whether a key was given. */
+/* Returns whether the user entered a key. */
 function askKey(wrong) {
-  document.getElementById("wrong").hidden = !wrong;
-  asking ??= new Promise((resolve) => {
+  document.getElementById("key_error").hidden = !wrong;
+  openDialog ??= new Promise((resolve) => {
     const dialog = document.getElementById("key");
     dialog.addEventListener("close", () => {
-      const given = dialog.querySelector("input").value.trim();
+      const entered = dialog.querySelector("input").value.trim();
       dialog.querySelector("input").value = "";
-      asking = null;
-      if (dialog.returnValue === "send" && given) sessionStorage.setItem(KEPT, given);
-      resolve(dialog.returnValue === "send" && Boolean(given));
+      openDialog = null;
+      if (dialog.returnValue === "send" && entered) sessionStorage.setItem(STORAGE_NAME, entered);
+      resolve(dialog.returnValue === "send" && Boolean(entered));
     }, { once: true });
     dialog.returnValue = "";
     dialog.showModal();
   });
-  return asking;
+  return openDialog;
 }

@@ -1,9 +1,9 @@
-/* The web page: pick a picture, ask POST /predict/TASK, show the answer.
-   It knows no task by name: tasks come from GET /health, and a detection is drawn by what it holds.
-   Whether the answer is right is asked in verdict.js. */
+/* The web page: choose an image, send it to POST /predict/TASK, show the prediction.
+   Knows no task by name: tasks come from GET /health, and a detection is drawn by its keys.
+   feedback.js has the form for feedback. */
 
 import { request } from "./key.js";
-import { closeVerdict, openVerdict, pauseVerdict, words } from "./verdict.js";
+import { closeFeedback, openFeedback, pauseFeedback, labelText } from "./feedback.js";
 
 const at = (id) => document.getElementById(id);
 const [tasks, file, stage, prompt, canvas, camera] =
@@ -13,9 +13,9 @@ const [answer, scores, facts, sample, webcam] =
 
 /* What the outcomes other than `ok` mean. */
 const OUTCOMES = {
-  no_face: "No face was found in this picture.",
-  no_hand: "No hand was found in this picture.",
-  unsure: "Something was found, but the model is not sure.",
+  no_face: "No face was detected in this image.",
+  no_hand: "No hand was detected in this image.",
+  unsure: "The confidence is low.",
 };
 /* The bones between the 21 points of a hand, counted from the wrist. */
 const BONES = [
@@ -23,11 +23,11 @@ const BONES = [
   [0, 5, 9, 13, 17],
 ];
 
-let picture = null; // { blob, image } of what is shown
+let picture = null; // { blob, image } of the shown image
 let labels = {}; // of each task
-let asked = 0; // answers to questions that are not the newest are dropped
+let requests = 0; // the response to any but the newest request is dropped
 
-/* ---- which tasks there are ---- */
+/* ---- tasks ---- */
 
 async function loadTasks() {
   const report = await (await fetch("health")).json().catch(() => ({ models: [] }));
@@ -39,14 +39,14 @@ async function loadTasks() {
   if (first && !task()) first.checked = true;
   sample.disabled = !task();
   if (report.models.some((model) => model.state === "loading")) setTimeout(loadTasks, 700);
-  if (!picture) tell(report.detail ? fault("Not every model is ready", report.detail) : waiting());
+  if (!picture) showMessage(report.detail ? problem("Not every model is ready", report.detail) : waiting());
 }
 
 function option(model, chosen) {
   const input = make("input", { type: "radio", name: "task", value: model.task, className: "hidden" });
   input.disabled = model.state !== "ready";
   input.checked = !input.disabled && model.task === chosen;
-  input.addEventListener("change", () => picture && ask());
+  input.addEventListener("change", () => picture && predict());
   const label = make("label", { title: model.reason ?? model.state });
   label.append(input, make("span", {}, model.task.replaceAll("_", " ")));
   return label;
@@ -54,79 +54,79 @@ function option(model, chosen) {
 
 const task = () => tasks.querySelector("input:checked")?.value;
 
-/* ---- a picture comes in ---- */
+/* ---- a new image ---- */
 
 async function show(blob) {
   closeCamera();
   try {
     picture = { blob, image: await createImageBitmap(blob, { imageOrientation: "from-image" }) };
   } catch {
-    picture = { blob, image: null }; // the server says what is wrong with it
+    picture = { blob, image: null }; // the server returns the reason
   }
   stage.classList.toggle("empty", !picture.image);
   prompt.hidden = Boolean(picture.image);
   canvas.hidden = !picture.image;
   draw([]);
-  await ask();
+  await predict();
 }
 
-async function ask() {
-  const mine = ++asked;
+async function predict() {
+  const mine = ++requests;
   const form = new FormData();
   form.append("file", picture.blob, "picture");
   answer.setAttribute("aria-busy", "true");
-  pauseVerdict();
+  pauseFeedback();
   const start = performance.now();
   try {
     const response = await request(`predict/${task()}`, () => ({ method: "POST", body: form }));
     const document = await response.json();
-    if (mine === asked) report(response.ok, document, performance.now() - start);
+    if (mine === requests) report(response.ok, document, performance.now() - start);
   } catch {
-    if (mine === asked) report(false, { title: "The server does not answer", detail: "Is it still running?" });
+    if (mine === requests) report(false, { title: "The server does not respond", detail: "Is it still running?" });
   }
   answer.setAttribute("aria-busy", "false");
   answer.parentElement.scrollIntoView({ block: "nearest" });
 }
 
-/* ---- the answer ---- */
+/* ---- the prediction ---- */
 
-function report(fine, found, milliseconds) {
+function report(ok, result, milliseconds) {
   scores.replaceChildren();
   facts.replaceChildren();
-  if (!fine) {
+  if (!ok) {
     draw([]);
-    tell(fault(found.title, found.detail));
-    return addFacts({ "Trace": found.trace_id });
+    showMessage(problem(result.title, result.detail));
+    return addFacts({ "Trace": result.trace_id });
   }
-  draw(found.detections);
-  const [name, label] = Object.entries(found)[0];
-  const sure = label === null ? "" : `${percent(found.confidence)} confident. `;
-  tell([
-    make("p", { className: "label" }, words(label) ?? "Nothing found"),
-    make("p", { className: "outcome" }, sure + (OUTCOMES[found.outcome] ?? "")),
+  draw(result.detections);
+  const [name, label] = Object.entries(result)[0];
+  const sure = label === null ? "" : `${percent(result.confidence)} confident. `;
+  showMessage([
+    make("p", { className: "label" }, labelText(label) ?? "No subject"),
+    make("p", { className: "outcome" }, sure + (OUTCOMES[result.outcome] ?? "")),
   ]);
-  openVerdict(found.trace_id, label, labels[name]);
-  found.detections.forEach((detection, index) => {
-    if (found.detections.length > 1) scores.append(make("p", { className: "subject" }, title(detection, index)));
+  openFeedback(result.trace_id, label, labels[name]);
+  result.detections.forEach((detection, index) => {
+    if (result.detections.length > 1) scores.append(make("p", { className: "subject" }, title(detection, index)));
     scores.append(bars(detection));
   });
   addFacts({
-    "Hand": found.detections[0]?.handedness,
-    "Time": `${milliseconds.toFixed(0)} ms, there and back`,
-    "Model": `${found.model.name}, version ${found.model.version}`,
-    "Trace": found.trace_id,
+    "Hand": result.detections[0]?.handedness,
+    "Time": `${milliseconds.toFixed(0)} ms, with the network`,
+    "Model": `${result.model.name}, version ${result.model.version}`,
+    "Trace": result.trace_id,
   });
 }
 
 const percent = (share) => `${(100 * share).toFixed(share > 0.999 || share < 0.01 ? 2 : 1)} %`;
-const title = (detection, index) => `${index + 1}. ${words(detection.label)}`;
-const waiting = () => [make("p", { className: "quiet" }, "Waiting for a picture.")];
-const fault = (head, text) => [
+const title = (detection, index) => `${index + 1}. ${labelText(detection.label)}`;
+const waiting = () => [make("p", { className: "quiet" }, "Waiting for an image.")];
+const problem = (head, text) => [
   make("p", { className: "label fault" }, head), make("p", { className: "outcome" }, text),
 ];
 
-function tell(parts) {
-  closeVerdict(); // it belongs to what stood here
+function showMessage(parts) {
+  closeFeedback(); // it belongs to the previous prediction
   answer.replaceChildren(...parts);
 }
 
@@ -139,7 +139,7 @@ function bars(detection) {
     const track = make("span", { className: "track" });
     track.append(fill);
     const row = make("li");
-    row.append(make("span", { className: label === detection.label ? "best" : "" }, words(label)), track,
+    row.append(make("span", { className: label === detection.label ? "best" : "" }, labelText(label)), track,
       make("span", { className: "number" }, percent(score)));
     list.append(row);
   }
@@ -149,9 +149,9 @@ function bars(detection) {
 function addFacts(named) {
   for (const [name, value] of Object.entries(named)) {
     if (value === undefined || value === null) continue;
-    const told = make("dd");
-    told.append(name === "Trace" ? make("code", {}, value) : String(value));
-    facts.append(make("dt", {}, name), told);
+    const valueElement = make("dd");
+    valueElement.append(name === "Trace" ? make("code", {}, value) : String(value));
+    facts.append(make("dt", {}, name), valueElement);
   }
 }
 
@@ -171,8 +171,8 @@ function draw(detections) {
   pen.drawImage(picture.image, 0, 0);
   detections.forEach((detection, index) => drawDetection(pen, detection, index, 1 / scale, { width, height }));
   canvas.setAttribute("aria-label", detections.length
-    ? `Your picture with ${detections.map((detection) => words(detection.label)).join(", ")} marked`
-    : "Your picture");
+    ? `Your image with ${detections.map((detection) => labelText(detection.label)).join(", ")} marked`
+    : "Your image");
 }
 
 function drawDetection(pen, detection, index, unit, size) {
@@ -186,7 +186,7 @@ function drawDetection(pen, detection, index, unit, size) {
     pen.lineWidth = width * unit;
     pen.strokeRect(x1, y1, x2 - x1, y2 - y1);
   }
-  const text = `${words(detection.label)} ${percent(detection.confidence)}`;
+  const text = `${labelText(detection.label)} ${percent(detection.confidence)}`;
   pen.font = `600 ${14 * unit}px system-ui, sans-serif`;
   const wide = pen.measureText(text).width + 14 * unit;
   const left = Math.max(0, Math.min(x1, size.width - wide));
@@ -199,7 +199,7 @@ function drawDetection(pen, detection, index, unit, size) {
   pen.fillText(text, left + 7 * unit, top + 16 * unit);
 }
 
-/* Landmarks are [x, y, z] in pixels of the picture, as boxes are. */
+/* Landmarks are [x, y, z] in pixels of the image, as boxes are. */
 function drawHand(pen, points, unit) {
   for (const [colour, width] of [["rgb(0 0 0 / 50%)", 4.5], ["#ffd166", 2.2]]) {
     pen.strokeStyle = colour;
@@ -228,11 +228,11 @@ async function toggleCamera() {
   try {
     camera.srcObject = await navigator.mediaDevices.getUserMedia({ video: true });
   } catch {
-    return tell(fault("The camera cannot be used", "Allow it in the browser, or choose a file."));
+    return showMessage(problem("The camera cannot be used", "Allow it in the browser, or choose a file."));
   }
   canvas.hidden = prompt.hidden = true;
   camera.hidden = false;
-  webcam.textContent = "Take the picture";
+  webcam.textContent = "Take a photo";
   await camera.play();
 }
 

@@ -15,7 +15,7 @@ from waiting import PATIENCE
 from mien.images import Limits
 from mien.model.runtime import Model
 from mien.stages.serve import batching, uploads
-from mien.stages.serve.answering import Answer, Answering, Question
+from mien.stages.serve.inference import InferencePipeline, InferenceRequest, InferenceResult
 from mien.stages.serve.uploads import Upload
 from mien.task import Detection, Prediction, Request
 
@@ -26,7 +26,7 @@ REQUEST = Request(image=np.zeros((2, 2, 3), np.uint8))
 
 @pytest.fixture
 def together(serving: Serving) -> Any:
-    """Answer bodies together by a task that can; gives the answers, and how often it was asked."""
+    """Handle bodies in one batch; gives the results, and the size of each model call."""
     asked: list[int] = []
 
     def many(requests: Sequence[Request], model: Model) -> list[Prediction]:
@@ -34,16 +34,16 @@ def together(serving: Serving) -> Any:
         return [one(request, model) for request in requests]
 
     with serving() as client:
-        service = client.app.state.service  # type: ignore[attr-defined]
+        service = client.app.state.service.inference  # type: ignore[attr-defined]
         served = service.models.find("shape")
         one = served.task.inference.predict
         inference = replace(served.task.inference, predict_many=many, batching=True)
         served = replace(served, task=replace(served.task, inference=inference))
-        answering = Answering(Limits(), service.metrics, service.prediction_log)
+        answering = InferencePipeline(Limits(), service.prediction_log)
 
         def answer(*bodies: bytes) -> tuple[list[Any], list[int]]:
             questions = [
-                Question(served, Upload(body), f"{number:032x}", 0.0, 0.0)
+                InferenceRequest(served, Upload(body), f"{number:032x}", 0.0, 0.0)
                 for number, body in enumerate(bodies)
             ]
             return answering(questions), asked
@@ -57,20 +57,24 @@ def test_each_question_gets_its_own_answer(together: Any) -> None:
     alone = [together(GOOD % value)[0][0] for value in (b"0.1", b"0.9", b"0.5")]
     assert asked == [3, 1, 1, 1], "together, then each alone"
     assert [each.prediction for each in answers] == [each.prediction for each in alone]
-    assert [each.event.trace_id[-1] for each in answers] == ["0", "1", "2"]
+    assert [each.record.trace_id[-1] for each in answers] == ["0", "1", "2"]
 
 
 def test_one_that_cannot_be_answered_keeps_no_other_from_its_answer(together: Any) -> None:
     """Whether it is no question at all, or the task breaks on it."""
     answers, _ = together(GOOD % b"0.1", b"{", GOOD % b"-1", GOOD % b"0.5")
-    assert [isinstance(each, Answer) for each in answers] == [True, False, False, True]
+    assert [isinstance(each, InferenceResult) for each in answers] == [True, False, False, True]
 
 
 def test_what_breaks_the_task_is_found_among_the_others(together: Any) -> None:
     """Red as landmarks breaks the made-up task: the others are asked again, each alone."""
     red = b'{"point": {"values": [1.0, 0.0, 0.0]}}'
     answers, asked = together(GOOD % b"0.1", red, GOOD % b"0.5")
-    assert [type(each).__name__ for each in answers] == ["Answer", "ZeroDivisionError", "Answer"]
+    assert [type(each).__name__ for each in answers] == [
+        "InferenceResult",
+        "ZeroDivisionError",
+        "InferenceResult",
+    ]
     assert asked == [3, 1, 1, 1], "together, then each alone"
 
 
@@ -82,11 +86,11 @@ def test_a_picture_for_which_there_is_no_memory_is_told_so(
     def no_room(*_: Any) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr(uploads, "question", no_room)
+    monkeypatch.setattr(uploads, "decode", no_room)
     headers = {"content-type": "application/json"}
     with serving() as client:
         told = client.post("/predict/shape", content=GOOD % b"0.4", headers=headers)
-    assert (told.status_code, told.json()["type"]) == (503, "/errors/no-memory")
+    assert (told.status_code, told.json()["type"]) == (503, "/errors/out-of-memory")
     assert int(told.headers["retry-after"]) >= 1
 
 
@@ -95,20 +99,20 @@ def test_questions_that_wait_are_answered_together_where_it_pays(
 ) -> None:
     """One thread is busy with the first; the others come behind it and share a call."""
     sizes: list[int] = []
-    ask = Answering.__call__
+    ask = InferencePipeline.__call__
     busy, release = threading.Event(), threading.Event()
 
-    def watch(self: Answering, questions: Sequence[Question]) -> Any:
+    def watch(self: InferencePipeline, questions: Sequence[InferenceRequest]) -> Any:
         sizes.append(len(questions))
         busy.set()
         assert release.wait(PATIENCE)
         return ask(self, questions)
 
-    monkeypatch.setattr(batching, "pays", lambda *_: True)
-    monkeypatch.setattr(Answering, "__call__", watch)
+    monkeypatch.setattr(batching, "batching_helps", lambda *_: True)
+    monkeypatch.setattr(InferencePipeline, "__call__", watch)
     headers = {"content-type": "application/json"}
     with serving(threads=1, max_batch_size=4) as client:
-        service = client.app.state.service  # type: ignore[attr-defined]
+        service = client.app.state.service.inference  # type: ignore[attr-defined]
 
         def post() -> None:
             sent = client.post("/predict/shape", content=GOOD % b"0.4", headers=headers)
@@ -119,7 +123,7 @@ def test_questions_that_wait_are_answered_together_where_it_pays(
         assert busy.wait(PATIENCE)
         for each in clients[1:]:
             each.start()
-        while len(service.workers._jobs) < 5:
+        while len(service.workers._queue) < 5:
             assert any(each.is_alive() for each in clients)
         release.set()
         for each in clients:
@@ -131,15 +135,15 @@ def test_few_large_pictures_are_answered_together(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each of them waits until all are decoded."""
-    monkeypatch.setattr(batching, "pays", lambda *_: True)
+    monkeypatch.setattr(batching, "batching_helps", lambda *_: True)
     with serving(threads=1, max_batch_size=4) as client:
-        service = client.app.state.service  # type: ignore[attr-defined]
+        service = client.app.state.service.inference  # type: ignore[attr-defined]
         served = service.models.find("shape")
         small, large = (
-            service.desk(served, Upload(bytes(size), b"edge"))
-            for size in (1000, batching.LARGE + 1)
+            service.handler(served, Upload(bytes(size), b"edge"))
+            for size in (1000, batching.LARGE_UPLOAD_BYTES + 1)
         )
-    assert (small.most, large.most) == (4, batching.FEW)
+    assert (small.max_batch_size, large.max_batch_size) == (4, batching.LARGE_UPLOAD_BATCH)
 
 
 def answer(confidence: float) -> Prediction:
@@ -172,14 +176,14 @@ def test_it_pays_by_what_is_measured(
     clock = [0.0]
     monkeypatch.setattr(batching, "perf_counter", lambda: clock[0])
     task = slow({1: one, 8: eight}, clock)
-    assert batching.pays(task, None, REQUEST, 8) == pays  # type: ignore[arg-type]
+    assert batching.batching_helps(task, None, REQUEST, 8) == pays  # type: ignore[arg-type]
 
 
 def test_a_network_that_answers_otherwise_in_company_is_asked_one_at_a_time() -> None:
     """However fast it is: nobody's answer may depend on who asked beside him."""
     task = slow({1: 0.001, 8: 0.001}, [0.0])
     task.inference.predict_many = lambda requests, _: [answer(0.8)] * len(requests)
-    assert batching.share(task, None, REQUEST, 8) == 1.0  # type: ignore[arg-type]
+    assert batching.batch_time_ratio(task, None, REQUEST, 8) == 1.0  # type: ignore[arg-type]
 
 
 def test_a_network_for_one_picture_at_a_time_is_asked_one_at_a_time() -> None:
@@ -190,6 +194,6 @@ def test_a_network_for_one_picture_at_a_time_is_asked_one_at_a_time() -> None:
 
     task = slow({1: 0.0, 8: 0.0}, [0.0])
     task.inference.predict_many = fail
-    assert batching.share(task, None, REQUEST, 8) == 1.0  # type: ignore[arg-type]
+    assert batching.batch_time_ratio(task, None, REQUEST, 8) == 1.0  # type: ignore[arg-type]
     task.inference.batching = False
-    assert batching.share(task, None, REQUEST, 8) == 1.0  # type: ignore[arg-type]
+    assert batching.batch_time_ratio(task, None, REQUEST, 8) == 1.0  # type: ignore[arg-type]

@@ -12,8 +12,8 @@ from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from mien.config import Settings
-from mien.errors import AccessError, ConfigError, RateError
-from mien.stages.serve.access import SHORTEST, Access
+from mien.errors import ConfigError, RateLimitError, UnauthorizedError
+from mien.stages.serve.auth import MIN_KEY_LENGTH, ApiKeyAuth
 
 Draw = Callable[..., bytes]
 Serving = Callable[..., AbstractContextManager[TestClient]]
@@ -54,7 +54,7 @@ def test_a_key_opens_the_server(
         answer = client.post("/predict/shape", files={"file": picture()}, headers=headers)
     assert answer.status_code == status
     if status == 401:
-        assert answer.json()["type"] == "/errors/no-key"
+        assert answer.json()["type"] == "/errors/unauthorized"
         assert answer.headers["www-authenticate"] == "Bearer"
 
 
@@ -83,13 +83,13 @@ def test_keys_are_not_in_log_answers_or_metrics(
 
 def test_a_client_may_send_its_rate_and_no_more(serving: Serving, picture: Draw) -> None:
     """The others go on; what is refused is told when to come again."""
-    with serving(api_keys=KEYS, rate=0.001) as client:
+    with serving(api_keys=KEYS, rate_limit=0.001) as client:
 
         def ask(key: str) -> int:
             headers = {"X-API-Key": key}
             answer = client.post("/predict", files={"file": picture()}, headers=headers)
             if answer.status_code == 429:
-                assert answer.json()["type"] == "/errors/too-many"
+                assert answer.json()["type"] == "/errors/rate-limit"
                 assert int(answer.headers["retry-after"]) >= 1
             return answer.status_code
 
@@ -100,15 +100,15 @@ def test_a_client_may_send_its_rate_and_no_more(serving: Serving, picture: Draw)
 def test_in_no_time_more_is_let_in_than_the_rate_allows(waits: list[float], rate: float) -> None:
     """Whenever requests come: at most what the rate makes of the time, and a burst."""
     now = [0.0]
-    access = Access.of(settings(api_keys=KEYS, rate=rate))
-    access = Access(access.keys, rate, lambda: now[0])
+    access = ApiKeyAuth.from_settings(settings(api_keys=KEYS, rate_limit=rate))
+    access = ApiKeyAuth(access.keys, rate, lambda: now[0])
     admitted = 0
     for wait in waits:
         now[0] += wait
         try:
             access.check(None, OLD)
             admitted += 1
-        except RateError:
+        except RateLimitError:
             assert wait * rate < 1, "one who has waited long enough is let in"
         assert admitted <= now[0] * rate + rate + 1 + 1e-6
 
@@ -117,10 +117,11 @@ def test_keys_come_from_a_file_too(tmp_path: Path) -> None:
     """One a line, beside those of the environment."""
     file = tmp_path / "keys"
     file.write_text(f"shop:{OLD}\n\ncamera:{OTHER}\n", encoding="utf-8")
-    access = Access.of(settings(api_keys=SecretStr(f"mine:{NEW}"), api_keys_file=file))
+    both = settings(api_keys=SecretStr(f"mine:{NEW}"), api_keys_file=file)
+    access = ApiKeyAuth.from_settings(both)
     for key in (OLD, OTHER, NEW):
         access.check(f"Bearer {key}", None)
-    with pytest.raises(AccessError):
+    with pytest.raises(UnauthorizedError):
         access.check("Bearer \udcff", None)
 
 
@@ -128,34 +129,34 @@ def test_a_source_of_keys_without_any_stops_the_start(tmp_path: Path) -> None:
     """A secret that is not written yet, or was cut off, must not open the server."""
     (tmp_path / "keys").write_text("\n", encoding="utf-8")
     for source in ({"api_keys_file": tmp_path / "keys"}, {"api_keys": SecretStr(",")}):
-        with pytest.raises(ConfigError, match="no key"):
-            Access.of(settings(**source))
+        with pytest.raises(ConfigError, match="found none"):
+            ApiKeyAuth.from_settings(settings(**source))
 
 
 @pytest.mark.parametrize(
-    "entry", [OLD, ":" + OLD, "shop:", f"shop:{'a' * (SHORTEST - 1)}", f"shop:{OLD}\u00e4"]
+    "entry", [OLD, ":" + OLD, "shop:", f"shop:{'a' * (MIN_KEY_LENGTH - 1)}", f"shop:{OLD}\u00e4"]
 )
 def test_a_key_that_cannot_be_used_stops_the_start(entry: str) -> None:
     """The message says how it should look, and does not show it."""
     with pytest.raises(ConfigError, match="name:key") as told:
-        Access.of(settings(api_keys=SecretStr(entry)))
+        ApiKeyAuth.from_settings(settings(api_keys=SecretStr(entry)))
     assert entry not in str(told.value)
 
 
 def test_a_file_that_is_not_there_or_a_rate_without_keys_stops_the_start(tmp_path: Path) -> None:
     """A server that was meant to be closed must not be open."""
     with pytest.raises(ConfigError, match="MIEN_API_KEYS_FILE"):
-        Access.of(settings(api_keys_file=tmp_path / "none"))
-    with pytest.raises(ConfigError, match="MIEN_RATE"):
-        Access.of(settings(rate=1.0))
+        ApiKeyAuth.from_settings(settings(api_keys_file=tmp_path / "none"))
+    with pytest.raises(ConfigError, match="MIEN_RATE_LIMIT"):
+        ApiKeyAuth.from_settings(settings(rate_limit=1.0))
 
 
 def test_other_origins_may_ask_only_if_they_are_named(serving: Serving) -> None:
     """CORS is off unless it is set, and then only for those origins."""
-    asked = {"Origin": "https://shop.test", "Access-Control-Request-Method": "POST"}
+    asked = {"Origin": "https://shop.test", "ApiKeyAuth-Control-Request-Method": "POST"}
     with serving() as client:
         assert "access-control-allow-origin" not in client.get("/livez", headers=asked).headers
-    with serving(cors="https://shop.test, https://other.test") as client:
+    with serving(cors_origins="https://shop.test, https://other.test") as client:
         allowed = client.options("/predict/shape", headers=asked)
         assert allowed.headers["access-control-allow-origin"] == "https://shop.test"
         refused = client.get("/livez", headers={"Origin": "https://evil.test"})

@@ -16,7 +16,7 @@ from waiting import PATIENCE, until
 
 from mien.model import bundle
 from mien.stages.serve import app as serve_app
-from mien.stages.serve.watch import Watch
+from mien.stages.serve.reloader import ModelReloader
 from mien.storage.workspace import Workspace
 
 Draw = Callable[..., bytes]
@@ -28,15 +28,15 @@ Value = Callable[..., float | None]
 @pytest.fixture
 def look(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Let a server look now; by itself it does not, so that nothing depends on time."""
-    made: list[Watch] = []
+    made: list[ModelReloader] = []
 
-    class Held(Watch):
+    class Held(ModelReloader):
         def run(self, stop: threading.Event) -> None:
             made.append(self)
             ready.set()
 
     ready = threading.Event()
-    monkeypatch.setattr(serve_app, "Watch", Held)
+    monkeypatch.setattr(serve_app, "ModelReloader", Held)
 
     def now() -> None:
         assert ready.wait(PATIENCE)
@@ -73,9 +73,9 @@ def test_a_new_champion_answers_without_a_restart(
             look()
             assert version(client, picture) == str(number)
         assert version(client, picture, "colour") == "1"
-        assert value(client, "mien_swaps_total", task="shape", result="done") == 3
-        assert value(client, "mien_swaps_total", task="colour", result="done") == 0
-        assert model(client)["refused"] is None
+        assert value(client, "mien_model_reloads_total", task="shape", result="loaded") == 3
+        assert value(client, "mien_model_reloads_total", task="colour", result="loaded") == 0
+        assert model(client)["reload_error"] is None
         assert 'mien_model_info{alias="champion"' in client.get("/metrics").text
         assert 'version="3"' not in [
             line for line in client.get("/metrics").text.splitlines() if "mien_model_info" in line
@@ -112,10 +112,10 @@ def test_a_way_back_from_a_refused_model_is_no_fault_any_more(
     with serving() as client:
         workspace.write_aliases("shape", {"champion": 4})
         look()
-        assert model(client)["refused"]
+        assert model(client)["reload_error"]
         workspace.write_aliases("shape", {"champion": 3})
         look()
-        assert model(client)["refused"] is None
+        assert model(client)["reload_error"] is None
         assert version(client, picture) == "3"
 
 
@@ -125,13 +125,13 @@ def test_what_was_only_touched_is_no_other_model(
     """The same bytes, written again: nothing is loaded."""
     file = workspace.version("shape", 3) / "model.onnx"
     with serving() as client:
-        before = client.app.state.service.models.find("shape")  # type: ignore[attr-defined]
+        before = client.app.state.service.inference.models.find("shape")  # type: ignore[attr-defined]
         content = file.read_bytes()
         file.unlink()
         file.write_bytes(content)
         look()
-        assert client.app.state.service.models.find("shape") is before  # type: ignore[attr-defined]
-        assert value(client, "mien_swaps_total", task="shape", result="done") == 0
+        assert client.app.state.service.inference.models.find("shape") is before  # type: ignore[attr-defined]
+        assert value(client, "mien_model_reloads_total", task="shape", result="loaded") == 0
 
 
 def network(value: float, width: int = 3) -> bytes:
@@ -184,10 +184,10 @@ SPOILT: dict[str, Callable[[Path], object]] = {
     "a later format": lambda folder: _rewrite(folder, format=99),
     "other preprocessing": lambda folder: _rewrite(folder, preprocessing={"side": 3}),
 }
-KINDS = (*SPOILT, "no number", "no share", "another shape", "no model", "another task")
+PROBLEM_TYPES = (*SPOILT, "no number", "no share", "another shape", "no model", "another task")
 
 
-@pytest.mark.parametrize("how", [*KINDS, "other labels"])
+@pytest.mark.parametrize("how", [*PROBLEM_TYPES, "other labels"])
 def test_a_bundle_that_is_not_sound_is_refused(
     serving: Serving,
     workspace: Workspace,
@@ -207,17 +207,17 @@ def test_a_bundle_that_is_not_sound_is_refused(
         for _ in range(3):
             look()
         assert version(client, picture) == "3"
-        assert value(client, "mien_swaps_total", task="shape", result="refused") == 1
+        assert value(client, "mien_model_reloads_total", task="shape", result="refused") == 1
         assert "shape stays at version 3" in caplog.text
         state = model(client)
         assert (state["state"], client.get("/readyz").status_code) == ("ready", 200)
-        assert len(state["refused"]) > 10
-        assert str(workspace.home) not in state["refused"]
+        assert len(state["reload_error"]) > 10
+        assert str(workspace.home) not in state["reload_error"]
         shutil.rmtree(folder)
         make_bundle(folder)
         look()
         assert version(client, picture) == "4"
-        assert model(client)["refused"] is None
+        assert model(client)["reload_error"] is None
 
 
 def test_a_workspace_that_is_away_changes_nothing(
@@ -234,7 +234,7 @@ def test_a_workspace_that_is_away_changes_nothing(
             aliases.write_text(content, encoding="utf-8")
             look()
             assert version(client, picture) == "3", content
-        assert value(client, "mien_swaps_total", task="shape", result="refused") == 0
+        assert value(client, "mien_model_reloads_total", task="shape", result="refused") == 0
 
 
 def test_a_model_that_could_not_be_loaded_is_taken_once_it_can(
@@ -268,7 +268,7 @@ def test_a_question_that_is_being_answered_keeps_its_model(
     make_bundle(workspace.version("shape", 4))
     begun, release, told = threading.Event(), threading.Event(), []
     with serving() as client:
-        old = client.app.state.service.models.find("shape").model  # type: ignore[attr-defined]
+        old = client.app.state.service.inference.models.find("shape").model  # type: ignore[attr-defined]
         run = type(old).run
 
         def wait(self: Any, feeds: Any, *name: str) -> Any:

@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 from project import mien
 
-from mien.stages.monitor import dashboards, picture, tiles
+from bench import dashboard_figures as picture
+from bench import dashboard_tiles as tiles
+from bench.dashboard_tiles import Series, Spot, Tile
+from mien.stages.monitor import dashboards
 from mien.stages.monitor.panels import DASHBOARDS
-from mien.stages.monitor.tiles import Series, Spot, Tile
 
 LABELS = {
     **{"task": "shape", "version": "2", "label": "round", "candidate": "net", "split": "val"},

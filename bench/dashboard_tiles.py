@@ -1,6 +1,6 @@
-"""Draw the panels of a dashboard at their places, about as Grafana does; plain, not alike.
+"""Draws the panels of a dashboard on its grid, in a simple form of Grafana's look.
 
-Takes numbers and words, and knows neither Prometheus nor the JSON of Grafana.
+Takes numbers and texts; knows neither Prometheus nor the JSON of Grafana.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -37,7 +37,7 @@ def watching(workspace: Workspace, *arguments: str) -> Iterator[Server]:
 
 
 def swaps(server: Server, result: str, task: str = "shape") -> float:
-    return server.metric("mien_swaps_total", task=task, result=result)
+    return server.metric("mien_model_reloads_total", task=task, result=result)
 
 
 def other_version(workspace: Workspace, number: int, old: int = 3) -> Path:
@@ -93,7 +93,7 @@ def test_a_hundred_swaps_under_load(
         for turn in range(1, SWAPS + 1):
             number = 4 if turn % 2 else 3
             workspace.write_aliases("shape", {"champion": number})
-            until(lambda goal=turn: swaps(server, "done") >= goal, server.words)
+            until(lambda goal=turn: swaps(server, "loaded") >= goal, server.words)
             told = len(load.records)
             document = server.ask(QUESTION).json()
             assert document["model"]["version"] == str(number), f"after swap {turn}"
@@ -103,7 +103,7 @@ def test_a_hundred_swaps_under_load(
                     (server.status("VmRSS"), server.status("Threads"), server.descriptors())
                 )
         load.stop()
-        assert (swaps(server, "done"), swaps(server, "refused")) == (SWAPS, 0)
+        assert (swaps(server, "loaded"), swaps(server, "refused")) == (SWAPS, 0)
     (memory, threads, descriptors), after = held
     with capsys.disabled():
         print(  # noqa: T201 - figures to be read
@@ -214,19 +214,19 @@ def refused(
     workspace: Workspace, server: Server, number: int, harm: Callable[[Path], None], words: str
 ) -> str:
     """Promote a bad bundle and tell what came of it."""
-    before, start, taken = swaps(server, "refused"), len(server.words()), swaps(server, "done")
+    before, start, taken = swaps(server, "refused"), len(server.words()), swaps(server, "loaded")
     harm(other_version(workspace, number))
     workspace.write_aliases("shape", {"champion": number})
     try:
         until(
-            lambda: swaps(server, "refused") > before or swaps(server, "done") > taken,
+            lambda: swaps(server, "refused") > before or swaps(server, "loaded") > taken,
             "neither refused nor taken",
         )
     except AssertionError as error:
         return str(error)
-    if swaps(server, "done") > taken:
+    if swaps(server, "loaded") > taken:
         workspace.write_aliases("shape", {"champion": 3})
-        until(lambda: swaps(server, "done") > taken + 1, "the old one is not taken again")
+        until(lambda: swaps(server, "loaded") > taken + 1, "the old one is not taken again")
         return "TAKEN"
     health = server.ask(get("/health"))
     version = health.json()["models"][-1]["version"]
@@ -285,7 +285,7 @@ def test_a_bundle_folder_is_followed_too(workspace: Workspace, make_bundle: Make
         with atomic_dir(folder) as built:
             shutil.copytree(workspace.version("shape", 3), built, dirs_exist_ok=True)
             second = bundle.write(built, bundle.read(built).manifest.model_copy(update=NEW))
-        until(lambda: swaps(server, "done") == 1, server.words)
+        until(lambda: swaps(server, "loaded") == 1, server.words)
         assert server.ask(QUESTION).json()["model"]["version"] == second.digest[:12]
         load.stop()
     assert load.failed == []

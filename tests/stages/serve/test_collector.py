@@ -99,7 +99,7 @@ def test_a_bundle_without_a_reference_answers_and_has_no_drift(
             answer = client.post("/predict/shape", json={"point": {"values": [1, 2, 3]}})
             assert answer.status_code == 200
         found = series(client.get("/metrics").text)
-    assert "no drift is told of it" in caplog.text
+    assert "its drift is not computed" in caplog.text
     assert values_of(found, "mien_drift_score", "task") == {}
     assert values_of(found, "mien_drift_window_rows", "task") == {"shape": 201}
     assert values_of(found, "mien_model_info", "alias") == {"none": 1}

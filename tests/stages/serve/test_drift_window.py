@@ -86,7 +86,7 @@ def test_an_answer_is_one_row_of_the_window(
 
 def test_the_window_slides(serving: Serving, value: Value, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest answers leave it."""
-    monkeypatch.setattr("mien.stages.serve.windows.WINDOW", 5)
+    monkeypatch.setattr("mien.stages.serve.drift_window.WINDOW_ROWS", 5)
     with serving() as client:
         ask_many(client, 8)
         assert value(client, "mien_drift_window_rows", **SHAPE) == 5

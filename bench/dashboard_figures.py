@@ -1,6 +1,6 @@
-"""A picture of a dashboard: its JSON says what to ask, a Prometheus answers, tiles are drawn.
+"""Figures of dashboards: runs the queries of their JSON in a Prometheus, and draws the results.
 
-What is drawn is what Grafana would ask for, so an empty panel here is an empty panel there.
+The queries are those of Grafana, so an empty panel here is an empty panel there.
 """
 
 import re
@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from mien.stages.monitor import dashboards, promql, tiles
+from bench import dashboard_tiles as tiles
+from bench.dashboard_tiles import Series, Spot, Tile
+from mien.stages.monitor import dashboards, promql
 from mien.stages.monitor.dashboards import Dashboard
 from mien.stages.monitor.grafana import Json
-from mien.stages.monitor.tiles import Series, Spot, Tile
 
 Ask = Callable[[str, Mapping[str, str]], Any]
 """Asks Prometheus' HTTP API: a path below /api/v1 and its parameters, to the field `data`."""

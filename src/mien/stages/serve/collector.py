@@ -1,0 +1,137 @@
+"""Metrics that are read at a scrape: models, their scores, training data, drift, live accuracy.
+
+Computed when Prometheus asks and stored nowhere: a version that is no longer served, or a score
+without feedback, has no series.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from mien.errors import PredictionLogError
+from mien.observability import drift
+from mien.observability.metrics import BY_NAME
+from mien.observability.prediction_log.writer import PredictionLog
+from mien.reporting import scores
+from mien.stages.serve.drift_window import DriftWindows
+from mien.stages.serve.loading import LoadedModel
+from mien.stages.serve.models import Models, ModelSlot
+from mien.stages.serve.workers import WorkerPool
+
+LIVE_ACCURACY_WINDOW = 500
+"""Feedbacks in the sliding window of live accuracy."""
+SCORES = ("accuracy", "macro_f1", "map50", "map50_95")
+Reading = tuple[str, tuple[str, ...], float]
+"""Name of a metric, values of its labels, value."""
+_log = logging.getLogger("mien.serve")
+
+
+@dataclass(frozen=True, eq=False)
+class StateCollector(Collector):
+    """Reads the state of one app at a scrape."""
+
+    models: Models
+    workers: WorkerPool
+    prediction_log: PredictionLog
+    drift_windows: DriftWindows
+
+    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
+        """Yield the metrics of the table that have a reading."""
+        families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
+        for name, labels, value in self._readings():
+            if name not in families:
+                row = BY_NAME[name]
+                family = CounterMetricFamily if row.kind == "counter" else GaugeMetricFamily
+                families[name] = family(name, row.meaning, labels=row.labels)
+            families[name].add_metric(labels, value)
+        yield from families.values()
+
+    def describe(self) -> list[Any]:
+        """Nothing: the registry would else collect when it is created."""
+        return []
+
+    def _readings(self) -> Iterator[Reading]:
+        yield from self._server()
+        for slot in self.models.slots:
+            yield ("mien_model_loaded", (slot.name,), float(slot.model is not None))
+            if slot.model is not None:
+                yield from _model(slot, slot.model)
+                yield from _training(slot.model)
+                yield from self._live(slot.model)
+                yield from self._drift(slot.model)
+
+    def _server(self) -> Iterator[Reading]:
+        yield ("mien_in_flight_requests", ("current",), float(self.workers.in_flight))
+        yield ("mien_in_flight_requests", ("limit",), float(self.workers.max_in_flight))
+        yield ("mien_prediction_log_dropped_total", (), float(self.prediction_log.dropped))
+        try:
+            rows, size_bytes = self.prediction_log.size()
+        except PredictionLogError:
+            return  # the prediction log has logged the reason
+        yield ("mien_prediction_log_rows", (), float(rows))
+        yield ("mien_prediction_log_bytes", (), float(size_bytes))
+
+    def _live(self, model: LoadedModel) -> Iterator[Reading]:
+        of = (model.task.name, model.version)
+        try:
+            feedback = self.prediction_log.recent_feedback(model.digest, LIVE_ACCURACY_WINDOW)
+        except PredictionLogError:
+            return
+        # As for the accuracy on the test split: examples with a subject only.
+        pairs = [
+            (each.true_label, each.predicted) for each in feedback if each.true_label is not None
+        ]
+        yield ("mien_live_accuracy_samples", of, float(len(pairs)))
+        if pairs:
+            correct = sum(true_label == predicted for true_label, predicted in pairs)
+            lower, upper = scores.wilson(correct, len(pairs))
+            matrix = scores.confusion(pairs, model.task.labels)
+            yield ("mien_live_accuracy", of, correct / len(pairs))
+            yield ("mien_live_accuracy_lower", of, lower)
+            yield ("mien_live_accuracy_upper", of, upper)
+            yield ("mien_live_macro_f1", of, scores.macro_f1(matrix))
+
+    def _drift(self, model: LoadedModel) -> Iterator[Reading]:
+        of = (model.task.name, model.version)
+        status = self.drift_windows.status(model)
+        yield ("mien_drift_window_rows", of, float(status.rows))
+        for quantity, each in status.scores.items():
+            yield ("mien_drift_score", (*of, quantity), each.score)
+            yield ("mien_drift_threshold", (*of, quantity), each.limit)
+
+
+def _model(slot: ModelSlot, model: LoadedModel) -> Iterator[Reading]:
+    of = (model.task.name, model.version)
+    labels = (*of, slot.alias, model.candidate, model.digest[:12])
+    yield ("mien_model_info", labels, 1.0)
+    yield ("mien_model_load_seconds", of, model.load_seconds)
+    yield ("mien_model_created_timestamp_seconds", of, model.created)
+    metrics = model.model.bundle.manifest.metrics
+    if metrics is None:
+        return
+    for row in metrics.leaderboard:
+        for split, measured in (("val", row.val), ("test", row.test)):
+            for score, value in measured.named().items():
+                if score in SCORES:
+                    yield ("mien_model_score", (*of, row.candidate, split, score), value)
+    correct = round(metrics.test.accuracy * metrics.test.shown)
+    lower, _ = scores.wilson(correct, metrics.test.shown)
+    yield ("mien_live_accuracy_floor", of, lower)
+
+
+def _training(model: LoadedModel) -> Iterator[Reading]:
+    if model.reference is None:
+        return
+    of = (model.task.name, model.version)
+    training = model.reference.get("training", {})
+    for split, counts in training.get("examples", {}).items():
+        for label, count in counts.items():
+            yield ("mien_training_examples", (*of, split, label), float(count))
+    for check, share in training.get("completeness", {}).items():
+        yield ("mien_training_completeness", (*of, check), share)
+    for label, share in drift.shares(model.reference).items():
+        yield ("mien_label_share_limit", (*of, label), (1 + share) / 2)

@@ -1,0 +1,87 @@
+"""The latest predictions of each served model, and how far they have drifted.
+
+Kept in memory and filled from the prediction log at the start, so that drift is still watched
+where the log cannot be read.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+
+from mien.errors import PredictionLogError
+from mien.observability import drift
+from mien.observability.drift import MIN_ROWS, WINDOW_ROWS, DriftScore, Row
+from mien.observability.prediction_log.database import DAY_S
+from mien.observability.prediction_log.schema import PredictionRecord
+from mien.observability.prediction_log.writer import PredictionLog
+from mien.stages.serve.loading import LoadedModel
+
+
+@dataclass(frozen=True)
+class DriftStatus:
+    """The size of one window, and the score of each quantity; none while it is too small."""
+
+    rows: int
+    scores: Mapping[str, DriftScore]
+
+
+class _Window:
+    def __init__(self, rows: list[Row]) -> None:
+        self.rows = deque(rows, maxlen=WINDOW_ROWS)
+        self.added = 0
+        self.cached: tuple[int, DriftStatus] | None = None
+        """A status, and the value of `added` for which it holds."""
+
+
+class DriftWindows:
+    """One sliding window for each model, by its digest. Thread-safe."""
+
+    def __init__(self, prediction_log: PredictionLog) -> None:
+        self._prediction_log = prediction_log
+        self._lock = threading.Lock()
+        self._windows: dict[str, _Window] = {}
+
+    def start(self, model: LoadedModel) -> None:
+        """Fill the window of a model from the prediction log, before its first request.
+
+        Records older than a day, as after a rollback, say nothing about the present.
+        """
+        try:
+            records = self._prediction_log.recent(model.digest, WINDOW_ROWS, time.time() - DAY_S)
+        except PredictionLogError:
+            records = []  # the prediction log has logged the reason
+        with self._lock:
+            self._windows[model.digest] = _Window([_row(record) for record in records])
+
+    def add(self, record: PredictionRecord) -> None:
+        """Add a prediction to the window of its model; the oldest one leaves it."""
+        with self._lock:
+            if window := self._windows.get(record.digest):  # else its model was just replaced
+                window.rows.append(_row(record))
+                window.added += 1
+
+    def retain(self, digests: Set[str]) -> None:
+        """Delete the windows of all other models."""
+        with self._lock:
+            self._windows = {key: each for key, each in self._windows.items() if key in digests}
+
+    def status(self, model: LoadedModel) -> DriftStatus:
+        """Compare the window of a model with the reference of its bundle."""
+        with self._lock:
+            window = self._windows.get(model.digest) or _Window([])
+            added, rows = window.added, list(window.rows)
+        if window.cached is None or window.cached[0] != added:
+            window.cached = (added, _compare(rows, model.reference))
+        return window.cached[1]
+
+
+def _row(record: PredictionRecord) -> Row:
+    return Row(record.label, record.confidence, record.input_stats)
+
+
+def _compare(rows: list[Row], reference: Mapping[str, object] | None) -> DriftStatus:
+    if reference is None or len(rows) < MIN_ROWS:
+        return DriftStatus(len(rows), {})
+    return DriftStatus(len(rows), drift.compare(rows, reference))

@@ -1,0 +1,219 @@
+"""The inference service: from an uploaded body to a recorded prediction.
+
+`InferenceService.predict` admits a request, reads its upload, queues it and returns its result;
+`InferencePipeline` decodes, predicts and records in a worker thread. Knows models and tasks, and
+nothing of HTTP.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from mien.config import Settings
+from mien.images import Limits
+from mien.model import runtime
+from mien.observability.prediction_log.schema import PredictionRecord
+from mien.observability.prediction_log.writer import PredictionLog
+from mien.stages.serve import batching, fault_injection, uploads
+from mien.stages.serve.batching import BatchHandler
+from mien.stages.serve.drift_window import DriftWindows
+from mien.stages.serve.loading import LoadedModel
+from mien.stages.serve.metrics import Metrics, RequestTimings
+from mien.stages.serve.models import Models
+from mien.stages.serve.uploads import Upload
+from mien.stages.serve.workers import WorkerPool
+from mien.task import Prediction, Request
+
+
+@dataclass(frozen=True)
+class InferenceRequest:
+    """An uploaded input for one model. Times are of `time.perf_counter()`."""
+
+    model: LoadedModel
+    upload: Upload
+    trace_id: str
+    started_at: float
+    received_at: float
+    """When the upload was complete."""
+    fault: str | None = None
+    """The fault that a fire drill asks for."""
+    timings: RequestTimings = field(default_factory=RequestTimings)
+
+
+@dataclass(frozen=True)
+class InferenceResult:
+    """A prediction and its record in the prediction log."""
+
+    prediction: Prediction
+    record: PredictionRecord
+
+
+@dataclass(frozen=True)
+class InferenceService:
+    """Everything that a prediction needs; made in `app.create`."""
+
+    settings: Settings
+    models: Models
+    workers: WorkerPool
+    metrics: Metrics
+    prediction_log: PredictionLog
+    drift_windows: DriftWindows
+    # Not in `init`: a service that `replace` makes of another has handlers of its own, or its
+    # predictions would go into the other's prediction log. Weak keys free a replaced model.
+    _handlers: WeakKeyDictionary[
+        LoadedModel, dict[tuple[str, bool], BatchHandler[InferenceRequest, InferenceResult]]
+    ] = field(default_factory=WeakKeyDictionary, init=False)
+
+    @property
+    def max_upload_bytes(self) -> int:
+        return int(self.settings.max_upload_mb * 1e6)
+
+    async def predict(
+        self,
+        model: LoadedModel,
+        read_upload: Callable[[], Awaitable[Upload]],
+        trace_id: str,
+        started_at: float,
+        is_disconnected: Callable[[], Awaitable[bool]],
+        fault: str | None = None,
+    ) -> InferenceResult | None:
+        """Predict for one request; None if its client disconnected before the end.
+
+        Nothing is read before the request is admitted.
+
+        Raises:
+            OverloadedError: too many requests are in flight.
+            DeadlineError: there was no result in time.
+            MienError: as reading, decoding and the model have it.
+        """
+        with self.workers.admit():
+            read_at = time.perf_counter()
+            upload = await read_upload()
+            received_at = time.perf_counter()
+            fault = fault if self.settings.fault_injection else None
+            request = InferenceRequest(model, upload, trace_id, started_at, received_at, fault)
+            request.timings.upload_s = received_at - read_at
+            result = None
+            try:
+                result = await self.workers.run(
+                    self.handler(model, upload), request, self.settings.deadline_s, is_disconnected
+                )
+            finally:
+                prediction = result.prediction if result else None
+                self.metrics.observe_prediction(
+                    model, len(upload.data), request.timings, prediction
+                )
+        if result is not None:
+            self.drift_windows.add(result.record)
+        return result
+
+    def handler(
+        self, model: LoadedModel, upload: Upload
+    ) -> BatchHandler[InferenceRequest, InferenceResult]:
+        """The handler of a model for uploads of this kind and size."""
+        handlers = self._handlers.setdefault(model, {})
+        kind = "json" if upload.boundary is None else "image"
+        is_large = len(upload.data) > batching.LARGE_UPLOAD_BYTES
+        if (kind, is_large) not in handlers:
+            limits = Limits(pixels=int(self.settings.max_megapixels * 1e6))
+            size = model.max_batch_sizes.get(kind, 1)
+            handlers[kind, is_large] = BatchHandler(
+                InferencePipeline(limits, self.prediction_log),
+                min(size, batching.LARGE_UPLOAD_BATCH) if is_large else size,
+            )
+        return handlers[kind, is_large]
+
+
+@dataclass(frozen=True)
+class InferencePipeline:
+    """Decodes, predicts and records the requests of a batch, in a worker thread.
+
+    All requests of a batch are for one model. Keeps no reference to a model, so that a replaced
+    one is freed after its last request.
+    """
+
+    limits: Limits
+    prediction_log: PredictionLog
+
+    def __call__(self, batch: Sequence[InferenceRequest]) -> list[InferenceResult | Exception]:
+        """One result, or the error, for each request; an error of one does not affect others."""
+        results: list[Any] = [self._decode(request) for request in batch]
+        decoded = [index for index, each in enumerate(results) if isinstance(each, _Decoded)]
+        predicted = self._predict([results[index] for index in decoded])
+        for index, result in zip(decoded, predicted, strict=True):
+            results[index] = result
+        return results
+
+    def _decode(self, request: InferenceRequest) -> "_Decoded | Exception":
+        start = time.perf_counter()
+        request.timings.queue_s = start - request.received_at
+        try:
+            fault_injection.inject_fault(request.fault)
+            decoded = uploads.decode(request.upload, request.model.task, self.limits)
+        except Exception as error:  # noqa: BLE001 - raised where the result is awaited
+            return error
+        request.timings.stages_s["decode"] = time.perf_counter() - start
+        return _Decoded(request, decoded)
+
+    def _predict(self, batch: Sequence["_Decoded"]) -> list[InferenceResult | Exception]:
+        start = time.perf_counter()
+        try:
+            with runtime.collect_timings() as networks:
+                predictions = _predictions(batch)
+        except Exception as error:  # noqa: BLE001 - raised where the result is awaited
+            # One request of several may cause it: each is predicted alone.
+            return [error] if len(batch) == 1 else [self._predict([each])[0] for each in batch]
+        done = time.perf_counter()
+        first = networks.started_at or done
+        stages_s = {
+            "preprocess": (first - start) / max(1, len(batch)),
+            "infer": networks.inference_s / max(1, len(batch)),
+            "postprocess": (done - first - networks.inference_s) / max(1, len(batch)),
+        }
+        for each in batch:
+            each.request.timings.stages_s.update(stages_s)
+        return [
+            self._record(each.request, prediction)
+            for each, prediction in zip(batch, predictions, strict=True)
+        ]
+
+    def _record(
+        self, request: InferenceRequest, prediction: Prediction
+    ) -> InferenceResult | Exception:
+        try:
+            record = _record_of(request, prediction)
+            self.prediction_log.add(record)
+            return InferenceResult(prediction, record)
+        except Exception as error:  # noqa: BLE001 - raised where the result is awaited
+            return error
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    request: InferenceRequest
+    task_request: Request
+
+
+def _predictions(batch: Sequence[_Decoded]) -> Sequence[Prediction]:
+    if not batch:
+        return []
+    model = batch[0].request.model
+    return model.task.inference.predict_many([each.task_request for each in batch], model.model)
+
+
+def _record_of(request: InferenceRequest, prediction: Prediction) -> PredictionRecord:
+    best = prediction.best
+    return PredictionRecord(
+        trace_id=request.trace_id,
+        timestamp=time.time(),
+        task=request.model.task.name,
+        version=request.model.version,
+        digest=request.model.digest,
+        outcome=prediction.outcome,
+        label=best.label if best else None,
+        confidence=best.confidence if best else 0.0,
+        input_stats=prediction.input_stats,
+        latency_s=time.perf_counter() - request.started_at,
+    )

@@ -1,0 +1,52 @@
+"""The web page, the API documentation, and their static files."""
+
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
+
+from mien.stages.serve.routing import UNDOCUMENTED, add_get
+
+STATIC = Path(__file__).parent / "static"
+_FILES = StaticFiles(directory=STATIC, check_dir=False)
+
+
+def install(app: FastAPI) -> None:
+    """Add the addresses of the pages to the app."""
+    add_get(app, "/openapi.json", openapi_document, UNDOCUMENTED)
+    add_get(app, "/docs", docs, UNDOCUMENTED)
+    add_get(app, "/", index, UNDOCUMENTED)
+    add_get(app, "/static/{path:path}", static, UNDOCUMENTED)
+
+
+async def openapi_document(request: Request) -> Response:
+    return JSONResponse(request.app.openapi())
+
+
+async def docs(_: Request) -> Response:
+    return _WholeFile(FileResponse(STATIC / "docs.html"))
+
+
+async def index(_: Request) -> Response:
+    return _WholeFile(FileResponse(STATIC / "index.html"))
+
+
+async def static(request: Request) -> Response:
+    # A mounted StaticFiles would leave the request without a route template for the metrics.
+    path = _FILES.get_path(request.path_params)
+    return _WholeFile(await _FILES.get_response(path, request.scope))
+
+
+class _WholeFile(Response):
+    """A complete file: the header Range is ignored, as HTTP allows."""
+
+    def __init__(self, file: Response) -> None:
+        super().__init__()
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [header for header in scope["headers"] if header[0] != b"range"]
+        await self._file({**scope, "headers": headers}, receive, send)

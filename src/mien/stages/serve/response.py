@@ -1,0 +1,74 @@
+"""The response to a prediction request: the JSON document, and its schema for OpenAPI.
+
+Knows the contract of tasks and no HTTP. The first key of a response is the task's name.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from mien.stages.serve.loading import LoadedModel
+from mien.task import DECIMALS, Outcome, Prediction, Task
+
+
+class ModelReference(BaseModel):
+    """The model that predicted."""
+
+    name: str = Field(examples=["mien-task"])
+    version: str = Field(examples=["3"])
+
+
+def document(model: LoadedModel, prediction: Prediction, trace_id: str) -> dict[str, Any]:
+    """The response as JSON values, in the order in which they are sent."""
+    return {
+        **prediction.as_json(model.task.name),
+        "model": {"name": model.name, "version": model.version},
+        "trace_id": trace_id,
+    }
+
+
+def schema_prefix(task: Task[Any]) -> str:
+    """The prefix of the names of a task's schemas."""
+    return task.name.title().replace("_", "")
+
+
+def schema(task: Task[Any]) -> type[BaseModel]:
+    """Make the schema of a task's responses."""
+    label: Any = Literal[task.labels]
+    share: Any = (float, Field(ge=0, le=1))
+    detection = create_model(
+        f"{schema_prefix(task)}Detection",
+        __config__=ConfigDict(extra="allow"),
+        __doc__="One subject in the image, with further keys of the task.",
+        label=(label, ...),
+        confidence=share,
+        box=(
+            tuple[float, float, float, float] | None,
+            Field(description="x1, y1, x2, y2 in pixels of the upright image"),
+        ),
+        scores=(dict[str, float], Field(description="a score in 0..1 for each label")),
+    )
+    fields: dict[str, Any] = {
+        task.name: (label | None, Field(description="null where no subject was detected")),
+        "confidence": share,
+        "outcome": (Outcome, ...),
+        "detections": (list[detection], Field(description="best first")),  # type: ignore[valid-type]
+        "model": (ModelReference, ...),
+        "trace_id": (str, Field(description="identifies this request in the server's log")),
+    }
+    config = ConfigDict(extra="forbid", json_schema_extra={"example": _example(task)})
+    return create_model(f"{schema_prefix(task)}Prediction", __config__=config, **fields)
+
+
+def _example(task: Task[Any]) -> dict[str, Any]:
+    label, *others = task.labels
+    scores = {label: 0.982} | {other: round(0.018 / len(others), DECIMALS) for other in others}
+    box = [40.0, 32.0, 180.0, 196.0]
+    return {
+        task.name: label,
+        "confidence": 0.982,
+        "outcome": "ok",
+        "detections": [{"label": label, "confidence": 0.982, "box": box, "scores": scores}],
+        "model": {"name": f"mien-{task.name}", "version": "3"},
+        "trace_id": "0af7651916cd43dd8448eb211c80319c",
+    }
