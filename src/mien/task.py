@@ -27,9 +27,7 @@ from mien.model.runtime import Model
 Outcome = Literal["ok", "no_face", "no_hand", "unsure"]
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-
-DECIMALS = 6
-"""Decimals of scores in JSON: the precision of a 32-bit float."""
+DECIMALS = 6  # of scores in JSON: the precision of a 32-bit float
 
 ParamsT = TypeVar("ParamsT", bound=Schema)
 ContextT = TypeVar("ContextT")
@@ -128,11 +126,10 @@ class Prediction:
         return self.detections[0] if self.detections else None
 
     def as_json(self, task: str) -> dict[str, Any]:
-        """The answer as JSON values: the task's own key first, then what supports it."""
-        best = self.best
+        """The prediction as JSON values: the task's own key first."""
         return {
-            task: best.label if best else None,
-            "confidence": round(best.confidence, DECIMALS) if best else 0.0,
+            task: self.best.label if self.best else None,
+            "confidence": round(self.best.confidence, DECIMALS) if self.best else 0.0,
             "outcome": self.outcome,
             "detections": [each.as_json() for each in self.detections],
         }

@@ -107,7 +107,7 @@ def test_a_small_disk_costs_the_record_alone(workspace: Workspace, tmp_path: Pat
         load.stop()
         assert server.ask(get("/health")).status == 200
     assert load.failed == []
-    assert server.text().count("answers are not recorded from now on") <= 5
+    assert server.text().count("predictions are not recorded from now on") <= 5
 
 
 def test_a_read_only_disk_costs_the_record_alone(workspace: Workspace, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_read_only_disk_costs_the_record_alone(workspace: Workspace, tmp_path:
         assert server.process.wait(PATIENCE) == 0
     assert load.failed == []
     assert dropped == len(load.records)
-    assert "answers are not recorded" in server.text()
+    assert "predictions are not recorded" in server.text()
 
 
 # Descriptors.

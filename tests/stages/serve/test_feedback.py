@@ -304,7 +304,7 @@ def test_a_full_disk_costs_verdicts_and_no_answers(
     assert (told.status_code, told.json()["type"]) == (503, "/errors/prediction-log")
     assert int(told.headers["retry-after"]) > 0
     assert health.status_code == 200
-    assert "".join(server.lines).count("answers are not recorded from now on") == 1
+    assert "".join(server.lines).count("predictions are not recorded from now on") == 1
 
 
 def test_a_prediction_log_that_cannot_be_opened_costs_verdicts_and_no_answers(
