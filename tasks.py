@@ -23,7 +23,7 @@ threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).st
 while True:
     pass
 """
-"""Keeps a core busy until its standard input ends: with whoever started it, however that ends."""
+"""Keeps a core busy until its standard input ends: with the process that started it."""
 
 if Path(sys.prefix).resolve() == VENV.resolve():
     from invoke import Context, task

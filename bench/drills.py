@@ -38,7 +38,7 @@ def main() -> None:
         f"{RATE:g} questions a second; Prometheus reads and judges every 15 seconds. Each drill "
         "begins with a fresh server and a fresh Prometheus: where a thousand clean answers fill "
         f"the window, drift takes longer. A fault went on for {LINGER:g} s after its alert, and "
-        "other alerts that fired until then would be told here. Times differ from run to run by "
+        "other alerts that fired until then would be listed here. Times differ from run to run by "
         "up to 30 s, as a drill may begin anywhere between two readings."
     )
     write("drills", "Fire drills", [text, table(rows)])

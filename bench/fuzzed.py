@@ -1,6 +1,6 @@
 """What is fuzzed: a few readers of what strangers send, and seeds to start from.
 
-Each reader takes any bytes and may raise nothing but an error that is told to the client. Seeds are
+Each reader takes any bytes and may raise nothing but an error that the client receives. Seeds are
 made here; none is a photo. Knows nothing of a fuzzer: `bench/fuzz.py` and the tests bring one.
 """
 
@@ -64,7 +64,7 @@ class Target:
 def read_picture(data: bytes) -> None:
     """Decode a picture and bring it to the networks of both tasks.
 
-    A PNG file is tried with mended checksums too: behind a wrong one, little is read.
+    A PNG file is tried with repaired checksums too: behind a wrong one, little is read.
     """
     if (mended := repaired(data)) != data:
         with suppress(MienError):
@@ -235,7 +235,7 @@ def _numbers(data: bytes) -> bytes:
 
 @cache
 def _model() -> runtime.Model:
-    """A real bundle of a classifier that was never trained: one layer with weights by chance."""
+    """A real bundle of a classifier that was never trained: one layer with random weights."""
     from onnx import TensorProto, helper
 
     count = len(gesture.TASK.labels)

@@ -232,7 +232,7 @@ def _tables(seen: Seen, names: Sequence[str], asked: Sequence[Workload]) -> Iter
         f"Medians over slices; p50 and p99 over all answers together, in ms. 'mien / it' is the "
         f"throughput of mien divided by that of the other at {SATURATED} clients, in slices that "
         "follow each other; absolute numbers of servers cannot be compared as well, as the "
-        "machine's own speed wanders. Of the raw limit there is one loop, whoever the clients are."
+        "machine's own speed wanders. Of the raw limit there is one loop, for all clients."
     )
     for workload in asked:
         yield f"### {workload.name}"
@@ -308,7 +308,7 @@ def _how(
     yield table([_described(server, seen) for server in known])
     yield (
         "The obvious stack serves the champion's own torch weights (`work/` of its training) and "
-        "the estimator that the champion was exported from, fitted anew with the same settings, "
+        "the estimator that the champion was exported from, fitted again with the same settings, "
         "data and seed. MediaPipe looks once at a photo; mien looks again at its parts where it "
         "finds no hand. LitServe, BentoML and MLServer call the same functions of mien over the "
         "same bundles, as their documentation advises; bench/rivals/ has what they run."

@@ -1,8 +1,8 @@
 """Turns of short slices: mien beside the raw limit and beside each of its rivals.
 
 The same code runs up to twice as fast in one process as in another, and from one second to the
-next. So everything is told as a ratio of two slices that follow each other, and each such pair is
-taken many times, with the processes started anew now and then.
+next. So everything is given as a ratio of two slices that follow each other, and each such pair is
+taken many times, with the processes restarted now and then.
 """
 
 import random

@@ -41,12 +41,12 @@ _TEXTS = ("*.md", "*.yml", "*.yaml", "*.html", "*.js", "*.toml", "*.sh")
 
 def test_names_say_what_a_value_is() -> None:
     """`found`, `told`, `place` and the like are at most one in 200 of the names that are bound."""
-    assert FIGURES.filler_share <= 0.081, structure.filler_names()
+    assert FIGURES.filler_share <= 0.031, structure.filler_names()
 
 
 def test_a_class_name_occurs_once() -> None:
     """Two classes of one name in two files are two meanings of one word."""
-    assert len(FIGURES.repeated_classes) <= 17, FIGURES.repeated_classes
+    assert len(FIGURES.repeated_classes) <= 3, FIGURES.repeated_classes
 
 
 def test_the_package_root_shows_the_product_at_a_glance() -> None:
@@ -56,18 +56,18 @@ def test_the_package_root_shows_the_product_at_a_glance() -> None:
 
 def test_documents_between_stages_are_typed() -> None:
     """Evaluation, lineage and preprocessing are read by attribute, not by string keys."""
-    assert len(FIGURES.document_reads) <= 92, FIGURES.document_reads
+    assert len(FIGURES.document_reads) <= 10, FIGURES.document_reads
 
 
 def test_files_and_functions_fit_a_reader() -> None:
     """No file over 400 lines, no function over 40."""
     assert FIGURES.longest_file[0] <= 400, FIGURES.longest_file
-    assert FIGURES.longest_function[0] <= 53, FIGURES.longest_function
+    assert FIGURES.longest_function[0] <= 51, FIGURES.longest_function
 
 
 def test_the_terms_of_the_field_are_names() -> None:
     """A search for each term finds an identifier."""
-    missing = {"leakage", "near_duplicate", "roi"}
+    missing = {"leakage"}
     assert set(FIGURES.missing_terms) <= missing
 
 
@@ -80,18 +80,14 @@ def test_texts_are_plain_english(phrase: str) -> None:
 
 
 LIMITS: dict[str, int] = {
-    r"whoever": 22,
-    r"anew": 30,
+    r"whoever": 10,
+    r"anew": 1,
     r"heeded": 3,
-    r"by chance": 6,
-    r"hangs? on": 9,
-    r"(is|are|was|were|be) told": 78,
-    r"borne": 3,
-    r"mend(s|ed|ing)?": 48,
+    r"by chance": 3,
+    r"(is|are|was|were|be) told": 30,
+    r"mend(s|ed|ing)?": 3,
     r"bake-off": 3,
-    r"is no number": 2,
-    r"in vain": 1,
-    r"the clock on the wall": 1,
+    r"is no number": 1,
 }
 """What is left of each phrase; may only fall."""
 

@@ -1,4 +1,4 @@
-"""What can go wrong and is the user's to mend: one base class and its children.
+"""Errors that the user can fix: one base class and its children.
 
 Every message says what was found, what was expected and what to do. This file knows
 neither HTTP status codes (`stages/serve/errors.py` has the table) nor exit codes (`cli.py`).

@@ -75,7 +75,7 @@ class Request:
         """Pixels of the picture as sent for each pixel of `image`, across and down; often 1.
 
         The last column or row of a reduced picture may stand for fewer pixels than the others:
-        places are told to within one pixel of `image`.
+        places are exact to within one pixel of `image`.
         """
         if self.image is None:
             raise ValueError("a request without a picture has no scale")

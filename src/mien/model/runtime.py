@@ -43,7 +43,7 @@ KEPT_BYTES = 48 * 2**20
 _ITEMS_AHEAD = 16
 """Items for each thread that `map_threads` starts at once."""
 _LARGEST = 32 * 2**20
-"""The largest block that glibc can be told to take from what it keeps."""
+"""The largest block that glibc can be set to take from what it keeps."""
 _ARENA_MAX, _MMAP_THRESHOLD, _TRIM = -8, -3, -1
 """M_ARENA_MAX, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h."""
 _now = threading.local()
@@ -125,7 +125,7 @@ class Model:
 
         Raises:
             BundleError: the bundle has no file of that name.
-            ScoreError: what it computes is no number.
+            ScoreError: what it computes is not finite.
         """
         if name not in self._sessions:
             raise BundleError(f"{self.bundle.folder} holds no {name}; train the bundle again.")

@@ -64,7 +64,7 @@ def optimize(run: Run) -> Optimized:
 
 
 def _candidates(trained: Path) -> list[Bundle]:
-    """The bundles that a training left; variants are told by name, for one may be damaged."""
+    """The bundles that a training left; variants are recognised by name, for one may be damaged."""
     endings = tuple(f"-{form}" for form in FORMS)
     found = [path.parent for path in sorted(trained.glob(f"*/{bundle.MANIFEST}"))]
     return [bundle.read(path) for path in found if not path.name.endswith(endings)]

@@ -1,4 +1,4 @@
-"""Where things lie at run time, and how a finished stage is told from an unfinished one.
+"""Where things lie at run time, and how a finished stage differs from an unfinished one.
 
     data/raw/<task>/               versions of raw data, see `store`
     data/checked/<task>/<key>/     the check report of a version
@@ -82,7 +82,7 @@ class Workspace:
 
     @property
     def prediction_log(self) -> Path:
-        """Where a server keeps its answers unless it is told otherwise."""
+        """Where a server keeps its answers by default."""
         return self.home / "predictions.db"
 
     def aliases(self, task: str) -> dict[str, int]:
@@ -131,7 +131,7 @@ class Workspace:
     def locked(self, task: str) -> Iterator[None]:
         """Let one process at a time change what belongs to a task; others wait and say so.
 
-        What a killed process left half made is removed first: whoever holds the lock is the only
+        What a killed process left half made is removed first: the holder of the lock is the only
         one that writes in these folders, so nobody is at work on it.
         """
         from filelock import FileLock, Timeout

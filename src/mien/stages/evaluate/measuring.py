@@ -69,7 +69,7 @@ def measure(
     leaked: frozenset[str] | None,
     max_cpu_cost: float,
 ) -> Measured:
-    """Ask a bundle the splits that count; measure its CPU cost until it can be told from the
+    """Ask a bundle the splits that count; measure its CPU cost until it is clear of the
     limit, or for a bounded number of requests."""
     with Model(opened) as model:
         answers: dict[str, Sequence[ScoredPrediction]] = {}

@@ -33,7 +33,7 @@ from .outcome import COMPARED_STAGES, RebuildOutcome, RebuildStep
 from .record import PENDING, RebuildTarget
 
 CERTIFICATE_RUNS = 2
-"""Rebuilds for a certificate: one could be identical by chance."""
+"""Rebuilds for a certificate: a single one could be identical at random."""
 _CARD = "card.md"
 _CARD_SECTION = "## Certified"
 _MARKS = {"identical": "=", "within_tolerance": "~", "warning": "!", "different": "x"}
