@@ -89,7 +89,8 @@ def test_latency_is_told_in_milliseconds() -> None:
         ScoredPrediction("a", "a", 1, "ok", (), None, {}, seconds)
         for seconds in np.linspace(0, 0.1, 101)
     ]
-    assert scores.latency_ms(answers) == pytest.approx({"p50_ms": 50, "p95_ms": 95})
+    latency = scores.latency(answers)
+    assert (latency.p50_ms, latency.p95_ms) == pytest.approx((50, 95))
 
 
 @pytest.mark.parametrize(
