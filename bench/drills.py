@@ -15,7 +15,7 @@ from bench.page import ROOT, table, write
 from mien.errors import StackError
 from mien.reporting import console
 from mien.stages.monitor import drill, traffic
-from mien.stages.monitor.drill import DRILLS, Stack
+from mien.stages.monitor.drill import DRILLS, DrillTarget
 from mien.stages.monitor.web import Prometheus
 from mien.storage.workspace import Workspace
 
@@ -68,7 +68,7 @@ def _drilled(
         watched(workspace.home.resolve(), Path(folder), task, faster=1) as stack,
     ):
         server, watcher = stack.server, Prometheus.at(stack.prometheus.address)
-        parts = Stack(stack.api, watcher, server.kill, server.start)
+        parts = DrillTarget(stack.api, watcher, server.kill, server.start)
         return drill.run(chosen, parts, found, RATE, chosen.timeout_s, LINGER)
 
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from waiting import PATIENCE
 
 from mien.errors import DataError
-from mien.storage.versions import FileEntry, Item, Store, root_of, shards
+from mien.storage.versions import Item, RawFile, Store, root_of, shards
 
 FILES = {"a.txt": b"one", "b/c.txt": b"two", "b/again.txt": b"one", "empty": b""}
 Damage = Callable[[Path], None]
@@ -89,7 +89,7 @@ def test_any_files_come_back(
 @given(order=st.permutations(sorted(FILES)))
 def test_the_root_hash_knows_no_order(order: list[str]) -> None:
     """Names and contents decide, and nothing else."""
-    entries = {each.name: FileEntry(each.sha256, each.size_bytes) for each in items(FILES)}
+    entries = {each.name: RawFile(each.sha256, each.size_bytes) for each in items(FILES)}
     assert root_of({name: entries[name] for name in order}) == root_of(entries)
 
 

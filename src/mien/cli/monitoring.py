@@ -94,7 +94,7 @@ def drill(
     from mien.stages.monitor.web import HttpClient, Prometheus
 
     chosen = stage.find(name)
-    stack = stage.Stack(
+    stack = stage.DrillTarget(
         HttpClient(compose.address("api", project, api)),
         Prometheus.at(compose.address("prometheus", project, prometheus)),
         kill=stage.command(kill or compose.command("kill"), project),

@@ -65,7 +65,7 @@ class RepeatedAnswer(AnswerRecord):
 
 
 @dataclass(frozen=True)
-class ModelSource:
+class AnsweringBundle:
     """The bundle that answered."""
 
     task: str
@@ -96,7 +96,7 @@ class Replay:
     """Where an answer came from, and whether it is given again."""
 
     answer: GivenAnswer
-    model: ModelSource
+    model: AnsweringBundle
     data: DataSource
     config: Mapping[str, Any]
     config_sha256: str | None
@@ -159,7 +159,9 @@ def replay(
     origin = manifest.lineage
     return Replay(
         answer=_given(event),
-        model=ModelSource(event.task, event.version, manifest.candidate, event.digest, str(found)),
+        model=AnsweringBundle(
+            event.task, event.version, manifest.candidate, event.digest, str(found)
+        ),
         data=_data(origin.data_fingerprint, event.task, workspace),
         config=origin.config,
         config_sha256=origin.config_sha256,

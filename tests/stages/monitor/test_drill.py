@@ -12,7 +12,7 @@ from served import Watched, watched
 
 from mien.errors import StackError
 from mien.stages.monitor import drill, traffic
-from mien.stages.monitor.drill import DRILLS, DrillResult, Stack
+from mien.stages.monitor.drill import DRILLS, DrillResult, DrillTarget
 from mien.stages.monitor.traffic import LabelledRequest
 from mien.stages.monitor.web import Prometheus
 from mien.storage.workspace import Workspace
@@ -31,7 +31,7 @@ def found(small_models: Workspace) -> list[LabelledRequest]:
 def run(
     name: str, stack: Watched, found: list[LabelledRequest], patience: float, rate: float = RATE
 ) -> DrillResult:
-    parts = Stack(
+    parts = DrillTarget(
         api=stack.api,
         prometheus=Prometheus.at(stack.prometheus.address),
         kill=stack.server.kill,

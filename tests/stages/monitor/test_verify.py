@@ -17,7 +17,7 @@ from served import FASTER, Watched, watched
 from waiting import PATIENCE, until
 
 from mien.stages.monitor import report, traffic, verify
-from mien.stages.monitor.report import CheckResult
+from mien.stages.monitor.report import PromiseResult
 from mien.stages.monitor.verify import Stack
 from mien.stages.monitor.web import HttpClient, Prometheus
 from mien.storage.workspace import Workspace
@@ -194,14 +194,14 @@ def test_where_nothing_runs_each_kind_takes_few_lines(
 
 def test_the_page_shows_faults_first_and_escapes_them(tmp_path: Path) -> None:
     """A fault may hold what a query or an answer holds."""
-    found = [CheckResult("a", "fine"), CheckResult("b", "wrong", "<script>alert(1)</script>")]
+    found = [PromiseResult("a", "fine"), PromiseResult("b", "wrong", "<script>alert(1)</script>")]
     page = report.write(found, tmp_path, "now")[1].read_text(encoding="utf-8")
     assert "1 of 2 checks failed" in page
     assert page.index("&lt;script&gt;") < page.index('class="passed">passed')
     assert "<script>" not in page
 
 
-def broken(stack: Stack, check: str) -> list[CheckResult]:
+def broken(stack: Stack, check: str) -> list[PromiseResult]:
     return [each for each in verify.verify(stack) if each.check == check and not each.passed]
 
 

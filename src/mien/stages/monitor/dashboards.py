@@ -20,7 +20,7 @@ SCHEMA = 41
 
 
 @dataclass(frozen=True)
-class Row:
+class PanelRow:
     """Panels of one topic under a heading."""
 
     title: str
@@ -34,7 +34,7 @@ class Dashboard:
     name: metrics.Topic
     title: str
     description: str
-    rows: tuple[Row, ...]
+    rows: tuple[PanelRow, ...]
 
 
 def write(boards: Iterable[Dashboard], folder: Path) -> list[Path]:
@@ -95,7 +95,7 @@ def place(sizes: Sequence[tuple[int, int]], top: int = 0) -> list[dict[str, int]
     return places
 
 
-def _panels(rows: Iterable[Row]) -> list[Json]:
+def _panels(rows: Iterable[PanelRow]) -> list[Json]:
     """A heading and its panels after each other; identifiers count from 1 in reading order."""
     found: list[Json] = []
     y = 0

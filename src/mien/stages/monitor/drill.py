@@ -62,8 +62,8 @@ class DrillResult:
 
 
 @dataclass(frozen=True)
-class Stack:
-    """Clients of the parts of the stack, and commands that kill and start its server."""
+class DrillTarget:
+    """The stack that a drill runs on: clients, and commands that kill and start its server."""
 
     api: HttpClient
     prometheus: Prometheus
@@ -86,7 +86,7 @@ def find(name: str) -> Drill:
 
 def run(
     drill: Drill,
-    stack: Stack,
+    stack: DrillTarget,
     requests: Sequence[LabelledRequest],
     rate: float,
     timeout_s: float,
@@ -152,7 +152,7 @@ def command(line: str, folder: Path) -> Callable[[], None]:
     return call
 
 
-def _ready(drill: Drill, stack: Stack, requests: Sequence[LabelledRequest]) -> None:
+def _ready(drill: Drill, stack: DrillTarget, requests: Sequence[LabelledRequest]) -> None:
     if stack.api.get("/readyz").status != 200:
         raise StackError(f"The server at {stack.api.address} is not ready; /health has the reason.")
     if firing := stack.prometheus.firing():
@@ -175,7 +175,7 @@ def _ready(drill: Drill, stack: Stack, requests: Sequence[LabelledRequest]) -> N
 @contextmanager
 def _fault(
     drill: Drill,
-    stack: Stack,
+    stack: DrillTarget,
     requests: Sequence[LabelledRequest],
     rate: float,
     seed: int,

@@ -10,7 +10,7 @@ from mien.storage.files import atomic_write
 
 
 @dataclass(frozen=True)
-class CheckResult:
+class PromiseResult:
     """One checked item, and its failure; passed where `failure` is empty."""
 
     check: str
@@ -41,7 +41,7 @@ td, th {{ text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #dde
 """
 
 
-def write(results: Sequence[CheckResult], folder: Path, when: str) -> list[Path]:
+def write(results: Sequence[PromiseResult], folder: Path, when: str) -> list[Path]:
     """Write `verify.json` and `verify.html`; failed checks come first on the page."""
     failed = [result for result in results if not result.passed]
     document = {
@@ -64,7 +64,7 @@ def write(results: Sequence[CheckResult], folder: Path, when: str) -> list[Path]
     return [folder / name for name in texts]
 
 
-def _row(result: CheckResult) -> str:
+def _row(result: PromiseResult) -> str:
     check, item, failure = map(html.escape, (result.check, result.item, result.failure))
     cell = f'<td class="failed">{failure}</td>' if failure else '<td class="passed">passed</td>'
     return f"<tr><td>{check}</td><td>{item}</td>{cell}</tr>"

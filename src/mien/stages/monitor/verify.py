@@ -22,7 +22,7 @@ from mien.observability.metrics import METRICS
 from mien.reporting import console
 from mien.stages.monitor import compose, dashboards, grafana, promql, report
 from mien.stages.monitor.panels import DASHBOARDS
-from mien.stages.monitor.report import CheckResult
+from mien.stages.monitor.report import PromiseResult
 from mien.stages.monitor.web import HttpClient, Prometheus, form, seconds
 from mien.storage.workspace import CHAMPION, Workspace
 
@@ -70,14 +70,14 @@ Items = Iterator[tuple[str, str]]
 """A checked item, and its failure or an empty string."""
 
 
-def verify(stack: Stack) -> Iterator[CheckResult]:
+def verify(stack: Stack) -> Iterator[PromiseResult]:
     """Run every check, one after the other; a part that does not respond fails its own."""
     for name, check in CHECKS.items():
         try:
             for item, failure in check(stack):
-                yield CheckResult(name, item, failure)
+                yield PromiseResult(name, item, failure)
         except StackError as error:
-            yield CheckResult(name, name, str(error))
+            yield PromiseResult(name, name, str(error))
 
 
 def stack(
@@ -99,7 +99,7 @@ def stack(
     )
 
 
-def verify_all(stack: Stack, out: Path) -> list[CheckResult]:
+def verify_all(stack: Stack, out: Path) -> list[PromiseResult]:
     """Run every check, print the failures, and write the report to a folder."""
     results = []
     with console.bar("verifying") as advance:

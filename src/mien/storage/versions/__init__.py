@@ -26,11 +26,11 @@ from mien.errors import DataError
 from mien.storage.files import atomic_write
 
 from . import manifest
-from .manifest import FileEntry, Item, Version, root_of
+from .manifest import Item, RawFile, Version, root_of
 from .progress import Progress, silent
 from .shards import AlteredError, Shards, check_free_space, write_new
 
-__all__ = ["OPEN", "FileEntry", "Item", "Store", "Version", "root_of"]
+__all__ = ["OPEN", "Item", "RawFile", "Store", "Version", "root_of"]
 
 OPEN = ".open-"
 """Prefix of the temporary folders of unpacked versions."""
@@ -62,7 +62,7 @@ class Store:
                 not match its SHA-256.
         """
         listed = manifest.listing(items, source)
-        entries = {name: FileEntry(each.sha256, each.size_bytes) for name, each in listed.items()}
+        entries = {name: RawFile(each.sha256, each.size_bytes) for name, each in listed.items()}
         root = root_of(entries)
         version = self.find(root) if self.contains(root) else None
         if version is None or not self.is_complete(version):

@@ -31,7 +31,7 @@ class Item:
     open: Callable[[], BinaryIO]
 
 
-class FileEntry(NamedTuple):
+class RawFile(NamedTuple):
     """One file of a version; a tuple, because a version may hold a hundred thousand of them."""
 
     sha256: str
@@ -52,7 +52,7 @@ class Version:
     reason: str
     parent: str | None
     """Root hash of the version that it was made from; None for one from a source."""
-    items: Mapping[str, FileEntry] = field(repr=False)
+    items: Mapping[str, RawFile] = field(repr=False)
     shards: Mapping[str, int] = field(default_factory=dict, repr=False)
     """Names and sizes of the shards with its contents when it was made; only saves time."""
 
@@ -67,7 +67,7 @@ class Version:
         return sum(entry.size_bytes for entry in self.items.values())
 
 
-def root_of(items: Mapping[str, FileEntry]) -> str:
+def root_of(items: Mapping[str, RawFile]) -> str:
     """The root hash of names and contents, in any order."""
     state = sha256()
     for name in sorted(items):
@@ -119,7 +119,7 @@ def read(path: Path, remedy: str) -> Version:
                 f"{path}: expected format {FORMAT}, found {form!r}. Fetch the source again into a "
                 "new workspace, or use the version of mien that wrote it."
             )
-        items = {name: FileEntry(**entry) for name, entry in document.pop("items").items()}
+        items = {name: RawFile(**entry) for name, entry in document.pop("items").items()}
         version = Version(**document, items=items)
         intact = root_of(items) == version.root == path.stem and version.number > 0
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

@@ -1,6 +1,6 @@
 """The dashboard of the data: training data, class mix, drift and statistics of the inputs."""
 
-from mien.stages.monitor.dashboards import Dashboard, Row
+from mien.stages.monitor.dashboards import Dashboard, PanelRow
 from mien.stages.monitor.grafana import Panel, Query
 from mien.stages.monitor.promql import MODEL, latest, quantile, rate
 
@@ -17,7 +17,7 @@ _TRAINED = latest("mien_training_examples", "task", "label", where='split="train
 _COMPLETE = latest("mien_training_completeness", "task", "check")
 _DRIFT = latest("mien_drift_score", *MODEL, "quantity")
 _THRESHOLD = latest("mien_drift_threshold", *MODEL, "quantity")
-TRAINED_ON = Row(
+TRAINED_ON = PanelRow(
     "Training data",
     (
         Panel(
@@ -49,7 +49,7 @@ TRAINED_ON = Row(
         ),
     ),
 )
-MIX = Row(
+MIX = PanelRow(
     "Class mix of the predictions, last 5 minutes",
     (
         Panel(
@@ -71,7 +71,7 @@ MIX = Row(
         ),
     ),
 )
-DRIFT = Row(
+DRIFT = PanelRow(
     "Drift of the inputs from the validation data",
     (
         Panel(
@@ -112,7 +112,7 @@ DRIFT = Row(
         ),
     ),
 )
-INPUT_STATS = Row(
+INPUT_STATS = PanelRow(
     "Statistics of the inputs",
     (
         Panel(

@@ -1,6 +1,6 @@
 """The dashboard of the model: what is served, its scores, its predictions, its live accuracy."""
 
-from mien.stages.monitor.dashboards import Dashboard, Row
+from mien.stages.monitor.dashboards import Dashboard, PanelRow
 from mien.stages.monitor.grafana import PER_SECOND, Panel, Query
 from mien.stages.monitor.promql import MODEL, increase, latest, mean, quantile, rate
 
@@ -14,7 +14,7 @@ def _scores(split: str, score: str) -> str:
     return latest("mien_model_score", *MODEL, "candidate", "split", where=where)
 
 
-SERVED = Row(
+SERVED = PanelRow(
     "Served models",
     (
         Panel(
@@ -59,7 +59,7 @@ SERVED = Row(
         ),
     ),
 )
-LEADERBOARD = Row(
+LEADERBOARD = PanelRow(
     "Evaluation of all candidates",
     (
         Panel(
@@ -84,7 +84,7 @@ LEADERBOARD = Row(
         ),
     ),
 )
-PREDICTIONS = Row(
+PREDICTIONS = PanelRow(
     "Predictions",
     (
         Panel(
@@ -122,7 +122,7 @@ PREDICTIONS = Row(
         ),
     ),
 )
-LIVE_ACCURACY = Row(
+LIVE_ACCURACY = PanelRow(
     "Live accuracy, by feedback",
     (
         Panel(

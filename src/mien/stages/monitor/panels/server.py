@@ -1,6 +1,6 @@
 """The dashboard of the server: availability, latency, queue and resources."""
 
-from mien.stages.monitor.dashboards import Dashboard, Row
+from mien.stages.monitor.dashboards import Dashboard, PanelRow
 from mien.stages.monitor.grafana import PER_SECOND, Panel, Query
 from mien.stages.monitor.promql import latest, mean, quantile, rate, ratio, total
 
@@ -27,7 +27,7 @@ def _levels(name: str, *by: str, legend: str, where: str = "") -> tuple[Query, .
     )
 
 
-AVAILABILITY = Row(
+AVAILABILITY = PanelRow(
     "Availability",
     (
         Panel(
@@ -101,7 +101,7 @@ AVAILABILITY = Row(
         ),
     ),
 )
-REQUESTS = Row(
+REQUESTS = PanelRow(
     "Requests",
     (
         Panel(
@@ -146,7 +146,7 @@ REQUESTS = Row(
         ),
     ),
 )
-QUEUE = Row(
+QUEUE = PanelRow(
     "Queue and uploads",
     (
         Panel(
@@ -178,7 +178,7 @@ QUEUE = Row(
         ),
     ),
 )
-PROCESS = Row(
+PROCESS = PanelRow(
     "Process and prediction log",
     (
         Panel(
