@@ -1,4 +1,4 @@
-"""What no hand can look like is told from what hands do look like."""
+"""Landmarks that cannot be a hand are distinguished from those of real and drawn hands."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -44,13 +44,13 @@ def test_real_hands_are_possible(
     assert not has_wrong_order(points)
 
 
-def test_a_point_that_got_lost_is_seen() -> None:
-    """A fingertip in the corner of the picture, or on the other side of it."""
+def test_a_misplaced_landmark_is_detected() -> None:
+    """A fingertip in the corner of the picture, or beyond its other side."""
     assert impossible_hands(with_points({8: (0, 0, 0)})).mean() > 0.9
     assert impossible_hands(with_points({20: (9000, 9000, 0)})).all()
 
 
-def test_bones_without_length_are_seen() -> None:
+def test_bones_without_length_are_detected() -> None:
     """A finger whose joints all have the same numbers."""
     hands = HANDS.copy()
     hands[:, 5:9] = hands[:, 5:6]
@@ -75,12 +75,12 @@ def in_blocks(hands: Floats) -> Floats:
 
 
 @pytest.mark.parametrize("order", [swapped, by_joint, in_blocks])
-def test_points_in_another_order_are_seen(order: Callable[[Floats], Floats]) -> None:
-    """Tips first, joint by joint, or axis by axis: served hands come in MediaPipe's order."""
+def test_landmarks_in_another_order_are_detected(order: Callable[[Floats], Floats]) -> None:
+    """Tips first, joint by joint, or axis by axis: served hands have MediaPipe's order."""
     assert has_wrong_order(order(HANDS))
 
 
-def test_every_point_hangs_on_a_bone() -> None:
+def test_every_landmark_is_the_end_of_a_bone() -> None:
     """Twenty bones, each from a joint nearer to the wrist."""
     assert [end for _, end in anatomy.BONES] == list(range(1, 21))
     assert all(start < end for start, end in anatomy.BONES)

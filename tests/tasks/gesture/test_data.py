@@ -1,4 +1,4 @@
-"""From CSV tables to prepared splits: what is refused, what is left out, what is told."""
+"""From CSV tables to prepared splits: errors, skipped rows and notes."""
 
 import csv
 from collections import Counter
@@ -51,7 +51,7 @@ def splits_of(ready: Path) -> dict[bytes, str]:
     }
 
 
-def test_rows_come_back_bit_for_bit_in_the_promised_shares(tmp_path: Path) -> None:
+def test_examples_are_the_rows_in_the_configured_fractions(tmp_path: Path) -> None:
     """Nothing is lost between the source and the examples, and every label is in every split."""
     table = rows()
     report = prepared(table, tmp_path)
@@ -75,7 +75,7 @@ def test_rows_come_back_bit_for_bit_in_the_promised_shares(tmp_path: Path) -> No
 
 
 def test_the_same_source_gives_the_same_bytes(tmp_path: Path) -> None:
-    """Prepared data have a fingerprint worth the name."""
+    """Preparation is deterministic."""
     for home in ("one", "two"):
         (tmp_path / home).mkdir()
         prepared(rows(), tmp_path / home)
@@ -85,7 +85,7 @@ def test_the_same_source_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_the_order_of_rows_does_not_change_their_split(tmp_path: Path) -> None:
-    """A sorted and a shuffled copy of a table are divided alike."""
+    """A sorted and a shuffled copy of a table get the same splits."""
     table = rows()
     shuffled = [table[place] for place in np.random.default_rng(0).permutation(len(table))]
     for home, each in (("one", table), ("two", shuffled)):
@@ -95,7 +95,7 @@ def test_the_order_of_rows_does_not_change_their_split(tmp_path: Path) -> None:
 
 
 def test_nobody_is_in_two_splits(tmp_path: Path) -> None:
-    """Rows that name a user stay together, and the splits keep their shares."""
+    """Rows that name a user stay together, and the splits keep their fractions."""
     report = prepared(rows(user=lambda n: f"u{n % 40}"), tmp_path)
     users = [set(read_split(tmp_path / "ready", split).users) for split in SPLITS]
     assert sum(map(len, users)) == len(set.union(*users)) == 40
@@ -104,8 +104,8 @@ def test_nobody_is_in_two_splits(tmp_path: Path) -> None:
     assert any("by user" in note for note in report.notes)
 
 
-def test_a_split_column_is_honoured(tmp_path: Path) -> None:
-    """Whatever the source calls its splits."""
+def test_a_split_column_is_used(tmp_path: Path) -> None:
+    """Under any of the usual names of splits."""
     words = ("train", "train", "valid", "Test")
     table = rows(split=lambda n: words[n % 4], user=lambda n: n // 4)
     report = prepared(table, tmp_path)
@@ -113,17 +113,17 @@ def test_a_split_column_is_honoured(tmp_path: Path) -> None:
 
 
 def test_a_split_that_the_source_leaves_out_is_taken_from_train(tmp_path: Path) -> None:
-    """Many sets have train and test only; the test rows stay as they are, and a note tells."""
+    """Many sets have train and test only; the test rows stay as they are, and a note says so."""
     report = prepared(rows(split=lambda n: "test" if n % 5 == 0 else "train"), tmp_path)
     assert sum(report.counts["test"].values()) == 72
     assert sum(report.counts["val"].values()) > 0
     assert any("no row to val" in note for note in report.notes)
 
 
-@pytest.mark.parametrize(("word", "said"), [("trian", "Did you mean 'train'"), ("", "found ''")])
-def test_a_split_column_must_be_complete(tmp_path: Path, word: str, said: str) -> None:
-    """A typing error must not move rows to another split."""
-    with pytest.raises(DataError, match=said):
+@pytest.mark.parametrize(("word", "message"), [("trian", "Did you mean 'train'"), ("", "found ''")])
+def test_a_split_column_must_be_complete(tmp_path: Path, word: str, message: str) -> None:
+    """A typo must not move rows to another split."""
+    with pytest.raises(DataError, match=message):
         prepared(rows(split=lambda n: word if n == 7 else "train"), tmp_path)
 
 
@@ -136,8 +136,8 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
         prepared(table, tmp_path)
 
 
-def test_a_column_must_stand_once(tmp_path: Path) -> None:
-    """Which of two columns is meant cannot be known."""
+def test_a_duplicate_column_is_refused(tmp_path: Path) -> None:
+    """It is ambiguous which of the two is meant."""
     path = tmp_path / "raw" / "hands.csv"
     write(rows(), path)
     path.write_text(path.read_text(encoding="utf-8").replace("z2,", "z1,", 1), encoding="utf-8")
@@ -150,7 +150,7 @@ def test_a_column_must_stand_once(tmp_path: Path) -> None:
 
 
 def test_unknown_labels_are_named_with_rows_and_the_nearest(tmp_path: Path) -> None:
-    """A misspelt label is a label of its own until somebody looks."""
+    """A misspelt label would be a label of its own."""
     table = rows()
     table[0]["label"] = "Peace_inverted"
     table[4]["label"] = table[5]["label"] = "no_gesture"
@@ -163,8 +163,8 @@ def test_unknown_labels_are_named_with_rows_and_the_nearest(tmp_path: Path) -> N
     assert "params.ignore_labels=[Peace_inverted,no_gesture]" in text
 
 
-def test_ignored_labels_are_left_out_and_counted(tmp_path: Path) -> None:
-    """HaGRID's no_gesture rows need a word of the user, not a repair of the file."""
+def test_ignored_labels_are_skipped_and_counted(tmp_path: Path) -> None:
+    """HaGRID's no_gesture rows need a param, not an edit of the file."""
     table = rows()
     for row in table[:4]:
         row["label"] = "no_gesture"
@@ -173,7 +173,7 @@ def test_ignored_labels_are_left_out_and_counted(tmp_path: Path) -> None:
     assert sum(sum(each.values()) for each in report.counts.values()) == len(table) - 4
 
 
-def test_unusable_rows_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_unusable_rows_are_skipped_and_counted(tmp_path: Path) -> None:
     """Text, gaps, infinities, a missing label, and a hand whose points coincide."""
     table = rows()
     table[0]["x3"], table[1]["y4"], table[2]["z5"] = "abc", "", "inf"
@@ -185,7 +185,7 @@ def test_unusable_rows_are_left_out_and_counted(tmp_path: Path) -> None:
 
 
 def test_copies_stay_in_one_split(tmp_path: Path) -> None:
-    """A copy of a training row in the test split would be remembered, not recognised."""
+    """A copy of a training row in the test split would be memorized, not recognized."""
     table = rows()
     prepared(table + table[:10], tmp_path)
     splits_by_content: dict[bytes, set[str]] = {}
@@ -205,7 +205,7 @@ def test_labels_that_a_split_lacks_are_counted(tmp_path: Path) -> None:
 
 
 def test_several_tables_are_read_each_by_its_own_convention(tmp_path: Path) -> None:
-    """A folder may hold tables of different origin; what is no table of landmarks is told."""
+    """A folder may hold tables of different origin; other CSV files are reported."""
     table = rows(width=lambda n: 4000, height=lambda n: 2000)
     shares = [
         {
@@ -231,8 +231,8 @@ def test_several_tables_are_read_each_by_its_own_convention(tmp_path: Path) -> N
     np.testing.assert_allclose(pixels[::2], pixels[1::2])
 
 
-def test_rows_without_picture_size_are_left_out(tmp_path: Path) -> None:
-    """Shares of an unknown width are no shape."""
+def test_rows_without_picture_size_are_skipped(tmp_path: Path) -> None:
+    """Fractions of an unknown width have lost the proportions."""
     table = rows(width=lambda n: "" if n < 3 else 4000, height=lambda n: 4000)
     for row in table:
         row.update({c: str(float(row[c]) / 4000) for c in COLUMNS if c[0] != "z"})
@@ -240,8 +240,8 @@ def test_rows_without_picture_size_are_left_out(tmp_path: Path) -> None:
     assert report.skipped == {"missing_image_size": 3}
 
 
-def test_lost_proportions_need_a_word_of_the_user(tmp_path: Path) -> None:
-    """Without the pictures' sizes the message names file and key; with the key it goes on."""
+def test_lost_proportions_need_a_param(tmp_path: Path) -> None:
+    """Without the pictures' sizes the message names file and key; with the key it succeeds."""
     table = rows()
     for row in table:
         row.update({c: str(float(row[c]) / 4000) for c in COLUMNS if c[0] != "z"})
@@ -251,8 +251,8 @@ def test_lost_proportions_need_a_word_of_the_user(tmp_path: Path) -> None:
     assert "params.aspect_ratio = 1.0" in report.notes[0]
 
 
-def test_a_named_convention_is_taken_and_told(tmp_path: Path) -> None:
-    """What the values do not tell, the user may."""
+def test_a_configured_convention_is_used_and_reported(tmp_path: Path) -> None:
+    """Values that are ambiguous need the param."""
     table = rows()
     for row in table:
         row.update({c: str(float(row[c]) / 100) for c in COLUMNS if c[0] != "z"})
@@ -263,7 +263,7 @@ def test_a_named_convention_is_taken_and_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "expected a CSV file with the columns"),
         (",".join([*COLUMNS, "label"]).encode() + b"\n", "only a header"),
@@ -272,10 +272,12 @@ def test_a_named_convention_is_taken_and_told(tmp_path: Path) -> None:
     ],
     ids=["empty", "header", "binary", "short"],
 )
-def test_files_without_usable_rows_are_refused(tmp_path: Path, content: bytes, said: str) -> None:
-    """Each with its own reason."""
+def test_files_without_usable_rows_are_refused(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    """Each with its own message."""
     (tmp_path / "hands.csv").write_bytes(content)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         prepare(tmp_path, tmp_path, Params(), tmp_path / "cache")
 
 
@@ -285,7 +287,7 @@ def test_too_few_rows_to_divide_are_refused(tmp_path: Path) -> None:
         prepared(rows()[:2], tmp_path)
 
 
-def test_unprepared_data_are_a_message(tmp_path: Path) -> None:
-    """Not a traceback."""
+def test_unprepared_data_are_an_error(tmp_path: Path) -> None:
+    """The message names the command."""
     with pytest.raises(DataError, match="mien data"):
         read_split(tmp_path, "val")

@@ -66,8 +66,8 @@ def test_every_hand_is_a_row_and_nobody_is_in_two_splits(tmp_path: Path) -> None
     assert any("HaGRID's annotations" in note for note in report.notes)
 
 
-def test_the_first_release_says_landmarks_and_names_the_hand(tmp_path: Path) -> None:
-    """`no_gesture` marks the other hand, and the leading one is the gesture's."""
+def test_the_first_release_is_read(tmp_path: Path) -> None:
+    """Its key is `landmarks`; `no_gesture` marks the hand that is not the leading one."""
     document = entries(["like"], 1)
     (entry,) = document.values()
     hand = entry.pop("hand_landmarks")[0]
@@ -85,8 +85,8 @@ def test_the_first_release_says_landmarks_and_names_the_hand(tmp_path: Path) -> 
     np.testing.assert_array_equal(like.landmarks[:, :2], np.array(hand))
 
 
-def test_no_gesture_and_the_labels_of_the_second_release_need_a_word(tmp_path: Path) -> None:
-    """As in tables: refused with the setting that leaves them out."""
+def test_labels_that_are_no_gestures_need_a_param(tmp_path: Path) -> None:
+    """As in tables: refused, with the param that ignores them."""
     document = entries()
     document["other"] = dict(entries(["like"], 1)["picture4"], labels=["no_gesture"])
     document["heart"] = dict(document["other"], labels=["hand_heart"])
@@ -97,8 +97,8 @@ def test_no_gesture_and_the_labels_of_the_second_release_need_a_word(tmp_path: P
     assert prepared(tmp_path, params).skipped == {"ignored_label": 2}
 
 
-def test_the_proportion_of_the_pictures_must_be_said(tmp_path: Path) -> None:
-    """Annotations do not tell it, and x and y are shares of the two sides."""
+def test_the_aspect_ratio_must_be_given(tmp_path: Path) -> None:
+    """Annotations do not contain it, and x and y are fractions of the two sides."""
     write(entries(), tmp_path / "raw" / "all.json")
     with pytest.raises(DataError, match=r"all\.json: .*params\.aspect"):
         prepared(tmp_path, Params())
@@ -127,7 +127,7 @@ def test_hands_without_landmarks_are_counted(tmp_path: Path) -> None:
         (("train", "train/more"), None),
     ],
 )
-def test_splits_of_folders_are_kept(
+def test_splits_of_folders_are_used(
     tmp_path: Path, folders: Sequence[str], expected: tuple[int, ...] | None
 ) -> None:
     """As HaGRID is packed; val is taken from train where there is none, and one folder is none."""
@@ -145,8 +145,8 @@ def test_splits_of_folders_are_kept(
     assert (found["val"] == rows[folders[0]]) == bool(expected[1])
 
 
-def test_a_hand_without_depth_borrows_one(tmp_path: Path) -> None:
-    """A classifier must not learn that depth is 0: that of a served hand never is."""
+def test_a_missing_depth_is_imputed(tmp_path: Path) -> None:
+    """A classifier must not learn that depth is 0, which it never is in serving."""
     write(entries(), tmp_path / "raw" / "all.json")
     report = prepared(tmp_path)
     assert any(depth.IMPUTED_DEPTH_NOTE in note for note in report.notes)
@@ -155,8 +155,8 @@ def test_a_hand_without_depth_borrows_one(tmp_path: Path) -> None:
     assert len({row.tobytes() for row in depths}) > len(depths) // 2
 
 
-def test_equal_hands_borrow_the_same_depth() -> None:
-    """Whatever stands around them: copies stay copies, and both axes stay as they were."""
+def test_equal_hands_get_the_same_depth() -> None:
+    """In any table: copies stay copies, and x and y do not change."""
     hands, _ = landmark_rows(3, 1)
     flat = hands * [1, 1, 0]
     assert depth.has_no_depth(flat)
@@ -168,7 +168,7 @@ def test_equal_hands_borrow_the_same_depth() -> None:
 
 
 def test_other_json_is_no_annotation(tmp_path: Path) -> None:
-    """A settings file beside the data is none of our business."""
+    """A settings file beside the data is ignored."""
     write({"name": "x", "labels": ["a"]}, tmp_path / "raw" / "package.json")
     assert hagrid.find_annotations(tmp_path / "raw") == []
     write(entries(["like"], 1), tmp_path / "raw" / "b" / "like.json")
@@ -176,17 +176,17 @@ def test_other_json_is_no_annotation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ('{"a": {"bboxes": [], "labels": ["li', "found a file that cannot be read"),
         ('[{"bboxes": 1, "labels": 1}]', "object"),
     ],
 )
-def test_damaged_files_are_named(tmp_path: Path, text: str, said: str) -> None:
-    """A download that was cut off ends in a message."""
+def test_damaged_files_are_named(tmp_path: Path, text: str, message: str) -> None:
+    """A truncated download is an error."""
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "like.json").write_text(text)
-    with pytest.raises(DataError, match=rf"like\.json.*{said}"):
+    with pytest.raises(DataError, match=rf"like\.json.*{message}"):
         prepared(tmp_path)
 
 
@@ -203,10 +203,10 @@ keys = st.sampled_from(
 
 
 @given(st.dictionaries(st.text(max_size=5), st.dictionaries(keys, values, max_size=6), max_size=4))
-def test_whatever_stands_in_the_lists_ends_as_rows(
+def test_lists_with_any_content_become_rows(
     tmp_path_factory: pytest.TempPathFactory, document: dict[str, Entry]
 ) -> None:
-    """Nothing that JSON can say is a traceback; points are 21 finite pairs or none."""
+    """No JSON value is a traceback; landmarks are 21 finite pairs or None."""
     part = part_of(document, tmp_path_factory.mktemp("any"))
     for row in part.rows:
         assert (row.landmarks is None) == bool(row.skip_reason)

@@ -94,8 +94,8 @@ def test_splits_are_those_of_the_prepared_data(
     assert len(found.samples) == PER_LABEL * len(LABELS) + 1
 
 
-def test_a_sample_tells_what_is_known_of_a_row(tmp_path: Path) -> None:
-    """Label, person, numbers of the common frame, and what might give the label away."""
+def test_a_sample_contains_the_data_of_its_row(tmp_path: Path) -> None:
+    """Label, person, features, and metadata that might leak the label."""
     table = rows(2, user=lambda n: f"u{n}", handedness=lambda _: "Left")
     sizes = [{**row, "width": "4000", "height": "3000"} for row in table]
     first = inspected(sizes, tmp_path).samples[0]
@@ -109,23 +109,23 @@ def test_a_sample_tells_what_is_known_of_a_row(tmp_path: Path) -> None:
 
 
 def test_the_digest_is_that_of_the_numbers(tmp_path: Path) -> None:
-    """Copies have the same one, also under another label; nothing else has."""
+    """Only copies have the same one, also under another label."""
     table = rows(4)
     found = inspected([*table, dict(table[5], label="rock")], tmp_path).samples
     assert found[5].digest == found[-1].digest
     assert len({each.digest for each in found}) == len(table)
 
 
-def test_good_rows_have_no_fault(tmp_path: Path) -> None:
-    """Every check that looked at something has its total."""
+def test_valid_rows_have_no_issues(tmp_path: Path) -> None:
+    """Every check has its total."""
     found = inspected(rows(), tmp_path)
     assert issues(found) == {}
     assert list(found.issues) == [check.slug for check in CHECKS]
     assert found.issues["missing_values"].total == PER_LABEL * len(LABELS)
 
 
-def test_faulty_rows_are_named_and_not_an_error(tmp_path: Path) -> None:
-    """Text, gaps, infinities, no label, coincident points, a lost point, a misspelt label."""
+def test_invalid_rows_are_issues_and_not_an_error(tmp_path: Path) -> None:
+    """Text, gaps, infinities, no label, coincident points, a misplaced one, a misspelt label."""
     table = broken(rows())
     table[7].update(x9="9000", y9="9000")
     table[8]["label"] = "Peace"
@@ -136,7 +136,7 @@ def test_faulty_rows_are_named_and_not_an_error(tmp_path: Path) -> None:
 
 
 def test_ignored_labels_are_no_samples(tmp_path: Path) -> None:
-    """What the config leaves out is not looked at."""
+    """Ignored rows are not checked."""
     table = rows(2)
     table[0]["label"] = "no_gesture"
     found = inspected(table, tmp_path, Params(ignore_labels=("no_gesture",)))
@@ -144,8 +144,8 @@ def test_ignored_labels_are_no_samples(tmp_path: Path) -> None:
     assert "unknown_label" not in issues(found)
 
 
-def test_units_that_cannot_be_told_are_a_fault(tmp_path: Path) -> None:
-    """Pixels divided by a hundred fit nothing; a word of the user helps."""
+def test_ambiguous_units_are_an_issue(tmp_path: Path) -> None:
+    """Pixels divided by a hundred fit no convention; the param resolves it."""
     table = rows(4)
     for row in table:
         row.update({c: str(float(row[c]) / 300) for c in COLUMNS if c[0] != "z"})
@@ -158,7 +158,7 @@ def test_units_that_cannot_be_told_are_a_fault(tmp_path: Path) -> None:
 
 
 def test_rows_of_another_unit_are_named(tmp_path: Path) -> None:
-    """Zeros for a hand that was not found, or a few rows of another table."""
+    """Zeros for a missed hand, or a few rows of another table."""
     table = rows(4)
     for row in table[:2]:
         row.update({c: str(float(row[c]) / 4000) for c in COLUMNS if c[0] != "z"})
@@ -168,7 +168,7 @@ def test_rows_of_another_unit_are_named(tmp_path: Path) -> None:
     assert len(divided(found)) == len(table) - 3
 
 
-def test_shares_without_picture_sizes_are_named(tmp_path: Path) -> None:
+def test_fractions_without_picture_sizes_are_named(tmp_path: Path) -> None:
     """All rows without the columns, single ones with them, none with params.aspect_ratio."""
     table = rows(4)
     for row in table:
@@ -181,8 +181,8 @@ def test_shares_without_picture_sizes_are_named(tmp_path: Path) -> None:
     assert divided(found) == prepared(tmp_path)
 
 
-def test_points_in_another_order_are_a_fault_of_the_table(tmp_path: Path) -> None:
-    """A model of such a table would answer served hands at random."""
+def test_landmarks_in_another_order_are_an_issue(tmp_path: Path) -> None:
+    """A model of such a table would predict served hands at random."""
     table = rows(4)
     for row in table:
         cells = [row[column] for column in COLUMNS]
@@ -191,7 +191,7 @@ def test_points_in_another_order_are_a_fault_of_the_table(tmp_path: Path) -> Non
 
 
 def test_hands_unlike_all_others_are_named(tmp_path: Path) -> None:
-    """Possible, and yet not of these data: here one with its depth turned around and shuffled."""
+    """A possible hand that differs from these data: its depth is inverted and shuffled."""
     table = rows(40)
     depths = [column for column in COLUMNS if column[0] == "z"]
     table[100].update({c: str(500 * (-1) ** place) for place, c in enumerate(depths)})
@@ -200,16 +200,16 @@ def test_hands_unlike_all_others_are_named(tmp_path: Path) -> None:
     assert len(issues(found)["outlier_hand"]) < 0.01 * len(table)
 
 
-def test_unknown_words_for_splits_are_named(tmp_path: Path) -> None:
-    """The rows around them keep what they ask for."""
+def test_unknown_splits_are_named(tmp_path: Path) -> None:
+    """The other rows keep their splits."""
     table = rows(4, split=lambda n: "trian" if n == 7 else ("train", "val", "test")[n % 3])
     found = inspected(table, tmp_path)
     assert issues(found)["unknown_split"] == ("hands.csv:9",)
     assert len(divided(found)) == len(table) - 1
 
 
-def test_a_table_without_depth_is_told(tmp_path: Path) -> None:
-    """Models of it serve hands that have one."""
+def test_a_table_without_depth_is_an_issue(tmp_path: Path) -> None:
+    """Served hands have a depth."""
     table = rows(4)
     for row in table:
         row.update({column: "0" for column in COLUMNS if column[0] == "z"})
@@ -219,8 +219,8 @@ def test_a_table_without_depth_is_told(tmp_path: Path) -> None:
     assert divided(found) == prepared(tmp_path)
 
 
-def test_tables_of_one_name_have_names_of_their_own(tmp_path: Path) -> None:
-    """A sample's name stands once, and is that of the prepared row."""
+def test_tables_with_the_same_file_name_get_unique_titles(tmp_path: Path) -> None:
+    """A sample's name is unique, and is that of the prepared row."""
     write(rows(4), tmp_path / "raw" / "a" / "hands.csv")
     table = [dict(row, x1=str(float(row["x1"]) + 1)) for row in rows(4)]
     found = inspect_both(tmp_path, table)
@@ -262,7 +262,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_photos_are_samples_with_numbers_and_a_picture(photos: Path) -> None:
-    """Of people that a CSV names; those that show nothing are named."""
+    """With the users of a CSV; photos without a hand are named."""
     found = inspect(photos / "raw", THIRDS, photos / "cache")
     assert issues(found) == {
         "no_hand_detected": ("like/wall.png",),
@@ -284,7 +284,7 @@ def test_photos_are_samples_with_numbers_and_a_picture(photos: Path) -> None:
     )
 
 
-def test_the_data_report_counts_photos_that_show_nothing(photos: Path) -> None:
+def test_the_data_report_counts_photos_without_a_hand(photos: Path) -> None:
     """And every other photo is a row."""
     (photos / "other").mkdir(exist_ok=True)
     report = data.prepare(photos / "raw", photos / "other", THIRDS, photos / "cache")
@@ -293,8 +293,8 @@ def test_the_data_report_counts_photos_that_show_nothing(photos: Path) -> None:
     assert any("Hands were detected" in note for note in report.notes)
 
 
-def test_folders_that_are_no_labels_are_told_before_anybody_looks(tmp_path: Path) -> None:
-    """Also the class of hands that show nothing, which a config may leave out."""
+def test_unknown_folders_are_refused_before_the_detection(tmp_path: Path) -> None:
+    """Also HaGRID's no_gesture, which a config may ignore."""
     for folder in ("like", "no_gesture", "thumbs"):
         (tmp_path / "raw" / folder).mkdir(parents=True)
         (tmp_path / "raw" / folder / "a.jpg").write_bytes(b"\xff\xd8\xff no photo")

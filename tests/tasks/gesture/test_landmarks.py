@@ -1,4 +1,4 @@
-"""The one normalisation, and how the convention of a table is told."""
+"""The normalization, and how the convention of a table is inferred."""
 
 from collections import Counter
 from pathlib import Path
@@ -30,7 +30,7 @@ STEP = 2 / landmarks.GRID
     scale=st.floats(1e-3, 1e3),
     depth=st.floats(1e-4, 1e4),
 )
-def test_place_size_and_unit_of_depth_do_not_matter(
+def test_features_are_invariant_to_position_size_and_unit_of_depth(
     x: float, y: float, scale: float, depth: float
 ) -> None:
     """A hand elsewhere, nearer, or with z in another unit has the same features."""
@@ -44,8 +44,8 @@ def test_extreme_units_neither_overflow_nor_vanish(unit: float) -> None:
     np.testing.assert_allclose(normalize(HANDS * unit), normalize(HANDS), atol=STEP)
 
 
-def test_features_have_the_promised_form() -> None:
-    """The wrist is 0, the plane has size 1, z counts half, and a stretch of x does show."""
+def test_features_have_the_documented_form() -> None:
+    """The wrist is 0, the plane has size 1, z counts half; a stretch of x changes the features."""
     features = normalize(HANDS)
     assert features.shape == (len(HANDS), 63)
     assert features.dtype == np.float32
@@ -57,14 +57,14 @@ def test_features_have_the_promised_form() -> None:
 
 
 def test_split_points_between_features_are_exact_in_float32() -> None:
-    """Or the exported tree would send a hand the other way than the library that grew it."""
+    """Otherwise the exported tree would take another branch than the library."""
     values = np.unique(normalize(landmark_rows(20, 1)[0]))
     middles = (values[:-1].astype(np.float64) + values[1:]) / 2
     np.testing.assert_array_equal(middles.astype(np.float32), middles)
 
 
 def test_a_hand_without_extent_is_refused() -> None:
-    """Nothing is divided by zero in silence; a flat z alone is harmless."""
+    """There is no silent division by zero; z alone may be constant."""
     point = np.full((1, 21, 3), 4.0)
     assert not has_extent(point).any()
     assert not has_extent(np.full((1, 21, 3), np.nan)).any()
@@ -77,8 +77,8 @@ def unit(hands: Floats, width: float, height: float) -> Floats:
     return hands / [width, height, 1.0]
 
 
-def test_each_convention_is_recognised_and_gives_the_same_features() -> None:
-    """The same hands as pixels, as shares of a 3:4 picture, and relative to the wrist."""
+def test_each_convention_is_inferred_and_gives_the_same_features() -> None:
+    """The same hands as pixels, as fractions of a 3:4 picture, and relative to the wrist."""
     size = np.tile([2000.0, 3000.0], (len(HANDS), 1))
     shares, wrist = unit(HANDS, 2000, 3000), HANDS - HANDS[:, :1]
     assert infer_convention(HANDS).convention == "pixels"
@@ -95,7 +95,7 @@ def test_each_convention_is_recognised_and_gives_the_same_features() -> None:
 
 
 def test_lost_proportions_are_not_guessed() -> None:
-    """Shares of sides of unknown length end in a message that names the key to set."""
+    """Fractions of sides of unknown length are an error that names the param."""
     with pytest.raises(DataError, match=r"params\.aspect_ratio"):
         to_common_frame(unit(HANDS, 2000, 3000), "normalized", None, None)
 
@@ -108,10 +108,10 @@ def test_lost_proportions_are_not_guessed() -> None:
         (HANDS - HANDS.mean(axis=1, keepdims=True)) / 200,
         HANDS / 100,
     ],
-    ids=["pixels and wrist", "pixels and unit", "centred elsewhere", "unknown unit"],
+    ids=["pixels and wrist-relative", "pixels and normalized", "centred elsewhere", "unknown unit"],
 )
-def test_what_fits_no_convention_is_not_guessed(hands: Floats) -> None:
-    """The message says what was found and which key decides."""
+def test_an_unclear_convention_is_refused(hands: Floats) -> None:
+    """The message describes the values and names the param."""
     with pytest.raises(DataError, match=r"is unclear.*--set params\.convention"):
         infer_convention(hands)
 
@@ -124,7 +124,9 @@ def test_what_fits_no_convention_is_not_guessed(hands: Floats) -> None:
         ("landmarks_crops12.csv", "normalized"),
     ],
 )
-def test_real_tables_are_recognised(real_data: Path, name: str, convention: str) -> None:
+def test_the_conventions_of_real_tables_are_inferred(
+    real_data: Path, name: str, convention: str
+) -> None:
     """Three tables by three teams, three conventions."""
     rows = table.read_landmarks(real_data / "gesture" / name, (), Counter())
     assert infer_convention(rows.landmarks).convention == convention

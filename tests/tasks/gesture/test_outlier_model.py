@@ -21,24 +21,24 @@ def hands(seed: int, per_label: int = 40) -> landmarks.Floats:
 
 
 TRAINING = landmarks.normalize(hands(0))
-KNOWN = fit_outlier_model(TRAINING)
-TYPICAL = GaussianOutlierModel.from_json(json.loads(json.dumps(KNOWN)))
+FITTED = fit_outlier_model(TRAINING)
+TYPICAL = GaussianOutlierModel.from_json(json.loads(json.dumps(FITTED)))
 
 
 def distances(features: Features) -> NDArray[np.float64]:
     return np.array([TYPICAL.distance(row) for row in features])
 
 
-def test_hands_like_the_training_ones_are_about_one_away() -> None:
-    """On average, for the training hands themselves exactly; few are far."""
+def test_training_hands_have_a_mean_distance_of_one() -> None:
+    """Exactly for the training hands themselves; few are far away."""
     assert distances(TRAINING).mean() == pytest.approx(1, abs=0.01)
     others = distances(landmarks.normalize(hands(1)))
     assert others.mean() == pytest.approx(1, abs=0.2)
     assert np.quantile(others, 0.99) < 5
 
 
-def test_shuffled_points_are_far_away() -> None:
-    """The same points under wrong numbers: as many places, no hand."""
+def test_shuffled_landmarks_are_far_away() -> None:
+    """The same points in another order are no hand."""
     chance = np.random.default_rng(0)
     shuffled = np.stack([chance.permutation(hand) for hand in hands(1, 5)])
     found = distances(landmarks.normalize(shuffled))
@@ -46,7 +46,7 @@ def test_shuffled_points_are_far_away() -> None:
     assert np.median(found) > 20
 
 
-def test_one_lost_finger_tip_is_seen() -> None:
+def test_one_misplaced_fingertip_increases_the_distance() -> None:
     """A point at the wrist that belongs to the middle finger's tip."""
     broken = hands(1, 5).copy()
     broken[:, 12] = broken[:, 0]
@@ -55,10 +55,10 @@ def test_one_lost_finger_tip_is_seen() -> None:
 
 
 @given(st.integers(0, 719), st.floats(0.01, 100), st.floats(-1e4, 1e4), st.floats(-1e4, 1e4))
-def test_place_and_scale_of_a_hand_do_not_count(
+def test_the_distance_is_invariant_to_position_and_scale(
     number: int, scale: float, right: float, down: float
 ) -> None:
-    """It is measured after the one normalisation."""
+    """It is computed from normalized features."""
     hand = hands(0)[number : number + 1]
     moved = hand * scale + np.array([right, down, 0.0])
     there = TYPICAL.distance(landmarks.normalize(moved)[0])
@@ -67,28 +67,28 @@ def test_place_and_scale_of_a_hand_do_not_count(
     )
 
 
-def test_the_same_hands_give_the_same_description() -> None:
-    """In any order of rows: plain JSON values of few digits, for a bundle's checksum."""
+def test_the_fit_is_deterministic() -> None:
+    """In any order of rows: JSON values of few digits, for a bundle's checksum."""
     again = json.dumps(fit_outlier_model(landmarks.normalize(hands(0))))
-    assert again == json.dumps(KNOWN)
+    assert again == json.dumps(FITTED)
     turned = fit_outlier_model(TRAINING[::-1].copy())
-    assert np.allclose(turned["variances"], KNOWN["variances"], rtol=1e-4)
-    digits = [f"{value:.6g}" for value in KNOWN["mean"]]
-    assert [float(digit) for digit in digits] == KNOWN["mean"]
+    assert np.allclose(turned["variances"], FITTED["variances"], rtol=1e-4)
+    digits = [f"{value:.6g}" for value in FITTED["mean"]]
+    assert [float(digit) for digit in digits] == FITTED["mean"]
 
 
 def test_components_are_orthonormal() -> None:
     """Twelve, the largest variance first, each with its largest element positive."""
-    components = np.array(KNOWN["components"])
+    components = np.array(FITTED["components"])
     assert components.shape == (12, 63)
     np.testing.assert_allclose(components @ components.T, np.eye(12), atol=1e-4)
-    assert KNOWN["variances"] == sorted(KNOWN["variances"], reverse=True)
+    assert FITTED["variances"] == sorted(FITTED["variances"], reverse=True)
     assert (components[np.arange(12), np.abs(components).argmax(axis=1)] > 0).all()
-    assert KNOWN["variances"][-1] >= KNOWN["noise_variance"] > 0
+    assert FITTED["variances"][-1] >= FITTED["noise_variance"] > 0
 
 
-def test_hands_that_are_all_the_same_can_be_described() -> None:
-    """Nothing is divided by zero; that very hand is at no distance, another far away."""
+def test_identical_hands_can_be_fitted() -> None:
+    """There is no division by zero; the same hand has distance 0, another is far away."""
     known = GaussianOutlierModel.from_json(fit_outlier_model(np.repeat(TRAINING[:1], 5, axis=0)))
     # Few digits of the mean are kept, so it is near 0 in the measure of the others only.
     assert np.isfinite(known.distance(TRAINING[0]))

@@ -68,8 +68,8 @@ def hand_of(label: str) -> landmarks.Floats:
     return np.asarray(hands[labels.index(label) + 1])
 
 
-def test_landmarks_are_answered(model: Model) -> None:
-    """Most hands of another seed get their own label, and the answer has every promised part."""
+def test_landmarks_are_classified(model: Model) -> None:
+    """Most hands of another seed get their own label, and the prediction is complete."""
     hands, labels = landmark_rows(4, 9)
     answers = [
         TASK.inference.predict(Request(body=Body(landmarks=hand.tolist())), model) for hand in hands
@@ -87,8 +87,8 @@ def test_landmarks_are_answered(model: Model) -> None:
     assert 0.5 < np.mean(far) < 2, "hands like those of the training are about 1 away"
 
 
-def test_what_is_no_hand_is_unusual(model: Model) -> None:
-    """The answer names some gesture all the same; the measure tells that it means nothing."""
+def test_landmarks_that_are_no_hand_have_a_large_distance(model: Model) -> None:
+    """The prediction has a gesture; the distance shows that it is meaningless."""
     hand = hand_of("rock")
     mixed = np.random.default_rng(3).permutation(hand)
     usual, unusual = (
@@ -100,8 +100,8 @@ def test_what_is_no_hand_is_unusual(model: Model) -> None:
     assert unusual > 10 * usual
 
 
-def test_a_bundle_from_before_hands_were_described_answers(trained: Path, tmp_path: Path) -> None:
-    """Without that measure."""
+def test_a_bundle_without_an_outlier_model_predicts(trained: Path, tmp_path: Path) -> None:
+    """Without the distance."""
     folder = altered(trained, tmp_path / "before", {}, without="outlier_model")
     with runtime.load(folder) as old:
         answer = TASK.inference.predict(Request(body=Body(landmarks=hand_of("ok").tolist())), old)
@@ -109,8 +109,8 @@ def test_a_bundle_from_before_hands_were_described_answers(trained: Path, tmp_pa
     assert answer.input_stats == {"hands": 1.0}
 
 
-def test_an_answer_does_not_depend_on_unit_and_place(model: Model) -> None:
-    """Pixels of a large picture, or numbers around the wrist: the same hand, the same answer."""
+def test_predictions_are_invariant_to_unit_and_position(model: Model) -> None:
+    """Pixels of a large picture, or wrist-relative: the same hand, the same prediction."""
     hand = hand_of("rock")
     one = TASK.inference.predict(Request(body=Body(landmarks=hand.tolist())), model).best
     two = TASK.inference.predict(
@@ -123,7 +123,7 @@ def test_an_answer_does_not_depend_on_unit_and_place(model: Model) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ({"landmarks": [[1, 2, 3]] * 20}, "at least 21 items after validation, not 20"),
         ({"landmarks": [[1, 2, 3]] * 22}, "at most 21 items"),
@@ -137,14 +137,14 @@ def test_an_answer_does_not_depend_on_unit_and_place(model: Model) -> None:
         ({}, "Field required"),
     ],
 )
-def test_a_body_of_another_form_is_refused(body: dict[str, Any], said: str) -> None:
-    """The message says what was expected and what was found."""
-    with pytest.raises(ValidationError, match=said):
+def test_a_body_of_another_form_is_refused(body: dict[str, Any], message: str) -> None:
+    """The message says what is expected."""
+    with pytest.raises(ValidationError, match=message):
         Body.model_validate_json(json.dumps(body))
 
 
 def test_a_hand_without_extent_is_a_request_error(model: Model) -> None:
-    """Numbers of the right form can still be no hand."""
+    """Valid numbers can still be no hand."""
     for value in (7.0, 0.0):
         with pytest.raises(RequestError, match="21 equal points"):
             TASK.inference.predict(Request(body=Body(landmarks=[[value] * 3] * 21)), model)
@@ -153,14 +153,14 @@ def test_a_hand_without_extent_is_a_request_error(model: Model) -> None:
         TASK.inference.predict(Request(body=Body(landmarks=far)), model)
 
 
-def test_a_bundle_of_another_normalisation_is_refused(trained: Path, tmp_path: Path) -> None:
-    """Better no answer than one from numbers that mean something else."""
+def test_a_bundle_of_another_normalization_is_refused(trained: Path, tmp_path: Path) -> None:
+    """Its features would have another meaning."""
     folder = altered(trained, tmp_path / "other", {"preprocessing_version": "tip-origin/1"})
     with runtime.load(folder) as other, pytest.raises(BundleError, match="'tip-origin/1'"):
         TASK.inference.predict(Request(body=Body(landmarks=hand_of("ok").tolist())), other)
 
 
-def test_below_the_threshold_an_answer_is_unsure(trained: Path, tmp_path: Path) -> None:
+def test_below_the_threshold_a_prediction_is_unsure(trained: Path, tmp_path: Path) -> None:
     """The detection is still listed."""
     request = Request(body=Body(landmarks=hand_of("ok").tolist()))
     for threshold, outcome in ((0.0, "ok"), (1.0, "unsure")):
@@ -206,7 +206,7 @@ def seeing(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
         yield opened
 
 
-def test_the_surest_hand_answers_whatever_the_order(
+def test_the_hand_with_the_best_score_answers_in_any_order(
     seeing: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A resting hand beside the gesture comes second, even where it is found first or larger."""
@@ -221,9 +221,7 @@ def test_the_surest_hand_answers_whatever_the_order(
         assert answer.input_stats["hands"] == 2.0
 
 
-def test_a_hand_is_told_in_pixels_of_the_picture(
-    seeing: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hand_is_in_pixels_of_the_picture(seeing: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """Box and landmarks are in pixels, the box inside the picture even where the hand is not."""
     points = np.zeros((21, 3))
     points[1:, 0], points[1:, 1] = np.linspace(-20, 320, 20), np.linspace(120, 600, 20)
@@ -248,7 +246,7 @@ def test_a_hand_is_told_in_pixels_of_the_picture(
     json.dumps(dict(answer.best.extra))
 
 
-def test_a_reduced_picture_is_answered_in_pixels_of_the_one_sent(
+def test_hands_of_a_reduced_picture_are_in_pixels_of_the_original(
     seeing: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Box, landmarks and size of the subject are those of the whole picture; depth goes with x."""
@@ -269,7 +267,7 @@ def test_a_reduced_picture_is_answered_in_pixels_of_the_one_sent(
 
 
 @pytest.mark.parametrize(("shift", "share"), [(0.0, 1.0), (-5000.0, 0.0)])
-def test_completeness_is_the_share_of_points_inside_the_picture(
+def test_completeness_is_the_fraction_of_landmarks_inside_the_picture(
     seeing: Model, monkeypatch: pytest.MonkeyPatch, shift: float, share: float
 ) -> None:
     """All of a hand in the middle, none of one beside the picture."""
@@ -282,7 +280,7 @@ def test_completeness_is_the_share_of_points_inside_the_picture(
     assert input_stats["landmark_distance"] > 0
 
 
-def test_measures_are_those_of_the_hand_that_answers(
+def test_input_stats_are_those_of_the_best_hand(
     seeing: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever hand is found first."""
@@ -296,8 +294,8 @@ def test_measures_are_those_of_the_hand_that_answers(
         assert input_stats == {**alone, "hands": 2.0}
 
 
-def test_no_hand_is_an_answer(seeing: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing found is not an error, and a hand shrunk to a point is nothing."""
+def test_no_hand_is_an_outcome(seeing: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture without hands is not an error; a hand without extent is ignored."""
     for hands in ((), (Hand(np.ones((21, 3)), "Left", 0.9),)):
         monkeypatch.setattr(FakeLandmarker, "hands", hands)
         answer = TASK.inference.predict(Request(image=GREY), seeing)
@@ -307,7 +305,7 @@ def test_no_hand_is_an_answer(seeing: Model, monkeypatch: pytest.MonkeyPatch) ->
         assert set(answer.input_stats) == {"brightness", "sharpness", "hands"}
 
 
-def test_pictures_are_answered_by_the_real_landmarker(
+def test_pictures_are_predicted_with_the_real_landmarker(
     real_data: Path, trained: Path, tmp_path: Path
 ) -> None:
     """The drawn hand is found, even small in a corner of a large picture, and grey is empty."""
@@ -329,7 +327,7 @@ def test_pictures_are_answered_by_the_real_landmarker(
             )
 
 
-def test_real_photos_are_answered_through_the_bundle(
+def test_real_photos_are_predicted_through_the_bundle(
     real_data: Path, trained: Path, tmp_path: Path
 ) -> None:
     """A hand is found in nearly all of 36 photos of people; computed hands taught most."""

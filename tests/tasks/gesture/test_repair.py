@@ -77,7 +77,7 @@ def moves(before: Mapping[str, Split]) -> dict[str, Split]:
 
 
 def test_an_empty_plan_changes_no_hand(tmp_path: Path) -> None:
-    """The division that was computed becomes a column; the numbers stay as they were written."""
+    """The computed splits become a column; the numbers keep their text."""
     table = rows()
     write(table, tmp_path / "raw" / "hands.csv")
     before = divided(inspected(tmp_path))
@@ -88,8 +88,8 @@ def test_an_empty_plan_changes_no_hand(tmp_path: Path) -> None:
     assert list(out[0]) == [*table[0], "split", "mien_row"]
 
 
-def test_the_plan_is_what_gets_prepared(tmp_path: Path) -> None:
-    """Moved rows are in the other split, dropped ones are gone, all others stay where they were."""
+def test_the_plan_is_applied(tmp_path: Path) -> None:
+    """Moved rows are in the other split, dropped ones are removed, all others stay."""
     write(rows(), tmp_path / "raw" / "a" / "hands.csv")
     write(rows(4, 5), tmp_path / "raw" / "b" / "hands.csv")
     (tmp_path / "raw" / "LICENCE").write_text("share alike")
@@ -103,8 +103,8 @@ def test_the_plan_is_what_gets_prepared(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "LICENCE").read_text() == "share alike"
 
 
-def test_a_mended_source_can_be_mended_again(tmp_path: Path) -> None:
-    """Names stay, so that versions can be compared, and a column that is there is kept."""
+def test_a_repaired_source_can_be_repaired_again(tmp_path: Path) -> None:
+    """Names stay, so that versions can be compared, and an existing column is not overwritten."""
     write(rows(split="train"), tmp_path / "raw" / "hands.csv")
     before = divided(inspected(tmp_path))
     first = next(iter(before))
@@ -126,11 +126,11 @@ def faulty(table: Table) -> Table:
     return table
 
 
-def test_what_is_broken_is_left_out_and_told(tmp_path: Path) -> None:
+def test_unusable_rows_are_removed_and_reported(tmp_path: Path) -> None:
     """Rows that no model can learn from."""
     write(faulty(rows()), tmp_path / "raw" / "hands.csv")
-    told = mended(tmp_path)
-    assert told == (
+    messages = mended(tmp_path)
+    assert messages == (
         "2 rows without 63 numbers or without a label left out",
         "2 rows that are impossible hands left out",
     )
@@ -138,8 +138,8 @@ def test_what_is_broken_is_left_out_and_told(tmp_path: Path) -> None:
     assert len(read(tmp_path / "out" / "hands.csv")) == 8 * len(LABELS) - 4
 
 
-def test_without_repair_only_the_plan_is_done(tmp_path: Path) -> None:
-    """Faulty rows stay as they are, in a split that is somebody's word."""
+def test_without_repair_only_the_plan_is_applied(tmp_path: Path) -> None:
+    """Invalid rows stay, in some split."""
     write(faulty(rows()), tmp_path / "raw" / "hands.csv")
     before = divided(inspected(tmp_path))
     assert mended(tmp_path, RepairPlan(repair=False)) == ()
@@ -149,20 +149,20 @@ def test_without_repair_only_the_plan_is_done(tmp_path: Path) -> None:
     assert prepared(tmp_path / "out", tmp_path) == before
 
 
-def test_rows_of_another_unit_are_left_out(tmp_path: Path) -> None:
-    """What is left can be prepared, which the table could not."""
+def test_rows_of_another_unit_are_removed(tmp_path: Path) -> None:
+    """The rest can be prepared, which the table could not."""
     table = rows()
     table[5].update(dict.fromkeys(COLUMNS, "0"))
     write(table, tmp_path / "raw" / "hands.csv")
     with pytest.raises(DataError, match="convention"):
         prepared(tmp_path / "raw", tmp_path)
-    (told,) = mended(tmp_path)
-    assert told.startswith("1 row in another unit")
+    (message,) = mended(tmp_path)
+    assert message.startswith("1 row in another unit")
     assert prepared(tmp_path / "out", tmp_path) == divided(inspected(tmp_path))
 
 
-def test_a_row_with_an_unknown_label_goes_with_its_person(tmp_path: Path) -> None:
-    """Nobody divided it yet; whoever mends the label must not carry a person into two splits."""
+def test_a_row_with_an_unknown_label_gets_the_split_of_its_person(tmp_path: Path) -> None:
+    """A later correction of the label must not put a person into two splits."""
     table = [dict(row, label="Peace" if n < 31 else row["label"]) for n, row in enumerate(rows())]
     write(table, tmp_path / "raw" / "hands.csv")
     people = {each.person: each.split for each in inspected(tmp_path).samples if each.split}
@@ -172,8 +172,8 @@ def test_a_row_with_an_unknown_label_goes_with_its_person(tmp_path: Path) -> Non
     assert [row["split"] for row in written] == [people[row["user"]] for row in table]
 
 
-def test_a_row_that_asks_for_a_split_keeps_it(tmp_path: Path) -> None:
-    """Also one with a label that is not known yet."""
+def test_a_row_with_a_split_keeps_it(tmp_path: Path) -> None:
+    """Also one with an unknown label."""
     table = [dict(row, split=("train", "val", "test")[n % 3]) for n, row in enumerate(rows())]
     table[4]["label"] = "Peace"
     table[5]["split"] = "tset"
@@ -184,7 +184,7 @@ def test_a_row_that_asks_for_a_split_keeps_it(tmp_path: Path) -> None:
     assert written[5] in SPLITS
 
 
-def test_nothing_left_is_an_error(tmp_path: Path) -> None:
+def test_removing_everything_is_an_error(tmp_path: Path) -> None:
     """An empty version of the data would only fail later."""
     write(rows(1), tmp_path / "raw" / "hands.csv")
     every = frozenset(each.name for each in inspected(tmp_path).samples)
@@ -192,7 +192,7 @@ def test_nothing_left_is_an_error(tmp_path: Path) -> None:
         mended(tmp_path, RepairPlan(every))
 
 
-def test_a_table_without_a_row_left_is_not_written(tmp_path: Path) -> None:
+def test_a_table_without_remaining_rows_is_not_written(tmp_path: Path) -> None:
     """The others are."""
     write(rows(), tmp_path / "raw" / "a.csv")
     write(rows(1, 9), tmp_path / "raw" / "b.csv")
@@ -214,7 +214,7 @@ def draw(folder: Path) -> None:
 
 
 def test_photos_keep_their_bytes_and_get_a_list_of_splits(tmp_path: Path) -> None:
-    """The photo without a hand is left out; `splits.csv` holds for every photo that stays."""
+    """The photo without a hand is removed; `splits.csv` lists every photo that stays."""
     draw(tmp_path / "raw" / "set")
     before = divided(inspected(tmp_path))
     drop, move = frozenset({"fist/1.png"}), {"like/0.png": "test", "palm/2.png": "val"}
@@ -231,7 +231,7 @@ def test_photos_keep_their_bytes_and_get_a_list_of_splits(tmp_path: Path) -> Non
 
 
 def test_annotations_keep_their_bytes_and_get_a_list_of_splits(tmp_path: Path) -> None:
-    """Hands are left out by the word `none`, also after a second mending."""
+    """Hands are excluded by the word `none`, also after a second repair."""
     hands, labels = landmark_rows(6, 0)
     document = {
         f"p{number}": {
@@ -259,7 +259,7 @@ def test_annotations_keep_their_bytes_and_get_a_list_of_splits(tmp_path: Path) -
 
 
 def test_a_photo_that_the_list_does_not_name_is_an_error(tmp_path: Path) -> None:
-    """Whoever adds photos to a mended folder is told to say where they belong."""
+    """Photos that are added to a repaired folder need a split."""
     draw(tmp_path / "raw")
     mended(tmp_path)
     (tmp_path / "out" / "like" / "new.png").write_bytes(
@@ -270,8 +270,8 @@ def test_a_photo_that_the_list_does_not_name_is_an_error(tmp_path: Path) -> None
     assert inspected(tmp_path, "out").issues["unknown_split"].names == ("like/new.png",)
 
 
-def test_numbers_survive_to_the_last_bit(tmp_path: Path) -> None:
-    """Text is copied, not computed anew."""
+def test_numbers_keep_every_bit(tmp_path: Path) -> None:
+    """Their text is copied, not formatted again."""
     table = rows(2)
     table[0]["x1"] = "3.07000e+02"
     write(table, tmp_path / "raw" / "hands.csv")

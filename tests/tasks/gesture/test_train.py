@@ -37,7 +37,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_listed_candidates_are_the_four_by_default() -> None:
-    """A fifth is refused, and so is one named twice."""
+    """Another one is refused, and so is a duplicate."""
     assert set(CANDIDATES) == {"random_forest", "svm", "logistic_regression", "lightgbm"}
     for wrong in (["forest"], ["svm", "svm"], []):
         with pytest.raises(ConfigError):
@@ -70,13 +70,13 @@ def test_the_same_data_and_seed_give_the_same_bytes(
     assert found.shape == (len(test.labels), 18)
 
 
-def test_every_fold_of_every_setting_is_recorded(ready: Path, tmp_path: Path) -> None:
-    """Steps count from 1 to the announced total; the history keeps the same numbers."""
-    heard: list[tuple[int, int, Any]] = []
-    done = fit("svm", ready, tmp_path, PARAMS, 0, lambda *each: heard.append(each))
-    assert [step for step, _, _ in heard] == list(range(1, 10))
-    assert {total for _, total, _ in heard} == {9}
-    assert [metrics for _, _, metrics in heard] == list(done.history)
+def test_every_fold_of_every_grid_point_is_recorded(ready: Path, tmp_path: Path) -> None:
+    """Steps count from 1 to the announced total; the history has the same numbers."""
+    recorded: list[tuple[int, int, Any]] = []
+    done = fit("svm", ready, tmp_path, PARAMS, 0, lambda *each: recorded.append(each))
+    assert [step for step, _, _ in recorded] == list(range(1, 10))
+    assert {total for _, total, _ in recorded} == {9}
+    assert [metrics for _, _, metrics in recorded] == list(done.history)
     assert done.lineage["hyperparameters"]["C"] in (3.0, 10.0, 30.0)
     assert set(done.preprocessing) == {"preprocessing_version", "min_confidence", "outlier_model"}
     assert (done.preprocessing["preprocessing_version"], done.preprocessing["min_confidence"]) == (
@@ -88,19 +88,19 @@ def test_every_fold_of_every_setting_is_recorded(ready: Path, tmp_path: Path) ->
     assert done.preprocessing == json.loads(json.dumps(done.preprocessing)), "plain JSON values"
 
 
-def test_another_normalisation_in_serving_is_caught(
+def test_another_normalization_in_serving_is_detected(
     ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The fault of published projects: another joint measures the hand when serving."""
+    """A bug of published projects: serving scales the hand by another joint."""
     fit("logistic_regression", ready, tmp_path, PARAMS, 0, ignore)
     trained = train_classifier("logistic_regression", ready, PARAMS, 0)
     points = data.read_split(ready, "val").landmarks
     session = Session(tmp_path / "model.onnx")
     assert verify_export(trained, session.run, points)["rows"] == len(points)
-    true_way = landmarks.normalize
+    original_normalize = landmarks.normalize
 
     def other(hands: Any) -> Any:
-        features = true_way(hands).reshape(-1, 21, 3)
+        features = original_normalize(hands).reshape(-1, 21, 3)
         size = np.linalg.norm(features[:, 12:13, :2], axis=2, keepdims=True)
         return (features / size).reshape(-1, 63)
 
@@ -111,8 +111,8 @@ def test_another_normalisation_in_serving_is_caught(
         verify_export(trained, session.run, points)
 
 
-def test_a_wrong_probability_alone_is_caught(ready: Path) -> None:
-    """Labels may agree while confidence does not."""
+def test_a_wrong_probability_alone_is_detected(ready: Path) -> None:
+    """Labels may agree while probabilities differ."""
     points = data.read_split(ready, "val").landmarks
     trained = TrainedClassifier(_Constant(0.5), tuple(range(18)), {}, (), False)
 
@@ -166,8 +166,8 @@ def test_too_few_rows_of_a_label_are_named(ready: Path, tmp_path: Path) -> None:
         train_classifier("svm", tmp_path, PARAMS, 0)
 
 
-def test_people_are_kept_apart_where_they_are_known(tmp_path: Path) -> None:
-    """The folds that choose a setting must not know the person already."""
+def test_folds_are_grouped_by_person_if_users_are_given(tmp_path: Path) -> None:
+    """A validation fold must not contain a person of its training folds."""
     write_sample(tmp_path / "raw", 0, per_label=40)
     path = tmp_path / "raw" / "landmarks.csv"
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -180,7 +180,7 @@ def test_people_are_kept_apart_where_they_are_known(tmp_path: Path) -> None:
     assert train_classifier("logistic_regression", tmp_path / "ready", PARAMS, 0).grouped_by_user
 
 
-def test_champions_of_real_hands_recognise_other_peoples_hands(
+def test_champions_of_real_hands_generalize_to_other_people(
     real_data: Path, tmp_path: Path
 ) -> None:
     """Trained on one team's table, at least 96 % right on photos of another, through a bundle."""
@@ -203,6 +203,6 @@ def test_champions_of_real_hands_recognise_other_peoples_hands(
     with runtime.load(tmp_path / "bundle") as model:
         for split in ("train", "val", "test"):
             rows = data.read_split(tables["photos"], split)
-            said = np.array(LABELS)[class_scores(model.run, rows.landmarks).argmax(axis=1)]
-            right, total = right + int((said == rows.labels).sum()), total + len(rows.labels)
+            predicted = np.array(LABELS)[class_scores(model.run, rows.landmarks).argmax(axis=1)]
+            right, total = right + int((predicted == rows.labels).sum()), total + len(rows.labels)
     assert right / total >= 0.96
