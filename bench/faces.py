@@ -54,7 +54,12 @@ class Variant:
 VARIANTS = (
     Variant("as shipped", "emotion", False, "MIEN_FACES_SHIPPED"),
     Variant("after `--fix`", "emotion", True, "MIEN_FACES_FIXED"),
-    Variant("as shipped, small pictures too", "emotion_faces", False, "MIEN_FACES_SHIPPED_SMALL"),
+    Variant(
+        "as shipped, small faces too (shipped boxes)",
+        "emotion_faces",
+        False,
+        "MIEN_FACES_SHIPPED_SMALL",
+    ),
     Variant("after `--fix`, small faces too", "emotion_faces", True, "MIEN_FACES_SCENES"),
 )
 
@@ -99,7 +104,9 @@ def main() -> None:
                     sizes.append({"trained on AffectNet": variant.title, **_by_size(results)})
         print(f"{variant.title}: {origin}", file=sys.stderr)
     found = [
-        _detector_row(name, photos, rooms) for name, photos in sets.items() for rooms in _LOOKS
+        _detector_row(name, photos, padding_scales)
+        for name, photos in sets.items()
+        for padding_scales in _LOOKS
     ]
     parts = [*_introduction(), page.table(rows), _SIZES_TEXT, page.table(sizes)]
     parts += [_EMOTIONS_TEXT, page.table(emotions), _DETECTOR_TEXT, page.table(found)]
@@ -108,19 +115,19 @@ def main() -> None:
 
 _LOOKS = ((1.0,), (1.5,), PADDING_SCALES)
 _SIZES_TEXT = (
-    "## By the size of the face\n\nShare of the photos in which a detection overlaps the face by "
-    "at least 0.5, by the face's height in pixels if the photo's longer side were 96 of them."
+    "## By the size of the face\n\nShare of the photos with a detection of IoU 0.5 or more, by "
+    "the height of the face in pixels when the longer side of the photo is 96 pixels."
 )
 _EMOTIONS_TEXT = (
-    "## What it costs\n\nEmotions named right on the model's own test split, as its evaluation had "
-    "it. `--fix` drops duplicates and moves images between splits, so that the test images differ "
+    "## Costs\n\nEmotions on the model's own test split, from its evaluation. "
+    "`--fix` drops duplicates and moves images between splits, so that the test images differ "
     "slightly."
 )
 _DETECTOR_TEXT = (
     "## The detector that repairs boxes\n\nMediaPipe's BlazeFace for short range, run by "
-    "`mediapipe/face_detector.py`, on the same pictures. Room is the side of the square that it is "
-    "shown, in longer sides of the picture; faces that fill a picture are found with room around "
-    "them, small ones without. Its boxes begin at the brows; repaired ones reach to the hairline."
+    "`mediapipe/face_detector.py`, on the same images. Padding is the side of its square "
+    "input in longer sides of the image: faces that fill an image are detected with padding, small "
+    "ones without. Its boxes begin at the brows; repaired ones reach to the hairline."
 )
 
 
@@ -135,10 +142,10 @@ def _introduction() -> list[str]:
     ready = f" Given ready, by a full recipe or as their maker chose: {', '.join(ready_bundles)}."
     return [
         f"Trained by `configs/emotion.yaml` and `configs/emotion_faces.yaml` {recipe}, seed 0, "
-        f"data checks at level warn.{ready if ready_bundles else ''}{without} A face is found "
-        "where any detection overlaps YuNet's box of it by at least 0.5 (0.3), as intersection "
-        "over union. The first detection is the most confident one. No training has seen the "
-        "photos of people (`gesture/photos`), whose faces are small in a scene.",
+        f"data checks at level warn.{ready if ready_bundles else ''}{without} A face counts "
+        "as found if the IoU of any detection with YuNet's box is at least 0.5 (0.3). The "
+        "first detection is the most confident one. No training has seen the photos of "
+        "people (`gesture/photos`), whose faces are small in a scene.",
     ]
 
 
@@ -229,13 +236,13 @@ def _row(title: str, name: str, results: Sequence[FaceResult]) -> dict[str, obje
     first = [each.ious[0] if each.ious else 0.0 for each in results]
     return {
         "trained on AffectNet": title,
-        "asked for the faces of": f"{len(results)} {name}",
+        "images": f"{len(results)} {name}",
         "found at 0.5": f"{np.mean([each.best >= 0.5 for each in results]):.1%}",
         "found at 0.3": f"{np.mean([each.best >= 0.3 for each in results]):.1%}",
         "first detection at 0.5": f"{np.mean([each >= 0.5 for each in first]):.1%}",
         "mean IoU of the first detection": f"{np.mean(first):.3f}",
         "mean IoU of the best box": f"{np.mean([each.best for each in results]):.3f}",
-        "detections a picture": f"{np.mean([len(each.ious) for each in results]):.2f}",
+        "detections per image": f"{np.mean([len(each.ious) for each in results]):.2f}",
     }
 
 
@@ -249,14 +256,14 @@ def _by_size(results: Sequence[FaceResult]) -> dict[str, object]:
 
 
 def _detector_row(
-    name: str, photos: Sequence[FacePhoto], rooms: tuple[float, ...]
+    name: str, photos: Sequence[FacePhoto], padding_scales: tuple[float, ...]
 ) -> dict[str, object]:
     detector = FaceDetector()
     marked, whole, counts = [], [], []
     for each in photos:
         pixels = Request.read(each.content).image
         assert pixels is not None
-        faces = detector.detect(pixels, rooms)
+        faces = detector.detect(pixels, padding_scales)
         truth = _corners(each, (pixels.shape[1], pixels.shape[0]))
         counts.append(len(faces))
         if faces:
@@ -264,8 +271,8 @@ def _detector_row(
             marked.append(float(boxes.iou(truth, both[:, 0]).max()))
             whole.append(float(boxes.iou(truth, both[:, 1]).max()))
     return {
-        "pictures": f"{len(photos)} {name}",
-        "room": " and ".join(f"{room:g}" for room in rooms),
+        "images": f"{len(photos)} {name}",
+        "padding": " and ".join(f"{scale:g}" for scale in padding_scales),
         "with a face": f"{np.mean([count > 0 for count in counts]):.1%}",
         "with several": f"{np.mean([count > 1 for count in counts]):.1%}",
         "mean IoU, from the brows": f"{np.mean(marked):.3f}",

@@ -1,6 +1,6 @@
 """Errors that the user can fix: one base class and its children.
 
-Every message says what was found, what was expected and what to do. This file knows
+Every message says what is wrong, what was expected and found, and what to do. This file knows
 neither HTTP status codes (`stages/serve/errors.py` has the table) nor exit codes (`cli.py`).
 """
 

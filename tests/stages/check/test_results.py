@@ -22,7 +22,6 @@ from mien.model import runtime
 from mien.stages.check import context as check_context
 from mien.stages.check.checks import SHARED_CHECKS, split_leakage
 from mien.stages.check.context import CheckContext, build_context, train_leakage
-from mien.stages.check.disjoint_set import merge_clusters
 from mien.stages.check.metadata_baseline import MetadataBaseline
 from mien.stages.check.results import (
     CheckResult,
@@ -349,19 +348,6 @@ def test_the_limit_is_a_share(number: int, total: int, limit: float, level: Any)
         assert outcome.state == "noted"
     else:
         assert outcome.state == {"error": "failed", "warn": "warned"}[level]
-
-
-@given(st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=4, unique=True), max_size=12))
-def test_clusters_that_touch_become_one(clusters: list[list[int]]) -> None:
-    """No member stands in two, members of one stay together, and nothing is added."""
-    found = merge_clusters(clusters, 31)
-    members = [place for cluster in found for place in cluster]
-    assert len(members) == len(set(members))
-    assert set(members) <= {place for cluster in clusters for place in cluster}
-    home = {place: number for number, cluster in enumerate(found) for place in cluster}
-    for cluster in clusters:
-        assert len({home.get(place, -1 - place) for place in cluster}) == 1
-        assert len(cluster) == 1 or cluster[0] in home
 
 
 @pytest.mark.parametrize("task", tasks.names())

@@ -80,27 +80,6 @@ def test_exact_copies_share_a_digest(digests: list[str]) -> None:
     assert len({digests[group[0]] for group in groups}) == len(groups)
 
 
-_PAIRS = st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=30)
-
-
-@given(_PAIRS, st.randoms(use_true_random=False))
-def test_clusters_are_what_hangs_together(pairs: list[tuple[int, int]], random: object) -> None:
-    """Clusters are the connected parts of the pairs, whatever the order of the pairs."""
-    found = merge_clusters(pairs, 20)
-    assert found == sorted(sorted(group) for group in found)
-    home = {place: number for number, group in enumerate(found) for place in group}
-    assert all(one == two or home[one] == home[two] for one, two in pairs)
-    for group in found:
-        reached = {group[0]}
-        while (
-            more := {b for pair in pairs for a, b in (pair, pair[::-1]) if a in reached} - reached
-        ):
-            reached |= more
-        assert reached == set(group)
-    random.shuffle(pairs)  # type: ignore[attr-defined]
-    assert merge_clusters(pairs, 20) == found
-
-
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_photo_saved_anew_is_found(change: str, tmp_path: Path) -> None:
     """Each of twenty photos is clustered with its changed self alone."""

@@ -100,7 +100,7 @@ def _columns(rows: Sequence[Metadata], name: str) -> _Table:
         return np.where(usable, numbers, np.nan).astype(np.float32)[:, None]
     texts = ["" if value is None else str(value) for value in values]
     column = {
-        word: index for index, (word, _) in enumerate(Counter(texts).most_common(MAX_CATEGORIES))
+        text: index for index, (text, _) in enumerate(Counter(texts).most_common(MAX_CATEGORIES))
     }
     table = np.zeros((len(texts), len(column)), dtype=np.float32)
     for row, text in enumerate(texts):
