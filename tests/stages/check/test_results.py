@@ -24,7 +24,7 @@ from mien.stages.check.checks import SHARED_CHECKS, split_leakage
 from mien.stages.check.context import CheckContext, build_context, train_leakage
 from mien.stages.check.metadata_baseline import MetadataBaseline
 from mien.stages.check.results import (
-    CheckResult,
+    DataCheckResult,
     checks_of,
     configured,
     judge,
@@ -51,7 +51,7 @@ def judged(
     context: CheckContext,
     baseline: MetadataBaseline | None = None,
     config: Mapping[str, CheckConfig] = MappingProxyType({}),
-) -> dict[str, CheckResult]:
+) -> dict[str, DataCheckResult]:
     vars(context)["metadata_baseline"] = baseline  # in place of the computed one
     results = run_checks(context, configured(context.task, config))
     return {each.slug: each for each in results}

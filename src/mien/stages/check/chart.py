@@ -12,7 +12,7 @@ import numpy as np
 from mien.reporting.figures import ACCENT, QUIET, WARN, save, sheet
 
 from .report import WITH_ISSUES, CheckReport
-from .results import CheckResult
+from .results import DataCheckResult
 
 if TYPE_CHECKING:
     from mien.reporting.figures import Axes
@@ -46,7 +46,7 @@ def _draw_classes(axes: "Axes", report: CheckReport, labels: list[str]) -> None:
     axes.set_title("Subjects per class and split")
 
 
-def _draw_issues(axes: "Axes", results: Sequence[CheckResult], passed: int) -> None:
+def _draw_issues(axes: "Axes", results: Sequence[DataCheckResult], passed: int) -> None:
     values = [100 * min(each.share, 1) for each in results]
     slugs = [each.slug for each in results]
     axes.barh(slugs, values, color=[_STATE_COLOURS[each.state] for each in results])

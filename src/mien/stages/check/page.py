@@ -17,7 +17,7 @@ from mien.task import IssueExample, Sample
 
 from .examples import describe_sample
 from .report import CHART, PAGE, WITH_ISSUES, CheckReport, verdict
-from .results import CheckResult
+from .results import DataCheckResult
 
 _SIDE = 112
 """Pixels of the longer side of a thumbnail."""
@@ -80,7 +80,7 @@ def write(report: CheckReport, samples: Sequence[Sample], folder: Path) -> None:
     (folder / PAGE).write_text("\n".join(page), encoding="utf-8")
 
 
-def _overview(results: Iterable[CheckResult]) -> str:
+def _overview(results: Iterable[DataCheckResult]) -> str:
     """Every check in a row, those with issues first."""
     ranked = sorted(results, key=_rank)
     rows = "\n".join(
@@ -97,16 +97,16 @@ def _overview(results: Iterable[CheckResult]) -> str:
     return f"<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
 
 
-def _rank(result: CheckResult) -> int:
+def _rank(result: DataCheckResult) -> int:
     return (*WITH_ISSUES, "passed", "off").index(result.state)
 
 
-def _link(result: CheckResult) -> str:
+def _link(result: DataCheckResult) -> str:
     slug = escape(result.slug)
     return f'<a href="#{_anchor(result)}">{slug}</a>' if result.count else slug
 
 
-def _anchor(result: CheckResult) -> str:
+def _anchor(result: DataCheckResult) -> str:
     return "".join(sign if sign.isalnum() else "-" for sign in result.slug)
 
 
@@ -120,7 +120,7 @@ def _alt_text(report: CheckReport) -> str:
     return f"Bars of subjects by class and split ({splits}) and of issues by check: {issues}"
 
 
-def _section(result: CheckResult, by_name: Mapping[str, Sample]) -> str:
+def _section(result: DataCheckResult, by_name: Mapping[str, Sample]) -> str:
     examples = "\n".join(_example(each, by_name) for each in result.examples)
     return (
         f'<section aria-labelledby="{_anchor(result)}">\n'
@@ -132,7 +132,7 @@ def _section(result: CheckResult, by_name: Mapping[str, Sample]) -> str:
     )
 
 
-def _names(result: CheckResult) -> str:
+def _names(result: DataCheckResult) -> str:
     """The names of samples with issues, where the examples do not show all of them."""
     if len(result.names) <= sum(len(each.names) for each in result.examples):
         return ""

@@ -29,7 +29,7 @@ from mien.storage.workspace import DATA_QUALITY, REPORT
 from mien.task import IssueExample
 
 from .context import CheckContext, Cluster, label_counts, train_leakage
-from .results import CheckResult, State
+from .results import DataCheckResult, State
 
 FORMAT = 2
 DUPLICATES = "duplicates.json"
@@ -53,19 +53,21 @@ class CheckReport:
     samples: int
     splits: Mapping[str, Mapping[str, int]]
     metadata_baseline: Mapping[str, Any] | None
-    checks: tuple[CheckResult, ...]
+    checks: tuple[DataCheckResult, ...]
 
     @property
     def title(self) -> str:
         """The version in words."""
         return f"version {self.number} ({self.version[:12]}) of {self.task}"
 
-    def in_state(self, *states: State) -> tuple[CheckResult, ...]:
+    def in_state(self, *states: State) -> tuple[DataCheckResult, ...]:
         """The checks in one of these states."""
         return tuple(each for each in self.checks if each.state in states)
 
 
-def build(version: Version, context: CheckContext, results: Sequence[CheckResult]) -> CheckReport:
+def build(
+    version: Version, context: CheckContext, results: Sequence[DataCheckResult]
+) -> CheckReport:
     """Put the results of a check together."""
     baseline = context.metadata_baseline
     return CheckReport(
@@ -178,20 +180,20 @@ def _remedy(report: CheckReport, repaired_source: str) -> str:
     )
 
 
-def _list(results: Sequence[CheckResult]) -> str:
+def _list(results: Sequence[DataCheckResult]) -> str:
     slugs = "; ".join(f"{each.slug} ({_count(each)})" for each in results)
     return f"{len(results)} check{'s' * (len(results) > 1)}: {slugs}"
 
 
-def _count(result: CheckResult) -> str:
+def _count(result: DataCheckResult) -> str:
     return f"{result.count:,} of {result.total:,}" if result.total else "-"
 
 
-def _result(document: Mapping[str, Any]) -> CheckResult:
+def _result(document: Mapping[str, Any]) -> DataCheckResult:
     examples = tuple(
         IssueExample(tuple(each["names"]), each["description"]) for each in document["examples"]
     )
-    return CheckResult(**{**document, "examples": examples, "names": tuple(document["names"])})
+    return DataCheckResult(**{**document, "examples": examples, "names": tuple(document["names"])})
 
 
 def _names(context: CheckContext, clusters: Sequence[Cluster]) -> list[list[str]]:

@@ -21,7 +21,7 @@ State = Literal["passed", "noted", "warned", "failed", "off"]
 
 
 @dataclass(frozen=True)
-class CheckResult:
+class DataCheckResult:
     """The judged result of one check."""
 
     slug: str
@@ -65,7 +65,7 @@ def configured(
 
 def run_checks(
     context: CheckContext, checks: Mapping[str, Check[CheckContext]]
-) -> tuple[CheckResult, ...]:
+) -> tuple[DataCheckResult, ...]:
     """Run and judge every check; a check that is off does not run.
 
     Raises:
@@ -82,11 +82,11 @@ def run_checks(
     )
 
 
-def judge(check: Check[Any], issues: Issues) -> CheckResult:
+def judge(check: Check[Any], issues: Issues) -> DataCheckResult:
     """Compare the share of issues with the limit of the check."""
     count = len(issues.names) if issues.count is None else issues.count
     share = count / issues.total if issues.total else 0.0
-    return CheckResult(
+    return DataCheckResult(
         slug=check.slug,
         level=check.level,
         limit=check.limit,
