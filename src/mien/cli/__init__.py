@@ -13,8 +13,10 @@ from mien import __version__
 from mien.errors import MienError
 from mien.reporting import console
 
-from . import data, monitoring, predictions, rebuilding, registry, stages  # noqa: F401 - commands
 from .options import app
+
+# The order of the imports is the order of the help.
+from . import stages, predictions, registry, rebuilding, monitoring, data  # noqa: F401  # isort: skip
 
 
 @app.callback(invoke_without_command=True)
