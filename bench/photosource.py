@@ -43,8 +43,8 @@ path = Path(sys.argv[1])
 def highest():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 before = highest()
-part = hagrid.read_annotations({path: path.name}, {path: ""})
-print(json.dumps([len(part.rows), (highest() - before) * 1024]))
+table = hagrid.read_annotations({path: path.name}, {path: ""})
+print(json.dumps([len(table.rows), (highest() - before) * 1024]))
 """
 
 
@@ -53,11 +53,11 @@ def main() -> None:
     folder = page.real_data() / "gesture"
     read = {name: _read(folder / f"landmarks_{name}.csv", way) for name, way in TABLES.items()}
     svm = SVC(C=10).fit(normalize(read["iti"][0]), read["iti"][1])
-    every = photos.find_photos(folder / "photos", LABELS)
-    shown = [photo for photo in every if photo.label in LABELS]
-    with TemporaryDirectory() as kept:
-        speed = _speed(shown[:: len(shown) // TIMED][:TIMED])
-        seen = photos.detect_hands(shown, Path(kept))
+    all_photos = photos.find_photos(folder / "photos", LABELS)
+    labelled = [photo for photo in all_photos if photo.label in LABELS]
+    with TemporaryDirectory() as cache_folder:
+        speed = _speed(labelled[:: len(labelled) // TIMED][:TIMED])
+        detected = photos.detect_hands(labelled, Path(cache_folder))
     parts = [
         "## Photos a second",
         f"The same {TIMED} photos in turn by one thread and by two, and once more from the cache; "
@@ -66,16 +66,16 @@ def main() -> None:
         "## Which of two hands",
         "Whether the SVM of `landmarks_iti.csv` predicts the photo's gesture for the hand that a "
         "rule selects.",
-        page.table(_rules(shown, seen, svm)),
+        page.table(_rules(labelled, detected, svm)),
         "## The same photos in the table and through the source",
-        page.table(_both(folder, shown, seen, svm)),
+        page.table(_compare_sources(folder, labelled, detected, svm)),
         "## The cost of missing depth",
         "Trained on `landmarks_iti.csv` with the depth that the row states, tested on hands with "
         "their own depth, as in serving.",
         page.table(_depths(read)),
         "## The cost of one aspect ratio for all pictures",
         "An SVM trained on `landmarks_photos.csv`, tested on `landmarks_crops12.csv`.",
-        page.table(_proportions(folder, read["crops12"])),
+        page.table(_aspect_ratios(folder, read["crops12"])),
         "## The margin between real and impossible hands",
         page.table(_limits(read)),
         "## Memory of annotations",
@@ -89,93 +89,99 @@ def _read(path: Path, convention: Convention) -> Labelled:
     return to_common_frame(rows.landmarks, convention, None, None), list(rows.labels)
 
 
-def _speed(some: Sequence[Photo]) -> list[dict[str, object]]:
-    taken: dict[str, list[float]] = {"one thread": [], "two threads": [], "from the cache": []}
+def _speed(sample: Sequence[Photo]) -> list[dict[str, object]]:
+    seconds_by_way: dict[str, list[float]] = {
+        "one thread": [],
+        "two threads": [],
+        "from the cache": [],
+    }
     available_cpus = runtime.available_cpus
     for _ in range(ROUNDS):
         for way, threads in (("one thread", 1), ("two threads", 2)):
             runtime.available_cpus = lambda threads=threads: threads  # type: ignore[misc]
             with TemporaryDirectory() as cache:
-                taken[way].append(_seconds(some, Path(cache)))
+                seconds_by_way[way].append(_seconds(sample, Path(cache)))
                 if threads == 2:
-                    taken["from the cache"].append(_seconds(some, Path(cache)))
+                    seconds_by_way["from the cache"].append(_seconds(sample, Path(cache)))
     runtime.available_cpus = available_cpus  # type: ignore[misc]
-    alone = float(np.median(taken["one thread"]))
+    alone = float(np.median(seconds_by_way["one thread"]))
     return [
         {
             "way": way,
-            "photos a second": f"{len(some) / np.median(seconds):.1f}",
+            "photos a second": f"{len(sample) / np.median(seconds):.1f}",
             "times one thread": f"{alone / np.median(seconds):.2f}",
         }
-        for way, seconds in taken.items()
+        for way, seconds in seconds_by_way.items()
     ]
 
 
-def _seconds(some: Sequence[Photo], cache: Path) -> float:
+def _seconds(sample: Sequence[Photo], cache: Path) -> float:
     start = perf_counter()
-    photos.detect_hands(some, cache)
+    photos.detect_hands(sample, cache)
     return perf_counter() - start
 
 
 def _rules(
-    shown: Sequence[Photo], seen: Sequence[PhotoHands | str], svm: SVC
+    labelled: Sequence[Photo], detected: Sequence[PhotoHands | str], svm: SVC
 ) -> list[dict[str, object]]:
-    labels = [photo.label for photo in shown]
+    labels = [photo.label for photo in labelled]
     rules: dict[str, Sequence[Hand | None]] = {
         "nearest to the label's single hands (the product)": photos.select_gesture_hands(
-            labels, seen
+            labels, detected
         ),
-        "the larger one": [_pick(each, _area) for each in seen],
-        "the first detected": [_pick(each, lambda _: 0.0) for each in seen],
+        "the larger one": [_pick(each, _area) for each in detected],
+        "the first detected": [_pick(each, lambda _: 0.0) for each in detected],
     }
     two = [
-        n for n, each in enumerate(seen) if isinstance(each, PhotoHands) and len(each.hands) == 2
+        n
+        for n, each in enumerate(detected)
+        if isinstance(each, PhotoHands) and len(each.hands) == 2
     ]
-    found = [n for n, each in enumerate(seen) if _hands(each)]
+    found = [n for n, each in enumerate(detected) if _hands(each)]
     rows = []
     for rule, hands in rules.items():
-        right = {n: _says(svm, hands[n]) == labels[n] for n in found}
+        right = {n: _predict(svm, hands[n]) == labels[n] for n in found}
         rows.append(
             {
                 "hand": rule,
                 "photos with two hands": len(two),
                 "correct": sum(right[n] for n in two),
-                "photos with a hand": f"{len(found)} of {len(shown)}",
+                "photos with a hand": f"{len(found)} of {len(labelled)}",
                 "accuracy on them": float(np.mean(list(right.values()))),
             }
         )
     return rows
 
 
-def _pick(seen: PhotoHands | str, key: Callable[[Hand], float]) -> Hand | None:
-    return max(_hands(seen), key=key, default=None)
+def _pick(detected: PhotoHands | str, key: Callable[[Hand], float]) -> Hand | None:
+    return max(_hands(detected), key=key, default=None)
 
 
-def _hands(seen: PhotoHands | str) -> Sequence[Hand]:
-    return seen.hands if isinstance(seen, PhotoHands) else ()
+def _hands(detected: PhotoHands | str) -> Sequence[Hand]:
+    return detected.hands if isinstance(detected, PhotoHands) else ()
 
 
 def _area(hand: Hand) -> float:
     return float(np.ptp(hand.landmarks[:, :2], axis=0).prod())
 
 
-def _says(svm: SVC, hand: Hand | None) -> str:
+def _predict(svm: SVC, hand: Hand | None) -> str:
     return "" if hand is None else str(svm.predict(normalize(hand.landmarks[None]))[0])
 
 
-def _both(
-    folder: Path, shown: Sequence[Photo], seen: Sequence[PhotoHands | str], svm: SVC
+def _compare_sources(
+    folder: Path, labelled: Sequence[Photo], detected: Sequence[PhotoHands | str], svm: SVC
 ) -> list[dict[str, object]]:
     """Photos that stand in `landmarks_photos.csv` too, by the image's name."""
     path = folder / "landmarks_photos.csv"
     at = table.read_header(path).index("image")
     images = [cells[at] for _, cells in table.read_records(path)]
-    given = dict(zip(images, table.read_source_table(path).rows, strict=True))
-    hands = photos.select_gesture_hands([photo.label for photo in shown], seen)
+    table_rows = dict(zip(images, table.read_source_table(path).rows, strict=True))
+    hands = photos.select_gesture_hands([photo.label for photo in labelled], detected)
     pairs = [
-        (given[photo.name].landmarks, hand.landmarks, photo.label)
-        for photo, hand in zip(shown, hands, strict=True)
-        if photo.name in given and hand is not None
+        (table_rows[photo.name].landmarks, hand.landmarks, photo.label)
+        for photo, hand in zip(labelled, hands, strict=True)
+        if photo.name in table_rows and hand is not None
     ]
     if not pairs:
         return [{"rows": "no photo stands in both"}]
@@ -201,7 +207,7 @@ def _depths(read: Mapping[str, Labelled]) -> list[dict[str, object]]:
         "its own": hands,
         "0": flat,
         "imputed from a drawn hand (the product)": depth.impute_depth(flat),
-        "estimated from x and y": _estimated(flat),
+        "estimated from x and y": _estimate_depth(flat),
     }
     makers: dict[str, Callable[[], Any]] = {
         "SVM": lambda: SVC(C=10),
@@ -223,17 +229,17 @@ def _depths(read: Mapping[str, Labelled]) -> list[dict[str, object]]:
     return rows
 
 
-def _estimated(flat: Floats) -> Floats:
+def _estimate_depth(flat: Floats) -> Floats:
     """By a line through the drawn hands."""
     drawn, _ = landmark_rows(150, 5)
-    known = normalize(drawn).reshape(-1, 21, 3)
-    model = Line(1.0).fit(known[:, :, :2].reshape(len(known), -1), known[:, :, 2])
-    asked = normalize(flat).reshape(-1, 21, 3).astype(np.float64)
-    asked[:, :, 2] = model.predict(asked[:, :, :2].reshape(len(asked), -1))
-    return asked
+    features = normalize(drawn).reshape(-1, 21, 3)
+    model = Line(1.0).fit(features[:, :, :2].reshape(len(features), -1), features[:, :, 2])
+    target = normalize(flat).reshape(-1, 21, 3).astype(np.float64)
+    target[:, :, 2] = model.predict(target[:, :, :2].reshape(len(target), -1))
+    return target
 
 
-def _proportions(folder: Path, asked: Labelled) -> list[dict[str, object]]:
+def _aspect_ratios(folder: Path, target: Labelled) -> list[dict[str, object]]:
     rows = table.read_landmarks(folder / "landmarks_photos.csv", (), Counter())
     assert rows.image_sizes is not None
     shares = rows.landmarks.copy()
@@ -250,7 +256,7 @@ def _proportions(folder: Path, asked: Labelled) -> list[dict[str, object]]:
         {
             "width / height": way,
             "accuracy": float(
-                SVC(C=10).fit(normalize(points), rows.labels).score(normalize(asked[0]), asked[1])
+                SVC(C=10).fit(normalize(points), rows.labels).score(normalize(target[0]), target[1])
             ),
         }
         for way, points in ways.items()
@@ -268,10 +274,10 @@ def _limits(read: Mapping[str, Labelled]) -> list[dict[str, object]]:
         "photos, joint by joint": points[:, by_joint],
         "photos, all x before all y": points.transpose(0, 2, 1).reshape(points.shape),
     }
-    return [_farthest(name, hands) for name, hands in orders.items()]
+    return [_margin(name, hands) for name, hands in orders.items()]
 
 
-def _farthest(name: str, points: Floats) -> dict[str, object]:
+def _margin(name: str, points: Floats) -> dict[str, object]:
     flat = points[:, :, :2]
     bones = anatomy._lengths(flat, anatomy.BONES)
     palm = anatomy._lengths(flat, anatomy._PALM).max(axis=1)
@@ -310,11 +316,11 @@ def _memory() -> dict[str, object]:
             text=True,
             check=True,
         )
-    rows, taken = json.loads(done.stdout)
+    rows, memory_bytes = json.loads(done.stdout)
     return {
         "hands": rows,
         "file in MB": f"{megabytes:.1f}",
-        "memory at its highest, in sizes of the file": f"{taken / 1e6 / megabytes:.1f}",
+        "memory at its highest, in sizes of the file": f"{memory_bytes / 1e6 / megabytes:.1f}",
     }
 
 
