@@ -29,7 +29,7 @@ from mien.mediapipe import palm_detector
 from mien.mediapipe.hand_landmarker import tiles
 from mien.model import bundle, runtime
 from mien.stages.serve import uploads
-from mien.stages.serve.feedback import Feedback
+from mien.stages.serve.feedback import FeedbackRequest
 from mien.stages.serve.uploads import Upload
 from mien.tasks import emotion, gesture
 from mien.tasks.emotion import letterbox, networks
@@ -99,7 +99,7 @@ def read_landmarks(data: bytes) -> None:
 def read_verdict(data: bytes) -> None:
     """Read a verdict."""
     kind, _, body = data.partition(b"\n")
-    _done(uploads.read_json(_request(kind, body), Feedback))
+    _done(uploads.read_json(_request(kind, body), FeedbackRequest))
 
 
 def repaired(data: bytes) -> bytes:

@@ -36,9 +36,9 @@ def main() -> None:
         [
             "The time of that many predictions in one batch, relative to their time one by one, "
             "measured by the function that decides when a server starts: below "
-            f"{batching.GAIN:g} at {SIZES[-1]}, waiting requests of that kind are batched. A "
-            f"prediction that takes longer than {1000 * batching.TOO_LONG:g} ms alone is not tried "
-            "and has the value 1. Decoding is not included.",
+            f"{batching.MAX_TIME_RATIO:g} at {SIZES[-1]}, waiting requests of that kind are "
+            f"batched. A prediction that takes longer than {1000 * batching.MAX_CALL_S:g} ms alone "
+            f"is not tried and has the value 1. Decoding is not included.",
             table(rows),
         ],
     )
@@ -51,10 +51,12 @@ def _rows(task: Task[Any], model: Model) -> list[Row]:
             "candidate": model.bundle.manifest.candidate,
             "request": kind,
             **{f"batch of {size}": f"{share:.2f}" for size, share in shares.items()},
-            "batched": "yes" if shares[SIZES[-1]] < batching.GAIN else "no",
+            "batched": "yes" if shares[SIZES[-1]] < batching.MAX_TIME_RATIO else "no",
         }
         for kind, request in _examples(task).items()
-        for shares in [{size: batching.share(task, model, request, size) for size in SIZES}]
+        for shares in [
+            {size: batching.batch_time_ratio(task, model, request, size) for size in SIZES}
+        ]
     ]
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from project import mien
 
 from bench import dashboard_figures as picture
 from bench import dashboard_tiles as tiles
@@ -17,7 +16,7 @@ from mien.stages.monitor.panels import DASHBOARDS
 
 LABELS = {
     **{"task": "shape", "version": "2", "label": "round", "candidate": "net", "split": "val"},
-    **{"le": "0.5", "stage": "infer", "route": "/predict", "status": "200", "measure": "size"},
+    **{"le": "0.5", "stage": "infer", "route": "/predict", "status": "200", "stat": "size"},
     **{"quantity": "size", "check": "whole", "outcome": "ok", "instance": "api:8000"},
 }
 END = 1_800_000_000.0
@@ -31,7 +30,7 @@ class Told:
         self.empty = empty
 
     def __call__(self, what: str, parameters: Mapping[str, str]) -> Any:
-        if what == "label/measure/values":
+        if what == "label/stat/values":
             return [] if self.empty else ["light", "size", "sharpness", "width"]
         self.questions.append(parameters["query"])
         points = [[END - 600 + 60 * step, str(0.1 * step)] for step in range(11)]
@@ -78,7 +77,7 @@ def test_a_repeated_panel_is_drawn_for_each_value(drawn: list[Tile], tmp_path: P
     first = repeated[0].spot
     assert [tile.spot.x for tile in repeated] == [0, 8, 16, 0]
     assert [tile.spot.y - first.y for tile in repeated] == [0, 0, 0, first.h]
-    assert [question for question in told.questions if 'measure=~"sharpness"' in question]
+    assert [question for question in told.questions if 'stat=~"sharpness"' in question]
 
 
 def test_what_a_query_is_for_and_its_words_are_kept(drawn: list[Tile], tmp_path: Path) -> None:
@@ -134,15 +133,3 @@ def reds(path: Path) -> int:
 def test_numbers_are_short(value: float, unit: str, words: str) -> None:
     """Three digits and the unit that makes them few."""
     assert tiles.say(value, unit) == words
-
-
-def test_no_prometheus_is_said(tmp_path: Path) -> None:
-    """Where nothing listens the command ends with the address, and draws nothing."""
-    nobody = "http://127.0.0.1:9"
-    done = mien(
-        "dashboards", "--picture", str(tmp_path / "new"), "--prometheus", nobody, home=tmp_path
-    )
-    assert done.returncode == 1
-    assert nobody in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / "new").exists()

@@ -12,22 +12,22 @@ from hypothesis import strategies as st
 
 from mien.errors import BundleError
 from mien.observability import drift
-from mien.observability.drift import FALSE_ALARMS, MIN_ROWS, NOTHING, Row
+from mien.observability.drift import FALSE_ALARMS, MIN_ROWS, NO_LABEL, DriftRow
 
 LABELS = ("fist", "like", "palm", "rock")
 
 
 def rows(
     count: int, chance: np.random.Generator, shift: float = 0.0, mix: Sequence[float] | None = None
-) -> list[Row]:
+) -> list[DriftRow]:
     """Made-up answers; `shift` moves brightness by so many standard deviations."""
-    labels = chance.choice([*LABELS, NOTHING], count, p=mix or (0.4, 0.3, 0.2, 0.05, 0.05))
+    labels = chance.choice([*LABELS, NO_LABEL], count, p=mix or (0.4, 0.3, 0.2, 0.05, 0.05))
     confidence = chance.beta(8, 2, count)
     brightness = chance.normal(0.5, 0.1, count) + shift * 0.1
     hands = chance.choice([0.0, 1.0, 2.0], count, p=(0.05, 0.85, 0.1))
     return [
-        Row(
-            None if label == NOTHING else str(label),
+        DriftRow(
+            None if label == NO_LABEL else str(label),
             sure,
             {"brightness": bright, "hands": number, "constant": 1.0},
         )
@@ -40,7 +40,7 @@ def rows(
 @pytest.fixture(scope="module")
 def known() -> dict[str, Any]:
     """The reference of 800 answers, as it is read back from its file."""
-    made = drift.reference(rows(800, np.random.default_rng(0)), LABELS)
+    made = drift.make_reference(rows(800, np.random.default_rng(0)), LABELS)
     read: dict[str, Any] = json.loads(json.dumps(made))
     assert read == made, "plain JSON values, exact to the last bit"
     return read
@@ -78,8 +78,8 @@ values = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60)
 def test_every_value_falls_into_one_bin(seen: list[float], live: list[float]) -> None:
     """Those of the reference and whatever comes later; bins are told by rising edges."""
     assume(len(set(seen)) > 1)
-    answers = [Row("fist", 0.5, {"measure": value}) for value in seen]
-    quantity = drift.reference(answers, LABELS)["quantities"]["measure"]
+    answers = [DriftRow("fist", 0.5, {"measure": value}) for value in seen]
+    quantity = drift.make_reference(answers, LABELS)["quantities"]["measure"]
     edges = np.array(quantity["edges"])
     assert sum(quantity["counts"]) == len(seen)
     assert len(quantity["counts"]) == len(edges) + 1
@@ -93,8 +93,8 @@ def test_every_value_falls_into_one_bin(seen: list[float], live: list[float]) ->
 @pytest.mark.parametrize("seen", [(0.0, 1.0), (0.0, 1.0, 2.0)])
 def test_counts_have_a_bin_for_each_value_and_one_on_either_side(seen: tuple[float, ...]) -> None:
     """What was never seen below or above is not lost among what was."""
-    answers = [Row("fist", 0.5, {"hands": value}) for value in seen for _ in range(50)]
-    quantity = drift.reference(answers, LABELS)["quantities"]["hands"]
+    answers = [DriftRow("fist", 0.5, {"hands": value}) for value in seen for _ in range(50)]
+    quantity = drift.make_reference(answers, LABELS)["quantities"]["hands"]
     assert quantity["counts"] == [0, *[50] * len(seen), 0]
     for strange in (min(seen) - 1e-9, max(seen) + 1e-9):
         found = drift._binned(np.array([strange]), np.array(quantity["edges"]))
@@ -110,10 +110,10 @@ def test_the_mix_of_labels_has_one_for_nothing_found(known: dict[str, Any]) -> N
     """Shares add up to one, and answers without a subject have no confidence to count."""
     shares = drift.shares(known)
     label = known["quantities"]["label"]
-    assert list(shares) == label["values"] == [*LABELS, NOTHING]
+    assert list(shares) == label["values"] == [*LABELS, NO_LABEL]
     assert sum(shares.values()) == pytest.approx(1)
-    assert shares[NOTHING] == label["counts"][-1] / 800
-    assert 0.02 < shares[NOTHING] < 0.08
+    assert shares[NO_LABEL] == label["counts"][-1] / 800
+    assert 0.02 < shares[NO_LABEL] < 0.08
     assert sum(known["quantities"]["confidence"]["counts"]) == 800 - label["counts"][-1]
 
 
@@ -124,7 +124,7 @@ def test_clean_traffic_gives_no_more_alarms_than_stated(count: int) -> None:
     chance = np.random.default_rng(count)
     alarms = 0
     for _ in range(20):
-        fresh = drift.reference(rows(count, chance), LABELS)
+        fresh = drift.make_reference(rows(count, chance), LABELS)
         for size in [200] * 10 + [1000] * 10:
             compared = drift.compare(rows(size, chance), fresh)
             assert set(compared) >= {"label", "brightness", "hands"}
@@ -137,7 +137,7 @@ def test_thresholds_are_no_wider_than_they_must_be() -> None:
     chance = np.random.default_rng(5)
     shares = []
     for _ in range(15):
-        fresh = drift.reference(rows(500, chance), LABELS)
+        fresh = drift.make_reference(rows(500, chance), LABELS)
         for _ in range(20):
             found = drift.compare(rows(200, chance), fresh)["brightness"]
             shares.append(found.score / found.limit)
@@ -166,7 +166,7 @@ def test_a_constant_is_not_watched(known: dict[str, Any]) -> None:
     """It was fixed by how the data were made; two hands in one picture are no alarm."""
     assert "constant" not in known["quantities"]
     live = [
-        Row(row.label, row.confidence, {**row.input_stats, "constant": 1.0 + (place % 5 == 0)})
+        DriftRow(row.label, row.confidence, {**row.input_stats, "constant": 1.0 + (place % 5 == 0)})
         for place, row in enumerate(rows(400, np.random.default_rng(3)))
     ]
     assert "constant" not in drift.compare(live, known)
@@ -179,14 +179,14 @@ def test_there_is_no_verdict_on_few_rows(known: dict[str, Any]) -> None:
     assert drift.compare([], known) == {}
     found = drift.compare(live, known)
     assert set(found) == {"label", "brightness", "hands"}, "not all have a confidence"
-    dim = [Row(row.label, row.confidence, {}) for row in live[:100]] + live[100:]
+    dim = [DriftRow(row.label, row.confidence, {}) for row in live[:100]] + live[100:]
     assert set(drift.compare(dim, known)) == {"label"}
 
 
 def test_a_measure_that_the_reference_does_not_have_is_left_out(known: dict[str, Any]) -> None:
     """A newer task may measure more than an older model was compared with."""
     live = [
-        Row(row.label, row.confidence, {**row.input_stats, "new": 1.0})
+        DriftRow(row.label, row.confidence, {**row.input_stats, "new": 1.0})
         for row in rows(300, np.random.default_rng(4))
     ]
     assert "new" not in drift.compare(live, known)
@@ -217,12 +217,12 @@ def test_another_format_is_an_error_that_says_what_to_do(
 def test_the_same_answers_give_the_same_reference() -> None:
     """To the last bit: a bundle's checksum depends on it."""
     answers = rows(100, np.random.default_rng(7))
-    assert drift.reference(answers, LABELS) == drift.reference(answers, LABELS)
+    assert drift.make_reference(answers, LABELS) == drift.make_reference(answers, LABELS)
 
 
 def test_answers_without_any_subject_can_be_a_reference() -> None:
     """There is no confidence then, and a window that names labels is far from it."""
-    known = drift.reference([Row(None, 0.0, {}) for _ in range(50)], LABELS)
+    known = drift.make_reference([DriftRow(None, 0.0, {}) for _ in range(50)], LABELS)
     assert set(known["quantities"]) == {"label"}
     found = drift.compare(rows(200, np.random.default_rng(8)), known)
     assert found["label"].score > found["label"].limit

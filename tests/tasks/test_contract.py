@@ -14,7 +14,7 @@ from PIL import Image
 from mien import images, tasks
 from mien.errors import ConfigError, DataError
 from mien.model import runtime
-from mien.observability.drift import NOTHING
+from mien.observability.drift import NO_LABEL
 from mien.storage.files import sha256_file
 from mien.storage.workspace import Workspace
 from mien.task import SPLITS, Prediction, Request, Task
@@ -59,7 +59,7 @@ def test_labels_are_distinct_and_sorted(task: Task[Any]) -> None:
     """Their order is fixed for ever: models of years ago must mean the same by it."""
     assert len(set(task.labels)) == len(task.labels) > 1
     assert list(task.labels) == sorted(task.labels)
-    assert NOTHING not in task.labels, "the word for nothing found"
+    assert NO_LABEL not in task.labels, "the word for nothing found"
 
 
 def test_params_have_defaults_and_refuse_unknown_keys(task: Task[Any]) -> None:

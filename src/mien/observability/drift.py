@@ -1,9 +1,9 @@
-"""Whether answers still look like those on the validation data. Numbers in, numbers out.
+"""Compares live predictions with those on the validation data. Numbers in, numbers out.
 
-A *quantity* is one thing that is watched: `label` (which label won, `none` for nothing found),
-`confidence`, and each measure of a task. A reference keeps the counts of every quantity in bins;
-a window of live answers is counted in the same bins and compared by the population stability
-index. How large the index gets by chance is not guessed but drawn: see `thresholds`.
+A *quantity* is one of: `label` (the predicted label, `none` for no subject),
+`confidence`, and each input statistic of a task. A reference has the counts of every quantity in
+bins; a window of live predictions is counted in the same bins and compared by the population
+stability index. Its distribution without drift is drawn, not assumed: see `thresholds`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,23 +18,23 @@ from mien.errors import BundleError
 Counts = NDArray[np.int64]
 
 FORMAT = 2
-NOTHING = "none"
-"""Stands for 'nothing found' among the labels."""
+NO_LABEL = "none"
+"""Stands for 'no subject' among the labels."""
 WINDOW_ROWS = 1000
-"""Answers in the sliding window."""
+"""Predictions in the sliding window."""
 MIN_ROWS = 200
-"""Answers under which there is no verdict."""
+"""Predictions under which there is no score."""
 FALSE_ALARMS = 0.01
-"""Share of windows of clean traffic in which any quantity at all exceeds its threshold."""
+"""Share of windows without drift in which any quantity exceeds its threshold."""
 _SIZES = (200, 500, 1000)
 _DRAWS = 10_000
-_FEW = 10
-"""Up to so many different values a measure is taken for a count, and each value has a bin."""
+_MAX_DISCRETE_VALUES = 10
+"""A statistic with at most so many different values has a bin for each value."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """What drift looks at of one answer."""
+class DriftRow:
+    """The quantities of one prediction."""
 
     label: str | None
     confidence: float
@@ -49,7 +49,7 @@ class DriftScore:
     limit: float
 
 
-def reference(rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Any]:
+def make_reference(rows: Sequence[DriftRow], labels: Sequence[str]) -> dict[str, Any]:
     """Count every quantity of the validation split, and draw the thresholds.
 
     Returns:
@@ -58,7 +58,7 @@ def reference(rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Any]:
         `thresholds` by window size and quantity.
     """
     quantities: dict[str, Any] = {
-        "label": {"values": [*labels, NOTHING], "counts": _by_label(rows, [*labels, NOTHING])}
+        "label": {"values": [*labels, NO_LABEL], "counts": _by_label(rows, [*labels, NO_LABEL])}
     }
     for name, values in _numbers(rows).items():
         # What never varied there was fixed by how the data were made, as the one hand of a table
@@ -93,59 +93,60 @@ def thresholds(counts: Mapping[str, Sequence[int]]) -> dict[str, dict[str, float
     }
 
 
-def compare(rows: Sequence[Row], known: Mapping[str, Any]) -> dict[str, DriftScore]:
-    """Compare every quantity that the reference has and enough of the rows have.
+def compare(rows: Sequence[DriftRow], reference: Mapping[str, Any]) -> dict[str, DriftScore]:
+    """Compare every quantity that the reference has and enough rows have.
 
     Raises:
         BundleError: the reference is of another format.
     """
-    quantities = read(known)["quantities"]
+    quantities = read(reference)["quantities"]
     live = {"label": np.array(_by_label(rows, quantities["label"]["values"]))}
     for name, values in _numbers(rows).items():
         if name in quantities:
             live[name] = _binned(values, np.array(quantities[name]["edges"]))
     return {
         name: DriftScore(
-            population_stability_index(counts, _of(quantities[name])), _limit(name, counts, known)
+            population_stability_index(counts, _of(quantities[name])),
+            _limit(name, counts, reference),
         )
         for name, counts in live.items()
         if counts.sum() >= MIN_ROWS
     }
 
 
-def shares(known: Mapping[str, Any]) -> dict[str, float]:
-    """Share of each label, and of nothing found, in the reference."""
-    label = read(known)["quantities"]["label"]
+def shares(reference: Mapping[str, Any]) -> dict[str, float]:
+    """Share of each label, and of no subject, in the reference."""
+    label = read(reference)["quantities"]["label"]
     total = max(sum(label["counts"]), 1)
     return {
         name: count / total for name, count in zip(label["values"], label["counts"], strict=True)
     }
 
 
-def population_stability_index(live: Counts, known: Counts) -> float:
+def population_stability_index(live: Counts, expected: Counts) -> float:
     """Population stability index of two rows of counts over the same bins.
 
     Half an observation is added to every bin (Jeffreys), so that an empty one has a logarithm.
     """
-    return float(_stability(live[None], known[None])[0])
+    return float(_stability(live[None], expected[None])[0])
 
 
-def read(known: Mapping[str, Any]) -> Mapping[str, Any]:
+def read(reference: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the reference if it is of this format.
 
     Raises:
         BundleError: it is not.
     """
-    if known.get("format") != FORMAT:
+    if reference.get("format") != FORMAT:
         raise BundleError(
-            f"reference.json is of format {known.get('format')!r}, expected {FORMAT}: "
+            f"reference.json is of format {reference.get('format')!r}, expected {FORMAT}: "
             "train the model again to watch it for drift."
         )
-    return known
+    return reference
 
 
-def _stability(live: Counts, known: Counts) -> NDArray[np.float64]:
-    p, q = _smooth(live), _smooth(known)
+def _stability(live: Counts, expected: Counts) -> NDArray[np.float64]:
+    p, q = _smooth(live), _smooth(expected)
     return np.asarray(((p - q) * np.log(p / q)).sum(axis=1), dtype=np.float64)
 
 
@@ -161,26 +162,26 @@ def _drawn(counts: Counts, size: int, level: float, chance: np.random.Generator)
     return round(float(np.quantile(_stability(windows, references), level)), 6)
 
 
-def _limit(name: str, counts: Counts, known: Mapping[str, Any]) -> float:
+def _limit(name: str, counts: Counts, reference: Mapping[str, Any]) -> float:
     """The threshold that was drawn for the next smaller window."""
-    size = max(each for each in map(int, known["thresholds"]) if each <= counts.sum())
-    return float(known["thresholds"][str(size)][name])
+    size = max(each for each in map(int, reference["thresholds"]) if each <= counts.sum())
+    return float(reference["thresholds"][str(size)][name])
 
 
-def _numbers(rows: Sequence[Row]) -> dict[str, NDArray[np.float64]]:
+def _numbers(rows: Sequence[DriftRow]) -> dict[str, NDArray[np.float64]]:
     """Confidence of the rows with a label, and every measure, as arrays."""
-    found: dict[str, list[float]] = {"confidence": []}
+    columns: dict[str, list[float]] = {"confidence": []}
     for row in rows:
         if row.label is not None:
-            found["confidence"].append(row.confidence)
+            columns["confidence"].append(row.confidence)
         for name, value in row.input_stats.items():
-            found.setdefault(name, []).append(value)
-    return {name: np.array(values) for name, values in found.items() if values}
+            columns.setdefault(name, []).append(value)
+    return {name: np.array(values) for name, values in columns.items() if values}
 
 
 def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
     different = np.unique(values)
-    if len(different) > _FEW:
+    if len(different) > _MAX_DISCRETE_VALUES:
         deciles: NDArray[np.float64] = np.unique(np.percentile(values, range(10, 100, 10)))
         return deciles
     # One bin for each value, and one on either side for values never seen.
@@ -193,9 +194,9 @@ def _binned(values: NDArray[np.float64], edges: NDArray[np.float64]) -> Counts:
     return result
 
 
-def _by_label(rows: Sequence[Row], values: Sequence[str]) -> list[int]:
-    said = [row.label or NOTHING for row in rows]
-    return [said.count(value) for value in values]
+def _by_label(rows: Sequence[DriftRow], values: Sequence[str]) -> list[int]:
+    labels = [row.label or NO_LABEL for row in rows]
+    return [labels.count(value) for value in values]
 
 
 def _of(quantity: Mapping[str, Any]) -> Counts:

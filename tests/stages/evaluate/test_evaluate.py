@@ -10,7 +10,7 @@ from mien.config import RunConfig
 from mien.model import bundle
 from mien.model.evaluation import Latency
 from mien.observability import drift
-from mien.observability.drift import Row
+from mien.observability.drift import DriftRow
 from mien.reporting.scores import ScoredPrediction
 from mien.stages import Run, evaluate
 from mien.stages.evaluate.data_quality import DataQuality, read_data_quality
@@ -82,7 +82,7 @@ def test_the_reference_is_read_back_as_it_was(tmp_path: Path) -> None:
     made = evaluate.reference(answers(), ("a", "b"), TRAINING)
     write_json(tmp_path / "reference.json", made)
     read = json.loads((tmp_path / "reference.json").read_text(encoding="utf-8"))
-    live = [Row(each.predicted, each.confidence, each.input_stats) for each in answers(300)]
+    live = [DriftRow(each.predicted, each.confidence, each.input_stats) for each in answers(300)]
     assert drift.compare(live, read) == drift.compare(live, made)
     assert drift.shares(read)["a"] == pytest.approx(101 / 102)
 

@@ -78,7 +78,7 @@ def test_labels_of_a_question_exist(board: dashboards.Dashboard) -> None:
     """A misspelt label selects nothing or groups everything together, without a word."""
     target = {"job", "instance"}
     for title, expr in asked(board):
-        rows = [row for _, row in promql.named(expr) if row]
+        rows = [row for _, row in promql.metrics_of(expr) if row]
         known = target.union(*(row.labels for row in rows))
         known |= {"le"} if any(row.kind == "histogram" for row in rows) else set()
         for name, matchers in re.findall(r"(\w+){([^}]*)}", expr):
@@ -108,7 +108,7 @@ def test_every_metric_is_shown() -> None:
         for board in DASHBOARDS
         for panel in panels(board)
         for target in panel["targets"]
-        for _, row in promql.named(target["expr"])
+        for _, row in promql.metrics_of(target["expr"])
         if row
     }
     assert {row.name for row in metrics.METRICS} - shown == set(NOT_SHOWN)
@@ -167,7 +167,7 @@ def test_addresses_of_dashboards_are_unique() -> None:
 @given(st.lists(st.tuples(st.integers(1, 24), st.integers(1, 20)), max_size=30), st.integers(0, 9))
 def test_any_panels_are_placed_beside_each_other(sizes: list[tuple[int, int]], top: int) -> None:
     """Whatever the sizes: each kept, none covered, none beyond the edge, none in the air."""
-    places = dashboards.place(sizes, top)
+    places = dashboards.layout(sizes, top)
     assert [(spot["w"], spot["h"]) for spot in places] == sizes
     assert_fit(places)
     for spot in places:

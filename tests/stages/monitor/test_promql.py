@@ -70,7 +70,7 @@ def test_variables_are_asked_for_where_a_metric_has_them() -> None:
 def test_names_are_found_in_a_question() -> None:
     """Words within quotes and names of labels are no metrics."""
     question = 'up{job="mien_x"} * on (job) mien_in_flight_requests{state="process_y"}'
-    assert [name for name, _ in promql.named(question)] == ["up", "mien_in_flight_requests"]
+    assert [name for name, _ in promql.metrics_of(question)] == ["up", "mien_in_flight_requests"]
 
 
 def test_a_new_version_is_marked_for_a_minute(tmp_path: Path) -> None:

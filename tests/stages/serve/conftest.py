@@ -28,7 +28,7 @@ from mien.model import bundle
 from mien.model.bundle import Bundle
 from mien.model.evaluation import BundleMetrics, Measurements
 from mien.observability import drift
-from mien.observability.drift import Row
+from mien.observability.drift import DriftRow
 from mien.stages.serve import app as serve_app
 from mien.stages.serve import models
 from mien.storage.workspace import Workspace
@@ -85,7 +85,7 @@ def reference() -> dict[str, Any]:
     """What evaluation leaves beside a model: of 600 made-up answers, none of them dark."""
     chance = np.random.default_rng(4)
     rows = [
-        Row(str(label), confidence, {"brightness": brightness})
+        DriftRow(str(label), confidence, {"brightness": brightness})
         for label, confidence, brightness in zip(
             chance.choice(LABELS, 600, p=(0.5, 0.3, 0.2)),
             chance.uniform(0.6, 1.0, 600).tolist(),
@@ -93,7 +93,7 @@ def reference() -> dict[str, Any]:
             strict=True,
         )
     ]
-    return {**drift.reference(rows, LABELS), "training": TRAINING}
+    return {**drift.make_reference(rows, LABELS), "training": TRAINING}
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from mien.errors import ConfigError, RegistryError, UnknownTaskError
 from mien.model.bundle import Bundle
 from mien.stages.serve import app as serve_app
 from mien.stages.serve import models
-from mien.stages.serve.models import InvalidBundle, ModelSource
+from mien.stages.serve.models import BundleSource, InvalidBundle
 from mien.storage.workspace import Workspace
 from mien.task import Prediction
 
@@ -32,7 +32,9 @@ MakeBundle = Callable[..., Bundle]
 def test_without_a_word_every_champion_is_served(workspace: Workspace) -> None:
     """In order of the alphabet, with the version that the alias names."""
     wanted = models.resolve_sources(workspace, [], [])
-    assert [(item.task.name, item.version) for item in wanted if isinstance(item, ModelSource)] == [
+    assert [
+        (item.task.name, item.version) for item in wanted if isinstance(item, BundleSource)
+    ] == [
         ("colour", "1"),
         ("shape", "3"),
     ]
@@ -42,7 +44,7 @@ def test_a_task_without_champion_is_left_out_unless_asked_for(workspace: Workspa
     """Asked for, the error says how to get one."""
     workspace.write_aliases("colour", {"challenger": 1})
     (wanted,) = models.resolve_sources(workspace, [], [])
-    assert isinstance(wanted, ModelSource)
+    assert isinstance(wanted, BundleSource)
     assert wanted.task.name == "shape"
     with pytest.raises(RegistryError, match=r"'colour' has no champion .*mien run"):
         models.resolve_sources(workspace, ["colour"], [])
@@ -224,7 +226,7 @@ def test_while_models_are_being_loaded_the_server_lives(
         assert go.wait(PATIENCE)
         return task.inference.sample_picture()
 
-    wanted = ModelSource(
+    wanted = BundleSource(
         replace(task, inference=replace(task.inference, sample_picture=slow)),
         workspace.version("shape", 3),
         "3",

@@ -125,10 +125,10 @@ class PredictionLog:
             with self._database_lock.hold():
                 self._drain()
                 oldest = self._database.oldest_timestamp()
-                done = self._database.execute(
+                cursor = self._database.execute(
                     schema.SET_FEEDBACK, true_label, timestamp, trace_id, oldest
                 )
-                return done.rowcount > 0
+                return cursor.rowcount > 0
         except sqlite3.Error as error:
             raise PredictionLogError(f"The feedback could not be stored: {error}.") from error
 

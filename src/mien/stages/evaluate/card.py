@@ -8,7 +8,7 @@ from typing import Any
 from mien.model import bundle
 from mien.model.evaluation import BundleMetrics, Scores
 from mien.observability import drift
-from mien.observability.drift import Row
+from mien.observability.drift import DriftRow
 from mien.reporting import figures, scores
 from mien.reporting.scores import ScoredPrediction
 
@@ -20,8 +20,8 @@ def reference(
 ) -> dict[str, Any]:
     """What monitoring compares live traffic with: distributions of the validation split, and
     counts and completeness of the training data."""
-    rows = [Row(each.predicted, each.confidence, each.input_stats) for each in answers]
-    return {**drift.reference(rows, labels), "training": training}
+    rows = [DriftRow(each.predicted, each.confidence, each.input_stats) for each in answers]
+    return {**drift.make_reference(rows, labels), "training": training}
 
 
 def card(manifest: bundle.Manifest, metrics: BundleMetrics) -> str:

@@ -79,35 +79,35 @@ def as_json(board: Dashboard) -> Json:
     }
 
 
-def place(sizes: Sequence[tuple[int, int]], top: int = 0) -> list[dict[str, int]]:
+def layout(sizes: Sequence[tuple[int, int]], top: int = 0) -> list[dict[str, int]]:
     """Put panels of (width, height) one by one as high as there is room, and there to the left.
 
     Grafana lets panels float up; placed like this, they stay where the file says.
     """
     used = [top] * COLUMNS
-    places = []
+    positions = []
     for w, h in sizes:
         tops = [max(used[x : x + w]) for x in range(COLUMNS - w + 1)]
         y = min(tops)
         x = tops.index(y)
         used[x : x + w] = [y + h] * w
-        places.append({"x": x, "y": y, "w": w, "h": h})
-    return places
+        positions.append({"x": x, "y": y, "w": w, "h": h})
+    return positions
 
 
 def _panels(rows: Iterable[PanelRow]) -> list[Json]:
     """A heading and its panels after each other; identifiers count from 1 in reading order."""
-    found: list[Json] = []
+    panels: list[Json] = []
     y = 0
     for row in rows:
         spot = {"x": 0, "y": y, "w": COLUMNS, "h": 1}
         heading = {"type": "row", "title": row.title, "collapsed": False, "panels": []}
-        found.append({**heading, "id": len(found) + 1, "gridPos": spot})
-        spots = place([(panel.width, panel.height) for panel in row.panels], y + 1)
+        panels.append({**heading, "id": len(panels) + 1, "gridPos": spot})
+        spots = layout([(panel.width, panel.height) for panel in row.panels], y + 1)
         for panel, spot in zip(row.panels, spots, strict=True):
-            found.append({**grafana.as_json(panel), "id": len(found) + 1, "gridPos": spot})
+            panels.append({**grafana.as_json(panel), "id": len(panels) + 1, "gridPos": spot})
         y = max(spot["y"] + spot["h"] for spot in spots)
-    return found
+    return panels
 
 
 def _link() -> Json:
@@ -126,14 +126,14 @@ def _link() -> Json:
 
 
 def _variables(board: Dashboard) -> list[Json]:
-    asked = {
+    queries = {
         "task": "label_values(mien_model_info, task)",
         "version": 'label_values(mien_model_info{task=~"$task"}, version)',
     }
     repeats = [panel.repeat for row in board.rows for panel in row.panels if panel.repeat]
     for label in repeats:
-        asked[label] = f'label_values(mien_input_stat_count{{task=~"$task"}}, {label})'
-    return [_variable(name, query) for name, query in asked.items()]
+        queries[label] = f'label_values(mien_input_stat_count{{task=~"$task"}}, {label})'
+    return [_variable(name, query) for name, query in queries.items()]
 
 
 def _variable(name: str, query: str) -> Json:
@@ -159,8 +159,8 @@ def _variable(name: str, query: str) -> Json:
 
 def _annotations() -> list[Json]:
     """Marks on every panel: a new version, for the minute after it came; alerts while they fire."""
-    seen = promql.select("mien_model_info")
-    came = f"{seen} unless on (task, version) last_over_time({seen}[1d] offset 1m)"
+    info = promql.select("mien_model_info")
+    came = f"{info} unless on (task, version) last_over_time({info}[1d] offset 1m)"
     return [
         _annotation("New version", "blue", came, "{{task}}: version {{version}}", "task,version"),
         _annotation("Alerts", RED, 'ALERTS{alertstate="firing"}', "{{alertname}}", "severity,task"),
@@ -168,7 +168,7 @@ def _annotations() -> list[Json]:
 
 
 def _annotation(name: str, colour: str, expr: str, title: str, tags: str) -> Json:
-    list(promql.named(expr))  # refuses names that nobody exposes
+    list(promql.metrics_of(expr))  # refuses names that nobody exposes
     return {
         "datasource": SOURCE,
         "enable": True,

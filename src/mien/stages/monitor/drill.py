@@ -111,9 +111,9 @@ def run(
     result = DrillResult()
     with _fault(drill, stack, requests, rate, seed, result):
         _watch(drill, stack.prometheus, timeout_s, hold_s, result)
-    others = sorted(set(result.fired) - {drill.alert})
-    if others:
-        raise StackError(f"{drill.name}: {', '.join(others)} fired too; expected no other alert.")
+    unexpected = sorted(set(result.fired) - {drill.alert})
+    if unexpected:
+        raise StackError(f"{drill.name}: {', '.join(unexpected)} fired too.")
     if drill.healthy and result.answered < 0.95 * result.sent:
         raise StackError(
             f"{drill.name}: only {result.answered} of {result.sent} requests were answered."

@@ -1,4 +1,4 @@
-"""A panel: what is asked, how it is shown, and the JSON in which Grafana reads it.
+"""A panel: its queries, its form, and the JSON that Grafana reads.
 
 Descriptions and units come from the metrics table unless a panel says more. Knows nothing of the
 other panels, nor of where on the page it stands.
@@ -44,7 +44,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture of a dashboard: what is asked and how it is shown."""
+    """One panel of a dashboard: its queries and its form."""
 
     title: str
     queries: tuple[Query, ...]
@@ -71,14 +71,14 @@ def as_json(panel: Panel) -> Json:
     Raises:
         ValueError: a query names a metric that is not in the metrics table.
     """
-    rows = [row for query in panel.queries for _, row in promql.named(query.expr) if row]
+    rows = [row for query in panel.queries for _, row in promql.metrics_of(query.expr) if row]
     meanings = dict.fromkeys(row.meaning for row in rows)
-    made: Json = {
+    document: Json = {
         "type": panel.kind,
         "title": panel.title,
         "description": panel.description or "\n\n".join(meanings),
         "datasource": SOURCE,
-        "targets": [_target(panel, place) for place in range(len(panel.queries))],
+        "targets": [_target(panel, index) for index in range(len(panel.queries))],
         "options": _OPTIONS[panel.kind],
         "fieldConfig": {
             "defaults": _defaults(panel, panel.unit or UNITS[rows[0].unit]),
@@ -86,10 +86,10 @@ def as_json(panel: Panel) -> Json:
         },
     }
     if panel.kind == "table":
-        made["transformations"] = _joined(panel)
+        document["transformations"] = _joined(panel)
     if panel.repeat:
-        made |= {"repeat": panel.repeat, "repeatDirection": "h", "maxPerRow": 3}
-    return made
+        document |= {"repeat": panel.repeat, "repeatDirection": "h", "maxPerRow": 3}
+    return document
 
 
 def _target(panel: Panel, number: int) -> Json:
@@ -109,7 +109,7 @@ def _target(panel: Panel, number: int) -> Json:
 
 
 def _defaults(panel: Panel, unit: str) -> Json:
-    made: Json = {
+    document: Json = {
         "custom": _custom(panel),
         "mappings": [_mapping(panel.texts)] if panel.texts else [],
         "noValue": "no data",
@@ -117,15 +117,15 @@ def _defaults(panel: Panel, unit: str) -> Json:
         "unit": unit,
     }
     if panel.kind in ("timeseries", "bargauge"):
-        made["min"] = 0
+        document["min"] = 0
     if panel.top is not None:
-        made["max"] = panel.top
+        document["max"] = panel.top
     if panel.kind == "stat":
-        made["color"] = {"mode": "thresholds"}
+        document["color"] = {"mode": "thresholds"}
     if panel.kind == "bargauge":
         limited = panel.above is not None or panel.below is not None
-        made["color"] = {"mode": "thresholds" if limited else "palette-classic"}
-    return made
+        document["color"] = {"mode": "thresholds" if limited else "palette-classic"}
+    return document
 
 
 def _custom(panel: Panel) -> Json:
@@ -155,7 +155,7 @@ def _steps(panel: Panel) -> list[Json]:
 
 
 def _mapping(texts: Mapping[int, str]) -> Json:
-    options = {str(number): {"text": word, "index": number} for number, word in texts.items()}
+    options = {str(number): {"text": text, "index": number} for number, text in texts.items()}
     return {"type": "value", "options": options}
 
 
@@ -198,9 +198,9 @@ def _joined(panel: Panel) -> list[Json]:
 
 def _labels(panel: Panel) -> list[str]:
     """The labels that make the columns of a table, in the order of the metrics table."""
-    (row,) = [row for _, row in promql.named(panel.queries[0].expr) if row]
-    asked = set(re.findall(r"\w+", panel.queries[0].expr.partition("(")[2].partition(")")[0]))
-    return [label for label in row.labels if label in asked]
+    (row,) = [row for _, row in promql.metrics_of(panel.queries[0].expr) if row]
+    queries = set(re.findall(r"\w+", panel.queries[0].expr.partition("(")[2].partition(")")[0]))
+    return [label for label in row.labels if label in queries]
 
 
 def _columns(panel: Panel) -> list[Json]:

@@ -21,7 +21,7 @@ _QUOTED = re.compile(r'"[^"]*"')
 _VARIABLES = ("task", "version", "stat")
 
 
-def named(expr: str) -> Iterator[tuple[str, Metric | None]]:
+def metrics_of(expr: str) -> Iterator[tuple[str, Metric | None]]:
     """Every name that the expression asks for, with its row; None for what is Prometheus' own.
 
     Raises:
@@ -36,7 +36,7 @@ def named(expr: str) -> Iterator[tuple[str, Metric | None]]:
 
 def select(name: str, where: str = "") -> str:
     """The series of `name` that the variables choose, as far as the metric has their labels."""
-    row = dict(named(name))[name]
+    row = dict(metrics_of(name))[name]
     labels = row.labels if row else ()
     chosen = [f'{label}=~"${label}"' for label in _VARIABLES if label in labels]
     matchers = ", ".join([*chosen, *([where] if where else [])])

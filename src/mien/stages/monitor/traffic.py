@@ -107,9 +107,9 @@ def send_all(
     with ThreadPoolExecutor(clients) as pool, console.bar(title) as advance:
         succeeded = 0
         jobs = pool.map(lambda request: send(client, request).status, islice(stream, count))
-        for done, status in enumerate(jobs, 1):
+        for count_sent, status in enumerate(jobs, 1):
             succeeded += status == 200
-            advance(done, count)
+            advance(count_sent, count)
     return succeeded
 
 

@@ -159,7 +159,7 @@ def _metrics(stack: Stack) -> Items:
     for row in METRICS:
         kind = kinds.pop(row.name, None)
         failure = "" if kind == row.kind else f"{row.name} is {kind or 'not exposed'}"
-        yield row.name, f"{failure}; {_why(row.name)}".rstrip("; ") if failure else ""
+        yield row.name, f"{failure}; {_reason(row.name)}".rstrip("; ") if failure else ""
     for name in sorted(kinds):
         if name.startswith("mien_"):
             yield (
@@ -245,13 +245,13 @@ def _query_failure(prometheus: Prometheus, expr: str) -> str:
         return ""
     names = re.findall(r"\b(?:mien|process)_\w+", expr)
     missing = [name for name in dict.fromkeys(names) if not prometheus.query(f"count({name})")]
-    reason = next((why for name in missing if (why := _why(name))), "")
+    reason = next((text for name in missing if (text := _reason(name))), "")
     culprit = f"Prometheus has no {', '.join(missing)}" if missing else f"{expr} is empty"
     return f"{culprit}; {reason}".rstrip("; ")
 
 
-def _why(name: str) -> str:
-    return next((why for start, why in _REASONS.items() if name.startswith(start)), "")
+def _reason(name: str) -> str:
+    return next((text for start, text in _REASONS.items() if name.startswith(start)), "")
 
 
 def _provisioning(stack: Stack) -> Items:

@@ -30,7 +30,7 @@ from mien.stages.serve.auth import ApiKeyAuth
 from mien.stages.serve.collector import StateCollector
 from mien.stages.serve.drift_window import DriftWindows
 from mien.stages.serve.inference import InferenceService
-from mien.stages.serve.loading import LoadedModel, ModelSource
+from mien.stages.serve.loading import BundleSource, LoadedModel
 from mien.stages.serve.metrics import Metrics, RequestMetricsMiddleware
 from mien.stages.serve.models import InvalidBundle, Models
 from mien.stages.serve.protocol import ConnectionLimits, LimitedHttpProtocol
@@ -47,7 +47,7 @@ _log = logging.getLogger("mien.serve")
 
 def create(
     workspace: Workspace,
-    sources: Sequence[ModelSource | InvalidBundle],
+    sources: Sequence[BundleSource | InvalidBundle],
     settings: Settings,
     on_loaded: Callable[[Models], None] = lambda _: None,
 ) -> FastAPI:
@@ -78,11 +78,21 @@ def create(
     errors.install(app)
     routes.install(app, AppState(inference, auth))
     pages.install(app)
+    _add_middleware(app, inference)
+    # Made once, on first use: the schemas of bodies and problems are in no route's signature.
+    document = cache(lambda: openapi.document(app, inference.models.tasks))
+    app.openapi = document  # type: ignore[method-assign]
+    return app
+
+
+def _add_middleware(app: FastAPI, inference: InferenceService) -> None:
+    """Add the middleware; the last one is the outermost."""
     app.add_middleware(errors.ServerErrorMiddleware)
-    if origins := [each.strip() for each in settings.cors_origins.split(",") if each.strip()]:
+    origins = [each.strip() for each in inference.settings.cors_origins.split(",")]
+    if allowed := [each for each in origins if each]:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=origins,
+            allow_origins=allowed,
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key"],
             expose_headers=["X-Trace-Id", "Retry-After"],
@@ -92,14 +102,10 @@ def create(
         metrics=inference.metrics,
         is_draining=lambda: inference.models.draining,
     )
-    # Made once, on first use: the schemas of bodies and problems are in no route's signature.
-    document = cache(lambda: openapi.document(app, inference.models.tasks))
-    app.openapi = document  # type: ignore[method-assign]
-    return app
 
 
 def _inference_service(
-    workspace: Workspace, sources: Sequence[ModelSource | InvalidBundle], settings: Settings
+    workspace: Workspace, sources: Sequence[BundleSource | InvalidBundle], settings: Settings
 ) -> InferenceService:
     log = PredictionLog(
         settings.prediction_log or workspace.prediction_log,

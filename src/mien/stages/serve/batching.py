@@ -121,13 +121,13 @@ def batch_time_ratio(task: Task[Any], model: Model, request: Request, batch_size
     return min(batch_s) / min(single_s) if all(_equal(single, each) for each in batch) else 1.0
 
 
-def _equal(one: Prediction, other: Prediction) -> bool:
+def _equal(single: Prediction, batched: Prediction) -> bool:
     """Whether two predictions are equal, except for the last digits."""
-    if one.outcome != other.outcome or len(one.detections) != len(other.detections):
+    if single.outcome != batched.outcome or len(single.detections) != len(batched.detections):
         return False
     return all(
         a.label == b.label and abs(a.confidence - b.confidence) < MAX_CONFIDENCE_DIFFERENCE
-        for a, b in zip(one.detections, other.detections, strict=True)
+        for a, b in zip(single.detections, batched.detections, strict=True)
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from mien.errors import PredictionLogError
 from mien.observability import drift
-from mien.observability.drift import MIN_ROWS, WINDOW_ROWS, DriftScore, Row
+from mien.observability.drift import MIN_ROWS, WINDOW_ROWS, DriftRow, DriftScore
 from mien.observability.prediction_log.database import DAY_S
 from mien.observability.prediction_log.schema import PredictionRecord
 from mien.observability.prediction_log.writer import PredictionLog
@@ -28,7 +28,7 @@ class DriftStatus:
 
 
 class _Window:
-    def __init__(self, rows: list[Row]) -> None:
+    def __init__(self, rows: list[DriftRow]) -> None:
         self.rows = deque(rows, maxlen=WINDOW_ROWS)
         self.added = 0
         self.cached: tuple[int, DriftStatus] | None = None
@@ -77,11 +77,11 @@ class DriftWindows:
         return window.cached[1]
 
 
-def _row(record: PredictionRecord) -> Row:
-    return Row(record.label, record.confidence, record.input_stats)
+def _row(record: PredictionRecord) -> DriftRow:
+    return DriftRow(record.label, record.confidence, record.input_stats)
 
 
-def _compare(rows: list[Row], reference: Mapping[str, object] | None) -> DriftStatus:
+def _compare(rows: list[DriftRow], reference: Mapping[str, object] | None) -> DriftStatus:
     if reference is None or len(rows) < MIN_ROWS:
         return DriftStatus(len(rows), {})
     return DriftStatus(len(rows), drift.compare(rows, reference))

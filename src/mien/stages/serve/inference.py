@@ -165,12 +165,12 @@ class InferencePipeline:
         except Exception as error:  # noqa: BLE001 - raised where the result is awaited
             # One request of several may cause it: each is predicted alone.
             return [error] if len(batch) == 1 else [self._predict([each])[0] for each in batch]
-        done = time.perf_counter()
-        first = networks.started_at or done
+        finished = time.perf_counter()
+        first = networks.started_at or finished
         stages_s = {
             "preprocess": (first - start) / max(1, len(batch)),
             "infer": networks.inference_s / max(1, len(batch)),
-            "postprocess": (done - first - networks.inference_s) / max(1, len(batch)),
+            "postprocess": (finished - first - networks.inference_s) / max(1, len(batch)),
         }
         for each in batch:
             each.request.timings.stages_s.update(stages_s)

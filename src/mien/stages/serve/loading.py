@@ -30,7 +30,7 @@ _log = logging.getLogger("mien.serve")
 
 
 @dataclass(frozen=True)
-class ModelSource:
+class BundleSource:
     """A bundle to serve. `version` is None for a folder outside of the registry."""
 
     task: Task[Any]
@@ -71,7 +71,7 @@ class LoadedModel:
 
 
 def load(
-    source: ModelSource,
+    source: BundleSource,
     run_on_all_threads: Callable[[Callable[[], object]], None],
     max_batch_size: int = 1,
 ) -> LoadedModel:
@@ -115,7 +115,7 @@ def load(
     )
 
 
-def _check_manifest(source: ModelSource, model: Model) -> None:
+def _check_manifest(source: BundleSource, model: Model) -> None:
     task, manifest = source.task, model.bundle.manifest
     if manifest.task != task.name:
         raise BundleError(

@@ -25,7 +25,7 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mien.observability.drift import NOTHING
+from mien.observability.drift import NO_LABEL
 from mien.observability.metrics import BY_NAME, STAGES, Metric
 from mien.stages.serve import headers
 from mien.stages.serve.errors import PROBLEM_TYPES
@@ -157,7 +157,7 @@ class Metrics:
         if prediction is None:
             return
         best = prediction.best
-        label = best.label if best else NOTHING
+        label = best.label if best else NO_LABEL
         self._child(self._predictions, task, version, label, prediction.outcome).inc()
         if best:
             self._child(self._confidence, task, version).observe(best.confidence)

@@ -15,7 +15,7 @@ from mien.errors import BundleError, ConfigError, MienError, RegistryError, Unkn
 from mien.model import bundle
 from mien.stages.serve import loading
 from mien.stages.serve.errors import NotReadyError
-from mien.stages.serve.loading import LoadedModel, ModelSource
+from mien.stages.serve.loading import BundleSource, LoadedModel
 from mien.storage.workspace import CHAMPION, Workspace
 from mien.task import Task
 
@@ -35,7 +35,7 @@ class InvalidBundle:
 
 def resolve_sources(
     workspace: Workspace, names: Sequence[str], folders: Sequence[Path]
-) -> list[ModelSource | InvalidBundle]:
+) -> list[BundleSource | InvalidBundle]:
     """Find the bundles to serve: champions of tasks and bundle folders, or else all champions.
 
     Raises:
@@ -51,7 +51,7 @@ def resolve_sources(
                 "Train one with `mien run`, or name a bundle with `--bundle FOLDER`."
             )
     sources = [_champion(workspace, name) for name in names] + [_read(path) for path in folders]
-    served = [source.task.name for source in sources if isinstance(source, ModelSource)]
+    served = [source.task.name for source in sources if isinstance(source, BundleSource)]
     duplicates = sorted({name for name in served if served.count(name) > 1})
     if duplicates:
         raise ConfigError(
@@ -60,7 +60,7 @@ def resolve_sources(
     return sources
 
 
-def _champion(workspace: Workspace, name: str) -> ModelSource:
+def _champion(workspace: Workspace, name: str) -> BundleSource:
     task = tasks.load(name)
     number = workspace.aliases(name).get(CHAMPION)
     if number is None:
@@ -68,12 +68,12 @@ def _champion(workspace: Workspace, name: str) -> ModelSource:
             f"The task {name!r} has no champion in {workspace.home.resolve()}. Train one with "
             f"`mien run`, or choose one with `mien promote {name} VERSION`."
         )
-    return ModelSource(task, workspace.version(name, number), str(number))
+    return BundleSource(task, workspace.version(name, number), str(number))
 
 
-def _read(folder: Path) -> ModelSource | InvalidBundle:
+def _read(folder: Path) -> BundleSource | InvalidBundle:
     try:
-        return ModelSource(tasks.load(bundle.read(folder).manifest.task), folder)
+        return BundleSource(tasks.load(bundle.read(folder).manifest.task), folder)
     except (BundleError, UnknownTaskError) as error:
         return InvalidBundle(folder, str(error))
 
@@ -82,7 +82,7 @@ def _read(folder: Path) -> ModelSource | InvalidBundle:
 class ModelSlot:
     """The place of one task's model."""
 
-    source: ModelSource | InvalidBundle
+    source: BundleSource | InvalidBundle
     state: State = "loading"
     reason: str | None = None
     """Why no model is served."""
@@ -93,12 +93,12 @@ class ModelSlot:
     @property
     def alias(self) -> str:
         """The registry's alias of the model; `none` for a bundle folder."""
-        return CHAMPION if isinstance(self.source, ModelSource) and self.source.version else "none"
+        return CHAMPION if isinstance(self.source, BundleSource) and self.source.version else "none"
 
     @property
     def name(self) -> str:
         """The task's name, or the folder's where the task cannot be read."""
-        if isinstance(self.source, ModelSource):
+        if isinstance(self.source, BundleSource):
             return self.source.task.name
         return self.source.folder.name
 
@@ -123,7 +123,7 @@ class ModelSlot:
 class Models:
     """All served models. One thread loads, others read."""
 
-    sources: Sequence[ModelSource | InvalidBundle]
+    sources: Sequence[BundleSource | InvalidBundle]
     max_batch_size: int = 1
     slots: list[ModelSlot] = field(init=False)
     draining: bool = False
@@ -140,7 +140,7 @@ class Models:
     @property
     def tasks(self) -> list[Task[Any]]:
         """The tasks in the order in which they were given at the start."""
-        return [slot.source.task for slot in self.slots if isinstance(slot.source, ModelSource)]
+        return [slot.source.task for slot in self.slots if isinstance(slot.source, BundleSource)]
 
     @property
     def ready(self) -> list[str]:
@@ -165,7 +165,7 @@ class Models:
             NotReadyError: the model is still being loaded, or could not be loaded.
         """
         for slot in self.slots:
-            if isinstance(slot.source, ModelSource) and slot.name == task_name:
+            if isinstance(slot.source, BundleSource) and slot.name == task_name:
                 if slot.model is not None:
                     return slot.model
                 raise NotReadyError(f"The model of {task_name} {_STATE_TEXTS[slot.state]}.")
@@ -185,13 +185,13 @@ class Models:
         for slot in self.slots:
             if is_stopped():
                 return
-            if isinstance(slot.source, ModelSource):
+            if isinstance(slot.source, BundleSource):
                 self.swap_in(slot, slot.source, run_on_all_threads, on_ready)
 
     def swap_in(
         self,
         slot: ModelSlot,
-        source: ModelSource,
+        source: BundleSource,
         run_on_all_threads: RunOnAllThreads,
         on_ready: Callable[[LoadedModel], None],
     ) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mien.errors import BundleError, RegistryError
 from mien.model import bundle
-from mien.stages.serve.loading import LoadedModel, ModelSource, run_with_timeout
+from mien.stages.serve.loading import BundleSource, LoadedModel, run_with_timeout
 from mien.stages.serve.models import Models, ModelSlot
 from mien.storage.workspace import CHAMPION, Workspace
 
@@ -61,7 +61,7 @@ class ModelReloader:
                 self._last[id(slot)] = current
                 self._reload(slot, current[0])
 
-    def _reload(self, slot: ModelSlot, source: ModelSource) -> None:
+    def _reload(self, slot: ModelSlot, source: BundleSource) -> None:
         before = slot.model
         same_name = before is not None and source.version in (None, before.version)
         if before and same_name and _digest(source.folder) == before.digest:
@@ -75,9 +75,9 @@ class ModelReloader:
         elif before:
             _log.error("%s stays at version %s: %s", slot.name, before.version, slot.reload_error)
 
-    def _current(self, slot: ModelSlot) -> tuple[ModelSource, Signature] | None:
+    def _current(self, slot: ModelSlot) -> tuple[BundleSource, Signature] | None:
         """What the slot should serve now; None where that cannot be read."""
-        if not isinstance(slot.source, ModelSource):
+        if not isinstance(slot.source, BundleSource):
             return None
         try:
             source = self._champion(slot.source)
@@ -90,7 +90,7 @@ class ModelReloader:
         self._unreadable.discard(slot.name)
         return current
 
-    def _champion(self, source: ModelSource) -> ModelSource:
+    def _champion(self, source: BundleSource) -> BundleSource:
         if source.version is None:
             return source  # a folder outside of the registry
         name = source.task.name
@@ -100,8 +100,8 @@ class ModelReloader:
         return replace(source, folder=self._workspace.version(name, number), version=str(number))
 
 
-def _present(slot: ModelSlot) -> tuple[ModelSource, Signature] | None:
-    if not isinstance(slot.source, ModelSource):
+def _present(slot: ModelSlot) -> tuple[BundleSource, Signature] | None:
+    if not isinstance(slot.source, BundleSource):
         return None
     try:
         return slot.source, _signature(slot.source.folder)

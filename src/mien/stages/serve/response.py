@@ -61,8 +61,10 @@ def schema(task: Task[Any]) -> type[BaseModel]:
 
 
 def _example(task: Task[Any]) -> dict[str, Any]:
-    label, *others = task.labels
-    scores = {label: 0.982} | {other: round(0.018 / len(others), DECIMALS) for other in others}
+    label, *other_labels = task.labels
+    scores = {label: 0.982} | {
+        other: round(0.018 / len(other_labels), DECIMALS) for other in other_labels
+    }
     box = [40.0, 32.0, 180.0, 196.0]
     return {
         task.name: label,
