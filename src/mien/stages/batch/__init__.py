@@ -90,7 +90,7 @@ def batch(
         name: the task; by default the first with a champion.
         bundle: a bundle folder instead of the champion.
         threads: 0 means one for each core that the process may use.
-        sequence: treat the images of each folder, in the order of names, as frames of one video.
+        sequence: the images of each folder, sorted by name, are frames of one video.
         force: replace an existing result.
 
     Raises:
@@ -102,13 +102,8 @@ def batch(
     folder, version = (bundle, "") if bundle else _champion(name, workspace)
     with golden.load(folder) as model:
         task = tasks.load(model.bundle.manifest.task)
-        identity = BatchIdentity(
-            task=task.name,
-            version=version,
-            digest=model.bundle.digest,
-            source=str(source.resolve()),
-            sequence=sequence,
-        )
+        digest, origin = model.bundle.digest, str(source.resolve())
+        identity = BatchIdentity(task.name, version, digest, origin, sequence)
         batch_input = inputs.list_items(source, task, out, sequence)
         _announce(batch_input, task, identity)
         with open_checkpoint(out, identity, force) as checkpoint:
@@ -116,14 +111,8 @@ def batch(
             if finished:
                 rows, failed = finished.rows, finished.failed
                 return BatchResult(out, rows, failed, True, 0.0, resumed_rows=rows)
-            return _score(
-                batch_input,
-                checkpoint,
-                task,
-                model,
-                threads or runtime.available_cpus(),
-                write_table,
-            )
+            cpus = threads or runtime.available_cpus()
+            return _score(batch_input, checkpoint, task, model, cpus, write_table)
 
 
 def _champion(name: str | None, workspace: Workspace) -> tuple[Path, str]:

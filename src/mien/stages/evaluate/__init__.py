@@ -125,17 +125,7 @@ def _measure_all(
         raise PolicyError(
             f"policy.maximise is {run.config.policy.maximise!r}; there are: {', '.join(known)}."
         )
-    choice, faults = policy.choose(rows, run.config.policy)
-    judged = [row.model_copy(update={"fault": f}) for row, f in zip(rows, faults, strict=True)]
-    evaluation = Evaluation(
-        task=run.task.name,
-        trained=trained.name,
-        data=ready.name,
-        policy=run.config.policy,
-        choice=choice,
-        without=_without(trained) if run.config.variants else {},
-        candidates=tuple(judged),
-    )
+    evaluation = _choose(run, rows, trained, ready)
     report = DataReport.from_json(json.loads((ready / REPORT).read_text(encoding="utf-8")))
     training = {
         "examples": report.counts,
@@ -144,6 +134,21 @@ def _measure_all(
     for each in measured:
         _complete(each, evaluation, training, target, run, trained)
     evaluation.write(target)
+
+
+def _choose(run: Run, rows: Sequence[CandidateScores], trained: Path, ready: Path) -> Evaluation:
+    """Apply the policy to the measured candidates."""
+    choice, faults = policy.choose(rows, run.config.policy)
+    judged = [row.model_copy(update={"fault": f}) for row, f in zip(rows, faults, strict=True)]
+    return Evaluation(
+        task=run.task.name,
+        trained=trained.name,
+        data=ready.name,
+        policy=run.config.policy,
+        choice=choice,
+        without=_without(trained) if run.config.variants else {},
+        candidates=tuple(judged),
+    )
 
 
 def _complete(

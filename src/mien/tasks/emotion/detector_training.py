@@ -43,12 +43,11 @@ def train_detector(
 ) -> TrainedDetector:
     """Train a detector on a YOLO data set and export it to `out/model.onnx`.
 
-    The same size, recipe, data and seed on one machine give the same bytes, also after an
-    interruption: an unfinished checkpoint of the same training in `out/work` is resumed.
+    Equal arguments on one machine give equal bytes. A training that was interrupted is resumed.
 
     Args:
         size: a key of `networks.FAMILIES`.
-        data_yaml: names `path`, `train` and `val`; see `split_tensors.load_split`.
+        data_yaml: see `split_tensors.load_split`.
         labels: names in the order of the numbers in the label files.
         on_epoch: called after every epoch with its number from 1 and its metrics.
 
