@@ -68,8 +68,8 @@ def _head(seen: Seen) -> list[str]:
         f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {code()}. "
         "The server has one core, the load generator the other.",
         "`mien serve` against the raw limit (the same function in a loop, without HTTP), against "
-        "the stack that one writes first, and against three servers for models. 'kept, not surely' "
-        "and 'MISSED, not surely' mean that the 95 % interval lies on both sides of the target.",
+        "a simple stack of FastAPI and PyTorch, and against three model servers. 'not significant' "
+        "means that the 95 % interval includes the target.",
     ]
     parts += [f"**NOT MEASURED: {reason}**" for reason in seen.absent.values()]
     broken = [
@@ -105,7 +105,7 @@ def _targets(
             yield _least(seen, name, asked, 1.0)
             yield _least_tail(seen, name, asked)
     first = middle(taken.first)
-    goal = f"first answers of both models within {START_SECONDS} s of the start"
+    goal = f"first predictions of both models within {START_SECONDS} s of the start"
     yield _row(goal, _interval(first, " s"), _verdict(first, START_SECONDS, below=True))
     for what, found_mb, limit in (
         ("both models", taken.both, BOTH_MB),
@@ -116,9 +116,9 @@ def _targets(
 
 
 _ALONE = (
-    "Between two questions of a single client the core rests, and what runs there or beside it "
-    "meanwhile leaves code and weights out of its caches. The raw call after a rest of "
-    f"{1e6 * PAUSE:.0f} us shows how much of the difference is that. Medians, in ms."
+    "Between two requests of a single client the core is idle, and other work evicts code and "
+    "weights from its caches. The raw call after a pause of "
+    f"{1e6 * PAUSE:.0f} us shows this part of the difference. Medians, in ms."
 )
 _CROWDED = (
     "While the core of the load generator is busy, a loop on that of the servers takes {:.2f} "
@@ -212,11 +212,11 @@ def _tail(seen: Seen, place: tuple[str, int], name: str) -> float:
 def _verdict(found: tuple[float, float, float], limit: float, below: bool = False) -> str:
     low, ratio, high = found
     kept = ratio < limit if below else ratio >= limit
-    return _verdict_of(kept) + (", not surely" if low < limit < high else "")
+    return _verdict_of(kept) + (", not significant" if low < limit < high else "")
 
 
 def _verdict_of(kept: bool) -> str:
-    return "kept" if kept else "MISSED"
+    return "reached" if kept else "MISSED"
 
 
 def _interval(found: tuple[float, float, float], unit: str = "") -> str:
@@ -229,10 +229,10 @@ def _interval(found: tuple[float, float, float], unit: str = "") -> str:
 
 def _tables(seen: Seen, names: Sequence[str], asked: Sequence[Workload]) -> Iterator[str]:
     yield (
-        f"Medians over slices; p50 and p99 over all answers together, in ms. 'mien / it' is the "
+        f"Medians over slices; p50 and p99 over all requests, in ms. 'mien / it' is the "
         f"throughput of mien divided by that of the other at {SATURATED} clients, in slices that "
         "follow each other; absolute numbers of servers cannot be compared as well, as the "
-        "machine's own speed wanders. Of the raw limit there is one loop, for all clients."
+        "speed of the machine varies. The raw limit is one loop, for any number of clients."
     )
     for workload in asked:
         yield f"### {workload.name}"
@@ -244,16 +244,16 @@ def _measured(seen: Seen, workload: Workload, name: str) -> Row:
     for clients in CLIENTS:
         key = (workload.name, name, clients)
         if name == RAW and clients != 1:
-            row |= {f"{clients}: answers/s": "", f"{clients}: p50": "", f"{clients}: p99": ""}
+            row |= {f"{clients}: requests/s": "", f"{clients}: p50": "", f"{clients}: p99": ""}
         elif seen.faults(key):
             row |= {
-                f"{clients}: answers/s": "INVALID",
+                f"{clients}: requests/s": "INVALID",
                 f"{clients}: p50": "",
                 f"{clients}: p99": "",
             }
         elif seen.slices.get(key):
             times = seen.latencies(key)
-            row[f"{clients}: answers/s"] = f"{seen.rate(key):.1f}"
+            row[f"{clients}: requests/s"] = f"{seen.rate(key):.1f}"
             row[f"{clients}: p50"] = f"{_quantile(times, 0.5) * 1e3:.1f}"
             row[f"{clients}: p99"] = f"{_quantile(times, 0.99) * 1e3:.1f}"
     ratios = seen.ratios.get((workload.name, name, SATURATED))
@@ -268,7 +268,7 @@ def _footprint(taken: Footprint) -> str:
     low, first, high = middle(taken.first)
     return (
         f"`mien serve` on one core, {len(taken.first)} starts: {first:.2f} s ({low:.2f} to "
-        f"{high:.2f}) from the fork to the answers of both models to real questions, which is "
+        f"{high:.2f}) from the fork to real predictions of both models, which is "
         f"{first / taken.empty:.0f} times what `python -c pass` needs there ({taken.empty:.3f} s). "
         f"Resident after all workloads with 8 clients: {taken.both:.0f} MB with both models; "
         f"{taken.landmarks:.0f} MB with the gesture task alone, for landmarks "
@@ -283,14 +283,14 @@ def _how(
     seen: Seen, known: Sequence[Server], plan: Plan, asked: Sequence[Workload]
 ) -> Iterator[str]:
     sizes = [
-        f"{each.name} ({len(each.questions)} questions, {_kilobytes(each):.0f} kB on average)"
+        f"{each.name} ({len(each.questions)} requests, {_kilobytes(each):.0f} kB on average)"
         for each in asked
     ]
     yield (
         f"Workloads: {'; '.join(sizes)}. Faces are files of the AffectNet set, the other pictures "
         "photos of the HaGRID set, scaled and stored as JPEG of quality 90; landmarks are rows of "
         "HaGRID hands. They are sent in turn, by clients that keep their connection and send the "
-        "next question when the last is answered."
+        "next request after the response to the last."
     )
     yield (
         f"All processes are started {plan.sessions} times and live side by side on one core; "
@@ -298,12 +298,12 @@ def _how(
         f"{plan.seconds} s, each has a slice of mien before or after it, and the order changes. "
         "The raw limit is measured inside mien's process, by a thread of it, with the same "
         "sessions. "
-        "The first answer of each client of a slice is left out of the latencies where it has a "
+        "The first request of each client of a slice is left out of the latencies where it has a "
         f"second one; with {CROWD} clients and large photos it has not. MIEN_MAX_IN_FLIGHT is "
-        f"{servers.QUEUE}: with the default of 32 places, mien tells the other 32 clients 503 and "
-        f"Retry-After. MIEN_DEADLINE_S is {servers.PATIENCE:.0f}. mien records every answer in its "
-        "prediction log and writes a line for each request, as always; the logs of the others are "
-        "off."
+        f"{servers.QUEUE}: with the default of 32, mien answers 503 with Retry-After to the "
+        f"other 32 clients. MIEN_DEADLINE_S is {servers.PATIENCE:.0f}. mien records every "
+        "prediction in its prediction log and writes a line for each request, as always; the "
+        "logs of the others are off."
     )
     yield table([_described(server, seen) for server in known])
     yield (

@@ -1,1 +1,1 @@
-"""Watch the service: dashboards, the client of Prometheus, made-up traffic, drills and checks."""
+"""Monitoring of the service: dashboards, a Prometheus client, test traffic, drills and checks."""

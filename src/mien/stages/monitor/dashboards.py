@@ -1,7 +1,7 @@
 """Dashboards: panels in rows on a grid, written as the JSON that Grafana reads.
 
-Which panels there are stands in `panels/`, what a panel is in `grafana.py`, and the forms of
-queries in `promql.py`. No Grafana is needed here.
+The panels are listed in `panels/`, their JSON is in `grafana.py`, and the forms of queries in
+`promql.py`. Needs no Grafana.
 """
 
 import json
@@ -16,7 +16,7 @@ from mien.storage.files import atomic_write
 
 COLUMNS = 24
 SCHEMA = 41
-"""The form of Grafana 12.0; newer ones bring it up to date by themselves."""
+"""Schema version of Grafana 12.0; newer versions migrate it."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class PanelRow:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """One page of Grafana; its file and its uid are called by its name."""
+    """One dashboard; its file and uid have its name."""
 
     name: metrics.Topic
     title: str
@@ -38,7 +38,7 @@ class Dashboard:
 
 
 def write(boards: Iterable[Dashboard], folder: Path) -> list[Path]:
-    """Write each dashboard as NAME.json in one move; the same panels give the same bytes."""
+    """Write each dashboard as NAME.json atomically; the same panels give the same bytes."""
     paths = []
     for board in boards:
         path = folder / f"{board.name}.json"
@@ -80,9 +80,9 @@ def as_json(board: Dashboard) -> Json:
 
 
 def layout(sizes: Sequence[tuple[int, int]], top: int = 0) -> list[dict[str, int]]:
-    """Put panels of (width, height) one by one as high as there is room, and there to the left.
+    """Positions of panels of (width, height): each as high, then as far left, as possible.
 
-    Grafana lets panels float up; placed like this, they stay where the file says.
+    Grafana moves panels up; these positions are stable.
     """
     used = [top] * COLUMNS
     positions = []
@@ -96,7 +96,7 @@ def layout(sizes: Sequence[tuple[int, int]], top: int = 0) -> list[dict[str, int
 
 
 def _panels(rows: Iterable[PanelRow]) -> list[Json]:
-    """A heading and its panels after each other; identifiers count from 1 in reading order."""
+    """Headings and their panels; identifiers count from 1 in reading order."""
     panels: list[Json] = []
     y = 0
     for row in rows:
@@ -138,7 +138,7 @@ def _variables(board: Dashboard) -> list[Json]:
 
 def _variable(name: str, query: str) -> Json:
     return {
-        # All means all, also what has come or gone since the list was read.
+        # Also matches values that have appeared since the list was read.
         "allValue": ".*",
         "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
         "datasource": SOURCE,
@@ -158,7 +158,7 @@ def _variable(name: str, query: str) -> Json:
 
 
 def _annotations() -> list[Json]:
-    """Marks on every panel: a new version, for the minute after it came; alerts while they fire."""
+    """Annotations: a new version, for the minute after its start; alerts while they fire."""
     info = promql.select("mien_model_info")
     came = f"{info} unless on (task, version) last_over_time({info}[1d] offset 1m)"
     return [
@@ -168,7 +168,7 @@ def _annotations() -> list[Json]:
 
 
 def _annotation(name: str, colour: str, expr: str, title: str, tags: str) -> Json:
-    list(promql.metrics_of(expr))  # refuses names that nobody exposes
+    list(promql.metrics_of(expr))  # refuses unknown metrics
     return {
         "datasource": SOURCE,
         "enable": True,

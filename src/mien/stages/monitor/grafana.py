@@ -1,7 +1,7 @@
 """A panel: its queries, its form, and the JSON that Grafana reads.
 
-Descriptions and units come from the metrics table unless a panel says more. Knows nothing of the
-other panels, nor of where on the page it stands.
+Descriptions and units come from the metrics table unless a panel has its own. Knows nothing of
+other panels or of the layout.
 """
 
 import re
@@ -15,7 +15,7 @@ from mien.stages.monitor import promql
 Json = dict[str, Any]
 Kind = Literal["timeseries", "stat", "bargauge", "table", "heatmap"]
 Role = Literal["value", "bound", "limit"]
-"""A bound is drawn thin beside its value, a limit dashed and red."""
+"""A bound is drawn as a thin line, a limit dashed and red."""
 
 SOURCE = {"type": "prometheus", "uid": "prometheus"}
 UNITS: Mapping[metrics.Unit, str] = {
@@ -26,20 +26,20 @@ UNITS: Mapping[metrics.Unit, str] = {
     "timestamp": "s",
     "value": "none",
 }
-"""Grafana's name of each unit. A moment is shown as the seconds since, which the query makes."""
+"""Grafana's name of each unit. Of a timestamp, the query makes the seconds since then."""
 PER_SECOND = "cps"
 RED, GREEN = "red", "green"
 
 
 @dataclass(frozen=True)
 class Query:
-    """A question to Prometheus. In a table the legend is the title of the value's column."""
+    """A query to Prometheus. In a table, the legend is the title of the value's column."""
 
     expr: str
     legend: str = ""
     role: Role = "value"
     unit: str = ""
-    """Of a table's column only."""
+    """Only for a column of a table."""
 
 
 @dataclass(frozen=True)
@@ -54,19 +54,19 @@ class Panel:
     unit: str = ""
     description: str = ""
     above: float | None = None
-    """The number above which it is red."""
+    """Threshold above which it is red."""
     below: float | None = None
-    """The number below which it is red."""
+    """Threshold below which it is red."""
     top: float | None = None
-    """Where the axis ends."""
+    """Maximum of the axis."""
     texts: Mapping[int, str] = field(default_factory=dict)
-    """What is shown in place of a number."""
+    """Texts that replace numbers."""
     repeat: str = ""
-    """The variable for each of whose values the panel is shown once."""
+    """The variable for whose values the panel is repeated."""
 
 
 def as_json(panel: Panel) -> Json:
-    """The panel as Grafana stores it, without its identifier and its place.
+    """The panel as Grafana stores it, without identifier and position.
 
     Raises:
         ValueError: a query names a metric that is not in the metrics table.
