@@ -56,7 +56,7 @@ def _fitted(manifest: Manifest) -> tuple[object, tuple[int, ...]]:
     fitted = train.train_classifier(
         manifest.candidate, home.processed("gesture") / name, params, int(origin["seed"])
     )
-    return fitted.estimator, fitted.present
+    return fitted.estimator, fitted.label_indices
 
 
 def _trained(task: str, manifest: Manifest) -> Path:
