@@ -23,16 +23,16 @@ from libreyolo import LibreYOLO9, LibreYOLOX
 from PIL import Image
 from pydantic import BaseModel
 
-from bench.originals import CLASSIFIER, FACTS, WEIGHTS
+from bench.originals import CLASSIFIER, SETTINGS, WEIGHTS
 from mien.tasks.gesture.landmarks import normalize
 from mien.tasks.gesture.predict import LANDMARKER
 
 KINDS = {"yolov9-t": (LibreYOLO9, "t"), "yolox-nano": (LibreYOLOX, "n")}
 HOME = Path(sys.argv[1])
-facts = json.loads((HOME / FACTS).read_text(encoding="utf-8"))
-kind, size = KINDS[facts["size"]]
+settings = json.loads((HOME / SETTINGS).read_text(encoding="utf-8"))
+kind, size = KINDS[settings["size"]]
 torch.set_num_threads(1)
-detector = kind(str(HOME / WEIGHTS), size=size, nb_classes=len(facts["emotions"]), device="cpu")
+detector = kind(str(HOME / WEIGHTS), size=size, nb_classes=len(settings["emotions"]), device="cpu")
 classifier, present = pickle.loads((HOME / CLASSIFIER).read_bytes())
 vision = mediapipe.tasks.vision
 options = vision.HandLandmarkerOptions(
@@ -51,9 +51,9 @@ class Body(BaseModel):
 @app.post("/predict/emotion")
 async def emotion(file: UploadFile) -> dict[str, Any]:
     picture = Image.open(io.BytesIO(await file.read())).convert("RGB")
-    found = detector.predict(picture, imgsz=facts["side"], conf=facts["floor"]).boxes
+    found = detector.predict(picture, imgsz=settings["side"], conf=settings["floor"]).boxes
     faces = [
-        {"label": facts["emotions"][int(label)], "confidence": float(sure), "box": box.tolist()}
+        {"label": settings["emotions"][int(label)], "confidence": float(sure), "box": box.tolist()}
         for box, sure, label in zip(found.xyxy, found.conf, found.cls, strict=True)
     ]
     faces.sort(key=lambda face: -face["confidence"])
@@ -83,7 +83,7 @@ def named(hands: list[np.ndarray]) -> dict[str, Any]:
     found = []
     for scores in classifier.predict_proba(normalize(np.stack(hands))):
         best = int(scores.argmax())
-        label = facts["gestures"][present[best]]
+        label = settings["gestures"][present[best]]
         found.append({"label": label, "confidence": float(scores[best]), "scores": scores.tolist()})
     found.sort(key=lambda hand: -hand["confidence"])
     return {
