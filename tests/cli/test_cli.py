@@ -84,7 +84,7 @@ def test_predict_answers_for_pictures_and_landmarks(served_home: Path, tmp_path:
     assert any(f"emotion {label} " in done.stdout for label in tasks.load("emotion").labels)
     assert "--task" not in done.stderr
     done = mien("predict", str(tmp_path / "gesture.png"), home=served_home)
-    assert "The champion of emotion answers; --task gesture asks another." in done.stderr
+    assert "Using the champion of emotion; --task gesture uses another." in done.stderr
     files = [str(tmp_path / "broken.jpg"), str(tmp_path / "gesture.png")]
     done = mien("predict", *files, "--task", "gesture", "--json", home=served_home)
     broken, answer = (json.loads(line) for line in done.stdout.splitlines())

@@ -21,7 +21,7 @@ from waiting import PATIENCE
 
 from mien import config, tasks
 from mien.errors import BundleError, PredictionLogError, RequestError, UnknownPredictionError
-from mien.model import bundle
+from mien.model import bundle, golden
 from mien.model.lineage import CodeState, Lineage
 from mien.observability.prediction_log import reader
 from mien.stages import replay, serve
@@ -64,7 +64,8 @@ def write(folder: Path, root: str, seed: int = 1) -> str:
     )
     preprocessing = {"preprocessing_version": NORMALIZATION_VERSION, "min_confidence": 0.1}
     made = bundle.describe("gesture", LABELS, "drawn", preprocessing, lineage=origin)
-    return bundle.write(folder, made).digest
+    predict = tasks.load("gesture").inference.drawn_predictions()
+    return golden.write(folder, made, predict).digest
 
 
 @pytest.fixture

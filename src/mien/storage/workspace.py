@@ -1,8 +1,8 @@
-"""Where things lie at run time, and how a finished stage differs from an unfinished one.
+"""The folder tree of an installation: where each stage writes its results.
 
-    data/raw/<task>/               versions of raw data, see `store`
+    data/raw/<task>/               versions of raw data, see `storage/versions`
     data/checked/<task>/<key>/     the check report of a version
-    data/cache/<task>/             what was slow to find out; may be deleted at any time
+    data/cache/<task>/             results of single files by their content; may be deleted
     data/processed/<task>/<key>/   what the trainer reads, and the data report
     models/<task>/trained/<key>/   one bundle for each candidate and variant, not yet measured
     models/<task>/evaluated/<key>/ the same bundles with metrics, figures and card
@@ -10,10 +10,10 @@
     models/<task>/aliases.json     the registry's aliases, for servers without a tracker
     reports/<task>/                the newest reports and figures, for people
     mlflow.db, mlruns/             runs and registry
-    predictions.db                     answers that were given, and what people said of them
+    predictions.db                 the prediction log: answers, and feedback on them
 
-A stage's folder is named by a key of all that went into it, is filled under another name and
-moved into place at the end: a folder that is there is whole, and the stage can be skipped.
+A stage's folder is named by a key of all its inputs. It is written under a temporary name and
+renamed at the end: a folder with its final name is complete, and the stage can be skipped.
 """
 
 import json
@@ -32,24 +32,24 @@ from mien.storage.files import atomic_write, is_temporary, write_json
 _log = logging.getLogger(__name__)
 CHAMPION = "champion"
 WORK = "work"
-"""Beside trained bundles: what a trainer keeps to resume, never part of a bundle."""
+"""Beside trained bundles: what a trainer stores to resume; never part of a bundle."""
 DATA = "data.txt"
 """Beside trained bundles: the name of the prepared data that they were trained on."""
 VARIANTS = "variants.json"
-"""Beside trained bundles: which variants were made of them, and why others were not."""
+"""Beside trained bundles: the candidates without variants, and the reasons."""
 SWEEPS = "sweeps"
-"""Among a task's models: studies of settings, each with a lock of its own."""
+"""In a task's models: sweeps, each with its own lock."""
 REPORT = "report.json"
-"""Beside prepared data: what the data stage found in it."""
+"""Beside prepared data: the data report."""
 DATA_QUALITY = "data_quality.json"
-"""Beside the report of a check: what an evaluation must know of it."""
+"""Beside the report of a check: what an evaluation reads of it."""
 RESULT = "evaluation.json"
-"""Beside evaluated bundles: the table of all candidates and the policy's choice."""
+"""Beside evaluated bundles: the leaderboard and the policy's choice."""
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folder tree of one installation; makes no folder before something is written."""
+    """The folder tree of one installation; a folder is made when something is written to it."""
 
     home: Path
 
@@ -82,14 +82,14 @@ class Workspace:
 
     @property
     def prediction_log(self) -> Path:
-        """Where a server keeps its answers by default."""
+        """The default file of a server's prediction log."""
         return self.home / "predictions.db"
 
     def aliases(self, task: str) -> dict[str, int]:
         """Aliases of the registered model as last exported: `champion`, `challenger`.
 
         Raises:
-            RegistryError: the file is there and cannot be read.
+            RegistryError: the file exists and cannot be read.
         """
         path = self.models(task) / "aliases.json"
         if not path.is_file():
@@ -102,37 +102,37 @@ class Workspace:
             ) from None
 
     def champion(self, tasks: Sequence[str]) -> tuple[str, int]:
-        """The first of some tasks that has a champion, and the champion's version; it is said
-        where others have one too.
+        """The first of these tasks that has a champion, and the champion's version; warns if
+        others have one, too.
 
         Raises:
             RegistryError: none of them has one.
         """
-        known = {task: self.aliases(task).get(CHAMPION) for task in tasks}
-        found = [(task, number) for task, number in known.items() if number is not None]
-        if found:
-            (task, number), *others = found
-            if others:
-                more = " or ".join(each for each, _ in others)
-                _log.warning("The champion of %s answers; --task %s asks another.", task, more)
+        versions = {task: self.aliases(task).get(CHAMPION) for task in tasks}
+        champions = [(task, number) for task, number in versions.items() if number is not None]
+        if champions:
+            (task, number), *rest = champions
+            if rest:
+                names = " or ".join(name for name, _ in rest)
+                _log.warning("Using the champion of %s; --task %s uses another.", task, names)
             return task, number
-        waiting = [
-            f"`mien models {task}` tells why a version waits. "
+        hints = [
+            f"`mien models {task}` gives the reason why a version is not champion. "
             for task in tasks
             if self.aliases(task)
         ]
         raise RegistryError(
             f"There is no champion of {' or '.join(tasks)} in {self.home.resolve()}. "
-            f"{''.join(waiting)}Train one "
+            f"{''.join(hints)}Train one "
             "with `mien run configs/TASK.yaml --source PATH`, or name a bundle with --bundle."
         )
 
     @contextmanager
     def locked(self, task: str) -> Iterator[None]:
-        """Let one process at a time change what belongs to a task; others wait and say so.
+        """Let one process at a time change what belongs to a task; others wait with a message.
 
-        What a killed process left half made is removed first: the holder of the lock is the only
-        one that writes in these folders, so nobody is at work on it.
+        Unfinished files of killed processes are removed first: only the holder of the lock writes
+        to these folders, so no other process is still working on them.
         """
         from filelock import FileLock, Timeout
 
@@ -141,36 +141,37 @@ class Workspace:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            _log.warning("Another run of %s is going on here; waiting for it.", task)
+            _log.warning("Another run of %s is in progress here; waiting for it.", task)
             lock.acquire()
         try:
-            self._sweep(task)
+            self._remove_unfinished(task)
             yield
         finally:
             lock.release()
 
-    def _sweep(self, task: str) -> None:
+    def _remove_unfinished(self, task: str) -> None:
         raw = self.raw(task)
-        kept = (self.checked(task), self.processed(task), self.cache(task))
-        for folder in (raw, raw / "shards", raw / "versions", *kept):
-            _remove_half_made(folder, deep=False)  # what lies deeper was moved there as a whole
+        shallow = [raw, raw / "shards", raw / "versions"]
+        shallow += [self.checked(task), self.processed(task), self.cache(task)]
+        for folder in shallow:
+            _remove_temporary(folder, deep=False)  # deeper files came with their whole folder
         for folder in (self.models(task), self.reports(task)):
-            _remove_half_made(folder, deep=True)
+            _remove_temporary(folder, deep=True)
 
     def write_aliases(self, task: str, aliases: Mapping[str, int]) -> None:
         path = self.models(task) / "aliases.json"
         write_json(path, dict(aliases), sort_keys=True, indent=None)
 
 
-def _remove_half_made(folder: Path, deep: bool) -> None:
+def _remove_temporary(folder: Path, deep: bool) -> None:
     for parent, folders, files in os.walk(folder):
         for name in filter(is_temporary, folders):
             shutil.rmtree(Path(parent, name))
         for name in filter(is_temporary, files):
             Path(parent, name).unlink()
-        whole = [name for name in folders if not is_temporary(name)]
-        # A sweep holds a lock of its own, and clears up after itself.
-        folders[:] = [name for name in whole if deep and name != SWEEPS]
+        # A sweep has its own lock, and removes its own unfinished files.
+        finished = [name for name in folders if not is_temporary(name)]
+        folders[:] = [name for name in finished if deep and name != SWEEPS]
 
 
 def write_latest(folder: Path, name: str, target: str) -> None:
