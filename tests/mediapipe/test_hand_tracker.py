@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small
 from PIL import Image
 
 from mien.images import Pixels
@@ -14,13 +13,15 @@ from mien.mediapipe.crop import RotatedRoi
 from mien.mediapipe.hand_landmarker import HandLandmarker
 from mien.mediapipe.hand_landmarks import Hand
 from mien.mediapipe.hand_tracker import REDETECT_INTERVAL, HandTracker
-from mien.model import runtime
+from mien.model import bundle, runtime
 from mien.model.runtime import Model
-from mien.storage.workspace import Workspace
 from mien.task import Prediction, Request
-from mien.tasks.gesture import TASK
+from mien.tasks.gesture import TASK, data
 from mien.tasks.gesture.drawing import draw_hand_picture
+from mien.tasks.gesture.params import LABELS, Params
 from mien.tasks.gesture.predict import video_predictor
+from mien.tasks.gesture.sample import write_sample
+from mien.tasks.gesture.train import fit
 
 FRAMES = 30
 GREY = np.full((512, 512, 3), 127, np.uint8)
@@ -54,6 +55,19 @@ def landmarker(task_file: Path) -> Iterator[CountingLandmarker]:
     opened.close()
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
+    """A classifier that is sure of drawn hands, with the landmarker."""
+    names = ("raw", "prepared", "bundle", "cache")
+    raw, prepared, folder, cache = (tmp_path_factory.mktemp(name) for name in names)
+    write_sample(raw)
+    data.prepare(raw, prepared, Params(), cache)
+    trained = fit("svm", prepared, folder, Params(), 0, lambda *_: None)
+    bundle.write(folder, bundle.describe("gesture", LABELS, "svm", trained.preprocessing))
+    with runtime.load(folder) as opened:
+        yield opened
+
+
 def frames(picture: Image.Image, count: int = FRAMES) -> Iterator[Pixels]:
     """A camera that moves, turns and comes nearer, slowly."""
     middle = np.array(picture.size) / 2
@@ -79,17 +93,16 @@ def label(answer: Prediction) -> str:
 
 
 @pytest.mark.parametrize("gesture", ["like", "rock", "peace"])
-def test_a_moving_hand_keeps_its_gesture(small_gesture: Workspace, gesture: str) -> None:
+def test_a_moving_hand_keeps_its_gesture(model: Model, gesture: str) -> None:
     """As frame by frame on 98 % of those frames in which that finds the gesture at all."""
-    with runtime.load(small.champion(small_gesture, "gesture")) as model:
-        answer = video_predictor(model)
-        pairs = [
-            (
-                label(answer(Request(image=frame))),
-                label(TASK.inference.predict(Request(image=frame), model)),
-            )
-            for frame in frames(draw_hand_picture(gesture))
-        ]
+    predict = video_predictor(model)
+    pairs = [
+        (
+            label(predict(Request(image=frame))),
+            label(TASK.inference.predict(Request(image=frame), model)),
+        )
+        for frame in frames(draw_hand_picture(gesture))
+    ]
     alike = [one == other for one, other in pairs if other == gesture]
     assert np.mean(alike) >= 0.98
     assert len(alike) >= 0.8 * FRAMES
@@ -173,11 +186,11 @@ def test_a_hand_that_leaves_is_not_tracked(landmarker: CountingLandmarker) -> No
     assert counts == [1, 0, 0, 1, 0]
 
 
-def test_each_video_has_its_own_state(small_gesture: Workspace) -> None:
+def test_each_video_has_its_own_state(model: Model) -> None:
     """Two in turn give the predictions of each alone."""
     one, two = (list(frames(draw_hand_picture(name), 8)) for name in ("like", "peace"))
 
-    def answers(model: Model, *videos: list[Pixels]) -> list[list[Prediction]]:
+    def predict(*videos: list[Pixels]) -> list[list[Prediction]]:
         trackers: list[Callable[[Request], Prediction]] = [video_predictor(model) for _ in videos]
         predictions: list[list[Prediction]] = [[] for _ in videos]
         for turn in zip(*videos, strict=True):
@@ -185,5 +198,4 @@ def test_each_video_has_its_own_state(small_gesture: Workspace) -> None:
                 predictions[video].append(trackers[video](Request(image=frame)))
         return predictions
 
-    with runtime.load(small.champion(small_gesture, "gesture")) as model:
-        assert answers(model, one, two) == [*answers(model, one), *answers(model, two)]
+    assert predict(one, two) == [*predict(one), *predict(two)]
