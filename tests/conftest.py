@@ -90,16 +90,26 @@ def drawn_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def fitted_gesture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of gestures that was fitted, not evaluated; see `small.fit_gesture`. Read only."""
+    small.require("gesture")
+
+    def make(folder: Path) -> None:
+        small.fit_gesture(folder / "bundle", folder / "scratch")
+
+    return made_once(tmp_path_factory, "fitted-gesture", make) / "bundle"
+
+
+@pytest.fixture(scope="session")
 def served_home(
-    small_gesture: Workspace, drawn_detector: Path, tmp_path_factory: pytest.TempPathFactory
+    fitted_gesture: Path, drawn_detector: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A workspace with champions of both tasks, for tests of what a server does with requests: a
-    trained one of gestures, a drawn one of emotions. Read only; copy it."""
+    fitted one of gestures, a drawn one of emotions. Read only; copy it."""
 
     def make(home: Path) -> None:
-        for name in ("models", "data"):
-            shutil.copytree(small_gesture.home / name, home / name)
-        shutil.copytree(drawn_detector, Workspace(home).version("emotion", 1))
-        Workspace(home).write_aliases("emotion", {CHAMPION: 1})
+        for name, folder in (("gesture", fitted_gesture), ("emotion", drawn_detector)):
+            shutil.copytree(folder, Workspace(home).version(name, 1))
+            Workspace(home).write_aliases(name, {CHAMPION: 1})
 
     return made_once(tmp_path_factory, "served-home", make)

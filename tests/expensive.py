@@ -14,7 +14,7 @@ import pytest
 MOST = 60
 SECONDS = 10.0
 """What takes longer on two quiet cores is expensive, and is named below."""
-EXPENSIVE = frozenset({"demo", "small_models"})
+EXPENSIVE = frozenset({"demo", "small_gesture", "small_models"})
 """Names of the fixtures that are, see `SECONDS`."""
 COUNTED = pytest.StashKey[dict[str, int]]()
 _TAKEN = pytest.StashKey[dict[str, float]]()

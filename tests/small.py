@@ -11,7 +11,7 @@ from golden_bundle import golden_bundle
 
 from mien import pipeline, tasks
 from mien.config import Policy, RunConfig
-from mien.model import bundle
+from mien.model import bundle, golden
 from mien.storage.workspace import CHAMPION, Workspace
 
 _AUGMENTATION = ("rotate_degrees", "scale", "translate", "color_jitter", "grayscale_prob", "cutout")
@@ -65,6 +65,24 @@ def train_gesture(home: Path) -> None:
 
     write_sample(home / "drawn" / "gesture", 0, HANDS)
     _train(GESTURE, home)
+
+
+def fit_gesture(folder: Path, scratch: Path) -> None:
+    """A bundle that names gestures, in pictures too: fitted without checks, evaluation and
+    tracking, for tests of what a bundle answers and of how it is served."""
+    from mien.tasks.gesture.sample import write_sample
+
+    task, params = tasks.load("gesture"), tasks.load("gesture").training.Params(**GESTURE.params)
+    raw, ready, work = (scratch / name for name in ("raw", "ready", "work"))
+    for each in (raw, ready, work):
+        each.mkdir(parents=True)
+    write_sample(raw, 0, HANDS)
+    task.data.prepare(raw, ready, params, scratch / "cache")
+    fit = task.training.fit("logistic_regression", ready, work, params, 0, lambda *_: None)
+    folder.mkdir(parents=True)
+    bundle.copy_networks(work, folder)
+    manifest = bundle.describe(task.name, task.labels, "logistic_regression", fit.preprocessing)
+    golden.write(folder, manifest, task.inference.drawn_predictions())
 
 
 def train_emotion(home: Path) -> None:

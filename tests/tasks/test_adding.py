@@ -8,13 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import small
 from project import ROOT
 from waiting import PATIENCE
 
 from mien.model import bundle
 from mien.model.bundle import MANIFEST
-from mien.storage.workspace import Workspace
 
 NEW = "signs"
 
@@ -60,7 +58,7 @@ def python(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
     )
 
 
-def test_a_copied_folder_is_a_task(project: Path, small_gesture: Workspace) -> None:
+def test_a_copied_folder_is_a_task(project: Path, fitted_gesture: Path) -> None:
     """The command lists it, the contract suite runs it, and the server answers on its route."""
     assert NEW in python(project, "-m", "mien.cli", "tasks").stdout
     suite = python(
@@ -71,7 +69,7 @@ def test_a_copied_folder_is_a_task(project: Path, small_gesture: Workspace) -> N
     assert " passed" in suite.stdout
 
     renamed = project / "bundle"
-    shutil.copytree(small.champion(small_gesture, "gesture"), renamed)
+    shutil.copytree(fitted_gesture, renamed)
     manifest = bundle.read(renamed).manifest.model_copy(update={"task": NEW})
     (renamed / MANIFEST).unlink()
     bundle.write(renamed, manifest)

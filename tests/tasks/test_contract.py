@@ -16,7 +16,6 @@ from mien.errors import ConfigError, DataError
 from mien.model import runtime
 from mien.observability.drift import NO_LABEL
 from mien.storage.files import sha256_file
-from mien.storage.workspace import Workspace
 from mien.task import SPLITS, Prediction, Request, Task
 
 pytestmark = pytest.mark.parametrize(
@@ -228,11 +227,11 @@ def test_a_champion_answers_a_large_picture_as_if_it_had_been_read_whole(
 
 
 def test_an_empty_picture_is_no_error(
-    task: Task[Any], drawn_detector: Path, small_gesture: Workspace
+    task: Task[Any], drawn_detector: Path, fitted_gesture: Path
 ) -> None:
     """Where there is nothing to see, the outcome says so."""
     grey = np.full((120, 160, 3), 127, np.uint8)
-    bundles = {"gesture": small.champion(small_gesture, "gesture"), "emotion": drawn_detector}
+    bundles = {"gesture": fitted_gesture, "emotion": drawn_detector}
     if task.name not in bundles:
         pytest.skip(f"no small model of {task.name} is made for tests")
     with runtime.load(bundles[task.name]) as model:

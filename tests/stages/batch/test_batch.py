@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small
 from PIL import Image
 from project import ROOT, mien
 from waiting import PATIENCE
@@ -39,9 +38,9 @@ def bundle(drawn_detector: Path) -> Path:
 
 
 @pytest.fixture
-def hands(small_gesture: Workspace) -> Path:
+def hands(fitted_gesture: Path) -> Path:
     """A bundle that takes landmarks and pictures."""
-    return small.champion(small_gesture, "gesture")
+    return fitted_gesture
 
 
 def draw(path: Path, shade: int = 90, side: int = 48) -> None:
