@@ -287,7 +287,7 @@ def test_overload_costs_those_that_are_refused_alone(
     for less than a third of what it is told to.
     """
     places, question = 8, form("/predict/shape", noise)
-    kinds: dict[str, list[float]] = {"full": [], "over": [], "reload_error": [], "probes": []}
+    kinds: dict[str, list[float]] = {"full": [], "over": [], "refused": [], "probes": []}
     told = []
     with serve(workspace.home, FOLDER, MIEN_MAX_IN_FLIGHT=str(places)) as server:
         for turn in range(6):
