@@ -40,7 +40,7 @@ def look(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
     def now() -> None:
         assert ready.wait(PATIENCE)
-        made[-1].look()
+        made[-1].poll()
 
     return now
 
@@ -317,4 +317,4 @@ def test_a_model_that_answers_differently_does_not_take_over(
         look()
         line = model(client)
     assert (line["version"], line["state"]) == ("3", "ready")
-    assert "answers its golden inputs differently on this machine" in line["refused"]
+    assert "answers its golden inputs differently on this machine" in line["reload_error"]

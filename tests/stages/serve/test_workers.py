@@ -300,7 +300,7 @@ def test_a_model_that_hangs_is_told_in_time(
 ) -> None:
     """504, and when to try again; the next question is answered, and the server lives."""
     with serving(deadline_s=2, threads=1) as client:
-        served = client.app.state.service.models.find("shape")  # type: ignore[attr-defined]
+        served = client.app.state.service.inference.models.find("shape")  # type: ignore[attr-defined]
         run = served.model.run
 
         def hang(feeds: Any) -> Any:
