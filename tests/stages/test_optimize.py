@@ -181,7 +181,10 @@ def test_a_variant_that_is_missing_or_of_another_training_is_told(
     bundle.copy(made["yolox-nano-int8"].folder, tmp_path / "yolox-nano-int8")
     assert len(evaluate._bundles(tmp_path, ("int8",))) == 2
     other = made["yolox-nano"].manifest
-    bundle.write(tmp_path / "yolox-nano", other.model_copy(update={"lineage": {"seed": 7}}))
+    bundle.write(
+        tmp_path / "yolox-nano",
+        other.model_copy(update={"lineage": other.lineage.model_copy(update={"seed": 7})}),
+    )
     with pytest.raises(BundleError, match="mien optimize"):
         evaluate._bundles(tmp_path, ("int8",))
 

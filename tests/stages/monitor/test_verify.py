@@ -115,7 +115,11 @@ def test_a_metric_that_was_renamed_in_a_panel_is_named(stack: Stack) -> None:
     [
         ("alert: MienSaturated", "alert: MienFull", "MienFull is not loaded"),
         ("> 0.8", "> 0.9", "MienSaturated is loaded in another form"),
-        ("mien_model_loaded == 0", "mien_model_loaded == 2", "MienModelNotLoaded is not as it"),
+        (
+            "mien_model_loaded == 0",
+            "mien_model_loaded == 2",
+            "MienModelNotLoaded is loaded in another form",
+        ),
     ],
 )
 def test_a_rule_that_is_not_loaded_is_named(stack: Stack, old: str, new: str, fault: str) -> None:

@@ -109,7 +109,9 @@ def test_strangers_write_no_lines_of_their_own(server: Server) -> None:
     """The log has the service's lines alone: no library tells there what it was sent."""
     own = ("{", "mien serves", "INFO: Created TensorFlow Lite")
     lines = server.log.read_text(encoding="utf-8").splitlines()
-    strange = [line for line in lines if not line.startswith(own)]
+    # The drawn models have no reference, and the service says so.
+    expected = "has no reference.json: its drift is not computed"
+    strange = [line for line in lines if not line.startswith(own) and expected not in line]
     assert not strange, f"{len(strange)} lines, of which: " + "\n".join(strange[:9])
 
 
