@@ -99,8 +99,8 @@ def _workloads(home: Workspace) -> dict[str, list[Ask]]:
 
 
 def _bodies(home: Workspace) -> list[Ask]:
-    found = traffic.questions("gesture", home)
-    return [Ask(each.path, each.body) for each in found if not each.is_picture][:BODIES]
+    found = traffic.load_requests("gesture", home)
+    return [Ask(each.path, each.body) for each in found if not each.is_image][:BODIES]
 
 
 def _gesture_photos() -> list[Ask]:

@@ -180,7 +180,7 @@ def _bodies(name: str, workspace: Workspace) -> list[Asked]:
     """Rows of the champion's data, for a task that takes JSON."""
     if tasks.load(name).inference.Body is None:
         return []
-    found = [each for each in traffic.questions(name, workspace) if not each.is_picture]
+    found = [each for each in traffic.load_requests(name, workspace) if not each.is_image]
     return [Asked(post(each.path, each.body)) for each in found[:BODIES]]
 
 

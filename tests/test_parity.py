@@ -93,8 +93,8 @@ def test_gestures_agree(
         assert labels == 0
         assert largest <= TOLERANCE
 
-    real = landmarks.normalise
-    monkeypatch.setattr(landmarks, "normalise", lambda points: real(points) * np.float32(1.05))
+    real = landmarks.normalize
+    monkeypatch.setattr(landmarks, "normalize", lambda points: real(points) * np.float32(1.05))
     assert differences(framework(), http)[1] > TOLERANCE, "another preprocessing must be noticed"
 
 

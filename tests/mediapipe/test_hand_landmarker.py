@@ -120,7 +120,7 @@ def fit_classifier(path: Path) -> Callable[[Sequence[Hand]], str]:
     from sklearn.svm import SVC
 
     rows = table.read_landmarks(path, (), Counter())
-    points = landmarks.to_common_frame(rows.landmarks, "wrist_relative", rows.sizes, 1.0)
+    points = landmarks.to_common_frame(rows.landmarks, "wrist_relative", rows.image_sizes, 1.0)
     model = SVC(C=10).fit(landmarks.normalize(points), rows.labels)
 
     def classify(hands: Sequence[Hand]) -> str:
