@@ -57,24 +57,26 @@ def verify(
         raise typer.Exit(1)
 
 
+Fault = Annotated[
+    str,
+    typer.Argument(help="drift, flood, corrupt, slow, errors, killed; or clean, without a fault."),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(help="Seconds until the alert must fire, default 1200; clean lasts 420."),
+]
+
+
 @app.command(rich_help_panel="Monitoring")
 def drill(
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="drift, flood, corrupt, slow, errors, killed; or clean, without a fault."
-        ),
-    ],
+    name: Fault,
     task: Annotated[
         str | None, typer.Option(help="The task of the requests. Default: the first that fits.")
     ] = None,
     api: Address = None,
     prometheus: Address = None,
     rate: Annotated[float, typer.Option(help="Requests per second.", min=0.1)] = 5.0,
-    timeout: Annotated[
-        float | None,
-        typer.Option(help="Seconds until the alert must fire, default 1200; clean lasts 420."),
-    ] = None,
+    timeout: Timeout = None,
     hold: Annotated[
         float, typer.Option(help="Seconds that the fault continues after its alert.")
     ] = 60.0,

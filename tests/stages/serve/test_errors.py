@@ -173,8 +173,8 @@ def test_every_kind_of_problem_is_brought_about_by_a_test(picture: Draw) -> None
     elsewhere = {
         "bad-http": "test_protocol.py",
         "headers-too-large": "test_protocol.py",
-        "unauthorized": "test_access.py",
-        "rate-limit": "test_access.py",
+        "unauthorized": "test_auth.py",
+        "rate-limit": "test_auth.py",
         "deadline": "test_workers.py",
         "out-of-memory": "test_inference.py",
     }

@@ -197,9 +197,7 @@ def _lifespan(
         interval_s = inference.settings.reload_interval_s
         reloader = ModelReloader(served, workspace, interval_s, on_ready, on_reload)
         served.load(inference.workers.run_on_all_threads, on_ready, stop.is_set)
-        # The models stay: without this the garbage collector would visit all their objects again
-        # and again, and requests would wait for it.
-        gc.freeze()
+        gc.freeze()  # the models stay: collections that visit their objects would delay requests
         on_loaded(served)
         reloader.run(stop)
 

@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from mien.errors import BundleError, RequestError
 from mien.images import Pixels
@@ -83,8 +84,7 @@ def load(
         max_batch_size: requests that may share a model call, where that is measured to be faster.
 
     Raises:
-        BundleError: it is damaged, belongs to another task, fails its warm-up, or returns other
-            outputs for its golden inputs on this machine.
+        BundleError: damaged, of another task, or its warm-up or golden answers failed here.
         ScoreError: it returns something else than scores.
     """
     start = perf_counter()
@@ -100,19 +100,23 @@ def load(
         run_with_timeout(
             lambda: batch_sizes.update(_batch_sizes(task, model, examples, max_batch_size))
         )
-    file = io.BytesIO()
-    image.save(file, "PNG")
     return LoadedModel(
         task=task,
         model=model,
         golden=checks[0],
         version=source.version or model.bundle.digest[:12],
-        sample_png=file.getvalue(),
+        sample_png=_png(image),
         reference=_reference(model),
         load_seconds=perf_counter() - start,
         created=(source.folder / bundle.MANIFEST).stat().st_mtime,
         max_batch_sizes=batch_sizes,
     )
+
+
+def _png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
 
 
 def _check_manifest(source: BundleSource, model: Model) -> None:

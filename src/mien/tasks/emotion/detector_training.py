@@ -43,7 +43,7 @@ def train_detector(
 ) -> TrainedDetector:
     """Train a detector on a YOLO data set and export it to `out/model.onnx`.
 
-    Equal arguments on one machine give equal bytes. A training that was interrupted is resumed.
+    Equal arguments on one machine give equal bytes. An interrupted training is resumed.
 
     Args:
         size: a key of `networks.FAMILIES`.
@@ -65,14 +65,8 @@ def train_detector(
         setup = _load_setup(size, data_yaml, recipe, labels, (seed, started_from))
         state, resumed = train(setup, network, seed, work, on_epoch)
         networks.export(state.ema["network"].cpu(), size, setup.spec, out / "model.onnx")
-    return TrainedDetector(
-        onnx=out / "model.onnx",
-        spec=setup.spec,
-        history=state.history,
-        best_epoch=state.best_epoch,
-        started_from=started_from,
-        resumed=resumed,
-    )
+    history, best = state.history, state.best_epoch
+    return TrainedDetector(out / "model.onnx", setup.spec, history, best, started_from, resumed)
 
 
 def load_torch_detector(out: Path, size: str, label_count: int, side: int) -> TorchDetector:
