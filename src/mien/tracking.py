@@ -149,9 +149,9 @@ class Tracker:
         self, model: str, run_id: str, digest: str, tags: Mapping[str, str]
     ) -> ModelVersion:
         """Return the version that holds this bundle, made now if there is none yet."""
-        found = [version for version in self.versions(model) if version.digest == digest]
-        if found:
-            return found[0]
+        versions = [version for version in self.versions(model) if version.digest == digest]
+        if versions:
+            return versions[0]
         if not self._models(model):
             self._client.create_registered_model(model)
         source = f"{self._client.get_run(run_id).info.artifact_uri}/bundle"
@@ -165,8 +165,8 @@ class Tracker:
         """What was recorded of a run when it began: texts, and JSON of what is no text."""
         tags = self._client.get_run(run_id).data.tags
         prefix = "lineage."
-        found = {name: value for name, value in tags.items() if name.startswith(prefix)}
-        return {name.removeprefix(prefix): str(value) for name, value in found.items()}
+        matching = {name: value for name, value in tags.items() if name.startswith(prefix)}
+        return {name.removeprefix(prefix): str(value) for name, value in matching.items()}
 
     @_registry_errors()
     def set_tag(self, model: str, number: int, tag: str, value: str) -> None:
@@ -185,15 +185,15 @@ class Tracker:
         aliases: dict[int, list[str]] = {}
         for alias, number in models[0].aliases.items():
             aliases.setdefault(int(number), []).append(alias)
-        found = self._client.search_model_versions(f"name = '{model}'", max_results=1000)
-        return sorted((self._version(each, aliases) for each in found), key=lambda v: v.number)
+        records = self._client.search_model_versions(f"name = '{model}'", max_results=1000)
+        return sorted((self._version(each, aliases) for each in records), key=lambda v: v.number)
 
     @_registry_errors()
     def aliases(self, model: str) -> dict[str, int]:
         """Which version each alias names."""
-        found = self._read_aliases(model)
-        if found is not None:
-            return found
+        aliases = self._read_aliases(model)
+        if aliases is not None:
+            return aliases
         models = self._models(model)
         return {name: int(number) for name, number in models[0].aliases.items()} if models else {}
 
@@ -216,13 +216,13 @@ class Tracker:
             before=self.aliases(model).get(alias),
             after=number,
         )
-        place = len(self.history(model)) + 1
+        index = len(self.history(model)) + 1
         self._client.set_registered_model_alias(model, alias, str(number))
         for other in (CHALLENGER,) if alias == CHAMPION else ():
             if self.aliases(model).get(other) == number:
                 self._client.delete_registered_model_alias(model, other)
         entry = json.dumps(vars(change))
-        self._client.set_registered_model_tag(model, f"{_HISTORY}.{place:06d}", entry)
+        self._client.set_registered_model_tag(model, f"{_HISTORY}.{index:06d}", entry)
         return change
 
     @_registry_errors()
@@ -282,34 +282,36 @@ class Tracker:
             if experiment
             else self._client.create_experiment(task, (self._home / "mlruns" / task).as_uri())
         )
-        place = os.path.relpath(work.resolve(), self._home)
-        run_id = self._left_open(number, place)
+        relative_path = os.path.relpath(work.resolve(), self._home)
+        run_id = self._left_open(number, relative_path)
         if run_id is None:
             flat = {f"lineage.{name}": _text(value) for name, value in lineage.items()}
-            run = self._client.create_run(number, run_name=candidate, tags={**flat, _WORK: place})
+            run = self._client.create_run(
+                number, run_name=candidate, tags={**flat, _WORK: relative_path}
+            )
             run_id = str(run.info.run_id)
         self._client.log_param(run_id, "candidate", candidate)
         for name, value in params.items():
             self._client.log_param(run_id, name, _text(value))
         return run_id
 
-    def _left_open(self, experiment: str, place: str) -> str | None:
+    def _left_open(self, experiment: str, relative_path: str) -> str | None:
         """The run of a process that was killed before it could note the run's name in `work`."""
-        wanted = f"tags.`{_WORK}` = '{place}' and attributes.status = '{_RUNNING}'"
-        found = self._client.search_runs([experiment], wanted, max_results=1)
-        return str(found[0].info.run_id) if found else None
+        query = f"tags.`{_WORK}` = '{relative_path}' and attributes.status = '{_RUNNING}'"
+        runs = self._client.search_runs([experiment], query, max_results=1)
+        return str(runs[0].info.run_id) if runs else None
 
     def _models(self, model: str) -> list[Any]:
         if not self._database.is_file():
             return []  # asking makes no database
         return list(self._client.search_registered_models(f"name = '{model}'"))
 
-    def _version(self, found: Any, aliases: Mapping[int, list[str]]) -> ModelVersion:
-        number = int(found.version)
-        tags = dict(found.tags)
+    def _version(self, record: Any, aliases: Mapping[int, list[str]]) -> ModelVersion:
+        number = int(record.version)
+        tags = dict(record.tags)
         return ModelVersion(
             number=number,
-            run_id=found.run_id,
+            run_id=record.run_id,
             digest=tags.get(DIGEST, ""),
             aliases=tuple(sorted(aliases.get(number, []))),
             tags=tags,

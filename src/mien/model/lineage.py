@@ -177,12 +177,12 @@ def _dirty() -> bool:
 def git(*arguments: str) -> str | None:
     """What git prints of mien's repository; None where there is no git, or it cannot do this."""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
         return None  # no git, or no commit yet: the record then says so by holding None
-    return done.stdout.strip()
+    return process.stdout.strip()
 
 
 @cache
@@ -190,8 +190,8 @@ def environment() -> dict[str, str]:
     """Versions of Python and of the installed packages that the lock file of trainings names; of
     all packages where mien is installed without its repository."""
     names = locked(ROOT / TRAINING_LOCK)
-    found = {name: _version(name) for name in names or {each.name for each in distributions()}}
-    installed = {name: each for name, each in sorted(found.items()) if each is not None}
+    versions = {name: _version(name) for name in names or {each.name for each in distributions()}}
+    installed = {name: each for name, each in sorted(versions.items()) if each is not None}
     return {"python": platform.python_version(), **installed}
 
 
@@ -252,9 +252,9 @@ def processor_features() -> tuple[str, ...]:
         core = None
     by_numpy: dict[str, bool] = getattr(core, "__cpu_features__", {})
     flags = set(processor().flags)
-    found = [flag for flag in _BY_CPUINFO if flag in flags]
-    found += [flag for name, flag in _BY_NUMPY.items() if by_numpy.get(name)]
-    return (platform.machine() or "unknown", *(sorted(found) or ["unknown"]))
+    features = [flag for flag in _BY_CPUINFO if flag in flags]
+    features += [flag for name, flag in _BY_NUMPY.items() if by_numpy.get(name)]
+    return (platform.machine() or "unknown", *(sorted(features) or ["unknown"]))
 
 
 _BY_NUMPY = {
@@ -271,8 +271,8 @@ def threads() -> dict[str, Any]:
     """Processors of this process, and what the environment says of threads: for people. The bytes
     of a model do not depend on them (docs/source/decisions/0018-rebuilding.md)."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
-    told = {name: os.environ[name] for name in _THREADS if name in os.environ}
-    return {"cores": len(affinity(0)) if affinity else os.cpu_count(), **told}
+    limits = {name: os.environ[name] for name in _THREADS if name in os.environ}
+    return {"cores": len(affinity(0)) if affinity else os.cpu_count(), **limits}
 
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -288,10 +288,10 @@ def folder_hash(folder: Path) -> str:
 
 def files(folder: Path) -> dict[str, Path]:
     """What `folder_hash` covers, in the order of names."""
-    found = {
+    paths = {
         path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()
     }
-    return {name: found[name] for name in sorted(found) if name not in _REPORTS}
+    return {name: paths[name] for name in sorted(paths) if name not in _REPORTS}
 
 
 _REPORTS = (REPORT, "report.png")

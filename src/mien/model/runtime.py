@@ -130,10 +130,10 @@ class Model:
         if name not in self._sessions:
             raise BundleError(f"{self.bundle.folder} holds no {name}; train the bundle again.")
         with inference_timer():
-            found = self._sessions[name].run(feeds)
-        if any(each.dtype.kind == "f" and np.isnan(each).any() for each in found):
+            outputs = self._sessions[name].run(feeds)
+        if any(each.dtype.kind == "f" and np.isnan(each).any() for each in outputs):
             raise ScoreError(f"{name} of {self.bundle.folder} answers with NaN; train it again.")
-        return found
+        return outputs
 
     def path(self, name: str) -> Path | None:
         """Where a file of the bundle lies, or None if the bundle has no such file."""
@@ -142,20 +142,20 @@ class Model:
     def per_thread(self, name: str, make: Callable[[], ClosableT]) -> ClosableT:
         """This thread's own object of that name: made on first use, gone with the thread, closed
         with the model."""
-        found: ClosableT | None = getattr(self._local, name, None)
-        if found is None:
-            found = make()
-            setattr(self._local, name, found)
+        value: ClosableT | None = getattr(self._local, name, None)
+        if value is None:
+            value = make()
+            setattr(self._local, name, value)
             with self._lock:
-                self._closables.add(found)
-        return found
+                self._closables.add(value)
+        return value
 
     def cached(self, name: str, make: Callable[[], T]) -> T:
         """What all threads share under that name: made on first use."""
         if name not in self._shared:
             self._shared[name] = make()
-        found: T = self._shared[name]
-        return found
+        value: T = self._shared[name]
+        return value
 
     def __enter__(self) -> Self:
         return self

@@ -56,13 +56,13 @@ def table(
 
     rows = list(rows)
     view = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for place, column in enumerate(columns):
-        numbers = all(row[place][:1].isdigit() for row in rows)
+    for index, column in enumerate(columns):
+        numbers = all(row[index][:1].isdigit() for row in rows)
         view.add_column(
-            column, justify="right" if numbers else "left", overflow="fold", no_wrap=place == 0
+            column, justify="right" if numbers else "left", overflow="fold", no_wrap=index == 0
         )
-    for place, row in enumerate(rows):
-        view.add_row(*(escape(cell) for cell in row), style="bold green" if place == mark else "")
+    for index, row in enumerate(rows):
+        view.add_row(*(escape(cell) for cell in row), style="bold green" if index == mark else "")
     _out().print(view)
 
 
@@ -100,9 +100,9 @@ def bar(text: str) -> Iterator[Advance]:
 def track(items: Sequence[T], text: str) -> Iterator[T]:
     """Iterate with a progress bar."""
     with bar(text) as advance:
-        for place, item in enumerate(items):
+        for index, item in enumerate(items):
             yield item
-            advance(place + 1, len(items))
+            advance(index + 1, len(items))
 
 
 class Stopwatch:

@@ -81,7 +81,7 @@ def summary(answers: Sequence[ScoredPrediction], labels: Sequence[str]) -> Score
 
 def confusion(pairs: Sequence[Pair], labels: Sequence[str]) -> NDArray[np.int64]:
     """Counts of shape (labels, labels + 1): rows truth, columns answer, last column nothing."""
-    row = {label: place for place, label in enumerate(labels)}
+    row = {label: index for index, label in enumerate(labels)}
     matrix = np.zeros((len(labels), len(labels) + 1), dtype=np.int64)
     for truth, predicted in pairs:
         if truth is not None:
@@ -128,11 +128,15 @@ def reliability(answers: Sequence[ScoredPrediction], bins: int = 10) -> NDArray[
     if not pairs:
         return np.zeros((0, 3))
     confidence, right = np.array(pairs, dtype=np.float64).T
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    bin_index = np.minimum((confidence * bins).astype(int), bins - 1)
     rows = [
-        (confidence[place == each].mean(), right[place == each].mean(), (place == each).sum())
+        (
+            confidence[bin_index == each].mean(),
+            right[bin_index == each].mean(),
+            (bin_index == each).sum(),
+        )
         for each in range(bins)
-        if (place == each).any()
+        if (bin_index == each).any()
     ]
     return np.array(rows, dtype=np.float64)
 
@@ -162,30 +166,30 @@ def mean_average_precision(
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    number = {label: place + 1 for place, label in enumerate(labels)}
+    number = {label: index + 1 for index, label in enumerate(labels)}
     truth = [
         _coco(image, number[label], box)
         for image, each in enumerate(answers)
         for label, box in each.boxes or ()
     ]
-    found = [
+    detections = [
         {**_coco(image, number[label], box), "score": score}
         for image, each in enumerate(answers)
         for box, scores in each.detections
         for label, score in scores.items()
     ]
-    if not truth or not found:
+    if not truth or not detections:
         return {"map50": 0.0, "map50_95": 0.0}
     reference = COCO()
     reference.dataset = {
         "info": {},
         "images": [{"id": image} for image in range(len(answers))],
-        "categories": [{"id": place, "name": label} for label, place in number.items()],
-        "annotations": [{"id": place + 1, **row} for place, row in enumerate(truth)],
+        "categories": [{"id": category_id, "name": label} for label, category_id in number.items()],
+        "annotations": [{"id": index + 1, **row} for index, row in enumerate(truth)],
     }
     with contextlib.redirect_stdout(io.StringIO()):  # the library reports on standard output
         reference.createIndex()
-        judge = COCOeval(reference, reference.loadRes(found), "bbox")
+        judge = COCOeval(reference, reference.loadRes(detections), "bbox")
         judge.evaluate()
         judge.accumulate()
         judge.summarize()

@@ -27,7 +27,7 @@ from mien.storage.workspace import Workspace
 from mien.task import Prediction
 
 TOLERANCE = 2e-6
-"""Confidence is told with 6 decimals; of answers that were given together the last may differ."""
+"""Confidence has 6 decimals; of answers that were given together the last may differ."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,8 @@ class Replay:
         if self.again:
             verdict = "the same" if self.again.same else "NOT the same"
             yield f"again   {self.again}: {verdict} (confidence within {TOLERANCE:g})"
-            for name, then, now in self.again.other:
-                yield f"        {name}: {then} then, {now} now"
+            for name, before, now in self.again.other:
+                yield f"        {name}: {before} before, {now} now"
 
 
 def replay(
@@ -154,27 +154,27 @@ def replay(
         RequestError, ImageError: the file cannot be answered.
     """
     event = find_record(trace_id, prediction_log)
-    found, notes = _bundle(event, workspace, folder)
-    manifest = bundle.read(found).manifest
+    bundle_folder, notes = _bundle(event, workspace, folder)
+    manifest = bundle.read(bundle_folder).manifest
     origin = manifest.lineage
     return Replay(
         answer=_given(event),
         model=AnsweringBundle(
-            event.task, event.version, manifest.candidate, event.digest, str(found)
+            event.task, event.version, manifest.candidate, event.digest, str(bundle_folder)
         ),
         data=_data(origin.data_fingerprint, event.task, workspace),
         config=origin.config,
         config_sha256=origin.config_sha256,
         code=origin.code,
         notes=notes,
-        again=_again(event, found, file) if file else None,
+        again=_again(event, bundle_folder, file) if file else None,
     )
 
 
 def _bundle(
     event: PredictionRecord, workspace: Workspace, given: Path | None
 ) -> tuple[Path, list[str]]:
-    """The bundle of that very digest, and what is to be told of where it was found.
+    """The bundle of that very digest, and notes on where it lies.
 
     Raises:
         BundleError: it is nowhere here.
@@ -232,30 +232,30 @@ def _data(root: str, task: str, workspace: Workspace) -> DataSource:
 def _again(event: PredictionRecord, folder: Path, file: Path) -> RepeatedAnswer:
     with runtime.load(folder) as model:
         task = tasks.load(event.task)
-        found = task.inference.predict(task.inference.open(file), model)
-    best = found.best
+        prediction = task.inference.predict(task.inference.open(file), model)
+    best = prediction.best
     confidence = best.confidence if best else 0.0
     label = best.label if best else None
-    same = (label, found.outcome) == (event.label, event.outcome)
+    same = (label, prediction.outcome) == (event.label, event.outcome)
     return RepeatedAnswer(
         label=label,
         confidence=confidence,
-        outcome=found.outcome,
+        outcome=prediction.outcome,
         file=str(file),
         same=same and abs(confidence - event.confidence) <= TOLERANCE,
         tolerance=TOLERANCE,
-        other=_other(event, found),
+        other=_other(event, prediction),
         code=lineage.commit(),
     )
 
 
-def _other(event: PredictionRecord, found: Prediction) -> list[list[Any]]:
+def _other(event: PredictionRecord, prediction: Prediction) -> list[list[Any]]:
     """Measures of the input that differ from those that were recorded: it is another input."""
-    now, then = found.input_stats, event.input_stats
+    now, before = prediction.input_stats, event.input_stats
     return [
-        [name, then.get(name), now.get(name)]
-        for name in sorted({*now, *then})
+        [name, before.get(name), now.get(name)]
+        for name in sorted({*now, *before})
         if name not in now
-        or name not in then
-        or not isclose(now[name], then[name], rel_tol=1e-5, abs_tol=TOLERANCE)
+        or name not in before
+        or not isclose(now[name], before[name], rel_tol=1e-5, abs_tol=TOLERANCE)
     ]

@@ -46,7 +46,7 @@ _CORE = THUMBNAIL_SIDE - 2
 
 
 class Pair(NamedTuple):
-    """Two similar samples and their distance; 0 means that they cannot be told apart."""
+    """Two similar samples and their distance; 0 means that they are indistinguishable."""
 
     first: int
     second: int
