@@ -16,6 +16,7 @@ from waiting import until
 
 from mien.model import bundle
 from mien.model.bundle import Bundle
+from mien.model.lineage import Lineage
 from mien.storage.files import atomic_dir, sha256_file
 from mien.storage.workspace import Workspace
 
@@ -45,7 +46,7 @@ def other_version(workspace: Workspace, number: int, old: int = 3) -> Path:
     folder = workspace.version("shape", number)
     shutil.copytree(workspace.version("shape", old), folder)
     manifest = bundle.read(folder).manifest
-    bundle.write(folder, manifest.model_copy(update={"lineage": {"copy": number}}))
+    bundle.write(folder, manifest.model_copy(update={"lineage": Lineage(seed=number)}))
     return folder
 
 
@@ -176,10 +177,10 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "a file too many": (more, "is there but not listed"),
     "a link out": (link, "is a link"),
     "a pickle": (listed("model.pkl", b"\x80\x04N."), "is of a kind that no bundle holds"),
-    "another format": (manifest(format=2), "has format 2"),
+    "another format": (manifest(format=3), "expected bundle format 2, found 3"),
     "altered preprocessing": (manifest(preprocessing={"size": 9}), "does not match its hash"),
-    "another task": (manifest(task="colour"), "a model of 'colour', not 'shape'"),
-    "labels of another task": (manifest(labels=["a", "b", "c"]), "was trained for the labels"),
+    "another task": (manifest(task="colour"), "found one of 'colour'"),
+    "labels of another task": (manifest(labels=["a", "b", "c"]), "expected the labels"),
     "half a network": (listed("model.onnx", network()[:90]), "cannot be opened by ONNX Runtime"),
     "no network": (listed("model.onnx", b"pickled"), "cannot be opened by ONNX Runtime"),
     "two scores for three": (listed("model.onnx", network((0.0,) * 2)), ""),
@@ -292,7 +293,7 @@ def test_a_bundle_folder_is_followed_too(workspace: Workspace, make_bundle: Make
     assert {each.version for each in load.records} <= {first.digest[:12], second.digest[:12]}
 
 
-NEW = {"lineage": {"made": "anew"}}
+NEW = {"lineage": Lineage(seed=1)}
 
 
 def test_a_bundle_that_was_bad_at_the_start_can_be_mended(
