@@ -112,10 +112,10 @@ def test_a_prediction_log_is_where_the_workspace_is_unless_told(
 def test_drills_are_off_unless_they_are_ordered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only a clear yes counts, and a word that is none is an error, not a yes."""
     monkeypatch.delenv("MIEN_FAULT_INJECTION", raising=False)
-    assert config.settings().drill is False
+    assert config.settings().fault_injection is False
     for word, meaning in (("1", True), ("true", True), ("0", False), ("", False)):
         monkeypatch.setenv("MIEN_FAULT_INJECTION", word)
-        assert config.settings().drill is meaning
+        assert config.settings().fault_injection is meaning
     monkeypatch.setenv("MIEN_FAULT_INJECTION", "perhaps")
     with pytest.raises(ConfigError, match="MIEN_FAULT_INJECTION"):
         config.settings()

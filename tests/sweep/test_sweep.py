@@ -234,7 +234,7 @@ def test_the_config_of_the_best_trial_gives_the_same_score(home: Home) -> None:
     with runtime.load(folder) as model:
         ready = train(Run.resolve(run, home.workspace)).ready
         answers = [
-            scores.answer(example, task.inference.predict(example.request, model), 0.0)
+            scores.scored(example, task.inference.predict(example.request, model), 0.0)
             for example in task.data.examples(ready, "val")
         ]
     assert scores.summary(answers, task.labels).macro_f1 == best
