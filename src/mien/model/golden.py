@@ -25,9 +25,9 @@ from mien.model.runtime import Model, RecordingModel
 GOLDEN = "golden.json"
 ARRAYS = "golden.npz"
 TOLERANCE: Mapping[Form | Literal["float32"], float] = {"float32": 1e-3, "fp16": 0.2, "int8": 0.1}
-"""Largest `difference` by form. Measured between VNNI, AVX-512, AVX2 and ARM (bench `processors`):
-float32 1e-5; fp16 0.095, since ARM computes in 16 bits what x86 computes in 32; int8 8e-6 in the
-form that `variants.py` makes, and 0.3 to 10 in the form whose sums saturate without VNNI."""
+"""Largest `difference` by form, with room. `bench processors` prints those between VNNI and AVX2
+alone. Measured once on an emulated ARM: float32 1e-5, int8 8e-6, and fp16 0.095, because ARM
+computes in 16 bits what x86 computes in 32. int8 sums that saturate differ by 0.3 and more."""
 
 
 class Network(Schema):
