@@ -227,7 +227,7 @@ def _beside(parts: Mapping[str, Mapping[str, float]]) -> list[Row]:
 
 
 async def _scraped(app: FastAPI) -> Row:
-    """One page of metrics with full windows and verdicts, after new answers of each task."""
+    """One page of metrics with full windows and feedback, after new answers of each task."""
     service: InferenceService = app.state.service.inference
     used = []
     for name in service.models.ready:
@@ -336,7 +336,7 @@ def _kept(clean: Sequence[Held], mixed: Sequence[Held]) -> list[str]:
         f"a process for each table. {_growth(clean)}",
         table([_shown(row) for row in clean]),
         f"The same with {BAD:.0%} of bad requests among them: bodies and forms that are none, "
-        "paths and methods that are not there, no two alike, and verdicts on answers that never "
+        "paths and methods that are not there, no two alike, and feedback on answers that never "
         f"were. {_growth(mixed)}",
         table([_shown(row) for row in mixed]),
     ]

@@ -24,7 +24,7 @@ Answer = tuple[str | None, float]
 
 @pytest.fixture(scope="module")
 def address(small_models: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    changes = {"port": 0, "journal": tmp_path_factory.mktemp("parity") / "journal.db"}
+    changes = {"port": 0, "prediction_log": tmp_path_factory.mktemp("parity") / "predictions.db"}
     settings = config.settings().model_copy(update=changes)
     with serve.running(small_models, [], [], settings) as url:
         yield url

@@ -27,11 +27,11 @@ def block(marker: str) -> str:
 
 
 @contextlib.contextmanager
-def served(home: Path, journal: Path) -> Iterator[str]:
+def served(home: Path, prediction_log: Path) -> Iterator[str]:
     """A server on the README's port, or on another one where that is taken."""
     with socket.socket() as probe:
         taken = probe.connect_ex(("127.0.0.1", PORT)) == 0
-    changes = {"port": free_port() if taken else PORT, "journal": journal}
+    changes = {"port": free_port() if taken else PORT, "prediction_log": prediction_log}
     settings = config.settings().model_copy(update=changes)
     with serve.running(Workspace(home), ["gesture", "emotion"], [], settings) as address:
         yield address
@@ -43,7 +43,7 @@ def test_the_examples_answer_as_printed(served_home: Path, tmp_path: Path) -> No
     tasks.load("gesture").inference.sample_picture().convert("RGB").save(tmp_path / "hand.jpg")
     tasks.load("emotion").inference.sample_picture().convert("RGB").save(tmp_path / "face.jpg")
     labels = tasks.load("emotion").labels
-    with served(served_home, tmp_path / "journal.db") as address:
+    with served(served_home, tmp_path / "predictions.db") as address:
         shell = block("curl -X POST").replace(f"http://localhost:{PORT}", address)
         script = block("import requests").replace(f"http://localhost:{PORT}", address)
         for command in (["bash", "-euc", shell], [sys.executable, "-c", script]):

@@ -33,7 +33,7 @@ class RunReport:
 def run(config: RunConfig, workspace: Workspace, force: str | None = None) -> RunReport:
     """Take a run from its source to a registered version, skipping what has not changed.
 
-    `force` is why the version may be champion should it not be trusted, see `stages/register.py`.
+    `force` is why a version that is not trusted may be champion, see `stages/register/trust.py`.
     """
     resolved = Run.resolve(config, workspace)
     with workspace.locked(config.task), restore_latest_on_error(resolved):

@@ -78,7 +78,9 @@ def test_the_form_decides_the_tolerance(
     """A difference of 0.025 is borne in few bits, and not in float32."""
     network(tmp_path / "model.onnx", 2.0)
     feeds = {"x": np.full((1, 2), 0.5, np.float32)}
-    golden.write(tmp_path, MANIFEST, [lambda model: model.run(feeds)], form)
+    golden.write(
+        tmp_path, MANIFEST, [lambda model: model.run(feeds)], {"model.onnx": form} if form else {}
+    )
     _change(tmp_path, lambda: network(tmp_path / "model.onnx", 2.1))
     if refused:
         with pytest.raises(BundleError, match=r"found 0\.025"):

@@ -60,7 +60,7 @@ def write(
     folder: Path,
     manifest: Manifest,
     predict: Sequence[Callable[[Model], object]],
-    form: Form | None = None,
+    forms: Mapping[str, Form] | None = None,
 ) -> Bundle:
     """Complete a bundle as `bundle.write` does, with golden answers.
 
@@ -70,7 +70,7 @@ def write(
         predict: each function predicts one drawn request with the model that it is given. The
             first input of each network during a request becomes a golden input. A request that
             the model refuses (`RequestError`) is left out.
-        form: the form of a variant; None for float32.
+        forms: the form of each ONNX file that is not float32.
     """
     arrays: dict[str, NDArray[Any]] = {}
     networks = {}
@@ -82,9 +82,10 @@ def write(
                 arrays |= {_key(name, case, "in", key): value for key, value in each.items()}
                 outputs = model.run(each, name)
                 arrays |= {_key(name, case, "out", n): _plain(o) for n, o in enumerate(outputs)}
+            form: Form | Literal["float32"] = (forms or {}).get(name, "float32")
             networks[name] = Network(
-                tolerance=TOLERANCE[form or "float32"],
-                form=form or "float32",
+                tolerance=TOLERANCE[form],
+                form=form,
                 cases=len(feeds),
                 inputs=tuple(feeds[0]) if feeds else (),
             )

@@ -333,7 +333,7 @@ METRICS = (
         "server",
         "count",
         (),
-        "Answers that could not be written to the prediction_log.",
+        "Predictions that could not be written to the prediction log.",
     ),
     Metric(
         "process_cpu_seconds_total",

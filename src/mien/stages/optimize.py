@@ -115,7 +115,9 @@ def _make(run: Run, source: Bundle, form: Form, ready: Path, key: str) -> str:
         lineage = source.manifest.lineage.model_copy(update={"variant": variant})
         manifest = {"candidate": target.name, "lineage": lineage}
         described = source.manifest.model_copy(update=manifest)
-        golden.write(temporary, described, run.task.inference.drawn_predictions(), form)
+        converted = [n for n in _networks(source) if variants.has_layers(source.folder / n)]
+        forms = dict.fromkeys(converted, form)
+        golden.write(temporary, described, run.task.inference.drawn_predictions(), forms)
     return target.name
 
 

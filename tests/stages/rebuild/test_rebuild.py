@@ -16,7 +16,8 @@ from mien.model.bundle import Bundle
 from mien.stages import rebuild
 from mien.stages.rebuild import RebuildOptions, record
 from mien.stages.rebuild.outcome import COMPARED_STAGES, RebuildStep
-from mien.stages.serve import models, watch
+from mien.stages.serve import models
+from mien.stages.serve.reloader import ModelReloader
 from mien.storage.workspace import Workspace
 from mien.tracking import COMMITTED, Tracker
 
@@ -185,10 +186,10 @@ def test_a_certificate_is_stored_with_the_bundle(workspace: Workspace) -> None:
     new folder, and the next call completes an interrupted certificate."""
     make_champion(workspace)
     old = bundle.read(workspace.version("gesture", 1))
-    served = models.Models(models.choose(workspace, ["gesture"], []))
+    served = models.Models(models.resolve_sources(workspace, ["gesture"], []))
     served.load(lambda work: work(), lambda _: None, lambda: False)
     told: list[tuple[str, bool]] = []
-    looking = watch.Watch(served, workspace, 0, lambda _: None, lambda *each: told.append(each))
+    reloader = ModelReloader(served, workspace, 0, lambda _: None, lambda *each: told.append(each))
     done, written = rebuild.certify("gesture", workspace)
     assert (done.verdict, done.identical, written) == ("identical: 6 stages", True, True)
     new = bundle.read(workspace.version("gesture", 1))
@@ -206,7 +207,7 @@ def test_a_certificate_is_stored_with_the_bundle(workspace: Workspace) -> None:
     again = pipeline.run(RUN, workspace)
     assert again.registered is not None
     assert (again.registered.number, again.registered.fresh) == (1, False)
-    looking.look()
+    reloader.poll()
     assert told == [("gesture", True)]
     assert served.find("gesture").digest == new.digest
     assert served.find("gesture").version == "1"

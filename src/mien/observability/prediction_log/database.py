@@ -160,11 +160,12 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute("pragma auto_vacuum = incremental")
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = normal")
-    _create_or_check_table(connection, path)
-    # Half a second for a full log; a torn page would else stop the recording only later.
+    # Half a second for a full log; a torn page would else stop the recording only later. Before the
+    # format: what is damaged is set aside, what has another format is refused.
     (result,) = connection.execute("pragma quick_check(1)").fetchone()
     if result != "ok":
         raise sqlite3.DatabaseError(result)
+    _create_or_check_table(connection, path)
 
 
 def _create_or_check_table(connection: sqlite3.Connection, path: Path) -> None:

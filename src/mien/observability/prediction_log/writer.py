@@ -10,8 +10,10 @@ Locks, in the order in which a thread takes them:
 2. `_spool_lock` guards `_spool` and `_pending_rows`.
 
 A thread that has `_spool_lock` never waits for `_database_lock`. `add` takes `_spool_lock` alone,
-so that a prediction never waits for SQLite; only where there is no spool (another process has it)
-does `add` take `_database_lock`, alone.
+so that a prediction does not wait for SQLite, with two exceptions: where there is no spool (another
+process has it), `add` takes `_database_lock`, alone; and the last round of a drain of more than
+`MAX_SPOOL_BYTES` writes its rows while it has `_spool_lock`, so that `add` waits, for at most
+`LOCK_TIMEOUT_S`.
 """
 
 import logging

@@ -49,8 +49,8 @@ def cpu_ratio(
 ) -> CpuRatio:
     """CPU time of `first` divided by that of `second`, both called in turn with each request.
 
-    A pair whose second call is shorter than a tick of the system's clock says nothing and is left
-    out; without any other pair the interval is 0 to infinity.
+    Where the second call is shorter than a tick of the system's clock, nothing can be measured: the
+    interval is 0 to infinity.
     """
     ratios: list[float] = []
     pairs = cycle(requests)
@@ -60,8 +60,9 @@ def cpu_ratio(
     for _ in range(MAX_ROUNDS):
         for request in islice(pairs, PAIRS_PER_ROUND):
             numerator, denominator = _cpu_seconds(first, request), _cpu_seconds(second, request)
-            if denominator > 0:
-                ratios.append(numerator / denominator)
+            if denominator <= 0:
+                return median_with_interval([])
+            ratios.append(numerator / denominator)
         measured = median_with_interval(ratios)
         if not measured.low <= limit <= measured.high:
             break

@@ -148,7 +148,7 @@ def _cpu_cost(task: Task[Any], model: Model, ready: Path, limit: float) -> CpuRa
     costs = [
         cpu_cost(lambda each: task.inference.predict(each, model), kind, limit) for kind in kinds
     ]
-    return max(costs, key=lambda cost: cost.median)
+    return max(costs, key=lambda cost: (cost.low, cost.median))
 
 
 def _val_requests(task: Task[Any], ready: Path) -> list[Request]:
