@@ -44,7 +44,7 @@ if Path(sys.prefix).resolve() == VENV.resolve():
 
     @task
     def test_long(context: Context) -> None:
-        """Run the tests that take minutes: fire drills, kills, rebuilt detectors, DVC."""
+        """Run the tests that take minutes: the demo, fire drills, kills, rebuilt detectors, DVC."""
         _run(context, f"{BIN}/python -m pytest -n 2 --dist loadgroup -m long")
 
     @task

@@ -89,7 +89,8 @@ def test_the_file_tree_is_the_projects() -> None:
     wanted = {
         path.relative_to(ROOT).as_posix()
         for path in [*package.glob("*.py"), *package.glob("*/*")]
-        if not path.name.startswith("__") and path.parent.name not in ("cli", "sweep")
+        if not path.name.startswith("__")
+        and path.parent.name not in ("cli", "sweep", "__pycache__")
     }
     assert wanted - set(listed) == set()
 

@@ -9,7 +9,7 @@ from mien import tasks
 from mien.model.evaluation import Evaluation
 from mien.storage.workspace import Workspace, read_latest
 
-pytestmark = pytest.mark.xdist_group("demo")
+pytestmark = [pytest.mark.xdist_group("demo"), pytest.mark.long]
 
 
 def test_every_task_gets_a_champion_that_learned(demo: Demo) -> None:
