@@ -48,7 +48,8 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """The real demo, once; for its own tests alone, which carry the mark `xdist_group("demo")`."""
+    """The real demo, once: for its own tests, and for drills, whose thresholds of drift need more
+    validation data than the small models have."""
 
     def make(folder: Path) -> None:
         done = mien("demo", "--exit", home=folder / "home", PORT=str(free_port()))

@@ -154,7 +154,7 @@ def test_raw_data_come_back_in_a_fresh_clone(copy: Repository, tmp_path: Path) -
     copy.run("git", "clone", "--quiet", str(copy.folder), str(tmp_path / "clone"))
     clone = replace(copy, folder=tmp_path / "clone")
     clone.dvc("pull")
-    assert "every byte is as it was kept" in clone.run("mien", "data", "verify", "gesture")
+    assert "every byte is as it was stored" in clone.run("mien", "data", "verify", "gesture")
     raw = Path("data", "raw", "gesture")
     names = [path.relative_to(copy.folder / raw) for path in (copy.folder / raw).rglob("*.*")]
     assert names

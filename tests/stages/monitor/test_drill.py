@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from project import mien
+from project import Demo, mien
 from served import Watched, watched
 
 from mien.errors import StackError
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
-def found(small_models: Workspace) -> list[LabelledRequest]:
-    return traffic.load_requests(TASK, small_models)
+def found(demo: Demo) -> list[LabelledRequest]:
+    return traffic.load_requests(TASK, Workspace(demo.home))
 
 
 def run(
@@ -42,19 +42,19 @@ def run(
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_raises_its_alert_and_no_other(
-    name: str, small_models: Workspace, found: list[LabelledRequest], tmp_path: Path
+    name: str, demo: Demo, found: list[LabelledRequest], tmp_path: Path
 ) -> None:
     """`drill.run` raises where another alert fires, or none."""
-    with watched(small_models.home, tmp_path, TASK) as stack:
+    with watched(demo.home, tmp_path, TASK) as stack:
         seen = run(name, stack, found, patience=60)
     assert set(seen.fired) == {DRILLS[name].alert}
 
 
-def test_half_an_hour_of_clean_traffic_raises_none(small_models: Workspace, tmp_path: Path) -> None:
+def test_half_an_hour_of_clean_traffic_raises_none(demo: Demo, tmp_path: Path) -> None:
     """Thirty minutes of Prometheus' clock, with drift and live accuracy in judgement: pictures
     that the reference does not know."""
-    unseen = traffic.load_requests(TASK, small_models, split="test")
-    with watched(small_models.home, tmp_path, TASK) as stack:
+    unseen = traffic.load_requests(TASK, Workspace(demo.home), split="test")
+    with watched(demo.home, tmp_path, TASK) as stack:
         seen = run("clean", stack, unseen, patience=30)
         assert all(judged(stack).values())
     assert seen.fired == {}
@@ -74,11 +74,11 @@ def test_half_an_hour_of_real_traffic_raises_none(real_data: Path, tmp_path: Pat
 
 
 def test_a_server_that_fails_is_not_clean(
-    small_models: Workspace, found: list[LabelledRequest], tmp_path: Path
+    demo: Demo, found: list[LabelledRequest], tmp_path: Path
 ) -> None:
     """That no alert fires is no success where nothing was answered."""
     broken = [replace(request, fault="error") for request in found]
-    with watched(small_models.home, tmp_path, TASK) as stack:
+    with watched(demo.home, tmp_path, TASK) as stack:
         expected = "clean: .* (fired too|were answered)"
         with pytest.raises(StackError, match=expected):
             run("clean", stack, broken, patience=3)
