@@ -41,7 +41,7 @@ _TEXTS = ("*.md", "*.yml", "*.yaml", "*.html", "*.js", "*.toml", "*.sh")
 
 def test_names_say_what_a_value_is() -> None:
     """`found`, `told`, `place` and the like are at most one in 200 of the names that are bound."""
-    assert FIGURES.filler_share <= 0.031, structure.filler_names()
+    assert FIGURES.filler_share <= 0.005, structure.filler_names()
 
 
 def test_a_class_name_occurs_once() -> None:
@@ -62,13 +62,12 @@ def test_documents_between_stages_are_typed() -> None:
 def test_files_and_functions_fit_a_reader() -> None:
     """No file over 400 lines, no function over 40."""
     assert FIGURES.longest_file[0] <= 400, FIGURES.longest_file
-    assert FIGURES.longest_function[0] <= 51, FIGURES.longest_function
+    assert FIGURES.longest_function[0] <= 40, FIGURES.longest_function
 
 
 def test_the_terms_of_the_field_are_names() -> None:
     """A search for each term finds an identifier."""
-    missing = {"leakage"}
-    assert set(FIGURES.missing_terms) <= missing
+    assert FIGURES.missing_terms == ()
 
 
 @pytest.mark.parametrize("phrase", PHRASES, ids=lambda phrase: re.sub(r"\W+", "_", phrase))
@@ -76,20 +75,7 @@ def test_texts_are_plain_english(phrase: str) -> None:
     """Docs, docstrings, messages and pages hold none of the phrases that need a second reading."""
     pattern = re.compile(rf"\b({phrase})\b", re.IGNORECASE)
     places = [place for place, text in texts() if pattern.search(text)]
-    assert len(places) <= LIMITS.get(phrase, 0), (PHRASES[phrase], places)
-
-
-LIMITS: dict[str, int] = {
-    r"whoever": 10,
-    r"anew": 1,
-    r"heeded": 3,
-    r"by chance": 3,
-    r"(is|are|was|were|be) told": 30,
-    r"mend(s|ed|ing)?": 3,
-    r"bake-off": 3,
-    r"is no number": 1,
-}
-"""What is left of each phrase; may only fall."""
+    assert places == [], f"write: {PHRASES[phrase]}"
 
 
 def test_texts_are_spelled_right() -> None:

@@ -89,9 +89,8 @@ def write(
                 cases=len(feeds),
                 inputs=tuple(feeds[0]) if feeds else (),
             )
-    golden = Golden(
-        processor=" ".join(processor_features()), onnxruntime=runtime.version(), networks=networks
-    )
+    processor = " ".join(processor_features())
+    golden = Golden(processor=processor, onnxruntime=runtime.version(), networks=networks)
     text = json.dumps(golden.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
     (folder / GOLDEN).write_text(text, encoding="utf-8")
     with (folder / ARRAYS).open("wb") as stream:
