@@ -159,9 +159,10 @@ def _install() -> None:
     _call(str(BIN / "python"), "-m", "pip", "install", "--quiet", UV)
     uv = [str(BIN / "python"), "-m", "uv", "pip", "install", "--quiet"]
     uv += ["--python", str(BIN / "python")]
-    # Compiled once, here: else every process of the tests compiles what it imports where Python is
-    # told to write no bytecode, which takes some libraries seconds.
-    _call(*uv, "--compile-bytecode", "--require-hashes", "-r", str(ROOT / LOCK))
+    # Where Python is told to write no bytecode, each process of the tests would compile all that it
+    # imports, which takes some libraries seconds.
+    compiled = ["--compile-bytecode"] if sys.dont_write_bytecode else []
+    _call(*uv, *compiled, "--require-hashes", "-r", str(ROOT / LOCK))
     _call(*uv, "--no-deps", "--no-build-isolation", "-e", str(ROOT))
 
 
