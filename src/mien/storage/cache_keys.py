@@ -16,7 +16,7 @@ TASK_SOURCES = ("boxes.py", "images.py", "mediapipe", "model/runtime.py", "task.
 STAGE_SOURCES = {
     "sample": (),
     "samples": (),
-    "check": ("stages/check",),
+    "check": ("stages/check", "stages/check/page.html"),
     "prepare": ("stages/data/__init__.py",),
     "train": ("stages/train.py", "model/golden.py"),
     "optimize": ("stages/optimize.py", "model/golden.py", "model/variants.py"),

@@ -9,7 +9,7 @@ import pytest
 from mien.config import CheckConfig
 from mien.stages import Run
 from mien.stages import check as stage
-from mien.stages.check import page, report
+from mien.stages.check import page, report, results
 from mien.task import IssueExample, Sample
 
 from . import sets
@@ -111,20 +111,33 @@ def test_the_pair_stands_side_by_side(html: str) -> None:
     assert "1 of 17 (5.88%, limit 0.00%)" in found.text
 
 
-def drawn(values: tuple[float, ...]) -> str:
+def rendered(example: IssueExample, *samples: Sample) -> Reader:
+    """The one example of a report, as a browser sees it."""
+    check = results.DataCheckResult(
+        slug="test", level="warn", limit=0.0, count=1, total=1, share=1.0, state="warned",
+        description="A test.", examples=(example,), names=example.names,
+    )  # fmt: skip
+    empty = report.CheckReport("gesture", "0" * 64, 1, "a source", False, 1, {}, None, (check,))
+    text = re.search(r'<li class="example">(.*)</li>', page.render(empty, samples, b""), re.S)
+    assert text
+    return parsed(text[1])
+
+
+def drawn(values: tuple[float, ...]) -> Reader:
     """The figure of a row."""
-    return page._figure(EVIL, Sample(EVIL, (EVIL,), "1", "train", values=values))
+    sample = Sample(EVIL, (EVIL,), "1", "train", values=values)
+    return rendered(IssueExample((EVIL,), ""), sample)
 
 
 def test_rows_are_drawn_as_points_or_as_a_line() -> None:
     """Numbers in threes are points in a plane; whatever else there is, is a line."""
-    points = parsed(drawn((0, 0, 5, 1, 0, 5, 1, 2, 5)))
+    points = drawn((0, 0, 5, 1, 0, 5, 1, 2, 5))
     assert [(each["cx"], each["cy"]) for each in points.all("circle")] == [
         ("4.0", "4.0"), ("50.0", "4.0"), ("50.0", "96.0"),
     ]  # fmt: skip
     assert points.all("svg")[0]["aria-label"] == f"{EVIL}: {EVIL} in train"
-    assert len(parsed(drawn((1, 2, 3, 4))).all("polyline")) == 1
-    assert parsed(drawn((2, 2, 2, 2, 2, 2))).all("svg"), "all in one place divides by nothing"
+    assert len(drawn((1, 2, 3, 4)).all("polyline")) == 1
+    assert drawn((2, 2, 2, 2, 2, 2)).all("svg"), "all in one place divides by nothing"
 
 
 def test_a_picture_that_cannot_be_decoded_is_told(tmp_path: Path) -> None:
@@ -132,10 +145,7 @@ def test_a_picture_that_cannot_be_decoded_is_told(tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"nothing")
     sample = Sample("broken.png", (), "1", "val", broken)
-    text = page._example(
-        IssueExample(("broken.png", "data.yaml"), "cut off"), {"broken.png": sample}
-    )
-    found = parsed(text)
+    found = rendered(IssueExample(("broken.png", "data.yaml"), "cut off"), sample)
     assert found.all("img") == []
     assert "cannot be decoded" in found.text
     assert "no label in val" in found.text
