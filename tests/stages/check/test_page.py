@@ -117,7 +117,10 @@ def rendered(example: IssueExample, *samples: Sample) -> Reader:
         slug="test", level="warn", limit=0.0, count=1, total=1, share=1.0, state="warned",
         description="A test.", examples=(example,), names=example.names,
     )  # fmt: skip
-    empty = report.CheckReport("gesture", "0" * 64, 1, "a source", False, 1, {}, None, (check,))
+    empty = report.CheckReport(
+        task="gesture", version="0" * 64, number=1, source="a source", repaired=False, samples=1,
+        splits={}, metadata_baseline=None, checks=(check,),
+    )  # fmt: skip
     text = re.search(r'<li class="example">(.*)</li>', page.render(empty, samples, b""), re.S)
     assert text
     return parsed(text[1])

@@ -62,12 +62,12 @@ def _draw_issues(axes: "Axes", results: Sequence[DataCheckResult], passed: int) 
 
 
 def _draw_baseline(axes: "Axes", report: CheckReport) -> None:
-    if report.metadata_baseline is None:
+    baseline = report.metadata_baseline
+    if baseline is None:
         axes.set_axis_off()
         return
-    baseline = report.metadata_baseline
-    accuracy = {"all together": baseline["accuracy"], **dict(baseline["by_feature"])}
-    majority = baseline["majority"]
+    accuracy = {"all together": baseline.accuracy, **dict(baseline.by_feature)}
+    majority = baseline.majority
     colours = [WARN if value > majority + 0.05 else QUIET for value in accuracy.values()]
     axes.barh(list(accuracy), [100 * value for value in accuracy.values()], color=colours)
     axes.axvline(100 * majority, color="black", linewidth=1, label="most common label")

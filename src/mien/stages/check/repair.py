@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import BinaryIO
 
 from mien.errors import DataError
 from mien.reporting import console
@@ -82,7 +81,7 @@ def plan_repairs(samples: Sequence[Sample], exact: Names, near: Names) -> Planne
         index
         for cluster in clusters
         if cluster not in conflicting
-        for index in _all_but_one(samples, cluster)
+        for index in set(cluster) - {_staying(samples, cluster)}
     }
     dropped = repeated | contradicted
     _require_splits(samples, dropped)
@@ -102,14 +101,10 @@ def plan_repairs(samples: Sequence[Sample], exact: Names, near: Names) -> Planne
     )
 
 
-def _all_but_one(samples: Sequence[Sample], cluster: Cluster) -> list[int]:
-    """All duplicates but the one that stays."""
-    stays = max(cluster, key=lambda index: (_rank(samples[index]), -index))
-    return [index for index in cluster if index != stays]
-
-
-def _rank(sample: Sample) -> int:
-    return SPLITS.index(sample.split) if sample.split else 0
+def _staying(samples: Sequence[Sample], cluster: Cluster) -> int:
+    """The duplicate that stays: the first one of the last split."""
+    order = (None, *SPLITS)
+    return max(cluster, key=lambda index: (order.index(samples[index].split), -index))
 
 
 def _require_splits(samples: Sequence[Sample], dropped: set[int]) -> None:
@@ -161,11 +156,7 @@ def _items(folder: Path) -> Iterator[Item]:
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in console.track(paths, "fingerprint"):
         name = path.relative_to(folder).as_posix()
-        yield Item(name, sha256_file(path), path.stat().st_size, partial(_open, path))
-
-
-def _open(path: Path) -> BinaryIO:
-    return path.open("rb")
+        yield Item(name, sha256_file(path), path.stat().st_size, partial(path.open, "rb"))
 
 
 def _print(task: str, old: Version, new: Version, planned: PlannedRepairs) -> None:

@@ -17,21 +17,19 @@ duplicates.json   {"exact": [[names that are duplicates of each other], ...], "n
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from mien.errors import DataError
+from mien.config import Schema
 from mien.reporting import console
 from mien.storage.files import write_json
 from mien.storage.versions import Version
-from mien.storage.workspace import DATA_QUALITY, REPORT
-from mien.task import IssueExample
+from mien.storage.workspace import DATA_QUALITY, REPORT, read_document
 
-from .context import CheckContext, Cluster, label_counts, train_leakage
+from .context import CheckContext, label_counts, train_leakage
+from .metadata_baseline import MetadataBaseline
 from .results import DataCheckResult, State
 
-FORMAT = 2
 DUPLICATES = "duplicates.json"
 MAX_NAMES = 10_000
 """Names of samples with issues that a report lists for each check."""
@@ -40,10 +38,10 @@ WITH_ISSUES: Sequence[State] = ("failed", "warned", "noted")
 """States of checks that found issues, the worst first."""
 
 
-@dataclass(frozen=True)
-class CheckReport:
+class CheckReport(Schema):
     """The content of `report.json`."""
 
+    format: Literal[2] = 2
     task: str
     version: str
     number: int
@@ -52,7 +50,7 @@ class CheckReport:
     """Whether the version was made by repairing another one."""
     samples: int
     splits: Mapping[str, Mapping[str, int]]
-    metadata_baseline: Mapping[str, Any] | None
+    metadata_baseline: MetadataBaseline | None
     checks: tuple[DataCheckResult, ...]
 
     @property
@@ -69,7 +67,6 @@ def build(
     version: Version, context: CheckContext, results: Sequence[DataCheckResult]
 ) -> CheckReport:
     """Put the results of a check together."""
-    baseline = context.metadata_baseline
     return CheckReport(
         task=context.task.name,
         version=version.root,
@@ -78,50 +75,41 @@ def build(
         repaired=version.parent is not None,
         samples=len(context.samples),
         splits=label_counts(context),
-        metadata_baseline=asdict(baseline) if baseline else None,
+        metadata_baseline=context.metadata_baseline,
         checks=tuple(results),
     )
 
 
 def write(report: CheckReport, context: CheckContext, folder: Path) -> None:
     """Write `report.json`, `data_quality.json` and `duplicates.json`."""
-    document = {"format": FORMAT, **asdict(report)}
+    document = report.model_dump(mode="json")
     for check in document["checks"]:
         check["names"] = check["names"][:MAX_NAMES]
     write_json(folder / REPORT, document)
-    completeness = {
-        each.slug: max(0.0, 1 - each.share) for each in report.checks if each.state != "off"
-    }
     quality = {
         "version": report.version,
         **train_leakage(context),
-        "completeness": completeness,
+        "completeness": {
+            each.slug: max(0.0, 1 - each.share) for each in report.checks if each.state != "off"
+        },
     }
     write_json(folder / DATA_QUALITY, quality)
-    exact, near = (
-        _names(context, clusters) for clusters in (context.duplicates, context.near_duplicates)
-    )
-    write_json(folder / DUPLICATES, {"exact": exact, "near": near})
+    clusters = {"exact": context.duplicates, "near": context.near_duplicates}
+    names = {
+        kind: [[context.samples[index].name for index in cluster] for cluster in each]
+        for kind, each in clusters.items()
+    }
+    write_json(folder / DUPLICATES, names)
 
 
 def read(folder: Path) -> CheckReport:
     """Read the report of a folder.
 
     Raises:
-        DataError: there is no such report, or it cannot be read.
+        MienError: there is no such report, or it cannot be read.
     """
-    try:
-        document = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-        version = document.pop("format")
-        if version != FORMAT:
-            raise ValueError(f"expected format {FORMAT}, found {version}")
-        results = tuple(_result(each) for each in document.pop("checks"))
-        return CheckReport(**document, checks=results)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(
-            f"{folder} holds no readable check report ({error}). Remove the folder and run "
-            "`mien data check CONFIG` again."
-        ) from None
+    remedy = "Remove the folder and run `mien data check CONFIG` again."
+    return read_document(CheckReport, folder / REPORT, remedy)
 
 
 def read_duplicates(folder: Path) -> tuple[list[list[str]], list[list[str]]]:
@@ -187,14 +175,3 @@ def _list(results: Sequence[DataCheckResult]) -> str:
 
 def _count(result: DataCheckResult) -> str:
     return f"{result.count:,} of {result.total:,}" if result.total else "-"
-
-
-def _result(document: Mapping[str, Any]) -> DataCheckResult:
-    examples = tuple(
-        IssueExample(tuple(each["names"]), each["description"]) for each in document["examples"]
-    )
-    return DataCheckResult(**{**document, "examples": examples, "names": tuple(document["names"])})
-
-
-def _names(context: CheckContext, clusters: Sequence[Cluster]) -> list[list[str]]:
-    return [[context.samples[index].name for index in cluster] for cluster in clusters]

@@ -5,10 +5,12 @@ Only what makes the scores misleading stops a training by default.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Literal
 
-from mien.config import CheckConfig, Level
+from pydantic import Field
+
+from mien.config import CheckConfig, Level, Schema
 from mien.errors import ConfigError, nearest
 from mien.task import Check, Inspection, IssueExample, Issues, Task
 
@@ -20,8 +22,7 @@ State = Literal["passed", "noted", "warned", "failed", "off"]
 """`noted`: issues within the limit. `off`: switched off, or nothing to look at."""
 
 
-@dataclass(frozen=True)
-class DataCheckResult:
+class DataCheckResult(Schema):
     """The judged result of one check."""
 
     slug: str
@@ -32,8 +33,8 @@ class DataCheckResult:
     share: float
     state: State
     description: str
-    examples: tuple[IssueExample, ...] = field(default=(), repr=False)
-    names: tuple[str, ...] = field(default=(), repr=False)
+    examples: tuple[IssueExample, ...] = Field(default=(), repr=False)
+    names: tuple[str, ...] = Field(default=(), repr=False)
     fixable: bool = False
     """Whether `--fix` repairs these issues."""
 
