@@ -21,7 +21,7 @@ for recorded, present in json.loads(sys.argv[1]):
     folder = Path(sys.argv[2])
     with code.checkout(CodeState(**recorded), folder, present) as (tree, step):
         during = folder.is_dir()
-        sha256 = code.describe(tree).code.sha256 if tree else None
+        sha256 = code.describe(tree, Path(sys.executable)).code.sha256 if tree else None
     results.append([step.state, step.text, during, folder.is_dir(), sha256])
 print(json.dumps(results))
 """

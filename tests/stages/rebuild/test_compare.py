@@ -11,9 +11,8 @@ from measured import candidate, scores
 from mien.model import bundle, lineage
 from mien.model.bundle import Bundle
 from mien.model.evaluation import BundleMetrics, Measurements
-from mien.stages.rebuild.compare import TOLERANCE, PreparedFolders, compare_bundles
+from mien.stages.rebuild.compare import TOLERANCE, compare_bundles
 from mien.stages.rebuild.outcome import COMPARED_STAGES, RebuildStep
-from mien.storage.workspace import Workspace
 
 ROW = candidate(
     val=scores(0.8, accuracy=0.9, calibration_error=0.125),
@@ -52,7 +51,7 @@ def compare(tmp_path: Path, exact: bool = True, **changes: Any) -> list[RebuildS
     """All steps of the comparison of a bundle with a changed one."""
     old = write_bundle(tmp_path / "old", changes.pop("before", "a" * 64))
     new = write_bundle(tmp_path / "new", **changes)
-    prepared = PreparedFolders("t", Workspace(tmp_path / "one"), Workspace(tmp_path / "two"))
+    prepared = (tmp_path / "one", tmp_path / "two")
     return list(compare_bundles(old, new, exact, prepared))
 
 
@@ -105,7 +104,7 @@ def test_the_first_prepared_file_that_differs_is_named(tmp_path: Path) -> None:
     """If both folders still exist; else the two hashes are given."""
     hashes = []
     for home, text in (("one", "1,2"), ("two", "1,3")):
-        folder = Workspace(tmp_path / home).processed("t") / "key"
+        folder = tmp_path / home / "key"
         (folder / "val").mkdir(parents=True)
         (folder / "report.json").write_text(home)
         (folder / "train.csv").write_text("same")
@@ -146,5 +145,5 @@ def test_a_missing_score_is_a_difference(tmp_path: Path) -> None:
     more = METRICS.model_copy(update={"test_leak_free": scores(0.5)})
     old = write_bundle(tmp_path / "old", metrics=more)
     new = write_bundle(tmp_path / "new")
-    prepared = PreparedFolders("t", Workspace(tmp_path / "one"), Workspace(tmp_path / "two"))
+    prepared = (tmp_path / "one", tmp_path / "two")
     assert list(compare_bundles(old, new, False, prepared))[-1].state == "different"

@@ -6,12 +6,12 @@ This package knows no task by name.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -109,7 +109,7 @@ def batch(
         with open_checkpoint(out, identity, force) as checkpoint:
             finished = checkpoint.finished(batch_input.fingerprint)
             if finished:
-                rows, failed = finished.rows, finished.failed
+                rows, failed = finished
                 return BatchResult(out, rows, failed, True, 0.0, resumed_rows=rows)
             cpus = threads or runtime.available_cpus()
             return _score(batch_input, checkpoint, task, model, cpus, write_table)
@@ -125,7 +125,7 @@ def _announce(batch_input: BatchInput, task: Task[Any], identity: BatchIdentity)
     if identity.sequence and task.inference.video_predictor is None:
         console.info(f"mien-{task.name} predicts each frame of a video independently.")
     model = f"mien-{task.name} {identity.version}".strip()
-    console.info(f"{batch_input.count} {batch_input.unit} to score with {model}")
+    console.info(f"{batch_input.count} {batch_input.key_column}s to score with {model}")
 
 
 def _score(
@@ -142,20 +142,24 @@ def _score(
     jobs = _jobs(resumed.remaining, VIDEO_CHUNK_FRAMES if sequence else BATCH_SIZE, sequence)
     rows, failed = resumed.rows, resumed.failed
     predict = partial(_predict_job, task=task, model=model, sequence=sequence)
-    part, last_write = _Part(checkpoint), monotonic()
+    items: list[BatchItem] = []
+    part: list[ResultRow] = []
+    last_write = monotonic()
     with (
         console.bar(f"mien-{task.name}") as advance,
         closing(map_in_order(jobs, predict, threads)) as results,
     ):
         for job, job_rows in results:
-            part.add(job, job_rows)
+            items += [BatchItem(item.name, item.stamp) for item in job]  # without the bodies
+            part += job_rows
             rows += len(job_rows)
             failed += sum(row["error"] is not None for row in job_rows)
             advance(rows, batch_input.count, f"{failed} failed" if failed else "")
-            if part.row_count >= PART_ROWS or monotonic() - last_write > PART_INTERVAL_S:
-                part.write()
-                last_write = monotonic()
-    part.write()
+            if len(part) >= PART_ROWS or monotonic() - last_write > PART_INTERVAL_S:
+                checkpoint.write(items, part)
+                items, part, last_write = [], [], monotonic()
+    if part:
+        checkpoint.write(items, part)
     schema = tables.TableSchema(task.name, task.labels, batch_input.key_column, checkpoint.identity)
     checkpoint.finish(
         batch_input.fingerprint, rows, failed,
@@ -185,42 +189,12 @@ def map_in_order(
         pool.shutdown(cancel_futures=True)
 
 
-class _Part:
-    """Rows that are not yet written to the checkpoint."""
-
-    def __init__(self, checkpoint: BatchCheckpoint) -> None:
-        self._checkpoint = checkpoint
-        self._items: list[BatchItem] = []
-        self._rows: list[ResultRow] = []
-
-    @property
-    def row_count(self) -> int:
-        return len(self._rows)
-
-    def add(self, job: Sequence[BatchItem], rows: Sequence[ResultRow]) -> None:
-        self._items += [BatchItem(item.name, item.stamp) for item in job]
-        self._rows += rows
-
-    def write(self) -> None:
-        if self._rows:
-            self._checkpoint.write(self._items, self._rows)
-        self._items, self._rows = [], []
-
-
 def _jobs(items: Iterator[BatchItem], size: int, sequence: bool) -> Iterator[list[BatchItem]]:
     """Groups of consecutive items; for a video, the frames of one folder only."""
-    if not sequence:
-        while job := list(islice(items, size)):
+    videos = groupby(items, key=lambda item: item.folder) if sequence else [("", items)]
+    for _, group in videos:
+        while job := list(islice(group, size)):
             yield job
-        return
-    job = []
-    for item in items:
-        if job and (len(job) == size or item.folder != job[0].folder):
-            yield job
-            job = []
-        job.append(item)
-    if job:
-        yield job
 
 
 def _predict_job(

@@ -49,14 +49,6 @@ class ResumePoint:
     failed: int
 
 
-@dataclass(frozen=True)
-class FinishedBatch:
-    """Counts of a result that is complete."""
-
-    rows: int
-    failed: int
-
-
 class BatchCheckpoint:
     """The checkpoint of one run; made by `open_checkpoint`."""
 
@@ -66,8 +58,8 @@ class BatchCheckpoint:
         self._folder, self._done_file = _paths(out)
         self._part_count = 0
 
-    def finished(self, fingerprint: str) -> FinishedBatch | None:
-        """Return the counts of the result if it is complete and of these files.
+    def finished(self, fingerprint: str) -> tuple[int, int] | None:
+        """Return the numbers of rows and failed rows if the result is complete and of these files.
 
         Raises:
             ConfigError: there is a result, and it is of another run or of other files.
@@ -81,7 +73,7 @@ class BatchCheckpoint:
         if record["fingerprint"] != fingerprint:
             raise self._refused("was made from other files, or from earlier versions of them")
         self._clear()
-        return FinishedBatch(record["rows"], record["failed"])
+        return record["rows"], record["failed"]
 
     def resume(self, items: Iterator[BatchItem], fingerprint: str) -> ResumePoint:
         """Skip the items that the parts contain; delete parts that do not match, and all later.

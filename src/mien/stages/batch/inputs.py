@@ -69,7 +69,6 @@ class BatchInput:
     items: Callable[[], Iterator[BatchItem]]
     key_column: str
     """The first column of the result: `file` or `row`."""
-    unit: str
     count: int
     fingerprint: str
     """Digest of all names, sizes and times."""
@@ -82,41 +81,38 @@ def list_items(source: Path, task: Task[Any], out: Path, sequence: bool) -> Batc
         DataError: there is nothing to score, or the CSV has no usable columns.
     """
     if source.is_dir():
-        excluded = _inode(out)
-        return _counted(lambda: list_images(source, excluded), "file", "files", source)
+        excluded = _stat(out)
+        return _counted(lambda: list_images(source, excluded), "file", source)
     if not source.is_file():
         raise DataError(f"{source}: expected a folder of images or a CSV file, found neither.")
-    if (
-        task.inference.table_requests is not None
-        and not sequence
-        and task.inference.table_requests(source) is not None
-    ):
-        table = task.inference.table_requests
-        return _counted(
-            lambda: _table_rows(source, table(source) or iter(())), "row", "rows", source
-        )
-    column = _file_column(source, task, sequence)
-    return _counted(lambda: _named_files(source, column), "file", "files", source)
+    read_table = None if sequence else task.inference.table_requests
+    if read_table is not None and read_table(source) is not None:
+        return _counted(lambda: _table_rows(source, read_table(source) or iter(())), "row", source)
+    landmarks = f", or the columns of {task.name}'s landmarks" if read_table else ""
+    column = _file_column(source, landmarks)
+    return _counted(lambda: _named_files(source, column), "file", source)
 
 
-def list_images(folder: Path, excluded: tuple[int, int] | None = None) -> Iterator[BatchItem]:
+def list_images(
+    folder: Path,
+    excluded: os.stat_result | None = None,
+    prefix: str = "",
+    parents: tuple[os.stat_result, ...] = (),
+) -> Iterator[BatchItem]:
     """Images below a folder: first its own in the order of names, then those of each subfolder.
 
     Names that begin with a dot are skipped; links are followed, except into a cycle.
+
+    Args:
+        folder: the folder.
+        excluded: a file that is left out.
+        prefix: what precedes the names of its files.
+        parents: the folders that it is in.
     """
-    return _walk(folder, "", (), excluded)
-
-
-def _walk(
-    folder: Path,
-    prefix: str,
-    parents: tuple[tuple[int, int], ...],
-    excluded: tuple[int, int] | None,
-) -> Iterator[BatchItem]:
+    own = _stat(folder)
+    if own is None or any(os.path.samestat(own, each) for each in parents):
+        return
     try:
-        inode = _inode(folder)
-        if inode is None or inode in parents:
-            return
         names = sorted(entry.name for entry in os.scandir(folder) if entry.name[:1] != ".")
     except OSError as error:
         if not prefix:
@@ -127,22 +123,23 @@ def _walk(
     folders = []
     for name in names:
         path = folder / name
-        mode = _mode(path)
-        if stat.S_ISDIR(mode):
+        status = _stat(path)
+        if status and stat.S_ISDIR(status.st_mode):
             folders.append(name)
-        elif _is_image(path, mode) and (excluded is None or _inode(path) != excluded):
+        elif status and excluded and os.path.samestat(status, excluded):
+            continue
+        elif _is_image(path, status):
             yield BatchItem(_to_utf8(prefix + name), _stamp(path), path)
     for name in folders:
-        yield from _walk(folder / name, f"{prefix}{name}/", (*parents, inode), excluded)
+        yield from list_images(folder / name, excluded, f"{prefix}{name}/", (*parents, own))
 
 
-def _is_image(path: Path, mode: int) -> bool:
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        return not mode or stat.S_ISREG(
-            mode
-        )  # a dangling link gets an error row; pipes are skipped
-    if not stat.S_ISREG(mode):
-        return False
+def _is_image(path: Path, status: os.stat_result | None) -> bool:
+    named = path.suffix.lower() in IMAGE_SUFFIXES
+    if status is None or not stat.S_ISREG(status.st_mode):
+        return named and status is None  # a dangling link gets an error row; pipes are skipped
+    if named:
+        return True
     try:
         with path.open("rb") as stream:
             return images.sniff(stream.read(12)) is not None
@@ -150,9 +147,7 @@ def _is_image(path: Path, mode: int) -> bool:
         return False
 
 
-def _counted(
-    items: Callable[[], Iterator[BatchItem]], key_column: str, unit: str, source: Path
-) -> BatchInput:
+def _counted(items: Callable[[], Iterator[BatchItem]], key_column: str, source: Path) -> BatchInput:
     number, state = 0, sha256()
     for number, item in enumerate(items(), 1):  # noqa: B007 - the last number is the count
         state.update(f"{item.name}\0{item.stamp}\n".encode())
@@ -161,7 +156,7 @@ def _counted(
             f"{source}: expected images (JPEG, PNG, WEBP) below a folder, or a CSV with a row for "
             "each file or hand; found nothing to score."
         )
-    return BatchInput(items, key_column, unit, number, state.hexdigest())
+    return BatchInput(items, key_column, number, state.hexdigest())
 
 
 def _table_rows(source: Path, bodies: Iterator[BaseModel | MienError]) -> Iterator[BatchItem]:
@@ -180,19 +175,14 @@ def _named_files(source: Path, column: int) -> Iterator[BatchItem]:
             yield BatchItem("", _NO_STAMP, body=RequestError("The row names no file."))
 
 
-def _file_column(source: Path, task: Task[Any], sequence: bool) -> int:
+def _file_column(source: Path, other_columns: str) -> int:
     header = [cell.strip().lower() for cell in next(_csv_lines(source), [])]
     for name in FILE_COLUMNS:
         if name in header:
             return header.index(name)
-    other = (
-        ""
-        if task.inference.table_requests is None or sequence
-        else f", or the columns of {task.name}'s landmarks"
-    )
     raise DataError(
-        f"{source}: expected a column {', '.join(FILE_COLUMNS)} with file names{other}; found "
-        f"{', '.join(header[:8]) or 'an empty file'}. For another task give --task NAME."
+        f"{source}: expected a column {', '.join(FILE_COLUMNS)} with file names{other_columns}; "
+        f"found {', '.join(header[:8]) or 'an empty file'}. For another task give --task NAME."
     )
 
 
@@ -228,27 +218,16 @@ _MACHINE_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
 
 
 def _stamp(path: Path) -> str:
+    status = _stat(path)
+    return f"{status.st_size} {status.st_mtime_ns}" if status else _NO_STAMP
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    """The status of a file, or of a link's target; None if it does not exist."""
     try:
-        status = path.stat()
+        return path.stat()
     except (OSError, ValueError):
-        return _NO_STAMP
-    return f"{status.st_size} {status.st_mtime_ns}"
-
-
-def _mode(path: Path) -> int:
-    """The file mode of a link's target; 0 if it does not exist."""
-    try:
-        return path.stat().st_mode
-    except OSError:
-        return 0
-
-
-def _inode(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
         return None
-    return status.st_dev, status.st_ino
 
 
 def _to_utf8(name: str) -> str:

@@ -21,7 +21,7 @@ from mien import config
 from mien.errors import RegistryError
 from mien.model import bundle, lineage
 from mien.model.bundle import Bundle
-from mien.model.lineage import Certificate, Lineage
+from mien.model.lineage import Certificate
 from mien.reporting import console
 from mien.storage.files import atomic_dir
 from mien.storage.workspace import Workspace
@@ -136,7 +136,7 @@ def _run_and_compare(
 ) -> Iterator[RebuildStep]:
     python, step = _select_python(target, options, folder, tree)
     yield step
-    step = _compare_platform(target.lineage)
+    step = environment.compare_platform(target.lineage.platform, target.lineage.training)
     yield step
     own_workspace = Workspace(folder / "workspace")
     console.info("running the pipeline in a scratch workspace; its version numbers are its own")
@@ -144,7 +144,7 @@ def _run_and_compare(
     if isinstance(new_bundle, RebuildStep):
         yield new_bundle
         return
-    prepared = compare.PreparedFolders(target.task, workspace, own_workspace)
+    prepared = (workspace.processed(target.task), own_workspace.processed(target.task))
     exact = step.state == "identical"
     yield from compare.compare_bundles(target.bundle, new_bundle, exact, prepared)
 
@@ -165,12 +165,6 @@ def _select_python(
         return python, RebuildStep(step.stage, step.state, f"newly installed: {step.text}")
     advice = "--build installs the recorded packages, --present uses the present ones"
     return python, RebuildStep(step.stage, step.state, f"{step.text}. {advice}")
-
-
-def _compare_platform(recorded: Lineage) -> RebuildStep:
-    if recorded.platform is None:
-        return RebuildStep("platform", "warning", "no platform is recorded; so scores decide")
-    return environment.compare_platform(recorded.platform, recorded.training)
 
 
 def _certificate(target: RebuildTarget, outcomes: Sequence[RebuildOutcome]) -> Certificate:

@@ -75,13 +75,21 @@ def checkout(
             yield tree, _check_tree(tree, recorded)
 
 
-def describe(tree: SourceTree, python: Path | None = None) -> TreeDescription:
+@cache
+def describe(tree: SourceTree, python: Path) -> TreeDescription:
     """Return the code and package versions that this code records of itself.
 
     Raises:
         MienError: it cannot be run.
     """
-    return _run_description(tree, python or Path(sys.executable))
+    command = [str(python), "-c", _DESCRIBE_SCRIPT]
+    environment = subprocess_env(tree, python)
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if process.returncode:
+        message = process.stderr.strip()[-400:]
+        raise MienError(f"{tree.source} cannot be run by {python}: {message}")
+    code, packages = json.loads(process.stdout)
+    return TreeDescription(CodeState.model_validate(code), packages)
 
 
 def subprocess_env(tree: SourceTree, python: Path) -> dict[str, str]:
@@ -89,22 +97,6 @@ def subprocess_env(tree: SourceTree, python: Path) -> dict[str, str]:
     inherited = os.environ.get("PYTHONPATH") if python == Path(sys.executable) else None
     path = os.pathsep.join([str(tree.source), *([inherited] if inherited else [])])
     return {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
-
-
-@cache
-def _run_description(tree: SourceTree, python: Path) -> TreeDescription:
-    process = subprocess.run(
-        [str(python), "-c", _DESCRIBE_SCRIPT],
-        env=subprocess_env(tree, python),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if process.returncode:
-        message = process.stderr.strip()[-400:]
-        raise MienError(f"{tree.source} cannot be run by {python}: {message}")
-    code, packages = json.loads(process.stdout)
-    return TreeDescription(CodeState.model_validate(code), packages)
 
 
 def _why_unavailable(recorded: CodeState) -> str:
@@ -120,7 +112,7 @@ def _why_unavailable(recorded: CodeState) -> str:
 
 
 def _check_tree(tree: SourceTree, recorded: CodeState) -> RebuildStep:
-    if describe(tree).code.sha256 == recorded.sha256:
+    if describe(tree, Path(sys.executable)).code.sha256 == recorded.sha256:
         return RebuildStep("code", "identical", f"a work tree of {_short_name(recorded)}")
     reason = (
         "it was run with uncommitted changes"

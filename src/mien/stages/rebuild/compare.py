@@ -4,14 +4,14 @@ Where bytes cannot repeat, only the scores are compared, within a tolerance.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mien.model import lineage
 from mien.model.bundle import NETWORK_SUFFIXES, Bundle
 from mien.storage.files import sha256_file
-from mien.storage.workspace import REPORT, Workspace
+from mien.storage.workspace import REPORT
 
 from .outcome import RebuildStep, differences, format_differences
 
@@ -23,20 +23,8 @@ _SPLITS = ("val", "test", "test_leak_free")
 """Metrics that do not depend on the machine or on other candidates."""
 
 
-class PreparedFolders:
-    """Where the prepared data of a record and of its rebuild may be."""
-
-    def __init__(self, task: str, workspace: Workspace, scratch: Workspace) -> None:
-        self._old, self._new = workspace.processed(task), scratch.processed(task)
-
-    def pair(self, old_hash: str, new_hash: str) -> tuple[Path, Path] | None:
-        """Both folders; None if one does not exist any more."""
-        old, new = _folder_with_hash(self._old, old_hash), _folder_with_hash(self._new, new_hash)
-        return (old, new) if old and new else None
-
-
 def compare_bundles(
-    old: Bundle, new: Bundle, exact: bool, prepared: PreparedFolders
+    old: Bundle, new: Bundle, exact: bool, prepared: tuple[Path, Path]
 ) -> Iterator[RebuildStep]:
     """Compare the result of each stage with the record, in the order of the stages.
 
@@ -44,7 +32,7 @@ def compare_bundles(
         old: the recorded bundle.
         new: the rebuilt one.
         exact: whether bytes must repeat here; otherwise other bytes are accepted.
-        prepared: the prepared data of both.
+        prepared: where the prepared data of both may be.
     """
     steps = [
         _compare_prepared(old, new, prepared),
@@ -67,7 +55,7 @@ def _folder_with_hash(parent: Path, wanted_hash: str) -> Path | None:
     return next((path for path in folders if lineage.folder_hash(path) == wanted_hash), None)
 
 
-def _compare_prepared(old: Bundle, new: Bundle, prepared: PreparedFolders) -> RebuildStep:
+def _compare_prepared(old: Bundle, new: Bundle, prepared: tuple[Path, Path]) -> RebuildStep:
     hashes = [str(each.manifest.lineage.prepared_sha256) for each in (old, new)]
     old_weights, new_weights = (
         {"external_weights": each.manifest.lineage.external_weights} for each in (old, new)
@@ -76,9 +64,9 @@ def _compare_prepared(old: Bundle, new: Bundle, prepared: PreparedFolders) -> Re
         text = f"{hashes[0][:12]}, every file"
         return _compare_documents("prepared", old_weights, new_weights, text)
     text = f"{hashes[0][:12]} recorded, {hashes[1][:12]} here"
-    pair = prepared.pair(*hashes)
-    if pair:
-        text += f"; {_first_file(*pair)}"
+    old_folder, new_folder = map(_folder_with_hash, prepared, hashes)
+    if old_folder and new_folder:
+        text += f"; {_first_file(old_folder, new_folder)}"
     return RebuildStep("prepared", "different", text)
 
 
@@ -130,20 +118,16 @@ def _network_hashes(bundle: Bundle) -> dict[str, str]:
 
 
 def _compare_evaluation(old: Bundle, new: Bundle) -> RebuildStep:
-    old_document, new_document = (
-        {"metrics": _comparable_metrics(each), "reference": _read_json(each, "reference.json")}
-        for each in (old, new)
-    )
-    return _compare_documents("evaluation", old_document, new_document, "every score and reference")
-
-
-def _comparable_metrics(bundle: Bundle) -> dict[str, Any]:
-    metrics = bundle.manifest.metrics
-    return metrics.model_dump(include=set(_SPLITS)) if metrics else {}
+    documents = []
+    for each in (old, new):
+        metrics = each.manifest.metrics
+        scores = metrics.model_dump(include=set(_SPLITS)) if metrics else {}
+        documents.append({"metrics": scores, "reference": _read_json(each, "reference.json")})
+    return _compare_documents("evaluation", *documents, "every score and reference")
 
 
 def _compare_scores(old: Bundle, new: Bundle) -> RebuildStep:
-    old_scores, new_scores = (_flat_scores(_comparable_metrics(each)) for each in (old, new))
+    old_scores, new_scores = _flat_scores(old), _flat_scores(new)
     pairs = {name: (old_scores[name], new_scores.get(name, float("nan"))) for name in old_scores}
     outside = {
         name: pair for name, pair in pairs.items() if not abs(pair[0] - pair[1]) <= TOLERANCE
@@ -156,14 +140,14 @@ def _compare_scores(old: Bundle, new: Bundle) -> RebuildStep:
     return RebuildStep("evaluation", "within_tolerance", f"within {TOLERANCE}: {text}")
 
 
-def _flat_scores(metrics: Mapping[str, Any]) -> dict[str, float]:
+def _flat_scores(bundle: Bundle) -> dict[str, float]:
     """Accuracy and macro-F1 of each split."""
+    splits = {name: getattr(bundle.manifest.metrics, name, None) for name in _SPLITS}
     return {
-        f"{split}.{score}": float(values[score])
-        for split, values in metrics.items()
-        if isinstance(values, Mapping)
+        f"{name}.{score}": getattr(scores, score)
+        for name, scores in splits.items()
+        if scores
         for score in SCORES
-        if score in values
     }
 
 

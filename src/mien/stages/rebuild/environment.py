@@ -30,8 +30,10 @@ def compare_packages(recorded: Mapping[str, str], tree: SourceTree, python: Path
     return RebuildStep("environment", "different", format_differences(differing))
 
 
-def compare_platform(recorded: Platform, training: Mapping[str, Any]) -> RebuildStep:
+def compare_platform(recorded: Platform | None, training: Mapping[str, Any]) -> RebuildStep:
     """Whether bytes must repeat here (`identical`), or only scores (`warning`)."""
+    if recorded is None:
+        return RebuildStep("platform", "warning", "no platform is recorded; so scores decide")
     present = lineage.machine()
     differing = list(differences(_comparable(recorded), _comparable(present)))
     if differing:

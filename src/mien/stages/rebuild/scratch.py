@@ -52,10 +52,8 @@ def scratch_folder(keep: Path | None) -> Iterator[Path]:
 def copy_data(target: RebuildTarget, workspace: Workspace, scratch: Workspace) -> RebuildStep:
     """Copy the data version of the training, and check every byte of the copy."""
     root = target.lineage.data_fingerprint
-    store, copy = (
-        Store(workspace.raw(target.task), console.bar),
-        Store(scratch.raw(target.task), console.bar),
-    )
+    store = Store(workspace.raw(target.task), console.bar)
+    copy = Store(scratch.raw(target.task), console.bar)
     try:
         if not store.contains(root):
             raise DataError(
@@ -81,9 +79,10 @@ def run_pipeline(
     """Run the pipeline of that code; return the new bundle, or a step with the reason."""
     command = _command(target, config_file, python, scratch)
     status, message = _run_streaming(command, subprocess_env(tree, python))
-    folder = _bundle_folder(target, scratch)
-    if folder is not None:
-        return bundle.read(folder)
+    name = target.bundle.manifest.candidate
+    manifests = sorted(scratch.evaluated(target.task).glob(f"*/{name}/{bundle.MANIFEST}"))
+    if manifests:
+        return bundle.read(manifests[0].parent)
     text = f"the pipeline ended with {status} and without a bundle: {message}"
     return RebuildStep("rebuild", "different", text)
 
@@ -156,9 +155,3 @@ def _run_streaming(command: list[str], environment: dict[str, str]) -> tuple[int
             tail = (tail + chunk)[-_MESSAGE_TAIL:]
     lines = _ANSI_CODES.sub(b"", tail).decode(errors="replace").strip().splitlines()
     return process.returncode, " ".join(lines[-3:])
-
-
-def _bundle_folder(target: RebuildTarget, scratch: Workspace) -> Path | None:
-    name = target.bundle.manifest.candidate
-    manifests = sorted(scratch.evaluated(target.task).glob(f"*/{name}/{bundle.MANIFEST}"))
-    return manifests[0].parent if manifests else None
