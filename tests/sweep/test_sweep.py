@@ -262,7 +262,7 @@ def test_a_score_that_the_task_does_not_have_ends_the_sweep(home: Home) -> None:
 def test_a_killed_process_raises_an_error_with_advice(home: Home) -> None:
     """Instead of waiting for it for ever."""
     before = set(active_children())
-    with TrialPool(context_of(home), 1) as pool:
+    with closing(TrialPool(context_of(home), 1)) as pool:
         results = pool.run({5: {"trees": 10, "cv_folds": 2}})
         pool.start(1)
         (process,) = set(active_children()) - before

@@ -39,6 +39,7 @@ BundleFolder = Annotated[Path | None, typer.Option("--bundle", help="Use this bu
 Home = Annotated[
     Path | None, typer.Option(help="The workspace; default $MIEN_HOME or the current folder.")
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Reason = Annotated[str, typer.Option(help="Written to the registry's history.")]
 Force = Annotated[
     str | None,

@@ -10,7 +10,7 @@ from mien import config, tasks
 from mien.errors import ConfigError
 from mien.reporting import console
 
-from .options import BundleFolder, Home, TaskName, app, workspace_at
+from .options import BundleFolder, Home, Json, TaskName, app, workspace_at
 
 
 @app.command(rich_help_panel="Predictions")
@@ -73,7 +73,7 @@ def replay(
         ),
     ] = None,
     bundle: BundleFolder = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: Json = False,
     home: Home = None,
 ) -> None:
     """Print the model, data, config and code behind a response; predict it again with --input."""

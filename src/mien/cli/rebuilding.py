@@ -8,13 +8,12 @@ import typer
 
 from mien.reporting import console
 
-from .options import Home, app, workspace_at
+from .options import Home, Json, app, workspace_at
 
 Model = Annotated[str, typer.Argument(help="TASK, TASK@ALIAS or TASK:VERSION; default @champion.")]
 Build = Annotated[
     bool, typer.Option("--build", help="Install the recorded packages if others are present.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @app.command(rich_help_panel="Rebuilding")

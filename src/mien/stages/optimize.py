@@ -31,7 +31,6 @@ from mien.tracking import Tracker
 
 CALIBRATION = 128
 """Training examples, drawn from all over the split, that the ranges of int8 are found on."""
-_SUFFIX = ".onnx"
 
 
 @dataclass(frozen=True)
@@ -49,16 +48,16 @@ def optimize(run: Run) -> Optimized:
     ready = run.processed / (trained / DATA).read_text(encoding="utf-8").strip()
     fresh, without = [], {}
     for source in _candidates(trained):
-        if not any(variants.has_layers(source.folder / name) for name in _networks(source)):
+        if not _convertible(source):
             operators = ", ".join(variants.LAYERS)
             without[source.manifest.candidate] = f"nothing to make smaller (no {operators})"
             continue
-        fresh += [
-            _make(run, source, form, ready, key)
-            for form in run.config.variants
-            if (key := _key(run, source, form, ready))
-            != _existing_key(_variant_folder(source, form))
-        ]
+        for form in run.config.variants:
+            target = trained / f"{source.manifest.candidate}-{form}"
+            key = run.key("optimize", source.digest, form, ready.name, variants.libraries())
+            if key != _existing_key(target):
+                _make(run, source, form, ready, target, key)
+                fresh.append(target.name)
     write_json(trained / VARIANTS, {"without": without})
     return Optimized(trained, tuple(fresh), without)
 
@@ -70,17 +69,10 @@ def _candidates(trained: Path) -> list[Bundle]:
     return [bundle.read(path) for path in found if not path.name.endswith(endings)]
 
 
-def _networks(source: Bundle) -> list[str]:
-    return [name for name in source.manifest.files if name.endswith(_SUFFIX)]
-
-
-def _variant_folder(source: Bundle, form: Form) -> Path:
-    return source.folder.with_name(f"{source.manifest.candidate}-{form}")
-
-
-def _key(run: Run, source: Bundle, form: Form, ready: Path) -> str:
-    libraries = variants.libraries()
-    return run.key("optimize", source.digest, form, ready.name, libraries)
+def _convertible(source: Bundle) -> list[str]:
+    """The networks of a bundle that can be made smaller."""
+    networks = [name for name in source.manifest.files if name.endswith(".onnx")]
+    return [name for name in networks if variants.has_layers(source.folder / name)]
 
 
 def _existing_key(folder: Path) -> str | None:
@@ -92,9 +84,8 @@ def _existing_key(folder: Path) -> str | None:
     return variant.cache_key if variant else None
 
 
-def _make(run: Run, source: Bundle, form: Form, ready: Path, key: str) -> str:
+def _make(run: Run, source: Bundle, form: Form, ready: Path, target: Path, key: str) -> None:
     """Make one variant, and an MLflow run for it as every candidate has one."""
-    target = _variant_folder(source, form)
     work = source.folder.parent / WORK / target.name
     work.mkdir(parents=True, exist_ok=True)
     recorded = source.manifest.lineage.recorded()
@@ -115,10 +106,8 @@ def _make(run: Run, source: Bundle, form: Form, ready: Path, key: str) -> str:
         lineage = source.manifest.lineage.model_copy(update={"variant": variant})
         manifest = {"candidate": target.name, "lineage": lineage}
         described = source.manifest.model_copy(update=manifest)
-        converted = [n for n in _networks(source) if variants.has_layers(source.folder / n)]
-        forms = dict.fromkeys(converted, form)
+        forms = dict.fromkeys(_convertible(source), form)
         golden.write(temporary, described, run.task.inference.drawn_predictions(), forms)
-    return target.name
 
 
 def _fill(
@@ -130,11 +119,12 @@ def _fill(
         How many examples the ranges were measured on, and how many nodes were left in float.
     """
     calibrated_on, in_float = 0, 0
+    convertible = _convertible(source)
     for name in source.manifest.files:
         if name in (golden.GOLDEN, golden.ARRAYS):
             continue  # the answers of float32
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        if not name.endswith(_SUFFIX) or not variants.has_layers(source.folder / name):
+        if name not in convertible:
             shutil.copyfile(source.folder / name, folder / name)
             continue
         with RecordingModel(source) as model:

@@ -6,17 +6,19 @@ process leaves it there, and `Workspace.locked` removes it.
 
 import ctypes
 import json
+import logging
 import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
+from hashlib import file_digest
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+_log = logging.getLogger(__name__)
 _TEMPORARY = re.compile(r"\..+\.([a-z0-9_]{8}|\d+)")
 
 
@@ -75,15 +77,28 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def sha256_file(path: Path, progress: Callable[[int], None] | None = None) -> str:
+@contextmanager
+def locked(path: Path, waiting: str) -> Iterator[None]:
+    """Hold a lock file; where another process holds it, log `waiting` and wait."""
+    from filelock import FileLock, Timeout
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        _log.warning(waiting)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def sha256_file(path: Path) -> str:
     """SHA-256 of a file, read in pieces."""
-    state = sha256()
     with path.open("rb") as stream:
-        while piece := stream.read(1 << 20):
-            state.update(piece)
-            if progress:
-                progress(len(piece))
-    return state.hexdigest()
+        return file_digest(stream, "sha256").hexdigest()
 
 
 def is_temporary(name: str) -> bool:

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from mien.config import SchemaT
 from mien.errors import MienError, RegistryError
-from mien.storage.files import atomic_write, is_temporary, write_json
+from mien.storage.files import atomic_write, is_temporary, locked, write_json
 
 _log = logging.getLogger(__name__)
 CHAMPION = "champion"
@@ -134,20 +134,10 @@ class Workspace:
         Unfinished files of killed processes are removed first: only the holder of the lock writes
         to these folders, so no other process is still working on them.
         """
-        from filelock import FileLock, Timeout
-
-        self.models(task).mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.models(task) / "lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            _log.warning("Another run of %s is in progress here; waiting for it.", task)
-            lock.acquire()
-        try:
+        waiting = f"Another run of {task} is in progress here; waiting for it."
+        with locked(self.models(task) / "lock", waiting):
             self._remove_unfinished(task)
             yield
-        finally:
-            lock.release()
 
     def _remove_unfinished(self, task: str) -> None:
         raw = self.raw(task)

@@ -10,7 +10,7 @@ trains its own. The test split is never used.
 
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from mien.reporting import console
 from mien.stages import Run
 from mien.stages import check as data_check
 from mien.stages.data import data, fetch, restore_latest_on_error
+from mien.storage.files import locked
 from mien.storage.workspace import SWEEPS, Workspace
 from mien.tracking import Tracker
 
@@ -75,15 +76,13 @@ def sweep(
     key = _sweep_key(resolved, space, candidate, prepared)
     folder = workspace.models(run.task) / SWEEPS / key
     context = TrialContext(run, space, prepared, folder / _TRIALS_FOLDER, candidate)
-    with _exclusive(folder):
-        study = Study(folder, space, run.seed)
-        try:
-            new, interrupted = _run_trials(context, study, workspace, trials, min(jobs, ROUND_SIZE))
-            finished = study.finished()
-            if finished:
-                report.show(run, finished, study.importances())
-        finally:
-            study.close()
+    # Two processes of one sweep would run every trial twice: the second waits for the first.
+    waiting = "The same sweep is running in another process; waiting for it."
+    with locked(folder / "lock", waiting), closing(Study(folder, space, run.seed)) as study:
+        new, interrupted = _run_trials(context, study, workspace, trials, min(jobs, ROUND_SIZE))
+        finished = study.finished()
+        if finished:
+            report.show(run, finished, study.importances())
     best = _write_best(context, finished, version, workspace) if report.rank(finished) else None
     if best is None and not interrupted:
         raise TrainingError(f"All {len(finished)} trials failed; see above. Widen `search_space:`.")
@@ -112,24 +111,6 @@ def _sweep_key(run: Run, space: SearchSpace, candidate: str | None, prepared: Pa
     return run.key("sweep", *inputs, weights, lineage.lock_hash())
 
 
-@contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
-    """Two processes of one sweep would run every trial twice: the second waits for the first."""
-    from filelock import FileLock, Timeout
-
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        console.info("The same sweep is running in another process; waiting for it.")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _run_trials(
     context: TrialContext, study: Study, workspace: Workspace, trials: int, jobs: int
 ) -> tuple[tuple[int, ...], bool]:
@@ -137,7 +118,7 @@ def _run_trials(
     new: list[int] = []
     try:
         with (
-            TrialPool(context, jobs) as pool,
+            closing(TrialPool(context, jobs)) as pool,
             console.bar(f"sweep {context.run.name}") as advance,
         ):
             while proposals := study.ask(trials):

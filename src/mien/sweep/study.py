@@ -7,6 +7,7 @@ often the sweep was interrupted. Stored in SQLite, where Optuna's own tools can 
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,7 @@ class Study:
         from optuna.trial import TrialState
 
         trial = self._trials()[number]
-        self._storage.set_trial_user_attr(trial._trial_id, _RESULT, result.as_json())
+        self._storage.set_trial_user_attr(trial._trial_id, _RESULT, asdict(result))
         if result.error:
             self._study.tell(number, state=TrialState.FAIL)
         else:

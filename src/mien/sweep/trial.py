@@ -7,9 +7,8 @@ a score by which params are chosen is not a test any more.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from mien import config, tasks
 from mien.config import Policy, RunConfig, Schema
@@ -62,9 +61,6 @@ class TrialResult:
     same_as: int | None = None
     """The earlier trial with the same params, whose result this is."""
 
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def run_trial(context: TrialContext, number: int, values: TrialParams) -> TrialResult:
     """Fit and measure; a training that fails is a result, since other params may work.
@@ -110,8 +106,9 @@ def _fit_and_score(
 ) -> dict[str, float]:
     task = tasks.load(context.run.task)
     out.mkdir(parents=True, exist_ok=True)
+    # Epochs and folds are not recorded: `mien run` trains the best params again.
     fit = task.training.fit(
-        candidate, context.prepared, out, params, context.run.seed, _ignore_progress
+        candidate, context.prepared, out, params, context.run.seed, lambda *_: None
     )
     with atomic_dir(out / "bundle") as folder:
         bundle.copy_networks(out, folder)
@@ -140,7 +137,3 @@ def _best_candidate(metrics: CandidateMetrics, policy: Policy) -> str:
             f"found {sizes}"
         )
     return max(small, key=lambda name: metrics[name][policy.maximise])
-
-
-def _ignore_progress(step: int, total: int, metrics: Mapping[str, float]) -> None:
-    """Epochs and folds are not recorded: `mien run` trains the best params again."""

@@ -13,8 +13,6 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from threading import Thread
-from types import TracebackType
-from typing import Self
 
 from mien.errors import MienError, TrainingError
 from mien.model import runtime
@@ -27,22 +25,15 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS
 
 
 class TrialPool:
-    """A context manager for worker processes; they start with the first trial."""
+    """Worker processes, which start with the first trial and end with `close`."""
 
     def __init__(self, context: TrialContext, size: int) -> None:
         self._context = context
         self._size = size
         self._processes: dict[Connection, BaseProcess] = {}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the processes, also in the middle of a trial."""
         for pipe, process in self._processes.items():
             pipe.close()
             process.terminate()

@@ -27,8 +27,7 @@ from mien.storage.files import atomic_write
 
 from . import manifest
 from .manifest import Item, RawFile, Version, root_of
-from .progress import Progress, silent
-from .shards import AlteredError, Shards, check_free_space, write_new
+from .shards import AlteredError, Progress, Shards, check_free_space, silent, write_new
 
 __all__ = ["OPEN", "Item", "RawFile", "Store", "Version", "root_of"]
 

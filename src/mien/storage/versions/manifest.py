@@ -139,16 +139,8 @@ def _relative(name: str) -> str:
             f"The source holds a file that would be written outside its folder ({name!r}). Nothing "
             "was stored. Get the data from a source that you trust."
         )
-    if "\0" in name or not _is_unicode(name):
+    if "\0" in name or name.encode(errors="ignore").decode() != name:
         raise DataError(
             f"The source holds a file whose name is not Unicode text ({name!r}). Rename it."
         )
     return "/".join(part for part in parts if part not in ("", "."))
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -9,7 +9,8 @@ import os
 import shutil
 import struct
 import zipfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +19,6 @@ from mien.errors import DataError
 from mien.storage.files import sha256_file
 
 from .manifest import Item
-from .progress import Progress, silent
 
 SHARD_BYTES = 512 * 1024 * 1024
 """Maximum size of the contents of a shard; a larger content has a shard of its own."""
@@ -27,6 +27,17 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time stamp of a zip."""
 _DAMAGED = (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, struct.error)
 """What `zipfile` raises for damaged files."""
+
+
+Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+"""Opens a progress bar with a title; it is moved by how many steps are done, and how many there
+are."""
+
+
+@contextmanager
+def silent(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Report no progress."""
+    yield lambda done, total: None
 
 
 class AlteredError(Exception):
