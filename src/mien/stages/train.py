@@ -82,13 +82,7 @@ def _origin(run: Run, ready: Path, external_weights: Any) -> Lineage:
     )
 
 
-def _fit(
-    run: Run,
-    folder: Path,
-    candidate: str,
-    ready: Path,
-    origin: Lineage,
-) -> None:
+def _fit(run: Run, folder: Path, candidate: str, ready: Path, origin: Lineage) -> None:
     task = run.task
     params = run.params
     work = folder / WORK / candidate

@@ -172,11 +172,7 @@ def _track(
     metrics = {"seconds": result.seconds}
     for score, value in result.metrics.get(name, {}).items():
         metrics[score if score == BUNDLE_MB else f"val.{score}"] = value
-    tags = {
-        "sweep": context.run.name,
-        "trial": str(number),
-        "sweep_key": context.work.parent.name,
-    }
+    tags = {"sweep": context.run.name, "trial": str(number), "sweep_key": context.work.parent.name}
     tags |= {"error": result.error} if result.error else {}
     params = {**context.run.params, **values}
     tracker = Tracker(workspace.home)

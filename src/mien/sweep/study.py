@@ -46,10 +46,7 @@ class Study:
         self._distributions = {key: _distribution(d) for key, d in space.dimensions.items()}
         self._storage = RDBStorage(f"sqlite:///{(folder / DATABASE).resolve()}")
         self._study = optuna.create_study(
-            storage=self._storage,
-            study_name=_STUDY_NAME,
-            direction="maximize",
-            load_if_exists=True,
+            storage=self._storage, study_name=_STUDY_NAME, direction="maximize", load_if_exists=True
         )
 
     def close(self) -> None:
@@ -144,11 +141,7 @@ def _running_trial(
 
 
 def _distribution(dimension: Dimension) -> "BaseDistribution":
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if not isinstance(dimension, Range):
         return CategoricalDistribution([json.dumps(value) for value in dimension])

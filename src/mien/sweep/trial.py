@@ -12,14 +12,7 @@ from pathlib import Path
 
 from mien import config, tasks
 from mien.config import Policy, RunConfig, Schema
-from mien.errors import (
-    ConfigError,
-    PolicyError,
-    ScoreError,
-    TrainingError,
-    WeightsError,
-    nearest,
-)
+from mien.errors import ConfigError, PolicyError, ScoreError, TrainingError, WeightsError, nearest
 from mien.model import bundle
 from mien.model.runtime import Model
 from mien.reporting import console, scores

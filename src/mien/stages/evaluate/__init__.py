@@ -102,11 +102,7 @@ def on_other_data(run: Run, ready: Path) -> dict[str, dict[str, float]]:
 
 
 def _measure_all(
-    run: Run,
-    trained: Path,
-    ready: Path,
-    quality: DataQuality | None,
-    target: Path,
+    run: Run, trained: Path, ready: Path, quality: DataQuality | None, target: Path
 ) -> None:
     task = run.task
     limit = run.config.policy.max_cpu_cost

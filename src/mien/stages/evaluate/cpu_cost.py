@@ -42,10 +42,7 @@ def cpu_cost(predict: Callable[[T], object], requests: Sequence[T], limit: float
 
 
 def cpu_ratio(
-    first: Callable[[T], object],
-    second: Callable[[T], object],
-    requests: Sequence[T],
-    limit: float,
+    first: Callable[[T], object], second: Callable[[T], object], requests: Sequence[T], limit: float
 ) -> CpuRatio:
     """CPU time of `first` divided by that of `second`, both called in turn with each request.
 

@@ -63,11 +63,7 @@ class Measured:
 
 
 def measure(
-    task: Task[Any],
-    opened: Bundle,
-    ready: Path,
-    leaked: frozenset[str] | None,
-    max_cpu_cost: float,
+    task: Task[Any], opened: Bundle, ready: Path, leaked: frozenset[str] | None, max_cpu_cost: float
 ) -> Measured:
     """Ask a bundle the splits that count; measure its CPU cost until it is clear of the
     limit, or for a bounded number of requests."""

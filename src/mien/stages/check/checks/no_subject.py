@@ -15,8 +15,5 @@ def find(context: CheckContext) -> Issues:
 
 
 CHECK = Check(
-    "no_subject",
-    "Labelled images in which no face or hand is detected.",
-    find,
-    limit=0.05,
+    "no_subject", "Labelled images in which no face or hand is detected.", find, limit=0.05
 )
