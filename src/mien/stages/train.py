@@ -41,18 +41,14 @@ def train(run: Run) -> Trained:
     task = run.task
     params = run.params
     ready = _ready(run)
-    folder = run.trained / run.key(
-        "train",
-        ready.name,
-        params,
-        task.training.external_weights(params),
-        run.config.seed,
-        lineage.lock_hash(),
-    )
+    external_weights = task.training.external_weights(params)
+    inputs = (ready.name, params, external_weights, run.config.seed, lineage.lock_hash())
+    folder = run.trained / run.key("train", *inputs)
     names = task.training.candidates(params)
     fresh = tuple(name for name in names if not (folder / name / bundle.MANIFEST).is_file())
     if fresh:
-        origin = _origin(run, ready, task.training.external_weights(params))
+        prepared = lineage.folder_hash(ready)
+        origin = lineage.record(run.config, fingerprint(run), prepared, external_weights)
         for name in fresh:
             _fit(run, folder, name, ready, origin)
     with atomic_write(folder / DATA) as temporary:
@@ -63,23 +59,13 @@ def train(run: Run) -> Trained:
 
 def fingerprint(run: Run) -> str:
     """The version of raw data that a run's prepared data were made from."""
-    return _fingerprint(_ready(run))
+    report = json.loads((_ready(run) / REPORT).read_text(encoding="utf-8"))
+    return str(report["data_fingerprint"])
 
 
 def _ready(run: Run) -> Path:
     remedy = "Prepare the data first: `mien data CONFIG --source PATH`."
     return read_latest(run.processed, run.config.name, remedy)
-
-
-def _fingerprint(ready: Path) -> str:
-    found: str = json.loads((ready / REPORT).read_text(encoding="utf-8"))["data_fingerprint"]
-    return found
-
-
-def _origin(run: Run, ready: Path, external_weights: Any) -> Lineage:
-    return lineage.record(
-        run.config, _fingerprint(ready), lineage.folder_hash(ready), external_weights
-    )
 
 
 def _fit(run: Run, folder: Path, candidate: str, ready: Path, origin: Lineage) -> None:

@@ -10,7 +10,7 @@ A model that cannot be made again (its code is in no commit, its data in no vers
 not trusted: it becomes champion only by force, with a reason, and the history records both.
 
 `promotion.py` decides, `trust.py` finds trust issues, `history.py` follows aliases that were moved
-elsewhere, `export.py` copies bundles.
+elsewhere.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,6 @@ from mien.storage.workspace import CHAMPION, WORK, Workspace, read_document, rea
 from mien.tracking import UNTRUSTED, ModelVersion, Tracker, model_name, run_of
 
 from . import promotion
-from .export import export, exported, version_tags
 from .history import previous_champion, sync_aliases
 from .promotion import Candidate, Champion
 from .trust import REMEDY, record_commit, trust_issues
@@ -83,7 +82,7 @@ def register(run: Run, force: str | None = None) -> Registered:
     before = known.get(choice.bundle.digest)
     decided = before and any(each.after == before.number for each in tracker.history(name))
     if before and decided and promotion.keeps_alias(before, choice.issues, force):
-        export(choice.bundle, task, before.number, workspace)
+        _export(choice.bundle, task, before.number, workspace)
         return _unchanged_version(before)
     version = _register_version(choice, tracker)
     candidate = Candidate.of(choice.evaluation, version.number)
@@ -135,10 +134,16 @@ def _read_choice(run: Run) -> _Choice:
 def _unchanged(choice: _Choice, force: str | None) -> Registered | None:
     """The exported version of the choice, if there is nothing to decide; needs no MLflow, whose
     import takes longer than the rest of such a run."""
-    known_alias = exported(choice.bundle.digest, choice.run.task.name, choice.run.workspace)
-    if known_alias is None:
+    task, workspace = choice.run.task.name, choice.run.workspace
+    exported = [
+        (alias, number)
+        for alias, number in sorted(workspace.aliases(task).items(), reverse=True)
+        if (folder := workspace.version(task, number)).is_dir()
+        and bundle.read(folder).digest == choice.bundle.digest
+    ]
+    if not exported:
         return None
-    alias, number = known_alias
+    alias, number = exported[0]
     # Without issues it may have been held back for changes that are committed now.
     may_rise = force if choice.issues else choice.bundle.manifest.lineage.code.dirty
     if alias != CHAMPION and may_rise:
@@ -160,12 +165,26 @@ def _register_version(choice: _Choice, tracker: Tracker) -> ModelVersion:
     task, manifest = choice.run.task.name, choice.bundle.manifest
     name, trained = model_name(task), choice.run.trained / choice.evaluation.trained
     run_id = run_of(trained / WORK / manifest.candidate)
-    tags = version_tags(choice.bundle, choice.run.config.name)
+    scores = manifest.metrics
+    tags = {
+        "candidate": manifest.candidate,
+        "config": choice.run.config.name,
+        "val_macro_f1": f"{scores.val.macro_f1:.4f}" if scores else "",
+        "test_macro_f1": f"{scores.test.macro_f1:.4f}" if scores else "",
+        "data_fingerprint": manifest.lineage.data_fingerprint,
+    }
     version = tracker.register(name, run_id, choice.bundle.digest, tags)
     tracker.set_tag(name, version.number, UNTRUSTED, choice.issues)
     record_commit(tracker, version.number, manifest)
-    export(choice.bundle, task, version.number, choice.run.workspace)
+    _export(choice.bundle, task, version.number, choice.run.workspace)
     return version
+
+
+def _export(source: Bundle, task: str, number: int, workspace: Workspace) -> None:
+    """Copy a bundle to the folder of its version, unless it is there."""
+    target = workspace.version(task, number)
+    if not target.is_dir() or bundle.read(target).digest != source.digest:
+        bundle.copy(source.folder, target)
 
 
 def _champion(choice: _Choice) -> Champion | None:
