@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from mien.cli import app
 from mien.config import CheckConfig, RunConfig
-from mien.errors import ConfigError, DataCheckError, DataError
+from mien.errors import ConfigError, DataCheckError, DataError, MienError
 from mien.stages import Run
 from mien.stages import check as stage
 from mien.stages.check import report
@@ -217,7 +217,7 @@ def test_a_damaged_report_says_what_to_do(tmp_path: Path) -> None:
     """Not a traceback."""
     done, _ = checked(sets.yolo(tmp_path / "set", sets.distinct(1)), tmp_path / "home")
     (done.folder / REPORT).write_text("{")
-    with pytest.raises(DataError, match="Remove the folder"):
+    with pytest.raises(MienError, match="Remove the folder"):
         stage.require_passed(stage.CheckedData(done.folder, fresh=False, failed=("x",)))
 
 

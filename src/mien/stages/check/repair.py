@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import BinaryIO
 
 from mien.errors import DataError
 from mien.reporting import console
@@ -156,7 +157,11 @@ def _items(folder: Path) -> Iterator[Item]:
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in console.track(paths, "fingerprint"):
         name = path.relative_to(folder).as_posix()
-        yield Item(name, sha256_file(path), path.stat().st_size, partial(path.open, "rb"))
+        yield Item(name, sha256_file(path), path.stat().st_size, partial(_open, path))
+
+
+def _open(path: Path) -> BinaryIO:
+    return path.open("rb")
 
 
 def _print(task: str, old: Version, new: Version, planned: PlannedRepairs) -> None:

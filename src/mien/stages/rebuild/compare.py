@@ -118,12 +118,14 @@ def _network_hashes(bundle: Bundle) -> dict[str, str]:
 
 
 def _compare_evaluation(old: Bundle, new: Bundle) -> RebuildStep:
-    documents = []
-    for each in (old, new):
-        metrics = each.manifest.metrics
-        scores = metrics.model_dump(include=set(_SPLITS)) if metrics else {}
-        documents.append({"metrics": scores, "reference": _read_json(each, "reference.json")})
-    return _compare_documents("evaluation", *documents, "every score and reference")
+    text = "every score and reference"
+    return _compare_documents("evaluation", _evaluation(old), _evaluation(new), text)
+
+
+def _evaluation(bundle: Bundle) -> dict[str, Any]:
+    metrics = bundle.manifest.metrics
+    scores = metrics.model_dump(include=set(_SPLITS)) if metrics else {}
+    return {"metrics": scores, "reference": _read_json(bundle, "reference.json")}
 
 
 def _compare_scores(old: Bundle, new: Bundle) -> RebuildStep:
