@@ -85,9 +85,9 @@ if Path(sys.prefix).resolve() == VENV.resolve():
 
     @task
     def bench(context: Context, name: str) -> None:
-        """Measure what the docs say: answers, batch, check, dashboards, drills, emotion, faces,
-        fuzz, gesture, hands, monitoring, normalization, photos, photosource, processors, serving,
-        soak, structure, together, variants, versions."""
+        """Measure what the docs say: answers, batch, check, colours, dashboards, drills,
+        emotion, faces, fuzz, gesture, hands, monitoring, normalization, photos, photosource,
+        processors, serving, soak, structure, together, variants, versions."""
         _run(context, f"{BIN}/python -m bench.{name}")
 
     @task

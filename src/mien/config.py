@@ -99,7 +99,8 @@ class Settings(BaseSettings):
     """Waiting requests that share one model call, where that is measured to be faster."""
     max_connections: int = Field(default=512, alias="MIEN_MAX_CONNECTIONS", ge=1)
     max_upload_mb: float = Field(default=20.0, alias="MIEN_MAX_UPLOAD_MB", gt=0)
-    max_megapixels: float = Field(default=50.0, alias="MIEN_MAX_MEGAPIXELS", gt=0)
+    max_megapixels: float = Field(default=64.0, alias="MIEN_MAX_MEGAPIXELS", gt=0)
+    """Of a picture; of a JPEG that is decoded at reduced size four times as many."""
     header_timeout_s: float = Field(default=10.0, alias="MIEN_HEADER_TIMEOUT_S", gt=0)
     """Seconds in which the headers of a request must arrive."""
     body_timeout_s: float = Field(default=30.0, alias="MIEN_BODY_TIMEOUT_S", gt=0)

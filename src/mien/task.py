@@ -358,7 +358,7 @@ class Predictor:
         return [partial(self.predict, each) for each in requests]
 
     def read(self, data: bytes, limits: Limits | None = None) -> Request:
-        """Make a request of the bytes of a JPEG, PNG or WEBP file.
+        """Make a request of the bytes of an image file.
 
         Raises:
             ImageError, ImageTypeError, TooLargeError: see `images.read`.

@@ -41,7 +41,7 @@ def test_a_stage_key_depends_on_stage_task_and_inputs() -> None:
 
 def test_a_source_hash_depends_on_content() -> None:
     """Two files have two hashes; that of a folder covers its files."""
-    assert cache_keys.source_hash("images.py") != cache_keys.source_hash("config.py")
+    assert cache_keys.source_hash("boxes.py") != cache_keys.source_hash("config.py")
     assert len(cache_keys.source_hash("tasks")) == 64
 
 
@@ -53,15 +53,16 @@ def test_the_sources_of_a_stage_exist(stage: str) -> None:
 
 def test_the_sources_of_tasks_are_complete() -> None:
     """A module that tasks import either has an effect on results or is listed as one without."""
+    folders = {name for name in TASK_SOURCES if (SOURCE / name).is_dir()}
     imported = set()
     for path in (SOURCE / "tasks").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "mien":
                 parts = str(node.module).split(".")[1:]
                 for name in ("/".join([*parts, each.name]) for each in node.names):
-                    module = name if (SOURCE / f"{name}.py").is_file() else "/".join(parts)
-                    imported.add(f"{module}.py")
-    folders = {name for name in TASK_SOURCES if (SOURCE / name).is_dir()}
+                    is_module = name in folders or (SOURCE / f"{name}.py").is_file()
+                    imported.add(f"{name if is_module else '/'.join(parts)}.py")
+    imported = {name.removesuffix(".py") if name[:-3] in folders else name for name in imported}
     covered = {name.split("/")[0] if name.split("/")[0] in folders else name for name in imported}
     assert {*TASK_SOURCES, *WITHOUT_EFFECT} == covered
 

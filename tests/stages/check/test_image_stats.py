@@ -75,7 +75,7 @@ def test_what_cannot_be_read_is_told_and_stops_nothing(tmp_path: Path) -> None:
     assert seen.readable.tolist() == [False, True, False, False, False]
     assert seen.errors[1] == ""
     assert "cut off" in seen.errors[0]
-    assert "JPEG, PNG or WEBP" in seen.errors[2]
+    assert "JPEG, PNG, WEBP" in seen.errors[2]
     assert "No such file" in seen.errors[3]
     assert seen.errors[4]
     assert seen.size.tolist() == [[0, 0], [40, 30], [0, 0], [0, 0], [0, 0]]

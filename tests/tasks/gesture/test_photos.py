@@ -139,8 +139,8 @@ def test_unreadable_photos_are_reported_and_the_rest_is_processed(tmp_path: Path
         good.with_name(name).write_bytes(content)
     cut, page, bmp, fine = detect(tmp_path / "raw", tmp_path / "cache")
     assert "cut off or damaged" in str(cut)
-    assert "not a JPEG, PNG or WEBP" in str(page)
-    assert "not a JPEG, PNG or WEBP" in str(bmp)
+    assert "not a picture of a known type" in str(page)
+    assert "found BMP" in str(bmp)
     assert isinstance(fine, PhotoHands)
 
 

@@ -22,7 +22,7 @@ from mien.errors import DataError, MienError, RequestError, TooLargeError
 from mien.task import Request, Task
 
 IMAGE_SUFFIXES = {
-    ".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic",
+    ".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".avif",
 }  # fmt: skip
 """Files with these suffixes get a row, if necessary with an error; others if their content is an
 image."""
@@ -142,7 +142,7 @@ def _is_image(path: Path, status: os.stat_result | None) -> bool:
         return True
     try:
         with path.open("rb") as stream:
-            return images.sniff(stream.read(12)) is not None
+            return images.sniff(stream.read(64)) in images.FORMATS
     except OSError:
         return False
 
@@ -153,8 +153,8 @@ def _counted(items: Callable[[], Iterator[BatchItem]], key_column: str, source: 
         state.update(f"{item.name}\0{item.stamp}\n".encode())
     if not number:
         raise DataError(
-            f"{source}: expected images (JPEG, PNG, WEBP) below a folder, or a CSV with a row for "
-            "each file or hand; found nothing to score."
+            f"{source}: expected images ({', '.join(images.FORMATS)}) below a folder, or a CSV "
+            "with a row for each file or hand; found nothing to score."
         )
     return BatchInput(items, key_column, number, state.hexdigest())
 

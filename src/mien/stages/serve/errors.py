@@ -151,7 +151,7 @@ PROBLEM_TYPES: Mapping[type[Exception] | int, ProblemType] = {
         415,
         "unsupported-image-type",
         "This image type is not supported",
-        "Send a JPEG, PNG or WEBP image; the content counts, not the file name.",
+        "Send a JPEG, PNG, WEBP or AVIF image; the content counts, not the file name.",
     ),
     MediaTypeError: ProblemType(
         415,

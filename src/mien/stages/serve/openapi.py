@@ -23,7 +23,11 @@ _FORM_SCHEMA = {
     "type": "object",
     "required": [FIELD],
     "properties": {
-        FIELD: {"type": "string", "format": "binary", "description": "a JPEG, PNG or WEBP image"}
+        FIELD: {
+            "type": "string",
+            "format": "binary",
+            "description": "a JPEG, PNG, WEBP or AVIF image",
+        }
     },
 }
 

@@ -82,11 +82,35 @@ def test_transparency_is_laid_on_white() -> None:
     assert (images.decode(encoded(hidden)) == 255).all()
 
 
-@pytest.mark.parametrize("data", [b"", b"GIF89a....", b"<svg/>", b"hello", b"BM" + bytes(60)])
+OTHER_TYPES = {
+    b"": "known type",
+    b"<svg/>": "known type",
+    b"hello": "known type",
+    b"GIF89a....": "found GIF",
+    b"BM" + bytes(60): "found BMP",
+    b"\0\0\0\x18ftypheic\0\0\0\0mif1heic": "found HEIC.*Save it as JPEG.*Most Compatible",
+    b"\0\0\0\x18ftypmif1\0\0\0\0mif1heix": "found HEIC",
+    b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom": "known type",
+}
+
+
+@pytest.mark.parametrize("data", OTHER_TYPES)
 def test_other_types_are_refused(data: bytes) -> None:
-    """Types are told by content, and only three are taken."""
-    with pytest.raises(ImageTypeError, match="JPEG, PNG or WEBP"):
+    """The content decides on the type, and the message names it and what is taken."""
+    with pytest.raises(ImageTypeError, match=OTHER_TYPES[data]) as refused:
         images.decode(data)
+    assert "expected JPEG, PNG, WEBP" in str(refused.value)
+
+
+@pytest.mark.skipif("AVIF" not in images.FORMATS, reason="Pillow was built without AVIF")
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_avif_is_decoded_upright(orientation: int) -> None:
+    """As cameras of Android save photos."""
+    held = GRADUAL.transpose(HELD[orientation]) if orientation in HELD else GRADUAL
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = images.decode(encoded(held, "AVIF", quality=95, exif=exif))
+    assert np.abs(pixels.astype(int) - np.asarray(GRADUAL)).mean() < 3
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
@@ -219,10 +243,15 @@ def test_a_large_picture_that_is_cut_off_is_refused(kind: str, cut: float) -> No
         images.read(data[: int(len(data) * cut)], min_side=MIN_SIDE)
 
 
-def test_limits_hold_for_the_size_as_sent() -> None:
-    """A picture that would be small enough once it is reduced is refused all the same."""
+@pytest.mark.parametrize(("kind", "times"), [("RGB", 4), ("progressive", 2), ("PNG", 1)])
+def test_a_jpeg_that_is_decoded_at_reduced_size_may_be_larger(kind: str, times: int) -> None:
+    """The limit is on what decoding costs, and the larger size is bounded too."""
+    pixels = 333 * 250
+    assert images.read(LARGE[kind], Limits(-(-pixels // times)), MIN_SIDE).size == (333, 250)
     with pytest.raises(TooLargeError, match="megapixels"):
-        images.read(LARGE["RGB"], Limits(pixels=333 * 250 - 1), MIN_SIDE)
+        images.read(LARGE[kind], Limits((pixels - 1) // times), MIN_SIDE)
+    with pytest.raises(TooLargeError, match="megapixels"):
+        images.read(LARGE[kind], Limits(pixels - 1))
     with pytest.raises(TooLargeError, match="longer side"):
         images.read(LARGE["RGB"], Limits(side=332), MIN_SIDE)
 

@@ -1,0 +1,188 @@
+"""Image files without what is not the picture: EXIF, profiles, text, previews and trailers.
+
+Pillow reads these parts when it opens a file, and refuses a sound picture for a fault in one of
+them, or for its size. So `split` takes them out first, and Pillow sees the picture alone. Of WEBP
+and AVIF, Pillow takes them out itself.
+"""
+
+import re
+import struct
+import zlib
+from dataclasses import dataclass, field
+
+MAX_METADATA_BYTES = 4 << 20
+"""Larger profiles and texts are ignored, after decompression too; CMYK profiles have 2 MB."""
+_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
+"""The next marker of a JPEG: neither a byte of a scan (FF 00) nor a restart within one."""
+_START, _END, _SCAN, _COMMENT = 0xD8, 0xD9, 0xDA, 0xFE
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
+_BETWEEN_SCANS = {0xC4, _SCAN, 0xDB, 0xDC, 0xDD, *range(0xE0, 0xF0), _COMMENT}
+_JFIF, _ADOBE = 0xE0, 0xEE
+"""The only application segments that say how to decode."""
+_FILLER = b"\x55" * 512 + b"".join(b"\xff%c" % (0xD0 + n) + b"\x55" * 64 for n in range(8))
+"""Stands for bytes that may be missing at the end of a scan, with every restart marker."""
+
+
+@dataclass
+class ImageFile:
+    """A file taken apart."""
+
+    data: bytes
+    """The picture alone, for a decoder."""
+    exif: bytes = b""
+    icc_profile: bytes = b""
+    xmp: bytes = b""
+    scans: int = 1
+    """Of a JPEG: of the picture itself, not of previews and of other pictures behind it."""
+    progressive: bool = False
+    padded: bytes | None = None
+    """For a JPEG without end marker: the same with other bytes behind its last scan. The picture is
+    complete where both decode to the same pixels."""
+    _profile_parts: dict[int, bytes] = field(default_factory=dict)
+
+
+def split(data: bytes, kind: str) -> ImageFile:
+    """Take a file apart.
+
+    Raises:
+        ValueError: a JPEG that lacks scans.
+    """
+    if kind == "JPEG":
+        return _split_jpeg(data)
+    return _split_png(data) if kind == "PNG" else ImageFile(data)
+
+
+def _split_jpeg(data: bytes) -> ImageFile:
+    """Read the segments up to the end of the first picture, or of what can belong to it."""
+    file, parts, position = ImageFile(b"", scans=0), [data[:2]], 2
+    ended, missing = False, {(0, 0)}  # component and frequency of coefficients without a last bit
+    while match := _MARKER.search(data, position):
+        start, marker, body = match.start(), data[match.end() - 1], match.end() + 2
+        if file.scans:
+            parts.append(data[position:start])
+            position = start
+        stop = match.end() + int.from_bytes(data[match.end() : body])
+        ended = marker == _END
+        if ended or not missing or (file.scans and marker not in _BETWEEN_SCANS):
+            break
+        if marker == _START:
+            position = match.end()
+            continue
+        if not body + 1 < stop <= len(data):
+            break
+        content = data[body:stop]
+        if marker in _FRAMES:
+            file.progressive = marker in _PROGRESSIVE
+            missing = {(component, index) for component in content[6::3] for index in range(64)}
+        elif marker == _SCAN:
+            file.scans += 1
+            missing -= _completed(content)
+        if not _read_segment(file, marker, content):
+            parts.append(data[start:stop])
+        position = stop
+    else:
+        parts.append(data[position:])
+    if not file.scans or (missing and not ended):
+        raise ValueError("scans are missing")
+    picture = b"".join(parts)
+    file.data = picture + b"\xff\xd9"
+    file.padded = None if ended else picture + _FILLER + b"\xff\xd9"
+    file.icc_profile = b"".join(part for _, part in sorted(file._profile_parts.items()))
+    return file
+
+
+def _completed(scan: bytes) -> set[tuple[int, int]]:
+    """Component and frequency of the coefficients whose last bit is in a scan, by its header."""
+    components = scan[1 : 1 + 2 * scan[0] : 2]
+    first, last, approximation = scan[-3:]
+    if approximation & 15:
+        return set()
+    return {(each, index) for each in components for index in range(first, last + 1)}
+
+
+def _read_segment(file: ImageFile, marker: int, content: bytes) -> bool:
+    """Take what a segment holds beside the picture; whether it holds nothing of the picture."""
+    if content.startswith(b"Exif\0\0"):
+        file.exif = file.exif or content
+    elif content.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
+        file.xmp = file.xmp or content
+    elif content.startswith(b"ICC_PROFILE\0") and len(content) > 14:
+        file._profile_parts.setdefault(content[12], content[14:])
+    return marker == _COMMENT or (0xE0 <= marker < 0xF0 and marker not in (_JFIF, _ADOBE))
+
+
+def _split_png(data: bytes) -> ImageFile:
+    file, parts, position, kind = ImageFile(b""), [data[:8]], 8, b""
+    while position < len(data) and kind != b"IEND":
+        length = int.from_bytes(data[position : position + 4])
+        kind, body = data[position + 4 : position + 8], data[position + 8 :][:length]
+        stop = position + 12 + length
+        if kind == b"eXIf":
+            file.exif = body
+        elif kind == b"iCCP":
+            file.icc_profile = _inflated(body.partition(b"\0")[2][1:])
+        elif kind in (b"tEXt", b"zTXt", b"iTXt"):
+            _read_text(file, kind, body)
+        else:
+            parts.append(data[position:stop])
+        position = stop
+    file.data = b"".join(parts)
+    return file
+
+
+def _read_text(file: ImageFile, kind: bytes, body: bytes) -> None:
+    """Take XMP, and EXIF in the form in which ImageMagick writes it, from a text of a PNG."""
+    name, _, text = body.partition(b"\0")
+    if name == b"XML:com.adobe.xmp":
+        file.xmp = text
+    elif name == b"Raw profile type exif" and not file.exif:
+        lines = (_inflated(text[1:]) if kind == b"zTXt" else text).split(b"\n")
+        try:
+            file.exif = bytes.fromhex(b"".join(lines[3:]).decode("ascii"))
+        except ValueError:
+            return
+
+
+def _inflated(data: bytes) -> bytes:
+    """Decompressed data; empty where they are damaged or too many."""
+    inflater = zlib.decompressobj()
+    try:
+        inflated = inflater.decompress(data, MAX_METADATA_BYTES)
+    except zlib.error:
+        return b""
+    return b"" if inflater.unconsumed_tail else inflated
+
+
+def orientation(file: ImageFile) -> int:
+    """How the picture lies, 1 (upright) to 8, as EXIF counts.
+
+    Only the tag itself is read: faults elsewhere in EXIF do not matter. Without the tag, XMP
+    decides. EXIF 2.32, section 4.6.4.
+    """
+    found = _orientation_tag(file.exif)
+    if not found:
+        match = re.search(rb"tiff:Orientation(?:=[\"']|>)([1-8])\b", file.xmp)
+        found = int(match[1]) if match else 1
+    return found
+
+
+def _orientation_tag(exif: bytes) -> int:
+    """The tag's value, 1 to 8; 0 where there is none that can be used."""
+    while exif.startswith(b"Exif\0\0"):
+        exif = exif[6:]
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None:
+        return 0
+    try:
+        (directory,) = struct.unpack_from(f"{order}L", exif, 4)
+        (count,) = struct.unpack_from(f"{order}H", exif, directory)
+        for entry in range(directory + 2, directory + 2 + 12 * count, 12):
+            tag, kind = struct.unpack_from(f"{order}HH", exif, entry)
+            if tag == 0x0112:
+                form = {1: "B", 3: "H", 4: "L"}[kind]
+                (value,) = struct.unpack_from(order + form, exif, entry + 8)
+                return value if 1 <= value <= 8 else 0
+    except (struct.error, KeyError):
+        pass
+    return 0
