@@ -124,6 +124,15 @@ def test_every_network_of_a_bundle_needs_golden_answers(made: Path) -> None:
         golden.load(made)
 
 
+def test_a_network_that_no_request_reaches_is_refused(tmp_path: Path) -> None:
+    """It would be served unchecked."""
+    network(tmp_path / "model.onnx", 2.0)
+    network(tmp_path / "second.onnx", 2.0)
+    feeds = {"x": np.zeros((1, 2), np.float32)}
+    with pytest.raises(BundleError, match=r"second\.onnx has no golden answers.*drawn_predictions"):
+        golden.write(tmp_path, MANIFEST, [lambda model: model.run(feeds)])
+
+
 def test_a_request_that_the_model_refuses_is_left_out(tmp_path: Path) -> None:
     """A model may take one kind of request alone."""
 

@@ -4,7 +4,6 @@
 inputs on the machine that serves. Knows no task: the stages pass the requests as functions.
 """
 
-import json
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from mien.config import Form, Schema
 from mien.errors import BundleError, RequestError
@@ -21,6 +20,7 @@ from mien.model import bundle, runtime
 from mien.model.bundle import Bundle, Manifest
 from mien.model.lineage import processor_features
 from mien.model.runtime import Model, RecordingModel
+from mien.storage.files import write_json
 
 GOLDEN = "golden.json"
 ARRAYS = "golden.npz"
@@ -35,7 +35,7 @@ class Network(Schema):
 
     tolerance: float
     form: str
-    cases: int
+    cases: int = Field(ge=1)
     inputs: tuple[str, ...]
 
 
@@ -71,30 +71,30 @@ def write(
             first input of each network during a request becomes a golden input. A request that
             the model refuses (`RequestError`) is left out.
         forms: the form of each ONNX file that is not float32.
+
+    Raises:
+        BundleError: no request reaches one of the networks: nothing could be checked later.
     """
     arrays: dict[str, NDArray[Any]] = {}
     networks = {}
     with RecordingModel(bundle.write(folder, manifest)) as model:
         cases = _record(model, predict)
-        for name in sorted(each for each in model.bundle.manifest.files if each.endswith(".onnx")):
-            feeds = cases.get(name, [])
-            for case, each in enumerate(feeds):
-                arrays |= {_key(name, case, "in", key): value for key, value in each.items()}
-                outputs = model.run(each, name)
-                arrays |= {_key(name, case, "out", n): _plain(o) for n, o in enumerate(outputs)}
+        for name in _networks(model):
+            arrays |= _arrays(model, name, cases[name])
             form: Form | Literal["float32"] = (forms or {}).get(name, "float32")
             networks[name] = Network(
                 tolerance=TOLERANCE[form],
                 form=form,
-                cases=len(feeds),
-                inputs=tuple(feeds[0]) if feeds else (),
+                cases=len(cases[name]),
+                inputs=tuple(cases[name][0]),
             )
-    processor = " ".join(processor_features())
-    golden = Golden(processor=processor, onnxruntime=runtime.version(), networks=networks)
-    text = json.dumps(golden.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
-    (folder / GOLDEN).write_text(text, encoding="utf-8")
-    with (folder / ARRAYS).open("wb") as stream:
-        np.savez_compressed(stream, allow_pickle=False, **arrays)
+    golden = Golden(
+        processor=" ".join(processor_features()),
+        onnxruntime=runtime.version(),
+        networks=networks,
+    )
+    write_json(folder / GOLDEN, golden.model_dump(mode="json"), sort_keys=True)
+    np.savez_compressed(folder / ARRAYS, allow_pickle=False, **arrays)
     return bundle.write(folder, manifest)
 
 
@@ -163,7 +163,29 @@ def _record(
             first.setdefault(name, feeds)
         for name, feeds in first.items():
             cases.setdefault(name, []).append(feeds)
+    for name in set(_networks(model)) - set(cases):
+        raise BundleError(
+            f"{model.bundle.folder / name} has no golden answers: expected at least one drawn "
+            "request that reaches this network, found none. Add one to `drawn_predictions` of the "
+            "task."
+        )
     return cases
+
+
+def _networks(model: Model) -> list[str]:
+    return sorted(name for name in model.bundle.manifest.files if name.endswith(".onnx"))
+
+
+def _arrays(
+    model: Model, name: str, cases: Sequence[Mapping[str, NDArray[Any]]]
+) -> dict[str, NDArray[Any]]:
+    """The inputs of a network and its outputs now, as they are named in `golden.npz`."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for case, feeds in enumerate(cases):
+        arrays |= {_key(name, case, "in", key): value for key, value in feeds.items()}
+        outputs = model.run(feeds, name)
+        arrays |= {_key(name, case, "out", n): _plain(o) for n, o in enumerate(outputs)}
+    return arrays
 
 
 def _case(
@@ -191,7 +213,7 @@ def _read(model: Model) -> tuple[Golden, dict[str, NDArray[Any]]]:
             arrays = dict(stored)
     except (ValidationError, ValueError, TypeError, zipfile.BadZipFile, OSError, EOFError):
         raise BundleError(f"{folder}: {GOLDEN} or {ARRAYS} cannot be read. {_REMEDY}") from None
-    missing = {name for name in files if name.endswith(".onnx")} ^ set(golden.networks)
+    missing = set(_networks(model)) ^ set(golden.networks)
     if missing:
         names = ", ".join(sorted(missing))
         raise BundleError(f"{folder}: {GOLDEN} does not match the ONNX files ({names}). {_REMEDY}")
