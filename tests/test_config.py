@@ -77,6 +77,26 @@ def test_the_environment_is_read_and_checked(monkeypatch: pytest.MonkeyPatch) ->
         config.settings()
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("MIEN_API_KEY", "MIEN_API_KEYS"), ("MIEN_MAX_INFLIGHT", "MIEN_MAX_IN_FLIGHT")],
+)
+def test_a_misspelled_setting_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    """A server that ignored its API keys would answer everyone."""
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(ConfigError, match=rf"unknown setting {name}\. Did you mean {meant}\?"):
+        config.settings()
+
+
+@pytest.mark.parametrize("name", ["MIEN_PORT", "MIEN_CACHE", "MIEN_PRETRAINED_DIR", "MIEN_OWN"])
+def test_variables_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Compose, the weights and a user's own scripts have variables as well."""
+    monkeypatch.setenv(name, "1")
+    assert config.settings() == config.Settings()
+
+
 def test_only_the_documented_variables_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """`$HOME` is where a person lives, not where the workspace is."""
     monkeypatch.delenv("MIEN_HOME", raising=False)

@@ -5,7 +5,9 @@ checked by the task's own schema (`parse`), so a third task needs no edit.
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -137,8 +139,18 @@ def settings() -> Settings:
     """Read the environment.
 
     Raises:
-        ConfigError: a variable has a value that cannot be used.
+        ConfigError: a variable has a value that cannot be used, or a name that is a misspelled
+            setting: a server that ignored MIEN_API_KEY would answer everyone.
     """
+    known = [str(field.alias) for field in Settings.model_fields.values()]
+    for name in os.environ:
+        if name.startswith("MIEN_") and name not in known:
+            match = get_close_matches(name, known, n=1, cutoff=0.85)
+            if match:
+                raise ConfigError(
+                    f"the environment: unknown setting {name}. Did you mean {match[0]}? "
+                    f"Otherwise unset {name}."
+                )
     try:
         return Settings()
     except ValidationError as error:
