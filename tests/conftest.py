@@ -14,6 +14,7 @@ from project import REAL, ROOT, Demo, free_port, mien
 from mien.model import lineage
 from mien.model.lineage import CodeState
 from mien.storage.workspace import CHAMPION, Workspace
+from mien.tracking import Tracker
 
 pytest_plugins = ["expensive"]
 
@@ -36,6 +37,17 @@ def committed() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lineage, "commit", commit)
         yield
+
+
+@pytest.fixture(scope="session")
+def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty `mlflow.db`: MLflow takes seconds to make its tables. Read only; copy it."""
+
+    def make(home: Path) -> None:
+        with Tracker(home).run("empty", "none", home, {}, {}):
+            pass
+
+    return made_once(tmp_path_factory, "mlflow-database", make) / "mlflow.db"
 
 
 @pytest.fixture(scope="session")

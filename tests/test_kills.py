@@ -17,8 +17,8 @@ from project import ROOT
 from mien.model import bundle
 from mien.storage.files import sha256_file
 from mien.storage.versions import Store
-from mien.storage.workspace import Workspace
-from mien.tracking import Tracker, model_name
+from mien.storage.workspace import Workspace, model_name
+from mien.tracking import Tracker
 
 pytestmark = [pytest.mark.xdist_group("kills"), pytest.mark.long]
 

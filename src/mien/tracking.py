@@ -8,9 +8,9 @@ import getpass
 import json
 import logging
 import os
-import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -19,29 +19,23 @@ from typing import TYPE_CHECKING, Any
 
 from mien.errors import RegistryError
 from mien.storage.files import atomic_write
-from mien.storage.workspace import CHAMPION
+from mien.storage.registry import ARTIFACTS, HISTORY, read_registry, relocate
+from mien.storage.workspace import CHAMPION, Workspace
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 CHALLENGER = "challenger"
-_HISTORY = "mien.history"
 _MAX_REASON = 500
 """Characters of a reason that are kept."""
 DIGEST = "mien.digest"
 """Tag of a version: the digest of its bundle."""
 COMMITTED = "mien.committed"
 """Tag of a version that was trained with uncommitted changes: the commit that holds them since."""
-UNTRUSTED = "mien.untrusted"
-"""Tag of a version: why it is not trusted."""
 _RUN_FILE = "run.txt"
 _WORK = "mien.work"
 _RUNNING, _FINISHED = "RUNNING", "FINISHED"
-
-
-def model_name(task: str) -> str:
-    """Name of a task's registered model."""
-    return f"mien-{task}"
+_ACTIVE = "active"
 
 
 @contextmanager
@@ -104,7 +98,7 @@ class Tracker:
 
     def __init__(self, home: Path) -> None:
         self._home = home.resolve()
-        self._database = self._home / "mlflow.db"
+        self._database = Workspace(self._home).database
 
     @contextmanager
     def run(
@@ -115,10 +109,15 @@ class Tracker:
         params: Mapping[str, Any],
         lineage: Mapping[str, Any],
     ) -> Iterator[TrackedRun]:
-        """Open the run of a training, or the one that an interrupted training left in `work`."""
+        """Open the run of a training, or the one that an interrupted training left in `work`; a
+        new one where that was deleted in MLflow.
+
+        Raises:
+            RegistryError: the experiment was deleted in MLflow.
+        """
         note = work / _RUN_FILE
-        if note.is_file():
-            run_id = note.read_text().strip()
+        run_id = note.read_text().strip() if note.is_file() else ""
+        if run_id and self._is_active(run_id):
             self._client.set_tag(run_id, "mien.resumed", "true")
         else:
             run_id = self._start(task, candidate, work, params, lineage)
@@ -135,8 +134,15 @@ class Tracker:
     def complete(
         self, work: Path, metrics: Mapping[str, float], folders: Mapping[str, Path]
     ) -> None:
-        """Add final metrics and artifact folders to the run that was started in `work`."""
+        """Add final metrics and artifact folders to the run that was started in `work`.
+
+        Raises:
+            RegistryError: that run was deleted in MLflow.
+        """
         run_id = run_of(work)
+        if not self._is_active(run_id):
+            restore = self._restore(f"runs restore -r {run_id}")
+            raise RegistryError(f"Run {run_id} was deleted in MLflow. {restore}.")
         TrackedRun(self._client, run_id).log(0, metrics)
         for name, folder in folders.items():
             self._client.log_artifacts(run_id, str(folder), name)
@@ -146,19 +152,36 @@ class Tracker:
 
     @_registry_errors()
     def register(
-        self, model: str, run_id: str, digest: str, tags: Mapping[str, str]
+        self,
+        model: str,
+        run_id: str,
+        digest: str,
+        tags: Mapping[str, str],
+        taken: Callable[[int], bool],
     ) -> ModelVersion:
-        """Return the version that holds this bundle, made now if there is none yet."""
+        """Return the version that holds this bundle, made now if there is none yet.
+
+        Args:
+            model: name of the registered model.
+            run_id: the run that trained the bundle.
+            digest: of the bundle.
+            tags: of the version.
+            taken: whether a number belongs to another bundle: MLflow counts from 1 again where a
+                registered model was deleted, and bundles of the deleted one are never overwritten.
+        """
         versions = [version for version in self.versions(model) if version.digest == digest]
         if versions:
             return versions[0]
         if not self._models(model):
             self._client.create_registered_model(model)
         source = f"{self._client.get_run(run_id).info.artifact_uri}/bundle"
-        made = self._client.create_model_version(
-            model, source, run_id, tags={DIGEST: digest, **tags}
-        )
-        return self._version(made, {})
+        while True:
+            made = self._client.create_model_version(
+                model, source, run_id, tags={DIGEST: digest, **tags}
+            )
+            if not taken(int(made.version)):
+                return self._version(made, {})
+            self._client.delete_model_version(model, made.version)
 
     @_registry_errors()
     def lineage(self, run_id: str) -> dict[str, str]:
@@ -191,9 +214,9 @@ class Tracker:
     @_registry_errors()
     def aliases(self, model: str) -> dict[str, int]:
         """Which version each alias names."""
-        aliases = self._read_aliases(model)
-        if aliases is not None:
-            return aliases
+        registry = read_registry(self._database, model)
+        if registry is not None:
+            return dict(registry.aliases)
         models = self._models(model)
         return {name: int(number) for name, number in models[0].aliases.items()} if models else {}
 
@@ -222,7 +245,7 @@ class Tracker:
             if self.aliases(model).get(other) == number:
                 self._client.delete_registered_model_alias(model, other)
         entry = json.dumps(vars(change))
-        self._client.set_registered_model_tag(model, f"{_HISTORY}.{index:06d}", entry)
+        self._client.set_registered_model_tag(model, f"{HISTORY}.{index:06d}", entry)
         return change
 
     @_registry_errors()
@@ -230,7 +253,7 @@ class Tracker:
         """Every move of an alias, oldest first."""
         models = self._models(model)
         tags = models[0].tags if models else {}
-        names = sorted(name for name in tags if name.startswith(_HISTORY))
+        names = sorted(name for name in tags if name.startswith(HISTORY))
         return [AliasChange(**json.loads(tags[name])) for name in names]
 
     @cached_property
@@ -245,27 +268,24 @@ class Tracker:
         # Two processes that make the tables at once leave one of them with an error.
         with FileLock(self._database.with_suffix(".lock")):
             if not self._database.is_file():
+                self._refuse_lost_database()
                 # A process killed on the way would leave tables that MLflow refuses for good.
                 unfinished = self._database.with_name(".mlflow.db.unfinished")
                 for left in self._home.glob(f"{unfinished.name}*"):
                     left.unlink()
                 _opened(MlflowClient, unfinished)
                 unfinished.replace(self._database)
+            relocate(self._database, self._home)
             return _opened(MlflowClient, self._database)
 
-    def _read_aliases(self, model: str) -> dict[str, int] | None:
-        """The aliases as they stand in MLflow's own table; None where only MLflow can tell.
-
-        Importing MLflow costs a second and a half, which a run that changes nothing need not pay.
-        """
-        if not self._database.is_file():
-            return {}
-        query = "select alias, version from registered_model_aliases where name = ?"
-        try:
-            with closing(sqlite3.connect(f"{self._database.as_uri()}?mode=ro", uri=True)) as opened:
-                return {str(alias): int(number) for alias, number in opened.execute(query, [model])}
-        except (sqlite3.Error, ValueError, TypeError):
-            return None  # another MLflow, or a transaction that was cut off and has to be undone
+    def _refuse_lost_database(self) -> None:
+        """Raises RegistryError where models were registered: a new registry would not know them."""
+        exported = sorted(self._home.glob("models/*/versions/*"))
+        if exported:
+            raise RegistryError(
+                f"{self._database} is missing, and {exported[0].parent} holds registered models. "
+                "Bring the database back, or move models/ away and train again."
+            )
 
     @_registry_errors()
     def _start(
@@ -277,10 +297,13 @@ class Tracker:
         lineage: Mapping[str, Any],
     ) -> str:
         experiment = self._client.get_experiment_by_name(task)
+        if experiment and experiment.lifecycle_stage != _ACTIVE:
+            restore = self._restore(f"experiments restore -x {experiment.experiment_id}")
+            raise RegistryError(f"The experiment {task!r} was deleted in MLflow. {restore}.")
         number = (
             experiment.experiment_id
             if experiment
-            else self._client.create_experiment(task, (self._home / "mlruns" / task).as_uri())
+            else self._client.create_experiment(task, (self._home / ARTIFACTS / task).as_uri())
         )
         relative_path = os.path.relpath(work.resolve(), self._home)
         run_id = self._left_open(number, relative_path)
@@ -294,6 +317,23 @@ class Tracker:
         for name, value in params.items():
             self._client.log_param(run_id, name, _text(value))
         return run_id
+
+    def _is_active(self, run_id: str) -> bool:
+        """Whether the run exists and was not deleted."""
+        from mlflow.exceptions import MlflowException
+        from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+        try:
+            return bool(self._client.get_run(run_id).info.lifecycle_stage == _ACTIVE)
+        except MlflowException as error:
+            if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                raise
+            return False
+
+    def _restore(self, command: str) -> str:
+        """How a person undoes a deletion in MLflow."""
+        store = f"sqlite:///{self._database}"
+        return f"Restore it: `MLFLOW_TRACKING_URI={shlex.quote(store)} mlflow {command}`"
 
     def _left_open(self, experiment: str, relative_path: str) -> str | None:
         """The run of a process that was killed before it could note the run's name in `work`."""

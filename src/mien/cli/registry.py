@@ -6,7 +6,9 @@ import typer
 
 from mien import tasks
 from mien.reporting import console
-from mien.tracking import UNTRUSTED, Tracker, model_name
+from mien.storage.registry import UNTRUSTED
+from mien.storage.workspace import model_name
+from mien.tracking import Tracker
 
 from .options import Force, Home, Reason, app, workspace_at
 

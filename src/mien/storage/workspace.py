@@ -28,6 +28,7 @@ from pathlib import Path
 from mien.config import SchemaT
 from mien.errors import MienError, RegistryError
 from mien.storage.files import atomic_write, is_temporary, locked, write_json
+from mien.storage.registry import read_registry
 
 _log = logging.getLogger(__name__)
 CHAMPION = "champion"
@@ -45,6 +46,11 @@ DATA_QUALITY = "data_quality.json"
 """Beside the report of a check: what an evaluation reads of it."""
 RESULT = "evaluation.json"
 """Beside evaluated bundles: the leaderboard and the policy's choice."""
+
+
+def model_name(task: str) -> str:
+    """Name of a task's registered model."""
+    return f"mien-{task}"
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,12 @@ class Workspace:
     def version(self, task: str, number: int) -> Path:
         return self.models(task) / "versions" / str(number)
 
+    def exported_versions(self, task: str) -> list[int]:
+        """Numbers of the versions whose bundles are here, newest first."""
+        folders = self.version(task, 0).parent.glob("*")
+        names = [folder.name for folder in folders if folder.is_dir()]
+        return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
+
     def reports(self, task: str) -> Path:
         return self.home / "reports" / task
 
@@ -85,8 +97,32 @@ class Workspace:
         """The default file of a server's prediction log."""
         return self.home / "predictions.db"
 
+    @property
+    def database(self) -> Path:
+        """Runs and registry in MLflow."""
+        return self.home / "mlflow.db"
+
     def aliases(self, task: str) -> dict[str, int]:
-        """Aliases of the registered model as last exported: `champion`, `challenger`.
+        """Aliases of the registered model: `champion`, `challenger`.
+
+        Those of MLflow where its database is here, else as last exported. A champion that was set
+        in MLflow's page and is not trusted does not count; see `stages/register`.
+
+        Raises:
+            RegistryError: there is no database, and the export cannot be read.
+        """
+        registry = read_registry(self.database, model_name(task))
+        if registry is None:
+            return self.exported_aliases(task)
+        aliases = dict(registry.aliases)
+        if aliases.get(CHAMPION) in registry.untrusted:
+            del aliases[CHAMPION]
+            before = self.exported_aliases(task).get(CHAMPION)
+            aliases |= {CHAMPION: before} if before is not None else {}
+        return aliases
+
+    def exported_aliases(self, task: str) -> dict[str, int]:
+        """The aliases in `aliases.json`.
 
         Raises:
             RegistryError: the file exists and cannot be read.

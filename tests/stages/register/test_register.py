@@ -26,9 +26,10 @@ from mien.model.evaluation import (
 )
 from mien.model.lineage import CodeState, Lineage
 from mien.stages import Run, register
+from mien.storage.registry import UNTRUSTED
 from mien.storage.versions import Item, Store
 from mien.storage.workspace import WORK, Workspace, write_latest
-from mien.tracking import COMMITTED, UNTRUSTED, Tracker
+from mien.tracking import COMMITTED, Tracker
 
 RUN = RunConfig(name="run", task="gesture")
 MODEL = "mien-gesture"
@@ -94,25 +95,16 @@ def measure(folder: Path, number: int, champion: ChampionScores) -> None:
     path.write_text(champion.model_dump_json())
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database of MLflow, which takes a while to make."""
-    home = tmp_path_factory.mktemp("empty")
-    with Tracker(home).run("empty", "none", home, {}, {}):
-        pass
-    return home / "mlflow.db"
-
-
 @pytest.fixture(autouse=True)
-def _tables(tmp_path: Path, database: Path) -> None:
-    shutil.copy(database, tmp_path)
+def _tables(tmp_path: Path, mlflow_database: Path) -> None:
+    shutil.copy(mlflow_database, tmp_path)
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Path:
     """Three registered versions: the first, a worse one, a better one."""
     folder = tmp_path_factory.mktemp("registry")
-    shutil.copy(database, folder)
+    shutil.copy(mlflow_database, folder)
     done = []
     for name, score, champion in (
         ("first", 0.8, None),
@@ -359,12 +351,44 @@ def test_an_alias_that_was_moved_in_mlflow_reaches_the_server(home: Path) -> Non
     workspace = Workspace(home)
     register.promote("gesture", 3, "as it was", workspace)
     Tracker(home)._client.set_registered_model_alias(MODEL, "champion", "2")
-    assert workspace.aliases("gesture")["champion"] == 3
-    register.register(Run.resolve(RUN, workspace))
     assert workspace.aliases("gesture")["champion"] == 2
+    assert workspace.exported_aliases("gesture")["champion"] == 3
+    register.register(Run.resolve(RUN, workspace))
+    assert workspace.exported_aliases("gesture")["champion"] == 2
     last = Tracker(home).history(MODEL)[-1]
     assert (last.action, last.alias, last.after) == ("found", "champion", 2)
     register.promote("gesture", 3, "back", workspace)
+
+
+def test_what_was_deleted_in_mlflow_stays_deleted(tmp_path: Path) -> None:
+    """Its unchanged run does not bring it back, and both sides agree; force does, as a new
+    version."""
+    workspace = Workspace(tmp_path)
+    evaluated(tmp_path, "first", 0.8, None)
+    register.register(Run.resolve(RUN, workspace))
+    Tracker(tmp_path)._client.delete_model_version(MODEL, "1")
+    done = register.register(Run.resolve(RUN, workspace))
+    assert (done.number, done.alias, done.fresh) == (1, None, False)
+    assert "deleted in MLflow" in done.summary
+    assert workspace.exported_aliases("gesture") == {} == Tracker(tmp_path).aliases(MODEL)
+    forced = register.register(Run.resolve(RUN, workspace), force="needed again")
+    assert (forced.number, forced.alias) == (2, "champion")
+    assert workspace.exported_aliases("gesture") == {"champion": 2}
+
+
+def test_a_deleted_model_leaves_its_bundles_alone(tmp_path: Path) -> None:
+    """MLflow counts from 1 again; the next model does not."""
+    workspace = Workspace(tmp_path)
+    evaluated(tmp_path, "first", 0.8, None)
+    register.register(Run.resolve(RUN, workspace))
+    before = bundle.read(workspace.version("gesture", 1)).digest
+    Tracker(tmp_path)._client.delete_registered_model(MODEL)
+    evaluated(tmp_path, "second", 0.7, None)
+    done = register.register(Run.resolve(RUN, workspace))
+    assert (done.number, done.alias) == (2, "champion")
+    assert bundle.read(workspace.version("gesture", 1)).digest == before
+    assert (workspace.version("gesture", 2) / "model.onnx").read_text() == "second"
+    assert workspace.exported_aliases("gesture") == {"champion": 2}
 
 
 def test_mlflow_is_no_way_around_trust(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from mien.storage.workspace import (
     write_latest,
 )
 from mien.task import SPLITS, DataReport, Task
-from mien.tracking import Tracker, model_name
+from mien.tracking import Tracker
 
 from .card import card, draw, reference
 from .data_quality import DataQuality, read_data_quality
@@ -182,10 +182,7 @@ def _complete(
 
 def _measure_champion(run: Run, folder: Path, ready: Path) -> None:
     """Measure the present champion on this run's validation data, unless it is of this run."""
-    aliases = run.workspace.aliases(run.task.name) or Tracker(run.workspace.home).aliases(
-        model_name(run.task.name)
-    )
-    number = aliases.get(CHAMPION)
+    number = run.workspace.aliases(run.task.name).get(CHAMPION)
     if number is None:
         return
     path = folder.with_name(f"{folder.name}.champion-{number}.json")

@@ -24,8 +24,8 @@ from mien.model.bundle import Bundle
 from mien.model.lineage import Certificate
 from mien.reporting import console
 from mien.storage.files import atomic_dir
-from mien.storage.workspace import Workspace
-from mien.tracking import DIGEST, ModelVersion, Tracker, model_name
+from mien.storage.workspace import Workspace, model_name
+from mien.tracking import DIGEST, ModelVersion, Tracker
 
 from . import code, compare, environment, record, scratch
 from .code import SourceTree

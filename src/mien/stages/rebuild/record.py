@@ -14,8 +14,8 @@ from mien.errors import ConfigError, RegistryError
 from mien.model import bundle, lineage
 from mien.model.bundle import Bundle
 from mien.model.lineage import CodeState, Lineage
-from mien.storage.workspace import CHAMPION, Workspace
-from mien.tracking import COMMITTED, ModelVersion, Tracker, model_name
+from mien.storage.workspace import CHAMPION, Workspace, model_name
+from mien.tracking import COMMITTED, ModelVersion, Tracker
 
 from .outcome import RebuildStep, differences, format_differences
 
@@ -67,7 +67,7 @@ def find_target(reference: str, workspace: Workspace) -> RebuildTarget:
     if parts["number"]:
         number = int(parts["number"])
     else:
-        aliases = workspace.aliases(task) or Tracker(workspace.home).aliases(model_name(task))
+        aliases = workspace.aliases(task)
         alias = parts["alias"] or CHAMPION
         if alias not in aliases:
             names = ", ".join(aliases) or "none"

@@ -10,7 +10,7 @@ A model that cannot be made again (its code is in no commit, its data in no vers
 not trusted: it becomes champion only by force, with a reason, and the history records both.
 
 `promotion.py` decides, `trust.py` finds trust issues, `history.py` follows aliases that were moved
-elsewhere.
+elsewhere, `export.py` copies bundles.
 """
 
 from dataclasses import dataclass
@@ -21,16 +21,19 @@ from mien.model import bundle
 from mien.model.bundle import Bundle
 from mien.model.evaluation import ChampionScores, Evaluation
 from mien.stages import Run
-from mien.storage.workspace import CHAMPION, WORK, Workspace, read_document, read_latest
-from mien.tracking import UNTRUSTED, ModelVersion, Tracker, model_name, run_of
+from mien.storage.registry import UNTRUSTED
+from mien.storage.workspace import CHAMPION, WORK, Workspace, model_name, read_document, read_latest
+from mien.tracking import ModelVersion, Tracker, run_of
 
 from . import promotion
+from .export import deleted_version, export, exported, holds, version_tags
 from .history import previous_champion, sync_aliases
 from .promotion import Candidate, Champion
 from .trust import REMEDY, record_commit, trust_issues
 
 _UNCHANGED = "Registered before, nothing changed."
 _SET_ASIDE = "Registered before and set aside since; `mien promote` brings it back."
+_DELETED = "It was deleted in MLflow and is not registered again without `--force REASON`."
 BY_HAND = "by hand"
 """The reason that the command line gives where the user gives none."""
 
@@ -82,8 +85,13 @@ def register(run: Run, force: str | None = None) -> Registered:
     before = known.get(choice.bundle.digest)
     decided = before and any(each.after == before.number for each in tracker.history(name))
     if before and decided and promotion.keeps_alias(before, choice.issues, force):
-        _export(choice.bundle, task, before.number, workspace)
+        export(choice.bundle, task, before.number, workspace)
         return _unchanged_version(before)
+    if not before and not force:
+        numbers = {version.number for version in known.values()}
+        deleted = deleted_version(choice.bundle.digest, task, numbers, workspace)
+        if deleted is not None:
+            return Registered(deleted, None, _DELETED, fresh=False)
     version = _register_version(choice, tracker)
     candidate = Candidate.of(choice.evaluation, version.number)
     decision = promotion.decide(candidate, _champion(choice), choice.issues, force)
@@ -134,16 +142,10 @@ def _read_choice(run: Run) -> _Choice:
 def _unchanged(choice: _Choice, force: str | None) -> Registered | None:
     """The exported version of the choice, if there is nothing to decide; needs no MLflow, whose
     import takes longer than the rest of such a run."""
-    task, workspace = choice.run.task.name, choice.run.workspace
-    exported = [
-        (alias, number)
-        for alias, number in sorted(workspace.aliases(task).items(), reverse=True)
-        if (folder := workspace.version(task, number)).is_dir()
-        and bundle.read(folder).digest == choice.bundle.digest
-    ]
-    if not exported:
+    known_alias = exported(choice.bundle.digest, choice.run.task.name, choice.run.workspace)
+    if known_alias is None:
         return None
-    alias, number = exported[0]
+    alias, number = known_alias
     # Without issues it may have been held back for changes that are committed now.
     may_rise = force if choice.issues else choice.bundle.manifest.lineage.code.dirty
     if alias != CHAMPION and may_rise:
@@ -165,26 +167,18 @@ def _register_version(choice: _Choice, tracker: Tracker) -> ModelVersion:
     task, manifest = choice.run.task.name, choice.bundle.manifest
     name, trained = model_name(task), choice.run.trained / choice.evaluation.trained
     run_id = run_of(trained / WORK / manifest.candidate)
-    scores = manifest.metrics
-    tags = {
-        "candidate": manifest.candidate,
-        "config": choice.run.config.name,
-        "val_macro_f1": f"{scores.val.macro_f1:.4f}" if scores else "",
-        "test_macro_f1": f"{scores.test.macro_f1:.4f}" if scores else "",
-        "data_fingerprint": manifest.lineage.data_fingerprint,
-    }
-    version = tracker.register(name, run_id, choice.bundle.digest, tags)
+    tags = version_tags(choice.bundle, choice.run.config.name)
+    digest, workspace = choice.bundle.digest, choice.run.workspace
+
+    def taken(number: int) -> bool:
+        folder = workspace.version(task, number)
+        return folder.is_dir() and not holds(folder, digest)
+
+    version = tracker.register(name, run_id, digest, tags, taken)
     tracker.set_tag(name, version.number, UNTRUSTED, choice.issues)
     record_commit(tracker, version.number, manifest)
-    _export(choice.bundle, task, version.number, choice.run.workspace)
+    export(choice.bundle, task, version.number, workspace)
     return version
-
-
-def _export(source: Bundle, task: str, number: int, workspace: Workspace) -> None:
-    """Copy a bundle to the folder of its version, unless it is there."""
-    target = workspace.version(task, number)
-    if not target.is_dir() or bundle.read(target).digest != source.digest:
-        bundle.copy(source.folder, target)
 
 
 def _champion(choice: _Choice) -> Champion | None:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from mien.errors import RegistryError
 from mien.model import bundle
-from mien.storage.workspace import CHAMPION, Workspace
-from mien.tracking import AliasChange, Tracker, model_name
+from mien.storage.workspace import CHAMPION, Workspace, model_name
+from mien.tracking import AliasChange, Tracker
 
 from .trust import trust_issues
 
@@ -33,8 +33,8 @@ def sync_aliases(tracker: Tracker, task: str, workspace: Workspace, force: str |
         BundleError: its bundle is not here, or damaged.
     """
     name = model_name(task)
-    aliases = tracker.aliases(name)
-    if not aliases or aliases == workspace.aliases(task):
+    exported = workspace.exported_aliases(task)
+    if not workspace.database.is_file() or (aliases := tracker.aliases(name)) == exported:
         return
     number = aliases.get(CHAMPION)
     champions = [change.after for change in tracker.history(name) if change.alias == CHAMPION]

@@ -4,8 +4,8 @@ from mien.model import lineage
 from mien.model.bundle import Manifest
 from mien.model.lineage import CodeState
 from mien.storage.versions import Store
-from mien.storage.workspace import Workspace
-from mien.tracking import COMMITTED, Tracker, model_name
+from mien.storage.workspace import Workspace, model_name
+from mien.tracking import COMMITTED, Tracker
 
 REMEDY = (
     "Commit what `git status` names and run again (the same code is not trained again), bring the "

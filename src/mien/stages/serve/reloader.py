@@ -86,8 +86,12 @@ class ModelReloader:
             if slot.name not in self._unreadable:
                 _log.warning("%s is not polled for new models: %s", slot.name, error)
             self._unreadable.add(slot.name)
+            if slot.model is not None:
+                slot.reload_error = str(error)
             return None
-        self._unreadable.discard(slot.name)
+        if slot.name in self._unreadable:
+            self._unreadable.discard(slot.name)
+            slot.reload_error = None
         return current
 
     def _champion(self, source: BundleSource) -> BundleSource:

@@ -205,7 +205,7 @@ def export(network: Network, size: str, spec: DetectorSpec, path: Path) -> None:
         torch.onnx.export(
             fused,
             (torch.zeros(1, 3, side, side),),
-            buffer,  # type: ignore[arg-type]  # file objects are accepted, the stubs omit them
+            buffer,
             dynamo=False,
             opset_version=OPSET,
             input_names=[input_name],

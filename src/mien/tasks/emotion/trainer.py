@@ -76,7 +76,7 @@ def _initial_state(setup: TrainingSetup, network: nn.Module, seed: int) -> Train
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = setup.recipe.bn_momentum
-    model.to(setup.recipe.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(setup.recipe.device, memory_format=torch.channels_last)
     ema = copy.deepcopy(model).requires_grad_(False)
     pretraining = setup.recipe.pretrain_epochs > 0
     return TrainingState(model, ema, _optimizer(setup, model, pretraining), generator)
@@ -168,7 +168,7 @@ def _optimizer_step(state: TrainingState, loss: Tensor, lr: float, ema_decay: fl
     for group in state.optimizer.param_groups:
         group["lr"] = lr * group["lr_scale"]
     state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     nn.utils.clip_grad_norm_(state.model.parameters(), MAX_GRAD_NORM)
     state.optimizer.step()
     state.phase_steps += 1

@@ -1,0 +1,52 @@
+"""Bundles of registered versions in the workspace, from where they are served."""
+
+from collections.abc import Set
+from pathlib import Path
+
+from mien.model import bundle
+from mien.model.bundle import MANIFEST, Bundle
+from mien.storage.files import sha256_file
+from mien.storage.workspace import Workspace
+
+
+def export(source: Bundle, task: str, number: int, workspace: Workspace) -> None:
+    """Copy a bundle to the folder of its version, unless it is there."""
+    target = workspace.version(task, number)
+    if not target.is_dir() or bundle.read(target).digest != source.digest:
+        bundle.copy(source.folder, target)
+
+
+def deleted_version(digest: str, task: str, known: Set[int], workspace: Workspace) -> int | None:
+    """The exported version with that digest which MLflow no longer knows: it was deleted there."""
+    for number in workspace.exported_versions(task):
+        if number not in known and holds(workspace.version(task, number), digest):
+            return number
+    return None
+
+
+def holds(folder: Path, digest: str) -> bool:
+    """Whether a folder is the bundle with that digest; its other files are not read."""
+    manifest = folder / MANIFEST
+    return manifest.is_file() and sha256_file(manifest) == digest
+
+
+def exported(digest: str, task: str, workspace: Workspace) -> tuple[str, int] | None:
+    """Alias and number of the exported version with that digest; needs no MLflow."""
+    for alias, number in sorted(workspace.aliases(task).items(), reverse=True):
+        folder = workspace.version(task, number)
+        if folder.is_dir() and bundle.read(folder).digest == digest:
+            return alias, number
+    return None
+
+
+def version_tags(source: Bundle, config_name: str) -> dict[str, str]:
+    """What the registry shows of a version."""
+    manifest = source.manifest
+    scores = manifest.metrics
+    return {
+        "candidate": manifest.candidate,
+        "config": config_name,
+        "val_macro_f1": f"{scores.val.macro_f1:.4f}" if scores else "",
+        "test_macro_f1": f"{scores.test.macro_f1:.4f}" if scores else "",
+        "data_fingerprint": manifest.lineage.data_fingerprint,
+    }

@@ -1,0 +1,85 @@
+"""MLflow's registry as its SQLite file stands, read without MLflow, whose import takes a second.
+
+The database is the truth about aliases: people move and delete in MLflow's own page.
+"""
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+ARTIFACTS = "mlruns"
+"""Folder of the artifacts in a workspace."""
+UNTRUSTED = "mien.untrusted"
+"""Tag of a version: why it is not trusted."""
+HISTORY = "mien.history"
+"""Prefix of a registered model's tags that record the moves of its aliases."""
+
+
+@dataclass(frozen=True)
+class RegistryState:
+    """What the registry says of one model now."""
+
+    aliases: Mapping[str, int]
+    untrusted: frozenset[int]
+    """Versions that are not trusted and that nobody made champion through mien."""
+
+
+def read_registry(database: Path, model: str) -> RegistryState | None:
+    """Read the aliases of a registered model.
+
+    Args:
+        database: the file `mlflow.db`.
+        model: name of the registered model.
+
+    Returns:
+        None where there is no database, or only MLflow can read it: it is of another version of
+        MLflow, or a transaction was cut off and has to be undone.
+    """
+    if not database.is_file():
+        return None
+    try:
+        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as opened:
+            aliases = dict(opened.execute(_ALIASES, [model]).fetchall())
+            tagged = {int(row[0]) for row in opened.execute(_TAGGED, [model, UNTRUSTED])}
+            changes = [json.loads(row[0]) for row in opened.execute(_CHANGES, [model, HISTORY])]
+        champions = {int(each["after"]) for each in changes if each["alias"] == "champion"}
+        named = {str(alias): int(number) for alias, number in aliases.items()}
+    except (sqlite3.Error, ValueError, TypeError, KeyError):
+        return None
+    return RegistryState(named, frozenset(tagged - champions))
+
+
+def relocate(database: Path, home: Path) -> None:
+    """Correct the artifact paths of a workspace that was moved or copied.
+
+    Args:
+        database: the file `mlflow.db`, whose tables exist.
+        home: the folder of the workspace, absolute.
+    """
+    with closing(sqlite3.connect(database)) as opened, opened:
+        locations = opened.execute("select artifact_location from experiments").fetchall()
+        for (location,) in locations:
+            root, folder, _ = str(location).rpartition(f"/{ARTIFACTS}/")
+            if folder and root.startswith("file:") and root != home.as_uri():
+                for table, column in _ARTIFACT_PATHS:
+                    opened.execute(
+                        f"update {table} set {column} = ? || substr({column}, ?) "
+                        f"where substr({column}, 1, ?) = ?",
+                        [home.as_uri(), len(root) + 1, len(root) + 1, f"{root}/"],
+                    )
+
+
+_ARTIFACT_PATHS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+
+
+_ALIASES = "select alias, version from registered_model_aliases where name = ?"
+_TAGGED = "select version from model_version_tags where name = ? and key = ?"
+_CHANGES = "select value from registered_model_tags where name = ? and key like ? || '.%'"
