@@ -17,6 +17,8 @@ VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 LOCK = "requirements_dev.txt"
 UV = "uv==0.13.9"
+WORKERS = min((os.cpu_count() or 1) + 1, 8)
+"""Processes of the tests: one more than cores, because some tests wait for time-outs."""
 LOOP = """
 import os, sys, threading
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
@@ -40,7 +42,7 @@ if Path(sys.prefix).resolve() == VENV.resolve():
     def test(context: Context, k: str = "") -> None:  # noqa: PT028 - a recipe, not a test
         """Run the tests: behaviour, style, types, imports, README."""
         only = f"-k '{k}'" if k else ""
-        _run(context, f"{BIN}/python -m pytest -n 2 --dist loadgroup -m 'not long' {only}")
+        _run(context, f"{BIN}/python -m pytest -n {WORKERS} --dist loadgroup -m 'not long' {only}")
 
     @task
     def test_long(context: Context) -> None:
@@ -55,7 +57,7 @@ if Path(sys.prefix).resolve() == VENV.resolve():
             for _ in range(2 * (os.cpu_count() or 1))
         ]
         only = f"-k '{k}'" if k else ""
-        command = f"{BIN}/python -m pytest -n 2 --dist loadgroup -m 'not long' {only}"
+        command = f"{BIN}/python -m pytest -n {WORKERS} --dist loadgroup -m 'not long' {only}"
         try:
             _run(context, f"nice -n 10 {command}")
         finally:

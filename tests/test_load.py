@@ -16,6 +16,8 @@ from project import ROOT
 from mien.config import Policy
 from mien.storage.workspace import RESULT, Workspace, read_latest
 
+pytestmark = pytest.mark.long
+
 HOURS = 3600
 
 
@@ -56,7 +58,6 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return config, home
 
 
-@pytest.mark.long
 def test_load_and_a_quota_do_not_change_the_champion(
     idle: tuple[Path, Path], tmp_path: Path
 ) -> None:

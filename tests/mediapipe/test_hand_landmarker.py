@@ -96,6 +96,7 @@ def test_an_empty_picture_has_no_hands(pair: Pair, shape: tuple[int, int, int]) 
     assert pair.own.detect(np.full(shape, 99, np.uint8)) == []
 
 
+@pytest.mark.long
 def test_hands_of_real_photos_equal_mediapipes(pair: Pair, real_data: Path) -> None:
     """278 photos: as many hands on 98 %, landmarks within 1 % of the hand, the same gestures."""
     paths = sorted((real_data / "gesture" / "photos").rglob("*.*"))

@@ -58,6 +58,7 @@ def python(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
     )
 
 
+@pytest.mark.long
 def test_a_copied_folder_is_a_task(project: Path, fitted_gesture: Path) -> None:
     """The command lists it, the contract suite runs it, and the server answers on its route."""
     assert NEW in python(project, "-m", "mien.cli", "tasks").stdout

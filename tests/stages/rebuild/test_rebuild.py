@@ -32,6 +32,7 @@ def make_champion(workspace: Workspace) -> None:
     Tracker(workspace.home).move("mien-gesture", "champion", 1, "forced promote", "for a test")
 
 
+@pytest.mark.long
 def test_another_processor_is_a_warning_and_keep_leaves_the_workspace(
     workspace: Workspace, rewritten: Rewrite, tmp_path: Path
 ) -> None:
@@ -181,6 +182,7 @@ def test_a_damaged_bundle_and_a_used_folder_are_refused(
         rebuild.reproduce("gesture", workspace)
 
 
+@pytest.mark.long
 def test_a_certificate_is_stored_with_the_bundle(workspace: Workspace) -> None:
     """In card, lineage and registry; the run is not registered a second time, a server reloads the
     new folder, and the next call completes an interrupted certificate."""

@@ -22,6 +22,7 @@ def only_made_up_tasks() -> None:
     """Here the real tasks are asked, not the made-up ones of the other tests."""
 
 
+@pytest.mark.long
 def test_a_short_soak_leaves_the_server_as_it_was(served_home: Path) -> None:
     """Lost: nothing. Photos, landmarks and bad requests are each answered with the status that
     they should have; threads and descriptors do not grow. Memory and series of metrics take
