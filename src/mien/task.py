@@ -74,8 +74,7 @@ class Request:
     def scale(self) -> tuple[float, float]:
         """Pixels of the picture as sent for each pixel of `image`, across and down; often 1.
 
-        The last column or row of a reduced picture may stand for fewer pixels than the others:
-        places are exact to within one pixel of `image`.
+        Places are exact to within one pixel of `image`: its last column may stand for fewer.
         """
         if self.image is None:
             raise ValueError("a request without a picture has no scale")
@@ -155,11 +154,14 @@ class DataReport:
     """Rows or files that were left out, by reason."""
     notes: tuple[str, ...] = ()
     """Sentences that the user must read."""
+    files: Mapping[str, int] = field(default_factory=dict)
+    """Every file of the version, by what became of it; empty where a task does not count them."""
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "DataReport":
         """Rebuild a report from its JSON form."""
-        return cls(document["counts"], document["skipped"], tuple(document["notes"]))
+        notes = tuple(document["notes"])
+        return cls(document["counts"], document["skipped"], notes, document["files"])
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ class Sample:
     person: str = ""
     """Whose face or hand it is; "" where that is unknown."""
     metadata: Mapping[str, str | float] = field(default_factory=dict)
-    """Values that do not show the subject and may still reveal the label: file type, source."""
+    """Values that do not show the subject and may reveal the label: file type, source."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,9 @@ class Issues:
     """How many samples, files or boxes were checked; 0 switches the check off."""
     examples: tuple[IssueExample, ...] = ()
     count: int | None = None
-    """The number of issues, where it is not the number of names."""
+    """Of issues, where it is not the number of names."""
+    setting: str = ""
+    """A config key with its value that solves them, such as `params.convention=pixels`."""
 
 
 @dataclass(frozen=True)
@@ -211,6 +215,8 @@ class Inspection:
     samples: tuple[Sample, ...]
     issues: Mapping[str, Issues] = field(default_factory=dict)
     """By slug of the task's checks."""
+    labels: tuple[str, ...] | None = None
+    """The labels that the source names and its splits must hold; None for all of the task's."""
 
 
 @dataclass(frozen=True)
@@ -273,17 +279,15 @@ class TaskData(Generic[ParamsT]):
     write_sample: Callable[[Path, int], None]
     """`write_sample(out, seed)` writes the project's own sample data as a raw source."""
     param_names: tuple[str, ...]
-    """The params that `prepare` reads; the data stage leaves all others at their defaults, so
-    that a change of them cannot change the data."""
+    """The params that `prepare` reads; the data stage leaves all others at their defaults."""
     checks: tuple[Check[Inspection], ...]
     """The task's own data checks, beyond those that hold for all tasks."""
     inspect: Callable[[Path, ParamsT, Path], Inspection]
     """`inspect(raw, params, cache)` lists the samples of raw data and records the issues of
-    `checks`. It raises `DataError` only where it cannot read the data at all; a bad single file is
-    an issue. `cache` is as for `prepare`."""
+    `checks`; a bad single file is an issue, and `DataError` says that no data could be read."""
     repair: Callable[[Path, Path, RepairPlan, ParamsT, Path], tuple[str, ...]]
-    """`repair(raw, out, plan, params, cache)` writes a repaired copy of raw data by a plan, in a
-    form that `inspect` and `prepare` read; returns further repairs, in sentences."""
+    """`repair(raw, out, plan, params, cache)` writes a copy of raw data, repaired by a plan, for
+    `inspect` and `prepare` to read; returns further repairs, in sentences."""
     prepare: Callable[[Path, Path, ParamsT, Path], DataReport]
     """`prepare(raw, ready, params, cache)` turns raw files into what the trainer reads. `cache`
     is a permanent folder for results that are slow to compute, by content of the file."""
@@ -317,25 +321,21 @@ class Predictor:
     Body: type[BaseModel] | None = None
     """Schema of a JSON request; None for a task that takes pictures only."""
     batching: bool = True
-    """Whether `predict_many` runs the network once for several requests. Without it, servers and
-    batches send one request at a time."""
+    """Whether `predict_many` runs the network once for several requests; servers then batch."""
     min_side: int | None = None
     """Pixels of a picture's shorter side with which an answer is as good as with all of them.
 
-    A picture that has at least twice as many is read at reduced size, see `images.read`;
-    `predict_many` then gets the reduced one in `Request.image`, and returns places in pixels of
-    `Request.size`. `TaskData.examples` and the trainer read with the same number (`Request.read`),
-    or training and serving drift apart. Choose it by measuring answers (`bench photos`). None:
-    every picture is read in full."""
+    A picture with twice as many is read at reduced size (`images.read`): `predict_many` gets it in
+    `Request.image` and returns places in pixels of `Request.size`. `TaskData.examples` and the
+    trainer read with the same number. Choose it by `bench photos`. None: pictures are read in full.
+    """
     subject_counter: Callable[[], Callable[[Request], int]] | None = None
-    """`subject_counter()` makes a function that counts the faces or hands of a picture, for one
-    thread at a time. None for a task that cannot count without a trained model."""
+    """`subject_counter()` makes a function that counts the subjects of a picture, in one thread."""
     video_predictor: Callable[[Model], Callable[[Request], Prediction]] | None = None
     """`video_predictor(model)` makes a function that predicts the frames of one video, in their
     order and from one thread. None for a task that gains nothing by it."""
     table_requests: Callable[[Path], Iterator[BaseModel | MienError] | None] | None = None
-    """`table_requests(path)`: each row of a CSV as a `Body`, or why it is none; returns None where
-    the file lacks the columns. None for a task whose requests are not rows of a table."""
+    """`table_requests(path)`: each row of a CSV as a `Body`, or why not; None for other files."""
 
     def predict(self, request: Request, model: Model) -> Prediction:
         """Answer one request.

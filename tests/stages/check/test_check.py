@@ -52,7 +52,9 @@ def test_a_leak_stops_a_training_and_is_told_to_the_evaluation(tmp_path: Path) -
     """The message names the check, the count and what to do; a file names the samples."""
     done, _ = checked(sets.yolo(tmp_path / "set", leaky()), tmp_path / "home")
     assert done.failed == ("split_leakage",)
-    with pytest.raises(DataCheckError, match=r"split_leakage \(1 of 34\).*--fix.*under `checks:`"):
+    with pytest.raises(
+        DataCheckError, match=r"split_leakage \(1 of 34\).*--fix.*--set checks.split_leakage"
+    ):
         stage.require_passed(done)
     leaks = json.loads((done.folder / DATA_QUALITY).read_text())
     assert leaks["exact"] == ["test/again.png"]
@@ -152,7 +154,7 @@ def test_the_report_is_for_machines_too(tmp_path: Path) -> None:
     """As its schema says: every check with its numbers, examples and names."""
     done, _ = checked(sets.yolo(tmp_path / "set", leaky()), tmp_path / "home")
     document = json.loads((done.folder / REPORT).read_text())
-    assert document["format"] == 2
+    assert document["format"] == 3
     assert document["samples"] == 51
     assert document["splits"]["test"]["anger"] == 3
     found = next(each for each in document["checks"] if each["slug"] == "split_leakage")
@@ -173,6 +175,7 @@ def test_the_report_is_for_machines_too(tmp_path: Path) -> None:
         ],
         "names": ["test/again.png"],
         "fixable": True,
+        "setting": "checks.split_leakage.level=warn",
     }
 
 

@@ -123,7 +123,8 @@ def test_class_numbers_follow_data_yaml(tmp_path: Path) -> None:
     report = prepared(folder, tmp_path / "home")
     assert report.counts["train"] == dict.fromkeys(LABELS, 1)
     (folder / "data.yaml").unlink()
-    assert "There is no data.yaml" in prepared(folder, tmp_path / "home").notes[0]
+    with pytest.raises(DataError, match=r"--set params\.names=affectnet8"):
+        prepared(folder, tmp_path / "home")
 
 
 def _outside(folder: Path) -> Path:
@@ -176,9 +177,9 @@ BAD: dict[str, tuple[Maker, str]] = {
     "outside": (_outside, "outside its folder"),
     "damaged zip": (_cut, "cannot be unpacked"),
     "no split": (_without("train"), "expected a YOLO data set"),
-    "no test": (_without("test"), "no test/images"),
+    "too few to draw a test split": (_without("test"), "test: expected a split"),
     "unknown class": (_edited("data.yaml", "names: [hapy]\n"), "Did you mean 'happy'"),
-    "no names": (_edited("data.yaml", "nc: 8\n"), "has no list `names`"),
+    "no names": (_edited("data.yaml", "nc: 8\n"), "The classes have no names"),
     "numbers from 1": (
         _edited("data.yaml", "names: {1: anger, 2: fear}\n"),
         "expected classes 0 to 1",

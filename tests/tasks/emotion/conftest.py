@@ -16,9 +16,9 @@ from .short_training import ShortTraining, train
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Forty drawn faces, prepared."""
-    raw, folder = (tmp_path_factory.mktemp(name) for name in ("raw", "prepared"))
+    raw, folder, cache = (tmp_path_factory.mktemp(name) for name in ("raw", "prepared", "cache"))
     write_sample(raw, seed=3, counts={"train": 24, "valid": 8, "test": 8})
-    prepare(raw, folder, Params())
+    prepare(raw, folder, Params(), cache)
     return folder
 
 

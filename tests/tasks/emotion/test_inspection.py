@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mien.errors import DataError
 from mien.task import Inspection
-from mien.tasks.emotion import yolo
+from mien.tasks.emotion import label_lines, yolo
 from mien.tasks.emotion.checks import CHECKS
 from mien.tasks.emotion.data import examples, prepare
 from mien.tasks.emotion.inspection import inspect
@@ -68,7 +68,7 @@ def test_every_issue_is_recorded_for_its_check(tmp_path: Path) -> None:
     found = inspected(raw)
     assert issues(found) == {
         "missing_label_file": ["train/none.png"],
-        "orphan_label_file": ["train/bytes.txt", "train/nobody.txt"],
+        "orphan_label_file": ["train/labels/bytes.txt", "train/labels/nobody.txt"],
         "unknown_class": ["train/class.png"],
         "malformed_label": ["train/words.png"],
         "box_out_of_bounds": ["train/left.png", "train/nan.png", "train/out.png"],
@@ -159,8 +159,8 @@ def test_what_cannot_be_understood_ends_in_a_message(tmp_path: Path) -> None:
     (tmp_path / "bare").mkdir()
     with pytest.raises(DataError, match="expected a YOLO data set"):
         inspected(tmp_path / "bare")
-    with pytest.raises(DataError, match="has no list `names`"):
-        inspected(yolo_set.write(tmp_path / "set", REST, names="{}"))
+    with pytest.raises(DataError, match="The classes have no names"):
+        inspected(yolo_set.write(tmp_path / "set", {"train/a.png": GOOD} | REST, names="{}"))
 
 
 def test_samples_are_named_as_examples_are(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_samples_are_named_as_examples_are(tmp_path: Path) -> None:
     raw.mkdir()
     ready.mkdir()
     write_sample(raw, counts={"train": 26, "valid": 26, "test": 9})
-    prepare(raw, ready, Params())
+    prepare(raw, ready, Params(), tmp_path / "cache")
     found = inspected(raw)
     assert set(issues(found)) == {"empty_label_file"}
     for split in ("val", "test"):
@@ -183,8 +183,8 @@ def test_samples_are_named_as_examples_are(tmp_path: Path) -> None:
 @given(st.text(max_size=60))
 def test_any_text_is_a_label_file(text: str) -> None:
     """Whatever stands in it, boxes have five numbers and every other line is told as a fault."""
-    told: list[str] = []
-    boxes = [yolo.clip_box(box, told.append) for _, box in yolo.parse_labels(text, told.append)]
+    labels = label_lines.parse(text.encode())
+    boxes = [yolo.clip_box(each.box, lambda _: None) for each in labels.boxes]
     for box in boxes:
         if box:
             cx, cy, w, h = box
@@ -192,7 +192,7 @@ def test_any_text_is_a_label_file(text: str) -> None:
             assert cx + w / 2 <= 1 + 1e-9
             assert 0 < h <= 1
             assert 0 <= cy <= 1
-    assert boxes or told
+    assert boxes or labels.issues
 
 
 def test_the_real_sets_are_told_as_they_are_known_to_be(real_data: Path, tmp_path: Path) -> None:

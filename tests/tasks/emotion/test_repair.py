@@ -62,6 +62,7 @@ def remember(raw: Path, cache: Path, faces: Mapping[str, list[tuple[float, ...]]
 def test_the_plan_is_kept_and_pictures_stay_the_same(tmp_path: Path, out: Path) -> None:
     """Left out, moved, and all others where they were; `val` becomes `valid`."""
     texts = {"train/a.png": GOOD, "train/b.png": "0 0.5 0.5 0.2 0.2\n", "train/e.png": ""}
+    texts["train/f.png"] = GOOD
     raw = yolo_set.write(tmp_path / "raw", texts | REST, val="val")
     before = {each.digest for each in inspect(raw, Params(), tmp_path).samples}
     moved: dict[str, Split] = {"train/b.png": "val"}
@@ -69,6 +70,7 @@ def test_the_plan_is_kept_and_pictures_stay_the_same(tmp_path: Path, out: Path) 
     assert mended(raw, out, plan) == ()
     assert files(out) == {
         "train/e.png": "",
+        "train/f.png": GOOD,
         "valid/b.png": "0 0.5 0.5 0.2 0.2\n",
         "valid/c.png": GOOD,
         "test/d.png": GOOD,
@@ -177,5 +179,5 @@ def test_drawn_faces_are_found_and_kept(
     corners = boxes.xcycwh_to_xyxy(box)
     assert boxes.iou(corners, np.array([[0.15, 0.1, 0.85, 0.9]], np.float32))[0] > 0.3
     (tmp_path / "ready").mkdir()
-    report = prepare(out, tmp_path / "ready", Params())
+    report = prepare(out, tmp_path / "ready", Params(), tmp_path / "cache")
     assert report.counts["train"]["happy"] == 8

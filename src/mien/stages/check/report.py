@@ -1,12 +1,13 @@
 """The report of a check, for machines (JSON) and for people (in a terminal).
 
-report.json   {"format": 2, "task", "version" (root hash), "number", "source",
+report.json   {"format": 3, "task", "version" (root hash), "number", "source",
                "repaired": whether it was made from another version, "samples": how many,
                "splits": {split: {label: subjects}},
                "metadata_baseline": null or {"accuracy", "majority", "chance",
                                              "by_feature": [[name, accuracy], ...]},
                "checks": [{"slug", "level", "limit", "count", "total", "share" (0..1),
                            "state": passed|noted|warned|failed|off, "description", "fixable",
+                           "setting": a config key with a value that helps,
                            "examples": [{"names": [...], "description"}],
                            "names": up to 10,000 of the samples with issues}]}
 data_quality.json   {"version", "exact": val and test samples with an exact duplicate in train,
@@ -16,6 +17,7 @@ duplicates.json   {"exact": [[names that are duplicates of each other], ...], "n
 """
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -41,7 +43,7 @@ WITH_ISSUES: Sequence[State] = ("failed", "warned", "noted")
 class CheckReport(Schema):
     """The content of `report.json`."""
 
-    format: Literal[2] = 2
+    format: Literal[3] = 3
     task: str
     version: str
     number: int
@@ -158,13 +160,15 @@ def error_message(report: CheckReport, page: Path, repaired_source: str = "") ->
 def _remedy(report: CheckReport, repaired_source: str) -> str:
     if repaired_source:
         return f"A repaired version exists: --source {repaired_source}."
-    levels = "set another level or limit under `checks:` in the config."
-    if report.repaired or not any(each.fixable for each in report.in_state("failed")):
-        return f"Correct the source by hand and fetch it again, or {levels}"
+    failed = report.in_state("failed")
+    settings = " ".join(f"--set {shlex.quote(each.setting)}" for each in failed)
+    accept = f"use these settings: {settings}"
+    if report.repaired or not any(each.fixable for each in failed):
+        return f"Correct the source by hand and fetch it again, or {accept}"
     version = f"--source @{report.version[:12]}"
     return (
         f"`mien data check CONFIG {version} --fix` repairs what is safe to repair. Correct the "
-        f"rest by hand, or {levels}"
+        f"rest by hand, or {accept}"
     )
 
 

@@ -37,6 +37,8 @@ class DataCheckResult(Schema):
     names: tuple[str, ...] = Field(default=(), repr=False)
     fixable: bool = False
     """Whether `--fix` repairs these issues."""
+    setting: str = ""
+    """A config key with a value that helps where the check fails."""
 
 
 def checks_of(task: Task[Any]) -> dict[str, Check[CheckContext]]:
@@ -99,6 +101,7 @@ def judge(check: Check[Any], issues: Issues) -> DataCheckResult:
         examples=issues.examples,
         names=issues.names,
         fixable=check.fixable,
+        setting=issues.setting or f"checks.{check.slug}.level=warn",
     )
 
 

@@ -28,8 +28,8 @@ SAMPLE = "sample"
 LATEST = "@"
 """A source for configs that name another one: the latest version."""
 _NO_SOURCE = (
-    "No source for task {task!r}: give --source PATH (a CSV, a YOLO folder or a zip of one), "
-    "--source kaggle:OWNER/SET, or --source sample for the project's own drawn data."
+    "No source for task {task!r}: give --source PATH (a CSV, a YOLO folder, its data.yaml or a "
+    "zip), --source kaggle:OWNER/SET, or --source sample for the project's own drawn data."
 )
 
 
@@ -92,8 +92,19 @@ def prepare(run: Run, version: Version) -> PreparedData:
     if fresh:
         with run.store.unpacked(version) as raw, atomic_dir(folder) as temporary:
             report = run.task.data.prepare(raw, temporary, params, run.cache)
+            _require_every_file(report, version)
             _write_report(report, version.root, temporary)
     return PreparedData(folder, version.root, fresh)
+
+
+def _require_every_file(report: DataReport, version: Version) -> None:
+    """Every file of the version is used or skipped for a reason: a difference is a bug here."""
+    count = sum(report.files.values())
+    if report.files and count != len(version.items):
+        raise RuntimeError(
+            f"the task's report has {count:,} files, and the version {len(version.items):,}: "
+            f"{dict(report.files)}"
+        )
 
 
 def show(folder: Path) -> None:
@@ -113,6 +124,9 @@ def show(folder: Path) -> None:
     if report.skipped:
         skipped = [[reason, f"{count:,}"] for reason, count in report.skipped.items()]
         console.table("Left out", ["reason", "number"], skipped)
+    if report.files:
+        listing = ", ".join(f"{count:,} {use}" for use, count in report.files.items())
+        console.result(f"{sum(report.files.values()):,} files: {listing}")
     for note in report.notes:
         console.result(f"! {note}")
 

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import sha256
@@ -28,14 +28,21 @@ def is_shadow(name: str) -> bool:
     return name in _SHADOWS or name.startswith("._")
 
 
-def folder_items(path: Path, hashes: FileHashCache) -> list[Item]:
+def folder_items(
+    path: Path, hashes: FileHashCache, entries: Container[str] | None = None
+) -> list[Item]:
     """The files of a folder; unchanged files are not read again.
+
+    Args:
+        path: the folder.
+        hashes: of the files that were read before.
+        entries: the files and folders in it that count; None for all of them.
 
     Raises:
         DataError: no files, or what cannot be stored: a device, or a link out of the folder, to a
             folder or to nothing.
     """
-    states = dict(sorted(_files(path)))
+    states = dict(sorted(_files(path, entries=entries)))
     if not states:
         raise DataError(f"The folder {path} holds no file. Give the folder of the data set.")
     return _items(path, states, hashes)
@@ -84,11 +91,13 @@ def _hash(path: Path) -> list[str | int]:
     return [state.hexdigest(), size]
 
 
-def _files(root: Path, inside: str = "") -> Iterator[tuple[str, os.stat_result]]:
+def _files(
+    root: Path, inside: str = "", entries: Container[str] | None = None
+) -> Iterator[tuple[str, os.stat_result]]:
     """Name and state of every file."""
-    with os.scandir(root / inside) as entries:
-        for entry in entries:
-            if is_shadow(entry.name):
+    with os.scandir(root / inside) as listing:
+        for entry in listing:
+            if is_shadow(entry.name) or (entries is not None and entry.name not in entries):
                 continue
             name = inside + entry.name
             if entry.is_dir(follow_symlinks=False):

@@ -1,7 +1,8 @@
-"""Opens a source: a file, a folder, a zip, or a set on Kaggle.
+"""Opens a source: a file, a folder, a zip, the data.yaml of a set, or a set on Kaggle.
 
 Every source becomes items of the store: names, hashes, and how to read the contents. `folders.py`
-reads folders, `archives.py` zips; `hash_cache.py` remembers the hashes of unchanged files.
+reads folders, `archives.py` zips, `described.py` what a data.yaml names; `hash_cache.py` remembers
+the hashes of unchanged files.
 """
 
 import sys
@@ -15,6 +16,7 @@ from mien.errors import DataError
 from mien.storage.cache_keys import cache_key
 from mien.storage.versions import Item
 
+from . import described
 from .archives import archive_items
 from .folders import file_items, folder_items
 from .hash_cache import FileHashCache
@@ -44,6 +46,8 @@ def open_source(source: str, cache: Path) -> Iterator[OpenedSource]:
     hashes = FileHashCache.open(cache / f"hashes-{cache_key(str(path))}.json")
     if path.is_dir():
         yield OpenedSource(name, folder_items(path, hashes))
+    elif path.suffix.lower() in described.SUFFIXES:
+        yield OpenedSource(name, _described_items(path, hashes))
     elif path.stat().st_size == 0:
         raise DataError(f"{source} is empty. Fetch it again.")
     elif zipfile.is_zipfile(path):
@@ -54,6 +58,13 @@ def open_source(source: str, cache: Path) -> Iterator[OpenedSource]:
     else:
         yield OpenedSource(name, file_items(path, hashes))
     hashes.save()
+
+
+def _described_items(path: Path, hashes: FileHashCache) -> list[Item]:
+    """The files of the set that a YAML file describes, with that file at the top."""
+    described_set = described.locate(path)
+    items = folder_items(described_set.folder, hashes, described_set.entries)
+    return [*file_items(path, hashes), *items]
 
 
 def _locate(source: str) -> tuple[str, Path]:

@@ -2,17 +2,22 @@
 
 from mien.task import recorded_check
 
-from . import label_csv, yolo
-from .data import MISSING_LABEL_FILE
+from . import label_csv, label_lines, yolo
+from .dataset.usable import MISSING_LABEL_FILE
 
 ORPHAN_LABEL_FILE = "orphan_label_file"
+OUTSIDE_IMAGE = "image_outside_splits"
 UNKNOWN_CLASS = "unknown_class"
 
 CHECKS = (
     recorded_check(MISSING_LABEL_FILE, "Images without a label file. The training skips them."),
     recorded_check(ORPHAN_LABEL_FILE, "Label files without an image. Images may be missing."),
     recorded_check(
-        yolo.EMPTY_LABEL_FILE,
+        OUTSIDE_IMAGE,
+        "Images in no split of data.yaml and in no folder of a split. They are not used.",
+    ),
+    recorded_check(
+        label_lines.EMPTY_LABEL_FILE,
         "Empty label files. Their images are trained as images without a face.",
         limit=0.2,
     ),
@@ -22,10 +27,26 @@ CHECKS = (
         "error",
     ),
     recorded_check(
-        label_csv.MIXED_CASE, "The same class in several spellings. They are read as one class."
+        label_csv.MIXED_CASE,
+        "Labels in another spelling than the task's. They are read as its own.",
     ),
     recorded_check(
-        yolo.MALFORMED_LABEL, "Label lines without five numbers. The training skips their images."
+        label_lines.MALFORMED_LABEL,
+        "Label lines that cannot be read. The training skips their images.",
+    ),
+    recorded_check(
+        label_lines.DUPLICATE_LABEL_LINE,
+        "Label lines that repeat a line of their file. They count once.",
+    ),
+    recorded_check(
+        label_lines.POLYGON_LABEL,
+        "Label lines with polygons or oriented boxes. Their bounding boxes are read.",
+        limit=1.0,
+    ),
+    recorded_check(
+        label_lines.EXTRA_LABEL_COLUMNS,
+        "Label lines with a score or keypoints after the box. These are ignored.",
+        limit=1.0,
     ),
     recorded_check(
         yolo.BOX_OUT_OF_BOUNDS, "Boxes that reach beyond the image. They are clipped at its border."

@@ -1,10 +1,9 @@
-"""From a YOLO data set, as such sets are shipped, to what the trainer reads.
+"""From a YOLO data set, in any layout that `dataset/` reads, to what the trainer reads.
 
-    raw/[one folder/]{train,valid|val,test}/{images,labels}/ + data.yaml
-    -> ready/{train,val,test}/{images,labels}/
+    raw -> ready/{train,val,test}/{images,labels}/
 
 Skips what cannot be used and counts it by the slug of the check that reports it; a set that cannot
-be read at all ends with a `DataError`. The format itself is in `yolo.py`.
+be read at all ends with a `DataError`.
 """
 
 import os
@@ -14,33 +13,40 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mien.boxes import Box
-from mien.errors import DataError, ImageError, TooLargeError
+from mien.errors import ImageError, TooLargeError
 from mien.reporting import console
 from mien.task import SPLITS, DataReport, Example, Request, Split
 
-from . import yolo
+from . import dataset, yolo
+from .dataset import DataSet, LabelledImage
+from .dataset.usable import Skip, UsableLabels, empty_split, usable_labels
+from .label_lines import XcYcWh
 from .params import LABELS, MIN_SIDE, Params
-from .yolo import XcYcWh
 
-MISSING_LABEL_FILE = "missing_label_file"
+UNREADABLE = "unreadable"
+PLAIN_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+"""Images of other types that cannot be read are counted by type."""
 
 
-def prepare(raw: Path, ready: Path, params: Params, cache: Path | None = None) -> DataReport:
+def prepare(raw: Path, ready: Path, params: Params, cache: Path) -> DataReport:
     """Copy every usable image with clipped boxes.
 
     Raises:
-        DataError: no split folders, an unknown class, or a split without images.
+        DataError: see `dataset.read`; also an unknown class, or a split without usable images.
     """
-    root = yolo.find_root(raw)
-    names, notes = _class_names(root)
-    counts: dict[str, dict[str, int]] = {}
+    data = dataset.read(raw, params, cache)
+    uses = _FileUses()
     skipped = Counter[str]()
+    counts: dict[str, dict[str, int]] = {}
     for split in SPLITS:
-        source = yolo.split_folder(root, split)
-        counts[split] = _prepare_split(source, ready / split, names, skipped)
+        reasons: list[Skip] = []
+        images = data.images[split]
+        counts[split] = _prepare_split(data, split, ready / split, params, uses, reasons)
+        skipped.update(each.slug for each in reasons)
         if not sum(counts[split].values()):
-            raise DataError(f"{source.name}/ has no image with a usable label; {yolo.EXPECTED}")
-    return DataReport(counts, dict(skipped), tuple(notes))
+            raise empty_split(split, reasons, len(images))
+    files = {**uses.counts(), **data.other_files}
+    return DataReport(counts, dict(skipped), data.notes, files)
 
 
 def examples(ready: Path, split: Split) -> Iterator[Example]:
@@ -68,81 +74,69 @@ def link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _class_names(root: Path) -> tuple[list[str], list[str]]:
-    """The label of each class number, and a note where it had to be assumed."""
-    names = yolo.class_names(root)
-    if names is None:
-        order = ", ".join(f"{number} {label}" for number, label in enumerate(LABELS))
-        return list(LABELS), [f"There is no data.yaml; class numbers were read as {order}."]
-    for name in names:
-        message = yolo.unknown_class(name)
-        if message:
-            raise DataError(f"{message} It knows: {', '.join(LABELS)}.")
-    return [yolo.normalize(name) for name in names], []
+class _FileUses:
+    """What became of each image and label file; a file of two splits counts once."""
+
+    def __init__(self) -> None:
+        self._images: dict[str, str] = {}
+        self._label_files: dict[str, str] = {}
+
+    def add(self, image: LabelledImage, slug: str) -> None:
+        """Record the reason why an image is skipped; "" for one that is used."""
+        self._images[image.source] = f"images skipped: {slug}" if slug else "images used"
+        if image.label_source and self._label_files.get(image.label_source) != "label files used":
+            use = "label files of skipped images" if slug else "label files used"
+            self._label_files[image.label_source] = use
+
+    def counts(self) -> dict[str, int]:
+        return dict(Counter([*self._images.values(), *self._label_files.values()]))
 
 
 def _prepare_split(
-    source: Path, target: Path, names: Sequence[str], skipped: Counter[str]
+    data: DataSet,
+    split: Split,
+    target: Path,
+    params: Params,
+    uses: _FileUses,
+    reasons: list[Skip],
 ) -> dict[str, int]:
     for folder in ("images", "labels"):
         (target / folder).mkdir(parents=True)
     counts = dict.fromkeys(LABELS, 0)
-    for name in console.track(yolo.image_names(source), f"prepare {source.name}"):
-        for label in _prepare_image(source / "images" / name, target, names, skipped):
-            counts[label] += 1
+    for image in console.track(data.images[split], f"prepare {split}"):
+        usable = _usable(image, data, params)
+        reasons += usable.skipped
+        uses.add(image, "" if usable.use_image else usable.skipped[-1].slug)
+        if usable.use_image:
+            _write(image, usable.boxes, target)
+            for label, _ in usable.boxes:
+                counts[label] += 1
     return counts
 
 
-def _prepare_image(
-    path: Path, target: Path, names: Sequence[str], skipped: Counter[str]
-) -> list[str]:
-    """Copy one image and its clipped boxes; return the labels of the boxes."""
+def _usable(image: LabelledImage, data: DataSet, params: Params) -> UsableLabels:
+    unreadable = _unreadable(image)
+    if unreadable is not None:
+        return UsableLabels((), (unreadable,), use_image=False)
+    return usable_labels(image, data.classes, params.ignore_labels)
+
+
+def _unreadable(image: LabelledImage) -> Skip | None:
     try:
-        Request.read(path.read_bytes(), min_side=MIN_SIDE)
-    except (ImageError, TooLargeError):
-        skipped["unreadable"] += 1
-        return []
-    label_file = yolo.label_path(path)
-    if not label_file.is_file():
-        skipped[MISSING_LABEL_FILE] += 1
-        return []
-    boxes = _usable_boxes(label_file, names, skipped)
-    if boxes is None:
-        return []
-    copy = target / "images" / path.name
-    link(path, copy)
+        Request.read(image.path.read_bytes(), min_side=MIN_SIDE)
+    except (ImageError, TooLargeError) as error:
+        suffix = image.path.suffix.lower()
+        other_type = image.type == "other" and suffix not in PLAIN_SUFFIXES
+        slug = f"{UNREADABLE} {suffix}" if other_type else UNREADABLE
+        return Skip(slug, str(error).rstrip("."), image.source)
+    return None
+
+
+def _write(image: LabelledImage, boxes: Sequence[tuple[str, XcYcWh]], target: Path) -> None:
+    copy = target / "images" / image.file_name
+    link(image.path, copy)
     lines = [yolo.format_label(LABELS.index(label), box) for label, box in boxes]
     yolo.label_path(copy).write_text("".join(lines), encoding="utf-8")
-    return [label for label, _ in boxes]
-
-
-def _usable_boxes(
-    path: Path, names: Sequence[str], skipped: Counter[str]
-) -> list[tuple[str, XcYcWh]] | None:
-    """Label and box of each usable line; None where the image is not usable."""
-    issues: list[str] = []
-    boxes = []
-    for number, box in yolo.parse_labels(path.read_text("utf-8", "replace"), issues.append):
-        clipped = yolo.clip_box(box, issues.append)
-        if clipped:
-            boxes.append((_label(number, names, path), clipped))
-    for slug in (yolo.MALFORMED_LABEL, yolo.DEGENERATE_BOX):
-        if slug in issues:
-            skipped[slug] += issues.count(slug)
-    if yolo.MALFORMED_LABEL in issues:
-        return None
-    # A face with a lost box is still a face: such an image must not pass for an empty one.
-    return boxes if boxes or yolo.EMPTY_LABEL_FILE in issues else None
-
-
-def _label(number: int, names: Sequence[str], path: Path) -> str:
-    if not 0 <= number < len(names):
-        raise DataError(
-            f"{path.parent.parent.name}/labels/{path.name}: expected classes 0 to "
-            f"{len(names) - 1}, as in data.yaml, found {number}. Correct the label file or "
-            "data.yaml."
-        )
-    return names[number]
 
 
 def _area(box: Box) -> float:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from . import yolo
-from .params import LABELS
+from .dataset.class_names import label_of, normalize
+from .dataset.file_tree import stem
 
 ROW_WITHOUT_IMAGE = "csv_row_without_image"
 IMAGE_WITHOUT_ROW = "image_without_csv_row"
@@ -23,18 +23,6 @@ ReportIssue = Callable[[str, str], None]
 """Receives the slug of a check, and the sample or row with the issue."""
 _IMAGE_COLUMNS = ("image", "picture", "file", "filename", "file_name", "path", "name")
 _LABEL_COLUMNS = ("emotion", "label", "class", "expression")
-_SYNONYMS: Mapping[str, str] = {
-    "angry": "anger",
-    "contemptuous": "contempt",
-    "disgusted": "disgust",
-    "afraid": "fear",
-    "fearful": "fear",
-    "happiness": "happy",
-    "joy": "happy",
-    "neutrality": "neutral",
-    "sadness": "sad",
-    "surprised": "surprise",
-}
 
 
 @dataclass(frozen=True)
@@ -50,9 +38,7 @@ class LabelRow:
     @property
     def label(self) -> str | None:
         """The task's label for the written one; None where there is none."""
-        name = yolo.normalize(self.written_label)
-        name = _SYNONYMS.get(name, name)
-        return name if name in LABELS else None
+        return label_of(self.written_label)
 
 
 def find(raw: Path) -> list[Path]:
@@ -72,7 +58,7 @@ def read(path: Path) -> list[LabelRow]:
         return [
             LabelRow(
                 f"{path.name}:{table.line_num}",
-                yolo.stem(PurePosixPath((row[image] or "").strip()).name),
+                stem(PurePosixPath((row[image] or "").strip()).name),
                 row[label] or "",
             )
             for row in table
@@ -89,8 +75,8 @@ def repair(path: Path, target: Path) -> int:
     for line in lines[1:]:
         if column is None or column >= len(line):
             continue
-        if line[column] != yolo.normalize(line[column]):
-            line[column] = yolo.normalize(line[column])
+        if line[column] != normalize(line[column]):
+            line[column] = normalize(line[column])
             changed += 1
     with target.open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream, lineterminator="\n").writerows(lines)
@@ -118,14 +104,15 @@ def compare(
             report_issue(UNKNOWN_LABEL, f"{row.location} {row.written_label!r}")
         else:
             labels_of.setdefault(row.image_stem, set()).add(row.label)
-        if row.written_label != yolo.normalize(row.written_label):
+        if row.written_label != normalize(row.written_label):
             report_issue(MIXED_CASE, f"{row.location} {row.written_label!r}")
         if row.image_stem not in samples:
             report_issue(ROW_WITHOUT_IMAGE, row.location)
     listed = {row.image_stem for row in rows}
-    for stem, of_stem in samples.items():
+    for image_stem, of_stem in samples.items():
         for name, label in of_stem:
-            for slug in _differences(label, stem in listed, labels_of.get(stem, set())):
+            csv_labels = labels_of.get(image_stem, set())
+            for slug in _differences(label, image_stem in listed, csv_labels):
                 report_issue(slug, name)
     count = sum(map(len, samples.values()))
     return {

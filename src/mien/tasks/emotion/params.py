@@ -1,10 +1,22 @@
 """The `params:` section of an emotion config, and the labels in their fixed order."""
 
+from collections.abc import Mapping
+from typing import Literal
+
 from pydantic import Field
 
 from .recipe import Recipe
 
 LABELS = ("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+NAMED_ORDERS: Mapping[str, tuple[str, ...]] = {
+    "affectnet8": LABELS,
+    "affectnet_ids": (
+        *("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt"),
+    ),
+    "fer2013": ("anger", "disgust", "fear", "happy", "sad", "surprise", "neutral"),
+}
+"""Orders of classes that public sets use: AffectNet in YOLO format (alphabetical), the numbers of
+AffectNet's own annotations, and FER2013."""
 MIN_SIDE = 640
 """Pixels of an image's shorter side that are enough: with more, the answers are the same as with
 the 3000 of a 12-megapixel photo (`bench photos`). A network of 96 x 96 needs fewer; this is enough
@@ -16,5 +28,10 @@ class Params(Recipe):
 
     candidates: tuple[str, ...] = ("yolox-nano",)
     """Detector sizes to train, keys of `networks.FAMILIES`."""
+    names: Literal["affectnet8", "affectnet_ids", "fer2013"] | tuple[str, ...] | None = None
+    """What the class numbers mean, for a data set in which no file names the classes: an order of
+    `NAMED_ORDERS`, or the names in order of their numbers."""
+    ignore_labels: tuple[str, ...] = ()
+    """Classes whose boxes are left out and counted."""
     min_confidence: float = Field(default=0.25, ge=0, le=1)
     """A prediction below it has the outcome `unsure`; its faces are still listed."""

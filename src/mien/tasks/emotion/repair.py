@@ -1,6 +1,6 @@
 """Writes a repaired copy of a YOLO data set: images dropped or moved, boxes replaced by faces.
 
-    raw, in any form that `yolo.py` finds
+    raw, in any layout that `dataset/` reads
     -> out/{train,valid,test}/{images,labels}/ + data.yaml + label CSV files
 
 Knows neither how a face is detected nor why an image is dropped. Images keep their bytes. Files
@@ -24,10 +24,11 @@ from mien.storage.cache import ContentCache
 from mien.storage.cache_keys import TASK_SOURCES, source_hash
 from mien.task import SPLITS, RepairPlan, Split
 
-from . import label_csv, yolo
+from . import dataset, label_csv, label_lines, yolo
 from .data import link
-from .params import LABELS, MIN_SIDE, Params
-from .yolo import XcYcWh
+from .dataset import DataSet, LabelledImage
+from .label_lines import LabelFile, XcYcWh
+from .params import MIN_SIDE, Params
 
 SAME_FACE_IOU = 0.5
 """A face that overlaps a box by more, as intersection over union, is the face of that box."""
@@ -40,6 +41,7 @@ class _Item:
 
     name: str
     path: Path
+    labels: LabelFile | None
     label_text: str | None
     """The text of its label file; None without one."""
     split: Split
@@ -48,7 +50,7 @@ class _Item:
 
     @property
     def needs_faces(self) -> bool:
-        return any(bad for _, _, bad in _parse_boxes(self.label_text or ""))
+        return any(bad for _, _, bad in _boxes(self.labels))
 
 
 @dataclass
@@ -71,18 +73,19 @@ def repair(raw: Path, out: Path, plan: RepairPlan, params: Params, cache: Path) 
         The repairs beside the plan, in sentences.
 
     Raises:
-        DataError: no split folders, or an unreadable data.yaml.
+        DataError: see `dataset.read`.
     """
-    root = yolo.find_root(raw)
-    written = yolo.class_names(root)
-    items = list(_items(root, plan))
+    data = dataset.read(raw, params, cache)
+    classes = data.classes
+    items = list(_items(data, plan))
     faces: Mapping[str, list[XcYcWh]] = {}
     if plan.repair:
         faces = _detect_all([each for each in items if each.needs_faces], cache)
     replaced = _write(items, faces, out)
-    names = [yolo.normalize(name) if plan.repair else name for name in written or LABELS]
+    labels = [label or name for label, name in zip(classes.labels, classes.written, strict=True)]
+    names = labels if plan.repair else classes.written
     (out / "data.yaml").write_text(yolo.format_data_yaml(names), encoding="utf-8")
-    renamed = [name for name in written or () if name not in names]
+    renamed = [name for name in classes.written if name not in names]
     return (
         *_describe_boxes(replaced),
         *_describe_names(renamed),
@@ -90,29 +93,37 @@ def repair(raw: Path, out: Path, plan: RepairPlan, params: Params, cache: Path) 
     )
 
 
-def _items(root: Path, plan: RepairPlan) -> Iterator[_Item]:
-    for split in SPLITS:
-        folder = yolo.split_folder(root, split)
-        for image_name in yolo.image_names(folder):
-            name, path = f"{split}/{image_name}", folder / "images" / image_name
-            if name in plan.drop:
-                continue
-            label_file = yolo.label_path(path)
-            text = label_file.read_text("utf-8", "replace") if label_file.is_file() else None
-            target = plan.move.get(name, split)
-            yield _Item(name, path, text, target, target != split)
+def _items(data: DataSet, plan: RepairPlan) -> Iterator[_Item]:
+    for split, image in data:
+        if image.name not in plan.drop:
+            target = plan.move.get(image.name, split)
+            text = _label_text(data.root, image, plan.repair)
+            yield _Item(image.name, image.path, image.labels, text, target, target != split)
 
 
-def _parse_boxes(text: str) -> list[tuple[int, XcYcWh, bool]]:
+def _label_text(root: Path, image: LabelledImage, repair_lines: bool) -> str | None:
+    """The label file as UTF-8; lines that only a description beside them explains become boxes."""
+    if image.labels is None or image.label_source is None:
+        return None
+    slugs = {issue.slug for issue in image.labels.issues}
+    ambiguous = label_lines.EXTRA_LABEL_COLUMNS in slugs
+    converted = bool(slugs & set(label_lines.CONVERSIONS)) and repair_lines
+    if (ambiguous or converted) and not image.labels.malformed:
+        return "".join(yolo.format_label(each.number, each.box) for each in image.labels.boxes)
+    return label_lines.decode_text((root / image.label_source).read_bytes())
+
+
+def _boxes(labels: LabelFile | None) -> list[tuple[int, XcYcWh, bool]]:
     """Class, box and whether it marks no face, of each line; none in a malformed file."""
-    file_issues: list[str] = []
-    labels = []
-    for number, box in yolo.parse_labels(text, file_issues.append):
+    if labels is None or labels.malformed:
+        return []
+    boxes_with_state = []
+    for each in labels.boxes:
         issues: list[str] = []
-        yolo.clip_box(box, issues.append)
+        yolo.clip_box(each.box, issues.append)
         bad = bool({yolo.DEGENERATE_BOX, yolo.WHOLE_IMAGE_BOX} & set(issues))
-        labels.append((number, box, bad))
-    return [] if yolo.MALFORMED_LABEL in file_issues else labels
+        boxes_with_state.append((each.number, each.box, bad))
+    return boxes_with_state
 
 
 def _write(items: Sequence[_Item], faces: Mapping[str, list[XcYcWh]], out: Path) -> _Replaced:
@@ -125,8 +136,10 @@ def _write(items: Sequence[_Item], faces: Mapping[str, list[XcYcWh]], out: Path)
     for item in sorted(
         items, key=lambda each: each.changes_split
     ):  # an image that stays keeps its name
-        stem = _unique_stem(item.path.stem, stems[item.split])
-        copy = folders[item.split] / "images" / f"{stem}{item.path.suffix}"
+        file_name = item.name.partition("/")[2]
+        suffix = file_name[len(yolo.stem(file_name)) :]
+        stem = _unique_stem(yolo.stem(file_name), stems[item.split])
+        copy = folders[item.split] / "images" / f"{stem}{suffix}"
         link(item.path, copy)
         if item.label_text is not None:
             text = item.label_text
@@ -148,7 +161,7 @@ def _unique_stem(stem: str, used: set[str]) -> str:
 
 def _replace_boxes(item: _Item, faces: Sequence[XcYcWh], replaced: _Replaced) -> str:
     """The lines of a label file with faces in place of boxes that mark none."""
-    labels = _parse_boxes(item.label_text or "")
+    labels = _boxes(item.labels)
     good = np.array([_corners(box) for _, box, bad in labels if not bad]).reshape(-1, 4)
     free = [face for face in faces if not (boxes.iou(_corners(face), good) > SAME_FACE_IOU).any()]
     lines = []

@@ -1,13 +1,13 @@
-"""The YOLO format: folders, `data.yaml` and label files. All of its readers and writers are here.
+"""The YOLO format as mien writes it: prepared data, repaired sets and the drawn sample.
 
-    raw/[one or two folders/]{train,valid|val,test}/{images,labels}/ + data.yaml
+    {train,valid,test}/{images,labels}/ + data.yaml
 
 A line of a label file is `class cx cy w h`, the box in shares of width and height. Decodes no image
-and does not judge: issues go to a callback by the slug of their check.
+and does not judge: issues go to a callback by the slug of their check. `dataset/` reads the sets of
+others.
 """
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,13 @@ import yaml
 
 from mien import boxes
 from mien.boxes import Box
-from mien.errors import DataError, nearest
+from mien.errors import DataError
 from mien.task import SPLITS, Split
 
+from . import label_lines
+from .label_lines import XcYcWh
 from .params import LABELS
 
-XcYcWh = tuple[float, float, float, float]
-"""Centre x, centre y, width and height of a box, in shares of the image's width and height."""
 ReportIssue = Callable[[str], None]
 """Receives the slug of each issue."""
 
@@ -32,64 +32,21 @@ SPLIT_FOLDERS: Mapping[Split, tuple[str, ...]] = {
     "test": ("test",),
 }
 """Folder names of each split; the first one is written."""
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif",
+     ".avif", ".heic", ".heif", ".ppm", ".pgm", ".pnm", ".jp2", ".j2k", ".mpo", ".jxl", ".tga",
+     ".ico", ".pcx", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".psd", ".exr", ".svg"}
+)  # fmt: skip
+"""Files that are images, whether they can be read or not."""
 WHOLE_IMAGE_SHARE = 0.98
 """A box at least this wide and high, as a share of the image, is the whole image."""
 BORDER_TOLERANCE = 0.005
 """Share of the image by which a box may reach beyond it, because of rounding."""
 MIN_BOX_SHARE = 1e-3
 """A box that is not wider and higher than this share of the image has no area."""
-EXPECTED = (
-    "expected a YOLO data set: train/, valid/ (or val/) and test/, each with images/ and labels/, "
-    "at the top or one folder deep."
-)
-EMPTY_LABEL_FILE = "empty_label_file"
-MALFORMED_LABEL = "malformed_label"
 BOX_OUT_OF_BOUNDS = "box_out_of_bounds"
 DEGENERATE_BOX = "degenerate_box"
 WHOLE_IMAGE_BOX = "whole_image_box"
-_MAX_NAMES = 5
-
-
-def find_root(raw: Path) -> Path:
-    """The folder with the split folders.
-
-    Raises:
-        DataError: there is none.
-    """
-    for folder in [raw, *sorted(raw.glob("*/")), *sorted(raw.glob("*/*/"))]:
-        if (folder / "train" / "images").is_dir():
-            return folder
-    content = ", ".join(sorted(path.name for path in raw.iterdir())[:_MAX_NAMES])
-    raise DataError(f"The source holds {content}; {EXPECTED}")
-
-
-def split_folder(root: Path, split: Split) -> Path:
-    """The folder of a split, with images/ and labels/.
-
-    Raises:
-        DataError: there is none.
-    """
-    for name in SPLIT_FOLDERS[split]:
-        if (root / name / "images").is_dir():
-            return root / name
-    expected = " or ".join(f"{name}/images" for name in SPLIT_FOLDERS[split])
-    raise DataError(f"The data set has no {expected}; {EXPECTED}")
-
-
-def image_names(folder: Path) -> list[str]:
-    """Sorted names of the images of a split; other files are ignored."""
-    with os.scandir(folder / "images") as entries:
-        names = [entry.name for entry in entries if entry.is_file()]
-    return sorted(name for name in names if name[len(stem(name)) :].lower() in IMAGE_SUFFIXES)
-
-
-def label_file_names(folder: Path) -> list[str]:
-    """Sorted names of the label files of a split; none without labels/."""
-    if not (folder / "labels").is_dir():
-        return []
-    with os.scandir(folder / "labels") as entries:
-        return sorted(entry.name for entry in entries if entry.name.endswith(".txt"))
 
 
 def stem(name: str) -> str:
@@ -100,66 +57,6 @@ def stem(name: str) -> str:
 def label_path(image: Path) -> Path:
     """The label file of an image."""
     return image.parent.parent / "labels" / f"{stem(image.name)}.txt"
-
-
-def class_names(root: Path) -> list[str] | None:
-    """The class names of data.yaml as written, in order of their numbers; None without the file.
-
-    Raises:
-        DataError: data.yaml has no usable list of names.
-    """
-    path = root / "data.yaml"
-    if not path.is_file():
-        return None
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"data.yaml is not readable YAML ({error}). Correct or remove it."
-        ) from None
-    listed = document.get("names") if isinstance(document, dict) else None
-    if isinstance(listed, dict):
-        if sorted(map(str, listed)) != sorted(map(str, range(len(listed)))):
-            raise DataError(
-                f"data.yaml: expected classes 0 to {len(listed) - 1}, as in the label files, found "
-                f"{', '.join(map(str, listed))}. Number them so."
-            )
-        listed = [listed[number] for number in sorted(listed, key=int)]
-    if not isinstance(listed, list) or not listed:
-        raise DataError("data.yaml has no list `names`. Name the classes by number.")
-    return [str(name) for name in listed]
-
-
-def normalize(name: str) -> str:
-    """A class name in the task's spelling: lower case, without space around it."""
-    return name.strip().lower()
-
-
-def unknown_class(name: str) -> str | None:
-    """A message about a class that the task does not know; None for one that it knows."""
-    if normalize(name) in LABELS:
-        return None
-    hint = nearest(normalize(name), LABELS)
-    return f"data.yaml names the class {name!r}, which the task does not know.{hint}"
-
-
-def parse_labels(text: str, report_issue: ReportIssue) -> Iterator[tuple[int, XcYcWh]]:
-    """Class number and box of each line of a label file, as written.
-
-    Ends at the first malformed line: the lines after it cannot be trusted either.
-    """
-    lines = [line for line in text.splitlines() if line.strip()]
-    if not lines:
-        report_issue(EMPTY_LABEL_FILE)
-    for line in lines:
-        try:
-            number, cx, cy, w, h = (float(text) for text in line.split())
-            if not number.is_integer():
-                raise ValueError(number)
-        except ValueError:
-            report_issue(MALFORMED_LABEL)
-            return
-        yield int(number), (cx, cy, w, h)
 
 
 def clip_box(box: XcYcWh, report_issue: ReportIssue) -> XcYcWh | None:
@@ -228,12 +125,9 @@ def read_prepared_labels(image: Path, label_count: int) -> list[tuple[int, XcYcW
         DataError: a line is malformed, or a class number is out of range.
     """
     path = label_path(image)
-    issues: list[str] = []
-    labels = list(
-        parse_labels(path.read_text(encoding="utf-8"), issues.append) if path.is_file() else ()
-    )
-    if MALFORMED_LABEL in issues:
-        raise DataError(f"{path}: expected lines of five numbers `class cx cy w h`.")
-    if not all(0 <= number < label_count for number, _ in labels):
+    labels = label_lines.parse(path.read_bytes() if path.is_file() else b"")
+    if labels.malformed:
+        raise DataError(f"{path}:{labels.malformed.line}: {labels.malformed.reason}.")
+    if not all(0 <= each.number < label_count for each in labels.boxes):
         raise DataError(f"{path}: expected classes 0 to {label_count - 1}, found others.")
-    return labels
+    return [(each.number, each.box) for each in labels.boxes]
