@@ -1,6 +1,7 @@
 """Promises of `mien.images`: any picture becomes upright RGB, or is refused for a reason."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -254,6 +255,24 @@ def test_a_jpeg_that_is_decoded_at_reduced_size_may_be_larger(kind: str, times: 
         images.read(LARGE[kind], Limits(pixels - 1))
     with pytest.raises(TooLargeError, match="longer side"):
         images.read(LARGE["RGB"], Limits(side=332), MIN_SIDE)
+
+
+@pytest.mark.parametrize("size", [(8192, 6144), (16320, 12240), (40000, 4000)])
+def test_photos_of_large_sensors_and_panoramas_pass_by_default(size: tuple[int, int]) -> None:
+    """Sensors have up to 200 megapixels; beyond the limit, nothing is decoded."""
+    assert images.read(_resized(size), min_side=640).size == size
+    with pytest.raises(TooLargeError, match="at most 256 megapixels"):
+        images.read(_resized((17000, 16000)), min_side=640)
+    with pytest.raises(TooLargeError, match="at most 64 megapixels"):
+        images.read(_resized((16320, 12240)))
+
+
+def _resized(size: tuple[int, int]) -> bytes:
+    """A JPEG whose header names a size; a decoder fills with grey what is missing."""
+    data = bytearray(encoded(Image.new("L", (64, 64), 128), "JPEG"))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5 : frame + 9] = struct.pack(">HH", size[1], size[0])
+    return bytes(data)
 
 
 def test_what_is_measured_does_not_depend_on_the_type_that_was_sent() -> None:
