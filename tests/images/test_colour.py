@@ -1,6 +1,7 @@
 """Promises of `mien.images.colour`: a picture looks the same with every profile."""
 
 import io
+import struct
 import sys
 
 import numpy as np
@@ -82,6 +83,44 @@ def test_grey_profiles_are_applied() -> None:
     pixels = images.decode(saved(grey, "PNG", icc_profile=profile("grey", 1.0))).astype(int)
     assert (pixels[..., 0] >= plain).all(), "linear values look brighter as sRGB"
     assert np.abs(pixels[..., 0] - plain).max() > 40
+
+
+def test_cmyk_profiles_are_applied() -> None:
+    """Of files for printers: here, one whose ink for red looks green, and the other way round."""
+    inks = np.array([[[0, 255, 255, 0], [255, 0, 255, 0]], [[255, 255, 0, 0], [0, 0, 0, 0]]], "u1")
+    picture = Image.fromarray(inks, "CMYK").resize((64, 64), Image.Resampling.NEAREST)
+    options = {"quality": 100, "subsampling": 0}
+    plain = images.decode(saved(picture, "JPEG", **options))[8::48, 8::48]
+    pixels = images.decode(saved(picture, "JPEG", icc_profile=swapped_inks(), **options))
+    assert np.abs(plain.astype(int) - [[RED, GREEN], [BLUE, WHITE]]).max() < 8
+    assert np.abs(pixels[8::48, 8::48].astype(int) - [[GREEN, RED], [BLUE, WHITE]]).max() < 25
+
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+
+
+def swapped_inks() -> bytes:
+    """A CMYK profile of one table (lut8 of the ICC's specification) with two points an ink."""
+    corners = np.stack(np.meshgrid(*[[0, 1]] * 4, indexing="ij"), axis=-1).reshape(-1, 4)
+    rgb = 255 * (1 - corners[:, :3]) * (1 - corners[:, 3:])
+    swapped = Image.fromarray(rgb[None, :, [1, 0, 2]].astype("u1"))
+    lab = ImageCms.profileToProfile(
+        swapped, SRGB, ImageCms.createProfile("LAB"), outputMode="LAB",
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+    )  # fmt: skip
+    assert lab is not None
+    channels = np.asarray(lab).astype("u1").reshape(-1, 3)
+    channels[:, 1:] ^= 128  # Pillow counts a and b from 0, the table from 128
+    ramp = bytes(range(256))
+    identity = struct.pack(">9l", *(65536 * (i % 4 == 0) for i in range(9)))
+    table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + identity
+    table += ramp * 4 + channels.tobytes() + ramp * 3
+    table += bytes(-len(table) % 4)
+    head = struct.pack(">LLL4s4s4s", 144 + len(table), 0, 0x02400000, b"prtr", b"CMYK", b"Lab ")
+    head += struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acsp" + bytes(28)
+    head += struct.pack(">3l", *(round(each * 65536) for each in (0.9642, 1.0, 0.8249)))
+    entry = struct.pack(">L4sLL", 1, b"A2B0", 144, len(table))
+    return head.ljust(128, b"\0") + entry + table
 
 
 @pytest.mark.parametrize(
