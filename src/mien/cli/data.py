@@ -124,6 +124,14 @@ def checkout(
 
 
 @group.command()
+def forget(task: TaskArgument, version: VersionReference, home: Home = None) -> None:
+    """Delete a version that no registered model was trained on."""
+    from mien.stages.data import versions
+
+    versions.forget(task, version, workspace_at(home))
+
+
+@group.command()
 def verify(task: TaskArgument, home: Home = None) -> None:
     """Check every byte of every version."""
     from mien.stages.data import versions

@@ -12,7 +12,10 @@ from PIL import Image
 
 from mien.config import RunConfig
 from mien.errors import DataCheckError, DataError
+from mien.model import bundle
+from mien.model.lineage import Lineage
 from mien.stages import Run, data
+from mien.stages.data import versions
 from mien.storage.versions import Store
 from mien.storage.workspace import Workspace
 from mien.task import DataReport
@@ -221,6 +224,57 @@ def test_what_is_not_understood_is_not_the_newest(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="expected a YOLO data set"):
             fetched(_without("train")(tmp_path / f"bad {good is None}"))
         assert Store(workspace.raw("emotion")).latest_root == (first if good else "")
+
+
+def test_a_refused_source_is_marked_and_can_be_deleted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`mien data log` says why; what others share stays, and so do the data of a model."""
+    workspace = Workspace(tmp_path / "home")
+    store = Store(workspace.raw("emotion"))
+
+    def fetched(source: Path) -> None:
+        run = Run.resolve(RunConfig(name="run", task="emotion", source=str(source)), workspace)
+        with data.restore_latest_on_error(run):
+            data.data(run)
+
+    source = yolo(tmp_path / "good")
+    fetched(source)
+    with pytest.raises(DataError, match="expected a YOLO data set"):
+        fetched(_without("train")(tmp_path / "bad"))
+    good, bad = store.versions()
+    assert list(store.refused()) == [bad.root]
+    versions.log("emotion", workspace)
+    shown = capsys.readouterr().out
+    assert "version 2 was refused" in shown
+    assert "`mien data forget emotion 2`" in shown
+    with pytest.raises(DataError, match=r"Version 1 is the latest.*mien data checkout"):
+        versions.forget("emotion", "1", workspace)
+    trained = workspace.version("emotion", 7)
+    trained.mkdir(parents=True)
+    origin = Lineage(data_fingerprint=bad.root)
+    bundle.write(trained, bundle.describe("emotion", ("a", "b"), "c", {}, lineage=origin))
+    with pytest.raises(DataError, match="Version 2 is the data of mien-emotion version 7"):
+        versions.forget("emotion", "2", workspace)
+    shutil.rmtree(trained)
+    versions.forget("emotion", "2", workspace)
+    assert store.versions() == [good]
+    assert store.refused() == {}
+    assert store.verify() == []
+    fetched(source)
+
+
+def test_a_version_that_is_read_later_is_no_longer_refused(tmp_path: Path) -> None:
+    """By another version of mien, or with other params."""
+    workspace = Workspace(tmp_path / "home")
+    store = Store(workspace.raw("emotion"))
+    run = Run.resolve(
+        RunConfig(name="run", task="emotion", source=str(yolo(tmp_path / "set"))), workspace
+    )
+    version, _ = data.fetch(run)
+    store.set_refused(version.root, "not understood")
+    data.data(run)
+    assert store.refused() == {}
 
 
 def test_what_fails_a_gate_is_the_newest(tmp_path: Path) -> None:

@@ -56,7 +56,8 @@ def fetch(run: Run) -> tuple[Version, bool]:
 
 @contextmanager
 def restore_latest_on_error(run: Run) -> Iterator[None]:
-    """Keep the version that the block fetches as the latest one, unless the task cannot read it.
+    """Keep the version that the block fetches as the latest one, unless the task cannot read it:
+    then it is marked as refused.
 
     The caller holds the lock of the task.
     """
@@ -65,8 +66,11 @@ def restore_latest_on_error(run: Run) -> Iterator[None]:
         yield
     except DataCheckError:
         raise  # the task can read it, and it can be repaired
-    except DataError:
-        run.store.set_latest(before)
+    except DataError as error:
+        fetched = run.store.latest_root
+        if fetched != before:
+            run.store.set_refused(fetched, str(error))
+            run.store.set_latest(before)
         raise
 
 
@@ -94,6 +98,7 @@ def prepare(run: Run, version: Version) -> PreparedData:
             report = run.task.data.prepare(raw, temporary, params, run.cache)
             _require_every_file(report, version)
             _write_report(report, version.root, temporary)
+        run.store.set_refused(version.root, "")
     return PreparedData(folder, version.root, fresh)
 
 

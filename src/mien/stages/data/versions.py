@@ -14,6 +14,7 @@ from typing import Any
 
 from mien import tasks
 from mien.errors import DataError
+from mien.model import bundle
 from mien.reporting import console
 from mien.storage.cache_keys import stage_key
 from mien.storage.files import atomic_dir, write_json
@@ -63,7 +64,7 @@ def log(task: str, workspace: Workspace) -> None:
     """
     store = _store(task, workspace)
     versions = _versions(task, store)
-    latest = store.latest()
+    latest, refused = store.latest(), store.refused()
     rows = [
         [
             str(each.number),
@@ -72,7 +73,7 @@ def log(task: str, workspace: Workspace) -> None:
             f"{len(each.items):,}",
             f"{each.size_bytes / 1e6:,.1f}",
             each.source,
-            each.reason,
+            "refused" if each.root in refused else each.reason,
         ]
         for each in versions
     ]
@@ -80,6 +81,12 @@ def log(task: str, workspace: Workspace) -> None:
     mark = versions.index(latest) if latest else -1
     now = f" (now: {latest.number})" if latest else ""
     console.table(f"Versions of {task}{now}", columns, rows, mark)
+    for each in versions:
+        if each.root in refused:
+            console.result(
+                f"version {each.number} was refused: {refused[each.root]} "
+                f"`mien data forget {task} {each.number}` deletes it."
+            )
 
 
 def diff(task: str, old: str, new: str | None, workspace: Workspace) -> VersionDiff:
@@ -118,6 +125,31 @@ def checkout(task: str, name: str, folder: Path | None, workspace: Workspace) ->
     with atomic_dir(folder) as temporary:
         store.write(version, temporary)
     console.result(f"version {version.number} ({version.short}): {folder}")
+
+
+def forget(task: str, name: str, workspace: Workspace) -> None:
+    """Delete a version that no registered model was trained on.
+
+    Raises:
+        DataError: no such version, it is the latest one, or a registered model needs it.
+    """
+    store = _store(task, workspace)
+    with workspace.locked(task):
+        version = store.find(name)
+        if version.root == store.latest_root:
+            raise DataError(
+                f"Version {version.number} is the latest of {task}. Choose another one first: "
+                f"`mien data checkout {task} VERSION`."
+            )
+        for number in workspace.exported_versions(task):
+            manifest = bundle.read(workspace.version(task, number)).manifest
+            if manifest.lineage.data_fingerprint == version.root:
+                raise DataError(
+                    f"Version {version.number} is the data of mien-{task} version {number}, which "
+                    "could not be trained again without it."
+                )
+        freed = store.remove(version)
+    console.result(f"version {version.number} ({version.short}) is deleted, {freed / 1e6:,.1f} MB")
 
 
 def verify(task: str, workspace: Workspace) -> bool:

@@ -4,6 +4,7 @@
       shards/<sha256>.zip     contents, stored one after the other; the name is the shard's SHA-256
       versions/<root>.json    a version: name, size and SHA-256 of every item, and its source
       latest.txt              the latest version
+      refused.json            versions that the task could not read, and the reasons
 
 An item is one file of the source. A content that is in some shard is never packed again: a version
 that changes ten files of thirty thousand adds one small shard. The root hash covers all names and
@@ -13,6 +14,7 @@ Writers hold the lock of the task (`Workspace.locked`). Readers need no lock, ex
 a writer would take its folder for the remains of a killed process.
 """
 
+import json
 import re
 import shutil
 from collections.abc import Iterable, Iterator
@@ -23,7 +25,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from mien.errors import DataError
-from mien.storage.files import atomic_write
+from mien.storage.files import atomic_write, write_json
 
 from . import manifest
 from .manifest import Item, RawFile, Version, root_of
@@ -92,6 +94,31 @@ class Store:
             return
         with atomic_write(self._latest) as temporary:
             temporary.write_text(root + "\n", encoding="utf-8")
+
+    def refused(self) -> dict[str, str]:
+        """Root hashes of versions that the task could not read, and the reasons."""
+        if not self._refused.is_file():
+            return {}
+        reasons: dict[str, str] = json.loads(self._refused.read_text(encoding="utf-8"))
+        return reasons
+
+    def set_refused(self, root: str, reason: str) -> None:
+        """Note why the task cannot read a version; "" where it can."""
+        before = self.refused()
+        reasons = {each: text for each, text in {**before, root: reason}.items() if text}
+        if reasons != before:
+            write_json(self._refused, reasons, sort_keys=True)
+
+    def remove(self, version: Version) -> int:
+        """Delete a version and the shards that no other version needs; return the freed bytes."""
+        others = [each for each in self.versions() if each.root != version.root]
+        needed = {entry.sha256 for each in others for entry in each.items.values()}
+        own = {entry.sha256 for entry in version.items.values()} - needed
+        self._path(version.root).unlink()
+        self.set_refused(version.root, "")
+        if self.latest_root == version.root:
+            self.set_latest("")
+        return self._shards.remove(own, needed)
 
     def contains(self, root: str) -> bool:
         """Whether there is a version with this full root hash."""
@@ -211,3 +238,7 @@ class Store:
     @property
     def _latest(self) -> Path:
         return self.folder / "latest.txt"
+
+    @property
+    def _refused(self) -> Path:
+        return self.folder / "refused.json"

@@ -67,6 +67,17 @@ class Shards:
                 shards[path.name] = path.stat().st_size
         return shards, missing
 
+    def remove(self, contents: Collection[str], needed: Collection[str]) -> int:
+        """Delete the shards that hold any of these contents and none that is needed; return their
+        bytes."""
+        freed = 0
+        for path in self.paths():
+            members = set(_members(path) or {})
+            if members & set(contents) and not members & set(needed):
+                freed += path.stat().st_size
+                path.unlink()
+        return freed
+
     def exist(self, shards: Mapping[str, int]) -> bool:
         """Whether all these shards exist with these sizes; False for no shards."""
         existing = {path.name: path.stat().st_size for path in self.paths()}
