@@ -22,7 +22,8 @@ _NO_PALETTE = bytes.fromhex(
     "0000000d4948445200000002000000010803000000c3fc8fb80000000b49444154789c636064020000070004"
     "7649e3280000000049454e44ae426082"
 )
-_SCAN = bytes.fromhex("ffda0008010100013f00")
+_SCAN = bytes.fromhex("ffda0008010100013f01")
+"""Without the last bit of its coefficients: behind a complete picture, no scan is read."""
 FOUND = {
     "a PNG file of palette colours without a palette": _PNG + _NO_PALETTE,
     # Each scan is a pass over all pixels: 20 MB of them would take hours.

@@ -187,6 +187,16 @@ def test_scans_of_other_pictures_in_the_file_do_not_count() -> None:
     assert np.array_equal(images.decode(data), images.decode(saved(progressive=True)))
 
 
+def test_scans_behind_a_complete_picture_are_not_read() -> None:
+    """Each would cost as much as the picture; a sender has ten bytes for one."""
+    data = saved(progressive=True)
+    last = data.rindex(b"\xff\xda")
+    more = data[:-2] + data[last:-2] * 500 + b"\xff\xd9"
+    file = images.containers.split(more, "JPEG")
+    assert file.scans == images.containers.split(data, "JPEG").scans
+    assert np.array_equal(images.decode(more), images.decode(data))
+
+
 LARGE_CHUNKS: Mapping[str, tuple[bytes, bytes]] = {
     "text": (b"tEXt", b"workflow\0" + b"x" * 3_000_000),
     "compressed text": (b"zTXt", b"workflow\0\0" + zlib.compress(bytes(80_000_000))),
