@@ -60,7 +60,7 @@ LAYOUTS = (
          sets.usual(image="images/{split}/{name}", label="labels/{split}/{stem}.txt",
                     splits=["train2017", "val2017", "test2017"])),
     Case("`val/` and `valid/` and no splits in `data.yaml`", "both are val, and said",
-         sets.both_vals, (8, 16, 8), "are all val"),
+         sets.both_vals, (8, 16, 8), "2 folders are val: val, valid"),
     Case("images in subfolders, with the same file name in several", "all of them",
          sets.of_persons, (16, 16, 16)),
     Case("images in subfolders, label files in `labels/` itself", "by the name of the file",

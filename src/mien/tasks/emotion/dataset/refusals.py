@@ -22,7 +22,7 @@ _JSON_START = 4096
 
 def no_images(tree: FileTree) -> str:
     """The message for a source without images."""
-    names = sorted({path.partition("/")[0] for path in tree.files})
+    names = sorted({path.partition("/")[0] for path in tree.files}) or ["nothing"]
     return f"The source holds {', '.join(names[:_MAX_NAMES])}; {EXPECTED}.{_hints(tree)}"
 
 
@@ -51,6 +51,11 @@ def _hints(tree: FileTree) -> str:
 def _other_formats(tree: FileTree) -> Iterator[str]:
     """What is known about formats that are not read."""
     suffixes = Counter(map(file_tree.suffix, tree.files))
+    if suffixes[".txt"] and not suffixes.keys() & IMAGE_SUFFIXES:
+        yield (
+            f"There are {suffixes['.txt']:,} text files and no image: export the set with its "
+            "images (`Save images` in CVAT, `YOLO with Images` in Label Studio)."
+        )
     json_files = [path for path in tree.files if path.lower().endswith(".json")]
     if any("coco" in path.lower() or _is_coco(tree, path) for path in json_files):
         yield "COCO annotations are not read: export the set as YOLO."

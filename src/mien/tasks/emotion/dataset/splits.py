@@ -22,6 +22,8 @@ from .set_description import SPLIT_KEYS, SetDescription
 _FOLDER = re.compile(r"(?:obj[_-])?([a-z]+?)(?:ing)?(?:[_-]?(?:data|set|images?|split))?[_-]?\d*")
 """`train`, `Training`, `val2017`, `obj_train_data`, `test_set`."""
 
+_MAX_FOLDERS = 5
+
 
 @dataclass(frozen=True)
 class SplitImages:
@@ -46,9 +48,9 @@ def find(tree: FileTree, described: SetDescription) -> SplitImages:
     for split, folders in by_folder.items():
         if split not in by_split:
             by_split[split] = sorted(path for paths in folders.values() for path in paths)
-            notes += [f"The images of {' and '.join(folders)} are all {split}."] * (
-                len(folders) > 1
-            )
+            if len(folders) > 1:
+                listing = ", ".join(list(folders)[:_MAX_FOLDERS])
+                notes.append(f"The images of {len(folders)} folders are {split}: {listing}.")
     if not by_split and images:
         by_split = {"train": images}
     used = {path for paths in by_split.values() for path in paths}
@@ -174,8 +176,10 @@ def _folder_splits(
     depth = len(_common_folders(images))
     by_split: dict[Split, dict[str, list[str]]] = {}
     for path in paths:
-        for folder in path.split("/")[depth:-1]:
-            if split := split_of_folder(folder):
+        folders = path.split("/")[:-1]
+        for index in range(depth, len(folders)):
+            if split := split_of_folder(folders[index]):
+                folder = "/".join(folders[: index + 1])
                 by_split.setdefault(split, {}).setdefault(folder, []).append(path)
                 break
     return by_split
@@ -202,7 +206,9 @@ def _common_folders(paths: Iterable[str]) -> list[str]:
 
 def _outside_notes(paths: Sequence[str], described: SetDescription) -> Iterator[str]:
     folders = Counter(path.rpartition("/")[0] or "the top folder" for path in paths)
-    listing = ", ".join(f"{count:,} in {folder}" for folder, count in sorted(folders.items())[:5])
+    listing = ", ".join(
+        f"{count:,} in {folder}" for folder, count in sorted(folders.items())[:_MAX_FOLDERS]
+    )
     if folders:
         reason = f" that {described.file} names" if described.splits else ""
         yield f"Images outside of the splits{reason} are not used: {listing}."
