@@ -197,7 +197,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         known = sorted(str(found) for found in path.parent.glob("*.yaml"))
         listing = f" There are: {', '.join(known)}." if known else ""
-        raise ConfigError(f"There is no config file {path}.{listing}")
+        raise ConfigError(f"There is no config file {path}.{nearest(str(path), known)}{listing}")
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

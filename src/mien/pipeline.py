@@ -46,7 +46,8 @@ def _run(run: Run, force: str | None) -> RunReport:
     def stage(name: str, work: Callable[[], T], fresh: Callable[[T], bool]) -> T:
         watch = console.Stopwatch()
         try:
-            result = work()
+            with console.bar(f"{run.task.name}: {name}"):
+                result = work()
         except (MienError, OSError) as error:
             if report.seconds:
                 error.add_note(_how_to_resume(report, name))

@@ -2,10 +2,13 @@
 
 import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from project import ROOT, mien
+from waiting import PATIENCE
 
 from mien import tasks
 from mien.storage.workspace import Workspace
@@ -19,6 +22,23 @@ def test_help_names_every_command() -> None:
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize("command", ["", "run", "serve", "data"])
+def test_help_is_not_kept_waiting_by_libraries(command: str) -> None:
+    """Nor by rich: the commands import what they need when they run."""
+    script = (
+        "import sys\nfrom mien.cli import main\n"
+        f"sys.argv = ['mien', *{command.split()}, '--help']\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "heavy = {'numpy', 'rich', 'pydantic_settings', 'yaml', 'mien.config', 'mien.task'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=PATIENCE
+    )
+    assert "Usage:" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_tasks_are_listed() -> None:
     """`mien tasks` names each folder under tasks/."""
     done = mien("tasks", home=ROOT)
@@ -28,6 +48,8 @@ def test_tasks_are_listed() -> None:
 
 MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "no config": (("run", "configs/absent.yaml"), "configs/emotion.yaml"),
+    "no file": (("run",), "In configs/ there are: emotion,"),
+    "misspelled file": (("train", "gestur"), "Did you mean 'configs/gesture.yaml'?"),
     "no source": (("run", "configs/emotion.yaml"), "--source"),
     "no such source": (("data", "configs/emotion.yaml", "--source", "absent.zip"), "absent.zip"),
     "unknown param": (

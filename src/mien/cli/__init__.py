@@ -3,7 +3,6 @@
 A user-fixable error ends with one message and exit status 1, without a traceback.
 """
 
-import logging
 import sys
 from typing import Annotated
 
@@ -23,6 +22,9 @@ from . import stages, predictions, registry, rebuilding, monitoring, data  # noq
 def _root(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
+    import logging  # not at the top: `--help` does without
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     if version:
         console.result(__version__)
         raise typer.Exit()
@@ -30,7 +32,6 @@ def _root(
 
 def main() -> None:
     """Run the command line; print one message for a user-fixable error."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         app()  # exits the program itself on success
     except MienError as error:

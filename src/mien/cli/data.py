@@ -4,15 +4,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from mien import pipeline
 from mien.reporting import console
 
+from .help import SectionedGroup
 from .options import Config, Home, Overrides, Source, app, run_config, workspace_at
 
 
-class _PrepareByDefault(TyperGroup):
+class _PrepareByDefault(SectionedGroup):
     """A group whose command `prepare` may be omitted: `mien data gesture` prepares.
 
     Options are allowed before the name of a command too.
@@ -54,7 +53,7 @@ VersionReference = Annotated[str, typer.Argument(help="A number, or the start of
 
 @group.command()
 def prepare(
-    file: Config, source: Source = None, overrides: Overrides = None, home: Home = None
+    file: Config = None, source: Source = None, overrides: Overrides = None, home: Home = None
 ) -> None:
     """Fetch and prepare data, and print a report."""
     from mien.stages import Run
@@ -71,7 +70,7 @@ def prepare(
 
 @group.command()
 def check(
-    file: Config,
+    file: Config = None,
     source: Source = None,
     fix: Annotated[
         bool, typer.Option("--fix", help="Repair what is safe to repair, as a new version.")
@@ -80,6 +79,8 @@ def check(
     home: Home = None,
 ) -> None:
     """Check raw data: duplicates, leakage, labels, boxes, spurious correlation."""
+    from mien import pipeline
+
     chosen, workspace = run_config(file, source, overrides), workspace_at(home)
     report = (pipeline.repair if fix else pipeline.check)(chosen, workspace)
     if not report.passed:

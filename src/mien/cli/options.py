@@ -1,26 +1,35 @@
 """Shared by all commands: the app, common arguments and options, config and workspace."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien import config, tasks
-from mien.config import RunConfig, Settings
 from mien.errors import ConfigError
-from mien.storage.workspace import Workspace
 
+from .help import SectionedGroup
+
+if TYPE_CHECKING:
+    from mien.config import RunConfig, Settings
+    from mien.storage.workspace import Workspace
+
+CONFIGS = Path("configs")
 app = typer.Typer(
+    cls=SectionedGroup,
     help="Read the emotion of a face and the gesture of a hand: from data set to service.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 Config = Annotated[
-    Path,
-    typer.Argument(help="The YAML file of the run, or its name: gesture is configs/gesture.yaml."),
+    Path | None,
+    typer.Argument(
+        help="The YAML file of the run, or its name: gesture is configs/gesture.yaml. Without it, "
+        "the command lists what there is.",
+        show_default=False,
+    ),
 ]
 Source = Annotated[
     str | None,
@@ -51,21 +60,33 @@ Force = Annotated[
 ]
 
 
-def run_config(file: Path, source: str | None, overrides: list[str] | None) -> RunConfig:
-    """Load the config of a run by its path, or by the name of a file in configs/."""
+def run_config(file: Path | None, source: str | None, overrides: list[str] | None) -> "RunConfig":
+    """Load the config of a run by its path, or by the name of a file in configs/.
+
+    Raises:
+        ConfigError: no file is named, or it cannot be used.
+    """
+    from mien import config, tasks
+
+    if file is None:
+        names = ", ".join(path.stem for path in sorted(CONFIGS.glob("*.yaml"))) or "none"
+        raise ConfigError(f"CONFIG: expected a YAML file. In {CONFIGS}/ there are: {names}.")
     if not file.suffix and not file.exists() and len(file.parts) == 1:
-        file = Path("configs", f"{file}.yaml")
+        file = CONFIGS / f"{file}.yaml"
     run = config.load(file, overrides or ())
     tasks.load(run.task)  # an unknown task is refused here
     return run.model_copy(update={"source": source}) if source else run
 
 
-def workspace_at(home: Path | None, settings: Settings | None = None) -> Workspace:
+def workspace_at(home: Path | None, settings: "Settings | None" = None) -> "Workspace":
     """The workspace given by the command line or the environment.
 
     Raises:
         ConfigError: the path is a file.
     """
+    from mien import config
+    from mien.storage.workspace import Workspace
+
     folder = (home or (settings or config.settings()).home).expanduser()
     if folder.exists() and not folder.is_dir():
         raise ConfigError(

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from mien import config, tasks
 from mien.errors import ConfigError
 from mien.reporting import console
 
@@ -77,6 +76,7 @@ def replay(
     home: Home = None,
 ) -> None:
     """Print the model, data, config and code behind a response; predict it again with --input."""
+    from mien import config
     from mien.stages import replay as stage
 
     settings = config.settings()
@@ -93,6 +93,8 @@ def picture(
     task: str, file: Annotated[Path, typer.Argument(help="A .jpg or .png file to write.")]
 ) -> None:
     """Draw a picture with one clear subject, to send to the service."""
+    from mien import tasks
+
     if file.suffix.lower() not in {".jpg", ".jpeg", ".png"}:
         raise ConfigError(f"{file}: expected a file name that ends in .jpg or .png.")
     tasks.load(task).inference.sample_picture().convert("RGB").save(file)

@@ -1,21 +1,22 @@
 """Commands for tasks, registered versions and the champion."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien import tasks
 from mien.reporting import console
-from mien.storage.registry import UNTRUSTED
-from mien.storage.workspace import model_name
-from mien.tracking import Tracker
 
 from .options import Force, Home, Reason, app, workspace_at
+
+if TYPE_CHECKING:
+    from mien.tracking import Tracker
 
 
 @app.command("tasks", rich_help_panel="Registry")
 def list_tasks() -> None:
     """List the tasks."""
+    from mien import tasks
+
     loaded = [tasks.load(name) for name in tasks.names()]
     rows = [[task.name, str(len(task.labels)), task.summary] for task in loaded]
     console.table("Tasks", ["task", "labels", "summary"], rows)
@@ -27,6 +28,9 @@ def models(
     home: Home = None,
 ) -> None:
     """List registered versions, their aliases and the history of the aliases."""
+    from mien import tasks
+    from mien.tracking import Tracker
+
     for name in [tasks.load(task).name] if task else tasks.names():
         _show_versions(name, Tracker(workspace_at(home).home))
 
@@ -36,6 +40,7 @@ def promote(
     task: str, version: int, reason: Reason = "by hand", force: Force = None, home: Home = None
 ) -> None:
     """Make a registered version the champion."""
+    from mien import tasks
     from mien.stages.register import promote as stage
 
     name, workspace = tasks.load(task).name, workspace_at(home)
@@ -47,6 +52,7 @@ def promote(
 @app.command(rich_help_panel="Registry")
 def rollback(task: str, reason: Reason = "by hand", force: Force = None, home: Home = None) -> None:
     """Make the previous champion the champion again."""
+    from mien import tasks
     from mien.stages.register import rollback as stage
 
     name, workspace = tasks.load(task).name, workspace_at(home)
@@ -55,7 +61,10 @@ def rollback(task: str, reason: Reason = "by hand", force: Force = None, home: H
     console.result(f"mien-{task} version {number} is champion")
 
 
-def _show_versions(task: str, tracker: Tracker) -> None:
+def _show_versions(task: str, tracker: "Tracker") -> None:
+    from mien.storage.registry import UNTRUSTED
+    from mien.storage.workspace import model_name
+
     name = model_name(task)
     versions = tracker.versions(name)
     if not versions:

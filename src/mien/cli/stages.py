@@ -6,22 +6,22 @@ from typing import Annotated
 
 import typer
 
-from mien import config, pipeline
-from mien.model.evaluation import Evaluation
-from mien.reporting import console, leaderboard
+from mien.reporting import console
 
 from .options import Config, Force, Home, Overrides, Source, app, run_config, workspace_at
 
 
 @app.command(rich_help_panel="Stages")
 def run(
-    file: Config,
+    file: Config = None,
     source: Source = None,
     overrides: Overrides = None,
     force: Force = None,
     home: Home = None,
 ) -> None:
     """Run all training stages in order; stages without changes are skipped."""
+    from mien import pipeline
+
     pipeline.run(run_config(file, source, overrides), workspace_at(home), force)
 
 
@@ -40,15 +40,21 @@ def demo(
 
 
 @app.command(rich_help_panel="Stages")
-def train(file: Config, overrides: Overrides = None, home: Home = None) -> None:
+def train(file: Config = None, overrides: Overrides = None, home: Home = None) -> None:
     """Fit every candidate on the prepared data."""
+    from mien import pipeline
+
     result = pipeline.train(run_config(file, None, overrides), workspace_at(home))
     console.result(f"trained: {', '.join(result.fresh) or 'nothing new'}; {result.folder}")
 
 
 @app.command(rich_help_panel="Stages")
-def optimize(file: Config, overrides: Overrides = None, home: Home = None) -> None:
+def optimize(file: Config = None, overrides: Overrides = None, home: Home = None) -> None:
     """Make int8 and fp16 variants, measure them, and choose by the policy."""
+    from mien import pipeline
+    from mien.model.evaluation import Evaluation
+    from mien.reporting import leaderboard
+
     new_variants, result = pipeline.optimize(run_config(file, None, overrides), workspace_at(home))
     if not result.fresh:
         leaderboard.show(Evaluation.read(result.folder))
@@ -57,7 +63,7 @@ def optimize(file: Config, overrides: Overrides = None, home: Home = None) -> No
 
 @app.command(rich_help_panel="Stages")
 def evaluate(
-    file: Config,
+    file: Config = None,
     on: Annotated[
         str | None,
         typer.Option(help="Measure on another source instead; the champion does not change."),
@@ -66,6 +72,10 @@ def evaluate(
     home: Home = None,
 ) -> None:
     """Measure every candidate and choose one by the policy."""
+    from mien import pipeline
+    from mien.model.evaluation import Evaluation
+    from mien.reporting import leaderboard
+
     chosen, workspace = run_config(file, on, overrides), workspace_at(home)
     if on is None:
         result = pipeline.measure(chosen, workspace)
@@ -80,7 +90,7 @@ def evaluate(
 
 
 @app.command(rich_help_panel="Stages")
-def register(file: Config, force: Force = None, home: Home = None) -> None:
+def register(file: Config = None, force: Force = None, home: Home = None) -> None:
     """Register the chosen candidate; it becomes champion unless it is worse than the last one."""
     from mien.stages import Run
     from mien.stages.register import register as stage
@@ -93,7 +103,7 @@ def register(file: Config, force: Force = None, home: Home = None) -> None:
 
 @app.command(rich_help_panel="Stages")
 def sweep(
-    file: Config,
+    file: Config = None,
     trials: Annotated[
         int, typer.Option(help="Total number of trials, earlier ones included.")
     ] = 20,
@@ -132,6 +142,7 @@ def serve(
     home: Home = None,
 ) -> None:
     """Serve the champions over HTTP."""
+    from mien import config
     from mien.stages.serve import run as stage
 
     settings = config.settings()

@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
 T = TypeVar("T")
+LINE_INTERVAL_S = 60
+"""Seconds between two lines of progress where no terminal is attached."""
 _quiet: set[str] = set()
+_displays: "list[Progress]" = []
 
 
 class Advance(Protocol):
@@ -51,7 +55,6 @@ def table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], mark: int = -1
 ) -> None:
     """Print a table to standard output; numbers stand right, row number `mark` stands out."""
-    from rich.markup import escape
     from rich.table import Table
 
     rows = list(rows)
@@ -62,14 +65,54 @@ def table(
             column, justify="right" if numbers else "left", overflow="fold", no_wrap=index == 0
         )
     for index, row in enumerate(rows):
-        view.add_row(*(escape(cell) for cell in row), style="bold green" if index == mark else "")
+        view.add_row(*(_escape(cell) for cell in row), style="bold green" if index == mark else "")
     _out().print(view)
 
 
 @contextmanager
 def bar(text: str) -> Iterator[Advance]:
-    """Show a progress bar while the block runs; nothing where no terminal is attached."""
-    from rich.markup import escape
+    """Show a progress bar while the block runs, below those of blocks around it; where no terminal
+    is attached, print a line a minute. A block that never advances shows that it is at work."""
+    if _quiet:
+        yield _ignore
+    elif not _err().is_terminal:
+        yield _Lines(text)
+    else:
+        with _live() as progress:
+            job = progress.add_task(_escape(text), total=None, words="")
+
+            def advance(done: int, total: int, words: str = "") -> None:
+                progress.update(job, completed=done, total=total, words=_escape(words))
+
+            try:
+                yield advance
+            finally:
+                progress.remove_task(job)
+
+
+class _Lines:
+    """Progress as lines of a log."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._start = self._last = perf_counter()
+
+    def __call__(self, done: int, total: int, words: str = "") -> None:
+        now = perf_counter()
+        if now - self._last < LINE_INTERVAL_S:
+            return
+        self._last = now
+        left = (now - self._start) / done * (total - done) if done else 0
+        parts = [f"{done:,} of {total:,}", *([words] if words else [])]
+        info(f"{self._text}: {', '.join(parts)}, about {left / 60:.0f} min left")
+
+
+@contextmanager
+def _live() -> Iterator["Progress"]:
+    """The progress display of this process: one at a time, because bars share the terminal."""
+    if _displays:
+        yield _displays[-1]
+        return
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -87,14 +130,24 @@ def bar(text: str) -> Iterator[Advance]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[words]}"),
     )
-    hidden = bool(_quiet) or not _err().is_terminal
-    with Progress(*columns, console=_err(), transient=True, disable=hidden) as progress:
-        job = progress.add_task(escape(text), total=None, words="")
+    # Results that go to a file must not be redirected to the terminal.
+    both = _out().is_terminal
+    with Progress(*columns, console=_err(), transient=True, redirect_stdout=both) as progress:
+        _displays.append(progress)
+        try:
+            yield progress
+        finally:
+            _displays.remove(progress)
 
-        def advance(done: int, total: int, words: str = "") -> None:
-            progress.update(job, completed=done, total=total, words=escape(words))
 
-        yield advance
+def _ignore(done: int, total: int, words: str = "") -> None:
+    """Advance nothing."""
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
 
 
 def track(items: Sequence[T], text: str) -> Iterator[T]:

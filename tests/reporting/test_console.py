@@ -1,0 +1,63 @@
+"""Promises of `mien.reporting.console`: something moves, and results stay clean."""
+
+import io
+from collections.abc import Iterator
+
+import pytest
+from rich.console import Console
+
+from mien.reporting import console
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """A terminal of 80 columns in the place of standard error."""
+    shown = io.StringIO()
+    screen = Console(file=shown, force_terminal=True, width=80, legacy_windows=False)
+    monkeypatch.setattr(console, "_err", lambda: screen)
+    yield shown
+    assert console._displays == []
+
+
+def test_a_bar_within_a_bar_is_shown_below_it(
+    terminal: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A stage without steps shows that it is at work; a result inside goes to standard output."""
+    with console.bar("gesture: train"):
+        with console.bar("train [svm]") as advance:
+            advance(3, 10, "fold 3")
+            console._displays[0].refresh()
+        console.result("done")
+        with console.bar("second"):
+            console._displays[0].refresh()
+    shown = terminal.getvalue()
+    for text in ("gesture: train", "train [svm]", "3/10", "fold 3", "second"):
+        assert text in shown
+    assert capsys.readouterr().out == "done\n"
+    assert "done" not in shown
+
+
+def test_a_log_gets_a_line_from_time_to_time(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what the trainer says and the time left; not a line for every step."""
+    clock = iter([0.0, 10.0, 61.0, 62.0, 122.0])
+    monkeypatch.setattr(console, "perf_counter", lambda: next(clock))
+    with console.bar("train yolov9-t") as advance:
+        for done in (1, 2, 3, 4):
+            advance(done, 10, f"loss {5 - done}")
+    assert capsys.readouterr().err.splitlines() == [
+        "train yolov9-t: 2 of 10, loss 3, about 4 min left",
+        "train yolov9-t: 4 of 10, loss 1, about 3 min left",
+    ]
+
+
+def test_a_quiet_process_shows_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker whose parent prints the result."""
+    monkeypatch.setattr(console, "_quiet", {"bars"})
+    monkeypatch.setattr(console, "LINE_INTERVAL_S", 0)
+    with console.bar("train") as advance:
+        advance(1, 2)
+    assert capsys.readouterr().err == ""
