@@ -1,8 +1,10 @@
-"""Runs TensorFlow Lite networks with LiteRT; the only importer of ai_edge_litert.
+"""Runs TensorFlow Lite networks with LiteRT; the only importer of ai_edge_litert."""
 
-LiteRT writes one line to standard error when it creates its CPU kernels; it has no switch for that.
-"""
-
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryFile
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -22,8 +24,9 @@ class LiteRtNetwork:
         """
         from ai_edge_litert.interpreter import Interpreter
 
-        self._interpreter: Any = Interpreter(model_content=model, num_threads=1)
-        self._interpreter.allocate_tensors()
+        with _without_notice():
+            self._interpreter: Any = Interpreter(model_content=model, num_threads=1)
+            self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._outputs = [each["index"] for each in self._interpreter.get_output_details()]
 
@@ -37,3 +40,32 @@ class LiteRtNetwork:
     def close(self) -> None:
         """Free what the library holds; the network cannot be run afterwards."""
         self._interpreter = None
+
+
+_NOTICE = b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n"
+_STDERR = 2
+_first = Lock()
+"""Held by the first network of a process, and never released: later ones write no notice."""
+
+
+@contextmanager
+def _without_notice() -> Iterator[None]:
+    """Drop the line that LiteRT 2.3 writes to standard error for the first network of a process: it
+    has no switch for that. Whatever else is written meanwhile is written afterwards."""
+    try:
+        original = os.dup(_STDERR) if _first.acquire(blocking=False) else None
+    except OSError:
+        original = None  # standard error is closed
+    if original is None:
+        yield
+        return
+    with TemporaryFile() as written:
+        os.dup2(written.fileno(), _STDERR)
+        try:
+            yield
+        finally:
+            os.dup2(original, _STDERR)
+            os.close(original)
+            written.seek(0)
+            if rest := written.read().replace(_NOTICE, b""):
+                os.write(_STDERR, rest)
