@@ -161,6 +161,14 @@ def test_a_lost_database_is_no_empty_registry(mlflow_database: Path, tmp_path: P
         pass
 
 
+def test_a_metric_that_is_no_number_is_not_stored(home: Path) -> None:
+    """MLflow would show NaN as 0."""
+    tracker, work = Tracker(home), _work(home, "nan")
+    with tracker.run("g", "svm", work, {}, LINEAGE) as run:
+        run.log(1, {"f1": 0.5, "map50": float("nan"), "loss": float("inf")})
+    assert tracker._client.get_run(run_of(work)).data.metrics == {"f1": 0.5}
+
+
 def _work(home: Path, name: str) -> Path:
     work = home / name
     work.mkdir(parents=True)

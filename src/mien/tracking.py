@@ -9,11 +9,14 @@ import json
 import logging
 import os
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,11 +88,13 @@ class TrackedRun:
         self.run_id = run_id
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Store the metrics of one step, in one transaction."""
+        """Store the metrics of one step, in one transaction; those that are no number are not."""
         from mlflow.entities import Metric
 
         now = int(datetime.now(UTC).timestamp() * 1000)
-        rows = [Metric(name, float(value), now, step) for name, value in metrics.items()]
+        # MLflow stores NaN as 0 and infinity as the largest float.
+        finite = {name: float(value) for name, value in metrics.items() if isfinite(value)}
+        rows = [Metric(name, value, now, step) for name, value in finite.items()]
         self._client.log_batch(self.run_id, metrics=rows)
 
 
@@ -255,6 +260,15 @@ class Tracker:
         tags = models[0].tags if models else {}
         names = sorted(name for name in tags if name.startswith(HISTORY))
         return [AliasChange(**json.loads(tags[name])) for name in names]
+
+    def serve_page(self, host: str, port: int) -> int:
+        """Run MLflow's page of this workspace until it is stopped; return its exit status."""
+        store = self._client.tracking_uri  # the tables exist now, and moved paths are corrected
+        command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store]
+        command += ["--host", host, "--port", str(port), "--workers", "1"]
+        # Its job runners are for features of MLflow that need a language model.
+        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        return subprocess.run(command, env=environment, check=False).returncode
 
     @cached_property
     def _client(self) -> "MlflowClient":

@@ -1,14 +1,18 @@
 """Promises of the command line: it reads well, and no mistake ends in a traceback."""
 
 import json
+import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from project import ROOT, mien
-from waiting import PATIENCE
+import requests
+from project import ROOT, free_port, mien
+from waiting import PATIENCE, until
 
 from mien import tasks
 from mien.storage.workspace import Workspace
@@ -127,3 +131,40 @@ def test_models_lists_versions_and_their_history(small_gesture: Workspace) -> No
     assert "mien-gesture" in done.stdout
     assert "register: champion -> 1. " in done.stdout  # in a tree with changes: forced, and why
     assert "There was no champion before." in done.stdout
+
+
+@pytest.mark.long
+def test_mlflows_page_is_shown_and_stops(tmp_path: Path, mlflow_database: Path) -> None:
+    """One worker, and none of the job runners that MLflow starts by itself."""
+    shutil.copy(mlflow_database, tmp_path)
+    port = free_port()
+    command = [sys.executable, "-m", "mien.cli", "ui", "--port", str(port), "--home", str(tmp_path)]
+    started = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        until(lambda: _answers(f"{address}/health"))
+        asked = f"{address}/api/2.0/mlflow/experiments/get-by-name?experiment_name=empty"
+        assert requests.get(asked, timeout=PATIENCE).status_code == 200
+        assert len(_processes(started.pid)) <= 5, "mien, mlflow, its server and a worker or two"
+    finally:
+        os.killpg(started.pid, signal.SIGTERM)
+    started.wait(PATIENCE)
+
+
+def _answers(address: str) -> bool:
+    try:
+        return requests.get(address, timeout=PATIENCE).status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
+def _processes(group: int) -> list[int]:
+    numbers = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
+    return [number for number in numbers if _group(number) == group]
+
+
+def _group(number: int) -> int:
+    try:
+        return os.getpgid(number)
+    except ProcessLookupError:
+        return 0

@@ -36,6 +36,20 @@ def models(
 
 
 @app.command(rich_help_panel="Registry")
+def ui(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on.")] = 5000,
+    home: Home = None,
+) -> None:
+    """Show runs, metrics and versions in MLflow's own page, until Ctrl-C."""
+    from mien.tracking import Tracker
+
+    tracker = Tracker(workspace_at(home).home)
+    console.info(f"MLflow on http://{host}:{port}")
+    raise typer.Exit(tracker.serve_page(host, port))
+
+
+@app.command(rich_help_panel="Registry")
 def promote(
     task: str, version: int, reason: Reason = "by hand", force: Force = None, home: Home = None
 ) -> None:
