@@ -1,6 +1,8 @@
 """Promises of a check: it reads data once, tells what it found, and stops a training."""
 
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,8 +10,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from mien import pipeline
 from mien.cli import app
-from mien.config import CheckConfig, RunConfig
+from mien.config import CheckConfig, RunConfig, load
 from mien.errors import ConfigError, DataCheckError, DataError, MienError
 from mien.stages import Run
 from mien.stages import check as stage
@@ -293,3 +296,29 @@ def test_the_command_ends_with_status_1_where_data_fail(tmp_path: Path) -> None:
     assert bad.exit_code == 1
     warned = CliRunner().invoke(app, [*command, "--set", "checks.split_leakage.level=warn"])
     assert warned.exit_code == 0, warned.output
+
+
+def test_the_settings_of_the_message_can_be_pasted(tmp_path: Path) -> None:
+    """Each failed check names one; with all of them the same data pass, in a run as well."""
+    drawn = leaky()
+    drawn["train"] = [each for each in drawn["train"] if each[1] != "sad"]
+    source = sets.yolo(tmp_path / "set", drawn, "0.499 0.499 0.999 0.999")
+    names = [*sets.LABELS, "not sure"]
+    (source / "data.yaml").write_text(json.dumps({"names": names}))
+    (source / "train" / "labels" / "0.txt").write_text("8 0.5 0.5 0.4 0.6\n")
+    config = tmp_path / "run.yaml"
+    config.write_text("task: emotion\nchecks:\n" + "".join(f"  {n}: {{level: off}}\n" for n in OFF))
+    command = ["data", "check", str(config), "--source", str(source), "--home", str(tmp_path / "h")]
+    failed = CliRunner().invoke(app, command)
+    assert failed.exit_code == 1
+    with pytest.raises(DataCheckError) as refused:
+        pipeline.run(load(config).model_copy(update={"source": "@"}), Workspace(tmp_path / "h"))
+    settings = re.findall(r"--set ('[^']+'|\S+)(?=[ .])", str(refused.value))
+    assert [each.split("=")[0].strip("'") for each in settings] == [
+        *("checks.split_leakage.level", "checks.label_conflict.level", "checks.empty_class.level"),
+        *("params.ignore_labels", "checks.whole_image_box.level"),
+    ]
+    pasted = shlex.split(" ".join(f"--set {each}" for each in settings))
+    passed = CliRunner().invoke(app, [*command, *pasted])
+    assert passed.exit_code == 0, passed.output
+    assert "--set 'params.ignore_labels=[not sure]'" in failed.output.replace("\n", " ")

@@ -4,12 +4,15 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from mien import tasks
 from mien.config import RunConfig
 from mien.errors import DataCheckError, DataError
 from mien.model import bundle
@@ -116,6 +119,24 @@ def test_unusable_files_are_skipped_and_counted(tmp_path: Path) -> None:
         "degenerate_box": 1,
     }
     assert sum(report.counts["train"].values()) == 16 - 6
+
+
+def test_a_file_that_nobody_counted_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stage compares the task's account with the version; users read the account."""
+    report = prepared(yolo(tmp_path / "set"), tmp_path / "home")
+    assert report.files == {"images used": 24, "label files used": 24, "names and splits": 1}
+    task = tasks.load("emotion")
+
+    def forgetful(*arguments: Any) -> DataReport:
+        whole = task.data.prepare(*arguments)
+        return replace(whole, files={**whole.files, "images used": 23})
+
+    forgetting = replace(task, data=replace(task.data, prepare=forgetful))
+    monkeypatch.setattr(tasks, "load", lambda _: forgetting)
+    with pytest.raises(RuntimeError, match="report has 48 files, and the version 49"):
+        prepared(tmp_path / "set", tmp_path / "other")
 
 
 def test_class_numbers_follow_data_yaml(tmp_path: Path) -> None:

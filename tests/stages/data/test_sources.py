@@ -360,6 +360,82 @@ def test_a_set_of_kaggle_is_fetched_by_its_name(tmp_path: Path, kaggle: type[_Ka
     assert taken(found[0], tmp_path, asking(tmp_path, free_port())) == found
 
 
+def test_without_a_network_the_newest_version_in_the_cache_is_used(
+    tmp_path: Path, kaggle: type[_Kaggle]
+) -> None:
+    """A set that is there needs no network, and a half-fetched version does not count."""
+    found = taken("kaggle:someone/hands", tmp_path, asking(tmp_path, kaggle.port))
+    (tmp_path / "hub" / "datasets" / "someone" / "hands" / "versions" / "4").mkdir()
+    assert taken("kaggle:someone/hands", tmp_path, asking(tmp_path, free_port())) == found
+
+
+def described_set(folder: Path, head: str, file: str = "data.yaml") -> Path:
+    """A YAML file in `project/`, beside data and other files."""
+    files = ("project/venv/big.bin", "project/readme.md", "project/classes.txt", "other/x.jpg",
+             *(f"data/faces/{split}/{kind}/{split}.{ending}" for split in ("train", "valid")
+               for kind, ending in (("images", "jpg"), ("labels", "txt"))))  # fmt: skip
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    (folder / "project" / file).write_text(f"{head}names: [happy]\n")
+    return folder / "project" / file
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "path: ../data/faces\ntrain: train/images\nval: valid/images\n",
+        "path: {root}/data/faces\ntrain: train/images\nval: [valid/images]\ntest:\n",
+    ],
+    ids=["relative", "absolute"],
+)
+def test_a_yaml_file_is_the_set_that_it_describes(tmp_path: Path, head: str) -> None:
+    """The folders that it names with their label files, the file itself, and nothing else."""
+    source = described_set(tmp_path, head.format(root=tmp_path), "faces.yaml")
+    (tmp_path / "data" / "faces" / "more").mkdir()
+    (tmp_path / "data" / "faces" / "more" / "x.jpg").touch()
+    (tmp_path / "data" / "faces" / "data.yaml").write_text("names: [other]\n")
+    items = fetched(source, tmp_path / "home").items
+    assert sorted(items) == [
+        "faces.yaml",
+        *(f"{split}/{kind}" for split in ("train", "valid")
+          for kind in (f"images/{split}.jpg", f"labels/{split}.txt")),
+    ]  # fmt: skip
+
+
+def test_a_yaml_file_beside_its_folders_reads_them_alone(tmp_path: Path) -> None:
+    """The environment of a project that holds the data too does not become data."""
+    source = described_set(tmp_path, "train: ../data/faces/train/images\n", "data.yaml")
+    (tmp_path / "data" / "faces" / "train").rename(tmp_path / "project" / "train")
+    source.write_text("train: ../train/images\nval: train/images\nnames: [happy]\n")
+    items = fetched(source, tmp_path / "home").items
+    assert sorted(items) == [
+        "classes.txt",
+        "data.yaml",
+        "readme.md",
+        "train/images/train.jpg",
+        "train/labels/train.txt",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [\n", "is not readable YAML"),
+        ("task: emotion\nseed: 0\n", "describes no data set"),
+        ("train: gone/images\nnames: [happy]\n", "found none of gone/images"),
+        ("path: train\ntrain: images\nval: ../../other\nnames: [a]\n", "expected all splits in"),
+    ],
+)
+def test_a_yaml_file_without_its_set_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    """The message says what is missing and what to correct."""
+    source = described_set(tmp_path, "", "data.yaml")
+    (tmp_path / "data" / "faces" / "train").rename(tmp_path / "project" / "train")
+    source.write_text(text)
+    with pytest.raises(DataError, match=message):
+        fetched(source, tmp_path / "home")
+
+
 @pytest.mark.parametrize("fault", ["no network", "not allowed"])
 def test_what_kaggle_does_not_give_is_told(
     tmp_path: Path, fault: str, kaggle: type[_Kaggle]

@@ -8,11 +8,12 @@ the hashes of unchanged files.
 import sys
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from mien.errors import DataError
+from mien.reporting import console
 from mien.storage.cache_keys import cache_key
 from mien.storage.versions import Item
 
@@ -80,7 +81,8 @@ def _locate(source: str) -> tuple[str, Path]:
 def _kaggle(name: str) -> Path:
     """Download a set into kagglehub's cache; the path ends with OWNER/SET/versions/NUMBER.
 
-    An interrupted download continues; a version in the cache needs no network.
+    An interrupted download continues; a version in the cache needs no network. Where Kaggle does
+    not answer, the newest version in the cache is used, and said.
     """
     try:
         with redirect_stdout(sys.stderr):  # results alone go to standard output
@@ -93,6 +95,11 @@ def _kaggle(name: str) -> Path:
             "the zip in a browser and give its path as --source."
         ) from None
     except Exception as error:
+        if (cached := _newest_cached(name)) is not None:
+            console.info(
+                f"Kaggle does not answer: version {cached.name} of {name} in the cache is used."
+            )
+            return cached
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise DataError(
             f"Kaggle does not provide {name!r}: {reason}. The name is OWNER/SET; a set that needs "
@@ -100,3 +107,16 @@ def _kaggle(name: str) -> Path:
             "who accepted its terms. Or download the zip in a browser and give its path as "
             "--source."
         ) from error
+
+
+def _newest_cached(name: str) -> Path | None:
+    """The newest complete version of a set in kagglehub's cache; None for a named version."""
+    import kagglehub
+    from kagglehub.config import get_cache_folder
+
+    folder = Path(get_cache_folder(), "datasets", name, "versions")
+    numbers = sorted(int(each.name) for each in folder.glob("*") if each.name.isdigit())
+    for number in reversed(numbers):
+        with suppress(Exception), redirect_stdout(sys.stderr):
+            return Path(kagglehub.dataset_download(f"{name}/versions/{number}"))
+    return None

@@ -32,12 +32,6 @@ SPLIT_FOLDERS: Mapping[Split, tuple[str, ...]] = {
     "test": ("test",),
 }
 """Folder names of each split; the first one is written."""
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif",
-     ".avif", ".heic", ".heif", ".ppm", ".pgm", ".pnm", ".jp2", ".j2k", ".mpo", ".jxl", ".tga",
-     ".ico", ".pcx", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".psd", ".exr", ".svg"}
-)  # fmt: skip
-"""Files that are images, whether they can be read or not."""
 WHOLE_IMAGE_SHARE = 0.98
 """A box at least this wide and high, as a share of the image, is the whole image."""
 BORDER_TOLERANCE = 0.005
@@ -112,7 +106,7 @@ def prepared_images(data_yaml: Path, split: str) -> list[Path]:
     if not isinstance(content, dict) or split not in content:
         raise DataError(f"{data_yaml}: expected the key {split!r}. Prepare the data again.")
     folder = Path(content.get("path", data_yaml.parent)) / str(content[split])
-    files = sorted(file for file in folder.glob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+    files = sorted(folder.glob("*"))
     if not files:
         raise DataError(f"{folder}: expected images of the split {split!r}, found none.")
     return files

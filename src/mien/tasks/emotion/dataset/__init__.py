@@ -15,7 +15,7 @@ from mien.errors import DataError
 from mien.images import FORMATS
 from mien.task import SPLITS, Split
 
-from .. import label_lines, yolo
+from .. import label_lines
 from ..params import Params
 from . import class_names, conversion, drawn_splits, file_tree, refusals, set_description, splits
 from .class_names import ClassNames
@@ -138,8 +138,8 @@ def _outside(tree: FileTree, images: Images, finder: LabelFinder) -> dict[str, s
     """Images outside of the splits and their label files, by what they are."""
     used = _sources(images)
     roles: dict[str, str] = {}
-    for path in tree.files:
-        if file_tree.suffix(path) in yolo.IMAGE_SUFFIXES and path not in used:
+    for path in tree.images:
+        if path not in used:
             roles[path] = _OUTSIDE
             label_file = finder.label_file(path)
             if label_file and label_file not in used:

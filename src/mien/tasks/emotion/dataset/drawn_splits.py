@@ -98,10 +98,10 @@ def draw(candidates: Sequence[Candidate], count: int) -> list[int]:
     Returns:
         The indices of the drawn images, in order.
     """
-    groups = _groups(candidates)
     by_label: dict[int, list[list[int]]] = defaultdict(list)
-    for group in groups:
-        by_label[candidates[group[0]].label].append(group)
+    for group in _groups(candidates):
+        first, *_ = sorted(group, key=lambda index: _rank(candidates[index]))
+        by_label[candidates[first].label].append(group)
     drawn: list[int] = []
     for of_label in by_label.values():
         size = max(1, math.floor(DRAWN_FRACTION * sum(map(len, of_label)) + 0.5))

@@ -9,8 +9,15 @@ import unicodedata
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif",
+     ".avif", ".heic", ".heif", ".ppm", ".pgm", ".pnm", ".jp2", ".j2k", ".mpo", ".jxl", ".tga",
+     ".ico", ".pcx", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".psd", ".exr", ".svg"}
+)  # fmt: skip
+"""Files that are images, whether they can be read or not."""
 _HIDDEN = ("@eaDir", "__MACOSX")
 _LAST = chr(0x10FFFF)
 
@@ -20,11 +27,15 @@ class FileTree:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        every = sorted(_walk(root))
-        self.hidden: tuple[str, ...] = tuple(path for path in every if _is_hidden(path))
+        paths = sorted(_walk(root))
+        self.hidden: tuple[str, ...] = tuple(path for path, is_hidden in paths if is_hidden)
         """Files in hidden folders or with hidden names: caches and thumbnails of programs."""
-        self.files: tuple[str, ...] = tuple(path for path in every if not _is_hidden(path))
+        self.files: tuple[str, ...] = tuple(path for path, is_hidden in paths if not is_hidden)
         """All others, sorted."""
+        self.images: tuple[str, ...] = tuple(
+            path for path in self.files if suffix(path) in IMAGE_SUFFIXES
+        )
+        """The images among them, by their names."""
         self._files = _Names(self.files)
         self._folders = _Names(sorted({parent for path in self.files for parent in parents(path)}))
 
@@ -33,7 +44,8 @@ class FileTree:
         return self.root / name
 
     def read(self, name: str) -> bytes:
-        return self.path(name).read_bytes()
+        with open(f"{self.root}/{name}", "rb") as stream:  # noqa: PTH123  a Path costs as much
+            return stream.read()
 
     def file(self, path: str) -> str | None:
         """The file of this path, whatever its case; None without one or with several."""
@@ -66,11 +78,16 @@ class _Names:
     """Paths by their exact, their folded and their last name."""
 
     def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = paths
         self._exact = frozenset(paths)
-        self._folded: Mapping[str, list[str]] = _grouped((fold(path), path) for path in paths)
-        self._last: Mapping[str, list[str]] = _grouped(
-            (fold(path.rpartition("/")[2]), path) for path in paths
-        )
+
+    @cached_property
+    def _folded(self) -> Mapping[str, list[str]]:
+        return _grouped((fold(path), path) for path in self._paths)
+
+    @cached_property
+    def _last(self) -> Mapping[str, list[str]]:
+        return _grouped((fold(path.rpartition("/")[2]), path) for path in self._paths)
 
     def exact(self, path: str) -> str | None:
         if path in self._exact:
@@ -142,14 +159,12 @@ def _grouped(pairs: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
     return groups
 
 
-def _is_hidden(path: str) -> bool:
-    return any(part.startswith(".") or part in _HIDDEN for part in path.split("/"))
-
-
-def _walk(root: Path, inside: str = "") -> Iterator[str]:
+def _walk(root: Path, inside: str = "", in_hidden: bool = False) -> Iterator[tuple[str, bool]]:
+    """Every file, and whether it or a folder above it is hidden."""
     with os.scandir(root / inside) as entries:
         for entry in entries:
+            is_hidden = in_hidden or entry.name.startswith(".") or entry.name in _HIDDEN
             if entry.is_dir():
-                yield from _walk(root, f"{inside}{entry.name}/")
+                yield from _walk(root, f"{inside}{entry.name}/", is_hidden)
             else:
-                yield inside + entry.name
+                yield inside + entry.name, is_hidden

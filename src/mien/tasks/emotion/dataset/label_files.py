@@ -1,9 +1,9 @@
 """Which label file belongs to which image."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 
-from ..yolo import IMAGE_SUFFIXES
 from . import file_tree
 from .file_tree import FileTree
 from .splits import split_of_folder
@@ -23,13 +23,18 @@ class LabelFinder:
             if file_tree.suffix(path) == _SUFFIX and path not in excluded
         ]
         self._text_set = frozenset(self._texts)
-        self._by_stem: dict[str, list[str]] = {}
-        for path in self._texts:
-            self._by_stem.setdefault(_last_stem(path), []).append(path)
-        self._images = Counter(
-            _last_stem(path) for path in tree.files if file_tree.suffix(path) in IMAGE_SUFFIXES
-        )
         self.used: set[str] = set()
+
+    @cached_property
+    def _by_stem(self) -> Mapping[str, list[str]]:
+        by_stem: dict[str, list[str]] = {}
+        for path in self._texts:
+            by_stem.setdefault(_last_stem(path), []).append(path)
+        return by_stem
+
+    @cached_property
+    def _images(self) -> Counter[str]:
+        return Counter(map(_last_stem, self._tree.images))
 
     def label_file(self, image: str) -> str | None:
         """The label file of an image; None without one.
@@ -63,7 +68,7 @@ class LabelFinder:
         usual = next(_usual_paths(image)).rpartition("/")[0]
         flat = _flat_folder(image)
         namesakes = self._by_stem.get(_last_stem(image), [])
-        if self._images[_last_stem(image)] > 1 or len(namesakes) != 1:
+        if not namesakes or self._images[_last_stem(image)] > 1 or len(namesakes) != 1:
             return None
         folder = namesakes[0].rpartition("/")[0]
         if flat is not None and file_tree.fold(folder) == file_tree.fold(flat):

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 
 from ..label_lines import decode_text
 from ..params import LABELS
-from ..yolo import IMAGE_SUFFIXES
 from . import file_tree
 from .class_names import label_of
 from .file_tree import FileTree
@@ -37,10 +36,9 @@ def no_train(counts: Sequence[tuple[str, int]]) -> str:
 
 def no_labels(tree: FileTree, count: int) -> str:
     """The message for images of which none has a label file."""
-    example = next(path for path in tree.files if file_tree.suffix(path) in IMAGE_SUFFIXES)
     return (
-        f"The source holds {count:,} images ({example}, ...) and no label file of any; {EXPECTED}."
-        f"{_hints(tree)}"
+        f"The source holds {count:,} images ({tree.images[0]}, ...) and no label file of any; "
+        f"{EXPECTED}.{_hints(tree)}"
     )
 
 
@@ -51,7 +49,7 @@ def _hints(tree: FileTree) -> str:
 def _other_formats(tree: FileTree) -> Iterator[str]:
     """What is known about formats that are not read."""
     suffixes = Counter(map(file_tree.suffix, tree.files))
-    if suffixes[".txt"] and not suffixes.keys() & IMAGE_SUFFIXES:
+    if suffixes[".txt"] and not tree.images:
         yield (
             f"There are {suffixes['.txt']:,} text files and no image: export the set with its "
             "images (`Save images` in CVAT, `YOLO with Images` in Label Studio)."

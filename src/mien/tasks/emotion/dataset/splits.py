@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from mien.task import SPLITS, Split
 
 from ..label_lines import decode_text
-from ..yolo import IMAGE_SUFFIXES
 from . import file_tree
-from .file_tree import FileTree
+from .file_tree import IMAGE_SUFFIXES, FileTree
 from .set_description import SPLIT_KEYS, SetDescription
 
 _FOLDER = re.compile(r"(?:obj[_-])?([a-z]+?)(?:ing)?(?:[_-]?(?:data|set|images?|split))?[_-]?\d*")
@@ -37,7 +36,7 @@ class SplitImages:
 
 def find(tree: FileTree, described: SetDescription) -> SplitImages:
     """The images of each split; a split of which there is nothing is missing."""
-    images = [path for path in tree.files if file_tree.suffix(path) in IMAGE_SUFFIXES]
+    images = tree.images
     lists: set[str] = set()
     notes: list[str] = []
     by_split = _described_splits(tree, described, lists, notes)
@@ -52,7 +51,7 @@ def find(tree: FileTree, described: SetDescription) -> SplitImages:
                 listing = ", ".join(list(folders)[:_MAX_FOLDERS])
                 notes.append(f"The images of {len(folders)} folders are {split}: {listing}.")
     if not by_split and images:
-        by_split = {"train": images}
+        by_split = {"train": list(images)}
     used = {path for paths in by_split.values() for path in paths}
     notes += _outside_notes([path for path in images if path not in used], described)
     ordered = {split: tuple(by_split[split]) for split in SPLITS if by_split.get(split)}
