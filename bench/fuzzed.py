@@ -238,7 +238,7 @@ def _model() -> runtime.Model:
     """A real bundle of a classifier that was never trained: one layer with random weights."""
     from onnx import TensorProto, helper
 
-    count = len(gesture.TASK.labels)
+    count = len(gesture.TASK.default_labels)
     chance = np.random.default_rng(0).normal(size=63 * count).tolist()
     weights = helper.make_tensor("weights", TensorProto.FLOAT, [63, count], chance)
     nodes = [
@@ -253,7 +253,7 @@ def _model() -> runtime.Model:
         "preprocessing_version": landmarks.NORMALIZATION_VERSION,
         "min_confidence": 0.5,
     }
-    manifest = bundle.describe("gesture", gesture.TASK.labels, "chance", preprocessing)
+    manifest = bundle.describe("gesture", gesture.TASK.default_labels, "chance", preprocessing)
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "model.onnx").write_bytes(made.SerializeToString())
         bundle.write(Path(folder), manifest)

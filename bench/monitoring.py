@@ -250,7 +250,7 @@ def _fill(service: InferenceService, name: str) -> None:
     served = service.models.find(name)
     answers, labels = (
         service.prediction_log.recent(served.digest, WINDOW_ROWS, 0.0),
-        served.task.labels,
+        served.labels,
     )
     for number in range(WINDOW_ROWS):
         event = replace(answers[number % len(answers)], trace_id=secrets.token_hex(16))

@@ -134,7 +134,7 @@ def _way(
     answers = [
         scores.scored(each, task.inference.predict(each.request, model), 0.0) for each in examples
     ]
-    found = scores.summary(answers, task.labels).named()
+    found = scores.summary(answers, task.default_labels).named()
     return {
         "in 8 bits": way,
         "MB": f"{model.bundle.manifest.files[NETWORK].bytes / 1e6:.2f}",

@@ -81,7 +81,9 @@ def fit_gesture(folder: Path, scratch: Path) -> None:
     fit = task.training.fit("logistic_regression", ready, work, params, 0, lambda *_: None)
     folder.mkdir(parents=True)
     bundle.copy_networks(work, folder)
-    manifest = bundle.describe(task.name, task.labels, "logistic_regression", fit.preprocessing)
+    manifest = bundle.describe(
+        task.name, task.default_labels, "logistic_regression", fit.preprocessing
+    )
     golden.write(folder, manifest, task.inference.drawn_predictions())
 
 

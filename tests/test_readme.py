@@ -42,7 +42,7 @@ def test_the_examples_answer_as_printed(served_home: Path, tmp_path: Path) -> No
     (tmp_path / "hand.jpg").unlink(missing_ok=True)
     tasks.load("gesture").inference.sample_picture().convert("RGB").save(tmp_path / "hand.jpg")
     tasks.load("emotion").inference.sample_picture().convert("RGB").save(tmp_path / "face.jpg")
-    labels = tasks.load("emotion").labels
+    labels = tasks.load("emotion").default_labels
     with served(served_home, tmp_path / "predictions.db") as address:
         shell = block("curl -X POST").replace(f"http://localhost:{PORT}", address)
         script = block("import requests").replace(f"http://localhost:{PORT}", address)

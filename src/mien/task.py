@@ -90,7 +90,7 @@ class Detection:
     confidence: float
     box: Box | None
     scores: Mapping[str, float]
-    """One number in 0..1 for each label of the task."""
+    """One number in 0..1 for each label of the model."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """What else the task tells, as JSON values: for hands `handedness` and `landmarks`."""
 
@@ -216,7 +216,7 @@ class Inspection:
     issues: Mapping[str, Issues] = field(default_factory=dict)
     """By slug of the task's checks."""
     labels: tuple[str, ...] | None = None
-    """The labels that the source names and its splits must hold; None for all of the task's."""
+    """That a model of the data learns, and train must hold; None for the task's default ones."""
 
 
 @dataclass(frozen=True)
@@ -264,6 +264,8 @@ class Fit:
     """One mapping of metrics for each epoch or fold."""
     lineage: Mapping[str, Any] = field(default_factory=dict)
     """What only the trainer knows: the weights that it started from, chosen settings, parity."""
+    labels: tuple[str, ...] = ()
+    """The labels of the scores, in their order; none for the task's default ones."""
 
 
 class Recorder(Protocol):
@@ -332,8 +334,8 @@ class Predictor:
     subject_counter: Callable[[], Callable[[Request], int]] | None = None
     """`subject_counter()` makes a function that counts the subjects of a picture, in one thread."""
     video_predictor: Callable[[Model], Callable[[Request], Prediction]] | None = None
-    """`video_predictor(model)` makes a function that predicts the frames of one video, in their
-    order and from one thread. None for a task that gains nothing by it."""
+    """Makes a function that predicts the frames of one video, in their order and from one thread.
+    None for a task that gains nothing by it."""
     table_requests: Callable[[Path], Iterator[BaseModel | MienError] | None] | None = None
     """`table_requests(path)`: each row of a CSV as a `Body`, or why not; None for other files."""
 
@@ -360,8 +362,7 @@ class Predictor:
     def read(self, data: bytes, limits: Limits | None = None) -> Request:
         """Make a request of the bytes of an image file.
 
-        Raises:
-            ImageError, ImageTypeError, TooLargeError: see `images.read`.
+        Raises: as `images.read`.
         """
         return Request.read(data, limits, self.min_side)
 
@@ -393,8 +394,8 @@ class Task(Generic[ParamsT]):
     name: str
     """The name of its folder; also its route, and the first key of its answer."""
     summary: str
-    labels: tuple[str, ...]
-    """In alphabetical order."""
+    default_labels: tuple[str, ...]
+    """Of the sample data, in alphabetical order; a bundle names those of its model."""
     data: TaskData[ParamsT]
     training: Trainer[ParamsT]
     inference: Predictor

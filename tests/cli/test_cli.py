@@ -107,7 +107,7 @@ def test_predict_answers_for_pictures_and_landmarks(served_home: Path, tmp_path:
         tasks.load(name).inference.sample_picture().save(tmp_path / f"{name}.png")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
     done = mien("predict", str(tmp_path / "emotion.png"), "--task", "emotion", home=served_home)
-    assert any(f"emotion {label} " in done.stdout for label in tasks.load("emotion").labels)
+    assert any(f"emotion {label} " in done.stdout for label in tasks.load("emotion").default_labels)
     assert "--task" not in done.stderr
     done = mien("predict", str(tmp_path / "gesture.png"), home=served_home)
     assert "Using the champion of emotion; --task gesture uses another." in done.stderr

@@ -105,7 +105,7 @@ def test_the_examples_come_from_the_whole_training_split(workspace: Workspace) -
     ready = read_latest(workspace.processed("gesture"), run.name, "")
     found = [example.label for example in optimize._spread(watched, ready)]
     assert read == {"train"}
-    assert len(set(found)) > len(task.labels) / 2
+    assert len(set(found)) > len(task.default_labels) / 2
     assert optimize.CALIBRATION / 2 < len(found) <= optimize.CALIBRATION
 
 

@@ -28,7 +28,7 @@ from mien.stages import replay, serve
 from mien.storage.versions import Item, Store
 from mien.storage.workspace import CHAMPION, Workspace
 from mien.tasks.gesture.landmarks import NORMALIZATION_VERSION
-from mien.tasks.gesture.params import LABELS, LIKE
+from mien.tasks.gesture.params import HAGRID_LABELS, LIKE
 
 HAND = {"landmarks": [list(point) for point in LIKE]}
 OTHER = {"landmarks": [[-x, y, z] for x, y, z in HAND["landmarks"]]}
@@ -37,9 +37,9 @@ CONFIG = {"task": "gesture", "seed": 7}
 
 def network(seed: int) -> bytes:
     """Landmarks float32 [N, 63] -> 18 probabilities, by weights that were drawn."""
-    weights = np.random.default_rng(seed).normal(size=(63, len(LABELS))).astype(np.float32)
+    weights = np.random.default_rng(seed).normal(size=(63, len(HAGRID_LABELS))).astype(np.float32)
     taken = helper.make_tensor_value_info("landmarks", TensorProto.FLOAT, ["N", 63])
-    told = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", len(LABELS)])
+    told = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", len(HAGRID_LABELS)])
     nodes = [
         helper.make_node("MatMul", ["landmarks", "weights"], ["raw"]),
         helper.make_node("Softmax", ["raw"], ["scores"], axis=1),
@@ -63,7 +63,7 @@ def write(folder: Path, root: str, seed: int = 1) -> str:
         data_fingerprint=root,
     )
     preprocessing = {"preprocessing_version": NORMALIZATION_VERSION, "min_confidence": 0.1}
-    made = bundle.describe("gesture", LABELS, "drawn", preprocessing, lineage=origin)
+    made = bundle.describe("gesture", HAGRID_LABELS, "drawn", preprocessing, lineage=origin)
     predict = tasks.load("gesture").inference.drawn_predictions()
     return golden.write(folder, made, predict).digest
 

@@ -56,9 +56,9 @@ def test_it_is_named_by_its_folder(task: Task[Any]) -> None:
 
 def test_labels_are_distinct_and_sorted(task: Task[Any]) -> None:
     """Their order is fixed for ever: models of years ago must mean the same by it."""
-    assert len(set(task.labels)) == len(task.labels) > 1
-    assert list(task.labels) == sorted(task.labels)
-    assert NO_LABEL not in task.labels, "the word for nothing found"
+    assert len(set(task.default_labels)) == len(task.default_labels) > 1
+    assert list(task.default_labels) == sorted(task.default_labels)
+    assert NO_LABEL not in task.default_labels, "the word for nothing found"
 
 
 def test_params_have_defaults_and_refuse_unknown_keys(task: Task[Any]) -> None:
@@ -103,9 +103,9 @@ def test_preparing_reports_every_split_and_counts_every_example(
     assert list(report.counts) == list(SPLITS)
     for split in SPLITS:
         found = [example.label for example in task.data.examples(prepared[task.name], split)]
-        counted = {label: found.count(label) for label in task.labels if label in found}
+        counted = {label: found.count(label) for label in task.default_labels if label in found}
         assert {k: v for k, v in report.counts[split].items() if v} == counted
-        assert set(counted) == set(task.labels)
+        assert set(counted) == set(task.default_labels)
     assert report.skipped == {}
 
 
@@ -173,7 +173,7 @@ def test_a_champion_answers_for_its_own_examples(
         assert all(isinstance(value, float) for value in prediction.input_stats.values())
         assert all(math.isfinite(value) for value in prediction.input_stats.values())
         for detection in prediction.detections:
-            assert set(detection.scores) == set(task.labels)
+            assert set(detection.scores) == set(task.default_labels)
             assert detection.label == max(
                 detection.scores, key=lambda label: detection.scores[label]
             )

@@ -18,8 +18,8 @@ def list_tasks() -> None:
     from mien import tasks
 
     loaded = [tasks.load(name) for name in tasks.names()]
-    rows = [[task.name, str(len(task.labels)), task.summary] for task in loaded]
-    console.table("Tasks", ["task", "labels", "summary"], rows)
+    rows = [[task.name, ", ".join(task.default_labels), task.summary] for task in loaded]
+    console.table("Tasks", ["task", "labels of the sample data", "summary"], rows)
 
 
 @app.command(rich_help_panel="Registry")

@@ -83,7 +83,7 @@ def _fit(run: Run, folder: Path, candidate: str, ready: Path, origin: Lineage) -
             )
         manifest = bundle.describe(
             run.task.name,
-            task.labels,
+            fit.labels or task.default_labels,
             candidate,
             fit.preprocessing,
             lineage=origin.model_copy(update={"training": dict(fit.lineage)}),

@@ -105,13 +105,14 @@ def _fit_and_score(
     )
     with atomic_dir(out / "bundle") as folder:
         bundle.copy_networks(out, folder)
-        manifest = bundle.describe(task.name, task.labels, candidate, fit.preprocessing)
+        labels = fit.labels or task.default_labels
+        manifest = bundle.describe(task.name, labels, candidate, fit.preprocessing)
         written = bundle.write(folder, manifest)
         with Model(written) as model:
             answers, _ = predict_split(
                 task, model, task.data.examples(context.prepared, "val"), candidate
             )
-    return {**scores.summary(answers, task.labels).named(), BUNDLE_MB: written.megabytes}
+    return {**scores.summary(answers, labels).named(), BUNDLE_MB: written.megabytes}
 
 
 def _best_candidate(metrics: CandidateMetrics, policy: Policy) -> str:

@@ -88,7 +88,7 @@ def test_a_folder_is_scored_file_by_file(tmp_path: Path, bundle: Path) -> None:
         assert (face["label"], face["confidence"]) == (best.label, round(best.confidence, 6))
         assert face["outcome"] == expected.outcome
         scores = {label: round(score, 6) for label, score in best.scores.items()}
-        assert {label: face[f"score_{label}"] for label in task.labels} == scores
+        assert {label: face[f"score_{label}"] for label in task.default_labels} == scores
         box = [face[f"box_{side}"] for side in ("x1", "y1", "x2", "y2")]
         assert box == best.as_json()["box"]
         assert face["model"] == "mien-emotion"
@@ -117,7 +117,7 @@ def test_batching_does_not_change_results(tmp_path: Path, bundle: Path) -> None:
             assert row["outcome"] == single.outcome
             assert row["label"] == (best.label if best else None)
             if best:
-                scores = {label: row[f"score_{label}"] for label in task.labels}
+                scores = {label: row[f"score_{label}"] for label in task.default_labels}
                 assert scores == pytest.approx(dict(best.scores), abs=1e-5)
 
 

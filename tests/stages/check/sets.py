@@ -44,7 +44,7 @@ def task(**changes: Any) -> Task[Any]:
     counter = changes.pop("subject_counter", emotion.inference.subject_counter)
     return replace(
         emotion,
-        labels=("left", "right"),
+        default_labels=("left", "right"),
         data=replace(emotion.data, **{"checks": own, **changes}),
         inference=replace(emotion.inference, subject_counter=counter),
     )

@@ -261,7 +261,7 @@ def hands(folder: Path, rows: int = 40) -> tuple[RunConfig, Workspace, Version]:
     tasks.load("gesture").data.write_sample(folder / "raw", 0)
     path = next((folder / "raw").rglob("*.csv"))
     lines = path.read_text().splitlines()
-    kept, seen = [lines[0]], dict.fromkeys(tasks.load("gesture").labels, 0)
+    kept, seen = [lines[0]], dict.fromkeys(tasks.load("gesture").default_labels, 0)
     place = lines[0].split(",").index("label")
     for line in lines[1:]:
         label = line.split(",")[place]

@@ -147,7 +147,7 @@ def test_a_bundle_of_other_labels_is_refused(
     """The order counts too: scores would be read under the wrong names."""
     made = make_bundle(tmp_path / "old", labels=("square", "round", "star"))
     with serving((), (made.folder,)) as client:
-        assert "found square, round, star" in client.get("/health").text
+        assert "expected the labels square, round, star of the bundle" in client.get("/health").text
 
 
 def test_a_bundle_in_another_task_s_place_is_refused(

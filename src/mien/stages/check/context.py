@@ -54,6 +54,12 @@ class CheckContext:
     """Why subjects could not be counted; "" where they could, or were not needed."""
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that a model of the data learns."""
+        declared = self.inspection.labels
+        return self.task.default_labels if declared is None else declared
+
+    @property
     def samples(self) -> tuple[Sample, ...]:
         """All samples of the inspection, in its order."""
         return self.inspection.samples
@@ -153,20 +159,20 @@ def train_leakage(context: CheckContext) -> dict[str, tuple[str, ...]]:
 
 
 def labelled(context: CheckContext) -> list[int]:
-    """Indices of readable samples with a label that the task knows."""
+    """Indices of readable samples with a label that a model learns."""
     return [
         index
         for index, sample in enumerate(context.samples)
-        if sample.labels and sample.labels[0] in context.task.labels and context.readable(index)
+        if sample.labels and sample.labels[0] in context.labels and context.readable(index)
     ]
 
 
 def label_counts(context: CheckContext) -> dict[str, dict[str, int]]:
-    """Subjects by split and label, the task's labels first.
+    """Subjects by split and label, those that a model learns first.
 
     Without any split everything counts as train; beside others, samples without a split are unused.
     """
-    samples, labels = context.samples, context.task.labels
+    samples, labels = context.samples, context.labels
     divided = any(sample.split for sample in samples)
     counts: dict[str, dict[str, int]] = {}
     for sample in samples:

@@ -21,6 +21,7 @@ from mien.model.bundle import Bundle
 from mien.model.evaluation import BundleMetrics, CandidateScores, ChampionScores, Evaluation, Scores
 from mien.model.runtime import Model
 from mien.reporting import figures, leaderboard, scores
+from mien.reporting.scores import ScoredPrediction
 from mien.stages import Run
 from mien.storage.files import atomic_dir, atomic_write, write_json
 from mien.storage.workspace import (
@@ -95,7 +96,7 @@ def on_other_data(run: Run, ready: Path) -> dict[str, dict[str, float]]:
             examples = chain.from_iterable(task.data.examples(ready, split) for split in SPLITS)
             answers, _ = predict_split(task, model, examples, f"{name} on other data")
             table[name] = {
-                **scores.summary(answers, task.labels).named(),
+                **_summary(answers, each).named(),
                 **scores.latency(answers).model_dump(exclude_none=True),
             }
     return table
@@ -193,20 +194,26 @@ def _measure_champion(run: Run, folder: Path, ready: Path) -> None:
         own = folder / champion.manifest.candidate
         if own.is_dir() and bundle.read(own).digest == champion.digest:
             return
-        scored = ChampionScores(scores=_score_champion(run.task, champion, ready, number))
+        scored = ChampionScores(
+            scores=_score_champion(run.task, champion, ready, number),
+            labels=champion.manifest.labels,
+        )
     except BundleError as error:
         scored = ChampionScores(error=str(error))
     write_json(path, scored.model_dump(mode="json"))
 
 
 def _score_champion(task: Task[Any], champion: Bundle, ready: Path, number: int) -> Scores:
-    if champion.manifest.labels != task.labels:
-        raise BundleError(f"{champion.folder} was trained for other labels than the task has now.")
     with runtime.load(champion.folder) as model:
         answers, _ = predict_split(
             task, model, task.data.examples(ready, "val"), f"evaluate champion {number}"
         )
-    return scores.summary(answers, task.labels)
+    return _summary(answers, champion)
+
+
+def _summary(answers: Sequence[ScoredPrediction], measured: Bundle) -> Scores:
+    labels = scores.with_unknown_labels(measured.manifest.labels, answers)
+    return scores.summary(answers, labels)
 
 
 def _publish(folder: Path, reports: Path) -> None:

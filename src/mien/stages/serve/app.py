@@ -79,10 +79,14 @@ def create(
     routes.install(app, AppState(inference, auth))
     pages.install(app)
     _add_middleware(app, inference)
-    # Made once, on first use: the schemas of bodies and problems are in no route's signature.
-    document = cache(lambda: openapi.document(app, inference.models.tasks))
-    app.openapi = document  # type: ignore[method-assign]
+    app.openapi = _openapi_document(app, inference.models)  # type: ignore[method-assign]
     return app
+
+
+def _openapi_document(app: FastAPI, served: Models) -> Callable[[], dict[str, Any]]:
+    """Makes the document on first use, and again when a reloaded model has other labels."""
+    documents = cache(lambda labels: openapi.document(app, served.tasks, dict(labels)))
+    return lambda: documents(tuple(served.labels.items()))
 
 
 def _add_middleware(app: FastAPI, inference: InferenceService) -> None:

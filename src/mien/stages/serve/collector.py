@@ -89,7 +89,7 @@ class StateCollector(Collector):
         if pairs:
             correct = sum(true_label == predicted for true_label, predicted in pairs)
             lower, upper = scores.wilson(correct, len(pairs))
-            matrix = scores.confusion(pairs, model.task.labels)
+            matrix = scores.confusion(pairs, model.labels)
             yield ("mien_live_accuracy", of, correct / len(pairs))
             yield ("mien_live_accuracy_lower", of, lower)
             yield ("mien_live_accuracy_upper", of, upper)

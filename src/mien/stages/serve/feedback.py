@@ -1,17 +1,16 @@
 """Feedback: the true label of an earlier prediction; a later one replaces an earlier one.
 
-Knows the prediction log and the labels of the served tasks; knows nothing of HTTP.
+Knows the prediction log and the labels of the served models; knows nothing of HTTP.
 """
 
 import time
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Collection, Mapping
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from mien.errors import RequestError, UnknownPredictionError
 from mien.observability.prediction_log.writer import PredictionLog
-from mien.task import Task
 
 
 class FeedbackRequest(BaseModel):
@@ -36,17 +35,21 @@ class FeedbackResult(BaseModel):
 
 
 def record_feedback(
-    log: PredictionLog, tasks: Sequence[Task[Any]], feedback: FeedbackRequest
+    log: PredictionLog, labels: Mapping[str, Collection[str]], feedback: FeedbackRequest
 ) -> FeedbackResult:
     """Store a feedback.
 
+    Args:
+        log: the predictions.
+        labels: those of the served models, by task.
+        feedback: the true label of a prediction.
+
     Raises:
         UnknownPredictionError: there is no record of the prediction, or its task is not served.
-        RequestError: the task has no such label.
+        RequestError: the model has no such label.
         PredictionLogError: the prediction log cannot be read or written.
     """
     record = log.find(feedback.trace_id)
-    labels = {task.name: task.labels for task in tasks}
     if record is None or record.task not in labels:
         raise UnknownPredictionError("There is no prediction with that trace_id, or no longer.")
     if feedback.label is not None and feedback.label not in labels[record.task]:

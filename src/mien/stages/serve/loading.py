@@ -24,7 +24,7 @@ from mien.model.runtime import Model
 from mien.observability import drift
 from mien.stages.serve import batching
 from mien.stages.serve.workers import WARM_UP_TIMEOUT_S
-from mien.task import Request, Task
+from mien.task import Prediction, Request, Task
 
 REFERENCE = "reference.json"
 _log = logging.getLogger("mien.serve")
@@ -61,6 +61,11 @@ class LoadedModel:
     def name(self) -> str:
         """The model's name in the registry."""
         return f"mien-{self.task.name}"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What it predicts; models of one task may have different ones."""
+        return self.model.labels
 
     @property
     def candidate(self) -> str:
@@ -125,11 +130,6 @@ def _check_manifest(source: BundleSource, model: Model) -> None:
         raise BundleError(
             f"{source.folder}: expected a model of {task.name!r}, found one of {manifest.task!r}."
         )
-    if manifest.labels != task.labels:
-        raise BundleError(
-            f"{source.folder}: expected the labels {', '.join(task.labels)} of {task.name}, found "
-            f"{', '.join(manifest.labels)}. Train the model again."
-        )
 
 
 def run_with_timeout(work: Callable[[], object]) -> None:
@@ -190,9 +190,21 @@ def _reference(model: Model) -> Mapping[str, Any] | None:
 def _warm_up(task: Task[Any], model: Model, examples: Mapping[str, Request]) -> None:
     for kind, request in examples.items():
         try:
-            task.inference.predict(request, model)
+            prediction = task.inference.predict(request, model)
         except RequestError as error:
             # A model may be trained for JSON requests only, and then refuses images.
             if task.inference.Body is None or kind != "image":
                 raise
             _log.warning("the model of %s refuses images: %s", task.name, error)
+        else:
+            _check_labels(prediction, model)
+
+
+def _check_labels(prediction: Prediction, model: Model) -> None:
+    """Raise BundleError for scores of other labels than the bundle names, or in another order."""
+    for detection in prediction.detections:
+        if tuple(detection.scores) != model.labels:
+            raise BundleError(
+                f"{model.bundle.folder}: expected the labels {', '.join(model.labels)} of the "
+                f"bundle, found scores of {', '.join(detection.scores)}. Train the model again."
+            )

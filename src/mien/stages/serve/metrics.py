@@ -100,7 +100,7 @@ class Metrics:
             for status in (200, *sorted({each.status for each in PROBLEM_TYPES.values()})):
                 self._child(self._requests, route, "POST", str(status))
             self._child(self._request_seconds, route, "200")
-        for label in model.task.labels:
+        for label in model.labels:
             for outcome in ("ok", "unsure"):
                 self._child(self._predictions, *of, label, outcome)
         for result in ("correct", "incorrect"):

@@ -111,7 +111,7 @@ class ModelSlot:
             "version": model.version if model else None,
             "candidate": model.candidate if model else None,
             "digest": model.digest if model else None,
-            "labels": list(model.task.labels) if model else [],
+            "labels": list(model.labels) if model else [],
             "state": self.state,
             "reason": self.reason,
             "reload_error": self.reload_error,
@@ -146,6 +146,11 @@ class Models:
     def ready(self) -> list[str]:
         """Names of the tasks whose model is ready."""
         return [slot.name for slot in self.slots if slot.state == "ready"]
+
+    @property
+    def labels(self) -> dict[str, tuple[str, ...]]:
+        """What each model that is ready predicts, by task."""
+        return {slot.name: slot.model.labels for slot in self.slots if slot.model is not None}
 
     @property
     def loading(self) -> bool:

@@ -3,7 +3,7 @@
 Nothing here runs while a request is handled.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -165,8 +165,13 @@ def predict_default(tasks: Sequence[Task[Any]]) -> Description:
     }
 
 
-def document(app: FastAPI, tasks: Sequence[Task[Any]]) -> dict[str, Any]:
-    """Make the OpenAPI document of the app, with the schemas that no route's signature has."""
+def document(
+    app: FastAPI, tasks: Sequence[Task[Any]], labels: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+    """Make the OpenAPI document of the app, with the schemas that no route's signature has.
+
+    `labels` are those of the served models by task; a task whose model is not ready has none.
+    """
     openapi = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
@@ -175,6 +180,8 @@ def document(app: FastAPI, tasks: Sequence[Task[Any]]) -> dict[str, Any]:
     for task in tasks:
         if task.inference.Body is not None:
             schemas.update(_definitions(task.inference.Body, response.schema_prefix(task)))
+        if task.name in labels:
+            schemas.update(response.with_labels(schemas, task, labels[task.name]))
     return openapi
 
 

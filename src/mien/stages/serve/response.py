@@ -3,7 +3,8 @@
 Knows the contract of tasks and no HTTP. The first key of a response is the task's name.
 """
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -33,14 +34,13 @@ def schema_prefix(task: Task[Any]) -> str:
 
 
 def schema(task: Task[Any]) -> type[BaseModel]:
-    """Make the schema of a task's responses."""
-    label: Any = Literal[task.labels]
+    """Make the schema of a task's responses; `with_labels` adds the labels of a model."""
     share: Any = (float, Field(ge=0, le=1))
     detection = create_model(
         f"{schema_prefix(task)}Detection",
         __config__=ConfigDict(extra="allow"),
         __doc__="One subject in the image, with further keys of the task.",
-        label=(label, ...),
+        label=(str, ...),
         confidence=share,
         box=(
             tuple[float, float, float, float] | None,
@@ -49,19 +49,43 @@ def schema(task: Task[Any]) -> type[BaseModel]:
         scores=(dict[str, float], Field(description="a score in 0..1 for each label")),
     )
     fields: dict[str, Any] = {
-        task.name: (label | None, Field(description="null where no subject was detected")),
+        task.name: (str | None, Field(description="null where no subject was detected")),
         "confidence": share,
         "outcome": (Outcome, ...),
         "detections": (list[detection], Field(description="best first")),  # type: ignore[valid-type]
         "model": (ModelReference, ...),
         "trace_id": (str, Field(description="identifies this request in the server's log")),
     }
-    config = ConfigDict(extra="forbid", json_schema_extra={"example": _example(task)})
+    config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": _example(task, task.default_labels)}
+    )
     return create_model(f"{schema_prefix(task)}Prediction", __config__=config, **fields)
 
 
-def _example(task: Task[Any]) -> dict[str, Any]:
-    label, *other_labels = task.labels
+def with_labels(schemas: dict[str, Any], task: Task[Any], labels: Sequence[str]) -> dict[str, Any]:
+    """The schemas of an OpenAPI document, with the labels that the model of a task predicts."""
+    prefix, choice = schema_prefix(task), {"type": "string", "enum": list(labels)}
+    prediction, detection = (schemas[f"{prefix}{part}"] for part in ("Prediction", "Detection"))
+    own = {**prediction["properties"][task.name], "anyOf": [choice, {"type": "null"}]}
+    return {
+        **schemas,
+        f"{prefix}Prediction": {
+            **prediction,
+            "properties": {**prediction["properties"], task.name: own},
+            "example": _example(task, labels),
+        },
+        f"{prefix}Detection": {
+            **detection,
+            "properties": {
+                **detection["properties"],
+                "label": {**detection["properties"]["label"], **choice},
+            },
+        },
+    }
+
+
+def _example(task: Task[Any], labels: Sequence[str]) -> dict[str, Any]:
+    label, *other_labels = labels
     scores = {label: 0.982} | {
         other: round(0.018 / len(other_labels), DECIMALS) for other in other_labels
     }

@@ -98,8 +98,8 @@ async def feedback(request: Request) -> Response:
     _authorize(request, state)
     with inference.workers.admit():
         sent = await _within_timeout(uploads.read_json(request, FeedbackRequest), state)
-        log, tasks = inference.prediction_log, inference.models.tasks
-        result = await asyncio.to_thread(record_feedback, log, tasks, sent)
+        log, labels = inference.prediction_log, inference.models.labels
+        result = await asyncio.to_thread(record_feedback, log, labels, sent)
     inference.metrics.count_feedback(result.task, result.version, result.correct)
     return JSONResponse(result.model_dump())
 

@@ -15,7 +15,7 @@ from .train import candidates, external_weights, fit
 TASK = Task(
     name=__name__.rpartition(".")[2],
     summary="the emotion of a face: a YOLO detector with eight classes",
-    labels=LABELS,
+    default_labels=LABELS,
     data=TaskData(
         write_sample=write_sample,
         param_names=("names", "ignore_labels"),

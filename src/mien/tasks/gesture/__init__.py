@@ -6,7 +6,7 @@ from .checks import CHECKS
 from .data import examples, prepare
 from .drawing import load_sample_picture
 from .inspection import inspect
-from .params import LABELS, MIN_SIDE, Body, Params
+from .params import HAGRID_LABELS, MIN_SIDE, Body, Params
 from .predict import predict_many, video_predictor
 from .repair import repair
 from .sample import write_sample
@@ -15,8 +15,8 @@ from .train import candidates, fit
 
 TASK = Task(
     name=__name__.rpartition(".")[2],
-    summary="the gesture of a hand: 21 landmarks and a small classifier of 18 gestures",
-    labels=LABELS,
+    summary="the gesture of a hand: 21 landmarks and a small classifier",
+    default_labels=HAGRID_LABELS,
     data=TaskData(
         write_sample=write_sample,
         param_names=(

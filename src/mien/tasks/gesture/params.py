@@ -1,4 +1,4 @@
-"""The `params:` section and the JSON requests of the gesture task, and its labels."""
+"""The `params:` section and the JSON requests of the gesture task, and HaGRID's labels."""
 
 from typing import Annotated, Literal
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mien.config import Schema
 
-LABELS = (
+HAGRID_LABELS = (
     "call",
     "dislike",
     "fist",
@@ -26,7 +26,11 @@ LABELS = (
     "two_up",
     "two_up_inverted",
 )
-"""The 18 gestures of HaGRID (Kapitanov et al., 2024), in alphabetical order."""
+"""The 18 gestures of HaGRID (Kapitanov et al., 2024), in alphabetical order. Data may have others:
+the labels of a model are those of its data."""
+NO_GESTURE = ("no_gesture", "none")
+"""Names that public sets give to hands without a gesture; `none` is that of MediaPipe Model Maker.
+A model answers such hands with its best label and a low confidence."""
 MIN_SIDE = 1200
 """Pixels of a picture's shorter side that are enough: hands, near and far, are detected as with all
 3000 of 12 megapixels; with half as many, small hands are missed (`bench photos`)."""
@@ -44,8 +48,8 @@ class Params(Schema):
     """Width / height of the pictures, for landmarks that have lost it."""
     val_fraction: float = Field(default=0.15, gt=0, lt=0.5)
     test_fraction: float = Field(default=0.15, gt=0, lt=0.5)
-    ignore_labels: tuple[str, ...] = ()
-    """Labels whose rows are skipped instead of refused, such as no_gesture."""
+    ignore_labels: tuple[str, ...] = NO_GESTURE
+    """Labels whose rows are skipped, and counted."""
     candidates: tuple[Candidate, ...] = Field(
         default=("random_forest", "svm", "logistic_regression", "lightgbm"), min_length=1
     )

@@ -8,7 +8,7 @@ from ..context import CheckContext, label_counts
 def find(context: CheckContext) -> Issues:
     """How many samples the smallest class has fewer than the largest, of those of the largest."""
     train = label_counts(context).get("train", {})
-    sizes = {label: train[label] for label in context.task.labels if train.get(label)}
+    sizes = {label: train[label] for label in context.labels if train.get(label)}
     if not sizes:
         return Issues()
     smallest, largest = min(sizes, key=lambda each: sizes[each]), max(sizes, key=sizes.__getitem__)

@@ -6,9 +6,8 @@ from ..context import CheckContext, label_counts
 
 
 def find(context: CheckContext) -> Issues:
-    """The labels of the task, or of the source where it names them, that train does not hold."""
-    declared = context.inspection.labels
-    labels = context.task.labels if declared is None else declared
+    """The labels that train does not hold."""
+    labels = context.labels
     train = label_counts(context).get("train", {})
     missing = tuple(label for label in labels if not train.get(label))
     examples = tuple(IssueExample((label,), "0 in train") for label in missing)

@@ -80,7 +80,7 @@ def _no_part_of_serving(*_: object) -> Any:
 TASK: Task[Any] = Task(
     name="shape",
     summary="Tell the shape of a thing",
-    labels=LABELS,
+    default_labels=LABELS,
     data=TaskData(
         write_sample=_no_part_of_serving,
         param_names=(),
