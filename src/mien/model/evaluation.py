@@ -44,6 +44,36 @@ class Scores(Schema):
         return {name: value for name, value in self if value is not None}
 
 
+class MajorityComparison(Schema):
+    """A model against the answer that needs no model: always the most frequent label.
+
+    Over the validation and test examples that show a subject and have no copy in train.
+    """
+
+    examples: int
+    share: float
+    """Of the most frequent label among the examples: the accuracy of that answer."""
+    macro_f1: float
+    macro_f1_low: float
+    """Lower end of the 95 % interval, as is `accuracy_low`."""
+    accuracy: float
+    accuracy_low: float
+
+    @property
+    def has_learnt(self) -> bool:
+        """Whether macro-F1 or accuracy lies above the share with its whole interval."""
+        return max(self.macro_f1_low, self.accuracy_low) > self.share
+
+    @property
+    def sentence(self) -> str:
+        """The numbers that the decision depends on."""
+        return (
+            f"macro-F1 {self.macro_f1:.3f} (at least {self.macro_f1_low:.3f}) and accuracy "
+            f"{self.accuracy:.3f} (at least {self.accuracy_low:.3f}) on {self.examples} examples, "
+            f"of which {self.share:.3f} have the most frequent label"
+        )
+
+
 class Latency(Schema):
     """Milliseconds of one request by the clock. They depend on the load of the machine."""
 
@@ -59,6 +89,8 @@ class Measurements(Schema):
     test: Scores
     test_leak_free: Scores | None = None
     """Test examples without an exact or near copy in train; None for data not checked."""
+    majority: MajorityComparison | None = None
+    """None in bundles that were measured before it existed."""
     latency: Latency
     cpu_cost: CpuRatio
     """CPU time of one request, in units of the reference workload."""
@@ -143,3 +175,5 @@ class ChampionScores(Schema):
 
     scores: Scores | None = None
     error: str = ""
+    labels: tuple[str, ...] = ()
+    """What the champion predicts; examples of other labels count as wrong."""

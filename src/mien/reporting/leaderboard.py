@@ -37,6 +37,11 @@ def show(evaluation: Evaluation) -> None:
     for row in rows:
         if row.fault:
             console.result(f"{row.candidate} is not chosen: {row.fault}")
+    for row in rows:
+        if row.majority and not row.majority.has_learnt:
+            console.result(
+                f"{row.candidate} has learnt nothing that shows: {row.majority.sentence}."
+            )
     _show_boxes(rows)
     _show_leaks(rows)
     _show_variants(evaluation)

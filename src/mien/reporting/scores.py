@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.boxes import Box
-from mien.model.evaluation import Latency, Scores
+from mien.model.evaluation import Latency, MajorityComparison, Scores
 from mien.task import Example, Prediction
 
 Pair = tuple[str | None, str | None]
@@ -79,6 +79,14 @@ def summary(answers: Sequence[ScoredPrediction], labels: Sequence[str]) -> Score
     )
 
 
+def with_unknown_labels(
+    labels: Sequence[str], answers: Sequence[ScoredPrediction]
+) -> tuple[str, ...]:
+    """The labels of a model, and those of the examples that it does not know: all are wrong."""
+    unknown = {each.truth for each in answers if each.truth is not None} - set(labels)
+    return (*labels, *sorted(unknown))
+
+
 def confusion(pairs: Sequence[Pair], labels: Sequence[str]) -> NDArray[np.int64]:
     """Counts of shape (labels, labels + 1): rows truth, columns answer, last column nothing."""
     row = {label: index for index, label in enumerate(labels)}
@@ -89,7 +97,32 @@ def confusion(pairs: Sequence[Pair], labels: Sequence[str]) -> NDArray[np.int64]
     return matrix
 
 
-def wilson(hits: int, count: int, z: float = 1.96) -> tuple[float, float]:
+def compare_with_majority(
+    answers: Sequence[ScoredPrediction], labels: Sequence[str]
+) -> MajorityComparison:
+    """Whether predictions say more than the most frequent label does.
+
+    The interval of macro-F1 is that of a mean of shares over classes: Wilson's interval with
+    k^2 / sum(1 / n_i) in place of the number of examples, for k classes of n_i examples; rare
+    classes widen it.
+    """
+    shown = [each for each in answers if each.truth is not None]
+    matrix = confusion([(each.truth, each.predicted) for each in shown], labels)
+    support = matrix.sum(axis=1)
+    support = support[support > 0]
+    f1, correct = macro_f1(matrix), int(np.diag(matrix).sum())
+    effective = float(len(support) ** 2 / (1 / support).sum()) if len(support) else 0.0
+    return MajorityComparison(
+        examples=len(shown),
+        share=float(support.max() / len(shown)) if len(shown) else 1.0,
+        macro_f1=f1,
+        macro_f1_low=wilson(f1 * effective, effective)[0],
+        accuracy=correct / max(len(shown), 1),
+        accuracy_low=wilson(correct, len(shown))[0],
+    )
+
+
+def wilson(hits: float, count: float, z: float = 1.96) -> tuple[float, float]:
     """Both ends of the interval of a share of which `hits` of `count` were seen; z 1.96 is 95 %.
 
     Wilson, "Probable inference, the law of succession, and statistical inference", 1927.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.model import bundle
-from mien.model.evaluation import BundleMetrics, Scores
+from mien.model.evaluation import BundleMetrics, MajorityComparison, Scores
 from mien.observability import drift
 from mien.observability.drift import DriftRow
 from mien.reporting import figures, scores
@@ -39,7 +39,7 @@ def card(manifest: bundle.Manifest, metrics: BundleMetrics) -> str:
         f"On the test split ({test.examples} examples): accuracy {test.accuracy:.4f}, "
         f"macro-F1 {test.macro_f1:.4f}, nothing found in {test.miss_rate:.2%}, "
         f"expected calibration error {test.calibration_error:.4f}. "
-        f"{_leak_free(test, metrics.test_leak_free)}\n\n"
+        f"{_leak_free(test, metrics.test_leak_free)}{_majority(metrics.majority)}\n\n"
         "| candidate | val macro-F1 | test macro-F1 | test accuracy | MB | limits |\n"
         f"| --- | --- | --- | --- | --- | --- |\n{rows}\n\n"
         f"Code {origin.code.commit} (uncommitted changes: {origin.code.dirty}), "
@@ -60,6 +60,12 @@ def draw(measured: Measured, folder: Path) -> None:
     steps = json.loads((measured.bundle.folder / "history.json").read_text())
     if steps:
         figures.history(steps, folder / "history.png")
+
+
+def _majority(majority: MajorityComparison | None) -> str:
+    if majority is None or majority.has_learnt:
+        return ""
+    return f"\n\n**It has learnt nothing that shows**: {majority.sentence}."
 
 
 def _leak_free(test: Scores, free: Scores | None) -> str:

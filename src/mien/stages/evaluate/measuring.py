@@ -50,10 +50,16 @@ class Measured:
         return Measurements(
             **{split: scores.summary(each, labels) for split, each in self.answers.items()},
             test_leak_free=free,
+            majority=scores.compare_with_majority(self._unseen(), labels),
             latency=self.latency,
             cpu_cost=self.cpu_cost,
             bundle_mb=self.bundle.megabytes,
         )
+
+    def _unseen(self) -> list[ScoredPrediction]:
+        """Validation and test examples without a copy in train; all, where each has one."""
+        every = [each for split in MEASURED for each in self.answers[split]]
+        return [each for each in every if each.name not in (self.leaked or ())] or every
 
     def leak_free(self) -> list[ScoredPrediction]:
         """What was said of the test examples that no training example gives away."""
@@ -112,7 +118,7 @@ def predict_split(
             prediction = task.inference.predict(example.request, model)
             answers.append(scores.scored(example, prediction, perf_counter() - start))
             kept = shown.setdefault(example.label, [])
-            if len(kept) < max(1, _SHOWN // len(task.labels)):
+            if len(kept) < max(1, _SHOWN // len(model.labels)):
                 kept.append((example, prediction))
             advance(place + 1, place + 1)
     return answers, list(chain.from_iterable(shown.values()))[:_SHOWN]

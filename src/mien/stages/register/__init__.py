@@ -6,8 +6,9 @@ MLflow's registry is the truth about versions and aliases. The bundles and `alia
 workspace are its export, for servers that have no MLflow. Every step can be repeated: the next
 registration completes an interrupted one.
 
-A model that cannot be made again (its code is in no commit, its data in no version of the store) is
-not trusted: it becomes champion only by force, with a reason, and the history records both.
+A model that cannot be made again (its code is in no commit, its data in no version of the store) or
+that has learnt nothing is not trusted: it becomes champion only by force, with a reason, and the
+history records both.
 
 `promotion.py` decides, `trust.py` finds trust issues, `history.py` follows aliases that were moved
 elsewhere, `export.py` copies bundles.
@@ -29,7 +30,7 @@ from . import promotion
 from .export import deleted_version, export, exported, holds, version_tags
 from .history import previous_champion, sync_aliases
 from .promotion import Candidate, Champion
-from .trust import REMEDY, record_commit, trust_issues
+from .trust import record_commit, remedy, trust_issues
 
 _UNCHANGED = "Registered before, nothing changed."
 _SET_ASIDE = "Registered before and set aside since; `mien promote` brings it back."
@@ -93,7 +94,7 @@ def register(run: Run, force: str | None = None) -> Registered:
         if deleted is not None:
             return Registered(deleted, None, _DELETED, fresh=False)
     version = _register_version(choice, tracker)
-    candidate = Candidate.of(choice.evaluation, version.number)
+    candidate = Candidate.of(choice.evaluation, version.number, choice.bundle.manifest.labels)
     decision = promotion.decide(candidate, _champion(choice), choice.issues, force)
     if decision.alias == CHAMPION or not decided:
         tracker.move(name, decision.alias, version.number, decision.action, decision.reason)
@@ -150,7 +151,7 @@ def _unchanged(choice: _Choice, force: str | None) -> Registered | None:
     may_rise = force if choice.issues else choice.bundle.manifest.lineage.code.dirty
     if alias != CHAMPION and may_rise:
         return None
-    doubt = f" Not trusted: {choice.issues}. {REMEDY}." if choice.issues else ""
+    doubt = f" Not trusted: {choice.issues}. {remedy(choice.issues)}." if choice.issues else ""
     return Registered(number, alias, _UNCHANGED + doubt, fresh=False)
 
 
@@ -205,7 +206,8 @@ def _set_champion(
     issues = trust_issues(manifest, workspace)
     if issues and not force:
         raise RegistryError(
-            f"Version {number} of {name} is not trusted: {issues}. {REMEDY}, or give a reason: "
+            f"Version {number} of {name} is not trusted: {issues}. {remedy(issues)}, or give a "
+            "reason: "
             f"`mien {action} {task}{f' {number}' if action == 'promote' else ''} --force REASON`."
         )
     if issues:

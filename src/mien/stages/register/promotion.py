@@ -8,7 +8,7 @@ from mien.storage.registry import UNTRUSTED
 from mien.storage.workspace import CHAMPION
 from mien.tracking import CHALLENGER, ModelVersion
 
-from .trust import REMEDY
+from .trust import remedy
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,10 @@ class Candidate:
     variant_score: float | None = None
     base: str = ""
     """The candidate that a variant was made from."""
+    labels: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, evaluation: Evaluation, version: int) -> "Candidate":
+    def of(cls, evaluation: Evaluation, version: int, labels: tuple[str, ...]) -> "Candidate":
         """The choice of an evaluation."""
         row = evaluation.chosen
         assert row is not None
@@ -34,7 +35,7 @@ class Candidate:
         metric = evaluation.policy.maximise
         own = row.val.named()[metric] if row.variant else None
         score = base.val.named()[metric]
-        return cls(evaluation.task, version, metric, score, own, base.candidate)
+        return cls(evaluation.task, version, metric, score, own, base.candidate, labels)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ class Decision:
 def decide(
     candidate: Candidate, champion: Champion | None, issues: str, force: str | None
 ) -> Decision:
-    """Champion if it is not worse than the present one and trusted; else challenger.
+    """Champion if it is not worse than the present one, knows its labels and is trusted; else
+    challenger.
 
     Args:
         candidate: the new version.
@@ -65,16 +67,20 @@ def decide(
         issues: why the candidate is not trusted, see `trust.trust_issues`; "" if it is.
         force: why it may become champion although it is not trusted.
     """
-    not_worse, comparison = _compare(candidate, champion)
+    lost = _lost_labels(candidate, champion)
+    if lost and not force:
+        return Decision(CHALLENGER, "register", f"{lost} {_promote(candidate)} makes it champion.")
+    not_worse, comparison = (True, lost) if lost else _compare(candidate, champion)
     if not not_worse:
         return Decision(CHALLENGER, "register", comparison)
     if not issues:
-        return Decision(CHAMPION, "register", comparison)
+        action = "forced register" if lost else "register"
+        return Decision(CHAMPION, action, f"{force}. {comparison}" if lost else comparison)
     if force:
         reason = f"{force}. Not trusted: {issues}. {comparison}"
         return Decision(CHAMPION, "forced register", reason)
-    command = f"`mien promote {candidate.task} {candidate.version} --force REASON`"
-    reason = f"Not trusted, so not champion: {issues}. {REMEDY}, or {command}."
+    command = _promote(candidate, " --force REASON")
+    reason = f"Not trusted, so not champion: {issues}. {remedy(issues)}, or {command}."
     return Decision(CHALLENGER, "register", reason)
 
 
@@ -85,6 +91,27 @@ def keeps_alias(version: ModelVersion, issues: str, force: str | None) -> bool:
     """
     held_back = version.aliases == (CHALLENGER,) and UNTRUSTED in version.tags
     return not (held_back and (force or not issues))
+
+
+def _promote(candidate: Candidate, more: str = "") -> str:
+    return f"`mien promote {candidate.task} {candidate.version}{more}`"
+
+
+def _lost_labels(candidate: Candidate, champion: Champion | None) -> str:
+    """Which labels of the champion the candidate does not know, as a sentence; "" for none.
+
+    A champion can be compared with a model that knows more labels: examples of these count as wrong
+    for it. One that knows others is another product, which clients must expect.
+    """
+    labels = champion.measured.labels if champion else ()
+    lost = [label for label in labels if label not in candidate.labels]
+    if not champion or not lost:
+        return ""
+    listed = ", ".join(lost[:5]) + ", .." * (len(lost) > 5)
+    return (
+        f"It does not know {len(lost)} of the {len(labels)} labels of version {champion.version} "
+        f"({listed}), so the two cannot be compared."
+    )
 
 
 def _compare(candidate: Candidate, champion: Champion | None) -> tuple[bool, str]:

@@ -1,4 +1,5 @@
-"""Whether a model can be made again from its record; one that cannot needs force to be champion."""
+"""Whether a model can be made again from its record, and has learnt anything; one of which that is
+not known needs force to be champion."""
 
 from mien.model import lineage
 from mien.model.bundle import Manifest
@@ -7,21 +8,35 @@ from mien.storage.versions import Store
 from mien.storage.workspace import Workspace, model_name
 from mien.tracking import COMMITTED, Tracker
 
-REMEDY = (
-    "Commit what `git status` names and run again (the same code is not trained again), bring the "
-    "data back with `mien data CONFIG --source PATH`"
-)
+_UNCOMMITTED = "its code had changes that are in no commit"
+_NO_DATA = "are no version of this workspace"
+_LEARNT_NOTHING = "it has learnt nothing that shows"
+_REMEDIES = {
+    _UNCOMMITTED: (
+        "Commit what `git status` names and run again (the same code is not trained again)"
+    ),
+    _NO_DATA: "Bring the data back with `mien data CONFIG --source PATH`",
+    _LEARNT_NOTHING: "Check the labels with `mien data check CONFIG`, give more data, train longer",
+}
 
 
 def trust_issues(manifest: Manifest, workspace: Workspace) -> str:
-    """Why a model cannot be made again; "" where it can."""
+    """Why a model is not to be champion by itself; "" where nothing speaks against it."""
     issues = []
     code, root = manifest.lineage.code, manifest.lineage.data_fingerprint
     if code.dirty and not committed_since(code):
-        issues.append("its code had changes that are in no commit")
+        issues.append(_UNCOMMITTED)
     if not root or not Store(workspace.raw(manifest.task)).contains(root):
-        issues.append(f"its data ({root[:12] or 'not named'}) are no version of this workspace")
+        issues.append(f"its data ({root[:12] or 'not named'}) {_NO_DATA}")
+    majority = manifest.metrics and manifest.metrics.majority
+    if majority and not majority.has_learnt:
+        issues.append(f"{_LEARNT_NOTHING} ({majority.sentence})")
     return " and ".join(issues)
+
+
+def remedy(issues: str) -> str:
+    """What to do about the issues that `trust_issues` named."""
+    return ", ".join(text for phrase, text in _REMEDIES.items() if phrase in issues)
 
 
 def committed_since(code: CodeState) -> bool:
