@@ -24,7 +24,7 @@ from mien.mediapipe.hand_landmarker import HandLandmarker
 from mien.mediapipe.hand_landmarks import Hand
 from mien.model.runtime import Session
 from mien.tasks.gesture import data
-from mien.tasks.gesture.params import LABELS, Params
+from mien.tasks.gesture.params import HAGRID_LABELS, Params
 from mien.tasks.gesture.predict import class_scores
 from mien.tasks.gesture.train import fit
 
@@ -170,7 +170,7 @@ def _fit_classifier(table: Path, folder: Path) -> Callable[[list[Hand]], str]:
 
     def classify(hands: list[Hand]) -> str:
         scores = class_scores(session.run, np.stack([hand.landmarks for hand in hands]))
-        return LABELS[int(scores[scores.max(axis=1).argmax()].argmax())]
+        return HAGRID_LABELS[int(scores[scores.max(axis=1).argmax()].argmax())]
 
     return classify
 

@@ -22,9 +22,9 @@ from sklearn.svm import SVC
 from bench import page
 from mien.mediapipe.hand_landmarks import Hand
 from mien.model import runtime
-from mien.tasks.gesture import anatomy, depth, photos, table
+from mien.tasks.gesture import anatomy, csv_text, depth, photos, table
 from mien.tasks.gesture.landmarks import Convention, normalize, to_common_frame
-from mien.tasks.gesture.params import LABELS
+from mien.tasks.gesture.params import HAGRID_LABELS
 from mien.tasks.gesture.photos import Photo, PhotoHands
 from mien.tasks.gesture.sample import landmark_rows
 
@@ -53,8 +53,8 @@ def main() -> None:
     folder = page.real_data() / "gesture"
     read = {name: _read(folder / f"landmarks_{name}.csv", way) for name, way in TABLES.items()}
     svm = SVC(C=10).fit(normalize(read["iti"][0]), read["iti"][1])
-    all_photos = photos.find_photos(folder / "photos", LABELS)
-    labelled = [photo for photo in all_photos if photo.label in LABELS]
+    all_photos = photos.find_photos(folder / "photos", HAGRID_LABELS)
+    labelled = [photo for photo in all_photos if photo.label in HAGRID_LABELS]
     with TemporaryDirectory() as cache_folder:
         speed = _speed(labelled[:: len(labelled) // TIMED][:TIMED])
         detected = photos.detect_hands(labelled, Path(cache_folder))
@@ -174,8 +174,8 @@ def _compare_sources(
 ) -> list[dict[str, object]]:
     """Photos that stand in `landmarks_photos.csv` too, by the image's name."""
     path = folder / "landmarks_photos.csv"
-    at = table.read_header(path).index("image")
-    images = [cells[at] for _, cells in table.read_records(path)]
+    at = csv_text.read_header(path).index("image")
+    images = [cells[at] for _, cells in csv_text.read_records(path)]
     table_rows = dict(zip(images, table.read_source_table(path).rows, strict=True))
     hands = photos.select_gesture_hands([photo.label for photo in labelled], detected)
     pairs = [
@@ -295,7 +295,7 @@ def _margin(name: str, points: Floats) -> dict[str, object]:
 
 
 def _memory() -> dict[str, object]:
-    hands, labels = landmark_rows(HANDS // len(LABELS) + 1, 0)
+    hands, labels = landmark_rows(HANDS // len(HAGRID_LABELS) + 1, 0)
     document = {
         f"{number:032x}": {
             "bboxes": [[0.1, 0.2, 0.3, 0.4]],

@@ -2,10 +2,10 @@
 
 from mien.task import recorded_check
 
-from . import hagrid, photos, table
+from . import hagrid, labels, photos, table
 from .data import IMPOSSIBLE_HAND, MISSING_IMAGE_SIZE
 
-UNKNOWN_LABEL = "unknown_label"
+RARE_LABEL = "rare_label"
 LANDMARK_ORDER = "landmark_order"
 OUTLIER_HAND = "outlier_hand"
 AMBIGUOUS_UNITS = "ambiguous_units"
@@ -23,7 +23,9 @@ CHECKS = (
         fixable=True,
     ),
     recorded_check(
-        UNKNOWN_LABEL, "Rows whose label is none of the gestures. `prepare` refuses them.", "error"
+        RARE_LABEL,
+        f"Rows of labels with fewer than {labels.MIN_ROWS} usable rows. `prepare` refuses such "
+        "labels; params.ignore_labels leaves them out.",
     ),
     recorded_check(
         IMPOSSIBLE_HAND,

@@ -8,25 +8,23 @@ coordinates: `landmarks.py`; the division: `splits.py`.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import DataError, nearest
+from mien.errors import DataError
 from mien.task import SPLITS, DataReport, Example, Request, Split
 
-from . import depth, landmarks, sources, splits, table
+from . import depth, labels, landmarks, sources, splits, table
 from .landmarks import Convention, Floats
-from .params import LABELS, Body, Params
-from .sources import GestureSource
+from .params import Body, Params
 from .table import LandmarkTable, SourceTable
 
 MISSING_IMAGE_SIZE = "missing_image_size"
 IMPOSSIBLE_HAND = "impossible_hand"
-_MAX_EXAMPLES = 5
 
 _DESCRIPTION = {
     "pixels": "pixels",
@@ -42,17 +40,20 @@ def prepare(raw: Path, ready: Path, params: Params, cache: Path) -> DataReport:
     """Convert all hands to the common frame, divide them into splits and count them.
 
     Raises:
-        DataError: no file with hands, a missing column, an unknown label, coordinates of an
-            unclear convention, or too few rows to divide.
+        DataError: no file with hands, a missing column, a label with too few rows, coordinates of
+            an unclear convention, or too few rows to divide.
     """
     skipped = Counter[str]()
     source = sources.find_source(raw, params.ignore_labels)
-    _check_photos(source, params)
-    source_tables = sources.read_tables(source, cache, lambda label: label in LABELS)
+    if source.photos and not source.tables:  # before the slow detection of hands
+        counts_by_label = Counter(each.label for each in sources.labelled_photos(source))
+        labels.label_set(counts_by_label, {}, params.ignore_labels)
+    source_tables = sources.read_tables(source, cache)
     prepared = [_prepare_table(each, params, skipped) for each in source_tables]
     rows = table.concatenate([each for each, _ in prepared])
+    learned = _learned_labels(source_tables, Counter(rows.labels), params)
     assigned, rule = splits.assign_splits(rows, params.val_fraction, params.test_fraction)
-    counts: Counts = {split: _count(rows, assigned, split) for split in SPLITS}
+    counts: Counts = {split: _count(rows, assigned, split, learned) for split in SPLITS}
     for split in SPLITS:
         if not sum(counts[split].values()):
             raise DataError(
@@ -60,8 +61,21 @@ def prepare(raw: Path, ready: Path, params: Params, cache: Path) -> DataReport:
             )
         indices = [index for index, each in enumerate(assigned) if each == split]
         table.write_landmarks(table.select_rows(rows, indices), ready / f"{split}.csv")
+    skipped.update(sources.excluded_counts(source_tables))
+    _require_every_row(source_tables, rows, skipped)
     notes = [note for _, each in prepared for note in each] + [rule] + sources.notes(source)
-    return DataReport(counts, dict(skipped), tuple(notes))
+    return DataReport(counts, dict(skipped), (*notes, *labels.notes(learned)))
+
+
+def _learned_labels(
+    source_tables: Sequence[SourceTable], usable: Mapping[str, int], params: Params
+) -> tuple[str, ...]:
+    """The labels that a model of these tables learns, of which `usable` counts the usable rows."""
+    rows = Counter(row.label for each in source_tables for row in each.rows if row.label)
+    for label in params.ignore_labels:
+        rows.pop(label, None)
+    skipped = {label: count - usable.get(label, 0) for label, count in rows.items()}
+    return labels.label_set(usable, skipped, params.ignore_labels)
 
 
 def to_common_frame(
@@ -70,11 +84,11 @@ def to_common_frame(
     """The usable rows of a table in the common frame, and a note on them.
 
     Raises:
-        DataError: an unknown label, an unclear convention, or no row is usable.
+        DataError: an unclear convention, or no row is usable.
     """
     title = source_table.title
+    aspect_ratio = params.aspect_ratio or source_table.default_aspect_ratio
     rows = table.usable_rows(source_table, params.ignore_labels, skipped)
-    _check_labels(rows.labels, rows.names, title)
     convention, reason = table_convention(source_table, rows.landmarks, params)
     note = f"{title}: x and y were read as {_DESCRIPTION[convention]} ({reason})."
     sizes = rows.image_sizes if convention == "normalized" else None
@@ -82,18 +96,24 @@ def to_common_frame(
         rows = _drop_unusable(rows, np.isfinite(sizes.sum(axis=1)), MISSING_IMAGE_SIZE, skipped)
         note += " They were multiplied by the row's width and height."
     elif convention == "normalized" or (
-        convention == "wrist_relative" and params.aspect_ratio is not None
+        convention == "wrist_relative" and aspect_ratio is not None
     ):
-        note += f" x was multiplied by params.aspect_ratio = {params.aspect_ratio}."
+        note += f" x was multiplied by {_aspect_ratio_source(params, aspect_ratio)}."
     try:
         points = landmarks.to_common_frame(
-            rows.landmarks, convention, rows.image_sizes, params.aspect_ratio
+            rows.landmarks, convention, rows.image_sizes, aspect_ratio
         )
     except DataError as error:
         raise DataError(f"{title}: {error}") from None
     rows = replace(rows, landmarks=points)
     rows = _drop_unusable(rows, landmarks.has_extent(points), IMPOSSIBLE_HAND, skipped)
     return rows, f"{note} {source_table.note}".strip()
+
+
+def _aspect_ratio_source(params: Params, aspect_ratio: float | None) -> str:
+    if params.aspect_ratio is not None:
+        return f"params.aspect_ratio = {aspect_ratio}"
+    return f"{aspect_ratio}, the usual width / height there; else set params.aspect_ratio"
 
 
 def table_convention(
@@ -145,6 +165,15 @@ def read_split(ready: Path, split: Split) -> LandmarkTable:
     return table.read_landmarks(path, (), Counter())
 
 
+def read_labels(ready: Path) -> tuple[str, ...]:
+    """The labels of prepared data, in the order of the alphabet: those that a model learns.
+
+    Raises:
+        DataError: the folder contains no prepared data.
+    """
+    return tuple(sorted({label for split in SPLITS for label in read_split(ready, split).labels}))
+
+
 def _prepare_table(
     source_table: SourceTable, params: Params, skipped: Counter[str]
 ) -> tuple[LandmarkTable, tuple[str, ...]]:
@@ -153,36 +182,16 @@ def _prepare_table(
     return with_imputed, (note, *depth_notes)
 
 
-def _check_photos(source: GestureSource, params: Params) -> None:
-    """Check the labels of photos before the slow detection of hands."""
-    if source.photos and not source.tables:
-        ignored = (*params.ignore_labels, "")
-        labelled = [each for each in source.photos if each.label not in ignored]
-        labels, names = [each.label for each in labelled], [each.name for each in labelled]
-        _check_labels(labels, names, "photos")
-
-
-def _check_labels(labels: Sequence[str], names: Sequence[str], title: str) -> None:
-    unknown = Counter(label for label in labels if label not in LABELS)
-    if not unknown:
-        return
-    described = "; ".join(
-        _describe_label(label, count, labels, names)
-        for label, count in unknown.most_common(_MAX_EXAMPLES)
-    )
-    raise DataError(
-        f"{title}: {len(unknown)} unknown labels. {described}. Known labels: {', '.join(LABELS)}. "
-        "Correct the label column, or skip such rows: "
-        f"--set params.ignore_labels=[{','.join(sorted(unknown))}]."
-    )
-
-
-def _describe_label(label: str, count: int, labels: Sequence[str], names: Sequence[str]) -> str:
-    rows = [name for name, each in zip(names, labels, strict=True) if each == label]
-    text = f"{label!r} in {count} rows ({', '.join(rows[:3])})"
-    if label == "no_gesture":
-        return text + " is HaGRID's class of hands without a gesture, not one of the gestures"
-    return text + nearest(label.lower(), LABELS).removesuffix("?")
+def _require_every_row(
+    source_tables: Sequence[SourceTable], rows: LandmarkTable, skipped: Counter[str]
+) -> None:
+    """Raise DataError where rows of the source are neither used nor counted as skipped."""
+    total = sum(len(each.rows) + each.excluded for each in source_tables)
+    if total != len(rows.labels) + skipped.total():
+        raise DataError(
+            f"expected {total} rows of the source to be used or skipped, found {len(rows.labels)} "
+            f"used and {skipped.total()} skipped. This is a fault of mien: please report it."
+        )
 
 
 def _drop_unusable(
@@ -197,8 +206,10 @@ def _drop_unusable(
     return table.select_rows(rows, np.flatnonzero(usable).tolist())
 
 
-def _count(rows: LandmarkTable, assigned: Sequence[Split], split: Split) -> dict[str, int]:
+def _count(
+    rows: LandmarkTable, assigned: Sequence[Split], split: Split, learned: Sequence[str]
+) -> dict[str, int]:
     counts = Counter(
         label for label, each in zip(rows.labels, assigned, strict=True) if each == split
     )
-    return {label: counts[label] for label in LABELS}
+    return {label: counts[label] for label in learned}

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from mien.errors import DataError
 from mien.task import Inspection, Issues, Sample, Split
 
-from . import anatomy, checks, data, depth, landmarks, sources, splits, table
+from . import anatomy, checks, data, depth, labels, landmarks, sources, splits, table
 from .checks import CHECKS
 from .landmarks import Convention, Floats
 from .outlier_model import GaussianOutlierModel, fit_outlier_model
-from .params import LABELS, Params
+from .params import Params
 from .table import LandmarkTable, SourceRow, SourceTable
 
 _MAX_DISTANCE = 6.0
@@ -60,28 +60,36 @@ def inspect(raw: Path, params: Params, cache: Path) -> Inspection:
 
     Raises:
         DataError: the source holds no hands, a file cannot be read as what it is, or no row has a
-            known label.
+            label.
     """
     source = sources.find_source(raw, params.ignore_labels)
     record = _HandRecord()
     rows: list[SourceRow] = []
-    for source_table in sources.read_tables(source, cache, lambda label: label in LABELS):
+    for source_table in sources.read_tables(source, cache):
         used = [row for row in source_table.rows if row.label not in params.ignore_labels]
         rows += used
         _inspect_table(replace(source_table, rows=used), params, record)
-    if not any(row.label in LABELS for row in rows):
-        labels = ", ".join(sorted({repr(row.label) for row in rows})[:5]) or "no row"
+    learned = tuple(sorted({row.label for row in rows if row.label}))
+    if not learned:
         raise DataError(
-            f"no row has a known label: expected {', '.join(LABELS)}, found {labels}. Correct the "
-            "labels of the source."
+            f"no row has a label: expected one in each of {len(rows)} rows. Name them in a column "
+            "label, or put photos into folders that have the name of their label."
         )
+    _inspect_labels(rows, record)
     split_of, digests = _splits(record, params)
     samples = tuple(_sample(row, split_of, digests, record.values) for row in rows)
     issues = {
         check.slug: Issues(tuple(record.issues.get(check.slug, ())), record.totals[check.slug])
         for check in CHECKS
     }
-    return Inspection(samples, issues)
+    return Inspection(samples, issues, learned)
+
+
+def _inspect_labels(rows: Sequence[SourceRow], record: _HandRecord) -> None:
+    """Record the rows of labels that have too few usable rows."""
+    usable = Counter(row.label for row in rows if not table.skip_reason(row, ()))
+    rare = [row.name for row in rows if row.label and usable[row.label] < labels.MIN_ROWS]
+    record.add(checks.RARE_LABEL, rare, len(rows))
 
 
 def _inspect_table(source_table: SourceTable, params: Params, record: _HandRecord) -> None:
@@ -89,7 +97,8 @@ def _inspect_table(source_table: SourceTable, params: Params, record: _HandRecor
     if not usable:
         return
     convention, usable = _in_one_unit(source_table, usable, params, record)
-    if convention == "normalized" and (source_table.has_image_sizes or params.aspect_ratio is None):
+    aspect_ratio = params.aspect_ratio or source_table.default_aspect_ratio
+    if convention == "normalized" and (source_table.has_image_sizes or aspect_ratio is None):
         sized = [
             source_table.has_image_sizes and bool(np.isfinite(row.image_size).all())
             for row in usable
@@ -104,15 +113,13 @@ def _inspect_table(source_table: SourceTable, params: Params, record: _HandRecor
 
 
 def _with_points(source_table: SourceTable, record: _HandRecord) -> list[SourceRow]:
-    """The rows that have points and a known label; the others are recorded."""
+    """The rows that have points and a label; the others are recorded."""
     usable = []
-    for slug in (*source_table.skip_reasons, table.MISSING_VALUES, checks.UNKNOWN_LABEL):
+    for slug in (*source_table.skip_reasons, table.MISSING_VALUES):
         record.add(slug, (), len(source_table.rows))
     for row in source_table.rows:
         reason = table.skip_reason(row, ())
-        if row.label and row.label not in LABELS:
-            record.add(checks.UNKNOWN_LABEL, [row.name], 0)
-        elif reason:
+        if reason:
             record.add(reason, [row.name], 0)
         else:
             usable.append(row)

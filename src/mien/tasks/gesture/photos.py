@@ -30,6 +30,7 @@ from mien.task import Request
 
 from . import landmarks
 from .params import MIN_SIDE
+from .splits import is_split_folder
 from .table import SourceRow
 
 NO_HAND = "no_hand_detected"
@@ -71,7 +72,8 @@ def find_photos(raw: Path, known_labels: Iterable[str]) -> list[Photo]:
     """All pictures below a folder, in order of their paths.
 
     A photo's label is the nearest folder around it that has the name of a known label, or else the
-    folder that contains it.
+    folder that contains it, unless that is the folder of a
+    split or one such as `images`.
     """
     labels = set(known_labels)
     suffixes = _SUFFIXES | _UNSUPPORTED_SUFFIXES
@@ -195,7 +197,9 @@ def _label_folder(path: Path, labels: set[str]) -> tuple[tuple[str, ...], str]:
     folders = path.parts[:-1]
     label_indices = [index for index, name in enumerate(folders) if name in labels]
     index = label_indices[-1] if label_indices else len(folders) - 1
-    return folders[: max(index, 0)], folders[index] if folders else ""
+    if not folders or (not label_indices and is_split_folder(folders[-1])):
+        return folders, ""
+    return folders[:index], folders[index]
 
 
 def _count_shared(above: Sequence[tuple[str, ...]]) -> int:

@@ -18,6 +18,7 @@ from mien.errors import DataError
 from mien.task import Inspection, RepairPlan, Split
 
 from . import checks, data, photos, sources, splits, table
+from .columns import ROW_NAME, Columns
 from .inspection import inspect
 from .params import Params
 from .sources import EXCLUDED, SPLITS_FILE, GestureSource
@@ -63,7 +64,7 @@ def repair(raw: Path, out: Path, plan: RepairPlan, params: Params, cache: Path) 
         if path.is_file() and path not in _written(source):
             _copy(path, out / path.relative_to(raw))
     if source.tables:
-        source_tables = sources.read_tables(source, cache, _no_label)
+        source_tables = sources.read_tables(source, cache, detect=False)
         for path, source_table in zip(source.tables, source_tables, strict=True):
             _write_table(path, source_table, out / path.relative_to(raw), assignment)
     else:
@@ -97,20 +98,32 @@ def _written(source: GestureSource) -> set[Path]:
 def _write_table(
     path: Path, source_table: SourceTable, target: Path, assignment: _Assignment
 ) -> None:
-    header = table.read_header(path)
-    rows = zip(source_table.rows, table.read_records(path), strict=True)
+    columns, lines = table.open_table(path)
+    rows = zip(source_table.rows, lines, strict=True)
     staying = [(row, cells) for row, (_, cells) in rows if row.name not in assignment.dropped]
     if not staying:
         return
-    columns = [*header, *(name for name in ("split", table.ROW_NAME) if name not in header)]
+    header, positions = _repaired_header(columns)
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(columns)
+        writer.writerow(header)
         for row, cells in staying:
-            values = dict(zip(header, cells, strict=False))
-            values |= {"split": assignment.of(row), table.ROW_NAME: row.name}
-            writer.writerow([values.get(column, "") for column in columns])
+            values = [*cells, *[""] * len(header)][: len(header)]
+            values[positions["split"]] = assignment.of(row)
+            values[positions[ROW_NAME]] = row.name
+            writer.writerow(values)
+
+
+def _repaired_header(columns: Columns) -> tuple[list[str], Mapping[str, int]]:
+    """The header with columns for split and old name, and the positions of these two."""
+    header = list(columns.header or columns.default_header())
+    positions = dict(columns.roles)
+    for key in ("split", ROW_NAME):
+        if key not in positions:
+            positions[key] = len(header)
+            header.append(key)
+    return header, positions
 
 
 def _write_splits(source: GestureSource, assignment: _Assignment, cache: Path, out: Path) -> None:
@@ -133,13 +146,8 @@ def _write_splits(source: GestureSource, assignment: _Assignment, cache: Path, o
 
 
 def _hands(source: GestureSource, cache: Path) -> Iterator[SourceRow]:
-    for source_table in sources.read_tables(source, cache, _no_label):
+    for source_table in sources.read_tables(source, cache, detect=False):
         yield from source_table.rows
-
-
-def _no_label(label: str) -> bool:
-    """Hands need not be detected in any photo."""
-    return False
 
 
 def _copy(path: Path, target: Path) -> None:

@@ -1,27 +1,29 @@
 """Which files of a source contain hands, and their rows: tables, photos or HaGRID's annotations.
 
-One kind is read, the one with most information: a table before photos, photos before annotations
+Every kind ends as `SourceTable`s with one spelling of each label; nothing below knows the kind. One
+kind is read, the one with most information: a table before photos, photos before annotations
 (which have no depth), so that no hand comes twice. The others complete it: annotations and a CSV
 with the columns image and user give the user of a photo; `splits.csv` with the columns name and
 split assigns photos and annotated hands to splits, or to `none`, which excludes them.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mien.errors import DataError
 
-from . import hagrid, photos, table
-from .params import LABELS
+from . import class_names, csv_text, hagrid, labels, photos, table
+from .params import HAGRID_LABELS, NO_GESTURE
 from .photos import Photo
-from .splits import split_of_folders
+from .splits import split_of_file, split_of_folders
 from .table import SourceRow, SourceTable
 
 SPLITS_FILE = "splits.csv"
 EXCLUDED = "none"
 """The word of `splits.csv` for a hand that is excluded."""
+EXCLUDED_HAND = "excluded_by_splits_file"
 _MAX_EXAMPLES = 5
 
 
@@ -40,9 +42,11 @@ class GestureSource:
     """CSV files of another kind."""
     titles: Mapping[Path, str] = field(default_factory=dict)
     """Prefixes of the names of rows, for tables and annotations."""
+    ignore: tuple[str, ...] = ()
+    """Labels that are valid though no model learns them."""
 
 
-def find_source(raw: Path, ignore: Iterable[str] = ()) -> GestureSource:
+def find_source(raw: Path, ignore: Sequence[str] = ()) -> GestureSource:
     """Find all files that contain hands.
 
     Args:
@@ -53,11 +57,12 @@ def find_source(raw: Path, ignore: Iterable[str] = ()) -> GestureSource:
         DataError: there are none, or a file is not what its name says.
     """
     tables, other_tables = table.find_tables(raw)
-    pictures = photos.find_photos(raw, (*LABELS, *ignore, "no_gesture"))
+    pictures = photos.find_photos(raw, (*HAGRID_LABELS, *ignore, *NO_GESTURE))
     annotations = hagrid.find_annotations(raw)
     if not (tables or pictures or annotations):
         raise DataError(_nothing_usable(other_tables))
     split_files, user_tables = [], []
+    name_lists = {class_names.find_class_names(path) for path in tables}
     if not tables:
         split_files = [
             p for p in other_tables if p.name == SPLITS_FILE and _has(p, "name", "split")
@@ -70,32 +75,50 @@ def find_source(raw: Path, ignore: Iterable[str] = ()) -> GestureSource:
         tuple(annotations),
         tuple(user_tables),
         split_files[0] if split_files else None,
-        tuple(path for path in other_tables if path not in (*user_tables, *split_files)),
+        tuple(
+            path for path in other_tables if path not in (*user_tables, *split_files, *name_lists)
+        ),
         {**_titles(tables, raw), **_titles(annotations, raw)},
+        tuple(ignore),
     )
 
 
-def read_tables(
-    source: GestureSource, cache: Path, is_wanted: Callable[[str], bool]
-) -> list[SourceTable]:
+def read_tables(source: GestureSource, cache: Path, detect: bool = True) -> list[SourceTable]:
     """All rows of a source, table by table.
 
     Args:
         source: the result of `find_source`.
         cache: folder for the hands that were detected in photos.
-        is_wanted: whether hands are detected in the photos of a label.
+        detect: whether hands are detected in photos whose label is not ignored.
 
     Raises:
         DataError: a file cannot be read.
     """
+    return labels.unify_spellings(_read_tables(source, cache, detect), source.ignore)
+
+
+def _read_tables(source: GestureSource, cache: Path, detect: bool) -> list[SourceTable]:
     if source.tables:
-        tables = [table.read_source_table(path, source.titles[path]) for path in source.tables]
-        return _with_unique_names(tables)
+        return _with_unique_names(_read_landmark_tables(source))
     if source.photos:
-        return [_apply_splits_file(_read_photos(source, cache, is_wanted), source)]
+        return [_apply_splits_file(_read_photos(source, cache, detect), source)]
     folder_splits = _folder_splits(source.annotations, source.raw)
     titles = {path: source.titles[path] for path in source.annotations}
     return [_apply_splits_file(hagrid.read_annotations(titles, folder_splits), source)]
+
+
+def labelled_photos(source: GestureSource) -> list[Photo]:
+    """The photos in which hands are detected: those with a label that is not ignored."""
+    ignored = {labels.normalize_spelling(label) for label in source.ignore} | {""}
+    return [
+        photo for photo in source.photos if labels.normalize_spelling(photo.label) not in ignored
+    ]
+
+
+def excluded_counts(source_tables: Sequence[SourceTable]) -> Counter[str]:
+    """Hands that `splits.csv` excludes, as a reason for skipped rows."""
+    count = sum(each.excluded for each in source_tables)
+    return Counter({EXCLUDED_HAND: count} if count else {})
 
 
 def excluded_names(source: GestureSource) -> list[str]:
@@ -108,7 +131,8 @@ def excluded_names(source: GestureSource) -> list[str]:
 
 def notes(source: GestureSource) -> list[str]:
     """Which files were not read, in sentences."""
-    sentences = [f"{path.name} was not used: it has no landmark columns." for path in source.unused]
+    reason = "was not used: it has no columns of 21 landmarks."
+    sentences = [f"{path.name} {reason}" for path in source.unused]
     if source.tables and source.photos:
         sentences.append(
             f"{len(source.photos)} pictures were not used, because there are tables of landmarks: "
@@ -122,10 +146,31 @@ def notes(source: GestureSource) -> list[str]:
     return sentences
 
 
-def _read_photos(
-    source: GestureSource, cache: Path, is_wanted: Callable[[str], bool]
-) -> SourceTable:
-    labelled = [photo for photo in source.photos if is_wanted(photo.label)]
+def _read_landmark_tables(source: GestureSource) -> list[SourceTable]:
+    """The tables; a row without a split of its own has that of its file's or folders' name."""
+    splits = {path: _split_of_table(path.relative_to(source.raw)) for path in source.tables}
+    if len(set(splits.values())) == 1:
+        splits = dict.fromkeys(splits, "")
+    tables = []
+    for path, split in splits.items():
+        read = table.read_source_table(path, source.titles[path])
+        read = class_names.apply_class_names(read, path)
+        own = any(row.split for row in read.rows)
+        if split and not own:
+            read = replace(read, rows=[replace(row, split=split) for row in read.rows])
+        elif split:
+            note = f"{read.note} Splits are those of its column, not {split!r} of its name."
+            read = replace(read, note=note.strip())
+        tables.append(read)
+    return tables
+
+
+def _split_of_table(path: Path) -> str:
+    return split_of_file(path.stem) or split_of_folders(path.parent.parts)
+
+
+def _read_photos(source: GestureSource, cache: Path, detect: bool) -> SourceTable:
+    labelled = labelled_photos(source) if detect else []
     detected = photos.detect_hands(labelled, cache)
     selected = photos.select_gesture_hands([each.label for each in labelled], detected)
     pairs = zip(detected, selected, strict=True)
@@ -163,7 +208,7 @@ def _apply_splits_file(source_table: SourceTable, source: GestureSource) -> Sour
     note = f"{source_table.note} Splits are those of {SPLITS_FILE}"
     excluded = len(rows) - len(included)
     note += f", which excludes {excluded} hands." if excluded else "."
-    return replace(source_table, rows=included, note=note.strip())
+    return replace(source_table, rows=included, note=note.strip(), excluded=excluded)
 
 
 def _folder_splits(paths: Sequence[Path], raw: Path) -> dict[Path, str]:
@@ -187,17 +232,17 @@ def _photo_keys(photo: Photo) -> tuple[str, ...]:
 
 def _read_column(path: Path, key: str, value: str) -> dict[str, str]:
     """Two columns of a CSV file as a mapping."""
-    header = table.read_header(path)
+    header = csv_text.read_header(path)
     key_position, value_position = header.index(key), header.index(value)
     return {
         cells[key_position].strip(): cells[value_position].strip()
-        for _, cells in table.read_records(path)
+        for _, cells in csv_text.read_records(path)
         if len(cells) > max(key_position, value_position)
     }
 
 
 def _has(path: Path, *columns: str) -> bool:
-    return set(columns) <= set(table.read_header(path))
+    return set(columns) <= set(csv_text.read_header(path))
 
 
 def _titles(paths: Sequence[Path], raw: Path) -> dict[Path, str]:
@@ -224,7 +269,7 @@ def _with_unique_names(tables: Sequence[SourceTable]) -> list[SourceTable]:
 def _nothing_usable(other_tables: Sequence[Path]) -> str:
     names = ", ".join(path.name for path in other_tables[:_MAX_EXAMPLES]) or "no CSV file"
     return (
-        "the source: expected a CSV file with the columns x1, y1, z1 .. x21, y21, z21 and label, "
-        "or photos as <label>/<file>, or HaGRID's annotation JSON; found "
-        f"{names}. Give such a file or folder."
+        "the source: expected a table with the columns x1, y1, z1 .. x21, y21, z21 and label (or "
+        "others that the page on formats lists), or photos as <label>/<file>, or HaGRID's "
+        f"annotation JSON; found {names}. Give such a file or folder."
     )

@@ -42,6 +42,18 @@ def split_of_folders(names: Sequence[str]) -> str:
     return next((_FOLDER_NAMES[name] for name in candidates if name in _FOLDER_NAMES), "")
 
 
+def is_split_folder(name: str) -> bool:
+    """Whether a folder's name says a split or nothing of its content, as `images` does."""
+    return not _split_words(name) or bool(split_of_folders([name]))
+
+
+def split_of_file(stem: str) -> str:
+    """The split that the name of a table says among other words, such as `keypoints_train`."""
+    parts = _split_words(stem)
+    splits = {_SPLIT_NAMES[part] for part in parts if part in _SPLIT_NAMES}
+    return _FOLDER_NAMES.get("_".join(parts)) or (splits.pop() if len(splits) == 1 else "")
+
+
 def landmark_hashes(rows: LandmarkTable) -> list[str]:
     """SHA-256 of the landmarks of each row: equal landmarks, equal hash."""
     return [sha256(hand.tobytes()).hexdigest() for hand in rows.landmarks]
@@ -53,7 +65,7 @@ def assign_splits(
     """Assign each row to a split; return the splits and a sentence about the rule.
 
     Raises:
-        DataError: the source's `split` column is incomplete or holds an unknown word.
+        DataError: a part of the rows has no split, or an unknown word for it.
     """
     fractions: dict[Split, float] = {
         "train": 1 - val_fraction - test_fraction,
@@ -66,16 +78,17 @@ def assign_splits(
     absent = [split for split in SPLITS if split not in requested]
     if "train" in absent:
         raise DataError(
-            "split column: expected most rows marked train, found none. Mark them with train."
+            "splits: expected most rows in train, found none. Mark rows with train in a column "
+            "split, or name the table or its folder train."
         )
     if not absent:
-        return requested, "Splits are those of the source's split column."
+        return requested, "Splits are those of the source."
     train = [index for index, split in enumerate(requested) if split == "train"]
     divided = {split: value for split, value in fractions.items() if split in ("train", *absent)}
     for index, split in zip(train, _divide(rows, train, divided), strict=True):
         requested[index] = split
     return requested, (
-        f"The source's split column gives no row to {' and '.join(absent)}: taken from train. "
+        f"The source gives no row to {' and '.join(absent)}: taken from train. "
         + _describe_rule(rows)
     )
 
@@ -88,8 +101,9 @@ def _parse(text: str, name: str) -> Split:
     split = parse_split(text)
     if split is None:
         raise DataError(
-            f"{name}: split column: expected train, val or test in every row, found "
-            f"{text!r}." + nearest(text.lower(), _SPLIT_NAMES)
+            f"{name}: split: expected train, val or test in every row, found {text!r}."
+            f"{nearest(text.lower(), _SPLIT_NAMES)} Complete the column split; without one, "
+            "name each table or its folder by its split."
         )
     return split
 

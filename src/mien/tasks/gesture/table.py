@@ -1,15 +1,15 @@
-"""Labelled hands of a source as rows, and CSV tables of them.
+"""Labelled hands of a source as rows, and tables of them.
 
-Knows the columns x1, y1, z1 .. x21, y21, z21 and label, and the optional ones. Does not know the
-labels, conventions or splits of the task. Rows that cannot be used are counted and skipped; a table
-that cannot be read ends with a `DataError`. Photos and annotations become a `SourceTable` too, in
-files of their own.
+`columns.py` says where a table holds what, `csv_text.py` reads its cells. Rows that cannot be used
+are counted and skipped; a table that cannot be read ends with a `DataError`. Photos and annotations
+become a `SourceTable` too, in files of their own.
 """
 
 import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 
 from mien.errors import DataError
 
+from . import csv_text
+from .columns import COLUMNS, POINTS, ROW_NAME, Columns, read_columns, role_cells
+from .csv_text import Line
 from .landmarks import Convention, Floats
 
-COLUMNS = tuple(f"{axis}{point}" for point in range(1, 22) for axis in "xyz")
-ROW_NAME = "mien_row"
-"""Column of prepared and repaired tables with file and line of the source."""
+_SAMPLE_LINES = 200
+"""Lines by which the columns of a table are recognised."""
 _UNKNOWN_SIZE = (float("nan"), float("nan"))
 
 
@@ -60,6 +62,10 @@ class SourceTable:
     """For the user."""
     skip_reasons: tuple[str, ...] = ()
     """Further reasons for rows without landmarks, as slugs of checks."""
+    default_aspect_ratio: float | None = None
+    """Width / height of the pictures of such a source, where neither it nor the user names it."""
+    excluded: int = 0
+    """Rows of the source that `splits.csv` excludes; they are not among `rows`."""
 
 
 @dataclass(frozen=True)
@@ -84,43 +90,25 @@ IGNORED_LABEL = "ignored_label"
 
 
 def find_tables(raw: Path) -> tuple[list[Path], list[Path]]:
-    """CSV files of a folder in order of their names: those with landmark columns, and the others.
+    """Delimited files of a folder in order of their names: those with hands, and the others.
 
     Raises:
-        DataError: a file of that name is not CSV in UTF-8.
+        DataError: a file cannot be read as what it is.
     """
     files = [
-        path for path in sorted(raw.rglob("*")) if path.suffix.lower() == ".csv" and path.is_file()
+        path
+        for path in sorted(raw.rglob("*"))
+        if path.suffix.lower() in csv_text.SUFFIXES and path.is_file()
     ]
-    tables = [path for path in files if set(read_header(path)) & set(COLUMNS)]
+    tables = [path for path in files if _open(path, path.name, labelled=False)]
     return tables, [path for path in files if path not in tables]
-
-
-def read_header(path: Path) -> list[str]:
-    """The columns of a CSV file; none if the file is empty.
-
-    Raises:
-        DataError: the file is not CSV in UTF-8.
-    """
-    return _header(_lines(path))
-
-
-def read_records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Number and cells of each line of a CSV file below its header, without blank lines.
-
-    Raises:
-        DataError: the file is not CSV in UTF-8.
-    """
-    lines = _lines(path)
-    _header(lines)
-    yield from lines
 
 
 def read_landmarks(path: Path, ignore: Sequence[str], skipped: Counter[str]) -> LandmarkTable:
     """Read one table; rows that cannot be used are counted in `skipped`.
 
     Raises:
-        DataError: a column is missing or duplicated, the file is not CSV, or no row is usable.
+        DataError: the table cannot be read, or no row is usable.
     """
     return usable_rows(read_source_table(path), ignore, skipped)
 
@@ -133,14 +121,30 @@ def read_source_table(path: Path, title: str = "") -> SourceTable:
         title: prefix of the names of its rows, by default the file's name.
 
     Raises:
-        DataError: a column is missing or duplicated, or the file is not CSV.
+        DataError: the table cannot be read, or can be read in two ways.
     """
-    lines = _lines(path)
-    header = _header(lines)
-    positions = _column_positions(header, path, (*COLUMNS, "label"))
     title = title or path.name
-    rows = [_to_row(cells, positions, f"{title}:{line}", title) for line, cells in lines]
-    return SourceTable(title, rows, has_image_sizes={"width", "height"} <= set(header))
+    opened = _open(path, title)
+    if opened is None:
+        raise DataError(
+            f"{title}: expected 63 columns x1, y1, z1 .. x21, y21, z21 and label, found none of "
+            "them. Give a table of hands."
+        )
+    columns, lines = opened
+    rows = [_to_row(cells, columns, f"{title}:{line}", title) for line, cells in lines]
+    has_sizes = {"width", "height"} <= set(columns.roles)
+    return SourceTable(title, rows, has_image_sizes=has_sizes, note=columns.note)
+
+
+def open_table(path: Path) -> tuple[Columns, Iterator[Line]]:
+    """The columns of a table, and its lines below the header.
+
+    Raises:
+        DataError: the table cannot be read.
+    """
+    opened = _open(path, path.name)
+    assert opened is not None, "a table that find_tables lists"
+    return opened
 
 
 def usable_rows(
@@ -189,26 +193,34 @@ def to_landmark_table(rows: Sequence[SourceRow], has_image_sizes: bool) -> Landm
     )
 
 
-def iter_hands(path: Path) -> Iterator[tuple[list[float] | None, tuple[float, float]]] | None:
-    """Yield 63 numbers, or None, and the picture's width and height, or NaN, of each row.
+@dataclass(frozen=True)
+class UnlabelledHands:
+    """The hands of a table of any length, one after the other."""
 
-    Returns None for a table without any landmark column. Needs no labels and not the whole file.
+    has_depth: bool
+    rows: Iterator[tuple[list[float] | None, tuple[float, float]]]
+    """63 numbers, or None, and the picture's width and height, or NaN, of each row."""
+
+
+def read_hands(path: Path) -> UnlabelledHands | None:
+    """The hands of a table; needs no labels and not the whole file.
+
+    Returns None for a table without hands.
 
     Raises:
-        DataError: some columns are missing or duplicated, or the file is not CSV.
+        DataError: the table cannot be read, or can be read in two ways.
     """
-    lines = _lines(path)
-    header = _header(lines)
-    if not set(header) & set(COLUMNS):
+    opened = _open(path, path.name, labelled=False)
+    if opened is None:
         return None
-    positions = _column_positions(header, path, COLUMNS)
+    columns, lines = opened
 
     def hands() -> Iterator[tuple[list[float] | None, tuple[float, float]]]:
         for _, cells in lines:
-            row = _named_cells(cells, positions)
-            yield _numbers(row), (_size(row, "width"), _size(row, "height"))
+            by_role = dict(role_cells(cells, columns))
+            yield _numbers(cells, columns), _size(by_role)
 
-    return hands()
+    return UnlabelledHands(columns.has_depth, hands())
 
 
 def concatenate(tables: Sequence[LandmarkTable]) -> LandmarkTable:
@@ -246,83 +258,49 @@ def write_landmarks(rows: LandmarkTable, path: Path) -> None:
             writer.writerow([*map(repr, hand.ravel().tolist()), label, user, name])
 
 
-def _header(lines: Iterator[tuple[int, list[str]]]) -> list[str]:
-    _, cells = next(lines, (0, []))
-    return [cell.strip() for cell in cells]
-
-
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Number and cells of each line that is not blank, including the header."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream)
-            for cells in reader:
-                if any(cells):
-                    yield reader.line_num, cells
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"{path.name}: expected a CSV file in UTF-8 ({error}). Export it again as one."
-        ) from None
-
-
-def _column_positions(header: list[str], path: Path, required: Sequence[str]) -> Mapping[str, int]:
-    missing = [column for column in required if column not in header]
-    if missing:
-        present = sum(column in header for column in COLUMNS)
-        raise DataError(
-            f"{path.name}: expected 63 columns x1, y1, z1 .. x21, y21, z21"
-            f"{' and label' if 'label' in required else ''}; found {present} of the 63, missing: "
-            f"{', '.join(missing)}."
-        )
-    duplicates = sorted({column for column in header if column and header.count(column) > 1})
-    if duplicates:
-        raise DataError(
-            f"{path.name}: expected each column once, found several: {', '.join(duplicates)}. "
-            "Remove or rename the others."
-        )
-    return {column: position for position, column in enumerate(header)}
-
-
-def _named_cells(cells: Sequence[str], positions: Mapping[str, int]) -> dict[str, str]:
-    return {
-        column: cells[position].strip()
-        for column, position in positions.items()
-        if position < len(cells)
-    }
-
-
-def _numbers(row: Mapping[str, str]) -> list[float] | None:
-    try:
-        numbers = [float(row[column]) for column in COLUMNS]
-    except (KeyError, ValueError):
+def _open(path: Path, title: str, labelled: bool = True) -> tuple[Columns, Iterator[Line]] | None:
+    """The columns of a table and its lines below the header; None for a table without hands."""
+    lines = csv_text.read_lines(path)
+    first = list(islice(lines, _SAMPLE_LINES))
+    columns = read_columns([cells for _, cells in first], title, labelled)
+    if columns is None:
         return None
-    return numbers if np.isfinite(numbers).all() else None
+    return columns, chain(first if columns.header is None else first[1:], lines)
+
+
+def _numbers(cells: Sequence[str], columns: Columns) -> list[float] | None:
+    """63 numbers of a line, depth 0 where there is none; None for a line that has other cells."""
+    if len(cells) <= max(columns.numbers) or any(cells[columns.width :]):
+        return None
+    selected = [cells[position] for position in columns.numbers]
+    numbers = csv_text.to_numbers(selected, columns.decimal_comma)
+    if numbers is None or columns.has_depth:
+        return numbers
+    return [each for x, y in zip(numbers[::2], numbers[1::2], strict=True) for each in (x, y, 0.0)]
 
 
 _FACT_COLUMNS = ("handedness", "source")
 
 
-def _to_row(cells: Sequence[str], positions: Mapping[str, int], name: str, title: str) -> SourceRow:
-    row = _named_cells(cells, positions)
-    numbers = _numbers(row)
-    size = _size(row, "width"), _size(row, "height")
-    facts = {"file": title, **{key: row[key] for key in _FACT_COLUMNS if row.get(key)}}
+def _to_row(cells: Sequence[str], columns: Columns, name: str, title: str) -> SourceRow:
+    by_role = dict(role_cells(cells, columns))
+    numbers = _numbers(cells, columns)
+    size = _size(by_role)
+    facts: dict[str, str | float] = {"file": title}
+    facts |= {key: by_role[key] for key in _FACT_COLUMNS if by_role.get(key)}
     if np.isfinite(size).all():
         facts["picture"] = f"{size[0]:g}x{size[1]:g}"
     return SourceRow(
-        name=row.get(ROW_NAME) or name,
-        label=row.get("label", ""),
-        landmarks=None if numbers is None else np.array(numbers).reshape(21, 3),
-        user=row.get("user", ""),
-        split=row.get("split", ""),
+        name=by_role.get(ROW_NAME) or name,
+        label=by_role.get("label", ""),
+        landmarks=None if numbers is None else np.array(numbers).reshape(POINTS, 3),
+        user=by_role.get("user", ""),
+        split=by_role.get("split", ""),
         image_size=size,
         facts=facts,
     )
 
 
-def _size(row: Mapping[str, str], column: str) -> float:
-    try:
-        size = float(row.get(column, ""))
-    except ValueError:
-        return float("nan")
-    return size if 0 < size < float("inf") else float("nan")
+def _size(by_role: Mapping[str, str]) -> tuple[float, float]:
+    width, height = (csv_text.to_size(by_role.get(side, "")) for side in ("width", "height"))
+    return width, height

@@ -1,6 +1,7 @@
-"""From a CSV table of landmarks to JSON requests, row by row, for tables of any length.
+"""From a table of landmarks to JSON requests, row by row, for tables of any length.
 
 The convention of the coordinates is inferred from the first rows; training infers it from all.
+Hands without depth are given the depth that they have in training.
 """
 
 from collections.abc import Iterator
@@ -11,8 +12,8 @@ import numpy as np
 
 from mien.errors import DataError, MienError, RequestError
 
-from . import landmarks, table
-from .landmarks import Convention
+from . import depth, landmarks, table
+from .landmarks import Convention, Floats
 from .params import Body
 
 ROWS_FOR_CONVENTION = 1000
@@ -27,20 +28,26 @@ def read_table_requests(path: Path) -> Iterator[Body | MienError] | None:
     Raises:
         DataError: the table cannot be read, or its convention is unclear.
     """
-    rows = table.iter_hands(path)
-    if rows is None:
+    hands = table.read_hands(path)
+    if hands is None:
         return None
-    first = list(islice(rows, ROWS_FOR_CONVENTION))
+    first = list(islice(hands.rows, ROWS_FOR_CONVENTION))
     convention = _infer_convention(first, path)
-    return (_to_body(row, convention) for row in chain(first, rows))
+    has_depth = hands.has_depth and not depth.has_no_depth(_usable(first))
+    return (_to_body(row, convention, has_depth) for row in chain(first, hands.rows))
+
+
+def _usable(rows: list[Values]) -> Floats:
+    """The hands (n, 21, 3) of the rows that have one."""
+    return np.array([numbers for numbers, _ in rows if numbers is not None]).reshape(-1, 21, 3)
 
 
 def _infer_convention(first: list[Values], path: Path) -> Convention:
-    usable = [numbers for numbers, _ in first if numbers is not None]
-    if not usable:
+    usable = _usable(first)
+    if not len(usable):
         return "pixels"  # each row will be an error
     try:
-        inferred = landmarks.infer_convention(np.array(usable).reshape(-1, 21, 3)).convention
+        inferred = landmarks.infer_convention(usable).convention
     except DataError:
         raise DataError(
             f"{path.name}: the convention of x and y is unclear in the first {len(first)} rows: "
@@ -55,13 +62,15 @@ def _infer_convention(first: list[Values], path: Path) -> Convention:
     return inferred
 
 
-def _to_body(row: Values, convention: Convention) -> Body | MienError:
+def _to_body(row: Values, convention: Convention, has_depth: bool) -> Body | MienError:
     numbers, size = row
     if numbers is None:
-        return RequestError("expected 63 numbers x1, y1, z1 .. x21, y21, z21 in the row")
+        return RequestError("expected the 63 (or 42) numbers of 21 points in the row")
     points = np.array(numbers).reshape(21, 3)
     if convention == "normalized":
         if not np.isfinite(size).all():
             return RequestError("expected width and height in the row, to multiply x and y with")
         points[:, :2] *= size
+    if not has_depth:
+        points = depth.impute_depth(points[None])[0]
     return Body(landmarks=points.tolist())

@@ -23,20 +23,17 @@ from mien.mediapipe.weights import write_hand_landmarker
 from mien.model.runtime import Session
 from mien.task import Fit, Recorder
 
-from . import data, landmarks
+from . import data, export, landmarks
 from .landmarks import Floats
 from .outlier_model import fit_outlier_model
-from .params import LABELS, Params
-from .predict import INPUT, LANDMARKER, RunModel, class_scores, round_scores
+from .params import Params
+from .predict import LANDMARKER, RunModel, class_scores, round_scores
 from .table import LandmarkTable
 
 Features = NDArray[np.float32]
 Classes = NDArray[np.int64]
 Folds = Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
 Hyperparameters = Mapping[str, Any]
-
-TOLERANCE = 1e-3
-"""Largest difference of a probability between the classifier and its exported form."""
 
 _GRIDS: Mapping[str, tuple[Hyperparameters, ...]] = {
     "random_forest": ({"max_features": "sqrt"}, {"max_features": 0.25}),
@@ -47,7 +44,6 @@ _GRIDS: Mapping[str, tuple[Hyperparameters, ...]] = {
 _SEARCH_TREES = 30
 """Trees of a forest, and rounds of LightGBM, in the search: enough to rank hyperparameters."""
 _FOREST_THREADS = 2
-_OPSET = {"": 18, "ai.onnx.ml": 3}
 
 
 @dataclass(frozen=True)
@@ -55,16 +51,18 @@ class TrainedClassifier:
     """A classifier before its export, with which the exported file is compared."""
 
     estimator: Any
+    labels: tuple[str, ...]
+    """All labels of the data, in the order of the scores."""
     label_indices: tuple[int, ...]
-    """Indices in LABELS of the labels that it was trained on, in its own order."""
+    """Indices in `labels` of those that have training rows, in its own order."""
     hyperparameters: Hyperparameters
     history: tuple[Mapping[str, float], ...]
     grouped_by_user: bool
     """Whether no user is on both sides of a fold."""
 
     def predict_proba(self, points: Floats) -> Floats:
-        """Probabilities (n, 18) in the order of LABELS of hands (n, 21, 3) of the common frame."""
-        scores = np.zeros((len(points), len(LABELS)))
+        """Probabilities (n, labels) of hands (n, 21, 3) of the common frame."""
+        scores = np.zeros((len(points), len(self.labels)))
         with _quiet(), _one_thread():
             probabilities = self.estimator.predict_proba(landmarks.normalize(points))
         scores[:, list(self.label_indices)] = probabilities
@@ -107,7 +105,24 @@ def fit(candidate: str, ready: Path, out: Path, params: Params, seed: int, recor
             "libraries": {name: version(name) for name in _LIBRARIES},
             "landmarker": landmarker,
         },
+        labels=trained.labels,
     )
+
+
+def _export(candidate: str, trained: TrainedClassifier) -> bytes:
+    with _quiet():
+        return export.to_onnx(
+            candidate, trained.estimator, trained.label_indices, len(trained.labels)
+        )
+
+
+def verify_export(trained: TrainedClassifier, run: RunModel, points: Floats) -> dict[str, float]:
+    """Compare the exported file with the classifier on hands (n, 21, 3).
+
+    Raises:
+        TrainingError: a label differs, or a probability by more than `export.TOLERANCE`.
+    """
+    return export.compare(round_scores(trained.predict_proba(points)), class_scores(run, points))
 
 
 def _write_landmarker(path: Path) -> dict[str, str]:
@@ -131,47 +146,41 @@ def train_classifier(
         TrainingError: a label has fewer rows than there are folds, or there is only one label.
     """
     rows = data.read_split(ready, "train")
-    features = landmarks.normalize(rows.landmarks)
-    label_indices = tuple(index for index, label in enumerate(LABELS) if label in rows.labels)
-    class_of = {LABELS[index]: number for number, index in enumerate(label_indices)}
-    classes = np.array([class_of[label] for label in rows.labels], dtype=np.int64)
     _check_labels(rows, params.cv_folds)
+    labels = data.read_labels(ready)
+    features = landmarks.normalize(rows.landmarks)
+    _require_finite(features)
+    label_indices = tuple(index for index, label in enumerate(labels) if label in rows.labels)
+    class_of = {labels[index]: number for number, index in enumerate(label_indices)}
+    classes = np.array([class_of[label] for label in rows.labels], dtype=np.int64)
     with _quiet(), _one_thread():
         folds, grouped = _folds(rows, classes, params.cv_folds, seed)
         history = list(_search(candidate, features, classes, folds, params, seed, record))
         hyperparameters = _best(_GRIDS[candidate], history, len(folds))
         estimator = _final_estimator(candidate, hyperparameters, folds, params, seed)
         _fit_estimator(estimator, features, classes)
-    return TrainedClassifier(estimator, label_indices, hyperparameters, tuple(history), grouped)
+    return TrainedClassifier(
+        estimator, labels, label_indices, hyperparameters, tuple(history), grouped
+    )
 
 
-def verify_export(trained: TrainedClassifier, run: RunModel, points: Floats) -> dict[str, float]:
-    """Compare the exported file with the classifier on hands (n, 21, 3).
-
-    Raises:
-        TrainingError: a label differs, or a probability by more than `TOLERANCE`.
-    """
-    expected = round_scores(trained.predict_proba(points))
-    actual = class_scores(run, points)
-    labels = int((expected.argmax(axis=1) != actual.argmax(axis=1)).sum())
-    largest = float(np.abs(expected - actual).max())
-    if labels or largest > TOLERANCE:
+def _require_finite(features: Features) -> None:
+    """Forests of scikit-learn train on NaN, and their exported form answers otherwise than they."""
+    if not np.isfinite(features).all():
         raise TrainingError(
-            f"the exported model on {len(points)} rows: expected the labels of the trained one and "
-            f"probabilities within {TOLERANCE:g}, found {labels} other labels and differences up "
-            f"to {largest:.2g}. Check the versions of skl2onnx, onnxmltools and onnxruntime."
+            "the training rows: expected finite numbers, found NaN or infinity. Prepare the data "
+            "again with `mien data`, which leaves such rows out."
         )
-    return {"rows": len(points), "label_mismatches": labels, "largest_difference": largest}
 
 
 def _check_labels(rows: LandmarkTable, folds: int) -> None:
     count = Counter(rows.labels)
     too_few = {label: number for label, number in count.items() if number < folds}
-    if too_few or len(count) < 3:
+    if too_few or len(count) < 2:
         counts = sorted((too_few or dict(count)).items())
         listed = ", ".join(f"{label}: {number}" for label, number in counts)
         raise TrainingError(
-            f"expected at least 3 labels with {folds} rows each to train on (params.cv_folds "
+            f"expected at least 2 labels with {folds} rows each to train on (params.cv_folds "
             f"= {folds}), found {listed}. "
             "Add rows of these labels or skip them by params.ignore_labels."
         )
@@ -290,71 +299,6 @@ def _lightgbm(hyperparameters: Hyperparameters, rounds: int, seed: int) -> Any:
         verbose=-1,
         **hyperparameters,
     )
-
-
-def _export(candidate: str, trained: TrainedClassifier) -> bytes:
-    """The classifier as ONNX: landmarks float32 [N, 63] -> probabilities float32 [N, 18]."""
-    with _quiet():
-        model = _convert(candidate, trained.estimator)
-    _drop_zero_votes(model)
-    _output_all_labels(model, trained.label_indices)
-    content: bytes = model.SerializeToString(deterministic=True)
-    return content
-
-
-def _convert(candidate: str, estimator: Any) -> Any:
-    if candidate == "lightgbm":
-        import onnxmltools
-        from onnxmltools.convert.common.data_types import FloatTensorType as Tensor
-
-        return onnxmltools.convert_lightgbm(
-            estimator,
-            name="gesture",
-            initial_types=[(INPUT, Tensor([None, 63]))],
-            zipmap=False,
-            target_opset=15,  # the newest that this exporter writes
-        )
-    import skl2onnx
-    from skl2onnx.common.data_types import FloatTensorType
-
-    return skl2onnx.to_onnx(
-        estimator,
-        name="gesture",
-        initial_types=[(INPUT, FloatTensorType([None, 63]))],
-        options={"zipmap": False},
-        target_opset=_OPSET,
-    )
-
-
-def _drop_zero_votes(model: Any) -> None:
-    """Remove votes without effect: a leaf of a forest has all 18 classes, most with weight 0."""
-    for node in model.graph.node:
-        if node.op_type != "TreeEnsembleClassifier":
-            continue
-        fields = {field.name: field for field in node.attribute}
-        nonzero = np.flatnonzero(np.array(fields["class_weights"].floats)).tolist()
-        for name in ("class_ids", "class_nodeids", "class_treeids"):
-            values = [fields[name].ints[index] for index in nonzero]
-            fields[name].ints[:] = values
-        votes = [fields["class_weights"].floats[index] for index in nonzero]
-        fields["class_weights"].floats[:] = votes
-
-
-def _output_all_labels(model: Any, label_indices: tuple[int, ...]) -> None:
-    """Make (N, 18) probabilities the only output; a label without training rows gets 0."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    graph = model.graph
-    name = graph.output[1].name
-    if len(label_indices) < len(LABELS):
-        spread = np.zeros((len(label_indices), len(LABELS)), dtype=np.float32)
-        spread[np.arange(len(label_indices)), list(label_indices)] = 1.0
-        graph.initializer.append(numpy_helper.from_array(spread, "spread"))
-        graph.node.append(helper.make_node("MatMul", [name, "spread"], ["all_probabilities"]))
-        name = "all_probabilities"
-    output = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", len(LABELS)])
-    del graph.output[:]
-    graph.output.append(output)
 
 
 @contextmanager
