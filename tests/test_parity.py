@@ -66,7 +66,7 @@ def test_gestures_agree(
 ) -> None:
     """scikit-learn or LightGBM, ONNX and HTTP: same label, confidence within 1e-3, every row."""
     from mien.tasks.gesture import data, landmarks
-    from mien.tasks.gesture.params import LABELS, Params
+    from mien.tasks.gesture.params import HAGRID_LABELS, Params
     from mien.tasks.gesture.train import train_classifier
 
     ready, _, candidate = folders(small_models, "gesture")
@@ -75,7 +75,7 @@ def test_gestures_agree(
 
     def framework() -> list[Answer]:
         scores = fitted.predict_proba(hands)
-        return [(LABELS[int(row.argmax())], float(row.max())) for row in scores]
+        return [(HAGRID_LABELS[int(row.argmax())], float(row.max())) for row in scores]
 
     examples = [each.request for each in tasks.load("gesture").data.examples(ready, "test")]
     exported = onnx("gesture", small_models, examples)

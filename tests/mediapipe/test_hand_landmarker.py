@@ -19,7 +19,7 @@ from mien.mediapipe.hand_landmarker import HandLandmarker, tiles
 from mien.mediapipe.hand_landmarks import Hand
 from mien.tasks.gesture import landmarks, table
 from mien.tasks.gesture.drawing import draw_hand_picture
-from mien.tasks.gesture.params import LABELS
+from mien.tasks.gesture.params import HAGRID_LABELS
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def distances(hands: Sequence[Hand], expected: Sequence[Hand]) -> list[float]:
 
 def test_drawn_hands_equal_mediapipes(pair: Pair) -> None:
     """Nine gestures, upright, rotated, and two in one picture: landmarks, handedness, scores."""
-    drawn = [draw_hand_picture(label, 3) for label in LABELS[::2]]
+    drawn = [draw_hand_picture(label, 3) for label in HAGRID_LABELS[::2]]
     both = Image.new("RGB", (1024, 512))
     both.paste(drawn[0], (0, 0))
     both.paste(drawn[2], (512, 0))

@@ -18,7 +18,7 @@ from mien.model.runtime import Model
 from mien.task import Prediction, Request
 from mien.tasks.gesture import TASK, data
 from mien.tasks.gesture.drawing import draw_hand_picture
-from mien.tasks.gesture.params import LABELS, Params
+from mien.tasks.gesture.params import HAGRID_LABELS, Params
 from mien.tasks.gesture.predict import video_predictor
 from mien.tasks.gesture.sample import write_sample
 from mien.tasks.gesture.train import fit
@@ -63,7 +63,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
     write_sample(raw)
     data.prepare(raw, prepared, Params(), cache)
     trained = fit("svm", prepared, folder, Params(), 0, lambda *_: None)
-    bundle.write(folder, bundle.describe("gesture", LABELS, "svm", trained.preprocessing))
+    bundle.write(folder, bundle.describe("gesture", HAGRID_LABELS, "svm", trained.preprocessing))
     with runtime.load(folder) as opened:
         yield opened
 

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from mien.errors import DataError
+from mien.observability.drift import NO_LABEL
 from mien.storage.files import sha256_file
 from mien.task import SPLITS, DataReport
-from mien.tasks.gesture.data import examples, prepare, read_split
-from mien.tasks.gesture.params import LABELS, Params
+from mien.tasks.gesture import data
+from mien.tasks.gesture.data import examples, prepare, read_labels, read_split
+from mien.tasks.gesture.params import HAGRID_LABELS, Params
 from mien.tasks.gesture.sample import landmark_rows
-from mien.tasks.gesture.table import COLUMNS
+from mien.tasks.gesture.table import COLUMNS, select_rows
 
 PER_LABEL = 20
 Table = list[dict[str, str]]
@@ -56,8 +58,8 @@ def test_examples_are_the_rows_in_the_configured_fractions(tmp_path: Path) -> No
     table = rows()
     report = prepared(table, tmp_path)
     assert {
-        label: sum(report.counts[s][label] for s in SPLITS) for label in LABELS
-    } == dict.fromkeys(LABELS, PER_LABEL)
+        label: sum(report.counts[s][label] for s in SPLITS) for label in HAGRID_LABELS
+    } == dict.fromkeys(HAGRID_LABELS, PER_LABEL)
     assert {split: set(report.counts[split].values()) for split in SPLITS} == {
         "train": {14},
         "val": {3},
@@ -99,7 +101,7 @@ def test_nobody_is_in_two_splits(tmp_path: Path) -> None:
     report = prepared(rows(user=lambda n: f"u{n % 40}"), tmp_path)
     users = [set(read_split(tmp_path / "ready", split).users) for split in SPLITS]
     assert sum(map(len, users)) == len(set.union(*users)) == 40
-    total = PER_LABEL * len(LABELS)
+    total = PER_LABEL * len(HAGRID_LABELS)
     assert sum(report.counts["train"].values()) == pytest.approx(0.7 * total, rel=0.1)
     assert any("by user" in note for note in report.notes)
 
@@ -149,18 +151,51 @@ def test_a_duplicate_column_is_refused(tmp_path: Path) -> None:
         prepare(tmp_path / "raw", tmp_path, Params(), tmp_path / "cache")
 
 
-def test_unknown_labels_are_named_with_rows_and_the_nearest(tmp_path: Path) -> None:
-    """A misspelt label would be a label of its own."""
+def test_a_label_with_too_few_rows_is_named_with_their_number_and_the_nearest(
+    tmp_path: Path,
+) -> None:
+    """A misspelt label would be a label of its own; the setting that leaves it out is named."""
     table = rows()
-    table[0]["label"] = "Peace_inverted"
-    table[4]["label"] = table[5]["label"] = "no_gesture"
-    with pytest.raises(DataError, match="unknown labels") as caught:
+    table[0]["label"] = "peace_invertd"
+    table[4]["label"] = table[5]["label"] = "heart"
+    with pytest.raises(DataError, match="at least 3 usable rows of each label") as caught:
         prepared(table, tmp_path)
     text = str(caught.value)
-    assert "'no_gesture' in 2 rows (hands.csv:6, hands.csv:7)" in text
-    assert "hands without a gesture" in text
-    assert "'Peace_inverted' in 1 rows (hands.csv:2) Did you mean 'peace_inverted'" in text
-    assert "params.ignore_labels=[Peace_inverted,no_gesture]" in text
+    assert "2 of 'heart'; 1 of 'peace_invertd' Did you mean 'peace_inverted'" in text
+    assert "--set 'params.ignore_labels=[no_gesture,none,heart,peace_invertd]'" in text
+    params = Params(ignore_labels=("no_gesture", "none", "heart", "peace_invertd"))
+    assert prepared(table, tmp_path, params).skipped == {"ignored_label": 3}
+
+
+def test_labels_are_those_of_the_data(tmp_path: Path) -> None:
+    """In the order of the alphabet, whatever HaGRID has; rows of a single label are refused."""
+    names = {"fist": "wave", "palm": "Ärger"}
+    table = [dict(row, label=names[row["label"]]) for row in rows() if row["label"] in names]
+    report = prepared(table, tmp_path)
+    assert [list(each) for each in report.counts.values()] == [["wave", "Ärger"]] * 3
+    assert read_labels(tmp_path / "ready") == ("wave", "Ärger")
+    with pytest.raises(DataError, match="at least two labels, found only 'wave'"):
+        prepared([row for row in table if row["label"] == "wave"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [(NO_LABEL, "stands for 'no hand'"), ("a" * 101, "at most 100"), ("a\u200bb", "printable")],
+)
+def test_labels_that_would_break_metrics_are_refused(
+    tmp_path: Path, label: str, message: str
+) -> None:
+    """Also the word for no hand, for users who want to learn their class of that name."""
+    table = [dict(row, label=label if row["label"] == "fist" else row["label"]) for row in rows()]
+    with pytest.raises(DataError, match=message):
+        prepared(table, tmp_path, Params(ignore_labels=()))
+
+
+def test_a_row_that_is_lost_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of the source are those that are used and those that are counted as skipped."""
+    monkeypatch.setattr(data, "with_depth", lambda rows, _: (select_rows(rows, range(350)), ()))
+    with pytest.raises(DataError, match=r"expected 360 rows .* found 350 used and 0 skipped"):
+        prepared(rows(), tmp_path)
 
 
 def test_ignored_labels_are_skipped_and_counted(tmp_path: Path) -> None:
@@ -196,12 +231,12 @@ def test_copies_stay_in_one_split(tmp_path: Path) -> None:
     assert all(len(each) == 1 for each in splits_by_content.values())
 
 
-def test_labels_that_a_split_lacks_are_counted(tmp_path: Path) -> None:
-    """Twelve of the eighteen gestures are still a data set, and the counts say what is missing."""
-    table = [row for row in rows() if row["label"] in LABELS[:12]]
-    counts = prepared(table, tmp_path).counts
-    for split in SPLITS:
-        assert [label for label in LABELS if not counts[split][label]] == list(LABELS[12:])
+def test_twelve_of_eighteen_gestures_are_a_data_set(tmp_path: Path) -> None:
+    """A model of them learns these twelve, and a note says so."""
+    table = [row for row in rows() if row["label"] in HAGRID_LABELS[:12]]
+    report = prepared(table, tmp_path)
+    assert [tuple(report.counts[split]) for split in SPLITS] == [HAGRID_LABELS[:12]] * 3
+    assert any("12 of HaGRID's 18 labels" in note for note in report.notes)
 
 
 def test_several_tables_are_read_each_by_its_own_convention(tmp_path: Path) -> None:
@@ -265,7 +300,7 @@ def test_a_configured_convention_is_used_and_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "expected a CSV file with the columns"),
+        (b"", "expected a table with the columns"),
         (",".join([*COLUMNS, "label"]).encode() + b"\n", "only a header"),
         (",".join([*COLUMNS, "label"]).encode() + b"\n\xff\xfe\n", "UTF-8"),
         (",".join([*COLUMNS, "label"]).encode() + b"\n1,2,3\n", "missing_values: 1"),
@@ -283,8 +318,9 @@ def test_files_without_usable_rows_are_refused(
 
 def test_too_few_rows_to_divide_are_refused(tmp_path: Path) -> None:
     """A split without rows would make the scores meaningless."""
+    table = rows(user=lambda n: "one")
     with pytest.raises(DataError, match="expected rows for val, found none"):
-        prepared(rows()[:2], tmp_path)
+        prepared(table, tmp_path)
 
 
 def test_unprepared_data_are_an_error(tmp_path: Path) -> None:

@@ -14,14 +14,16 @@ from mien.errors import DataError
 from mien.task import SPLITS, DataReport
 from mien.tasks.gesture import data, depth, hagrid, table
 from mien.tasks.gesture.data import prepare
-from mien.tasks.gesture.params import LABELS, Params
+from mien.tasks.gesture.params import HAGRID_LABELS, Params
 from mien.tasks.gesture.sample import landmark_rows
 
 SQUARE = Params(aspect_ratio=1.0)
 Entry = dict[str, Any]
 
 
-def entries(labels: Sequence[str] = LABELS, per_label: int = 6, seed: int = 3) -> dict[str, Entry]:
+def entries(
+    labels: Sequence[str] = HAGRID_LABELS, per_label: int = 6, seed: int = 3
+) -> dict[str, Entry]:
     """Pictures with one hand each, in shares of 4000 x 4000 pixels."""
     hands, given_labels = landmark_rows(per_label, seed)
     return {
@@ -55,14 +57,14 @@ def part_of(document: Any, folder: Path) -> table.SourceTable:
 
 def test_every_hand_is_a_row_and_nobody_is_in_two_splits(tmp_path: Path) -> None:
     """One file for each gesture, divided by user."""
-    for label in LABELS:
+    for label in HAGRID_LABELS:
         write(entries([label]), tmp_path / "raw" / f"{label}.json")
     report = prepared(tmp_path)
-    assert sum(sum(each.values()) for each in report.counts.values()) == 6 * len(LABELS)
+    assert sum(sum(each.values()) for each in report.counts.values()) == 6 * len(HAGRID_LABELS)
     users = [set(data.read_split(tmp_path / "ready", split).users) for split in SPLITS]
     assert sum(map(len, users)) == len(set.union(*users)) == 17
     names = data.read_split(tmp_path / "ready", "train").names
-    assert all(name.partition(":")[0].removesuffix(".json") in LABELS for name in names)
+    assert all(name.partition(":")[0].removesuffix(".json") in HAGRID_LABELS for name in names)
     assert any("HaGRID's annotations" in note for note in report.notes)
 
 
@@ -85,23 +87,25 @@ def test_the_first_release_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(like.landmarks[:, :2], np.array(hand))
 
 
-def test_labels_that_are_no_gestures_need_a_param(tmp_path: Path) -> None:
-    """As in tables: refused, with the param that ignores them."""
+def test_hands_without_a_gesture_are_left_out_and_rare_labels_refused(tmp_path: Path) -> None:
+    """As in tables; the message has the param that leaves out rare labels."""
     document = entries()
     document["other"] = dict(entries(["like"], 1)["picture4"], labels=["no_gesture"])
     document["heart"] = dict(document["other"], labels=["hand_heart"])
     write(document, tmp_path / "raw" / "all.json")
-    with pytest.raises(DataError, match=r"ignore_labels=\[hand_heart,no_gesture\]"):
+    with pytest.raises(
+        DataError, match=r"1 of 'hand_heart'.*ignore_labels=\[no_gesture,none,hand_heart\]"
+    ):
         prepared(tmp_path)
     params = Params(aspect_ratio=1.0, ignore_labels=("no_gesture", "hand_heart"))
     assert prepared(tmp_path, params).skipped == {"ignored_label": 2}
 
 
-def test_the_aspect_ratio_must_be_given(tmp_path: Path) -> None:
+def test_the_aspect_ratio_is_the_usual_one_unless_it_is_given(tmp_path: Path) -> None:
     """Annotations do not contain it, and x and y are fractions of the two sides."""
     write(entries(), tmp_path / "raw" / "all.json")
-    with pytest.raises(DataError, match=r"all\.json: .*params\.aspect"):
-        prepared(tmp_path, Params())
+    report = prepared(tmp_path, Params())
+    assert "x was multiplied by 0.75, the usual width / height there" in report.notes[0]
     report = prepared(tmp_path, Params(aspect_ratio=0.5))
     assert "x was multiplied by params.aspect_ratio = 0.5" in report.notes[0]
 
@@ -109,7 +113,7 @@ def test_the_aspect_ratio_must_be_given(tmp_path: Path) -> None:
 def test_hands_without_landmarks_are_counted(tmp_path: Path) -> None:
     """Empty lists, null, and lists that do not fit the labels."""
     document = entries()
-    names = list(document)
+    names = list(document)[::7]  # of different labels
     document[names[0]]["hand_landmarks"] = [[]]
     document[names[1]]["hand_landmarks"] = None
     document[names[2]]["hand_landmarks"] = [None]
@@ -134,7 +138,7 @@ def test_splits_of_folders_are_used(
     rows: dict[str, int] = {}
     for number, folder in enumerate(folders):
         write(entries(seed=number), tmp_path / "raw" / folder / "all.json")
-        rows[folder] = 6 * len(LABELS)
+        rows[folder] = 6 * len(HAGRID_LABELS)
     report = prepared(tmp_path)
     found = {split: sum(report.counts[split].values()) for split in SPLITS}
     if expected is None:

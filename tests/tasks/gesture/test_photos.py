@@ -10,7 +10,7 @@ from PIL import Image
 
 from mien.mediapipe.hand_landmarks import Hand
 from mien.tasks.gesture.drawing import load_sample_picture
-from mien.tasks.gesture.params import LABELS
+from mien.tasks.gesture.params import HAGRID_LABELS
 from mien.tasks.gesture.photos import (
     Photo,
     PhotoHands,
@@ -31,7 +31,7 @@ def draw(path: Path, shift: int = 0, times: int = 1) -> Path:
 
 
 def detect(raw: Path, cache: Path) -> list[PhotoHands | str]:
-    return detect_hands(find_photos(raw, LABELS), cache)
+    return detect_hands(find_photos(raw, HAGRID_LABELS), cache)
 
 
 def hand_of(detected: PhotoHands | str) -> Hand:
@@ -58,7 +58,7 @@ def test_the_folder_is_the_label(tmp_path: Path, place: str, name: str, label: s
     """The nearest known folder, however deep the source was packed."""
     (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / place).touch()
-    assert find_photos(tmp_path, LABELS) == [Photo(tmp_path / place, name, label)]
+    assert find_photos(tmp_path, HAGRID_LABELS) == [Photo(tmp_path / place, name, label)]
 
 
 def test_names_of_photos_include_the_folders_that_differ(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_names_of_photos_include_the_folders_that_differ(tmp_path: Path) -> None
     for place in ("set/train/like/a.jpg", "set/test/like/a.jpg", "set/read.me"):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place).touch()
-    names = [photo.name for photo in find_photos(tmp_path, LABELS)]
+    names = [photo.name for photo in find_photos(tmp_path, HAGRID_LABELS)]
     assert names == ["test/like/a.jpg", "train/like/a.jpg"]
 
 
@@ -159,7 +159,7 @@ def test_of_two_hands_the_one_like_the_label_is_selected() -> None:
     hands, labels = landmark_rows(12, 0)
     side = np.sign(hands[:, 17, 0] - hands[:, 5, 0])
     hands[:, :, 0] *= side[:, None]
-    by_label = {label: hands[[each == label for each in labels]] for label in LABELS}
+    by_label = {label: hands[[each == label for each in labels]] for label in HAGRID_LABELS}
     three, ok = by_label["three"], by_label["ok"][0] * 3
     mirrored = three[1] * [-1, 1, 1]
     both = [photo_with(ok, three[0]), photo_with(mirrored, ok)]
@@ -191,8 +191,8 @@ def test_a_photo_without_a_hand_has_none() -> None:
 
 def test_hands_of_real_photos_are_detected(real_data: Path, tmp_path: Path) -> None:
     """One photo of each gesture."""
-    every = find_photos(real_data / "gesture" / "photos", LABELS)
-    some = list({photo.label: photo for photo in every if photo.label in LABELS}.values())
+    every = find_photos(real_data / "gesture" / "photos", HAGRID_LABELS)
+    some = list({photo.label: photo for photo in every if photo.label in HAGRID_LABELS}.values())
     found = detect_hands(some, tmp_path)
     assert len(found) == 18
     assert sum(isinstance(each, PhotoHands) and bool(each.hands) for each in found) >= 16

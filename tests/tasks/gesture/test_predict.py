@@ -22,7 +22,7 @@ from mien.model import bundle, runtime
 from mien.model.runtime import Model
 from mien.task import Request
 from mien.tasks.gesture import TASK, data, landmarks
-from mien.tasks.gesture.params import LABELS, Body, Params
+from mien.tasks.gesture.params import HAGRID_LABELS, Body, Params
 from mien.tasks.gesture.predict import LANDMARKER
 from mien.tasks.gesture.sample import landmark_rows, write_sample
 from mien.tasks.gesture.train import fit
@@ -39,7 +39,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_sample(raw, 0, per_label=40)
     data.prepare(raw, ready, params, cache)
     done = fit("svm", ready, out, params, 0, lambda *_: None)
-    bundle.write(out, bundle.describe("gesture", LABELS, "svm", done.preprocessing))
+    bundle.write(out, bundle.describe("gesture", HAGRID_LABELS, "svm", done.preprocessing))
     return out
 
 
@@ -59,7 +59,7 @@ def altered(
         (out / LANDMARKER).write_bytes(landmarker)
     old = dict(bundle.read(trained).manifest.preprocessing)
     old.pop(without, None)
-    bundle.write(out, bundle.describe("gesture", LABELS, "svm", old | facts))
+    bundle.write(out, bundle.describe("gesture", HAGRID_LABELS, "svm", old | facts))
     return out
 
 
@@ -78,7 +78,7 @@ def test_landmarks_are_classified(model: Model) -> None:
     assert np.mean(right) > 0.8
     best = answers[0].best
     assert best is not None
-    assert list(best.scores) == list(LABELS)
+    assert list(best.scores) == list(HAGRID_LABELS)
     assert best.confidence == max(best.scores.values())
     assert best.box is None
     assert all(set(each.input_stats) == {"hands", "landmark_distance"} for each in answers)
@@ -332,7 +332,9 @@ def test_real_photos_are_predicted_through_the_bundle(
 ) -> None:
     """A hand is found in nearly all of 36 photos of people; computed hands taught most."""
     weights = (real_data / "models" / "hand_landmarker_rebundled.task").read_bytes()
-    photos = [sorted((real_data / "gesture" / "photos" / label).iterdir())[:2] for label in LABELS]
+    photos = [
+        sorted((real_data / "gesture" / "photos" / label).iterdir())[:2] for label in HAGRID_LABELS
+    ]
     found = right = 0
     with runtime.load(altered(trained, tmp_path / "real", {}, weights)) as model:
         for path in (path for pair in photos for path in pair):

@@ -14,7 +14,7 @@ from mien.task import SPLITS, Inspection, RepairPlan, Split
 from mien.tasks.gesture import data
 from mien.tasks.gesture.drawing import load_sample_picture
 from mien.tasks.gesture.inspection import inspect
-from mien.tasks.gesture.params import LABELS, Params
+from mien.tasks.gesture.params import HAGRID_LABELS, Params
 from mien.tasks.gesture.repair import repair
 from mien.tasks.gesture.sample import landmark_rows
 from mien.tasks.gesture.table import COLUMNS
@@ -135,7 +135,7 @@ def test_unusable_rows_are_removed_and_reported(tmp_path: Path) -> None:
         "2 rows that are impossible hands left out",
     )
     assert not any(each.names for each in inspected(tmp_path, "out").issues.values())
-    assert len(read(tmp_path / "out" / "hands.csv")) == 8 * len(LABELS) - 4
+    assert len(read(tmp_path / "out" / "hands.csv")) == 8 * len(HAGRID_LABELS) - 4
 
 
 def test_without_repair_only_the_plan_is_applied(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_without_repair_only_the_plan_is_applied(tmp_path: Path) -> None:
     before = divided(inspected(tmp_path))
     assert mended(tmp_path, RepairPlan(repair=False)) == ()
     out = read(tmp_path / "out" / "hands.csv")
-    assert len(out) == 8 * len(LABELS)
+    assert len(out) == 8 * len(HAGRID_LABELS)
     assert {row["split"] for row in out} == set(SPLITS)
     assert prepared(tmp_path / "out", tmp_path) == before
 
@@ -199,7 +199,7 @@ def test_a_table_without_remaining_rows_is_not_written(tmp_path: Path) -> None:
     names = [each.name for each in inspected(tmp_path).samples]
     mended(tmp_path, RepairPlan(frozenset(name for name in names if name.startswith("b.csv"))))
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.csv"]
-    assert len(prepared(tmp_path / "out", tmp_path)) == 8 * len(LABELS)
+    assert len(prepared(tmp_path / "out", tmp_path)) == 8 * len(HAGRID_LABELS)
 
 
 def draw(folder: Path) -> None:
@@ -265,7 +265,7 @@ def test_a_photo_that_the_list_does_not_name_is_an_error(tmp_path: Path) -> None
     (tmp_path / "out" / "like" / "new.png").write_bytes(
         (tmp_path / "raw" / "like" / "0.png").read_bytes()
     )
-    with pytest.raises(DataError, match=r"like/new\.png: split column: expected train"):
+    with pytest.raises(DataError, match=r"like/new\.png: split: expected train"):
         prepared(tmp_path / "out", tmp_path)
     assert inspected(tmp_path, "out").issues["unknown_split"].names == ("like/new.png",)
 

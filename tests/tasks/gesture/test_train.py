@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from mien.model import bundle, runtime
 from mien.model.runtime import Session
 from mien.tasks.gesture import data, landmarks
 from mien.tasks.gesture.outlier_model import fit_outlier_model
-from mien.tasks.gesture.params import LABELS, Params
+from mien.tasks.gesture.params import HAGRID_LABELS, Params
 from mien.tasks.gesture.predict import class_scores, round_scores
 from mien.tasks.gesture.sample import write_sample
 from mien.tasks.gesture.train import TrainedClassifier, fit, train_classifier, verify_export
@@ -64,7 +65,7 @@ def test_the_same_data_and_seed_give_the_same_bytes(
     assert (found.argmax(axis=1) == round_scores(expected).argmax(axis=1)).all()
     np.testing.assert_allclose(found, expected, atol=1e-4)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-3)
-    right = np.array(LABELS)[found.argmax(axis=1)] == np.array(test.labels)
+    right = np.array(HAGRID_LABELS)[found.argmax(axis=1)] == np.array(test.labels)
     assert right.mean() > 0.6
     assert session.outputs == (session.outputs[0],), "probabilities are the only output"
     assert found.shape == (len(test.labels), 18)
@@ -114,7 +115,7 @@ def test_another_normalization_in_serving_is_detected(
 def test_a_wrong_probability_alone_is_detected(ready: Path) -> None:
     """Labels may agree while probabilities differ."""
     points = data.read_split(ready, "val").landmarks
-    trained = TrainedClassifier(_Constant(0.5), tuple(range(18)), {}, (), False)
+    trained = TrainedClassifier(_Constant(0.5), HAGRID_LABELS, tuple(range(18)), {}, (), False)
 
     def run(_: Any) -> list[Any]:
         return [_Constant(0.502).predict_proba(points)]
@@ -139,21 +140,54 @@ class _Constant:
 def test_labels_without_rows_get_no_probability(
     candidate: str, ready: Path, tmp_path: Path
 ) -> None:
-    """A set of five gestures trains a model that still answers with all eighteen."""
+    """Five gestures to train on, and a sixth to validate on: scores of all six."""
     kept = ("fist", "like", "palm", "rock", "two_up")
-    small = tmp_path / "ready"
-    small.mkdir()
-    for split in ("train", "val", "test"):
-        lines = (ready / f"{split}.csv").read_text(encoding="utf-8").splitlines(keepends=True)
-        chosen = [line for line in lines[1:] if line.split(",")[63] in kept]
-        (small / f"{split}.csv").write_text("".join([lines[0], *chosen]), encoding="utf-8")
-    fit(candidate, small, tmp_path, PARAMS, 0, ignore)
+    small = subset(ready, tmp_path / "ready", train=kept, val=(*kept, "one"), test=kept)
+    fitted = fit(candidate, small, tmp_path, PARAMS, 0, ignore)
+    assert fitted.labels == ("fist", "like", "one", "palm", "rock", "two_up")
     test = data.read_split(small, "test")
     scores = class_scores(Session(tmp_path / "model.onnx").run, test.landmarks)
-    absent = [place for place, label in enumerate(LABELS) if label not in kept]
-    assert scores.shape == (len(test.labels), 18)
-    assert not scores[:, absent].any()
-    assert (np.array(LABELS)[scores.argmax(axis=1)] == np.array(test.labels)).mean() > 0.8
+    assert scores.shape == (len(test.labels), 6)
+    assert not scores[:, 2].any()
+    assert (np.array(fitted.labels)[scores.argmax(axis=1)] == np.array(test.labels)).mean() > 0.8
+
+
+@pytest.mark.parametrize("candidate", CANDIDATES)
+def test_two_labels_of_one_s_own_are_enough(candidate: str, ready: Path, tmp_path: Path) -> None:
+    """Libraries write classifiers of two classes in a form of their own."""
+    kept = ("fist", "palm")
+    names = {"fist": "wave", "palm": "thumb"}
+    small = subset(ready, tmp_path / "ready", names, train=kept, val=kept, test=kept)
+    fitted = fit(candidate, small, tmp_path, PARAMS, 0, ignore)
+    assert fitted.labels == ("thumb", "wave")
+    test = data.read_split(small, "test")
+    scores = class_scores(Session(tmp_path / "model.onnx").run, test.landmarks)
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-4)
+    assert (np.array(fitted.labels)[scores.argmax(axis=1)] == np.array(test.labels)).mean() > 0.9
+
+
+def subset(
+    ready: Path, out: Path, names: Mapping[str, str] | None = None, **kept: Sequence[str]
+) -> Path:
+    """Prepared data with some labels of each split, under other names."""
+    out.mkdir()
+    for split, labels in kept.items():
+        lines = (ready / f"{split}.csv").read_text(encoding="utf-8").splitlines()
+        rows = [line.split(",") for line in lines[1:]]
+        chosen = [row for row in rows if row[63] in labels]
+        for row in chosen:
+            row[63] = (names or {}).get(row[63], row[63])
+        text = "\n".join([lines[0], *(",".join(row) for row in chosen)])
+        (out / f"{split}.csv").write_text(text + "\n", encoding="utf-8")
+    return out
+
+
+def test_rows_with_nan_are_not_trained_on(ready: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forest takes them, and its exported form answers otherwise."""
+    features = np.full((len(data.read_split(ready, "train").labels), 63), np.nan, np.float32)
+    monkeypatch.setattr(landmarks, "normalize", lambda points: features)
+    with pytest.raises(TrainingError, match="expected finite numbers, found NaN"):
+        train_classifier("random_forest", ready, PARAMS, 0)
 
 
 def test_too_few_rows_of_a_label_are_named(ready: Path, tmp_path: Path) -> None:
@@ -197,12 +231,14 @@ def test_champions_of_real_hands_generalize_to_other_people(
     done = fit("svm", tables["iti"], tmp_path, PARAMS, 0, ignore)
     (tmp_path / "bundle").mkdir()
     (tmp_path / "model.onnx").rename(tmp_path / "bundle" / "model.onnx")
-    manifest = bundle.describe("gesture", LABELS, "svm", done.preprocessing)
+    manifest = bundle.describe("gesture", HAGRID_LABELS, "svm", done.preprocessing)
     bundle.write(tmp_path / "bundle", manifest)
     right = total = 0
     with runtime.load(tmp_path / "bundle") as model:
         for split in ("train", "val", "test"):
             rows = data.read_split(tables["photos"], split)
-            predicted = np.array(LABELS)[class_scores(model.run, rows.landmarks).argmax(axis=1)]
+            predicted = np.array(HAGRID_LABELS)[
+                class_scores(model.run, rows.landmarks).argmax(axis=1)
+            ]
             right, total = right + int((predicted == rows.labels).sum()), total + len(rows.labels)
     assert right / total >= 0.96

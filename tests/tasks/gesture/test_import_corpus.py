@@ -1,0 +1,88 @@
+"""Sources as public writers make them end as the same rows, or in a message that helps."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from project import ROOT
+
+from mien.errors import DataError
+from mien.task import SPLITS, DataReport
+from mien.tasks.gesture.data import prepare, read_split
+from mien.tasks.gesture.inspection import inspect
+from mien.tasks.gesture.landmarks import Floats, normalize
+from mien.tasks.gesture.params import Params
+
+from .import_corpus import READ, REFUSED, Read, Refused
+from .tables import hands
+
+PAGE = ROOT / "docs" / "source" / "formats.md"
+
+
+def prepared(source: Read | Refused, home: Path) -> DataReport:
+    for folder in ("raw", "ready"):
+        (home / folder).mkdir()
+    source.write(home / "raw")
+    return prepare(home / "raw", home / "ready", Params(), home / "cache")
+
+
+def features(points: Floats, depth: bool) -> list[tuple[float, ...]]:
+    """What a classifier gets of hands, in an order of its own; without depth only x and y."""
+    values = normalize(points).reshape(-1, 21, 3)[:, :, : 3 if depth else 2]
+    return sorted(tuple(row) for row in values.reshape(len(values), -1).tolist())
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_source_is_read_as_its_plain_form(name: str, tmp_path: Path) -> None:
+    """The same hands under the same labels; every row is used or counted; splits are kept."""
+    source = READ[name]
+    report = prepared(source, tmp_path)
+    splits = [read_split(tmp_path / "ready", split) for split in SPLITS]
+    assert [tuple(each) for each in report.counts.values()] == [source.labels] * 3
+    assert report.skipped == source.skipped
+    assert any(source.note in note for note in report.notes), report.notes
+    if source.splits:
+        assert tuple(len(each.labels) for each in splits) == source.splits
+    points = np.concatenate([each.landmarks for each in splits])
+    labels = np.array([label for each in splits for label in each.labels])
+    for label in source.labels:
+        drawn = [each for given, each in hands() if source.names.get(given, given) == label]
+        np.testing.assert_allclose(
+            features(points[labels == label], source.depth),
+            features(np.stack(drawn), source.depth),
+            atol=2e-4,
+        )
+
+
+@pytest.mark.parametrize("name", READ)
+def test_the_check_sees_what_is_prepared(name: str, tmp_path: Path) -> None:
+    """The same rows in the same splits, and no issue but those that are counted."""
+    source = READ[name]
+    report = prepared(source, tmp_path)
+    found = inspect(tmp_path / "raw", Params(), tmp_path / "cache")
+    assert found.labels == source.labels
+    used = [each.split for each in found.samples if each.split]
+    assert {split: used.count(split) for split in SPLITS} == {
+        split: sum(counts.values()) for split, counts in report.counts.items()
+    }
+    issues = {slug for slug, each in found.issues.items() if each.names}
+    assert issues <= {*source.skipped, *(() if source.depth else ("missing_depth",))}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_ambiguous_source_is_refused(name: str, tmp_path: Path) -> None:
+    """With what was found, what was expected, and what to do."""
+    with pytest.raises(DataError, match=REFUSED[name].message):
+        prepared(REFUSED[name], tmp_path)
+
+
+def test_the_page_on_formats_lists_every_source() -> None:
+    """Each row of its tables is one that is tested here, in the same words."""
+    page = PAGE.read_text(encoding="utf-8")
+    section = page.partition("## Landmark tables\n")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")]
+    read = [f"| {each.habit} | {each.reading} |" for each in READ.values()]
+    refused = [f"| {each.habit} | {each.reason} |" for each in REFUSED.values()]
+    expected = ["| source | how it is read |", "| --- | --- |", *read]
+    expected += ["| source | why it is refused |", "| --- | --- |", *refused]
+    assert rows == expected, "\n".join(expected)
