@@ -34,8 +34,8 @@ PLACES = {
     "ai_edge_litert": "mediapipe/litert.py",
     "sklearn": ("tasks/gesture/train.py", "stages/check/metadata_baseline.py"),
     "lightgbm": "tasks/gesture/train.py",
-    "skl2onnx": "tasks/gesture/train.py",
-    "onnxmltools": "tasks/gesture/train.py",
+    "skl2onnx": "tasks/gesture/export.py",
+    "onnxmltools": "tasks/gesture/export.py",
 }
 
 

@@ -495,7 +495,7 @@ REFUSED: dict[str, Refused] = {
     ),
     "unquoted_commas": Refused(
         "decimal commas between commas",
-        "numbers cannot be told apart",
+        "numbers cannot be separated",
         _unquoted_commas,
         r"expected 64 cells in each line.*decimal comma",
     ),
@@ -531,7 +531,7 @@ REFUSED: dict[str, Refused] = {
     ),
     "one_label": Refused(
         "one label only",
-        "there is nothing to tell apart",
+        "there is nothing to distinguish",
         lambda folder: table(folder / "hands.csv", hands(LABELS[:1])),
         r"found only 'fist'",
     ),

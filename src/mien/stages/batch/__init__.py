@@ -160,7 +160,9 @@ def _score(
                 items, part, last_write = [], [], monotonic()
     if part:
         checkpoint.write(items, part)
-    schema = tables.TableSchema(task.name, model.labels, batch_input.key_column, checkpoint.identity)
+    schema = tables.TableSchema(
+        task.name, model.labels, batch_input.key_column, checkpoint.identity
+    )
     checkpoint.finish(
         batch_input.fingerprint, rows, failed,
         lambda path: write_table(path, checkpoint.rows(), schema),
