@@ -334,8 +334,7 @@ class Predictor:
     subject_counter: Callable[[], Callable[[Request], int]] | None = None
     """`subject_counter()` makes a function that counts the subjects of a picture, in one thread."""
     video_predictor: Callable[[Model], Callable[[Request], Prediction]] | None = None
-    """Makes a function that predicts the frames of one video, in their order and from one thread.
-    None for a task that gains nothing by it."""
+    """Makes a function that predicts the frames of one video in order; None without a gain."""
     table_requests: Callable[[Path], Iterator[BaseModel | MienError] | None] | None = None
     """`table_requests(path)`: each row of a CSV as a `Body`, or why not; None for other files."""
 

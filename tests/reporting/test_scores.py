@@ -125,3 +125,57 @@ def test_the_interval_holds_the_share_and_narrows(count: int, share: float) -> N
 def test_of_nothing_any_share_may_be_true() -> None:
     """No observation, no knowledge."""
     assert scores.wilson(0, 0) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("given_pairs", "learnt"),
+    [
+        ([("a", "a"), ("b", "b")] * 6, True),
+        ([("a", "a"), ("b", "a")] * 50, False),
+        ([("a", "b"), ("b", "a"), ("a", "a"), ("b", "b")] * 50, False),
+        ([("a", "a")] * 95 + [("b", "a")] * 5, False),
+        ([("a", "a")] * 380 + [("b", "b")] * 18 + [("b", "a")] * 2, True),
+        ([("a", "a"), ("b", "b")], False),
+        ([("a", None), ("b", None)] * 50, False),
+        ([(None, "a")] * 5, False),
+    ],
+    ids=[
+        "all right",
+        "always the same",
+        "at random",
+        "the majority",
+        "rare label known",
+        "too few",
+        "nothing found",
+        "no subject shown",
+    ],
+)
+def test_a_model_has_learnt_where_it_beats_the_most_frequent_label(
+    given_pairs: list[tuple[str | None, str | None]], learnt: bool
+) -> None:
+    """With its whole interval: a few examples prove nothing."""
+    answers = [answer(*pair) for pair in given_pairs]
+    assert scores.compare_with_majority(answers, LABELS).has_learnt is learnt
+
+
+def test_random_answers_rarely_count_as_learnt() -> None:
+    """At most one of twenty sets, balanced or not, with as many labels as gestures."""
+    rng = np.random.default_rng(0)
+    labels = [f"label {n}" for n in range(18)]
+    learnt = 0
+    for weights in (np.ones(18), np.arange(1, 19)):
+        truth = rng.choice(18, (100, 108), p=weights / weights.sum())
+        predicted = rng.choice(18, (100, 108), p=weights / weights.sum())
+        for one, other in zip(truth, predicted, strict=True):
+            pairs_ = zip(one, other, strict=True)
+            answers = [answer(labels[a], labels[b]) for a, b in pairs_]
+            learnt += scores.compare_with_majority(answers, labels).has_learnt
+    assert learnt <= 10
+
+
+def test_labels_that_a_model_does_not_know_count_as_wrong() -> None:
+    """A champion is compared with a model of more labels on the same examples."""
+    answers = [answer("a", "a"), answer("wave", "a"), answer(None, "a")]
+    labels = scores.with_unknown_labels(LABELS, answers)
+    assert labels == ("a", "b", "c", "wave")
+    assert scores.summary(answers, labels).accuracy == 0.5

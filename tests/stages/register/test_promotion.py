@@ -1,5 +1,7 @@
 """Promises of the promotion decision: who becomes champion, and the reason."""
 
+from dataclasses import replace
+
 import pytest
 from measured import scores
 
@@ -58,6 +60,22 @@ def test_a_variant_is_compared_by_its_base_candidate() -> None:
     decision = decide(candidate(0.9, variant_score=0.89), champion(0.895), "", None)
     assert decision.alias == "champion"
     assert "a variant of net, itself 0.8900" in decision.reason
+
+
+def test_a_model_that_lacks_a_label_of_the_champion_does_not_replace_it() -> None:
+    """Clients would miss an answer that they know; force is recorded, more labels are welcome."""
+    old = Champion(3, ChampionScores(scores=scores(0.1), labels=("fist", "like")))
+    fewer = replace(candidate(0.9), labels=("fist", "thumb"))
+    decision = decide(fewer, old, "", None)
+    assert (decision.alias, decision.action) == ("challenger", "register")
+    assert "1 of the 2 labels of version 3 (like)" in decision.reason
+    assert "`mien promote gesture 4` makes it champion." in decision.reason
+    forced = decide(fewer, old, "", "they agreed")
+    assert (forced.alias, forced.action) == ("champion", "forced register")
+    assert forced.reason.startswith("they agreed. It does not know 1")
+    more = replace(candidate(0.9), labels=("fist", "like", "thumb"))
+    assert decide(more, old, "", None).alias == "champion"
+    assert decide(replace(more, score=0.05), old, "", None).alias == "challenger"
 
 
 @pytest.mark.parametrize(

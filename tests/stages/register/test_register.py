@@ -21,6 +21,7 @@ from mien.model.evaluation import (
     BundleMetrics,
     ChampionScores,
     Evaluation,
+    MajorityComparison,
     Measurements,
     VariantComparison,
 )
@@ -49,6 +50,7 @@ def evaluated(
     name: str,
     score: float,
     champion: tuple[int, float] | None,
+    majority: MajorityComparison | None = None,
     **origin: Any,
 ) -> None:
     """What the stages before leave for `register`: one measured bundle, tracked and chosen.
@@ -64,7 +66,7 @@ def evaluated(
         pass
     (folder / "svm").mkdir(parents=True)
     (folder / "svm" / "model.onnx").write_text(name)
-    row = candidate("svm", score)
+    row = candidate("svm", score, majority=majority)
     measured = {field: getattr(row, field) for field in Measurements.model_fields}
     manifest = bundle.describe(
         "gesture",
@@ -263,6 +265,31 @@ def test_data_that_are_no_version_make_no_champion(tmp_path: Path) -> None:
     done = register.register(Run.resolve(RUN, workspace))
     assert done.alias == "challenger"
     assert "its data (not named) are no version" in done.reason
+
+
+def test_a_model_that_has_learnt_nothing_makes_no_champion(tmp_path: Path) -> None:
+    """It is registered with the reason; force makes it champion, by hand and at once."""
+    workspace = Workspace(tmp_path)
+    blind = MajorityComparison(
+        examples=90, share=0.1, macro_f1=0.12, macro_f1_low=0.07, accuracy=0.13, accuracy_low=0.08
+    )
+    evaluated(tmp_path, "first", 0.12, None, blind)
+    done = register.register(Run.resolve(RUN, workspace))
+    assert done.alias == "challenger"
+    assert "learnt nothing that shows (macro-F1 0.120 (at least 0.070)" in done.reason
+    assert "of which 0.100 have the most frequent label" in done.reason
+    assert "mien data check" in done.reason
+    with pytest.raises(RegistryError, match=r"not trusted: it has learnt nothing.*--force REASON"):
+        register.promote("gesture", 1, "by hand", workspace)
+    register.promote("gesture", 1, "by hand", workspace, force="a demo")
+    evaluated(tmp_path, "second", 0.13, (1, 0.12), blind)
+    assert register.register(Run.resolve(RUN, workspace), force="again").alias == "champion"
+    reasons = [move.reason for move in Tracker(tmp_path).history(MODEL)]
+    assert reasons[1].startswith("a demo. Not trusted: it has learnt nothing")
+    assert reasons[2].startswith("again. Not trusted: it has learnt nothing")
+    seen = blind.model_copy(update={"accuracy_low": 0.11})
+    evaluated(tmp_path, "third", 0.14, (2, 0.13), seen)
+    assert register.register(Run.resolve(RUN, workspace)).alias == "champion"
 
 
 def test_an_installed_package_is_no_dirty_tree(tmp_path: Path) -> None:

@@ -34,6 +34,13 @@ _MIN_MAJORITY = 0.8
 table is ambiguous."""
 
 
+_SETTINGS = {
+    checks.AMBIGUOUS_UNITS: "params.convention=pixels",
+    data.MISSING_IMAGE_SIZE: "params.aspect_ratio=0.75",
+}
+"""Settings with which `prepare` reads such rows too; another value may be the right one."""
+
+
 @dataclass
 class _HandRecord:
     """Issues, and rows as `prepare` has them, while the tables of a source are read."""
@@ -79,7 +86,11 @@ def inspect(raw: Path, params: Params, cache: Path) -> Inspection:
     split_of, digests = _splits(record, params)
     samples = tuple(_sample(row, split_of, digests, record.values) for row in rows)
     issues = {
-        check.slug: Issues(tuple(record.issues.get(check.slug, ())), record.totals[check.slug])
+        check.slug: Issues(
+            tuple(record.issues.get(check.slug, ())),
+            record.totals[check.slug],
+            setting=_SETTINGS.get(check.slug, ""),
+        )
         for check in CHECKS
     }
     return Inspection(samples, issues, learned)
