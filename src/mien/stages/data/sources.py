@@ -8,7 +8,7 @@ the hashes of unchanged files.
 import sys
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,25 +81,28 @@ def _locate(source: str) -> tuple[str, Path]:
 def _kaggle(name: str) -> Path:
     """Download a set into kagglehub's cache; the path ends with OWNER/SET/versions/NUMBER.
 
-    An interrupted download continues; a version in the cache needs no network. Where Kaggle does
-    not answer, the newest version in the cache is used, and said.
+    An interrupted download continues; a version in the cache needs no network. Without a network
+    the newest version in the cache is taken, and a message says so.
     """
     try:
         with redirect_stdout(sys.stderr):  # results alone go to standard output
             import kagglehub
+            from requests import ConnectionError, Timeout
 
-            return Path(kagglehub.dataset_download(name))
+            try:
+                return Path(kagglehub.dataset_download(name))
+            except (ConnectionError, Timeout):
+                version = _newest_cached_version(name)
+                if version is None:
+                    raise
+                console.info(f"Kaggle cannot be reached; {version} is taken from the cache.")
+                return Path(kagglehub.dataset_download(version))
     except ModuleNotFoundError:
         raise DataError(
             "Sets on Kaggle are fetched with kagglehub: `pip install 'mien[data]'`. Or download "
             "the zip in a browser and give its path as --source."
         ) from None
     except Exception as error:
-        if (cached := _newest_cached(name)) is not None:
-            console.info(
-                f"Kaggle does not answer: version {cached.name} of {name} in the cache is used."
-            )
-            return cached
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise DataError(
             f"Kaggle does not provide {name!r}: {reason}. The name is OWNER/SET; a set that needs "
@@ -109,14 +112,10 @@ def _kaggle(name: str) -> Path:
         ) from error
 
 
-def _newest_cached(name: str) -> Path | None:
-    """The newest complete version of a set in kagglehub's cache; None for a named version."""
-    import kagglehub
+def _newest_cached_version(name: str) -> str | None:
+    """The name of the newest complete version of OWNER/SET in kagglehub's cache."""
     from kagglehub.config import get_cache_folder
 
-    folder = Path(get_cache_folder(), "datasets", name, "versions")
-    numbers = sorted(int(each.name) for each in folder.glob("*") if each.name.isdigit())
-    for number in reversed(numbers):
-        with suppress(Exception), redirect_stdout(sys.stderr):
-            return Path(kagglehub.dataset_download(f"{name}/versions/{number}"))
-    return None
+    folder = Path(get_cache_folder(), "datasets", *name.split("/"))
+    numbers = [path.stem for path in folder.glob("*.complete") if path.stem.isdecimal()]
+    return f"{name}/versions/{max(numbers, key=int)}" if numbers else None
