@@ -6,11 +6,13 @@ import json
 import os
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -304,10 +306,6 @@ def test_a_complete_result_is_not_changed(tmp_path: Path, bundle: Path) -> None:
     (tmp_path / "mine.csv").write_text("a,b\n")
     with pytest.raises(ConfigError, match="not written by `mien batch`"):
         score(tmp_path / "in", tmp_path / "mine.csv", bundle)
-    (tmp_path / ".mine.csv.parts").mkdir(exist_ok=True)
-    (tmp_path / ".mine.csv.parts/000001.jsonl").write_text("{}\n")
-    with pytest.raises(ConfigError, match="not written by `mien batch`"):
-        score(tmp_path / "in", tmp_path / "mine.csv", bundle)
     assert (tmp_path / "mine.csv").read_text() == "a,b\n"
 
 
@@ -380,18 +378,23 @@ def test_kill_9_loses_nothing_and_repeats_nothing(tmp_path: Path, bundle: Path) 
     rng = random.Random(5)
     for _ in range(6):
         kill(command, rng.randint(1, 10), rng.uniform(0, 0.001))
-    parts = (tmp_path / ".killed.parquet.parts").glob("*.jsonl")
-    resumed = sum(json.loads(path.read_text().splitlines()[0])["rows"] for path in parts)
+    resumed = len(saved_rows(tmp_path / ".killed.parquet.checkpoint"))
     assert 0 < resumed < 241
     last = subprocess.run(
         command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
     )
     assert last.stdout.splitlines()[-1] == f"resumed {resumed}"
     assert out.read_bytes() == expected.read_bytes()
-    assert not (tmp_path / ".killed.parquet.parts").exists()
+    assert not list(tmp_path.glob(".*checkpoint*"))
 
 
-@pytest.mark.parametrize("fault", ["damaged part", "changed file", "new file", "file gone"])
+def saved_rows(checkpoint: Path) -> list[tuple[int, str]]:
+    """Part and name of each row of a checkpoint."""
+    with closing(sqlite3.connect(checkpoint)) as database:
+        return database.execute("select part, name from rows order by rowid").fetchall()
+
+
+@pytest.mark.parametrize("fault", ["changed file", "new file", "file gone"])
 def test_parts_that_do_not_match_are_scored_again(tmp_path: Path, bundle: Path, fault: str) -> None:
     """Earlier parts are reused; the result is that of the present files."""
     for number in range(40):
@@ -399,12 +402,10 @@ def test_parts_that_do_not_match_are_scored_again(tmp_path: Path, bundle: Path, 
     out, expected = tmp_path / "r.jsonl", tmp_path / "expected.jsonl"
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "in"), str(out), str(bundle)]
     kill(command, 3, 0.0)
-    parts = sorted((tmp_path / ".r.jsonl.parts").glob("*.jsonl"))
-    first, second = (path.read_text().splitlines()[1:] for path in parts[:2])
-    inside = tmp_path / "in" / json.loads(second[0])["name"]
-    if fault == "damaged part":
-        parts[1].write_text("half")
-    elif fault == "changed file":
+    rows = saved_rows(tmp_path / ".r.jsonl.checkpoint")
+    first, second = ([name for part, name in rows if part == number] for number in (1, 2))
+    inside = tmp_path / "in" / second[0]
+    if fault == "changed file":
         draw(inside, shade=200)
     elif fault == "new file":
         draw(inside.with_name(f"{inside.stem}a.png"), shade=200)
@@ -414,6 +415,14 @@ def test_parts_that_do_not_match_are_scored_again(tmp_path: Path, bundle: Path, 
     assert result.resumed_rows == len(first)
     score(tmp_path / "in", expected, bundle)
     assert out.read_bytes() == expected.read_bytes()
+
+
+def test_a_damaged_checkpoint_says_what_to_do(tmp_path: Path, bundle: Path) -> None:
+    """It is not deleted without a word."""
+    draw(tmp_path / "in/a.png")
+    (tmp_path / ".r.csv.checkpoint").write_bytes(b"half" * 300)
+    with pytest.raises(ConfigError, match=r"r.csv.checkpoint is damaged .* Delete it"):
+        score(tmp_path / "in", tmp_path / "r.csv", bundle)
 
 
 def test_two_runs_never_write_one_result(tmp_path: Path, bundle: Path) -> None:

@@ -1,20 +1,18 @@
-"""The checkpoint of a batch: its rows in small files beside the result, each complete or absent.
+"""The checkpoint of a batch: its rows in a small database beside the result, until it is complete.
 
-`.NAME.parts/` contains the identity of the run (`run.json`) and its rows in parts
-(`000001.jsonl`), each with the number of its files and a checksum of their names, sizes and times.
-After a kill, only rows that were not yet written are lost: the next run compares the parts with the
-files and continues after the last part that matches. At the end, `.NAME.done` beside the result
-describes what the result was made of. Knows neither models nor the format of the result.
+`.NAME.checkpoint` contains the identity of the run and its rows in parts, each with the name, size
+and time of its file. After a kill, only rows that were not yet written are lost: the next run
+compares the parts with the files and continues after the last part that matches. At the end,
+`.NAME.done` beside the result describes what the result was made of. Knows neither models nor the
+format of the result.
 """
 
 import json
-import shutil
-import sys
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
-from hashlib import sha256
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,10 @@ from mien.storage.files import atomic_write, sync
 
 from .inputs import BatchItem
 
-_IDENTITY_FILE, _LOCK_FILE = "run.json", "lock"
+_SCHEMA = """
+    create table if not exists run (document text);
+    create table if not exists rows (part int, name text, stamp text, failed int, document text);
+"""
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,10 @@ class ResumePoint:
 class BatchCheckpoint:
     """The checkpoint of one run; made by `open_checkpoint`."""
 
-    def __init__(self, out: Path, identity: BatchIdentity) -> None:
+    def __init__(self, out: Path, identity: BatchIdentity, database: sqlite3.Connection) -> None:
         self.out = out
         self.identity = identity
-        self._folder, self._done_file = _paths(out)
-        self._part_count = 0
+        self._database = database
 
     def finished(self, fingerprint: str) -> tuple[int, int] | None:
         """Return the numbers of rows and failed rows if the result is complete and of these files.
@@ -66,13 +66,16 @@ class BatchCheckpoint:
         """
         if not self.out.exists():
             return None
-        record = _read_json(self._done_file)
-        if record is None or record.get("stamp") != _stamp(self.out):
+        try:
+            record = json.loads(_done_file(self.out).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            record = {}
+        if record.get("stamp") != _stamp(self.out):
             raise self._refused("was not written by `mien batch`")
         self._require_identity(record["run"])
         if record["fingerprint"] != fingerprint:
             raise self._refused("was made from other files, or from earlier versions of them")
-        self._clear()
+        self.clear()
         return record["rows"], record["failed"]
 
     def resume(self, items: Iterator[BatchItem], fingerprint: str) -> ResumePoint:
@@ -84,48 +87,48 @@ class BatchCheckpoint:
         Raises:
             ConfigError: the parts are of another run.
         """
-        saved = _read_json(self._folder / _IDENTITY_FILE)
-        if saved is not None:
+        saved: dict[str, Any] = {}
+        for (document,) in self._query("select document from run"):
+            saved = json.loads(document)
             self._require_identity(saved)
-        if saved is None or (self.identity.sequence and saved.get("fingerprint") != fingerprint):
-            self._clear()
+        if not saved or (self.identity.sequence and saved["fingerprint"] != fingerprint):
+            self.clear()
             document = {**asdict(self.identity), "fingerprint": fingerprint}
-            _write(self._folder / _IDENTITY_FILE, json.dumps(document))
+            self._query("insert into run values (?)", json.dumps(document))
         rows = failed = 0
         unmatched: list[BatchItem] = []
-        for path in self._part_files():
-            header = _read_header(path)
-            unmatched = list(islice(items, header["rows"])) if header else []
-            if header is None or header["key"] != _checksum(unmatched):
-                for later in self._part_files()[self._part_count :]:
-                    later.unlink()
+        saved_rows = self._query("select part, name, stamp, failed from rows order by rowid")
+        for part, records in groupby(saved_rows, key=lambda record: record[0]):
+            expected = [(name, stamp, fault) for _, name, stamp, fault in records]
+            unmatched = list(islice(items, len(expected)))
+            if [(item.name, item.stamp) for item in unmatched] != [each[:2] for each in expected]:
+                self._query("delete from rows where part >= ?", part)
                 break
-            rows, failed = rows + header["rows"], failed + header["failed"]
-            self._part_count += 1
+            rows, failed = rows + len(expected), failed + sum(each[2] for each in expected)
             unmatched = []
         return ResumePoint(chain(unmatched, items), rows, failed)
 
     def write(self, items: Sequence[BatchItem], rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the rows of these items as the next part."""
-        failed = sum(row["error"] is not None for row in rows)
-        header = {"rows": len(rows), "failed": failed, "key": _checksum(items)}
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in (header, *rows))
-        self._part_count += 1
-        _write(self._folder / f"{self._part_count:06d}.jsonl", text)
+        ((part,),) = self._query("select coalesce(max(part), 0) + 1 from rows")
+        values = (
+            (part, item.name, item.stamp, row["error"] is not None, json.dumps(row))
+            for item, row in zip(items, rows, strict=True)
+        )
+        with self._database:
+            self._database.execute("begin")
+            self._database.executemany("insert into rows values (?, ?, ?, ?, ?)", values)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """All rows, in order."""
-        for path in self._part_files():
-            with path.open(encoding="utf-8") as stream:
-                next(stream)
-                for line in stream:
-                    yield json.loads(line)
+        for (document,) in self._query("select document from rows order by rowid"):
+            yield json.loads(document)
 
     def finish(
         self, fingerprint: str, rows: int, failed: int, write_table: Callable[[Path], None]
     ) -> None:
         """Let `write_table` write the result, move it to its final name, and delete the parts."""
-        table = self._folder / "table"
+        table = self.out.with_name(f".{self.out.name}.table")
         write_table(table)
         sync(table)
         record = {
@@ -135,18 +138,23 @@ class BatchCheckpoint:
             "rows": rows,
             "failed": failed,
         }
-        _write(self._done_file, json.dumps(record))
+        with atomic_write(_done_file(self.out), durable=True) as temporary:
+            temporary.write_text(json.dumps(record), encoding="utf-8")
         table.replace(self.out)
         sync(self.out.parent)
-        shutil.rmtree(self._folder)
+        self.clear()
 
-    def _part_files(self) -> list[Path]:
-        return sorted(self._folder.glob("*.jsonl"))
+    def clear(self) -> None:
+        """Delete all parts."""
+        self._query("delete from rows")
+        self._query("delete from run")
 
-    def _clear(self) -> None:
-        for path in self._folder.iterdir():
-            if path.name != _LOCK_FILE:
-                path.unlink()
+    def is_empty(self) -> bool:
+        """Whether there are no parts."""
+        return self._query("select 1 from rows").fetchone() is None
+
+    def _query(self, text: str, *values: object) -> sqlite3.Cursor:
+        return self._database.execute(text, values)
 
     def _require_identity(self, saved: Mapping[str, Any]) -> None:
         for name, value in asdict(self.identity).items():
@@ -167,22 +175,31 @@ def open_checkpoint(out: Path, identity: BatchIdentity, force: bool) -> Iterator
     Raises:
         ConfigError: another process writes this result, or its folder does not exist.
     """
-    folder, done_file = _paths(out)
     if not out.parent.is_dir() or out.is_dir():
         raise ConfigError(f"--out {out}: expected a file name in an existing folder.")
-    folder.mkdir(exist_ok=True)
-    with (folder / _LOCK_FILE).open("w") as lock:
-        _lock(lock.fileno(), out)
-        checkpoint = BatchCheckpoint(out, identity)
+    path = out.with_name(f".{out.name}.checkpoint")
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as database:
+        try:
+            database.execute("pragma locking_mode = exclusive")  # until the database is closed
+            database.execute("begin exclusive")
+            database.execute("commit")
+            database.executescript(_SCHEMA)
+        except sqlite3.OperationalError:
+            raise ConfigError(
+                f"Another `mien batch` is writing {out}. Wait for it or give another --out."
+            ) from None
+        except sqlite3.DatabaseError as error:
+            raise ConfigError(f"{path} is damaged ({error}). Delete it and start again.") from None
+        checkpoint = BatchCheckpoint(out, identity, database)
         if force:
-            checkpoint._clear()
+            checkpoint.clear()
             out.unlink(missing_ok=True)
-            done_file.unlink(missing_ok=True)
+            _done_file(out).unlink(missing_ok=True)
         try:
             yield checkpoint
         finally:
-            if folder.is_dir() and [path.name for path in folder.iterdir()] == [_LOCK_FILE]:
-                shutil.rmtree(folder)
+            if checkpoint.is_empty():
+                path.unlink()
 
 
 _DESCRIPTIONS = {
@@ -195,52 +212,10 @@ _DESCRIPTIONS = {
 }
 
 
-def _paths(out: Path) -> tuple[Path, Path]:
-    return out.with_name(f".{out.name}.parts"), out.with_name(f".{out.name}.done")
-
-
-def _lock(descriptor: int, out: Path) -> None:
-    if sys.platform == "win32":
-        return
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise ConfigError(
-            f"Another `mien batch` is writing {out}. Wait for it or give another --out."
-        ) from None
-
-
-def _checksum(items: Sequence[BatchItem]) -> str:
-    state = sha256()
-    for item in items:
-        state.update(f"{item.name}\0{item.stamp}\n".encode())
-    return state.hexdigest()
-
-
-def _read_header(path: Path) -> dict[str, Any] | None:
-    try:
-        with path.open(encoding="utf-8") as stream:
-            header: dict[str, Any] = json.loads(next(stream))
-            return {"rows": header["rows"], "failed": header["failed"], "key": header["key"]}
-    except (OSError, ValueError, KeyError, TypeError, StopIteration):
-        return None
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return document
+def _done_file(out: Path) -> Path:
+    return out.with_name(f".{out.name}.done")
 
 
 def _stamp(path: Path) -> list[int]:
     status = path.stat()
     return [status.st_size, status.st_mtime_ns]
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_write(path, durable=True) as temporary:
-        temporary.write_text(text, encoding="utf-8")
