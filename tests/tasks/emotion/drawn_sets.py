@@ -174,6 +174,16 @@ def cvat(folder: Path) -> None:
     )
 
 
+def cvat_in_folders(folder: Path) -> None:
+    draw(folder, "obj_train_data/data/{name}", "obj_train_data/data/{stem}.txt", ["train"], IDS,
+         each=3)  # fmt: skip
+    paths = sorted((folder / "obj_train_data" / "data").glob("*.png"))
+    text = "".join(f"data/obj_train_data/data/{path.name}\n" for path in paths)
+    (folder / "train.txt").write_text(text)
+    (folder / "obj.names").write_text("\n".join(IDS))
+    (folder / "obj.data").write_text("train = data/train.txt\nnames = data/obj.names\n")
+
+
 def cvat_ultralytics(folder: Path) -> None:
     draw(folder, "images/{split}/{name}", "labels/{split}/{stem}.txt", ["train"], IDS, each=4)
     paths = sorted((folder / "images" / "train").glob("*"))

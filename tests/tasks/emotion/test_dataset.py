@@ -176,6 +176,16 @@ def test_paths_of_other_machines_are_matched_by_their_end(tmp_path: Path) -> Non
     assert tree.below("a/train") == ("a/train/images/x.jpg",)
 
 
+def test_lines_of_a_list_without_an_image_are_counted(tmp_path: Path) -> None:
+    """A list of another state of the set is used as far as it goes, and that is said."""
+    drawn_sets.image_lists(tmp_path)
+    next((tmp_path / "images").glob("happy_train*")).unlink()
+    data = read(tmp_path)
+    assert len(data.images["train"]) == 7
+    assert "train.txt: 1 of 8 lines name no image of the source." in data.notes
+    assert data.orphans == ("labels/happy_train_0.txt",)
+
+
 def test_a_missing_split_is_not_that_of_another_folder(tmp_path: Path) -> None:
     """`../test/images` without such a folder is not the only `images` that is there."""
     drawn_sets.draw(tmp_path, splits=["train"], each=4)
@@ -191,6 +201,7 @@ def test_a_missing_split_is_not_that_of_another_folder(tmp_path: Path) -> None:
     [
         *(("train", "train"), ("Training", "train"), ("val2017", "val"), ("VALID", "val")),
         *(("validation", "val"), ("test_set", "test"), ("obj_train_data", "train")),
+        *(("images_train", "train"), ("dev", "val")),
         *(("testing", "test"), ("images", None), ("trainer", None), ("contest", None)),
         *(("train_extra", None), ("2017", None)),
     ],

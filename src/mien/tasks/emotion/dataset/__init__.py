@@ -80,6 +80,7 @@ def read(raw: Path, params: Params, cache: Path) -> DataSet:
     if not finder.used:
         raise DataError(refusals.no_labels(tree, sum(map(len, images.values()))))
     classes = class_names.find(tree, described, params.names)
+    _require_first_number(classes, images)
     images, drawn = drawn_splits.draw_missing(images)
     for split in SPLITS:
         require_labels(split, images[split], classes, params.ignore_labels)
@@ -169,15 +170,29 @@ def _kind(path: str) -> str:
     return f"other files ({file_tree.suffix(path) or 'no ending'})"
 
 
+def _numbers(images: Images) -> set[int]:
+    """The class numbers of all label lines."""
+    labels = (each.labels for of_split in images.values() for each in of_split if each.labels)
+    return {box.number for each in labels for box in each.boxes}
+
+
+def _require_first_number(classes: ClassNames, images: Images) -> None:
+    """Refuse numbers that begin at 1: every face would get the label of another class.
+
+    Raises:
+        DataError: 0 is in no label file, and the number after the last class is.
+    """
+    numbers, count = _numbers(images), len(classes.written)
+    if numbers and min(numbers) == 1 and max(numbers) == count:
+        raise DataError(
+            f"The label files hold the classes 1 to {count}: expected 0 to {count - 1}, as in "
+            f"{classes.origin}. Number them from 0, or name a class 0 that is not used."
+        )
+
+
 def _unused_names(classes: ClassNames, images: Images) -> Iterator[str]:
     """Names beyond the task's that no label line uses."""
-    numbers = {
-        box.number
-        for of_split in images.values()
-        for each in of_split
-        if each.labels
-        for box in each.labels.boxes
-    }
+    numbers = _numbers(images)
     pairs = zip(classes.written, classes.labels, strict=True)
     unused = [
         name

@@ -20,6 +20,7 @@ SPLIT_KEYS: Mapping[str, Split] = {
     "val": "val",
     "valid": "val",
     "validation": "val",
+    "dev": "val",
     "test": "test",
 }
 """How YAML files and folders name the splits."""
@@ -153,6 +154,8 @@ def _entries(value: Any) -> tuple[str, ...]:
 
 def _names(listed: Any, file: str) -> tuple[tuple[str, ...] | None, str]:
     """The names, or the file that holds them."""
+    if isinstance(listed, str) and "," in listed:
+        listed = [name.strip() for name in listed.split(",")]
     if isinstance(listed, str):
         return None, listed.strip()
     if isinstance(listed, dict):

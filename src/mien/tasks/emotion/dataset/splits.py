@@ -18,8 +18,12 @@ from . import file_tree
 from .file_tree import IMAGE_SUFFIXES, FileTree
 from .set_description import SPLIT_KEYS, SetDescription
 
-_FOLDER = re.compile(r"(?:obj[_-])?([a-z]+?)(?:ing)?(?:[_-]?(?:data|set|images?|split))?[_-]?\d*")
-"""`train`, `Training`, `val2017`, `obj_train_data`, `test_set`."""
+_FOLDER = re.compile(
+    r"(?:(?:obj|images?)[_-])?([a-z]+?)(?:ing)?(?:[_-]?(?:data|set|images?|split))?[_-]?\d*"
+)
+"""`train`, `Training`, `val2017`, `obj_train_data`, `images_train`, `test_set`."""
+_PATTERN = re.compile(r"(/[^/]*\*[^/]*)+$")
+"""`/*.jpg` behind a folder."""
 
 _MAX_FOLDERS = 5
 
@@ -41,7 +45,7 @@ def find(tree: FileTree, described: SetDescription) -> SplitImages:
     notes: list[str] = []
     by_split = _described_splits(tree, described, lists, notes)
     if not by_split:
-        by_split = _listed_splits(tree, lists)
+        by_split = _listed_splits(tree, lists, notes)
     used = {path for paths in by_split.values() for path in paths}
     by_folder = _folder_splits([path for path in images if path not in used], images)
     for split, folders in by_folder.items():
@@ -65,7 +69,7 @@ def _described_splits(
     for split, entries in described.splits.items():
         paths: list[str] = []
         for entry in entries:
-            images = _images_of(tree, described, entry, lists)
+            images = _images_of(tree, described, entry, lists, notes)
             if not images:
                 notes.append(f"{described.file}: {split} names {entry}, where no image is.")
             paths += images
@@ -74,9 +78,11 @@ def _described_splits(
     return by_split
 
 
-def _images_of(tree: FileTree, described: SetDescription, entry: str, lists: set[str]) -> list[str]:
+def _images_of(
+    tree: FileTree, described: SetDescription, entry: str, lists: set[str], notes: list[str]
+) -> list[str]:
     """The images of a folder, of a list, or the image itself."""
-    path = _resolve(tree, described, entry)
+    path = _resolve(tree, described, _PATTERN.sub("", entry))
     if path is None:
         return []
     if tree.folder(path) is not None:
@@ -84,7 +90,7 @@ def _images_of(tree: FileTree, described: SetDescription, entry: str, lists: set
     if file_tree.suffix(path) in IMAGE_SUFFIXES:
         return [path]
     lists.add(path)
-    return _listed_images(tree, path)
+    return _listed_images(tree, path, notes)
 
 
 def _resolve(tree: FileTree, described: SetDescription, entry: str) -> str | None:
@@ -127,7 +133,8 @@ def _resolve_foreign(tree: FileTree, path: str) -> str | None:
 
 
 def _min_parts(parts: Sequence[str]) -> int:
-    lengths = [len(parts) - index for index, part in enumerate(parts) if split_of_folder(part)]
+    names = [part.removesuffix(".txt") for part in parts]  # lists are named as splits, too
+    lengths = [len(parts) - index for index, name in enumerate(names) if split_of_folder(name)]
     return min(lengths) if lengths else min(2, len(parts))
 
 
@@ -135,19 +142,20 @@ def _below(tree: FileTree, folder: str) -> list[str]:
     return [path for path in tree.below(folder) if file_tree.suffix(path) in IMAGE_SUFFIXES]
 
 
-def _listed_images(tree: FileTree, path: str) -> list[str]:
-    """The images that a list names, one a line; paths of other machines are matched by their end.
-
-    A line that names no image of the source is left out: it is not a file of the source.
-    """
+def _listed_images(tree: FileTree, path: str, notes: list[str]) -> list[str]:
+    """The images that a list names, one a line; foreign paths are matched by their end."""
     folder = path.rpartition("/")[0]
     lines = (line.strip() for line in decode_text(tree.read(path)).splitlines())
-    files = (
+    files = [
         tree.file(file_tree.join(folder, line)) or tree.file(line) or _by_ending(tree, line)
         for line in lines
         if file_tree.suffix(line) in IMAGE_SUFFIXES
-    )
-    return [each for each in files if each]
+    ]
+    images = [each for each in files if each]
+    if images and len(images) < len(files):
+        missing = len(files) - len(images)
+        notes.append(f"{path}: {missing:,} of {len(files):,} lines name no image of the source.")
+    return images
 
 
 def _by_ending(tree: FileTree, path: str) -> str | None:
@@ -156,13 +164,13 @@ def _by_ending(tree: FileTree, path: str) -> str | None:
     return tree.file_ending(path, _min_parts(parts) if in_split else 1)
 
 
-def _listed_splits(tree: FileTree, lists: set[str]) -> dict[Split, list[str]]:
+def _listed_splits(tree: FileTree, lists: set[str], notes: list[str]) -> dict[Split, list[str]]:
     """Splits by lists named train.txt, val.txt and so on, nearest to the top."""
     by_split: dict[Split, list[str]] = {}
     for path in sorted(tree.files, key=lambda each: (each.count("/"), each)):
         name = path.rpartition("/")[2].lower()
         split = SPLIT_KEYS.get(file_tree.stem(name)) if name.endswith(".txt") else None
-        if split and split not in by_split and (images := _listed_images(tree, path)):
+        if split and split not in by_split and (images := _listed_images(tree, path, notes)):
             by_split[split] = list(dict.fromkeys(images))
             lists.add(path)
     return by_split

@@ -114,7 +114,8 @@ def empty_split(split: str, skipped: Iterable[Skip], count: int) -> DataError:
     )
     return DataError(
         f"{split}: expected images with a usable label, found none among {count:,}"
-        f"{f'. Skipped: {reasons}' if reasons else ''}. Correct these files and fetch them again."
+        f"{f'. Skipped: {reasons}' if reasons else ''}. Correct these files and fetch them again"
+        f"{', or remove the split: it is then drawn from train' if split != 'train' else ''}."
     )
 
 
