@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Thread, main_thread
 from typing import Any
 
+import optuna
 import pytest
 import yaml
 from project import ROOT
@@ -307,6 +308,10 @@ def test_a_proposal_depends_on_the_results_of_earlier_rounds_only(tmp_path: Path
     other = propose(tmp_path / "c", [LONG], 0.001, backwards=False)
     assert other[: 2 * ROUND_SIZE] == straight[: 2 * ROUND_SIZE]
     assert other[2 * ROUND_SIZE :] != straight[2 * ROUND_SIZE :], "results guide the later ones"
+    database = f"sqlite:///{tmp_path / 'a' / DATABASE}"
+    (recorded,) = optuna.get_all_study_summaries(database)
+    sampler = recorded.user_attrs["sampler"]
+    assert (sampler["optuna"], sampler["multivariate"]) == (optuna.__version__, True)
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 ROUND_SIZE = 4
 """Trials that are proposed without the results of each other, and so may run in parallel."""
 DATABASE = "study.db"
-_STARTUP_TRIALS = 2 * ROUND_SIZE
-"""Trials that are sampled at random before results guide the choice."""
+_SAMPLER: Mapping[str, Any] = {
+    "n_startup_trials": 2 * ROUND_SIZE,  # at random, before results guide the choice
+    "multivariate": True,
+    "constant_liar": True,
+}
+"""All that the proposals of `TPESampler` depend on: its defaults differ between versions."""
 _MAX_DRAWS = 20
 """How often a proposal is drawn again if it repeats an earlier one; small spaces are exhausted."""
 _MIN_TRIALS_FOR_IMPORTANCE = 12
@@ -48,6 +52,8 @@ class Study:
         self._study = optuna.create_study(
             storage=self._storage, study_name=_STUDY_NAME, direction="maximize", load_if_exists=True
         )
+        sampler = {"name": "TPESampler", "optuna": optuna.__version__, "seed": seed, **_SAMPLER}
+        self._study.set_user_attr("sampler", sampler)
 
     def close(self) -> None:
         """Close the database."""
@@ -117,7 +123,7 @@ class Study:
         ]
         for draw in range(_MAX_DRAWS):
             seed = int(np.random.SeedSequence([self._seed, number, draw]).generate_state(1)[0])
-            sampler = TPESampler(seed=seed, n_startup_trials=_STARTUP_TRIALS)
+            sampler = TPESampler(seed=seed, **_SAMPLER)
             in_memory = optuna.create_study(direction="maximize", sampler=sampler)
             in_memory.add_trials(history)
             proposal = in_memory.ask(self._distributions).params
