@@ -20,7 +20,7 @@ from waiting import PATIENCE
 
 from mien.observability import metrics
 from mien.stages.monitor import dashboards, grafana, promql
-from mien.stages.monitor.grafana import Panel, Query
+from mien.stages.monitor.grafana import Panel
 from mien.stages.monitor.panels import DASHBOARDS
 
 PROVISIONING = ROOT / "grafana" / "provisioning"
@@ -116,7 +116,7 @@ def test_every_metric_is_shown() -> None:
 
 def test_an_unknown_metric_is_refused() -> None:
     """A metric that nobody exposes fails when the file is made, with the nearest name."""
-    panel = Panel("x", (Query("rate(mien_prediction_total[1m])"),), unit="none")
+    panel = Panel("x", {"": "rate(mien_prediction_total[1m])"}, unit="none")
     with pytest.raises(ValueError, match=r"mien_prediction_total.*'mien_predictions_total'"):
         grafana.as_json(panel)
     with pytest.raises(ValueError, match="mien_confidence is not exposed"):

@@ -5,7 +5,7 @@ The panels are listed in `panels/`, their JSON is in `grafana.py`, and the forms
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,21 +20,14 @@ SCHEMA = 41
 
 
 @dataclass(frozen=True)
-class PanelRow:
-    """Panels of one topic under a heading."""
-
-    title: str
-    panels: tuple[Panel, ...]
-
-
-@dataclass(frozen=True)
 class Dashboard:
     """One dashboard; its file and uid have its name."""
 
     name: metrics.Topic
     title: str
     description: str
-    rows: tuple[PanelRow, ...]
+    rows: Mapping[str, tuple[Panel, ...]]
+    """Panels of one topic, by its heading."""
 
 
 def write(boards: Iterable[Dashboard], folder: Path) -> list[Path]:
@@ -95,16 +88,16 @@ def layout(sizes: Sequence[tuple[int, int]], top: int = 0) -> list[dict[str, int
     return positions
 
 
-def _panels(rows: Iterable[PanelRow]) -> list[Json]:
+def _panels(rows: Mapping[str, Sequence[Panel]]) -> list[Json]:
     """Headings and their panels; identifiers count from 1 in reading order."""
     panels: list[Json] = []
     y = 0
-    for row in rows:
+    for title, own in rows.items():
         spot = {"x": 0, "y": y, "w": COLUMNS, "h": 1}
-        heading = {"type": "row", "title": row.title, "collapsed": False, "panels": []}
+        heading = {"type": "row", "title": title, "collapsed": False, "panels": []}
         panels.append({**heading, "id": len(panels) + 1, "gridPos": spot})
-        spots = layout([(panel.width, panel.height) for panel in row.panels], y + 1)
-        for panel, spot in zip(row.panels, spots, strict=True):
+        spots = layout([panel.size for panel in own], y + 1)
+        for panel, spot in zip(own, spots, strict=True):
             panels.append({**grafana.as_json(panel), "id": len(panels) + 1, "gridPos": spot})
         y = max(spot["y"] + spot["h"] for spot in spots)
     return panels
@@ -130,7 +123,7 @@ def _variables(board: Dashboard) -> list[Json]:
         "task": "label_values(mien_model_info, task)",
         "version": 'label_values(mien_model_info{task=~"$task"}, version)',
     }
-    repeats = [panel.repeat for row in board.rows for panel in row.panels if panel.repeat]
+    repeats = [panel.repeat for own in board.rows.values() for panel in own if panel.repeat]
     for label in repeats:
         queries[label] = f'label_values(mien_input_stat_count{{task=~"$task"}}, {label})'
     return [_variable(name, query) for name, query in queries.items()]

@@ -32,25 +32,19 @@ RED, GREEN = "red", "green"
 
 
 @dataclass(frozen=True)
-class Query:
-    """A query to Prometheus. In a table, the legend is the title of the value's column."""
-
-    expr: str
-    legend: str = ""
-    role: Role = "value"
-    unit: str = ""
-    """Only for a column of a table."""
-
-
-@dataclass(frozen=True)
 class Panel:
     """One panel of a dashboard: its queries and its form."""
 
     title: str
-    queries: tuple[Query, ...]
+    queries: Mapping[str, str]
+    """Queries to Prometheus by their legend; in a table, the title of the value's column."""
     kind: Kind = "timeseries"
-    width: int = 8
-    height: int = 8
+    size: tuple[int, int] = (8, 8)
+    """Width and height in cells of the grid."""
+    roles: tuple[Role, ...] = ()
+    """How each query is drawn; "value" for all by default."""
+    column_units: Mapping[str, str] = field(default_factory=dict)
+    """Units of single columns of a table."""
     unit: str = ""
     description: str = ""
     above: float | None = None
@@ -71,14 +65,17 @@ def as_json(panel: Panel) -> Json:
     Raises:
         ValueError: a query names a metric that is not in the metrics table.
     """
-    rows = [row for query in panel.queries for _, row in promql.metrics_of(query.expr) if row]
+    rows = [row for expr in panel.queries.values() for _, row in promql.metrics_of(expr) if row]
     meanings = dict.fromkeys(row.meaning for row in rows)
     document: Json = {
         "type": panel.kind,
         "title": panel.title,
         "description": panel.description or "\n\n".join(meanings),
         "datasource": SOURCE,
-        "targets": [_target(panel, index) for index in range(len(panel.queries))],
+        "targets": [
+            _target(panel.kind, number, *query)
+            for number, query in enumerate(panel.queries.items())
+        ],
         "options": _OPTIONS[panel.kind],
         "fieldConfig": {
             "defaults": _defaults(panel, panel.unit or UNITS[rows[0].unit]),
@@ -92,17 +89,15 @@ def as_json(panel: Panel) -> Json:
     return document
 
 
-def _target(panel: Panel, number: int) -> Json:
-    query = panel.queries[number]
-    now = panel.kind in ("table", "bargauge")
-    forms = {"table": "table", "heatmap": "heatmap"}
+def _target(kind: Kind, number: int, legend: str, expr: str) -> Json:
+    now = kind in ("table", "bargauge")
     return {
         "datasource": SOURCE,
         "editorMode": "code",
-        "expr": query.expr,
-        "format": forms.get(panel.kind, "time_series"),
+        "expr": expr,
+        "format": kind if kind in ("table", "heatmap") else "time_series",
         "instant": now,
-        "legendFormat": query.legend or "__auto",
+        "legendFormat": legend or "__auto",
         "range": not now,
         "refId": _ref(number),
     }
@@ -161,45 +156,46 @@ def _mapping(texts: Mapping[int, str]) -> Json:
 
 def _roles(panel: Panel) -> list[Json]:
     """How bounds and limits are drawn, by the letter of their query."""
-    looks: Mapping[Role, list[Json]] = {
-        "value": [],
-        "bound": [
-            {"id": "custom.lineWidth", "value": 1},
-            {"id": "custom.lineStyle", "value": {"fill": "dot", "dash": [2, 4]}},
-        ],
-        "limit": [
-            {"id": "custom.lineWidth", "value": 1},
-            {"id": "custom.lineStyle", "value": {"fill": "dash", "dash": [8, 6]}},
-            {"id": "color", "value": {"mode": "fixed", "fixedColor": RED}},
-        ],
-    }
     return [
         {
             "matcher": {"id": "byFrameRefID", "options": _ref(number)},
-            "properties": looks[query.role],
+            "properties": [{"id": "custom.lineWidth", "value": 1}, *_LINES[role]],
         }
-        for number, query in enumerate(panel.queries)
-        if looks[query.role]
+        for number, role in enumerate(panel.roles)
+        if role != "value"
     ]
 
 
+_LINES: Mapping[Role, list[Json]] = {
+    "bound": [{"id": "custom.lineStyle", "value": {"fill": "dot", "dash": [2, 4]}}],
+    "limit": [
+        {"id": "custom.lineStyle", "value": {"fill": "dash", "dash": [8, 6]}},
+        {"id": "color", "value": {"mode": "fixed", "fixedColor": RED}},
+    ],
+}
+
+
 def _joined(panel: Panel) -> list[Json]:
-    """One line for each set of labels, one column for each query that has a title."""
-    values = _values(panel)
-    hidden = [name for name, query in values.items() if not query.legend]
-    renamed = {name: query.legend for name, query in values.items() if query.legend}
+    """One line for each set of labels, one column for each query that has a title.
+
+    Grafana names a query's column of numbers by its letter, and that of a lone query without one.
+    """
+    names = [f"Value #{_ref(number)}" for number in range(len(panel.queries))]
+    columns = dict(zip(names if len(names) > 1 else ["Value"], panel.queries, strict=True))
+    hidden = [name for name, title in columns.items() if not title]
     options = {
         "excludeByName": dict.fromkeys(["Time", *hidden], True),
         "indexByName": {label: number for number, label in enumerate(_labels(panel))},
-        "renameByName": renamed,
+        "renameByName": {name: title for name, title in columns.items() if title},
     }
     return [{"id": "merge", "options": {}}, {"id": "organize", "options": options}]
 
 
 def _labels(panel: Panel) -> list[str]:
     """The labels that make the columns of a table, in the order of the metrics table."""
-    (row,) = [row for _, row in promql.metrics_of(panel.queries[0].expr) if row]
-    queries = set(re.findall(r"\w+", panel.queries[0].expr.partition("(")[2].partition(")")[0]))
+    first = next(iter(panel.queries.values()))
+    (row,) = [row for _, row in promql.metrics_of(first) if row]
+    queries = set(re.findall(r"\w+", first.partition("(")[2].partition(")")[0]))
     return [label for label in row.labels if label in queries]
 
 
@@ -207,19 +203,11 @@ def _columns(panel: Panel) -> list[Json]:
     """The unit of each column that has one of its own."""
     return [
         {
-            "matcher": {"id": "byName", "options": query.legend},
-            "properties": [{"id": "unit", "value": query.unit}],
+            "matcher": {"id": "byName", "options": title},
+            "properties": [{"id": "unit", "value": unit}],
         }
-        for query in panel.queries
-        if query.unit
+        for title, unit in panel.column_units.items()
     ]
-
-
-def _values(panel: Panel) -> dict[str, Query]:
-    """Grafana's name of each query's column of numbers; a lone query has no letter in it."""
-    if len(panel.queries) == 1:
-        return {"Value": panel.queries[0]}
-    return {f"Value #{_ref(number)}": query for number, query in enumerate(panel.queries)}
 
 
 def _ref(number: int) -> str:

@@ -1,7 +1,7 @@
 """The dashboard of the data: training data, class mix, drift and statistics of the inputs."""
 
-from mien.stages.monitor.dashboards import Dashboard, PanelRow
-from mien.stages.monitor.grafana import Panel, Query
+from mien.stages.monitor.dashboards import Dashboard
+from mien.stages.monitor.grafana import Panel
 from mien.stages.monitor.promql import MODEL, latest, quantile, rate
 
 NAME = "{{task}} v{{version}}"
@@ -17,122 +17,98 @@ _TRAINED = latest("mien_training_examples", "task", "label", where='split="train
 _COMPLETE = latest("mien_training_completeness", "task", "check")
 _DRIFT = latest("mien_drift_score", *MODEL, "quantity")
 _THRESHOLD = latest("mien_drift_threshold", *MODEL, "quantity")
-TRAINED_ON = PanelRow(
-    "Training data",
-    (
-        Panel(
-            "Examples by label and split",
-            tuple(
-                Query(
-                    latest("mien_training_examples", *MODEL, "label", where=f'split="{split}"'),
-                    split,
-                )
-                for split in ("train", "val", "test")
-            ),
-            kind="table",
-            width=9,
-            height=11,
-        ),
-        Panel(
-            "Examples of the training split",
-            (Query(f"sort_desc({_TRAINED})", "{{task}} {{label}}"),),
-            kind="bargauge",
-            height=11,
-        ),
-        Panel(
-            "Completeness by check",
-            (Query(f"sort({_COMPLETE})", "{{task}} {{check}}"),),
-            kind="bargauge",
-            width=7,
-            height=11,
-            top=1,
-        ),
+TRAINED_ON = (
+    Panel(
+        "Examples by label and split",
+        {
+            split: latest("mien_training_examples", *MODEL, "label", where=f'split="{split}"')
+            for split in ("train", "val", "test")
+        },
+        "table",
+        (9, 11),
+    ),
+    Panel(
+        "Examples of the training split",
+        {"{{task}} {{label}}": f"sort_desc({_TRAINED})"},
+        "bargauge",
+        (8, 11),
+    ),
+    Panel(
+        "Completeness by check",
+        {"{{task}} {{check}}": f"sort({_COMPLETE})"},
+        "bargauge",
+        (7, 11),
+        top=1,
     ),
 )
-MIX = PanelRow(
-    "Class mix of the predictions, last 5 minutes",
-    (
-        Panel(
-            "Share of each label",
-            (Query(f"sort_desc({_SHARE} > 0)", "{{task}} {{label}}"),),
-            kind="bargauge",
-            height=12,
-            unit="percentunit",
-            top=1,
-            description="Share of each label in the predictions of its model, 'none' included.",
-        ),
-        Panel(
-            "Share of each label, as part of its limit",
-            (Query(_SHARE_OF_LIMIT, "{{task}} {{label}}"),),
-            width=16,
-            height=12,
-            unit="percentunit",
-            above=1,
-        ),
+MIX = (
+    Panel(
+        "Share of each label",
+        {"{{task}} {{label}}": f"sort_desc({_SHARE} > 0)"},
+        "bargauge",
+        (8, 12),
+        unit="percentunit",
+        top=1,
+        description="Share of each label in the predictions of its model, 'none' included.",
+    ),
+    Panel(
+        "Share of each label, as part of its limit",
+        {"{{task}} {{label}}": _SHARE_OF_LIMIT},
+        size=(16, 12),
+        unit="percentunit",
+        above=1,
     ),
 )
-DRIFT = PanelRow(
-    "Drift of the inputs from the validation data",
-    (
-        Panel(
-            "Drift score, as part of its threshold",
-            (Query(f"{_DRIFT} / {_THRESHOLD}", "{{task}} {{quantity}}"),),
-            width=12,
-            height=9,
-            unit="percentunit",
-            above=1,
-            description="Population stability index of the window against the validation data, "
-            "over the score that data without drift exceeds with the stated false-alarm rate. "
-            "Above 100 % the inputs have drifted; there is no score under 200 predictions.",
-        ),
-        Panel(
-            "Drift score and its threshold",
-            (
-                Query(_DRIFT, "{{task}} {{quantity}}"),
-                Query(_THRESHOLD, "{{task}} {{quantity}} threshold", "limit"),
-            ),
-            width=12,
-            height=9,
-        ),
-        Panel(
-            "Drift now",
-            (
-                Query(_DRIFT, "score"),
-                Query(_THRESHOLD, "threshold"),
-                Query(f"{_DRIFT} / {_THRESHOLD}", "score / threshold", unit="percentunit"),
-            ),
-            kind="table",
-            width=16,
-        ),
-        Panel(
-            "Predictions in the window",
-            (Query(latest("mien_drift_window_rows", *MODEL), NAME),),
-            kind="stat",
-            below=200,
-        ),
+DRIFT = (
+    Panel(
+        "Drift score, as part of its threshold",
+        {"{{task}} {{quantity}}": f"{_DRIFT} / {_THRESHOLD}"},
+        size=(12, 9),
+        unit="percentunit",
+        above=1,
+        description="Population stability index of the window against the validation data, "
+        "over the score that data without drift exceeds with the stated false-alarm rate. "
+        "Above 100 % the inputs have drifted; there is no score under 200 predictions.",
+    ),
+    Panel(
+        "Drift score and its threshold",
+        {"{{task}} {{quantity}}": _DRIFT, "{{task}} {{quantity}} threshold": _THRESHOLD},
+        size=(12, 9),
+        roles=("value", "limit"),
+    ),
+    Panel(
+        "Drift now",
+        {"score": _DRIFT, "threshold": _THRESHOLD, "score / threshold": f"{_DRIFT} / {_THRESHOLD}"},
+        "table",
+        (16, 8),
+        column_units={"score / threshold": "percentunit"},
+    ),
+    Panel(
+        "Predictions in the window",
+        {NAME: latest("mien_drift_window_rows", *MODEL)},
+        "stat",
+        below=200,
     ),
 )
-INPUT_STATS = PanelRow(
-    "Statistics of the inputs",
-    (
-        Panel(
-            "$stat",
-            tuple(
-                Query(quantile(level, "mien_input_stat", "task", "stat"), legend)
-                for level, legend in (
-                    (0.05, "{{task}} p5"),
-                    (0.5, "{{task}} median"),
-                    (0.95, "{{task}} p95"),
-                )
-            ),
-            width=24,
-            repeat="stat",
-        ),
+INPUT_STATS = (
+    Panel(
+        "$stat",
+        {
+            f"{{{{task}}}} {name}": quantile(level, "mien_input_stat", "task", "stat")
+            for name, level in {"p5": 0.05, "median": 0.5, "p95": 0.95}.items()
+        },
+        size=(24, 8),
+        repeat="stat",
     ),
 )
 PAGE = Dashboard(
     "data",
     "mien: data",
     "The training data, and how the inputs differ from it.",
-    (TRAINED_ON, MIX, DRIFT, INPUT_STATS),
+    {
+        "Training data": TRAINED_ON,
+        "Class mix of the predictions, last 5 minutes": MIX,
+        "Drift of the inputs from the validation data": DRIFT,
+        "Statistics of the inputs": INPUT_STATS,
+    },
 )
