@@ -53,7 +53,7 @@ def main() -> None:
                 jobs = [pool.submit(_send, stack.api, each, seconds) for each in questions.values()]
                 for job in jobs:
                     job.result()
-        watcher = Prometheus.at(stack.prometheus.address)
+        watcher = Prometheus(HttpClient(stack.prometheus.address))
         made = dashboard_figures.write(DASHBOARDS, watcher.get, Path(folder), (CLEAN + DARK) / 60)
         for path in made:
             target = FIGURES / f"dashboard_{path.name}"

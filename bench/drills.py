@@ -16,7 +16,7 @@ from mien.errors import StackError
 from mien.reporting import console
 from mien.stages.monitor import drill, traffic
 from mien.stages.monitor.drill import DRILLS, DrillTarget
-from mien.stages.monitor.web import Prometheus
+from mien.stages.monitor.web import HttpClient, Prometheus
 from mien.storage.workspace import Workspace
 
 sys.path.insert(0, str(ROOT / "tests"))  # the tests have the server and the Prometheus to try
@@ -67,7 +67,7 @@ def _drilled(
         tempfile.TemporaryDirectory() as folder,
         watched(workspace.home.resolve(), Path(folder), task, faster=1) as stack,
     ):
-        server, watcher = stack.server, Prometheus.at(stack.prometheus.address)
+        server, watcher = stack.server, Prometheus(HttpClient(stack.prometheus.address))
         parts = DrillTarget(stack.api, watcher, server.kill, server.start)
         return drill.run(chosen, parts, found, RATE, chosen.timeout_s, LINGER)
 

@@ -11,7 +11,7 @@ from bench import page
 from mien import config, pipeline
 from mien.config import RunConfig
 from mien.model import bundle
-from mien.stages import serve
+from mien.stages.serve import app as serve
 from mien.storage.workspace import Workspace
 
 TABLES = ("landmarks_photos.csv", "landmarks_crops12.csv", "landmarks_iti.csv")

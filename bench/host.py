@@ -2,7 +2,7 @@
 
     python -m bench.host WORKLOADS
 
-The app is the one that `mien serve` runs (`serve.running`), unchanged. The first line of standard
+The app is the one that `mien serve` runs (`app.running`), unchanged. The first line of standard
 output is its port. Each line of standard input, `{"workload": NAME, "seconds": S}`, is answered by
 a line with what one thread does without HTTP in that time: bytes to request, request to answer.
 With `"pause": P` the thread rests P seconds before each call, as a server does for a single client.
@@ -23,7 +23,7 @@ from bench.workloads import Workload
 from mien import config, tasks
 from mien.model import runtime
 from mien.model.runtime import Model
-from mien.stages import serve
+from mien.stages.serve import app as serve
 from mien.storage.workspace import Workspace
 from mien.task import Request, Task
 

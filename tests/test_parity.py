@@ -13,7 +13,7 @@ from waiting import PATIENCE
 
 from mien import config, tasks
 from mien.model import bundle
-from mien.stages import serve
+from mien.stages.serve import app as serve
 from mien.storage.workspace import WORK, Workspace, read_latest
 from mien.task import Prediction, Request
 

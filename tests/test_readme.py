@@ -13,7 +13,7 @@ from project import ROOT, free_port
 from waiting import PATIENCE
 
 from mien import config, tasks
-from mien.stages import serve
+from mien.stages.serve import app as serve
 from mien.storage.workspace import Workspace
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -24,7 +24,8 @@ from mien.errors import BundleError, PredictionLogError, RequestError, UnknownPr
 from mien.model import bundle, golden
 from mien.model.lineage import CodeState, Lineage
 from mien.observability.prediction_log import reader
-from mien.stages import replay, serve
+from mien.stages import replay
+from mien.stages.serve import app as serve
 from mien.storage.versions import Item, Store
 from mien.storage.workspace import CHAMPION, Workspace
 from mien.tasks.gesture.landmarks import NORMALIZATION_VERSION

@@ -21,7 +21,7 @@ import io, sys
 from pathlib import Path
 import requests
 from mien import config, tasks
-from mien.stages import serve
+from mien.stages.serve import app as serve
 from mien.storage.workspace import Workspace
 
 picture = io.BytesIO()

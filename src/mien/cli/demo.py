@@ -19,7 +19,7 @@ from mien.model import runtime
 from mien.model.evaluation import Evaluation
 from mien.pipeline import RunReport
 from mien.reporting import console
-from mien.stages import data, serve
+from mien.stages import data
 from mien.storage.workspace import Workspace, read_latest
 
 REQUEST_TIMEOUT_S = 300
@@ -40,11 +40,13 @@ def demo(workspace: Workspace, configs: Path, stay: bool) -> None:
     Raises:
         MienError: the address is in use, a stage failed, or a model could not be loaded.
     """
-    serve.check_address(config.settings())  # before the training and not after it
+    from mien.stages.serve import app
+
+    app.listen(config.settings()).close()  # refused before the training and not after it
     stopwatch = console.Stopwatch()
     reports = _train_all(workspace, configs)
     training_s = stopwatch.seconds
-    with serve.running(workspace, tuple(reports), (), config.settings()) as address:
+    with app.running(workspace, tuple(reports), (), config.settings()) as address:
         start_s = stopwatch.seconds - training_s
         predictions = {name: request_prediction(address, name) for name in reports}
         requests_s = stopwatch.seconds - start_s - training_s

@@ -98,7 +98,7 @@ def drill(
     chosen = stage.find(name)
     stack = stage.DrillTarget(
         HttpClient(compose.address("api", project, api)),
-        Prometheus.at(compose.address("prometheus", project, prometheus)),
+        Prometheus(HttpClient(compose.address("prometheus", project, prometheus))),
         kill=stage.command(kill or compose.command("kill"), project),
         start=stage.command(start or compose.command("start"), project),
     )

@@ -143,15 +143,11 @@ def serve(
 ) -> None:
     """Serve the champions over HTTP."""
     from mien import config
-    from mien.stages.serve import run as stage
+    from mien.stages.serve import app
 
     settings = config.settings()
     options = (("host", host), ("port", port))
     overrides = {name: value for name, value in options if value is not None}
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    stage(
-        workspace_at(home, settings),
-        names or [],
-        bundles or [],
-        settings.model_copy(update=overrides),
-    )
+    served = settings.model_copy(update=overrides)
+    app.run(workspace_at(home, settings), names or [], bundles or [], served)

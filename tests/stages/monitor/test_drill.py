@@ -14,7 +14,7 @@ from mien.errors import StackError
 from mien.stages.monitor import drill, traffic
 from mien.stages.monitor.drill import DRILLS, DrillResult, DrillTarget
 from mien.stages.monitor.traffic import LabelledRequest
-from mien.stages.monitor.web import Prometheus
+from mien.stages.monitor.web import HttpClient, Prometheus
 from mien.storage.workspace import Workspace
 
 TASK = "emotion"
@@ -33,7 +33,7 @@ def run(
 ) -> DrillResult:
     parts = DrillTarget(
         api=stack.api,
-        prometheus=Prometheus.at(stack.prometheus.address),
+        prometheus=Prometheus(HttpClient(stack.prometheus.address)),
         kill=stack.server.kill,
         start=stack.server.start,
     )

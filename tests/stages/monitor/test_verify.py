@@ -59,7 +59,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def stack(running: Watched, small_models: Workspace, project: Path) -> Stack:
-    watcher = Prometheus.at(running.prometheus.address)
+    watcher = Prometheus(HttpClient(running.prometheus.address))
     return Stack(running.api, watcher, None, None, project, small_models, ELSEWHERE)
 
 

@@ -197,7 +197,7 @@ import logging, os, resource, sys
 from pathlib import Path
 
 from mien import config, tasks
-from mien.stages import serve
+from mien.stages.serve import app as serve
 from mien.storage.workspace import Workspace
 tasks.__path__ = [sys.argv[1]]
 logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)

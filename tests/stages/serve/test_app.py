@@ -17,7 +17,6 @@ from waiting import PATIENCE
 
 from mien.config import Settings
 from mien.errors import BundleError, ConfigError, RegistryError
-from mien.stages import serve
 from mien.stages.serve import app, models, uploads
 from mien.storage.workspace import Workspace
 
@@ -28,7 +27,7 @@ FREE = Settings(HOST="127.0.0.1", PORT=0, MIEN_THREADS=2)
 
 def test_a_real_server_answers(workspace: Workspace, picture: Draw) -> None:
     """Over a real socket, on a port that the system chose."""
-    with serve.running(workspace, [], [], FREE) as address:
+    with app.running(workspace, [], [], FREE) as address:
         answer = requests.post(f"{address}/predict", files={"file": picture()}, timeout=PATIENCE)
         probe = requests.head(f"{address}/health", timeout=PATIENCE)
         metrics = requests.get(f"{address}/metrics", timeout=PATIENCE)
@@ -46,14 +45,14 @@ def test_a_real_server_answers(workspace: Workspace, picture: Draw) -> None:
 
 def test_what_is_loaded_is_out_of_the_collectors_way(workspace: Workspace) -> None:
     """For as long as the server runs, and no longer."""
-    with serve.running(workspace, [], [], FREE):
+    with app.running(workspace, [], [], FREE):
         assert gc.get_freeze_count() > 0
     assert gc.get_freeze_count() == 0
 
 
 def test_a_client_reads_why_its_upload_was_refused(workspace: Workspace) -> None:
     """The connection is not cut off while the client still sends: it gets to see the 413."""
-    with serve.running(workspace, ["shape"], [], FREE) as address:
+    with app.running(workspace, ["shape"], [], FREE) as address:
         refused = requests.post(
             f"{address}/predict", files={"file": b"a" * 20_000_001}, timeout=PATIENCE
         )
@@ -71,7 +70,7 @@ def test_chunked_uploads_are_refused_too(workspace: Workspace) -> None:
         for _ in range(20):
             yield b"a" * 5_000
 
-    with serve.running(workspace, ["shape"], [], settings) as address:
+    with app.running(workspace, ["shape"], [], settings) as address:
         refused = requests.post(
             f"{address}/predict",
             data=pieces(),
@@ -100,7 +99,7 @@ def test_a_request_in_work_is_answered_when_the_server_stops(
     stop = uvicorn.Server.shutdown
     monkeypatch.setattr(uploads, "decode", slow)
     monkeypatch.setattr(uvicorn.Server, "shutdown", shutdown)
-    with serve.running(workspace, ["shape"], [], FREE) as address:
+    with app.running(workspace, ["shape"], [], FREE) as address:
         client = threading.Thread(
             target=lambda: answers.append(
                 requests.post(f"{address}/predict", files={"file": picture()}, timeout=PATIENCE)
@@ -119,7 +118,7 @@ def test_a_taken_port_is_told(workspace: Workspace) -> None:
         settings = FREE.model_copy(update={"port": taken.getsockname()[1]})
         with (
             pytest.raises(ConfigError, match=r"PORT=\d+ cannot be used.*Set another PORT"),
-            serve.running(workspace, ["shape"], [], settings),
+            app.running(workspace, ["shape"], [], settings),
         ):
             pass
 
@@ -139,7 +138,7 @@ def test_running_says_why_a_model_is_not_there(workspace: Workspace) -> None:
     (workspace.version("shape", 3) / "model.onnx").write_bytes(b"")
     with (
         pytest.raises(BundleError, match="differs from its checksum"),
-        serve.running(workspace, ["shape"], [], FREE),
+        app.running(workspace, ["shape"], [], FREE),
     ):
         pass
 
@@ -147,7 +146,7 @@ def test_running_says_why_a_model_is_not_there(workspace: Workspace) -> None:
 def test_nothing_to_serve_is_an_error_before_a_port_is_taken(tmp_path: Path) -> None:
     """`mien serve` in an empty folder ends with a message."""
     with pytest.raises(RegistryError, match="no champion"):
-        serve.run(Workspace(tmp_path), [], [], FREE)
+        app.run(Workspace(tmp_path), [], [], FREE)
 
 
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])

@@ -13,7 +13,7 @@ from PIL import Image
 from waiting import PATIENCE, until
 
 from mien.config import Settings
-from mien.stages import serve as stage
+from mien.stages.serve import app as stage
 from mien.stages.serve import protocol
 from mien.storage.workspace import Workspace
 

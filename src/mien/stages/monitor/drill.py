@@ -155,7 +155,7 @@ def command(line: str, folder: Path) -> Callable[[], None]:
 def _ready(drill: Drill, stack: DrillTarget, requests: Sequence[LabelledRequest]) -> None:
     if stack.api.get("/readyz").status != 200:
         raise StackError(f"The server at {stack.api.address} is not ready; /health has the reason.")
-    if firing := stack.prometheus.firing():
+    if firing := stack.prometheus.alerts("firing"):
         raise StackError(
             f"{', '.join(sorted(firing))} fires already. Fix its cause first, or wait until "
             "the effects of an earlier drill have passed."
@@ -234,12 +234,12 @@ def _watch(
     start = time.monotonic()
     end, logged_at, logged = start + timeout_s, start, set[str]()
     while (now := time.monotonic()) < end:
-        for name in prometheus.firing() - set(result.fired):
+        for name in prometheus.alerts("firing") - set(result.fired):
             result.fired[name] = now - start
             console.info(f"{name} fires after {now - start:.0f} s")
             if name == drill.alert:
                 end = now + hold_s
-        pending = prometheus.pending()
+        pending = prometheus.alerts("pending")
         for name in pending - logged - set(result.fired):
             console.info(f"{name} is pending after {now - start:.0f} s")
         logged |= pending

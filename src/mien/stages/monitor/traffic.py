@@ -8,7 +8,7 @@ import io
 import json
 import random
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -121,25 +121,15 @@ def send_feedback(client: HttpClient, request: LabelledRequest, response: HttpRe
 
 def darkened(request: LabelledRequest, share: float) -> LabelledRequest:
     """The same image with its brightness scaled by `share`."""
-
-    def scale(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return (pixels * share).astype(np.uint8)
-
-    return _transformed(request, scale)
+    with Image.open(io.BytesIO(_image_of(request.body))) as image:
+        pixels = (np.asarray(image.convert("RGB")) * share).astype(np.uint8)
+    return replace(request, body=form(_png(pixels))[0])
 
 
 def truncated(request: LabelledRequest) -> LabelledRequest:
     """The same image without the second half of its bytes."""
     image = _image_of(request.body)
     return replace(request, body=form(image[: len(image) // 2])[0])
-
-
-def _transformed(
-    request: LabelledRequest, change: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
-) -> LabelledRequest:
-    with Image.open(io.BytesIO(_image_of(request.body))) as image:
-        pixels = np.asarray(image.convert("RGB"))
-    return replace(request, body=form(_png(change(pixels)))[0])
 
 
 def _data(task: Task[Any], workspace: Workspace) -> Path | None:

@@ -90,7 +90,7 @@ def stack(
     at = {part: compose.address(part, project, each) for part, each in addresses.items()}
     return Stack(
         api=HttpClient(at["api"]),
-        prometheus=Prometheus.at(at["prometheus"]),
+        prometheus=Prometheus(HttpClient(at["prometheus"])),
         alertmanager=None if "alertmanager" in without else HttpClient(at["alertmanager"]),
         grafana=None if "grafana" in without else HttpClient(at["grafana"], compose.login(project)),
         project=project,
@@ -127,25 +127,25 @@ def verify_all(stack: Stack, out: Path) -> list[PromiseResult]:
 
 def _server(stack: Stack) -> Items:
     for path in ("/livez", "/readyz", "/health"):
-        response = stack.api.get(path)
-        yield path, "" if response.status == 200 else f"{response.url} returns {response.status}"
+        yield path, _status_failure(stack.api, path)
+
+
+def _status_failure(client: HttpClient, path: str) -> str:
+    response = client.get(path)
+    return "" if response.status == 200 else f"{response.url} returns {response.status}"
 
 
 def _models(stack: Stack) -> Items:
     """The server serves the champions of the registry."""
-    served = {
-        model["task"]: model["version"] for model in stack.api.get("/health").json()["models"]
-    }
+    models = stack.api.get("/health").json()["models"]
+    served = {model["task"]: model["version"] for model in models}
     champions = {
         name: number
         for name in tasks.names()
         if (number := stack.workspace.aliases(name).get(CHAMPION)) is not None
     }
     if not champions:
-        yield (
-            "champions",
-            f"{stack.workspace.home} has no champion; name another with --home",
-        )
+        yield "champions", f"{stack.workspace.home} has no champion; name another with --home"
     for name, number in champions.items():
         path = stack.workspace.models(name) / "aliases.json"
         version = served.get(name)
@@ -162,10 +162,7 @@ def _metrics(stack: Stack) -> Items:
         yield row.name, f"{failure}; {_reason(row.name)}".rstrip("; ") if failure else ""
     for name in sorted(kinds):
         if name.startswith("mien_"):
-            yield (
-                name,
-                f"{name} is exposed and not in the table of observability/metrics.py",
-            )
+            yield name, f"{name} is exposed and not in the table of observability/metrics.py"
 
 
 def _targets(stack: Stack) -> Items:
@@ -215,11 +212,7 @@ def _rule_failure(
 def _alertmanager(stack: Stack) -> Items:
     if stack.alertmanager is None:
         return
-    response = stack.alertmanager.get("/-/ready")
-    yield (
-        "alertmanager",
-        "" if response.status == 200 else f"{response.url} returns {response.status}",
-    )
+    yield "alertmanager", _status_failure(stack.alertmanager, "/-/ready")
     active = stack.prometheus.get("alertmanagers")["activeAlertmanagers"]
     yield "alert route", "" if active else f"{CONFIG}: Prometheus has no Alertmanager"
 
@@ -281,8 +274,7 @@ def _grafana(stack: Stack) -> Items:
         return
     uids = [f"dashboards/uid/mien-{board.name}" for board in DASHBOARDS]
     for path in (f"datasources/uid/{grafana.SOURCE['uid']}/health", *uids):
-        response = stack.grafana.get(f"/api/{path}")
-        yield path, "" if response.status == 200 else f"{response.url} returns {response.status}"
+        yield path, _status_failure(stack.grafana, f"/api/{path}")
 
 
 def _examples(stack: Stack) -> Items:
@@ -293,11 +285,8 @@ def _examples(stack: Stack) -> Items:
         if task in tasks.names():
             yield f"POST {path}", _example_failure(stack.api, path, task)
         elif not path.startswith(("/predict", "/feedback")):
-            response = stack.api.get(path)
-            yield (
-                f"GET {path}",
-                "" if response.status == 200 else f"{README}: {path}: {response.status}",
-            )
+            failure = _status_failure(stack.api, path)
+            yield f"GET {path}", failure and f"{README}: {failure}"
 
 
 def _example_failure(api: HttpClient, path: str, task: str) -> str:

@@ -9,7 +9,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
-from typing import Any
+from typing import Any, Literal
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import ProxyHandler, Request, build_opener
@@ -105,10 +105,6 @@ class Prometheus:
 
     client: HttpClient
 
-    @classmethod
-    def at(cls, address: str) -> "Prometheus":
-        return cls(HttpClient(address))
-
     def get(self, path: str, parameters: Mapping[str, str] | None = None) -> Any:
         """Get a path below /api/v1; returns the field `data` of the response.
 
@@ -130,15 +126,8 @@ class Prometheus:
         """The expression in the format of Prometheus, so that two can be compared."""
         return str(self.get("format_query", {"query": expression}))
 
-    def firing(self) -> set[str]:
-        """Names of the alerts that are firing now."""
-        return self._alerts("firing")
-
-    def pending(self) -> set[str]:
-        """Names of the alerts that will fire if nothing changes."""
-        return self._alerts("pending")
-
-    def _alerts(self, state: str) -> set[str]:
+    def alerts(self, state: Literal["firing", "pending"]) -> set[str]:
+        """Names of the alerts that fire now, or will fire if nothing changes."""
         alerts = self.get("alerts")["alerts"]
         return {each["labels"]["alertname"] for each in alerts if each["state"] == state}
 

@@ -79,9 +79,9 @@ class ProblemType:
     slug: str
     title: str
     remedy: str
-    expose_message: bool = False
+    expose_message: bool
     """Whether the exception's own message replaces the remedy."""
-    retry_after: int | None = None
+    retry_after: int | None
     """Seconds after which a client should try again."""
 
     @property
@@ -89,139 +89,87 @@ class ProblemType:
         return f"/errors/{self.slug}"
 
 
-PROBLEM_TYPES: Mapping[type[Exception] | int, ProblemType] = {
-    BadHttpError: ProblemType(
-        400,
-        "bad-http",
-        "This is not an HTTP request",
-        "Send HTTP/1.1 as RFC 9112 defines it.",
+_TABLE: Mapping[tuple[type[Exception] | int, int, str, str], str] = {
+    (BadHttpError, 400, "bad-http", "This is not an HTTP request"): (
+        "Send HTTP/1.1 as RFC 9112 defines it."
     ),
-    ImageError: ProblemType(
-        400,
-        "undecodable-image",
-        "The image cannot be decoded",
-        "The image is truncated or damaged. Export it again, then send it again.",
+    (ImageError, 400, "undecodable-image", "The image cannot be decoded"): (
+        "The image is truncated or damaged. Export it again, then send it again."
     ),
-    UnauthorizedError: ProblemType(
-        401,
-        "unauthorized",
-        "This server needs an API key",
-        "Send a valid key in the header `Authorization: Bearer KEY`.",
+    (UnauthorizedError, 401, "unauthorized", "This server needs an API key"): (
+        "Send a valid key in the header `Authorization: Bearer KEY`."
     ),
-    UnknownTaskError: ProblemType(
-        404,
-        "unknown-task",
-        "This server does not serve that task",
-        "GET /health lists the served tasks.",
-        expose_message=True,
+    (UnknownTaskError, 404, "unknown-task", "This server does not serve that task"): (
+        "GET /health lists the served tasks."
     ),
-    UnknownPredictionError: ProblemType(
-        404,
-        "unknown-prediction",
-        "There is no such prediction",
-        "Send the trace_id of a prediction of this server; old records are deleted.",
-        expose_message=True,
+    (UnknownPredictionError, 404, "unknown-prediction", "There is no such prediction"): (
+        "Send the trace_id of a prediction of this server; old records are deleted."
     ),
-    404: ProblemType(
-        404,
-        "not-found",
-        "There is no such address",
-        "GET /docs lists all addresses.",
+    (404, 404, "not-found", "There is no such address"): "GET /docs lists all addresses.",
+    (405, 405, "method-not-allowed", "This address does not support that method"): (
+        "Use a method that the header Allow lists."
     ),
-    405: ProblemType(
-        405,
-        "method-not-allowed",
-        "This address does not support that method",
-        "Use a method that the header Allow lists.",
+    (RequestTimeoutError, 408, "request-timeout", "The request did not arrive in time"): (
+        "Send the image again over a faster connection, or scale it down."
     ),
-    RequestTimeoutError: ProblemType(
-        408,
-        "request-timeout",
-        "The request did not arrive in time",
-        "Send the image again over a faster connection, or scale it down.",
+    (TooLargeError, 413, "too-large", "The upload is too large"): (
+        "Scale the image down and send it again."
     ),
-    TooLargeError: ProblemType(
-        413,
-        "too-large",
-        "The upload is too large",
-        "Scale the image down and send it again.",
-        expose_message=True,
+    (ImageTypeError, 415, "unsupported-image-type", "This image type is not supported"): (
+        "Send a JPEG, PNG, WEBP or AVIF image; the content counts, not the file name."
     ),
-    ImageTypeError: ProblemType(
-        415,
-        "unsupported-image-type",
-        "This image type is not supported",
-        "Send a JPEG, PNG, WEBP or AVIF image; the content counts, not the file name.",
+    (MediaTypeError, 415, "unsupported-media-type", "This content type is not supported"): (
+        "Send a form (multipart/form-data) with the image in the field `file`."
     ),
-    MediaTypeError: ProblemType(
-        415,
-        "unsupported-media-type",
-        "This content type is not supported",
-        "Send a form (multipart/form-data) with the image in the field `file`.",
-        expose_message=True,
+    (RequestError, 422, "malformed-request", "The request has another form than expected"): (
+        "Send the image in the field `file` of a form; GET /docs has examples."
     ),
-    RequestError: ProblemType(
-        422,
-        "malformed-request",
-        "The request has another form than expected",
-        "Send the image in the field `file` of a form; GET /docs has examples.",
-        expose_message=True,
+    (RateLimitError, 429, "rate-limit", "This key exceeds its rate limit"): (
+        "Send fewer requests per second; try again after the seconds of Retry-After."
     ),
-    RateLimitError: ProblemType(
-        429,
-        "rate-limit",
-        "This key exceeds its rate limit",
-        "Send fewer requests per second; try again after the seconds of Retry-After.",
-        retry_after=1,
+    (HeadersTooLargeError, 431, "headers-too-large", "The headers are too large"): (
+        "Send fewer or shorter headers; the limit is 16 KB, with the address."
     ),
-    HeadersTooLargeError: ProblemType(
-        431,
-        "headers-too-large",
-        "The headers are too large",
-        "Send fewer or shorter headers; the limit is 16 KB, with the address.",
+    (OverloadedError, 503, "overloaded", "Too many requests are in flight"): (
+        "Try again after the seconds of the header Retry-After."
     ),
-    OverloadedError: ProblemType(
-        503,
-        "overloaded",
-        "Too many requests are in flight",
-        "Try again after the seconds of the header Retry-After.",
-        retry_after=1,
+    (NotReadyError, 503, "not-ready", "The model is not ready"): (
+        "Try again after the seconds of the header Retry-After; GET /health has the reason."
     ),
-    NotReadyError: ProblemType(
-        503,
-        "not-ready",
-        "The model is not ready",
-        "Try again after the seconds of the header Retry-After; GET /health has the reason.",
-        expose_message=True,
-        retry_after=5,
+    (MemoryError, 503, "out-of-memory", "The server has not enough memory now"): (
+        "Try again later, or send a smaller image."
     ),
-    MemoryError: ProblemType(
-        503,
-        "out-of-memory",
-        "The server has not enough memory now",
-        "Try again later, or send a smaller image.",
-        retry_after=5,
+    (PredictionLogError, 503, "prediction-log", "The prediction log cannot be written"): (
+        "Send the feedback again later; the server's log has the reason."
     ),
-    PredictionLogError: ProblemType(
-        503,
-        "prediction-log",
-        "The prediction log cannot be written",
-        "Send the feedback again later; the server's log has the reason.",
-        retry_after=60,
+    (DeadlineError, 504, "deadline", "The prediction took too long"): (
+        "Try again, with a smaller image if this one is large."
     ),
-    DeadlineError: ProblemType(
-        504,
-        "deadline",
-        "The prediction took too long",
-        "Try again, with a smaller image if this one is large.",
-        retry_after=1,
+    (Exception, 500, "internal", "The server failed"): (
+        "This is a defect of the server. Report it with the trace_id, by which its log has it."
     ),
-    Exception: ProblemType(
-        500,
-        "internal",
-        "The server failed",
-        "This is a defect of the server. Report it with the trace_id, by which its log has it.",
-    ),
+}
+"""Exception, or status of a framework's error; status, name and title of the problem; remedy."""
+_EXPOSED = {
+    UnknownTaskError,
+    UnknownPredictionError,
+    TooLargeError,
+    MediaTypeError,
+    RequestError,
+    NotReadyError,
+}
+"""Exceptions whose own message replaces the remedy."""
+_RETRY_AFTER_S: Mapping[type[Exception] | int, int] = {
+    RateLimitError: 1,
+    OverloadedError: 1,
+    NotReadyError: 5,
+    MemoryError: 5,
+    PredictionLogError: 60,
+    DeadlineError: 1,
+}
+PROBLEM_TYPES = {
+    error: ProblemType(status, slug, title, remedy, error in _EXPOSED, _RETRY_AFTER_S.get(error))
+    for (error, status, slug, title), remedy in _TABLE.items()
 }
 
 

@@ -26,7 +26,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mien.observability.drift import NO_LABEL
-from mien.observability.metrics import BY_NAME, STAGES, Metric
+from mien.observability.metrics import BY_NAME, STAGES
 from mien.stages.serve import headers
 from mien.stages.serve.errors import PROBLEM_TYPES
 from mien.stages.serve.loading import LoadedModel
@@ -62,19 +62,19 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self._requests = self._counter("mien_requests_total")
-        self._request_seconds = self._histogram("mien_request_seconds")
-        self._in_progress = self._gauge("mien_requests_in_progress")
-        self._predictions = self._counter("mien_predictions_total")
-        self._confidence = self._histogram("mien_confidence")
-        self._predict_seconds = self._histogram("mien_predict_seconds")
-        self._input_stats = self._histogram("mien_input_stat")
-        self._feedback = self._counter("mien_feedback_total")
-        self._upload_seconds = self._histogram("mien_upload_seconds")
-        self._upload_bytes = self._histogram("mien_upload_bytes")
-        self._queue_wait = self._histogram("mien_queue_wait_seconds")
-        self._model_reloads = self._counter("mien_model_reloads_total")
-        rejected = self._counter("mien_rejected_total")
+        self._requests = self._instrument("mien_requests_total")
+        self._request_seconds = self._instrument("mien_request_seconds")
+        self._in_progress = self._instrument("mien_requests_in_progress")
+        self._predictions = self._instrument("mien_predictions_total")
+        self._confidence = self._instrument("mien_confidence")
+        self._predict_seconds = self._instrument("mien_predict_seconds")
+        self._input_stats = self._instrument("mien_input_stat")
+        self._feedback = self._instrument("mien_feedback_total")
+        self._upload_seconds = self._instrument("mien_upload_seconds")
+        self._upload_bytes = self._instrument("mien_upload_bytes")
+        self._queue_wait = self._instrument("mien_queue_wait_seconds")
+        self._model_reloads = self._instrument("mien_model_reloads_total")
+        rejected = self._instrument("mien_rejected_total")
         self._rejected = {each.slug: rejected.labels(each.slug) for each in PROBLEM_TYPES.values()}
         self._pending: deque[tuple[str, str, int, RequestTimings, Prediction | None]] = deque()
         self._children: dict[tuple[Any, ...], Any] = {}
@@ -173,24 +173,13 @@ class Metrics:
             child = self._children[key] = parent.labels(*labels)
         return child
 
-    def _counter(self, name: str) -> Counter:
-        row = _row(name, "counter")
-        return Counter(name, row.meaning, row.labels, registry=self.registry)
-
-    def _gauge(self, name: str) -> Gauge:
-        row = _row(name, "gauge")
-        return Gauge(name, row.meaning, row.labels, registry=self.registry)
-
-    def _histogram(self, name: str) -> Histogram:
-        row = _row(name, "histogram")
-        return Histogram(name, row.meaning, row.labels, buckets=row.buckets, registry=self.registry)
-
-
-def _row(name: str, kind: str) -> Metric:
-    row = BY_NAME[name]
-    if row.kind != kind:
-        raise TypeError(f"{name} is a {row.kind} in the table, not a {kind}")
-    return row
+    def _instrument(self, name: str) -> Any:
+        row = BY_NAME[name]
+        if row.kind == "histogram":
+            edges = row.buckets
+            return Histogram(name, row.meaning, row.labels, buckets=edges, registry=self.registry)
+        make = Counter if row.kind == "counter" else Gauge
+        return make(name, row.meaning, row.labels, registry=self.registry)
 
 
 class RequestMetricsMiddleware:

@@ -33,18 +33,19 @@ _FORM_SCHEMA = {
 
 
 def _problems(*statuses: int) -> dict[int | str, Any]:
-    schema = {"$ref": _REFERENCE.format(model="Problem")}
+    content = {MEDIA_TYPE: {"schema": {"$ref": _REFERENCE.format(model="Problem")}}}
+    titles: dict[int, list[str]] = {}
+    for each in PROBLEM_TYPES.values():
+        titles.setdefault(each.status, []).append(each.title)
     return {
-        status: {
-            "description": " / ".join(
-                dict.fromkeys(
-                    each.title for each in PROBLEM_TYPES.values() if each.status == status
-                )
-            ),
-            "content": {MEDIA_TYPE: {"schema": schema}},
-        }
+        status: {"description": " / ".join(titles[status]), "content": content}
         for status in statuses
     }
+
+
+def _path_parameter(name: str) -> Description:
+    schema = {"type": "string"}
+    return {"parameters": [{"name": name, "in": "path", "required": True, "schema": schema}]}
 
 
 _PREDICT_PROBLEMS = _problems(400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
@@ -61,9 +62,7 @@ FEEDBACK: Description = {
     "openapi_extra": {
         "requestBody": {
             "required": True,
-            "content": {
-                JSON: {"schema": {"$ref": _REFERENCE.format(model=FeedbackRequest.__name__)}}
-            },
+            "content": {JSON: {"schema": {"$ref": _REFERENCE.format(model="FeedbackRequest")}}},
         }
     },
 }
@@ -97,21 +96,13 @@ SAMPLE: Description = {
         200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
         **_problems(404, 503),
     },
-    "openapi_extra": {
-        "parameters": [
-            {"name": "task", "in": "path", "required": True, "schema": {"type": "string"}}
-        ]
-    },
+    "openapi_extra": _path_parameter("task"),
 }
 ERRORS: Description = {
     "tags": ["state"],
     "summary": "The description of a problem type",
     "responses": _problems(404),
-    "openapi_extra": {
-        "parameters": [
-            {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
-        ]
-    },
+    "openapi_extra": _path_parameter("name"),
 }
 
 

@@ -8,7 +8,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from mien.stages.serve.routing import UNDOCUMENTED, add_get
+from mien.stages.serve.routes import add_get
 
 STATIC = Path(__file__).parent / "static"
 _FILES = StaticFiles(directory=STATIC, check_dir=False)
@@ -16,10 +16,10 @@ _FILES = StaticFiles(directory=STATIC, check_dir=False)
 
 def install(app: FastAPI) -> None:
     """Add the addresses of the pages to the app."""
-    add_get(app, "/openapi.json", openapi_document, UNDOCUMENTED)
-    add_get(app, "/docs", docs, UNDOCUMENTED)
-    add_get(app, "/", index, UNDOCUMENTED)
-    add_get(app, "/static/{path:path}", static, UNDOCUMENTED)
+    add_get(app, "/openapi.json", openapi_document)
+    add_get(app, "/docs", docs)
+    add_get(app, "/", index)
+    add_get(app, "/static/{path:path}", static)
 
 
 async def openapi_document(request: Request) -> Response:

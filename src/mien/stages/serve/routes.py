@@ -1,15 +1,18 @@
 """The addresses of the service: each parses the request, calls one function and formats.
 
 Knows HTTP and the contract of tasks. `openapi.py` describes the addresses, `pages.py` has those
-of the web page, and `inference.py` makes the predictions.
+of the web page, and `inference.py` makes the predictions. An endpoint takes the HTTP request and
+returns the response: FastAPI's own call of an endpoint with parameters costs more than the rest of
+the service's code.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -20,9 +23,10 @@ from mien.stages.serve.errors import PROBLEM_TYPES, NotReadyError, RequestTimeou
 from mien.stages.serve.feedback import FeedbackRequest, record_feedback
 from mien.stages.serve.inference import InferenceService
 from mien.stages.serve.metrics import MEDIA_TYPE
-from mien.stages.serve.routing import UNDOCUMENTED, Endpoint, add_get, add_post
 
 T = TypeVar("T")
+Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
+UNDOCUMENTED: dict[str, Any] = {"include_in_schema": False}
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -40,17 +44,44 @@ def install(app: FastAPI, state: AppState) -> None:
     app.state.service = state
     tasks = state.inference.models.tasks
     if tasks:
-        add_post(app, "/predict", predict_default, openapi.predict_default(tasks))
+        _add(app, "POST", "/predict", predict_default, openapi.predict_default(tasks))
     for task in tasks:
-        add_post(app, f"/predict/{task.name}", _predict_task(task.name), openapi.predict_task(task))
-    add_post(app, "/predict/{task}", predict_unknown, UNDOCUMENTED)
-    add_post(app, "/feedback", feedback, openapi.FEEDBACK)
+        path = f"/predict/{task.name}"
+        _add(app, "POST", path, _predict_task(task.name), openapi.predict_task(task))
+    _add(app, "POST", "/predict/{task}", predict_unknown, UNDOCUMENTED)
+    _add(app, "POST", "/feedback", feedback, openapi.FEEDBACK)
     add_get(app, "/health", health, openapi.HEALTH)
     add_get(app, "/livez", livez, openapi.LIVEZ)
     add_get(app, "/readyz", readyz, openapi.READYZ)
     add_get(app, "/metrics", metrics, openapi.METRICS)
     add_get(app, "/sample/{task}", sample, openapi.SAMPLE)
     add_get(app, "/errors/{name}", problem_type, openapi.ERRORS)
+
+
+def add_get(
+    app: FastAPI, path: str, endpoint: Endpoint, description: dict[str, Any] = UNDOCUMENTED
+) -> None:
+    """Add an address for GET and HEAD, with what OpenAPI says about it."""
+    _add(app, "GET", path, endpoint, description)
+    _add(app, "HEAD", path, endpoint, UNDOCUMENTED)
+
+
+class _DirectRoute(APIRoute):
+    def get_route_handler(self) -> Endpoint:
+        return self.endpoint
+
+
+def _add(
+    app: FastAPI, method: str, path: str, endpoint: Endpoint, description: dict[str, Any]
+) -> None:
+    app.router.add_api_route(
+        path,
+        endpoint,
+        methods=[method],
+        response_model=None,
+        route_class_override=_DirectRoute,
+        **description,
+    )
 
 
 async def predict_default(request: Request) -> Response:
