@@ -259,9 +259,8 @@ def _document(error: BaseException, problem_type: ProblemType, trace_id: str) ->
 
 
 def _headers(problem_type: ProblemType) -> dict[str, str]:
-    headers = (
-        {} if problem_type.retry_after is None else {"Retry-After": str(problem_type.retry_after)}
-    )
+    seconds = problem_type.retry_after
+    headers = {} if seconds is None else {"Retry-After": str(seconds)}
     if problem_type.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return headers

@@ -42,6 +42,10 @@ class InferenceRequest:
     timings: RequestTimings = field(default_factory=RequestTimings)
 
 
+Decoded = tuple[InferenceRequest, Request]
+"""A request, and what the task makes of its upload."""
+
+
 @dataclass(frozen=True)
 class InferenceResult:
     """A prediction and its record in the prediction log."""
@@ -140,13 +144,13 @@ class InferencePipeline:
     def __call__(self, batch: Sequence[InferenceRequest]) -> list[InferenceResult | Exception]:
         """One result, or the error, for each request; an error of one does not affect others."""
         results: list[Any] = [self._decode(request) for request in batch]
-        decoded = [index for index, each in enumerate(results) if isinstance(each, _Decoded)]
+        decoded = [index for index, each in enumerate(results) if isinstance(each, tuple)]
         predicted = self._predict([results[index] for index in decoded])
         for index, result in zip(decoded, predicted, strict=True):
             results[index] = result
         return results
 
-    def _decode(self, request: InferenceRequest) -> "_Decoded | Exception":
+    def _decode(self, request: InferenceRequest) -> Decoded | Exception:
         start = time.perf_counter()
         request.timings.queue_s = start - request.received_at
         try:
@@ -155,29 +159,31 @@ class InferencePipeline:
         except Exception as error:  # noqa: BLE001 - raised where the result is awaited
             return error
         request.timings.stages_s["decode"] = time.perf_counter() - start
-        return _Decoded(request, decoded)
+        return request, decoded
 
-    def _predict(self, batch: Sequence["_Decoded"]) -> list[InferenceResult | Exception]:
-        start = time.perf_counter()
+    def _predict(self, batch: Sequence[Decoded]) -> list[InferenceResult | Exception]:
+        if not batch:
+            return []
+        model, start = batch[0][0].model, time.perf_counter()
         try:
             with runtime.collect_timings() as networks:
-                predictions = _predictions(batch)
+                requests = [task_request for _, task_request in batch]
+                predictions = model.task.inference.predict_many(requests, model.model)
         except Exception as error:  # noqa: BLE001 - raised where the result is awaited
             # One request of several may cause it: each is predicted alone.
             return [error] if len(batch) == 1 else [self._predict([each])[0] for each in batch]
         finished = time.perf_counter()
         first = networks.started_at or finished
         stages_s = {
-            "preprocess": (first - start) / max(1, len(batch)),
-            "infer": networks.inference_s / max(1, len(batch)),
-            "postprocess": (finished - first - networks.inference_s) / max(1, len(batch)),
+            "preprocess": (first - start) / len(batch),
+            "infer": networks.inference_s / len(batch),
+            "postprocess": (finished - first - networks.inference_s) / len(batch),
         }
-        for each in batch:
-            each.request.timings.stages_s.update(stages_s)
-        return [
-            self._record(each.request, prediction)
-            for each, prediction in zip(batch, predictions, strict=True)
-        ]
+        results = []
+        for (request, _), prediction in zip(batch, predictions, strict=True):
+            request.timings.stages_s.update(stages_s)
+            results.append(self._record(request, prediction))
+        return results
 
     def _record(
         self, request: InferenceRequest, prediction: Prediction
@@ -188,19 +194,6 @@ class InferencePipeline:
             return InferenceResult(prediction, record)
         except Exception as error:  # noqa: BLE001 - raised where the result is awaited
             return error
-
-
-@dataclass(frozen=True)
-class _Decoded:
-    request: InferenceRequest
-    task_request: Request
-
-
-def _predictions(batch: Sequence[_Decoded]) -> Sequence[Prediction]:
-    if not batch:
-        return []
-    model = batch[0].request.model
-    return model.task.inference.predict_many([each.task_request for each in batch], model.model)
 
 
 def _record_of(request: InferenceRequest, prediction: Prediction) -> PredictionRecord:

@@ -8,13 +8,14 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from concurrent import futures
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image
 
 from mien.errors import BundleError, RequestError
 from mien.images import Pixels
@@ -26,6 +27,7 @@ from mien.stages.serve import batching
 from mien.stages.serve.workers import WARM_UP_TIMEOUT_S
 from mien.task import Prediction, Request, Task
 
+T = TypeVar("T")
 REFERENCE = "reference.json"
 _log = logging.getLogger("mien.serve")
 
@@ -78,7 +80,7 @@ class LoadedModel:
 
 def load(
     source: BundleSource,
-    run_on_all_threads: Callable[[Callable[[], object]], None],
+    run_on_all_threads: Callable[[Callable[[], object]], object],
     max_batch_size: int = 1,
 ) -> LoadedModel:
     """Verify and open a bundle, and warm it up with the task's own examples.
@@ -97,31 +99,22 @@ def load(
     _check_manifest(source, model)
     image = task.inference.sample_picture().convert("RGB")
     examples = _examples(task, np.asarray(image, dtype=np.uint8))
-    checks: list[GoldenCheck] = []
-    run_with_timeout(lambda: checks.append(golden.check(model)))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    golden_check = run_with_timeout(lambda: golden.check(model))
     run_on_all_threads(lambda: _warm_up(task, model, examples))
-    batch_sizes: dict[str, int] = {}
-    if max_batch_size > 1:
-        run_with_timeout(
-            lambda: batch_sizes.update(_batch_sizes(task, model, examples, max_batch_size))
-        )
+    shared = run_with_timeout(lambda: _kinds_to_batch(task, model, examples, max_batch_size))
     return LoadedModel(
         task=task,
         model=model,
-        golden=checks[0],
+        golden=golden_check,
         version=source.version or model.bundle.digest[:12],
-        sample_png=_png(image),
+        sample_png=file.getvalue(),
         reference=_reference(model),
         load_seconds=perf_counter() - start,
         created=(source.folder / bundle.MANIFEST).stat().st_mtime,
-        max_batch_sizes=batch_sizes,
+        max_batch_sizes=dict.fromkeys(shared, max_batch_size),
     )
-
-
-def _png(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
 
 
 def _check_manifest(source: BundleSource, model: Model) -> None:
@@ -132,37 +125,35 @@ def _check_manifest(source: BundleSource, model: Model) -> None:
         )
 
 
-def run_with_timeout(work: Callable[[], object]) -> None:
-    """Run `work`, which may hang, in a thread of its own.
+def run_with_timeout(work: Callable[[], T]) -> T:
+    """Run `work`, which may hang, in a thread of its own; returns what it returns.
 
     Raises:
         BundleError: it was not done after `WARM_UP_TIMEOUT_S`.
     """
-    errors: list[BaseException] = []
+    future: Future[T] = Future()
 
     def run() -> None:
         try:
-            work()
+            future.set_result(work())
         except BaseException as error:  # noqa: BLE001 - raised below, in the caller's thread
-            errors.append(error)
+            future.set_exception(error)
 
-    thread = threading.Thread(target=run, name="mien-warm-up", daemon=True)
-    thread.start()
-    thread.join(WARM_UP_TIMEOUT_S)
-    if thread.is_alive():
+    threading.Thread(target=run, name="mien-warm-up", daemon=True).start()
+    if not futures.wait([future], WARM_UP_TIMEOUT_S).done:
         raise BundleError(f"The model did not finish its warm-up within {WARM_UP_TIMEOUT_S:g} s.")
-    if errors:
-        raise errors[0]
+    return future.result()
 
 
-def _batch_sizes(
-    task: Task[Any], model: Model, examples: Mapping[str, Request], max_batch_size: int
-) -> dict[str, int]:
-    return {
-        kind: max_batch_size
+def _kinds_to_batch(
+    task: Task[Any], model: Model, examples: Mapping[str, Request], batch_size: int
+) -> list[str]:
+    """The kinds of requests of which several share a model call."""
+    return [
+        kind
         for kind, request in examples.items()
-        if batching.batching_helps(task, model, request, max_batch_size)
-    }
+        if batch_size > 1 and batching.batching_helps(task, model, request, batch_size)
+    ]
 
 
 def _examples(task: Task[Any], pixels: Pixels) -> dict[str, Request]:

@@ -20,7 +20,7 @@ from mien.storage.workspace import CHAMPION, Workspace
 from mien.task import Task
 
 State = Literal["loading", "ready", "failed"]
-RunOnAllThreads = Callable[[Callable[[], object]], None]
+RunOnAllThreads = Callable[[Callable[[], object]], object]
 """Runs a function once in every worker thread."""
 _log = logging.getLogger("mien.serve")
 
@@ -173,7 +173,9 @@ class Models:
             if isinstance(slot.source, BundleSource) and slot.name == task_name:
                 if slot.model is not None:
                     return slot.model
-                raise NotReadyError(f"The model of {task_name} {_STATE_TEXTS[slot.state]}.")
+                fault = "could not be loaded; GET /health has the reason"
+                state = fault if slot.state == "failed" else "is still being loaded"
+                raise NotReadyError(f"The model of {task_name} {state}.")
         served = ", ".join(task.name for task in self.tasks) or "none"
         raise UnknownTaskError(f"This server serves these tasks: {served}.")
 
@@ -231,10 +233,3 @@ class Models:
         for slot in self.slots:
             if slot.model is not None:
                 slot.model.model.close()
-
-
-_STATE_TEXTS: dict[State, str] = {
-    "loading": "is still being loaded",
-    "ready": "is ready",
-    "failed": "could not be loaded; GET /health has the reason",
-}
