@@ -103,6 +103,9 @@ class Settings(BaseSettings):
     max_upload_mb: float = Field(default=20.0, alias="MIEN_MAX_UPLOAD_MB", gt=0)
     max_megapixels: float = Field(default=64.0, alias="MIEN_MAX_MEGAPIXELS", gt=0)
     """Of a picture; of a JPEG that is decoded at reduced size four times as many."""
+    keep_alive_s: int = Field(default=90, alias="MIEN_KEEP_ALIVE_S", ge=1)
+    """Seconds after which an idle connection is closed; longer than proxies keep theirs, so that
+    a proxy never sends a request into a closing connection."""
     header_timeout_s: float = Field(default=10.0, alias="MIEN_HEADER_TIMEOUT_S", gt=0)
     """Seconds in which the headers of a request must arrive."""
     body_timeout_s: float = Field(default=30.0, alias="MIEN_BODY_TIMEOUT_S", gt=0)

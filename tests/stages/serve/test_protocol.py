@@ -2,9 +2,11 @@
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, closing
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -12,6 +14,7 @@ from urllib.request import urlopen
 import pytest
 from waiting import PATIENCE
 
+from mien.config import Settings
 from mien.stages.serve import protocol
 from mien.stages.serve.protocol import MAX_HEADER_BYTES, max_connections
 
@@ -133,18 +136,108 @@ def test_an_early_answer_reaches_a_client_that_is_still_sending(
         assert (status, json.loads(body)["type"]) == (413, "/errors/too-large")
 
 
+def test_refusals_reach_clients_that_read_after_sending(server_process: ServerProcess) -> None:
+    """However slowly they send: a cut after some seconds would destroy the response."""
+    key = "0123456789abcdef"
+    form, json_kind = "multipart/form-data; boundary=x", "application/json"
+    refused = {
+        401: ("/predict/shape", form, ""),
+        404: ("/predict/nothing", form, key),
+        405: ("/livez", form, key),
+        413: ("/predict/shape", form, key),
+        415: ("/predict/colour", json_kind, key),
+    }
+
+    def send(case: tuple[str, str, str]) -> int:
+        path, kind, key = case
+        size = 1_000_000 if case == refused[413] else 400_000
+        lines = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Type: {kind}", f"X-API-Key: {key}"]
+        head = "\r\n".join([*lines, f"Content-Length: {size}", "", ""])
+        with closing(connect(server.address)) as line:
+            line.sendall(head.encode())
+            for _ in range(20):
+                pause.wait(0.35)
+                line.sendall(b"a" * (size // 20))
+            return int(one(line).split()[1])
+
+    pause = threading.Event()
+    settings = {"MIEN_API_KEYS": f"x:{key}", "MIEN_MAX_UPLOAD_MB": "0.5"}
+    with server_process(**settings) as server, ThreadPoolExecutor(len(refused)) as pool:
+        assert list(pool.map(send, refused.values())) == list(refused)
+
+
+def test_a_refused_upload_has_limits(server_process: ServerProcess) -> None:
+    """Of bytes, five of the largest uploads, and of time: beyond them the connection is closed."""
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\n"
+    for settings, rest in (
+        ({"MIEN_BODY_TIMEOUT_S": "3000"}, b"a" * 6_000),
+        ({"MIEN_BODY_TIMEOUT_S": "1"}, b"a"),
+    ):
+        small = server_process(MIEN_MAX_UPLOAD_MB="0.001", **settings)
+        with small as server, closing(connect(server.address)) as line:
+            line.sendall(head)
+            assert one(line).startswith(b"HTTP/1.1 413")
+            line.sendall(rest)
+            assert ended(line)
+
+
+def ended(line: socket.socket) -> bool:
+    try:
+        return line.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
 def test_a_connection_goes_on_after_an_early_answer(server_process: ServerProcess) -> None:
     """The rest of the upload has come and is dropped: nothing closes it later."""
     early = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n"
-    small = server_process(MIEN_MAX_UPLOAD_MB="0.001")
+    small = server_process(MIEN_MAX_UPLOAD_MB="0.001", MIEN_BODY_TIMEOUT_S="1")
     with small as server, closing(connect(server.address)) as line:
         line.sendall(early)
         assert one(line).startswith(b"HTTP/1.1 413")
         line.sendall(b"a" * 5000)
-        end = time.monotonic() + protocol.DRAIN_TIMEOUT_S + 1
+        end = time.monotonic() + 2
         while time.monotonic() < end:
             line.sendall(LIVE + b"\r\n")
             assert one(line).startswith(b"HTTP/1.1 200")
+
+
+def test_a_refused_connection_reads_why(server_process: ServerProcess) -> None:
+    """Also a client that sends its whole upload first."""
+    upload = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n" + b"a" * 900_000
+    with (
+        server_process(MIEN_MAX_CONNECTIONS="1", MIEN_HEADER_TIMEOUT_S="3000") as server,
+        closing(connect(server.address)) as other,
+    ):
+        other.sendall(LIVE + b"\r\nGET")
+        assert b"200 OK" in one(other)
+        assert ask(server.address, upload)[0] == 503
+
+
+def test_idle_connections_make_room(server_process: ServerProcess) -> None:
+    """The one that was idle for longest is closed; one with a part of a request is not."""
+    with server_process(MIEN_MAX_CONNECTIONS="3") as server, ExitStack() as places:
+        lines = [places.enter_context(closing(connect(server.address))) for _ in range(3)]
+        for line in lines:
+            line.sendall(LIVE + b"\r\n")
+            assert b"200 OK" in one(line)
+        lines[0].sendall(b"GET /livez")
+        lines[2].sendall(LIVE + b"\r\n")
+        assert b"200 OK" in one(lines[2])
+        assert ask(server.address, LIVE + b"Connection: close\r\n\r\n")[0] == 200
+        assert ended(lines[1])
+        for line, rest in ((lines[0], b" HTTP/1.1\r\nHost: x\r\n\r\n"), (lines[2], LIVE + b"\r\n")):
+            line.sendall(rest)
+            assert b"200 OK" in one(line)
+
+
+def test_idle_connections_outlive_those_of_proxies(server_process: ServerProcess) -> None:
+    """A setting decides when they end, and its default is longer than 75 seconds."""
+    assert Settings().keep_alive_s > 75
+    with server_process(MIEN_KEEP_ALIVE_S="1") as server, closing(connect(server.address)) as line:
+        line.sendall(LIVE + b"\r\n")
+        assert b"200 OK" in one(line)
+        assert ended(line)
 
 
 def one(line: socket.socket) -> bytes:

@@ -41,6 +41,8 @@ from mien.storage.workspace import Workspace
 
 SHUTDOWN_TIMEOUT_S = 30
 """How long running requests may go on after the server stops accepting new ones."""
+DRAIN_UPLOADS = 5
+"""How much of a refused request is read and dropped, in uploads of the largest size."""
 _DISK_THREADS = 2
 _log = logging.getLogger("mien.serve")
 
@@ -235,6 +237,8 @@ class _Server(uvicorn.Server):
         limits = ConnectionLimits(
             protocol.max_connections(settings.max_connections),
             settings.header_timeout_s,
+            settings.body_timeout_s,
+            DRAIN_UPLOADS * self._inference.max_upload_bytes,
             self._refuse,
         )
         super().__init__(
@@ -248,6 +252,7 @@ class _Server(uvicorn.Server):
                 proxy_headers=False,
                 server_header=False,
                 ws="none",
+                timeout_keep_alive=settings.keep_alive_s,
                 timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
             )
         )

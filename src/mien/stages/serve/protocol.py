@@ -1,8 +1,11 @@
 """HTTP connections with limits: uvicorn's protocol over httptools, which has none itself.
 
 Limits the number of connections, the size of a request's headers, the time for them to arrive, and
-the time for a client to read its response. Errors on this level also get a problem document. Knows
-nothing of addresses and models.
+the time for a client to read its response. Errors on this level also get a problem document.
+
+Most clients read a response only after they have sent the whole request, and closing a connection
+with unread bytes destroys the response. So what follows an early response is read and dropped,
+within limits of time and bytes. Knows nothing of addresses and models.
 """
 
 import re
@@ -21,11 +24,6 @@ from mien.stages.serve.errors import BadHttpError, HeadersTooLargeError, Request
 
 MAX_HEADER_BYTES = 16_384
 """Maximum size of a request line with its headers."""
-DRAIN_TIMEOUT_S = 5.0
-"""How long the rest of an upload is read and dropped after an early response: closing a connection
-with unread bytes would destroy the response."""
-REFUSED_DRAIN_TIMEOUT_S = 1.0
-"""The same after invalid HTTP."""
 WRITE_TIMEOUT_S = 30.0
 """How long a client may leave its response unread."""
 RESERVED_DESCRIPTORS = 16
@@ -38,6 +36,10 @@ class ConnectionLimits:
 
     connections: int
     header_timeout_s: float
+    drain_timeout_s: float
+    """How long the rest of an upload is read and dropped after an early response."""
+    drain_bytes: int
+    """How much of it is."""
     refuse: Callable[[BaseException], bytes]
     """Counts a refusal on this level and returns its response."""
 
@@ -62,17 +64,32 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._in_headers = True
         self._draining = False
         """Whether the last response was sent, and further bytes are dropped."""
+        self._dropped_bytes = 0
+        """Bytes that came after an early response."""
         self._header_timer: TimerHandle | None = None
         self._write_timer: TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self._limits.connections:
+        if len(self.connections) > self._limits.connections and not self._make_room():
             self._refuse(OverloadedError())
         else:
             self._await_headers()
 
+    def _make_room(self) -> bool:
+        """Close the connection that was idle for longest, where all places are taken."""
+        others = cast(set[LimitedHttpProtocol], self.connections)
+        if sum(not each._draining for each in others) <= self._limits.connections:
+            return True
+        timers = {each: each.timeout_keep_alive_task for each in others if not each._pending_bytes}
+        ends = {each: timer.when() for each, timer in timers.items() if timer is not None}
+        if ends:
+            min(ends, key=lambda each: ends[each]).transport.close()
+        return bool(ends)
+
     def data_received(self, data: bytes) -> None:
+        if self._draining:
+            self._drop(len(data))
         if self._draining or self.transport.is_closing():
             return
         starts = self._pending_bytes == 0 and (self.cycle is None or self._idle)
@@ -96,7 +113,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_headers, self._parsed_bytes = True, 0
+        self._in_headers, self._parsed_bytes, self._dropped_bytes = True, 0, 0
         self._started += 1
 
     def on_url(self, url: bytes) -> None:
@@ -120,25 +137,46 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         cycle.transport = cast(Transport, DrainingTransport(self, cycle))
         cycle.on_response = partial(self._answered, cycle)
 
+    def on_body(self, body: bytes) -> None:
+        if self.cycle.response_complete:
+            self._drop(len(body))
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self.cycle.more_body = False  # uvicorn no longer looks once the answer is out
 
     def drain(self, cycle: RequestResponseCycle) -> None:
-        """Close after the client has sent the rest of its upload, or after a timeout."""
+        """Close after the client has sent the rest of its upload, or at the limits."""
         if not cycle.more_body:
             self.transport.close()
         elif not self._draining:
-            self._draining = True
-            if self.transport.can_write_eof():
-                self.transport.write_eof()
-            self.loop.call_later(DRAIN_TIMEOUT_S, self.transport.close)
+            self._drain()
+
+    def _drain(self) -> None:
+        """Send the end of the responses, and drop what comes until the client closes."""
+        self._draining = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(self._limits.drain_timeout_s, self.transport.close)
+
+    def _drop(self, size_bytes: int) -> None:
+        self._dropped_bytes += size_bytes
+        if self._dropped_bytes > self._limits.drain_bytes:
+            self.transport.close()
 
     def _answered(self, cycle: RequestResponseCycle) -> None:
         self.on_response_complete()
-        if cycle.more_body and not self.transport.is_closing():
+        if self._draining and not cycle.more_body:
+            self._drain()  # a later request was refused meanwhile
+        elif cycle.more_body and not self.transport.is_closing():
             self._unset_keepalive_if_required()
-            self.loop.call_later(DRAIN_TIMEOUT_S, self._drop, cycle)
+            self.loop.call_later(self._limits.drain_timeout_s, self._close_unless_sent, cycle)
+
+    def shutdown(self) -> None:
+        if self._draining:
+            self.transport.close()
+        super().shutdown()
 
     def _unsupported_upgrade_warning(self) -> None:
         """Called by uvicorn when the parser stops at an offer to upgrade that was not renamed.
@@ -175,7 +213,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self._parsed_bytes > MAX_HEADER_BYTES:
             raise HeadersTooLargeError  # the parser stops, and uvicorn calls `send_400_response`
 
-    def _drop(self, cycle: RequestResponseCycle) -> None:
+    def _close_unless_sent(self, cycle: RequestResponseCycle) -> None:
         if cycle.more_body:
             self.transport.close()
 
@@ -213,12 +251,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self.cycle is not None:  # its client gets no other response
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        if isinstance(error, OverloadedError) or not self.transport.can_write_eof():
-            self.transport.close()
-            return
-        self._draining = True
-        self.transport.write_eof()
-        self.loop.call_later(REFUSED_DRAIN_TIMEOUT_S, self.transport.close)
+        if len(self.connections) > 2 * self._limits.connections:
+            self.transport.close()  # no file descriptors are left for it
+        else:
+            self._drain()
 
 
 class DrainingTransport:
