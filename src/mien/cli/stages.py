@@ -1,6 +1,5 @@
 """Commands of the training stages and of the service."""
 
-import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -142,12 +141,14 @@ def serve(
     home: Home = None,
 ) -> None:
     """Serve the champions over HTTP."""
+    from mien.stages.serve import exit_at_sigterm
+
+    exit_at_sigterm()  # before the imports, which take seconds on a slow machine
     from mien import config
     from mien.stages.serve import app
 
     settings = config.settings()
     options = (("host", host), ("port", port))
     overrides = {name: value for name, value in options if value is not None}
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     served = settings.model_copy(update=overrides)
     app.run(workspace_at(home, settings), names or [], bundles or [], served)

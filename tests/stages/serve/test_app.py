@@ -123,6 +123,40 @@ def test_a_taken_port_is_told(workspace: Workspace) -> None:
             pass
 
 
+@pytest.mark.parametrize(
+    ("host", "advice"),
+    [
+        ("no.such.host.invalid", "Set HOST to an address or a name of this machine"),
+        ("http://0.0.0.0", "Set HOST to an address or a name of this machine"),
+        ("a..b", "Set HOST to an address or a name of this machine"),
+        ("192.0.2.1", "This machine has no such address. Set another HOST"),
+    ],
+)
+def test_a_host_that_cannot_be_bound_is_told_what_to_do(host: str, advice: str) -> None:
+    """Another port would not help."""
+    with pytest.raises(ConfigError, match=f"HOST={host} .*cannot be used: .*{advice}") as failure:
+        app.listen(FREE.model_copy(update={"host": host}))
+    assert "Set another PORT" not in str(failure.value)
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+@pytest.mark.parametrize("host", ["::", "[::]"])
+def test_all_addresses_are_those_of_both_families(workspace: Workspace, host: str) -> None:
+    """The health check of a container asks 127.0.0.1."""
+    with app.running(workspace, ["shape"], [], FREE.model_copy(update={"host": host})) as address:
+        assert address.startswith("http://[::]:")
+        port = address.rpartition(":")[2]
+        for name in ("127.0.0.1", "[::1]", "localhost"):
+            live = requests.get(f"http://{name}:{port}/livez", timeout=PATIENCE)
+            assert live.status_code == 200
+
+
+def test_one_address_of_ipv6_is_that_alone(workspace: Workspace) -> None:
+    """Only `::` stands for all."""
+    with app.listen(FREE.model_copy(update={"host": "::1"})) as listener:
+        assert listener.getsockname()[0] == "::1"
+
+
 def test_answers_do_not_wait_for_receipts() -> None:
     """A server that binds its own socket has to switch Nagle's algorithm off itself."""
     with (

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,19 @@ def test_the_address_picks_the_task(
     """Without a name it is the first task that the server was started with."""
     answer = client.post(address, files={"file": ("a.png", picture())}).json()
     assert next(iter(answer)) == key
+
+
+def test_a_slash_too_many_changes_nothing(client: TestClient, picture: Draw) -> None:
+    """No redirect, which would lose the upload; it counts for the same route."""
+    for path in ("/predict/", "/predict/shape/"):
+        assert client.post(path, files={"file": picture()}).status_code == 200
+    for path in ("/livez/", "/metrics/", "/docs/", "/sample/shape/"):
+        assert client.get(path).status_code == 200, path
+    assert str(client.get("/docs/").url).endswith("/docs"), "addresses in the page are relative"
+    for path in ("/livez//", "/static/"):
+        assert client.get(path).status_code == 404, path
+    assert 'route="/predict/shape"' in client.get("/metrics").text
+    assert 'route="/predict/shape/"' not in client.get("/metrics").text
 
 
 def test_json_is_taken_where_the_task_has_a_body(client: TestClient) -> None:
@@ -164,6 +178,7 @@ def test_every_request_has_its_line_in_the_log(
     (line,) = [record.message for record in caplog.records if record.name == "mien.requests"]
     told = json.loads(line)
     assert told.pop("seconds") >= 0
+    assert datetime.fromisoformat(told.pop("time")).utcoffset() == timedelta(0)
     assert told == {
         "trace_id": response.headers["x-trace-id"],
         "route": "unmatched",

@@ -1,6 +1,7 @@
 """The wiring of the service, in one place: models, threads, metrics, addresses, and uvicorn."""
 
 import asyncio
+import errno
 import gc
 import logging
 import signal
@@ -10,7 +11,7 @@ import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
 from types import FrameType
@@ -18,7 +19,6 @@ from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 
 import mien
 from mien.config import Settings
@@ -28,10 +28,11 @@ from mien.observability.prediction_log.writer import PredictionLog
 from mien.stages.serve import errors, headers, models, openapi, pages, protocol, routes
 from mien.stages.serve.auth import ApiKeyAuth
 from mien.stages.serve.collector import StateCollector
+from mien.stages.serve.cors import CorsMiddleware, parse_origins
 from mien.stages.serve.drift_window import DriftWindows
 from mien.stages.serve.inference import InferenceService
 from mien.stages.serve.loading import BundleSource, LoadedModel
-from mien.stages.serve.metrics import Metrics, RequestMetricsMiddleware
+from mien.stages.serve.metrics import LogFormatter, Metrics, RequestMetricsMiddleware
 from mien.stages.serve.models import InvalidBundle, Models
 from mien.stages.serve.protocol import ConnectionLimits, LimitedHttpProtocol
 from mien.stages.serve.reloader import ModelReloader
@@ -62,7 +63,7 @@ def create(
         on_loaded: called, from the loading thread, when each model is ready or has failed.
 
     Raises:
-        ConfigError: invalid API keys.
+        ConfigError: invalid API keys or origins.
         PredictionLogError: the prediction log has another format.
     """
     auth = ApiKeyAuth.from_settings(settings)
@@ -94,15 +95,8 @@ def _openapi_document(app: FastAPI, served: Models) -> Callable[[], dict[str, An
 def _add_middleware(app: FastAPI, inference: InferenceService) -> None:
     """Add the middleware; the last one is the outermost."""
     app.add_middleware(errors.ServerErrorMiddleware)
-    origins = [each.strip() for each in inference.settings.cors_origins.split(",")]
-    if allowed := [each for each in origins if each]:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=allowed,
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
-            expose_headers=["X-Trace-Id", "Retry-After"],
-        )
+    if origins := parse_origins(inference.settings.cors_origins):
+        app.add_middleware(CorsMiddleware, origins=origins)
     app.add_middleware(
         RequestMetricsMiddleware,
         metrics=inference.metrics,
@@ -142,6 +136,8 @@ def run(
     """
     runtime.tune_malloc()
     sources = models.resolve_sources(workspace, tasks, bundles)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(LogFormatter())
     # Requests are always logged, whatever the level of other loggers; what parsers say about
     # invalid input is not.
     logging.getLogger("mien").setLevel(logging.INFO)
@@ -228,7 +224,7 @@ def _lifespan(
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but SIGTERM is handled in two steps and ends in exit status 0."""
+    """uvicorn, but SIGTERM is handled in two steps and ends in exit status 0, as does SIGHUP."""
 
     def __init__(self, app: FastAPI) -> None:
         state: AppState = app.state.service
@@ -259,12 +255,26 @@ class _Server(uvicorn.Server):
         self._exit_at: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Called in a signal's handler; a second signal ends the grace period of the first."""
-        grace_s = self._inference.settings.grace_s if sig == signal.SIGTERM else 0.0
+        """Called in a signal's handler; a second signal ends the grace period of the first.
+
+        The grace period is for load balancers: none sends requests before a model is ready.
+        """
+        skips_grace = sig == signal.SIGINT or not self._inference.models.ready
+        grace_s = 0.0 if skips_grace else self._inference.settings.grace_s
         if self._exit_at is not None or grace_s == 0:
             self.should_exit = True
         self._exit_at = time.monotonic() + grace_s
         self._inference.models.draining = True
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle SIGHUP too, which the end of a terminal sends, unless `nohup` ignores it."""
+        with super().capture_signals():
+            hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+            in_main_thread = threading.current_thread() is threading.main_thread()
+            if hangup and in_main_thread and signal.getsignal(hangup) == signal.SIG_DFL:
+                signal.signal(hangup, self.handle_exit)
+            yield
 
     async def on_tick(self, counter: int) -> bool:
         if self._exit_at is not None and time.monotonic() >= self._exit_at:
@@ -284,21 +294,47 @@ def listen(settings: Settings) -> socket.socket:
     Raises:
         ConfigError: it cannot be used.
     """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    host = settings.host.strip("[]")
     try:
-        listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
-    except OSError as error:
+        listener = socket.create_server(
+            (host, settings.port),
+            family=_family(host),
+            backlog=2048,
+            dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6(),
+        )
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigError(
-            f"HOST={settings.host} PORT={settings.port} cannot be used: {error.strerror or error}. "
-            "Set another PORT; 0 takes any free one."
+            f"HOST={settings.host} PORT={settings.port} cannot be used: {reason or error}. "
+            f"{_advice(error)}"
         ) from None
     # Connections inherit it. Without it, a response's body waits 40 ms for the header's receipt.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
+def _family(host: str) -> socket.AddressFamily:
+    if ":" not in host:
+        with suppress(socket.gaierror):
+            socket.getaddrinfo(host, None, socket.AF_INET)
+            return socket.AF_INET
+    return socket.AF_INET6
+
+
+def _advice(error: Exception) -> str:
+    """What to do about an address that cannot be bound."""
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return "Set HOST to an address or a name of this machine; 0.0.0.0 or :: is all of them."
+    if number in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+        return "This machine has no such address. Set another HOST; 0.0.0.0 is all of them."
+    if number in (errno.EACCES, errno.EPERM):
+        return "Ports below 1024 need privileges. Set another PORT."
+    return "Set another PORT; 0 takes any free one."
+
+
 def _address(host: str, listener: socket.socket) -> str:
-    host = f"[{host}]" if ":" in host else host
+    host = f"[{host.strip('[]')}]" if ":" in host else host
     return f"http://{host}:{listener.getsockname()[1]}"
 
 

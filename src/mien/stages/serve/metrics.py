@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from prometheus_client import (
@@ -182,6 +183,20 @@ class Metrics:
         return make(name, row.meaning, row.labels, registry=self.registry)
 
 
+class LogFormatter(logging.Formatter):
+    """Lines with their time and level; those of requests are JSON and have the time already."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        if record.name == _log.name:
+            return text
+        return f"{_utc(record.created)} {record.levelname} {text}"
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
 class RequestMetricsMiddleware:
     """Outermost middleware: gives each request its trace_id, then times, counts and logs it."""
 
@@ -237,18 +252,24 @@ class RequestMetricsMiddleware:
         level = logging.DEBUG if route in _PROBE_ROUTES else logging.INFO
         if _log.isEnabledFor(level):
             line = (
-                f'{{"trace_id": "{scope["state"]["trace_id"]}", "route": "{route}", '
+                f'{{"time": "{_utc(time.time())}", "trace_id": "{scope["state"]["trace_id"]}", '
+                f'"route": "{route}", '
                 f'"method": "{method}", "status": {status}, "seconds": {seconds:.6f}}}'
             )
             _log.handle(logging.LogRecord(_log.name, level, __file__, 0, line, (), None))
 
     def _template(self, scope: Scope) -> str:
-        """The route template of a request, before the router has seen it."""
-        path = scope["path"]
+        """The route template of a request, before the router has seen it.
+
+        A slash at the end of an address is dropped: a redirect would lose the upload.
+        """
         if self._templates is None:
             routes = scope["app"].routes if "app" in scope else ()
             self._templates = {each.path: each.path for each in routes if "{" not in each.path}
             self._patterns = [(each.path_regex, each.path) for each in routes if "{" in each.path]
+        path = scope["path"]
+        if path not in self._templates and path.endswith("/"):
+            path = scope["path"] = path[:-1]
         if path in self._templates:
             return self._templates[path]
         return next((own for regex, own in self._patterns if regex.match(path)), UNMATCHED)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
@@ -18,6 +18,7 @@ def install(app: FastAPI) -> None:
     """Add the addresses of the pages to the app."""
     add_get(app, "/openapi.json", openapi_document)
     add_get(app, "/docs", docs)
+    add_get(app, "/docs/", docs_without_slash)
     add_get(app, "/", index)
     add_get(app, "/static/{path:path}", static)
 
@@ -28,6 +29,10 @@ async def openapi_document(request: Request) -> Response:
 
 async def docs(_: Request) -> Response:
     return _WholeFile(FileResponse(STATIC / "docs.html"))
+
+
+async def docs_without_slash(_: Request) -> Response:
+    return RedirectResponse("../docs")  # the addresses in the page are relative
 
 
 async def index(_: Request) -> Response:
