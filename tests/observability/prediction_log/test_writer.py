@@ -20,7 +20,7 @@ from waiting import PATIENCE, until
 
 from mien.errors import PredictionLogError
 from mien.observability.prediction_log import spool
-from mien.observability.prediction_log.database import DAY_S
+from mien.observability.prediction_log.database import DAY_S, Database
 from mien.observability.prediction_log.schema import FORMAT_VERSION, Feedback, PredictionRecord
 from mien.observability.prediction_log.writer import PredictionLog
 
@@ -425,6 +425,70 @@ def test_a_second_process_records_too(path: Path, log: PredictionLog) -> None:
         assert second.add(both[1])
         assert second.recent(OURS, 9) == both[1:]
         assert {each.trace_id for each in log.recent(OURS, 9)} == {each.trace_id for each in both}
+
+
+def test_feedback_for_a_record_in_the_spool_of_another_process(
+    path: Path, log: PredictionLog
+) -> None:
+    """It is kept, and the first process neither loses it nor counts the record twice."""
+    with closing(PredictionLog(path)) as second:
+        made = record()
+        assert log.add(made)
+        assert second.find(made.trace_id) == made
+        assert second.record_feedback(made.trace_id, "round", NOW)
+        assert second.find("f" * 32) is None
+        assert log.recent_feedback(OURS, 9) == [Feedback("star", "round")]
+        assert log.recent(OURS, 9) == [made]
+        assert log.size()[0] == second.size()[0] == 1
+
+
+@pytest.mark.parametrize("spool_too", [True, False])
+def test_a_deleted_file_begins_again_and_its_rows_count_as_lost(
+    path: Path, spool_too: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As `git clean` or a cleaner of temporary files deletes it, for both of two servers."""
+    with closing(PredictionLog(path)) as log, closing(PredictionLog(path)) as second:
+        for _ in range(5):
+            log.add(record())
+            second.add(record())
+        assert log.size()[0] == second.size()[0] == 10
+        pending = record()
+        log.add(pending)
+        for each in path.parent.iterdir():
+            if spool_too or not each.name.endswith("-spool"):
+                each.unlink()
+        later = [record(), record()]
+        assert log.add(later[0])
+        assert log.record_feedback(later[0].trace_id, "star", NOW)
+        assert second.add(later[1])
+        assert second.record_feedback(later[0].trace_id, "round", NOW)
+        assert (log.dropped, second.dropped) == (10, 8), "the second finds two new rows"
+        last = record()
+        assert log.add(last)
+    assert caplog.text.count("was deleted or replaced while it was in use") == 2
+    with closing(PredictionLog(path)) as log:
+        found = {each.trace_id for each in log.recent(OURS, 99)}
+        assert found == {each.trace_id for each in (pending, *later, last)}
+        assert log.recent_feedback(OURS, 9) == [Feedback("star", "round")]
+
+
+def test_a_file_that_cannot_be_written_is_logged_once(
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many readers try; and once more after it was written in between."""
+
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with closing(PredictionLog(path)) as log:
+        for _ in range(2):
+            with monkeypatch.context() as patch:
+                patch.setattr(Database, "insert", full)
+                assert log.add(record())
+                for _ in range(5):
+                    log.size()
+            assert log.recent(OURS, 9)
+    assert caplog.text.count("wait in the spool: database or disk is full") == 2
 
 
 def test_a_disk_that_hangs_holds_nobody_up(log: PredictionLog) -> None:

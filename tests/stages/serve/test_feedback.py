@@ -109,14 +109,23 @@ def test_an_expired_answer_is_404(serving: Serving, workspace: Workspace, pictur
         assert tell(client, trace_id, "star").status_code == 404
 
 
-def test_an_answer_of_a_task_that_is_not_served_is_404(
+def test_feedback_for_the_answer_of_another_server_is_kept(
     serving: Serving, workspace: Workspace, picture: Draw
 ) -> None:
-    """This server does not know the labels of that task."""
-    with serving() as client:
-        trace_id = ask(client, picture)
-    with serving(("colour",)) as client:
-        assert tell(client, trace_id, "star").status_code == 404
+    """Two servers share one prediction log, behind a load balancer or with a task each."""
+    with serving() as first, serving() as second, serving(("colour",)) as other:
+        for client in (first, second):
+            for judge in (first, second, other):
+                trace_id = ask(client, picture)
+                told = tell(judge, trace_id, "round")
+                assert (told.status_code, told.json().get("predicted")) == (200, "star")
+                unknown = 200 if judge is other else 422
+                assert tell(judge, trace_id, "no shape").status_code == unknown
+                assert tell(judge, trace_id, "round").status_code == 200
+        first.get("/metrics")  # brings the spool into the file
+        log = other.app.state.service.inference.prediction_log  # type: ignore[attr-defined]
+        assert log.recent_feedback(digest(workspace), 99) == [Feedback("star", "round")] * 6
+        assert log.size()[0] == 6
 
 
 def test_a_label_of_another_task_is_told_the_right_ones(

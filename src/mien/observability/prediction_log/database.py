@@ -29,7 +29,7 @@ class Database:
     """One file of predictions. Not safe for concurrent use.
 
     A file that cannot be opened is tried again later; until then every method but `close` raises
-    `PredictionLogError`.
+    `PredictionLogError`. A file that is deleted or replaced meanwhile is opened again.
     """
 
     def __init__(self, path: Path, max_age_days: float, max_size_mb: float) -> None:
@@ -41,7 +41,9 @@ class Database:
         self._path = path
         self._max_age_s = max_age_days * DAY_S
         self._max_size_bytes = max_size_mb * 1e6
-        self._closed = False
+        self._closed = self._failing = False
+        self.lost_rows = 0
+        """Rows that were in a file that was deleted."""
         self._rows_since_prune, self._pruned_at = 0, time.time()
         self._connection = self._open()
         while self._connection is not None and self._prune(self._connection, self._pruned_at):
@@ -98,6 +100,8 @@ class Database:
             self._connection = None
 
     def _opened(self) -> sqlite3.Connection:
+        if self._connection is not None and file_identity(self._path) != self._identity:
+            self._open_again(self._connection)
         if self._connection is None and not self._closed and time.monotonic() >= self._reopen_at:
             self._connection = self._open()
         if self._connection is None:
@@ -106,9 +110,29 @@ class Database:
             )
         return self._connection
 
+    def _open_again(self, deleted: sqlite3.Connection) -> None:
+        """Begin a new file, as the open one is no longer at its path.
+
+        SQLite does not touch the new file's write-ahead log when it closes a deleted file.
+        """
+        rows = _count_rows(deleted)
+        deleted.close()
+        self._connection = None
+        self._connection = self._open()
+        lost = max(0, rows - _count_rows(self._connection))
+        self.lost_rows += lost
+        text = "%s was deleted or replaced while it was in use: %d predictions are lost"
+        _log.error(text, self._path, lost)
+
     def _open(self) -> sqlite3.Connection | None:
         self._reopen_at = time.monotonic() + REOPEN_INTERVAL_S
-        return _open(self._path)
+        connection, error = _open(self._path)
+        if error is not None and not self._failing:
+            text = "predictions are not recorded: %s cannot be opened (%s)"
+            _log.error(text, self._path, error)
+        self._failing = error is not None
+        self._identity = file_identity(self._path)
+        return connection
 
     def _prune(self, connection: sqlite3.Connection, now: float) -> int:
         """Delete rows beyond the age, and the oldest while the file is too large."""
@@ -123,12 +147,28 @@ class Database:
             return 0
 
 
-def _open(path: Path) -> sqlite3.Connection | None:
-    """Open or create the file; a damaged one is renamed, not overwritten."""
+def file_identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another one at the same path; None where there is none."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_dev, state.st_ino
+
+
+def _count_rows(connection: sqlite3.Connection | None) -> int:
+    try:
+        return int(connection.execute(schema.COUNT).fetchone()[0]) if connection else 0
+    except sqlite3.Error:
+        return 0
+
+
+def _open(path: Path) -> tuple[sqlite3.Connection | None, Exception | None]:
+    """Open or create the file, or say why not; a damaged one is renamed, not overwritten."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            return _connect(path)
+            return _connect(path), None
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError as error:
@@ -136,10 +176,9 @@ def _open(path: Path) -> sqlite3.Connection | None:
             _log.error(
                 "%s is damaged (%s); it is now %s, and a new file begins", path, error, renamed
             )
-            return _connect(path)
+            return _connect(path), None
     except (sqlite3.Error, OSError) as error:
-        _log.error("predictions are not recorded: %s cannot be opened (%s)", path, error)
-        return None
+        return None, error
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -25,21 +25,15 @@ def find_record(trace_id: str, path: Path) -> PredictionRecord:
             "workspace (--home) or to MIEN_PREDICTION_LOG; name the same one."
         )
     # The spool first: a row that leaves it meanwhile is in the database then.
-    row = _find_in_spool(spool.path_of(path), trace_id) or _find_in_database(path, trace_id)
+    row: Sequence[Any] | None = spool.find_row(
+        spool.path_of(path), trace_id, schema.COLUMN_COUNT
+    ) or _find_in_database(path, trace_id)
     if row is None:
         raise UnknownPredictionError(
             f"{path} has no prediction {trace_id!r}. Give the trace_id as the response has it; old "
             "records are deleted (MIEN_PREDICTION_LOG_DAYS, MIEN_PREDICTION_LOG_MB)."
         )
     return PredictionRecord.from_row(row)
-
-
-def _find_in_spool(path: Path, trace_id: str) -> Sequence[Any] | None:
-    if not path.is_file():
-        return None
-    lines = [line for line in path.read_bytes().splitlines() if trace_id.encode() in line]
-    rows = spool.parse_rows(lines, schema.COLUMN_COUNT)
-    return next((row for row in rows if row[0] == trace_id), None)
 
 
 def _find_in_database(path: Path, trace_id: str) -> Sequence[Any] | None:

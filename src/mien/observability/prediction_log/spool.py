@@ -52,6 +52,13 @@ class Spool:
         """The lines after an offset, without their newlines, and the offset of the end."""
         return self._read(offset).splitlines(), self._size_bytes
 
+    def is_at(self, path: Path) -> bool:
+        """Whether the open file is still the one at a path."""
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), path.stat())
+        except OSError:
+            return False
+
     def clear(self) -> None:
         """Delete all lines."""
         self._truncate(0)
@@ -89,6 +96,17 @@ def parse_rows(lines: Sequence[bytes], column_count: int) -> list[list[Any]]:
     if len(rows) < len(lines):
         _log.warning("%d lines of the spool could not be read", len(lines) - len(rows))
     return rows
+
+
+def find_row(path: Path, trace_id: str, column_count: int) -> list[Any] | None:
+    """The row of a prediction in a spool file that another process may write to."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    lines = [line for line in content.splitlines() if trace_id.encode() in line]
+    rows = parse_rows(lines, column_count)
+    return next((row for row in rows if row[0] == trace_id), None)
 
 
 def open_exclusive(path: Path) -> Spool | None:

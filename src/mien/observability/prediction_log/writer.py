@@ -2,7 +2,11 @@
 
 A record is in the spool before its prediction is on the wire, so a killed process loses none.
 A thread moves records from the spool to SQLite many at a time, which costs a fraction of
-inserting each alone. A full disk loses records and counts them; it loses no prediction.
+inserting each alone. A full disk loses records and counts them; it loses no prediction. So does a
+file that is deleted while it is in use: a new one begins.
+
+One process has the spool. Other servers with the same log insert each record at once, and look for
+a prediction of the first in its spool.
 
 Locks, in the order in which a thread takes them:
 
@@ -82,19 +86,24 @@ class PredictionLog:
         Raises:
             PredictionLogError: the file has another format.
         """
-        self.dropped = 0
-        """Records that were lost."""
-        self._failing = False
+        self._dropped = 0
+        self._failing = self._flush_failing = False
         self._closing, self._drain_requested = threading.Event(), threading.Event()
         self._database_lock, self._spool_lock = TimeoutLock(), TimeoutLock()
         self._database = Database(path, max_age_days, max_size_mb)
-        self._spool = spool.open_exclusive(spool.path_of(path))
+        self._spool_path = spool.path_of(path)
+        self._spool = spool.open_exclusive(self._spool_path)
         self._pending_rows = len(self._spool.lines()[0]) if self._spool else 0
         self._spool_offset = 0
         """The rows before this offset of the spool are in the database already."""
         with suppress(PredictionLogError):  # logged by `_flush`; retried by the thread
             self._drain()
         threading.Thread(target=self._drain_loop, name="mien-prediction-log", daemon=True).start()
+
+    @property
+    def dropped(self) -> int:
+        """Records that were lost: not written, or deleted with the file."""
+        return self._dropped + self._database.lost_rows
 
     def add(self, record: PredictionRecord) -> bool:
         """Add one record; where that fails, return False, count it and log the first failure."""
@@ -104,7 +113,7 @@ class PredictionLog:
             if not self._failing:
                 _log.error("predictions are not recorded from now on: %s", error)
             self._failing = True
-            self.dropped += 1
+            self._dropped += 1
             self._drain_requested.set()  # a full spool may be emptied
             return False
         if self._failing:
@@ -113,8 +122,12 @@ class PredictionLog:
         return True
 
     def find(self, trace_id: str) -> PredictionRecord | None:
-        """Return the record of a prediction, unless it is too old."""
-        rows = self._read(schema.FIND_SINCE, trace_id, self._database.oldest_timestamp())
+        """Return the record of a prediction, also of another server; None if it is too old."""
+        oldest = self._database.oldest_timestamp()
+        rows = self._read(schema.FIND_SINCE, trace_id, oldest)
+        if not rows and self._spool is None:
+            self._insert_from_other_spool(trace_id)
+            rows = self._read(schema.FIND_SINCE, trace_id, oldest)
         return PredictionRecord.from_row(rows[0]) if rows else None
 
     def record_feedback(self, trace_id: str, true_label: str | None, timestamp: float) -> bool:
@@ -214,6 +227,15 @@ class PredictionLog:
             raise drain_error  # the row may be among the pending ones
         return rows
 
+    def _insert_from_other_spool(self, trace_id: str) -> None:
+        """Insert a record that another server keeps in its spool; it skips the row later."""
+        row = spool.find_row(self._spool_path, trace_id, schema.COLUMN_COUNT)
+        try:
+            with self._database_lock.hold():
+                self._database.insert([row] if row else [], time.time())
+        except sqlite3.Error as error:
+            raise PredictionLogError(f"The prediction log cannot be written: {error}.") from error
+
     def _drain_loop(self) -> None:
         while not self._closing.is_set():
             self._drain_requested.wait()
@@ -250,6 +272,9 @@ class PredictionLog:
                     self._flush(lines)
                     self._spool.clear()
                     self._spool_offset = self._pending_rows = 0
+                    if not self._spool.is_at(self._spool_path):  # it was deleted
+                        self._spool.close()
+                        self._spool = spool.open_exclusive(self._spool_path)
                     return
             if not last:  # rows that came since the last round can wait
                 self._flush(lines)
@@ -262,5 +287,8 @@ class PredictionLog:
                 chunk = rows[start : start + PRUNE_INTERVAL_ROWS]
                 self._database.insert(chunk, max(row[1] for row in chunk))
         except (sqlite3.Error, PredictionLogError) as error:
-            _log.warning("%d predictions wait in the spool: %s", len(lines), error)
+            if not self._flush_failing:
+                _log.warning("%d predictions wait in the spool: %s", len(lines), error)
+            self._flush_failing = True
             raise PredictionLogError(f"The prediction log cannot be written: {error}.") from error
+        self._flush_failing = False

@@ -41,21 +41,23 @@ def record_feedback(
 
     Args:
         log: the predictions.
-        labels: those of the served models, by task.
+        labels: those of the served models, by task; of a task that another server serves, the
+            labels are unknown, and every label is stored.
         feedback: the true label of a prediction.
 
     Raises:
-        UnknownPredictionError: there is no record of the prediction, or its task is not served.
+        UnknownPredictionError: there is no record of the prediction.
         RequestError: the model has no such label.
         PredictionLogError: the prediction log cannot be read or written.
     """
     record = log.find(feedback.trace_id)
-    if record is None or record.task not in labels:
+    if record is None:
         raise UnknownPredictionError("There is no prediction with that trace_id, or no longer.")
-    if feedback.label is not None and feedback.label not in labels[record.task]:
+    known = labels.get(record.task)
+    if feedback.label is not None and known is not None and feedback.label not in known:
         raise RequestError(
-            f"label: expected null or a label of {record.task} "
-            f"({', '.join(labels[record.task])}), found another. Send one of these."
+            f"label: expected null or a label of {record.task} ({', '.join(known)}), found "
+            "another. Send one of these."
         )
     if not log.record_feedback(feedback.trace_id, feedback.label, time.time()):
         raise UnknownPredictionError("The prediction with that trace_id was just deleted.")
