@@ -1,5 +1,7 @@
 """What a client sent, read within limits."""
 
+import base64
+import gzip
 import io
 import json
 import tempfile
@@ -63,6 +65,83 @@ def test_the_content_type_may_have_parameters_and_any_case(client: TestClient) -
         headers={"content-type": "Application/JSON; charset=utf-8"},
     )
     assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "kind", ["image/png", "image/jpeg", "Image/WEBP; a=b", "application/octet-stream"]
+)
+@pytest.mark.parametrize("path", ["/predict", "/predict/shape", "/predict/colour"])
+def test_the_bytes_of_a_picture_need_no_form(
+    client: TestClient, picture: Draw, kind: str, path: str
+) -> None:
+    """The content counts; the answer is that to a form."""
+    sent = client.post(path, content=picture(), headers={"content-type": kind})
+    form = client.post(path, files={"file": picture()})
+    assert sent.status_code == 200
+    assert sent.json()["detections"] == form.json()["detections"]
+
+
+def test_bytes_that_are_no_picture_are_refused(client: TestClient) -> None:
+    """Nothing at all is another fault than another type."""
+    for content, status in ((b"", 422), (b"GIF89a" + bytes(20), 415)):
+        sent = client.post("/predict", content=content, headers={"content-type": "image/png"})
+        assert sent.status_code == status
+
+
+@pytest.mark.parametrize("start", ["", "data:image/png;base64,", '"', " \n"])
+@pytest.mark.parametrize("as_form", [True, False])
+def test_a_picture_as_text_is_refused_with_the_reason(
+    client: TestClient, picture: Draw, start: str, as_form: bool
+) -> None:
+    """Base64 and data: URLs, wherever a picture is expected."""
+    for kind in ("PNG", "JPEG", "WEBP", "GIF"):
+        file = io.BytesIO()
+        Image.open(io.BytesIO(picture())).save(file, kind)
+        text = start.encode() + base64.b64encode(file.getvalue())
+        if as_form:
+            sent = client.post("/predict", files={"file": text})
+        else:
+            sent = client.post("/predict", content=text, headers={"content-type": "image/png"})
+        assert (sent.status_code, sent.json()["type"]) == (415, "/errors/unsupported-media-type")
+        assert "base64" in sent.json()["detail"]
+
+
+def test_a_picture_within_json_is_told_how_to_be_sent(client: TestClient) -> None:
+    """The keys of the task are named, and the way for pictures."""
+    sent = client.post("/predict/shape", json={"point": {"values": [1, 2, 3]}, "image": "data:,"})
+    assert sent.status_code == 422
+    assert "the keys are point, and an image is sent as a form or as bytes" in sent.json()["detail"]
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "zstd", "GZIP"])
+def test_a_compressed_body_is_refused_with_the_reason(
+    client: TestClient, picture: Draw, coding: str
+) -> None:
+    """For pictures, forms, JSON and feedback; without a coding the header changes nothing."""
+    bodies = {
+        "/predict/shape": (b'{"point": {"values": [1, 2, 3]}}', "application/json"),
+        "/predict/colour": (picture(), "image/png"),
+        "/predict": (HEAD + picture() + b"\r\n--x--\r\n", FORM["content-type"]),
+        "/feedback": (b'{"trace_id": "", "label": null}', "application/json"),
+    }
+    for path, (body, kind) in bodies.items():
+        headers = {"content-type": kind, "content-encoding": coding}
+        sent = client.post(path, content=gzip.compress(body), headers=headers)
+        assert (sent.status_code, sent.json()["type"]) == (415, "/errors/unsupported-media-type")
+        assert "Content-Encoding" in sent.json()["detail"]
+        plain = client.post(path, content=body, headers={**headers, "content-encoding": "identity"})
+        assert plain.status_code == (422 if path == "/feedback" else 200)
+
+
+def test_json_may_begin_with_a_byte_order_mark(client: TestClient, picture: Draw) -> None:
+    """As editors and libraries of Windows write it; for feedback too."""
+    kind = {"content-type": "application/json"}
+    mark = b"\xef\xbb\xbf"
+    body = mark + b'{"point": {"values": [1, 2, 3]}}'
+    answer = client.post("/predict/shape", content=body, headers=kind)
+    assert answer.status_code == 200
+    verdict = json.dumps({"trace_id": answer.json()["trace_id"], "label": "star"}).encode()
+    assert client.post("/feedback", content=mark + verdict, headers=kind).status_code == 200
 
 
 def test_json_has_a_smaller_limit_than_pictures(client: TestClient) -> None:

@@ -119,7 +119,7 @@ _TABLE: Mapping[tuple[type[Exception] | int, int, str, str], str] = {
         "Send a JPEG, PNG, WEBP or AVIF image; the content counts, not the file name."
     ),
     (MediaTypeError, 415, "unsupported-media-type", "This content type is not supported"): (
-        "Send a form (multipart/form-data) with the image in the field `file`."
+        "Send a form (multipart/form-data) with the image in the field `file`, or its bytes."
     ),
     (RequestError, 422, "malformed-request", "The request has another form than expected"): (
         "Send the image in the field `file` of a form; GET /docs has examples."

@@ -118,16 +118,15 @@ class InferenceService:
     ) -> BatchHandler[InferenceRequest, InferenceResult]:
         """The handler of a model for uploads of this kind and size."""
         handlers = self._handlers.setdefault(model, {})
-        kind = "json" if upload.boundary is None else "image"
-        is_large = len(upload.data) > batching.LARGE_UPLOAD_BYTES
-        if (kind, is_large) not in handlers:
+        key = upload.kind, len(upload.data) > batching.LARGE_UPLOAD_BYTES
+        if key not in handlers:
             limits = Limits(pixels=int(self.settings.max_megapixels * 1e6))
-            size = model.max_batch_sizes.get(kind, 1)
-            handlers[kind, is_large] = BatchHandler(
+            size = model.max_batch_sizes.get(upload.kind, 1)
+            handlers[key] = BatchHandler(
                 InferencePipeline(limits, self.prediction_log),
-                min(size, batching.LARGE_UPLOAD_BATCH) if is_large else size,
+                min(size, batching.LARGE_UPLOAD_BATCH) if key[1] else size,
             )
-        return handlers[kind, is_large]
+        return handlers[key]
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,9 @@ def predict_task(task: Task[Any]) -> Description:
     return {
         "tags": ["predict"],
         "summary": task.summary[:1].upper() + task.summary[1:],
-        "description": f"A valid image without a subject is answered with null.\n\n{example}",
+        "description": "A valid image without a subject is answered with null. The bytes of an "
+        "image are taken without a form too, as image/jpeg, image/png, image/webp or "
+        f"application/octet-stream.\n\n{example}",
         "responses": {200: {"model": response.schema(task)}, **_PREDICT_PROBLEMS},
         "openapi_extra": {"requestBody": {"required": True, "content": content}},
         "operation_id": f"predict_{task.name}",

@@ -5,7 +5,7 @@ An upload stays in memory: it is never written to a file, not even a temporary o
 """
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from python_multipart.exceptions import FormParserError
@@ -21,6 +21,11 @@ DocumentT = TypeVar("DocumentT", bound=BaseModel)
 FIELD = "file"
 FORM = b"multipart/form-data"
 JSON = b"application/json"
+BYTES = b"application/octet-stream"
+"""Content type of an image without a form, as are all of image/*."""
+_UTF8_MARK = b"\xef\xbb\xbf"
+_BASE64_STARTS = (b"data:", b"/9j/", b"iVBORw0KGgo", b"UklGR", b"R0lGOD")
+"""A data: URL, and how JPEG, PNG, WEBP and GIF begin in base64."""
 MAX_FEEDBACK_BYTES = 4096
 MAX_JSON_BYTES = 65_536
 """Maximum size of a JSON body; the landmarks of one hand take a fiftieth of it."""
@@ -29,10 +34,16 @@ MAX_FORM_PARTS = 10
 
 @dataclass(frozen=True)
 class Upload:
-    """The body of a prediction request: JSON, or a form with that boundary."""
+    """The body of a prediction request: JSON, a form with that boundary, or an image."""
 
     data: bytes
     boundary: bytes | None = None
+    is_image: bool = False
+
+    @property
+    def kind(self) -> Literal["json", "image"]:
+        """What is predicted for."""
+        return "image" if self.is_image or self.boundary is not None else "json"
 
 
 def check_length(request: HttpRequest, limit: int) -> None:
@@ -50,17 +61,20 @@ async def read(request: HttpRequest, takes_json: bool, limit: int) -> Upload:
     """Read the body of a request, at most `limit` bytes.
 
     Raises:
-        MediaTypeError: neither a form nor, where the task takes it, JSON.
+        MediaTypeError: neither an image nor a form nor, where the task takes it, JSON.
         TooLargeError: the declared or the counted length is beyond the limit.
         RequestError: a form without a boundary.
     """
-    kind, options = parse_options_header(request.headers.get("content-type"))
+    kind, options = _content_type(request)
     if kind == JSON and takes_json:
         return Upload(await _body(request, min(limit, MAX_JSON_BYTES)))
+    if kind == BYTES or kind.startswith(b"image/"):
+        return Upload(await _body(request, limit), is_image=True)
     if kind != FORM:
         more = f", or {JSON.decode()} as GET /docs describes it" if takes_json else ""
         raise MediaTypeError(
-            f"Send a form ({FORM.decode()}) with the image in the field `{FIELD}`{more}."
+            f"Send a form ({FORM.decode()}) with the image in the field `{FIELD}`, or the bytes of "
+            f"the image (image/jpeg, image/png, image/webp, {BYTES.decode()}){more}."
         )
     if not options.get(b"boundary"):
         raise RequestError(_UNREADABLE_FORM)
@@ -75,12 +89,12 @@ async def read_json(request: HttpRequest, schema: type[DocumentT]) -> DocumentT:
         TooLargeError: it is too large for the schema.
         RequestError: it does not follow the schema.
     """
-    kind, _ = parse_options_header(request.headers.get("content-type"))
+    kind, _ = _content_type(request)
     if kind != JSON:
         raise MediaTypeError(f"Send {JSON.decode()} as GET /docs describes it.")
     data = await _body(request, MAX_FEEDBACK_BYTES)
     try:
-        return schema.model_validate_json(data, strict=True)
+        return schema.model_validate_json(data.removeprefix(_UTF8_MARK), strict=True)
     except ValidationError as error:
         raise RequestError(_explain(error, schema)) from None
 
@@ -90,16 +104,31 @@ def decode(upload: Upload, task: Task[Any], limits: images.Limits) -> Request:
 
     Raises:
         ImageError, ImageTypeError, TooLargeError: see `images.read`.
+        MediaTypeError: the image is text.
         RequestError: the body does not follow the task's schema.
     """
-    if upload.boundary is not None:
-        return task.inference.read(form_image(upload.data, upload.boundary), limits)
+    if upload.kind == "image":
+        return task.inference.read(_image(upload), limits)
     if task.inference.Body is None:
         raise MediaTypeError
     try:
-        return Request(body=task.inference.Body.model_validate_json(upload.data))
+        body = upload.data.removeprefix(_UTF8_MARK)
+        return Request(body=task.inference.Body.model_validate_json(body))
     except ValidationError as error:
         raise RequestError(_explain(error, task.inference.Body)) from None
+
+
+def _image(upload: Upload) -> bytes:
+    data = upload.data
+    if upload.boundary is not None:
+        data = form_image(data, upload.boundary)
+    if not data:
+        raise RequestError("The body is empty; send an image.")
+    if data[:32].lstrip(b" \t\r\n\"'").startswith(_BASE64_STARTS):
+        raise MediaTypeError(
+            "The image is text: a data: URL or base64. Decode it and send the bytes."
+        )
+    return data
 
 
 def form_image(data: bytes, boundary: bytes) -> bytes:
@@ -179,6 +208,20 @@ class _FormParts:
 _UNREADABLE_FORM = f"The form cannot be read. Send one image, in the field `{FIELD}`."
 
 
+def _content_type(request: HttpRequest) -> tuple[bytes, dict[bytes, bytes]]:
+    """The content type of a body and its parameters.
+
+    Raises:
+        MediaTypeError: the body is compressed.
+    """
+    if request.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
+        raise MediaTypeError(
+            "The header Content-Encoding: expected none, found a coding such as gzip. Send the "
+            "body without it; images are compressed already."
+        )
+    return parse_options_header(request.headers.get("content-type"))
+
+
 async def _body(request: HttpRequest, limit: int) -> bytes:
     check_length(request, limit)
     chunks, size_bytes = [], 0
@@ -205,5 +248,8 @@ def _explain(error: ValidationError, body: type[BaseModel]) -> str:
         for part in first["loc"]
         if isinstance(part, int) or part in valid
     )
-    message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+    message = first["msg"]
+    if first["type"] == "extra_forbidden":
+        keys = ", ".join(body.model_fields)
+        message = f"unknown key; the keys are {keys}, and an image is sent as a form or as bytes"
     return f"The JSON body cannot be used: {location + ': ' if location else ''}{message}."

@@ -147,6 +147,8 @@ def examples(ready: Path, split: Split) -> Iterator[Example]:
     """Yield the rows of a split as JSON requests."""
     rows = read_split(ready, split)
     for hand, label, name in zip(rows.landmarks, rows.labels, rows.names, strict=True):
+        if landmarks.convention_of_hand(hand) == "normalized":
+            hand = hand * 1024.0  # the frame has any scale; in a request, fractions need a picture
         body = Body(landmarks=hand.tolist())
         yield Example(request=Request(body=body), label=label, name=name)
 

@@ -1,10 +1,13 @@
 """The `params:` section and the JSON requests of the gesture task, and HaGRID's labels."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from mien.config import Schema
+
+from .landmarks import Floats, as_array, convention_of_hand
 
 HAGRID_LABELS = (
     "call",
@@ -77,7 +80,19 @@ class Params(Schema):
 
 
 Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Point = Annotated[list[Coordinate], Field(min_length=3, max_length=3)]
+
+
+def _from_mediapipe(point: Any) -> Any:
+    """[x, y, z] of a point as MediaPipe's own libraries give it, {x, y, z, visibility}."""
+    known = {"x", "y", "z"} <= set(point) <= _POINT_KEYS if isinstance(point, dict) else False
+    return [point[axis] for axis in "xyz"] if known else point
+
+
+_POINT_KEYS = {"x", "y", "z", "visibility", "presence", "name"}
+Point = Annotated[
+    list[Coordinate], BeforeValidator(_from_mediapipe), Field(min_length=3, max_length=3)
+]
+Side = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
 
 LIKE = (
@@ -101,8 +116,35 @@ class Body(BaseModel):
 
     landmarks: Annotated[list[Point], Field(min_length=21, max_length=21)] = Field(
         description=(
-            "21 points [x, y, z] in MediaPipe's order, the wrist first, y downwards. x and y share "
-            "one unit, such as pixels: multiply coordinates of 0..1 by the picture's width and "
-            "height. z has a unit of its own."
+            "21 points [x, y, z] or {x, y, z} in MediaPipe's order, the wrist first, y downwards. "
+            "x and y share one unit, such as pixels, or are fractions (0..1) of the picture's "
+            "width and height, which are then required. z has a unit of its own."
         )
     )
+    width: Side | None = Field(default=None, description="width of the picture in pixels")
+    height: Side | None = Field(default=None, description="height of the picture in pixels")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_list(cls, document: Any) -> Any:
+        """A list of points alone is the landmarks."""
+        return {"landmarks": document} if isinstance(document, list) else document
+
+    @model_validator(mode="after")
+    def _with_size(self) -> "Body":
+        sides = (self.width is not None) + (self.height is not None)
+        fractions = convention_of_hand(as_array(self.landmarks)[0]) == "normalized"
+        if sides == 1 or (fractions and not sides):
+            raise PydanticCustomError(
+                "picture_size",
+                "expected width and height of the picture with landmarks that are fractions (0..1) "
+                "of them, found none or one of the two; add both, or send landmarks in pixels",
+            )
+        return self
+
+    def points(self) -> Floats:
+        """The landmarks in the common frame, (1, 21, 3)."""
+        points = as_array(self.landmarks)
+        if self.width and self.height and convention_of_hand(points[0]) == "normalized":
+            points[:, :, :2] *= (self.width, self.height)
+        return points

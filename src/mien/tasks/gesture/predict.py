@@ -147,7 +147,7 @@ def _request_hands(request: Request, model: Model, detect_hands: DetectHands) ->
 def _body_points(body: object) -> Floats:
     if not isinstance(body, Body):
         raise RequestError("the gesture task: expected a picture or JSON {'landmarks': 21 points}.")
-    points = landmarks.as_array(body.landmarks)
+    points = body.points()
     if not landmarks.has_extent(points).all():
         raise RequestError(
             "landmarks: expected the 21 points of one hand in pixels, found 21 equal points or "

@@ -9,6 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from mien.errors import DataError, MienError, RequestError
 
@@ -73,4 +74,7 @@ def _to_body(row: Values, convention: Convention, has_depth: bool) -> Body | Mie
         points[:, :2] *= size
     if not has_depth:
         points = depth.impute_depth(points[None])[0]
-    return Body(landmarks=points.tolist())
+    try:
+        return Body(landmarks=points.tolist())
+    except ValidationError:
+        return RequestError("expected x and y as in the first rows, found fractions (0..1)")
