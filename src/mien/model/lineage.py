@@ -107,12 +107,15 @@ class Lineage(Schema):
     threads: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     """What only the trainer knows."""
+    trained_at: str = ""
+    """When the training ended, in UTC."""
     variant: VariantOrigin | None = None
     certificate: Certificate | None = None
 
     def recorded(self) -> dict[str, Any]:
         """What was recorded when the run began, as JSON values."""
-        return self.model_dump(mode="json", exclude={"training", "variant", "certificate"})
+        later = {"training", "trained_at", "variant", "certificate"}
+        return self.model_dump(mode="json", exclude=later)
 
 
 def record(

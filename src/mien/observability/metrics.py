@@ -66,7 +66,7 @@ _TABLE: dict[tuple[str, Kind, Topic, Unit, str], str] = {
         "Time from reading the bundle to the end of its warm-up."
     ),
     ("mien_model_created_timestamp_seconds", "gauge", "model", "timestamp", "task version"): (
-        "Time at which the bundle was written, by its bundle.json."
+        "Time at which the model was trained, by its bundle.json."
     ),
     ("mien_model_score", "gauge", "model", "ratio", "task version candidate split score"): (
         "Scores of every candidate in the champion's evaluation: accuracy, macro_f1, and for "
@@ -158,7 +158,7 @@ _TABLE: dict[tuple[str, Kind, Topic, Unit, str], str] = {
         "Size of the prediction log on disk."
     ),
     ("mien_prediction_log_dropped_total", "counter", "server", "count", ""): (
-        "Predictions that could not be written to the prediction log."
+        "Predictions that could not be written to the prediction log, or were deleted with it."
     ),
     ("process_cpu_seconds_total", "counter", "server", "seconds", ""): "CPU time of the server.",
     ("process_resident_memory_bytes", "gauge", "server", "bytes", ""): (

@@ -9,6 +9,7 @@ work folder, which the task's trainer may use to resume.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,12 @@ def _fit(run: Run, folder: Path, candidate: str, ready: Path, origin: Lineage) -
             fit.labels or task.default_labels,
             candidate,
             fit.preprocessing,
-            lineage=origin.model_copy(update={"training": dict(fit.lineage)}),
+            lineage=origin.model_copy(
+                update={
+                    "training": dict(fit.lineage),
+                    "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                }
+            ),
         )
         with atomic_dir(folder / candidate) as temporary:
             bundle.copy_networks(work, temporary)

@@ -132,7 +132,7 @@ def test_panels_say_what_they_show(board: dashboards.Dashboard) -> None:
         assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
         assert panel["targets"], panel["title"]
         sources = [panel["datasource"], *(target["datasource"] for target in panel["targets"])]
-        assert {source["uid"] for source in sources} == {"prometheus"}, panel["title"]
+        assert {source["uid"] for source in sources} == {"${datasource}"}, panel["title"]
 
 
 @EACH
@@ -198,7 +198,7 @@ def assert_fit(places: list[dict[str, int]]) -> None:
 def test_grafana_finds_files_and_data_source() -> None:
     """The folder is mounted where the provider looks; the data source has the panels' uid."""
     (source,) = settings("grafana/provisioning/datasources/prometheus.yml")["datasources"]
-    assert source["uid"] == grafana.SOURCE["uid"]
+    assert source["uid"] == grafana.SOURCE_UID
     assert source["type"] == grafana.SOURCE["type"]
     assert source["url"] == "http://prometheus:9090"
     (provider,) = settings("grafana/provisioning/dashboards/mien.yml")["providers"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mien.observability import metrics
 from mien.stages.monitor import grafana, promql
-from mien.stages.monitor.grafana import RED, SOURCE, Json, Panel
+from mien.stages.monitor.grafana import RED, SOURCE, SOURCE_UID, Json, Panel
 from mien.storage.files import atomic_write
 
 COLUMNS = 24
@@ -126,7 +126,20 @@ def _variables(board: Dashboard) -> list[Json]:
     repeats = [panel.repeat for own in board.rows.values() for panel in own if panel.repeat]
     for label in repeats:
         queries[label] = f'label_values(mien_input_stat_count{{task=~"$task"}}, {label})'
-    return [_variable(name, query) for name, query in queries.items()]
+    return [_source_variable(), *(_variable(name, query) for name, query in queries.items())]
+
+
+def _source_variable() -> Json:
+    return {
+        "current": {"selected": True, "text": "Prometheus", "value": SOURCE_UID},
+        "includeAll": False,
+        "label": "data source",
+        "multi": False,
+        "name": "datasource",
+        "query": "prometheus",
+        "refresh": 1,
+        "type": "datasource",
+    }
 
 
 def _variable(name: str, query: str) -> Json:

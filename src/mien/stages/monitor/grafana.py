@@ -17,7 +17,10 @@ Kind = Literal["timeseries", "stat", "bargauge", "table", "heatmap"]
 Role = Literal["value", "bound", "limit"]
 """A bound is drawn as a thin line, a limit dashed and red."""
 
-SOURCE = {"type": "prometheus", "uid": "prometheus"}
+SOURCE_UID = "prometheus"
+"""Identifier of the data source that this project provisions."""
+SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+"""What panels name: a variable, as another Grafana has a data source of its own."""
 UNITS: Mapping[metrics.Unit, str] = {
     "count": "short",
     "ratio": "percentunit",

@@ -34,7 +34,7 @@ COMPOSE = Path("docker-compose.yml")
 README = Path("README.md")
 MOUNT = "/etc/grafana/provisioning"
 _SOURCE = {
-    "uid": grafana.SOURCE["uid"],
+    "uid": grafana.SOURCE_UID,
     "type": "prometheus",
     "access": "proxy",
     "url": "http://prometheus:9090",
@@ -273,7 +273,7 @@ def _grafana(stack: Stack) -> Items:
     if stack.grafana is None:
         return
     uids = [f"dashboards/uid/mien-{board.name}" for board in DASHBOARDS]
-    for path in (f"datasources/uid/{grafana.SOURCE['uid']}/health", *uids):
+    for path in (f"datasources/uid/{grafana.SOURCE_UID}/health", *uids):
         yield path, _status_failure(stack.grafana, f"/api/{path}")
 
 

@@ -109,7 +109,8 @@ def _model(slot: ModelSlot, model: LoadedModel) -> Iterator[Reading]:
     labels = (*of, slot.alias, model.candidate, model.digest[:12])
     yield ("mien_model_info", labels, 1.0)
     yield ("mien_model_load_seconds", of, model.load_seconds)
-    yield ("mien_model_created_timestamp_seconds", of, model.created)
+    if model.created is not None:
+        yield ("mien_model_created_timestamp_seconds", of, model.created)
     metrics = model.model.bundle.manifest.metrics
     if metrics is None:
         return

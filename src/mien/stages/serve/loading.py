@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from concurrent import futures
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
@@ -19,7 +20,7 @@ import numpy as np
 
 from mien.errors import BundleError, RequestError
 from mien.images import Pixels
-from mien.model import bundle, golden, runtime
+from mien.model import golden, runtime
 from mien.model.golden import GoldenCheck
 from mien.model.runtime import Model
 from mien.observability import drift
@@ -54,8 +55,8 @@ class LoadedModel:
     reference: Mapping[str, Any] | None
     """Distributions of the validation data; None for a bundle without any."""
     load_seconds: float
-    created: float
-    """When the bundle was written, in seconds since 1970."""
+    created: float | None
+    """When the model was trained, in seconds since 1970; None where its bundle does not say."""
     max_batch_sizes: Mapping[str, int] = field(default_factory=dict)
     """Requests that share a model call, by kind (`image`, `json`); 1 for a kind that is missing."""
 
@@ -112,9 +113,14 @@ def load(
         sample_png=file.getvalue(),
         reference=_reference(model),
         load_seconds=perf_counter() - start,
-        created=(source.folder / bundle.MANIFEST).stat().st_mtime,
+        created=_trained_at(model),
         max_batch_sizes=dict.fromkeys(shared, max_batch_size),
     )
+
+
+def _trained_at(model: Model) -> float | None:
+    text = model.bundle.manifest.lineage.trained_at
+    return datetime.fromisoformat(text).timestamp() if text else None
 
 
 def _check_manifest(source: BundleSource, model: Model) -> None:
