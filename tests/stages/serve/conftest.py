@@ -27,6 +27,7 @@ from mien.config import Settings
 from mien.model import bundle
 from mien.model.bundle import Bundle
 from mien.model.evaluation import BundleMetrics, Measurements
+from mien.model.lineage import Lineage
 from mien.observability import drift
 from mien.observability.drift import DriftRow
 from mien.stages.serve import app as serve_app
@@ -106,7 +107,8 @@ def make_bundle(network: bytes, reference: dict[str, Any]) -> MakeBundle:
         if known := changes.pop("reference", reference):
             (folder / "reference.json").write_text(json.dumps(known), encoding="utf-8")
         labels = changes.pop("labels", LABELS)
-        manifest = bundle.describe(task, labels, "only", {}, metrics=METRICS)
+        origin = Lineage(trained_at="2026-01-02T03:04:05+00:00")
+        manifest = bundle.describe(task, labels, "only", {}, metrics=METRICS, lineage=origin)
         return golden_bundle(folder, manifest)
 
     return make

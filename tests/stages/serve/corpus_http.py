@@ -80,12 +80,13 @@ def _targets() -> Iterator[Case]:
         "a query": f"/livez?{CANARY}=1",
         "a question mark": "/livez?",
         "encoded letters": "/%6civez",
+        "slash at the end": "/livez/",
     }
     for name, target in found.items():
         yield good(name, get(target))
     missing = {
         "double slash": "//livez",
-        "slash at the end": "/livez/",
+        "two slashes at the end": "/livez//",
         "a dot": "/./livez",
         "no UTF-8": "/%ff%fe" + CANARY,
         "overlong UTF-8": "/static/%c0%ae%c0%ae/" + CANARY,

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from mien.model import bundle
 from mien.storage.workspace import Workspace
 
 Draw = Callable[..., bytes]
@@ -39,8 +41,8 @@ def test_models_are_told_with_their_facts(
         assert len(values_of(series(page), "mien_model_info", "task")) == 1
         assert 0 < (value(client, "mien_model_load_seconds", **SHAPE) or 0) < 60
         created = value(client, "mien_model_created_timestamp_seconds", **SHAPE)
-        manifest = workspace.version("shape", 3) / "bundle.json"
-        assert created == pytest.approx(manifest.stat().st_mtime)
+        trained_at = bundle.read(workspace.version("shape", 3)).manifest.lineage.trained_at
+        assert created == datetime.fromisoformat(trained_at).timestamp(), "not a file's time"
 
 
 def test_the_scores_of_the_bake_off_are_told(client: TestClient, value: Value) -> None:

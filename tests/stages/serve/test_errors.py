@@ -39,7 +39,7 @@ def faults(picture: Draw) -> dict[str, tuple[str, str, dict[str, Any], int, str]
         "unknown query": ("POST", f"/predict?task={SECRET}", form(good), 404, "unknown-task"),
         "unknown sample": ("GET", f"/sample/{SECRET}", {}, 404, "unknown-task"),
         "unknown path": ("GET", f"/{SECRET}", {}, 404, "not-found"),
-        "slash at the end": ("GET", "/health/", {}, 404, "not-found"),
+        "slashes at the end": ("GET", "/health//", {}, 404, "not-found"),
         "unknown file": ("GET", f"/static/{SECRET}.js", {}, 404, "not-found"),
         "climbing": ("GET", "/static/%2e%2e/routes.py", {}, 404, "not-found"),
         "wrong method": ("DELETE", "/predict", {}, 405, "method-not-allowed"),
@@ -63,9 +63,9 @@ def faults(picture: Draw) -> dict[str, tuple[str, str, dict[str, Any], int, str]
         "bare picture": (
             "POST",
             "/predict",
-            {"content": good, "headers": {"content-type": f"image/{SECRET}"}},
+            {"content": SECRET.encode(), "headers": {"content-type": f"image/{SECRET}"}},
             415,
-            "unsupported-media-type",
+            "unsupported-image-type",
         ),
         "json without body": (
             "POST",

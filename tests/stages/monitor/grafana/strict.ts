@@ -33,7 +33,7 @@ type Plain<T> = T extends string
 
 // The queries of the plugin Prometheus, which the package does not describe.
 interface Target {
-  datasource: { type: "prometheus"; uid: "prometheus" };
+  datasource: { type: "prometheus"; uid: "${datasource}" };
   editorMode: "code";
   expr: string;
   format: "time_series" | "table" | "heatmap";
