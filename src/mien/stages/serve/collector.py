@@ -81,9 +81,12 @@ class StateCollector(Collector):
             feedback = self.prediction_log.recent_feedback(model.digest, LIVE_ACCURACY_WINDOW)
         except PredictionLogError:
             return
-        # As for the accuracy on the test split: examples with a subject only.
+        # As for the accuracy on the test split: examples with a subject only. Another server, of
+        # another model of the task, may have stored a label that this model does not have.
         pairs = [
-            (each.true_label, each.predicted) for each in feedback if each.true_label is not None
+            (each.true_label, each.predicted)
+            for each in feedback
+            if each.true_label in model.labels
         ]
         yield ("mien_live_accuracy_samples", of, float(len(pairs)))
         if pairs:
