@@ -112,6 +112,20 @@ def test_exif_turns_the_picture_and_changes_nothing_else(
     assert np.array_equal(images.decode(with_exif(kind, exif)), expected)
 
 
+@pytest.mark.skipif("AVIF" not in images.FORMATS, reason="Pillow was built without AVIF")
+@given(block=exif_blocks())
+def test_exif_of_avif_changes_nothing(block: tuple[bytes, int]) -> None:
+    """Its own properties turn an AVIF, as in browsers."""
+    placeholder = Image.Exif()
+    placeholder[0x010E] = "A" * 300
+    data = saved("AVIF", exif=placeholder)
+    end = data.index(b"A" * 300) + 300
+    start = max(data.rfind(b"II*\0", 0, end), data.rfind(b"MM\0*", 0, end))
+    exif = block[0][: end - start].ljust(end - start, b"\0")
+    odd = data[:start] + exif + data[end:]
+    assert np.array_equal(images.decode(odd), images.decode(saved("AVIF")))
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 @given(exif=st.binary(max_size=80) | st.binary(max_size=60).map(b"II*\0\x08\0\0\0".__add__))
 def test_any_bytes_as_exif_cost_nothing(kind: str, exif: bytes) -> None:

@@ -158,7 +158,8 @@ def _decode(
         picture.load()
         if kind not in ("JPEG", "PNG"):
             info = picture.info
-            file.exif, file.xmp = info.get("exif") or b"", info.get("xmp") or b""
+            file.exif = info.get("exif") or b""  # of AVIF: made by Pillow, the orientation alone
+            file.xmp = info.get("xmp") or b"" if kind == "WEBP" else b""
             file.icc_profile = info.get("icc_profile") or b""
         orientation = containers.orientation(file)
         turn = _TRANSPOSES.get(orientation)

@@ -1,8 +1,8 @@
 """Image files without what is not the picture: EXIF, profiles, text, previews and trailers.
 
 Pillow reads these parts when it opens a file, and refuses a sound picture for a fault in one of
-them, or for its size. So `split` takes them out first, and Pillow sees the picture alone. Of WEBP
-and AVIF, Pillow takes them out itself.
+them, or for its size. So `split` takes them out first, and Pillow sees the picture alone. Of WEBP,
+Pillow reads none of them.
 """
 
 import re
@@ -20,6 +20,9 @@ _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 _BETWEEN_SCANS = {0xC4, _SCAN, 0xDB, 0xDC, 0xDD, *range(0xE0, 0xF0), _COMMENT}
 _JFIF, _ADOBE = 0xE0, 0xEE
 """The only application segments that say how to decode."""
+_AVIF_EXIF = re.compile(rb"(infe[\x02\x03].{7,9}?)Exif", re.DOTALL)
+"""The entry of an item with EXIF, near the start of an AVIF file."""
+_AVIF_ENTRIES_BYTES = 1 << 16
 _FILLER = b"\x55" * 512 + b"".join(b"\xff%c" % (0xD0 + n) + b"\x55" * 64 for n in range(8))
 """Stands for bytes that may be missing at the end of a scan, with every restart marker."""
 
@@ -50,7 +53,12 @@ def split(data: bytes, kind: str) -> ImageFile:
     """
     if kind == "JPEG":
         return _split_jpeg(data)
-    return _split_png(data) if kind == "PNG" else ImageFile(data)
+    if kind == "PNG":
+        return _split_png(data)
+    if kind == "AVIF":  # turned by properties of its own, ISO/IEC 23000-22; Pillow reads EXIF too
+        entries = _AVIF_EXIF.sub(rb"\1free", data[:_AVIF_ENTRIES_BYTES])
+        return ImageFile(entries + data[_AVIF_ENTRIES_BYTES:])
+    return ImageFile(data)
 
 
 def _split_jpeg(data: bytes) -> ImageFile:

@@ -18,7 +18,10 @@ TYPES = ("BMP", "DIB", "TIFF", "GIF", "AVIF", "HEIF", "PPM", "JPEG2000", "TGA", 
 """Of these, the ones that the installed Pillow reads are converted."""
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I")
 """What PNG holds; others become RGB."""
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, LookupError, TypeError)
+_BROKEN = (
+    *(OSError, SyntaxError, ValueError, EOFError, struct.error, LookupError, TypeError),
+    *(ArithmeticError, AttributeError),  # over odd tags of TIFF
+)
 _HEADER_BYTES = 64
 
 
