@@ -7,11 +7,12 @@ import pytest
 from project import ROOT
 
 from mien.errors import DataError
-from mien.task import SPLITS, DataReport
+from mien.task import SPLITS, DataReport, RepairPlan
 from mien.tasks.gesture.data import prepare, read_split
 from mien.tasks.gesture.inspection import inspect
 from mien.tasks.gesture.landmarks import Floats, normalize
 from mien.tasks.gesture.params import Params
+from mien.tasks.gesture.repair import repair
 
 from .import_corpus import READ, REFUSED, Read, Refused
 from .tables import hands
@@ -67,6 +68,23 @@ def test_the_check_sees_what_is_prepared(name: str, tmp_path: Path) -> None:
     }
     issues = {slug for slug, each in found.issues.items() if each.names}
     assert issues <= {*source.skipped, *(() if source.depth else ("missing_depth",))}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_repaired_copy_is_read_the_same(name: str, tmp_path: Path) -> None:
+    """In a form of mien's own: the same rows in the same splits, without those of no use."""
+    report = prepared(READ[name], tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "again").mkdir()
+    repair(tmp_path / "raw", tmp_path / "out", RepairPlan(), Params(), tmp_path / "cache")
+    again = prepare(tmp_path / "out", tmp_path / "again", Params(), tmp_path / "cache")
+    assert again.counts == report.counts
+    assert set(again.skipped) <= {"ignored_label"}
+    for split in SPLITS:
+        one, other = (read_split(tmp_path / each, split) for each in ("ready", "again"))
+        assert sorted(other.names) == sorted(one.names)
+        order = [other.names.index(each) for each in one.names]
+        np.testing.assert_array_equal(other.landmarks[order], one.landmarks)
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
@@ -87,6 +88,20 @@ def test_the_service_predicts_documents_and_learns_them(client: TestClient) -> N
     text = client.get("/metrics").text
     assert 'label="wave"' in text
     assert 'label="fist"' not in text
+
+
+def test_a_model_of_shuffled_labels_has_learnt_nothing(tmp_path: Path) -> None:
+    """It is registered, and the reason says why it is not champion."""
+    rows = hands(("fist", "palm"), 24)
+    labels = np.random.default_rng(0).permutation([label for label, _ in rows]).tolist()
+    shuffled = [(label, points) for label, (_, points) in zip(labels, rows, strict=True)]
+    table(tmp_path / "hands.csv", shuffled)
+    run = RUN.model_copy(update={"source": str(tmp_path / "hands.csv")})
+    done = pipeline.run(run, Workspace(tmp_path)).registered
+    assert done is not None
+    assert done.alias == "challenger"
+    assert "it has learnt nothing that shows" in done.reason
+    assert "--force REASON" in done.reason
 
 
 def test_a_batch_has_a_column_for_each(home: Path, tmp_path: Path) -> None:
