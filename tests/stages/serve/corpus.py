@@ -22,7 +22,7 @@ CLOSED = 0
 MEGABYTE = 1_000_000
 LIMITS = {"MIEN_MAX_UPLOAD_MB": "4", "MIEN_MAX_MEGAPIXELS": "4"}
 """What the corpus is made for: small limits, so that their edges are quickly sent."""
-MAX_BYTES, MAX_PIXELS, MAX_SIDE = 4 * MEGABYTE, 4 * MEGABYTE, 20_000
+MAX_BYTES, MAX_PIXELS, MAX_SIDE = 4 * MEGABYTE, 4 * MEGABYTE, 65_535
 BOUNDARY = "corpusboundary"
 
 Make = Callable[[], bytes]
