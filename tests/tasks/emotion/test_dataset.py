@@ -15,7 +15,7 @@ from mien.errors import DataError
 from mien.task import SPLITS
 from mien.tasks.emotion import dataset
 from mien.tasks.emotion.data import prepare
-from mien.tasks.emotion.dataset import conversion, drawn_splits
+from mien.tasks.emotion.dataset import conversion, drawn_splits, set_description
 from mien.tasks.emotion.dataset.drawn_splits import Candidate
 from mien.tasks.emotion.dataset.file_tree import FileTree
 from mien.tasks.emotion.dataset.splits import split_of_folder
@@ -174,6 +174,35 @@ def test_paths_of_other_machines_are_matched_by_their_end(tmp_path: Path) -> Non
     assert tree.folder_ending("old/faces", min_parts=2) is None
     assert tree.file("b/faces/Y.jpg") == "b/Faces/y.JPG"
     assert tree.below("a/train") == ("a/train/images/x.jpg",)
+
+
+def test_many_yaml_files_are_not_all_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sets with a YAML file for each image exist; those nearest to the top describe the set."""
+    drawn_sets.usual()(tmp_path)
+    for number in range(200):
+        path = tmp_path / "annotations" / f"{number}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("names: [a, b]\n")
+    (tmp_path / "large.yaml").write_text("names: [a]\n" + "# more\n" * 200_000)
+    loads: list[str] = []
+    safe_load = set_description.yaml.safe_load
+    monkeypatch.setattr(
+        set_description.yaml, "safe_load", lambda text: loads.append(text) or safe_load(text)
+    )
+    assert read(tmp_path).classes.origin == "data.yaml"
+    assert len(loads) < 60
+    assert max(map(len, loads)) < 1_000_000
+
+
+def test_a_label_file_that_is_called_as_a_list_names_nothing(tmp_path: Path) -> None:
+    """`classes.jpg` has a label file `classes.txt`."""
+    drawn_sets.usual()(tmp_path)
+    for kind, suffix in (("images", ".png"), ("labels", ".txt")):
+        path = tmp_path / "train" / kind / f"happy_train_0{suffix}"
+        path.rename(path.with_stem("classes"))
+    data = read(tmp_path)
+    assert data.classes.origin == "data.yaml"
+    assert data.notes == ()
 
 
 def test_lines_of_a_list_without_an_image_are_counted(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ LISTS = ("obj.names", "classes.txt", "_darknet.labels", "predefined_classes.txt"
 NOTES = "notes.json"
 """Label Studio's file with `categories`."""
 _NUMBERING = re.compile(r"\d+[\s._:)-]+(?=[^\W\d])")
+_LABEL_LINE = re.compile(r"\d+([\s,;]+[\d.]+){4,}")
 _NO_NAME = re.compile(r"(class[\s_-]*)?(\d+)", re.IGNORECASE)
 
 
@@ -148,8 +149,10 @@ def _rank(path: str) -> tuple[int, int, str]:
 
 
 def _read_list(tree: FileTree, path: str) -> tuple[str, ...]:
-    lines = decode_text(tree.read(path)).splitlines()
-    return tuple(line.strip() for line in lines if line.strip())
+    lines = [line.strip() for line in decode_text(tree.read(path)).splitlines()]
+    if any(_LABEL_LINE.fullmatch(line) for line in lines):
+        return ()  # the label file of an image that is called `classes` or `names`
+    return tuple(line for line in lines if line)
 
 
 def _read_notes(tree: FileTree, path: str) -> tuple[str, ...]:

@@ -26,6 +26,8 @@ SPLIT_KEYS: Mapping[str, Split] = {
 """How YAML files and folders name the splits."""
 DARKNET = "obj.data"
 _YAML = (".yaml", ".yml")
+_MAX_FILES, _MAX_BYTES = 50, 1_000_000
+"""Of YAML, nearest to the top: in some sets each image has such a file, and reading is slow."""
 _USUAL_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 
 
@@ -116,11 +118,12 @@ def parse_yaml(document: Any, file: str) -> SetDescription | None:
 def _read_all(tree: FileTree) -> tuple[list[SetDescription], list[DataError]]:
     described: list[SetDescription] = []
     broken: list[DataError] = []
-    for file in tree.files:
-        name = file.rpartition("/")[2].lower()
-        if name == DARKNET:
+    candidates = [file for file in tree.files if file.lower().endswith((*_YAML, DARKNET))]
+    candidates.sort(key=lambda file: (file.count("/"), file))
+    for file in candidates[:_MAX_FILES]:
+        if file.rpartition("/")[2].lower() == DARKNET:
             described.append(_parse_darknet(decode_text(tree.read(file)), file))
-        elif name.endswith(_YAML):
+        elif tree.path(file).stat().st_size <= _MAX_BYTES and file.lower().endswith(_YAML):
             try:
                 document = yaml.safe_load(decode_text(tree.read(file)))
                 description = parse_yaml(document, file)
