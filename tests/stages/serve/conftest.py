@@ -195,13 +195,14 @@ def value(series: Series) -> Value:
 
 
 _SCRIPT = """
-import logging, os, resource, sys
+import logging, os, resource, signal, sys
 from pathlib import Path
 
 from mien import config, tasks
 from mien.stages.serve import app as serve
 from mien.storage.workspace import Workspace
 tasks.__path__ = [sys.argv[1]]
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup
 logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
 if "LARGEST_FILE" in os.environ:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["LARGEST_FILE"]),) * 2)

@@ -2,8 +2,11 @@
 
 import gc
 import logging
+import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -183,7 +186,7 @@ def test_nothing_to_serve_is_an_error_before_a_port_is_taken(tmp_path: Path) -> 
         app.run(Workspace(tmp_path), [], [], FREE)
 
 
-@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_server_process_says_where_it_is_and_stops_when_told(
     server_process: StartServer, told: signal.Signals
 ) -> None:
@@ -197,11 +200,45 @@ def test_a_server_process_says_where_it_is_and_stops_when_told(
         server.process.send_signal(told)
         code = server.process.wait(PATIENCE)
     line, rest = server.lines[0], "".join(server.lines[1:])
-    assert line.startswith("mien serves colour, shape on http://127.0.0.1:")
+    assert re.match(r"\S+T\S+ INFO mien serves colour, shape on http://127.0.0.1:", line)
     assert health.status_code == 200
-    assert f'{{"trace_id": "{answer.json()["trace_id"]}", "route": "/predict/shape"' in rest
+    assert f'"trace_id": "{answer.json()["trace_id"]}", "route": "/predict/shape"' in rest
     assert "Traceback" not in rest
-    assert code in (0, -told)
+    assert code in ((0,) if told == signal.SIGHUP else (0, -told))
+
+
+_STARTING = """
+import os, signal, sys
+from mien.stages.serve import exit_at_sigterm
+exit_at_sigterm()
+os.kill(os.getpid(), signal.SIGTERM)
+print("the start goes on", flush=True)
+"""
+
+
+def test_sigterm_ends_a_start_that_the_system_would_let_go_on() -> None:
+    """As for the first process of a container, the default action is none."""
+    done = subprocess.run(
+        [sys.executable, "-c", _STARTING],
+        preexec_fn=lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
+        stdout=subprocess.PIPE,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, b"")
+
+
+def test_sigterm_before_a_model_is_ready_has_no_grace_period(serving: Any) -> None:
+    """Nobody sends requests then; a container that is stopped while it starts ends at once."""
+    with serving() as client:
+        server = app._Server(client.app)
+        server.handle_exit(signal.SIGTERM, None)
+        assert not server.should_exit, "a balancer needs time to switch"
+        for slot in server._inference.models.slots:
+            slot.state = "loading"
+        waiting = app._Server(client.app)
+        waiting.handle_exit(signal.SIGTERM, None)
+        assert waiting.should_exit
 
 
 def test_what_is_served_is_announced(

@@ -318,6 +318,7 @@ def _family(host: str) -> socket.AddressFamily:
         with suppress(socket.gaierror):
             socket.getaddrinfo(host, None, socket.AF_INET)
             return socket.AF_INET
+    socket.getaddrinfo(host, None, socket.AF_INET6)  # or its error, which `bind` would hide
     return socket.AF_INET6
 
 
