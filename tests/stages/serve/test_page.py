@@ -1,12 +1,15 @@
 """The web page and Swagger UI: they work without a network."""
 
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
+from waiting import PATIENCE
 
 from mien.stages.serve.feedback import FeedbackRequest
 from mien.stages.serve.pages import STATIC
@@ -160,3 +163,25 @@ def test_every_label_that_the_page_offers_is_taken(client: TestClient, picture: 
         for label in [*model["labels"], None]:
             told = client.post("/feedback", json={"trace_id": asked["trace_id"], "label": label})
             assert (told.status_code, told.json()["label"]) == (200, label)
+
+
+_RUN_DOCS = """
+const vm = require("node:vm"), fs = require("node:fs");
+const window = {
+  location: { href: process.argv[2] },
+  addEventListener: (_, start) => start(),
+  SwaggerUIBundle: (options) => console.log(options.spec.servers[0].url),
+};
+const fetch = async (url) => ({ json: async () => ({ openapi: "3.1.0", from: url }) });
+vm.runInNewContext(fs.readFileSync(process.argv[1], "utf-8"), { window, fetch, URL });
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
+@pytest.mark.parametrize("prefix", ["", "/mien", "/a/b"])
+def test_the_api_page_sends_requests_below_its_prefix(prefix: str) -> None:
+    """A proxy that strips a prefix is not told to the server; the page sees it in its address."""
+    address = f"https://proxy.example{prefix}"
+    command = ["node", "-e", _RUN_DOCS, str(STATIC / "docs.js"), f"{address}/docs#/predict"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
+    assert done.stdout.strip() == address
