@@ -213,6 +213,12 @@ READ: dict[str, Read] = {
         _plain(header=[*map(str, range(63)), "label"]),
         note="63 counted columns were read as points in turn",
     ),
+    "counted_label": Read(
+        "`0, 1 .. 63`, the label counted too",
+        "as without a header",
+        _plain(header=[*map(str, range(64))]),
+        note="the label is column 64 of 64",
+    ),
     "counted_names": Read(
         "`f1 .. f42, label`",
         "as above, without depth",

@@ -20,7 +20,10 @@ DEPTHS = {63: True, 42: False}
 COLUMNS = tuple(f"{axis}{point}" for point in range(1, POINTS + 1) for axis in "xyz")
 ROW_NAME = "mien_row"
 """Column of prepared and repaired tables with file and line of the source."""
-_LABEL_NAMES = ("class_name", "class_label", "gesture_name", "gesture_label", "label_name")
+_LABEL_NAMES = (
+    *("class_name", "class_label", "gesture_name", "gesture_label", "label_name"),
+    *("sign", "letter"),
+)
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "label": ("label", "class", "gesture", "labels", "target", "category", *_LABEL_NAMES),
     "user": ("user", "user_id", "person", "person_id", "subject", "subject_id", "participant"),
@@ -46,7 +49,8 @@ class Columns:
     roles: Mapping[str, int] = field(default_factory=dict)
     """By key of `SYNONYMS`."""
     header: tuple[str, ...] | None = None
-    """None for a file without a header."""
+    """None for a file without names of columns."""
+    header_lines: int = 1
     width: int = 0
     """Cells of a line; a line with more content is shifted, and cannot be used."""
     decimal_comma: bool = False
@@ -79,6 +83,9 @@ def read_columns(lines: Sequence[Sequence[str]], title: str, labelled: bool) -> 
     columns: Columns | None
     if _is_data(header):
         columns = _without_header(lines, title, labelled)
+    elif rows and _counts_all(header):
+        unnamed = _without_header(rows, title, labelled)
+        columns = unnamed and replace(unnamed, header_lines=1)
     else:
         columns = _with_header(header, rows, title)
         if columns is not None and labelled and "label" not in columns.roles:
@@ -100,6 +107,11 @@ def _is_data(cells: Sequence[str]) -> bool:
 def _is_count(cells: Sequence[str]) -> bool:
     """Whether cells are 0, 1, 2 .. or 1, 2, 3 .., as writers name columns that have no name."""
     return any(list(cells) == [str(n + first) for n in range(len(cells))] for first in (0, 1))
+
+
+def _counts_all(header: Sequence[str]) -> bool:
+    """Whether a header counts the label too: it names nothing, as if it were not there."""
+    return _is_count([cell for cell in header if cell]) and len(header) > min(DEPTHS)
 
 
 def _with_header(header: list[str], rows: Sequence[Sequence[str]], title: str) -> Columns | None:
@@ -214,7 +226,9 @@ def _without_header(lines: Sequence[Sequence[str]], title: str, labelled: bool) 
         roles["handedness"] = sides[0]
     where = f"the label is column {labels[0] + 1} of {width}" if labels else "there is no label"
     note = f"There is no header: {where}, and {len(numbers)} numbers are points in turn."
-    return Columns(tuple(numbers), DEPTHS[len(numbers)], roles, None, width=width, note=note)
+    return Columns(
+        tuple(numbers), DEPTHS[len(numbers)], roles, header_lines=0, width=width, note=note
+    )
 
 
 def _numeric_labels(

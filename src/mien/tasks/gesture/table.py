@@ -265,7 +265,7 @@ def _open(path: Path, title: str, labelled: bool = True) -> tuple[Columns, Itera
     columns = read_columns([cells for _, cells in first], title, labelled)
     if columns is None:
         return None
-    return columns, chain(first if columns.header is None else first[1:], lines)
+    return columns, chain(first[columns.header_lines :], lines)
 
 
 def _numbers(cells: Sequence[str], columns: Columns) -> list[float] | None:
