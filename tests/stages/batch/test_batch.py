@@ -193,7 +193,7 @@ def test_landmarks_of_a_table_are_scored_row_by_row(tmp_path: Path, hands: Path)
     rows = read(tmp_path / "r.jsonl")
     assert [row["row"] for row in rows] == list(range(1, 40))
     assert (result.rows, result.failed) == (39, 1)
-    assert "63 numbers" in rows[1]["error"]
+    assert "numbers of 21 points" in rows[1]["error"]
     column = lines[0].split(",").index("label")
     correct = [
         row["label"] == line.split(",")[column] for row, line in zip(rows, lines[1:], strict=True)

@@ -292,8 +292,8 @@ def test_alerts_fire_on_the_faster_clock(tmp_path: Path) -> None:
     """A real Prometheus scrapes a server whose model is missing: two minutes pass in seconds."""
     with server(SERVER) as target, running({"mien": target}, tmp_path, faster=60) as prometheus:
         prometheus.wait_for(lambda it: it.query('up{job="mien"} == 1'))
-        prometheus.wait_for(lambda it: "MienModelNotLoaded" in it.alerts("firing"))
-        assert prometheus.alerts("firing") == {"MienModelNotLoaded"}
+        prometheus.wait_for(lambda it: "MienModelNotLoaded" in it.firing())
+        assert prometheus.firing() == {"MienModelNotLoaded"}
         (alert,) = prometheus.alerts()
         assert alert.labels["task"] == "gesture"
         assert alert.annotations["runbook_url"].endswith(":8001/runbooks/#mienmodelnotloaded")

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import pytest
-from waiting import PATIENCE
+from waiting import PATIENCE, until
 
 from mien.config import Settings
 from mien.stages.serve import protocol
@@ -224,7 +224,9 @@ def test_idle_connections_make_room(server_process: ServerProcess) -> None:
         lines[0].sendall(b"GET /livez")
         lines[2].sendall(LIVE + b"\r\n")
         assert b"200 OK" in one(lines[2])
-        assert ask(server.address, LIVE + b"Connection: close\r\n\r\n")[0] == 200
+        closing_request = LIVE + b"Connection: close\r\n\r\n"
+        assert ask(server.address, closing_request)[0] == 503, "they were busy a moment ago"
+        until(lambda: ask(server.address, closing_request)[0] == 200)
         assert ended(lines[1])
         for line, rest in ((lines[0], b" HTTP/1.1\r\nHost: x\r\n\r\n"), (lines[2], LIVE + b"\r\n")):
             line.sendall(rest)

@@ -26,6 +26,8 @@ MAX_HEADER_BYTES = 16_384
 """Maximum size of a request line with its headers."""
 WRITE_TIMEOUT_S = 30.0
 """How long a client may leave its response unread."""
+MIN_IDLE_S = 5.0
+"""How long a connection was idle at least before it makes room for another one."""
 RESERVED_DESCRIPTORS = 16
 """File descriptors left for prediction_log, models and what is opened for a moment."""
 
@@ -77,12 +79,15 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._await_headers()
 
     def _make_room(self) -> bool:
-        """Close the connection that was idle for longest, where all places are taken."""
+        """Close the connection that was idle for longest, where all places are taken. A client
+        that sends one request after another is not idle between them."""
         others = cast(set[LimitedHttpProtocol], self.connections)
         if sum(not each._draining for each in others) <= self._limits.connections:
             return True
+        latest = self.loop.time() + self.timeout_keep_alive - MIN_IDLE_S
         timers = {each: each.timeout_keep_alive_task for each in others if not each._pending_bytes}
         ends = {each: timer.when() for each, timer in timers.items() if timer is not None}
+        ends = {each: end for each, end in ends.items() if end <= latest}
         if ends:
             min(ends, key=lambda each: ends[each]).transport.close()
         return bool(ends)
