@@ -173,7 +173,7 @@ def read_labels(ready: Path) -> tuple[str, ...]:
     Raises:
         DataError: the folder contains no prepared data.
     """
-    fitted = ("train", "val")  # a sweep must work without the test split
+    fitted: tuple[Split, ...] = ("train", "val")  # a sweep must work without the test split
     return tuple(sorted({label for split in fitted for label in read_split(ready, split).labels}))
 
 
