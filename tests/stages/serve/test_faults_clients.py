@@ -125,7 +125,7 @@ def test_silent_connections_cost_nobody_anything(workspace: Workspace) -> None:
 def test_a_connection_is_not_held_after_its_answer(workspace: Workspace, more: bytes) -> None:
     """Lost: nothing. After an answer a connection waits some seconds for another request, and no
     longer, whatever little comes on it."""
-    with serve(workspace.home, FOLDER, **SHORT) as server:
+    with serve(workspace.home, FOLDER, **SHORT, MIEN_KEEP_ALIVE_S="1") as server:
         kept = server.connect(QUESTION)
         assert receive(kept).status == 200
         kept.sendall(more)
@@ -188,7 +188,7 @@ def test_a_client_that_does_not_read_is_cut_off(
         "connection_lost",
         lambda self, error: (lost.append(error), ending(self, error)),
     )
-    settings = Settings(HOST="127.0.0.1", PORT=0, MIEN_THREADS=1)
+    settings = Settings(HOST="127.0.0.1", PORT=0, MIEN_THREADS=1, MIEN_KEEP_ALIVE_S=1)
     with stage.running(workspace, ["shape"], [], settings) as address:
         port, before = int(address.rpartition(":")[2]), descriptors()
         for _ in range(5):
