@@ -190,7 +190,7 @@ def _bad(name: str) -> list[Asked]:
     file = io.BytesIO()
     task.inference.sample_picture().convert("RGB").save(file, "PNG")
     whole, wide = file.getvalue(), io.BytesIO()
-    Image.fromarray(np.zeros((1, 30_000, 3), dtype=np.uint8)).save(wide, "PNG")
+    Image.fromarray(np.zeros((1, 70_000, 3), dtype=np.uint8)).save(wide, "PNG")
     noise = np.random.default_rng(0).bytes(5_000)
     found = [
         Asked(form(path, whole[: len(whole) // 2]), 400),
