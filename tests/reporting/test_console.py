@@ -13,7 +13,7 @@ from mien.reporting import console
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """A terminal of 80 columns in the place of standard error."""
     shown = io.StringIO()
-    screen = Console(file=shown, force_terminal=True, width=80, legacy_windows=False)
+    screen = Console(file=shown, force_terminal=True, width=80, highlight=False, soft_wrap=True)
     monkeypatch.setattr(console, "_err", lambda: screen)
     yield shown
     assert console._displays == []
@@ -25,16 +25,27 @@ def test_a_bar_within_a_bar_is_shown_below_it(
     """A stage without steps shows that it is at work; a result inside goes to standard output."""
     with console.bar("gesture: train"):
         with console.bar("train [svm]") as advance:
-            advance(3, 10, "fold 3")
+            advance(3, 10, "fold 3 " + "of a long name " * 9)
             console._displays[0].refresh()
         console.result("done")
         with console.bar("second"):
             console._displays[0].refresh()
     shown = terminal.getvalue()
-    for text in ("gesture: train", "train [svm]", "3/10", "fold 3", "second"):
+    for text in ("gesture: train", "train [svm]", "3/10", "0:00:00", "fold 3", "second"):
         assert text in shown
+    assert "0/?" not in shown, "a block without steps counts none"
     assert capsys.readouterr().out == "done\n"
     assert "done" not in shown
+
+
+def test_a_terminal_gets_whole_words(terminal: io.StringIO) -> None:
+    """A sentence of any length; what is longer than a line is not broken either."""
+    path = "/a/path/of/more/than/eighty/characters" * 3
+    sentence = f"{'Rows were divided one by one. ' * 6}See {path}."
+    console.info(sentence)
+    lines = terminal.getvalue().splitlines()
+    assert all(len(line) <= 80 for line in lines if path not in line)
+    assert " ".join(lines).split() == sentence.split()
 
 
 def test_a_log_gets_a_line_from_time_to_time(

@@ -8,6 +8,7 @@ server starts without it.
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from textwrap import TextWrapper
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -36,19 +37,21 @@ def quiet() -> None:
 
 def info(text: str) -> None:
     """Print one sentence about what is going on."""
-    _err().print(text, markup=False)
+    _err().print(_fit(_err(), text), markup=False)
 
 
 def result(text: str) -> None:
     """Print what the command was asked for, to standard output."""
-    _out().print(text, markup=False)
+    _out().print(_fit(_out(), text), markup=False)
 
 
 def failure(text: str) -> None:
     """Print why a command could not do what it was asked for."""
     from rich.text import Text
 
-    _err().print(Text.assemble(("error:", "bold red"), f" {text}"))
+    shown = Text(_fit(_err(), f"error: {text}"))
+    shown.stylize("bold red", 0, len("error:"))
+    _err().print(shown)
 
 
 def table(
@@ -79,10 +82,11 @@ def bar(text: str) -> Iterator[Advance]:
         yield _Lines(text)
     else:
         with _live() as progress:
-            job = progress.add_task(_escape(text), total=None, words="")
+            job = progress.add_task(_escape(text), total=None, count="", words="")
 
             def advance(done: int, total: int, words: str = "") -> None:
-                progress.update(job, completed=done, total=total, words=_escape(words))
+                count = f"{done:,}/{total:,}"
+                progress.update(job, completed=done, total=total, count=count, words=_escape(words))
 
             try:
                 yield advance
@@ -115,24 +119,29 @@ def _live() -> Iterator["Progress"]:
         return
     from rich.progress import (
         BarColumn,
-        MofNCompleteColumn,
         Progress,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
 
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[words]}"),
+        BarColumn(bar_width=12),
+        TextColumn("{task.fields[count]}"),
+        TimeElapsedColumn(Column(no_wrap=True, min_width=7)),
+        TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
+        # Takes the rest of the line, and is the only one that is cut.
+        TextColumn(
+            "{task.fields[words]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
+        ),
     )
     # Results that go to a file must not be redirected to the terminal.
     both = _out().is_terminal
-    with Progress(*columns, console=_err(), transient=True, redirect_stdout=both) as progress:
+    with Progress(
+        *columns, console=_err(), transient=True, redirect_stdout=both, expand=True
+    ) as progress:
         _displays.append(progress)
         try:
             yield progress
@@ -142,6 +151,17 @@ def _live() -> Iterator["Progress"]:
 
 def _ignore(done: int, total: int, words: str = "") -> None:
     """Advance nothing."""
+
+
+def _fit(console: "Console", text: str) -> str:
+    """A terminal gets lines that end between words; a file gets one line for each sentence."""
+    if not console.is_terminal:
+        return text
+    wrapper = TextWrapper(console.width, break_long_words=False, break_on_hyphens=False)
+    lines = (
+        line if len(line) <= console.width else wrapper.fill(line) for line in text.split("\n")
+    )
+    return "\n".join(lines)
 
 
 def _escape(text: str) -> str:
