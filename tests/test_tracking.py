@@ -135,6 +135,8 @@ def test_a_workspace_that_was_moved_finds_its_artifacts(tmp_path: Path) -> None:
     """MLflow stores whole paths; names with blanks count."""
     old, new = tmp_path / "old place", tmp_path / "new place"
     run_id = _with_artifact(old)
+    elsewhere = "file:///elsewhere/mlruns/own"
+    Tracker(old)._client.create_experiment("of a person", elsewhere)
     shutil.copytree(old, new)
     moved = Tracker(new)
     with moved.run("g", "forest", _work(new, "forest"), {}, LINEAGE):
@@ -145,6 +147,8 @@ def test_a_workspace_that_was_moved_finds_its_artifacts(tmp_path: Path) -> None:
         assert [each.path for each in tracker._client.list_artifacts(run_id)] == ["bundle"]
         version = tracker._client.get_model_version("mien-g", "1")
         assert version.source == f"{uri}/bundle"
+        others = tracker._client.get_experiment_by_name("of a person")
+        assert others.artifact_location == elsewhere
 
 
 def test_a_lost_database_is_no_empty_registry(mlflow_database: Path, tmp_path: Path) -> None:

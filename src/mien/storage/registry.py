@@ -60,10 +60,11 @@ def relocate(database: Path, home: Path) -> None:
         home: the folder of the workspace, absolute.
     """
     with closing(sqlite3.connect(database)) as opened, opened:
-        locations = opened.execute("select artifact_location from experiments").fetchall()
-        for (location,) in locations:
-            root, folder, _ = str(location).rpartition(f"/{ARTIFACTS}/")
-            if folder and root.startswith("file:") and root != home.as_uri():
+        experiments = opened.execute("select name, artifact_location from experiments").fetchall()
+        for name, location in experiments:
+            root, _, folder = str(location).rpartition(f"/{ARTIFACTS}/")
+            # Others were made by people, who may have put the artifacts elsewhere.
+            if folder == name and root.startswith("file:") and root != home.as_uri():
                 for table, column in _ARTIFACT_PATHS:
                     opened.execute(
                         f"update {table} set {column} = ? || substr({column}, ?) "
