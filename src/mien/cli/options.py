@@ -70,7 +70,10 @@ def run_config(file: Path | None, source: str | None, overrides: list[str] | Non
 
     if file is None:
         names = ", ".join(path.stem for path in sorted(CONFIGS.glob("*.yaml"))) or "none"
-        raise ConfigError(f"CONFIG: expected a YAML file. In {CONFIGS}/ there are: {names}.")
+        raise ConfigError(
+            f"CONFIG: expected a YAML file or its name, found nothing. In {CONFIGS}/ there are: "
+            f"{names}. Name one, as in `mien run gesture`."
+        )
     if not file.suffix and not file.exists() and len(file.parts) == 1:
         file = CONFIGS / f"{file}.yaml"
     run = config.load(file, overrides or ())
