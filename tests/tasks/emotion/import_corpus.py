@@ -190,7 +190,7 @@ REFUSED = (
          sets.no_names, None, "--set params.names=affectnet8"),
     Case("`classes.txt` and `obj.names` that differ", "one of them must go",
          sets.disagreeing_lists, None, "name the classes differently"),
-    Case("two YAML files beside each other that name the classes differently",
+    Case("two YAML files in one folder that name the classes differently",
          "the path of one of them as `--source` chooses", sets.disagreeing_yaml, None,
          "Give the path of one"),
     Case("two data sets in one folder", "likewise", sets.two_sets, None, "two data sets"),

@@ -399,7 +399,7 @@ READ: dict[str, Read] = {
         skipped={"missing_values": 6},
     ),
     "other_file": Read(
-        "a table of something else beside the hands",
+        "a table of something else in the folder",
         "named as not used",
         _with_other_file,
         note="boxes.csv was not used",
