@@ -14,7 +14,8 @@ from mien.tasks.gesture.landmarks import Floats, normalize
 from mien.tasks.gesture.params import Params
 from mien.tasks.gesture.repair import repair
 
-from .import_corpus import READ, REFUSED, Read, Refused
+from .import_corpus import READ, Read
+from .refused_corpus import REFUSED, Refused
 from .tables import hands
 
 PAGE = ROOT / "docs" / "source" / "formats.md"
