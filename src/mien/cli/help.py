@@ -2,11 +2,21 @@
 
 from typing import Any
 
-from typer.core import TyperGroup
+from typer.core import TyperGroup, TyperOption
 
 
 class SectionedGroup(TyperGroup):
     """Lists its commands under the titles that they give as `rich_help_panel`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as typer does, but without pydantic, whose import takes longer than the help.
+
+        It would validate flags whose default is None: --help and those for shell completion.
+        """
+        for parameter in self.get_params(ctx):
+            if isinstance(parameter, TyperOption) and parameter.is_flag:
+                parameter.default = parameter.default or False
+        return super().parse_args(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write one section for each title, in the order of the commands."""
