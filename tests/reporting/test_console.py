@@ -1,22 +1,11 @@
 """Promises of `mien.reporting.console`: something moves, and results stay clean."""
 
 import io
-from collections.abc import Iterator
 
 import pytest
-from rich.console import Console
+from waiting import until
 
 from mien.reporting import console
-
-
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """A terminal of 80 columns in the place of standard error."""
-    shown = io.StringIO()
-    screen = Console(file=shown, force_terminal=True, width=80, highlight=False, soft_wrap=True)
-    monkeypatch.setattr(console, "_err", lambda: screen)
-    yield shown
-    assert console._displays == []
 
 
 def test_a_bar_within_a_bar_is_shown_below_it(
@@ -51,16 +40,19 @@ def test_a_terminal_gets_whole_words(terminal: io.StringIO) -> None:
 def test_a_log_gets_a_line_from_time_to_time(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With what the trainer says and the time left; not a line for every step."""
-    clock = iter([0.0, 10.0, 61.0, 62.0, 122.0])
-    monkeypatch.setattr(console, "perf_counter", lambda: next(clock))
-    with console.bar("train yolov9-t") as advance:
-        for done in (1, 2, 3, 4):
-            advance(done, 10, f"loss {5 - done}")
-    assert capsys.readouterr().err.splitlines() == [
-        "train yolov9-t: 2 of 10, loss 3, about 4 min left",
-        "train yolov9-t: 4 of 10, loss 1, about 3 min left",
-    ]
+    """Of the innermost block: what the trainer reports and the time left, or the time so far."""
+    seconds, lines = [0.0], list[str]()
+    monkeypatch.setattr(console, "perf_counter", lambda: seconds[0])
+    monkeypatch.setattr(console, "LINE_INTERVAL_S", 0.01)
+    monkeypatch.setattr(console, "info", lines.append)
+    with console.bar("gesture: train"):
+        seconds[0] = 60
+        until(lambda: "gesture: train: 1 min" in lines)
+        with console.bar("train yolov9-t") as advance:
+            advance(4, 10, "loss 1")
+            seconds[0] = 182
+            until(lambda: "train yolov9-t: 4 of 10, loss 1, about 3 min left" in lines)
+    assert console._blocks == []
 
 
 def test_a_quiet_process_shows_nothing(

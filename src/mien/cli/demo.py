@@ -18,7 +18,7 @@ from mien.errors import MienError
 from mien.model import runtime
 from mien.model.evaluation import Evaluation
 from mien.pipeline import RunReport
-from mien.reporting import console
+from mien.reporting import console, relay
 from mien.stages import data
 from mien.storage.workspace import Workspace, read_latest
 
@@ -88,7 +88,11 @@ def _train_all(workspace: Workspace, configs: Path) -> dict[str, TaskReport]:
     context = get_context("spawn")  # forking a process with threads is not safe
     workers = min(len(names), runtime.available_cpus())
     console.info("\n".join(f"{name}: {tasks.load(name).summary}" for name in names))
-    with ProcessPoolExecutor(workers, context, initializer=console.quiet) as pool:
+    queue = context.SimpleQueue()
+    with (
+        relay.drawn(f"train {' and '.join(names)}", queue),
+        ProcessPoolExecutor(workers, context, initializer=relay.send, initargs=(queue,)) as pool,
+    ):
         jobs = {name: pool.submit(_train, name, workspace, configs) for name in names}
         return {name: job.result() for name, job in jobs.items()}
 

@@ -5,10 +5,13 @@ machines; `result` alone writes to standard output. Rich is imported when someth
 server starts without it.
 """
 
+import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from textwrap import TextWrapper
+from threading import Event, Thread
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -21,12 +24,22 @@ LINE_INTERVAL_S = 60
 """Seconds between two lines of progress where no terminal is attached."""
 _quiet: set[str] = set()
 _displays: "list[Progress]" = []
+_blocks: "list[_Lines]" = []
+_remote: "list[Display]" = []
 
 
 class Advance(Protocol):
-    """Moves a bar to `done` of `total` and may change the words beside it."""
+    """Moves a bar to `step` of `total` and may change the text beside it."""
 
-    def __call__(self, done: int, total: int, words: str = "") -> None: ...
+    def __call__(self, step: int, total: int, detail: str = "") -> None: ...
+
+
+class Display(Protocol):
+    """Shows lines and bars of a process that shares its terminal with others."""
+
+    def line(self, text: str) -> None: ...
+
+    def bar(self, text: str) -> AbstractContextManager[Advance]: ...
 
 
 def quiet() -> None:
@@ -35,9 +48,22 @@ def quiet() -> None:
     _quiet.add("bars")
 
 
+def show_on(display: Display) -> None:
+    """Show no tables from now on, and lines and bars on this display where a terminal is attached.
+
+    Lines of a log need none: every process writes its own.
+    """
+    _out().quiet = True
+    if _on_terminal():
+        _remote.append(display)
+
+
 def info(text: str) -> None:
     """Print one sentence about what is going on."""
-    _err().print(_fit(_err(), text), markup=False)
+    if _remote:
+        _remote[-1].line(text)
+    else:
+        _err().print(_fit(_err(), text), markup=False)
 
 
 def result(text: str) -> None:
@@ -78,15 +104,19 @@ def bar(text: str) -> Iterator[Advance]:
     is attached, print a line a minute. A block that never advances shows that it is at work."""
     if _quiet:
         yield _ignore
-    elif not _err().is_terminal:
-        yield _Lines(text)
+    elif _remote:
+        with _remote[-1].bar(text) as advance:
+            yield advance
+    elif not _on_terminal():
+        with _logged(text) as lines:
+            yield lines
     else:
         with _live() as progress:
-            job = progress.add_task(_escape(text), total=None, count="", words="")
+            job = progress.add_task(_escape(text), total=None, count="", detail="")
 
-            def advance(done: int, total: int, words: str = "") -> None:
-                count = f"{done:,}/{total:,}"
-                progress.update(job, completed=done, total=total, count=count, words=_escape(words))
+            def advance(step: int, total: int, detail: str = "") -> None:
+                count, text_beside = f"{step:,}/{total:,}", _escape(detail)
+                progress.update(job, completed=step, total=total, count=count, detail=text_beside)
 
             try:
                 yield advance
@@ -95,20 +125,45 @@ def bar(text: str) -> Iterator[Advance]:
 
 
 class _Lines:
-    """Progress as lines of a log."""
+    """The progress of one block as a line of a log."""
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._start = self._last = perf_counter()
+        self._start = perf_counter()
+        self._step, self._total, self._detail = 0, 0, ""
 
-    def __call__(self, done: int, total: int, words: str = "") -> None:
-        now = perf_counter()
-        if now - self._last < LINE_INTERVAL_S:
-            return
-        self._last = now
-        left = (now - self._start) / done * (total - done) if done else 0
-        parts = [f"{done:,} of {total:,}", *([words] if words else [])]
-        info(f"{self._text}: {', '.join(parts)}, about {left / 60:.0f} min left")
+    def __call__(self, step: int, total: int, detail: str = "") -> None:
+        self._step, self._total, self._detail = step, total, detail
+
+    def __str__(self) -> str:
+        seconds, step = perf_counter() - self._start, self._step
+        left = seconds / step * (self._total - step) if step else 0
+        parts = [
+            f"{step:,} of {self._total:,}" if step else "",
+            self._detail,
+            f"about {left / 60:.0f} min left" if left > 0 else f"{seconds / 60:.0f} min",
+        ]
+        return f"{self._text}: {', '.join(filter(None, parts))}"
+
+
+@contextmanager
+def _logged(text: str) -> Iterator[_Lines]:
+    """Print a line a minute about the innermost block that runs."""
+    lines, stop = _Lines(text), Event()
+    _blocks.append(lines)
+    if len(_blocks) == 1:
+        Thread(target=_print_lines, args=(stop,), name="mien-progress", daemon=True).start()
+    try:
+        yield lines
+    finally:
+        _blocks.remove(lines)
+        stop.set()
+
+
+def _print_lines(stop: Event) -> None:
+    while not stop.wait(LINE_INTERVAL_S):
+        for lines in _blocks[-1:]:
+            info(str(lines))
 
 
 @contextmanager
@@ -134,7 +189,7 @@ def _live() -> Iterator["Progress"]:
         TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
         # Takes the rest of the line, and is the only one that is cut.
         TextColumn(
-            "{task.fields[words]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
+            "{task.fields[detail]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
         ),
     )
     # Results that go to a file must not be redirected to the terminal.
@@ -149,7 +204,13 @@ def _live() -> Iterator["Progress"]:
             _displays.remove(progress)
 
 
-def _ignore(done: int, total: int, words: str = "") -> None:
+def _on_terminal() -> bool:
+    """Whether bars can move; a server that writes a log learns it without importing rich."""
+    possible = sys.stderr.isatty() or bool(os.environ.get("FORCE_COLOR"))
+    return possible and _err().is_interactive
+
+
+def _ignore(step: int, total: int, detail: str = "") -> None:
     """Advance nothing."""
 
 
