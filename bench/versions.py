@@ -53,7 +53,7 @@ UNPACK = """
 from pathlib import Path
 from mien.storage.versions import Store
 store = Store(Path("data/raw/emotion"))
-with store.unpacked(store.latest()):
+with store.unpacked(store.versions()[-1]):
     pass
 """
 RAW = "data/raw/emotion"

@@ -10,7 +10,7 @@ from mien.errors import MienError
 from mien.reporting import console
 from mien.stages import Run
 from mien.stages import check as data_check
-from mien.stages.data import data, fetch, prepare, restore_latest_on_error
+from mien.stages.data import accept_if_readable, data, fetch, prepare
 from mien.stages.evaluate import Evaluated, evaluate, on_other_data
 from mien.stages.optimize import optimize as make_variants
 from mien.stages.register import Registered, register
@@ -36,7 +36,7 @@ def run(config: RunConfig, workspace: Workspace, force: str | None = None) -> Ru
     `force` is why a version that is not trusted may be champion, see `stages/register/trust.py`.
     """
     resolved = Run.resolve(config, workspace)
-    with workspace.locked(config.task), restore_latest_on_error(resolved):
+    with workspace.locked(config.task):
         return _run(resolved, force)
 
 
@@ -60,9 +60,10 @@ def _run(run: Run, force: str | None) -> RunReport:
         return result
 
     version, _ = stage("data", lambda: fetch(run), lambda result: result[1])
-    checked = stage("check", lambda: data_check.check(run, version), lambda result: result.fresh)
-    data_check.require_passed(checked)
-    stage("prepare", lambda: data(run, version), lambda result: result.fresh)
+    with accept_if_readable(run, version):
+        checked = stage("check", lambda: data_check.check(run, version), lambda each: each.fresh)
+        data_check.require_passed(checked)
+        stage("prepare", lambda: data(run, version), lambda result: result.fresh)
     stage("train", lambda: fit(run), lambda result: bool(result.fresh))
     if run.config.variants:
         stage("optimize", lambda: make_variants(run), lambda result: bool(result.fresh))
@@ -86,18 +87,21 @@ def _how_to_resume(report: RunReport, failed: str) -> str:
 def check(config: RunConfig, workspace: Workspace) -> data_check.CheckedData:
     """Check the data of a run's source and print the report."""
     run = Run.resolve(config, workspace)
-    with workspace.locked(config.task), restore_latest_on_error(run):
+    with workspace.locked(config.task):
         version, _ = fetch(run)
-        return data_check.check(run, version, verbose=True)
+        with accept_if_readable(run, version):
+            return data_check.check(run, version, verbose=True)
 
 
 def repair(config: RunConfig, workspace: Workspace) -> data_check.CheckedData:
     """Repair the data of a run's source as a new version where that is safe, and check it."""
     run = Run.resolve(config, workspace)
-    with workspace.locked(config.task), restore_latest_on_error(run):
+    with workspace.locked(config.task):
         version, _ = fetch(run)
-        repaired = data_check.repair(run, version)
-        return data_check.check(run, repaired, verbose=True)
+        with accept_if_readable(run, version):
+            repaired = data_check.repair(run, version)
+        with accept_if_readable(run, repaired):
+            return data_check.check(run, repaired, verbose=True)
 
 
 def train(config: RunConfig, workspace: Workspace) -> Trained:
@@ -137,10 +141,7 @@ def score_elsewhere(config: RunConfig, workspace: Workspace) -> dict[str, dict[s
     """Measure the candidates of a trained run on the data of `config.source`, all splits."""
     run = Run.resolve(config, workspace)
     with workspace.locked(config.task):
-        before = run.store.latest()
-        version, _ = fetch(run)
-        if before:
-            run.store.set_latest(before.root)  # the next training uses the same data as before
+        version, _ = fetch(run)  # not accepted: the next training uses the same data as before
         prepared = prepare(run, version)
     return on_other_data(run, prepared.folder)
 

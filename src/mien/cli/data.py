@@ -61,7 +61,7 @@ def prepare(
 
     chosen, workspace = run_config(file, source, overrides), workspace_at(home)
     run = Run.resolve(chosen, workspace)
-    with workspace.locked(chosen.task), stage.restore_latest_on_error(run):
+    with workspace.locked(chosen.task):
         ready = stage.data(run)
     if not ready.fresh:
         stage.show(ready.folder)

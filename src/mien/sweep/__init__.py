@@ -21,7 +21,7 @@ from mien.model import lineage
 from mien.reporting import console
 from mien.stages import Run
 from mien.stages import check as data_check
-from mien.stages.data import data, fetch, restore_latest_on_error
+from mien.stages.data import accept_if_readable, data, fetch
 from mien.storage.files import locked
 from mien.storage.workspace import SWEEPS, Workspace
 from mien.tracking import Tracker
@@ -98,10 +98,11 @@ def _check_numbers(trials: int, jobs: int) -> None:
 
 def _prepare_data(run: Run) -> tuple[Path, str]:
     """Prepared data that pass their checks, and the short name of their version."""
-    with run.workspace.locked(run.task.name), restore_latest_on_error(run):
+    with run.workspace.locked(run.task.name):
         version, _ = fetch(run)
-        data_check.require_passed(data_check.check(run, version))
-        return data(run, version).folder, version.short
+        with accept_if_readable(run, version):
+            data_check.require_passed(data_check.check(run, version))
+            return data(run, version).folder, version.short
 
 
 def _sweep_key(run: Run, space: SearchSpace, candidate: str | None, prepared: Path) -> str:

@@ -235,9 +235,8 @@ def test_what_is_not_understood_is_not_the_newest(tmp_path: Path) -> None:
     run = RunConfig(name="run", task="emotion")
 
     def fetched(source: Path) -> str:
-        with data.restore_latest_on_error(Run.resolve(run, workspace)):
-            other = run.model_copy(update={"source": str(source)})
-            return data.data(Run.resolve(other, workspace)).fingerprint
+        other = run.model_copy(update={"source": str(source)})
+        return data.data(Run.resolve(other, workspace)).fingerprint
 
     for good in (None, yolo(tmp_path / "good")):
         if good:
@@ -255,9 +254,8 @@ def test_a_refused_source_is_marked_and_can_be_deleted(
     store = Store(workspace.raw("emotion"))
 
     def fetched(source: Path) -> None:
-        run = Run.resolve(RunConfig(name="run", task="emotion", source=str(source)), workspace)
-        with data.restore_latest_on_error(run):
-            data.data(run)
+        run = RunConfig(name="run", task="emotion", source=str(source))
+        data.data(Run.resolve(run, workspace))
 
     source = yolo(tmp_path / "good")
     fetched(source)
@@ -269,6 +267,8 @@ def test_a_refused_source_is_marked_and_can_be_deleted(
     shown = capsys.readouterr().out
     assert "version 2 was refused" in shown
     assert "`mien data forget emotion 2`" in shown
+    with pytest.raises(DataError, match=r"Version 2 of emotion was refused.*--source @2"):
+        versions.checkout("emotion", "2", None, workspace)
     with pytest.raises(DataError, match=r"Version 1 is the latest.*mien data checkout"):
         versions.forget("emotion", "1", workspace)
     trained = workspace.version("emotion", 7)
@@ -302,15 +302,48 @@ def test_what_fails_a_gate_is_the_newest(tmp_path: Path) -> None:
     """It is understood, and `--fix` mends that very version."""
     workspace = Workspace(tmp_path / "home")
     run = RunConfig(name="run", task="emotion", source=str(yolo(tmp_path / "set")))
+    resolved = Run.resolve(run, workspace)
+    version, _ = data.fetch(resolved)
+    with pytest.raises(DataCheckError), data.accept_if_readable(resolved, version):
+        raise DataCheckError("a check")
+    assert Store(workspace.raw("emotion")).latest_root == version.root
 
-    def gated() -> None:
-        with data.restore_latest_on_error(Run.resolve(run, workspace)):
-            data.fetch(Run.resolve(run, workspace))
-            raise DataCheckError("a check")
 
-    with pytest.raises(DataCheckError):
-        gated()
-    assert Store(workspace.raw("emotion")).latest_root
+def test_a_version_whose_reading_was_interrupted_is_not_the_latest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that ends between the fetch of a source and its refusal leaves `@` as it was; the
+    next use of the version reads it again."""
+    workspace, task = Workspace(tmp_path / "home"), tasks.load("emotion")
+    store = Store(workspace.raw("emotion"))
+    config = RunConfig(name="run", task="emotion")
+
+    def use(source: str | None) -> str:
+        chosen = config.model_copy(update={"source": source})
+        return data.data(Run.resolve(chosen, workspace)).fingerprint
+
+    def killed(*_: object) -> DataReport:
+        raise SystemExit(137)
+
+    good, bad = yolo(tmp_path / "good"), _without("train")(tmp_path / "bad")
+    with monkeypatch.context() as patch:
+        reading = replace(task, data=replace(task.data, prepare=killed))
+        patch.setattr(tasks, "load", lambda _: reading)
+        with pytest.raises(SystemExit):
+            use(str(good))
+    assert (store.latest_root, len(store.versions())) == ("", 1)
+    with pytest.raises(DataError, match="--source @1 reads again"):
+        use(None)
+    first = use("@1")
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks, "load", lambda _: reading)
+        with pytest.raises(SystemExit):
+            use(str(bad))
+    assert store.latest_root == first == use(None)
+    with pytest.raises(DataError, match="expected a YOLO data set"):
+        use("@2")
+    assert list(store.refused()) == [store.find("2").root]
+    assert store.latest_root == first == use(None)
 
 
 def test_no_source_says_how_to_give_one(tmp_path: Path) -> None:

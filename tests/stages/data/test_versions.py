@@ -111,7 +111,9 @@ def home(tmp_path: Path) -> Workspace:
         lines[5] = ",".join(fields)
         path.write_text("\n".join(lines) + "\n")
         run = RunConfig(name="run", task="gesture", source=str(path))
-        data.fetch(Run.resolve(run, workspace))
+        resolved = Run.resolve(run, workspace)
+        with data.accept_if_readable(resolved, data.fetch(resolved)[0]):
+            pass
     return workspace
 
 

@@ -18,7 +18,7 @@ from mien.errors import DataCheckError, DataError
 from mien.reporting import console, figures
 from mien.stages import Run
 from mien.storage.files import atomic_dir, atomic_write, write_json
-from mien.storage.versions import Version
+from mien.storage.versions import Store, Version
 from mien.storage.workspace import REPORT, write_latest
 from mien.task import DataReport
 
@@ -55,32 +55,38 @@ def fetch(run: Run) -> tuple[Version, bool]:
 
 
 @contextmanager
-def restore_latest_on_error(run: Run) -> Iterator[None]:
-    """Keep the version that the block fetches as the latest one, unless the task cannot read it:
-    then it is marked as refused.
+def accept_if_readable(run: Run, version: Version) -> Iterator[None]:
+    """Make a version the latest one when the block has read it; mark it as refused where the task
+    cannot. A process that ends before leaves the latest version as it was.
 
     The caller holds the lock of the task.
     """
-    before = run.store.latest_root
     try:
         yield
-    except DataCheckError:
-        raise  # the task can read it, and it can be repaired
-    except DataError as error:
-        fetched = run.store.latest_root
-        if fetched != before:
-            run.store.set_refused(fetched, str(error))
-            run.store.set_latest(before)
+    except DataCheckError:  # the task can read it, and it can be repaired
+        _accept(run, version)
         raise
+    except DataError as error:
+        if version.root != run.store.latest_root:
+            run.store.set_refused(version.root, str(error))
+        raise
+    _accept(run, version)
+
+
+def _accept(run: Run, version: Version) -> None:
+    run.store.set_refused(version.root, "")
+    run.store.set_latest(version.root)
 
 
 def data(run: Run, version: Version | None = None) -> PreparedData:
-    """Prepare a version, by default that of the run's source; skip what exists.
+    """Prepare a version, by default that of the run's source, and accept it; skip what exists.
 
     Raises:
         DataError: the source is missing, unsafe or not what the task takes.
     """
-    ready = prepare(run, version or fetch(run)[0])
+    version = version or fetch(run)[0]
+    with accept_if_readable(run, version):
+        ready = prepare(run, version)
     write_latest(run.processed, run.config.name, ready.folder.name)
     if ready.fresh:
         show(ready.folder)
@@ -98,7 +104,6 @@ def prepare(run: Run, version: Version) -> PreparedData:
             report = run.task.data.prepare(raw, temporary, params, run.cache)
             _require_every_file(report, version)
             _write_report(report, version.root, temporary)
-        run.store.set_refused(version.root, "")
     return PreparedData(folder, version.root, fresh)
 
 
@@ -166,7 +171,7 @@ def _version(run: Run) -> Version:
     if source is None or source == LATEST:
         latest = store.latest()
         if latest is None:
-            raise DataError(_NO_SOURCE.format(task=run.task.name))
+            raise DataError(_NO_SOURCE.format(task=run.task.name) + _not_accepted(store))
         return latest
     if source.startswith("@"):
         return store.find(source.removeprefix("@"))
@@ -176,13 +181,18 @@ def _version(run: Run) -> Version:
         return store.add(opened.items, opened.name)
 
 
+def _not_accepted(store: Store) -> str:
+    """What to do with versions that were fetched and never read to the end."""
+    fetched = store.versions()
+    return f" --source @{fetched[-1].number} reads again what was fetched last." if fetched else ""
+
+
 def _sample(run: Run) -> Version:
     """The drawn sample data, once for each seed and version of the code."""
     store = run.store
     note = run.cache / f"sample-{run.key('sample', run.config.seed)}.txt"
     root = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
     if store.contains(root) and store.is_complete(store.find(root)):
-        store.set_latest(root)
         return store.find(root)
     with TemporaryDirectory(prefix="mien-sample-") as temporary:
         drawn = Path(temporary) / SAMPLE

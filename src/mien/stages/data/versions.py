@@ -111,10 +111,15 @@ def checkout(task: str, name: str, folder: Path | None, workspace: Workspace) ->
     """Make a version the latest one, or write its files to a new folder.
 
     Raises:
-        DataError: no such version, damaged shards, or the folder exists.
+        DataError: no such version, damaged shards, the task refused it, or the folder exists.
     """
     store = _store(task, workspace)
     version = store.find(name)
+    if folder is None and (reason := store.refused().get(version.root)):
+        raise DataError(
+            f"Version {version.number} of {task} was refused: {reason} To have it read again, give "
+            f"--source @{version.number}, perhaps with other params."
+        )
     if folder is None:
         with workspace.locked(task):
             store.set_latest(version.root)

@@ -3,7 +3,7 @@
     data/raw/<task>/
       shards/<sha256>.zip     contents, stored one after the other; the name is the shard's SHA-256
       versions/<root>.json    a version: name, size and SHA-256 of every item, and its source
-      latest.txt              the latest version
+      latest.txt              the latest version that the task could read
       refused.json            versions that the task could not read, and the reasons
 
 An item is one file of the source. A content that is in some shard is never packed again: a version
@@ -55,8 +55,8 @@ class Store:
     def add(
         self, items: Iterable[Item], source: str, reason: str = "fetched", parent: str | None = None
     ) -> Version:
-        """Store these items as the latest version; return the existing version where nothing is
-        new. Lost contents are packed again.
+        """Store these items as a version; return the existing version where nothing is new. Lost
+        contents are packed again. `set_latest` makes it the latest one.
 
         Raises:
             DataError: there is no item, a name is not a plain relative path, or a content does
@@ -79,7 +79,6 @@ class Store:
                 shards=shards,
             )
             manifest.write(version, self._path(root))
-        self.set_latest(root)
         return version
 
     @property
