@@ -197,8 +197,8 @@ def _command(archive: Path, count: int) -> list[str]:
         f"The whole command on the same images, the best of {ROUNDS}, with "
         f"files {_kept()}. Beyond the parts above it includes, for any number of images: the "
         f"start of Python, faces counted in {MAX_COUNTED_IMAGES} images, the import of "
-        f"scikit-learn ({_imported('sklearn.tree'):.1f} s in a process of its own; numpy alone "
-        f"{_imported('numpy'):.1f} s), that of matplotlib, and the report.",
+        f"scikit-learn by another process ({_imported('sklearn.tree'):.1f} s; numpy alone "
+        f"{_imported('numpy'):.1f} s), and the report.",
         page.table(rows),
     ]
 

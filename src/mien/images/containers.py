@@ -8,6 +8,7 @@ Pillow reads none of them.
 import re
 import struct
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 MAX_METADATA_BYTES = 4 << 20
@@ -64,7 +65,8 @@ def split(data: bytes, kind: str) -> ImageFile:
 def _split_jpeg(data: bytes) -> ImageFile:
     """Read the segments up to the end of the first picture, or of what can belong to it."""
     file, parts, position = ImageFile(b"", scans=0), [data[:2]], 2
-    ended, missing = False, {(0, 0)}  # component and frequency of coefficients without a last bit
+    ended = False
+    missing = {0: 1}  # by component, a bit for each frequency of coefficients without a last bit
     while match := _MARKER.search(data, position):
         start, marker, body = match.start(), data[match.end() - 1], match.end() + 2
         if file.scans:
@@ -82,10 +84,10 @@ def _split_jpeg(data: bytes) -> ImageFile:
         content = data[body:stop]
         if marker in _FRAMES:
             file.progressive = marker in _PROGRESSIVE
-            missing = {(component, index) for component in content[6::3] for index in range(64)}
+            missing = dict.fromkeys(content[6::3], (1 << 64) - 1)
         elif marker == _SCAN:
             file.scans += 1
-            missing -= _completed(content)
+            missing = _without_completed(missing, content)
         if not _read_segment(file, marker, content):
             parts.append(data[start:stop])
         position = stop
@@ -100,13 +102,15 @@ def _split_jpeg(data: bytes) -> ImageFile:
     return file
 
 
-def _completed(scan: bytes) -> set[tuple[int, int]]:
-    """Component and frequency of the coefficients whose last bit is in a scan, by its header."""
+def _without_completed(missing: Mapping[int, int], scan: bytes) -> dict[int, int]:
+    """What is missing after a scan, by its header: the last bit of its coefficients is in it."""
     components = scan[1 : 1 + 2 * scan[0] : 2]
     first, last, approximation = scan[-3:]
-    if approximation & 15:
-        return set()
-    return {(each, index) for each in components for index in range(first, last + 1)}
+    completed = 0 if approximation & 15 or last < first else (1 << last + 1) - (1 << first)
+    left = {
+        each: bits & ~completed if each in components else bits for each, bits in missing.items()
+    }
+    return {each: bits for each, bits in left.items() if bits}
 
 
 def _read_segment(file: ImageFile, marker: int, content: bytes) -> bool:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from mien.errors import DataError
-from mien.stages.check import image_stats
+from mien.stages.check import image_stats, worker_process
 from mien.stages.check.image_stats import ImageStats, compute_image_stats
 
 
@@ -107,7 +107,7 @@ def test_the_order_and_the_bits_do_not_hang_on_who_looked(tmp_path: Path) -> Non
 
 def test_few_pictures_start_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Below what processes are worth, none is started."""
-    monkeypatch.setattr(image_stats, "_START", "raise SystemExit(1)")
+    monkeypatch.setattr(worker_process, "_START", "raise SystemExit(1)")
     assert compute_image_stats(
         _many(tmp_path, image_stats.TIMED_IMAGES + 2 * image_stats.CHUNK_SIZE)
     ).readable.all()
@@ -115,7 +115,7 @@ def test_few_pictures_start_no_process(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_process_that_ends_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A killed process ends in a sentence, not in an answer with holes and not in waiting."""
-    monkeypatch.setattr(image_stats, "_START", "import os; os.kill(os.getpid(), 9)")
+    monkeypatch.setattr(worker_process, "_START", "import os; os.kill(os.getpid(), 9)")
     with pytest.raises(DataError, match=r"exit code -9.*memory"):
         compute_image_stats(_many(tmp_path, 2 * image_stats.CHUNK_SIZE), workers=2)
 

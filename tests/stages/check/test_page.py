@@ -121,7 +121,7 @@ def rendered(example: IssueExample, *samples: Sample) -> Reader:
         task="gesture", version="0" * 64, number=1, source="a source", repaired=False, samples=1,
         splits={}, metadata_baseline=None, checks=(check,),
     )  # fmt: skip
-    text = re.search(r'<li class="example">(.*)</li>', page.render(empty, samples, b""), re.S)
+    text = re.search(r'<li class="example">(.*)</li>', page.render(empty, samples), re.S)
     assert text
     return parsed(text[1])
 

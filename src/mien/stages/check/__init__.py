@@ -1,14 +1,16 @@
 """Checks the quality of a version of raw data before a training, and repairs what is safe.
 
     version -> task.inspect + checks -> data/checked/<task>/<key>/
-               report.json, report.html, report.png, data_quality.json, duplicates.json
+               report.json, report.html, data_quality.json, duplicates.json
 
 A version is unpacked and read once. The folder is named by all inputs, so that a second check reads
 no data. Each check is a file of `checks/`, or part of a task's own `checks.py`.
 """
 
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +21,15 @@ from mien.storage.versions import Store, Version
 from mien.storage.workspace import REPORT, write_latest
 from mien.task import Check
 
-from . import chart, page, report, results
+from . import metadata_baseline, page, report, results
 from .context import CheckContext, build_context
+from .metadata_baseline import MetadataBaseline
 from .repair import repair as repair_version
-from .report import CHART, PAGE
+from .report import PAGE
+from .worker_process import WorkerProcess
+
+_MANY_FILES = 2_000
+"""Files that take longer to read than a process takes to start."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ def repair(run: Run, version: Version) -> Version:
     return repair_version(run, version, exact, near)
 
 
-_PUBLIC = {REPORT: "check.json", CHART: "check.png", PAGE: "check.html"}
+_PUBLIC = {REPORT: "check.json", PAGE: "check.html"}
 """Names of the newest report's files in `reports/<task>/`."""
 
 
@@ -107,16 +114,33 @@ def _repaired_source(store: Store, version: Version) -> str:
 def _write(
     run: Run, checks: Mapping[str, Check[CheckContext]], version: Version, folder: Path
 ) -> None:
-    with run.store.unpacked(version) as raw, atomic_dir(folder) as temporary:
+    with (
+        _baseline_process(len(version.items)) as measure_baseline,
+        run.store.unpacked(version) as raw,
+        atomic_dir(folder) as temporary,
+    ):
         context = build_context(run.task, raw, run.data_params, run.cache)
+        context.measure_baseline = measure_baseline
         document = report.build(version, context, results.run_checks(context, checks))
         if context.subject_count_error:
             (temporary / _SUBJECT_COUNT_ERROR).write_text(
                 context.subject_count_error + "\n", encoding="utf-8"
             )
         report.write(document, context, temporary)
-        chart.draw(document, temporary / CHART)
         page.write(document, context.samples, temporary)
+
+
+@contextmanager
+def _baseline_process(file_count: int) -> Iterator[Callable[..., MetadataBaseline]]:
+    """`metadata_baseline.measure`; of many files in a process that imports scikit-learn while they
+    are read."""
+    libraries = metadata_baseline.LIBRARIES
+    if file_count < _MANY_FILES or all(name in sys.modules for name in libraries):
+        yield metadata_baseline.measure
+        return
+    unused = metadata_baseline.UNUSED_LIBRARIES
+    with closing(WorkerProcess(metadata_baseline.measure, libraries, unused)) as process:
+        yield process
 
 
 def _publish(folder: Path, reports: Path) -> None:

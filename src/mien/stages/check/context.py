@@ -48,6 +48,8 @@ class CheckContext:
     same_images: tuple[Cluster, ...]
     """Near duplicates that are one photo without doubt, not the same person a moment later: only
     these must carry one label."""
+    measure_baseline: Callable[..., MetadataBaseline] = metadata_baseline.measure
+    """That function, or a process that runs it."""
     subjects_required: bool = False
     """Whether a check that stops a training needs the number of subjects."""
     subject_count_error: str = field(default="", init=False)
@@ -72,7 +74,7 @@ class CheckContext:
         if not any(metadata):
             return None
         labels = [self.samples[index].labels[0] for index in indices]
-        return metadata_baseline.measure(metadata, labels, _groups(self, indices))
+        return self.measure_baseline(metadata, labels, _groups(self, indices))
 
     @cached_property
     def subject_counts(self) -> dict[int, int]:

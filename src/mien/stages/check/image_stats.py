@@ -2,32 +2,27 @@
 
     compute_image_stats(paths) -> ImageStats    one decode per image, on all cores
 
-Knows neither labels nor tasks; `similarity.py` compares images by these numbers. Worker processes
-import this file and nothing of the program that started them, so that a notebook, a script without
-a main guard and a parent with threads may call `compute_image_stats`. Threads would not help: half
-of the time for a small image is Python's own (`bench check`).
+Knows neither labels nor tasks; `similarity.py` compares images by these numbers. Threads would not
+help: half of the time for a small image is Python's own (`bench check`).
 """
 
-import pickle
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, fields
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from mien import images
-from mien.errors import DataError, RequestError
+from mien.errors import RequestError
 from mien.model import runtime
 from mien.reporting import console
+
+from .worker_process import WorkerProcess
 
 THUMBNAIL_SIDE = 16
 """Pixels of a thumbnail's side."""
@@ -43,10 +38,6 @@ _LOW = 8
 """The hash holds 8 x 8 of the 32 x 32 frequencies, as in Zauner, Implementation and benchmarking of
 perceptual image hash functions (2010), and in imagehash.phash."""
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
-_START = (
-    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
-    f"from {__name__} import worker_main; worker_main()"
-)
 
 
 @dataclass(frozen=True)
@@ -106,56 +97,6 @@ def compute_image_stats(
     return _concatenate(parts) if parts else _compute((), min_side)
 
 
-def worker_main() -> None:
-    """Answer requests on standard input until it ends; the main function of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends this process
-    out, sys.stdout = sys.stdout.buffer, sys.stderr  # nothing else may write between the answers
-    with suppress(EOFError):
-        while True:
-            paths, min_side = pickle.load(sys.stdin.buffer)
-            pickle.dump(_compute(paths, min_side), out, protocol=pickle.HIGHEST_PROTOCOL)
-            out.flush()
-
-
-class _Worker:
-    """A process that computes statistics on request."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _START], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        self._send(sys.path)
-
-    def compute(self, paths: Sequence[Path], min_side: int | None) -> ImageStats:
-        assert self._process.stdout is not None
-        self._send((paths, min_side))
-        with suppress(EOFError, pickle.UnpicklingError):
-            stats: ImageStats = pickle.load(self._process.stdout)
-            return stats
-        raise self._exit_error()
-
-    def close(self) -> None:
-        """Kill the process."""
-        self._process.kill()
-        with suppress(OSError):  # the last request, which it did not read
-            self._process.communicate()
-
-    def _send(self, message: Any) -> None:
-        assert self._process.stdin is not None
-        try:
-            pickle.dump(message, self._process.stdin)
-            self._process.stdin.flush()
-        except OSError:
-            raise self._exit_error() from None
-
-    def _exit_error(self) -> DataError:
-        return DataError(
-            f"A process that read images ended (exit code {self._process.wait()}). A negative "
-            "code means that it was killed, perhaps for lack of memory. Make the largest images "
-            "smaller, or use fewer cores (taskset -c 0)."
-        )
-
-
 def _compute_chunks(
     chunks: Sequence[Sequence[Path]], min_side: int | None, workers: int | None
 ) -> Iterator[ImageStats]:
@@ -181,7 +122,7 @@ def _compute_in_workers(
         idle: SimpleQueue[Callable[[Sequence[Path], int | None], ImageStats]] = SimpleQueue()
         idle.put(_compute)
         for _ in range(count - 1):
-            idle.put(stack.enter_context(closing(_Worker())).compute)
+            idle.put(stack.enter_context(closing(WorkerProcess(_compute))))
         pool = stack.enter_context(ThreadPoolExecutor(count, thread_name_prefix="mien-images"))
 
         def compute(chunk: Sequence[Path]) -> ImageStats:

@@ -5,7 +5,7 @@ It needs no network, no script and no other file. Everything that comes from the
 
 import io
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -15,7 +15,7 @@ from mien.errors import ImageError, TooLargeError
 from mien.task import IssueExample, Sample
 
 from .examples import describe_sample
-from .report import CHART, PAGE, WITH_ISSUES, CheckReport, verdict
+from .report import PAGE, WITH_ISSUES, CheckReport, verdict
 
 _SIDE = 112
 """Pixels of the longer side of a thumbnail."""
@@ -27,14 +27,12 @@ _AXES = 3
 
 
 def write(report: CheckReport, samples: Sequence[Sample], folder: Path) -> None:
-    """Write `report.html` beside `report.png`, while the images of the samples can be read."""
-    (folder / PAGE).write_text(
-        render(report, samples, (folder / CHART).read_bytes()), encoding="utf-8"
-    )
+    """Write `report.html`, while the images of the samples can be read."""
+    (folder / PAGE).write_text(render(report, samples), encoding="utf-8")
 
 
-def render(report: CheckReport, samples: Sequence[Sample], chart: bytes) -> str:
-    """The page of a report as HTML; `chart` is a PNG file."""
+def render(report: CheckReport, samples: Sequence[Sample]) -> str:
+    """The page of a report as HTML."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
@@ -50,9 +48,15 @@ def render(report: CheckReport, samples: Sequence[Sample], chart: bytes) -> str:
         checks=sorted(report.checks, key=lambda check: order.index(check.state)),
         states=WITH_ISSUES,
         samples={sample.name: sample for sample in samples},
-        chart=b64encode(chart).decode(),
+        largest=max((sum(each) for each in _class_sizes(report)), default=0) or 1,
         max_names=_MAX_NAMES,
     )
+
+
+def _class_sizes(report: CheckReport) -> Iterator[list[int]]:
+    """The subjects of each class, split by split."""
+    for label in report.labels:
+        yield [labels.get(label, 0) for labels in report.splits.values()]
 
 
 def remark(example: IssueExample, samples: Mapping[str, Sample]) -> str:

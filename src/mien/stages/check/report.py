@@ -35,7 +35,7 @@ from .results import DataCheckResult, State
 DUPLICATES = "duplicates.json"
 MAX_NAMES = 10_000
 """Names of samples with issues that a report lists for each check."""
-PAGE, CHART = "report.html", "report.png"
+PAGE = "report.html"
 WITH_ISSUES: Sequence[State] = ("failed", "warned", "noted")
 """States of checks that found issues, the worst first."""
 
@@ -59,6 +59,11 @@ class CheckReport(Schema):
     def title(self) -> str:
         """The version in words."""
         return f"version {self.number} ({self.version[:12]}) of {self.task}"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of all splits, once each."""
+        return tuple(dict.fromkeys(name for split in self.splits.values() for name in split))
 
     def in_state(self, *states: State) -> tuple[DataCheckResult, ...]:
         """The checks in one of these states."""
