@@ -1,7 +1,7 @@
 """Fixtures that all tests share: the real data, small trained models, and one finished demo."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from hypothesis import settings
 from once import made_once
 from project import REAL, ROOT, Demo, free_port, mien
 
+from mien import tasks
 from mien.model import lineage
 from mien.model.lineage import CodeState
 from mien.storage.workspace import CHAMPION, Workspace
@@ -56,6 +57,19 @@ def real_data() -> Path:
     if not REAL.is_dir():
         pytest.skip(f"no real data: {REAL.name}/ is not beside the project")
     return REAL
+
+
+@pytest.fixture(scope="session")
+def drawn_samples(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The drawn sample of a task with seed 0: hundreds of faces take seconds. Read only."""
+
+    def sample(name: str) -> Path:
+        def make(folder: Path) -> None:
+            tasks.load(name).data.write_sample(folder, 0)
+
+        return made_once(tmp_path_factory, f"sample-{name}", make)
+
+    return sample
 
 
 @pytest.fixture(scope="session")

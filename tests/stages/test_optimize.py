@@ -189,6 +189,7 @@ def test_a_variant_that_is_missing_or_of_another_training_is_told(
         evaluate._bundles(tmp_path, ("int8",))
 
 
+@pytest.mark.long
 def test_the_policy_may_make_a_variant_champion(
     workspace: Workspace, made: dict[str, Bundle], tmp_path: Path
 ) -> None:

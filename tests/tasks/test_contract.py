@@ -3,6 +3,7 @@
 import io
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from mien.errors import ConfigError, DataError
 from mien.model import runtime
 from mien.observability.drift import NO_LABEL
 from mien.storage.files import sha256_file
-from mien.task import SPLITS, Prediction, Request, Task
+from mien.task import SPLITS, DataReport, Prediction, Request, Task
 
 pytestmark = pytest.mark.parametrize(
     "task", [tasks.load(name) for name in tasks.names()], ids=tasks.names()
@@ -26,17 +27,17 @@ OUTCOMES = {"ok", "no_face", "no_hand", "unsure"}
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The prepared sample data of every task."""
-    folders = {}
+def prepared(
+    drawn_samples: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[Path, DataReport]]:
+    """The prepared sample data of every task, with the report."""
+    results = {}
     for name in tasks.names():
         task = tasks.load(name)
-        kinds = ("raw", "ready", "cache")
-        raw, ready, cache = (tmp_path_factory.mktemp(f"{name}-{kind}") for kind in kinds)
-        task.data.write_sample(raw, 0)
-        task.data.prepare(raw, ready, task.training.Params(), cache)
-        folders[name] = ready
-    return folders
+        ready, cache = (tmp_path_factory.mktemp(f"{name}-{kind}") for kind in ("ready", "cache"))
+        params = task.training.Params()
+        results[name] = ready, task.data.prepare(drawn_samples(name), ready, params, cache)
+    return results
 
 
 @pytest.fixture
@@ -78,55 +79,56 @@ def test_candidates_are_named_once(task: Task[Any]) -> None:
     assert len(set(names)) == len(names)
 
 
-def test_the_sample_is_the_same_every_time(task: Task[Any], tmp_path: Path) -> None:
+def test_the_sample_is_the_same_every_time(
+    task: Task[Any], drawn_samples: Callable[[str], Path], tmp_path: Path
+) -> None:
     """One seed, the same files to the byte; another seed, others."""
-    trees = []
-    for place, seed in enumerate((0, 0, 1)):
-        folder = tmp_path / str(place)
+    folders = [drawn_samples(task.name), tmp_path / "same", tmp_path / "other"]
+    for folder, seed in zip(folders[1:], (0, 1), strict=True):
         folder.mkdir()
         task.data.write_sample(folder, seed)
+    trees = []
+    for folder in folders:
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         trees.append({path.relative_to(folder): sha256_file(path) for path in files})
     assert trees[0] == trees[1] != trees[2]
 
 
 def test_preparing_reports_every_split_and_counts_every_example(
-    task: Task[Any], prepared: dict[str, Path], tmp_path: Path
+    task: Task[Any], prepared: dict[str, tuple[Path, DataReport]]
 ) -> None:
     """The report's counts are those of the examples that evaluation gets to see."""
-    for folder in ("raw", "ready"):
-        (tmp_path / folder).mkdir()
-    task.data.write_sample(tmp_path / "raw", 0)
-    report = task.data.prepare(
-        tmp_path / "raw", tmp_path / "ready", task.training.Params(), tmp_path / "cache"
-    )
+    ready, report = prepared[task.name]
     assert list(report.counts) == list(SPLITS)
     for split in SPLITS:
-        found = [example.label for example in task.data.examples(prepared[task.name], split)]
+        found = [example.label for example in task.data.examples(ready, split)]
         counted = {label: found.count(label) for label in task.default_labels if label in found}
         assert {k: v for k, v in report.counts[split].items() if v} == counted
         assert set(counted) == set(task.default_labels)
     assert report.skipped == {}
 
 
-def test_checks_are_documented_and_see_the_sample(task: Task[Any], tmp_path: Path) -> None:
+def test_checks_are_documented_and_see_the_sample(
+    task: Task[Any], drawn_samples: Callable[[str], Path], tmp_path: Path
+) -> None:
     """Slugs are unique and in snake case, and no issue is recorded without a check."""
     slugs = [check.slug for check in task.data.checks]
     assert len(set(slugs)) == len(slugs)
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", slug) for slug in slugs)
     assert all(check.description.endswith(".") for check in task.data.checks)
-    (tmp_path / "raw").mkdir()
-    task.data.write_sample(tmp_path / "raw", 0)
-    inspection = task.data.inspect(tmp_path / "raw", task.training.Params(), tmp_path / "cache")
+    params = task.training.Params()
+    inspection = task.data.inspect(drawn_samples(task.name), params, tmp_path / "cache")
     assert set(inspection.issues) <= set(slugs)
     for check in task.data.checks:
         issues = check.find(inspection)
         assert len(issues.names) <= check.limit * issues.total, check.slug
 
 
-def test_examples_come_in_the_same_order(task: Task[Any], prepared: dict[str, Path]) -> None:
+def test_examples_come_in_the_same_order(
+    task: Task[Any], prepared: dict[str, tuple[Path, DataReport]]
+) -> None:
     """Two readings of a split name the same examples in the same order."""
-    ready = prepared[task.name]
+    ready, _ = prepared[task.name]
     one, two = ([each.name for each in task.data.examples(ready, "test")] for _ in range(2))
     assert one == two
     assert len(set(one)) == len(one)
@@ -155,10 +157,11 @@ def test_the_drawn_picture_survives_a_round_trip(task: Task[Any]) -> None:
 
 
 def test_a_champion_answers_for_its_own_examples(
-    task: Task[Any], prepared: dict[str, Path], champion: Path
+    task: Task[Any], prepared: dict[str, tuple[Path, DataReport]], champion: Path
 ) -> None:
     """Predictions hold what the contract says, for the picture and for every test example."""
-    requests = [example.request for example in task.data.examples(prepared[task.name], "test")]
+    ready, _ = prepared[task.name]
+    requests = [example.request for example in task.data.examples(ready, "test")]
     requests.append(Request(image=np.asarray(task.inference.sample_picture().convert("RGB"))))
     with runtime.load(champion) as model:
         predictions = [task.inference.predict(request, model) for request in requests]

@@ -107,6 +107,7 @@ def kill(command: list[str], parts: int, seconds: float) -> None:
             running.kill()
 
 
+@pytest.mark.long
 def test_kill_9_loses_nothing_and_repeats_nothing(tmp_path: Path, bundle: Path) -> None:
     """Killed several times at random, the result has the bytes of one uninterrupted run."""
     for number in range(240):

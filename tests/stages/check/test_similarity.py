@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from mien import tasks
 from mien.stages.check import similarity
 from mien.stages.check.disjoint_set import merge_clusters
 from mien.stages.check.image_stats import ImageStats, compute_image_stats
@@ -104,10 +103,9 @@ def test_all_forms_of_a_photo_are_one_cluster(tmp_path: Path) -> None:
     )
 
 
-def test_different_faces_are_different(tmp_path: Path) -> None:
+def test_different_faces_are_different(drawn_samples: Callable[[str], Path]) -> None:
     """Faces that the project draws look alike in most; hardly any passes for another's copy."""
-    tasks.load("emotion").data.write_sample(tmp_path, 0)
-    paths = sorted(tmp_path.rglob("*.png"))
+    paths = sorted(drawn_samples("emotion").rglob("*.png"))
     assert len(paths) > 100
     found = similarity.near_duplicate_images(compute_image_stats(paths))
     assert sum(len(group) for group in found) <= 0.02 * len(paths)

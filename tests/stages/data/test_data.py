@@ -352,6 +352,7 @@ def test_no_source_says_how_to_give_one(tmp_path: Path) -> None:
         data.data(Run.resolve(RunConfig(name="run", task="emotion"), Workspace(tmp_path)))
 
 
+@pytest.mark.long
 def test_affectnet_is_prepared_in_full(real_data: Path, tmp_path: Path) -> None:
     """The real set: nothing is skipped."""
     report = prepared(real_data / "emotion" / "affectnet_yolo.zip", tmp_path)

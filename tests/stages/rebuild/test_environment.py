@@ -55,6 +55,7 @@ def wheel(folder: Path) -> str:
     return sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("tool", ["uv", "pip"])
 def test_locked_packages_are_installed_by_their_hashes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str

@@ -33,6 +33,7 @@ print(json.dumps(models))
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no such call on this system")
 def test_one_core_and_several_train_the_same_bytes(tmp_path: Path) -> None:
     """All four classifiers, their preprocessing and every score; with another hash seed."""

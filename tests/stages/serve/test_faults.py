@@ -320,7 +320,7 @@ def test_a_model_that_hangs_for_long_does_not_take_the_server_with_it(
     assert 21 <= computed <= 21 + 8, "it computed what nobody waits for"
 
 
-@pytest.mark.parametrize("count", [3, 12])
+@pytest.mark.parametrize("count", [3, pytest.param(12, marks=pytest.mark.long)])
 def test_a_model_that_hangs_for_good_does_not_keep_the_server_from_its_end(
     hanging: tuple[Server, Path], count: int
 ) -> None:

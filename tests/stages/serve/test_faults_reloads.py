@@ -80,6 +80,7 @@ def network(
     return content
 
 
+@pytest.mark.long
 def test_a_hundred_swaps_under_load(
     workspace: Workspace, make_bundle: MakeBundle, capsys: pytest.CaptureFixture[str]
 ) -> None:

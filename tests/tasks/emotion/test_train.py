@@ -19,7 +19,8 @@ from .short_training import SHORT, ShortTraining, train
 pytestmark = pytest.mark.xdist_group("torch")
 
 
-@pytest.mark.parametrize("size", ["yolox-nano", pytest.param("yolov9-t", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("size", ["yolox-nano", "yolov9-t"])
 def test_the_same_training_gives_the_same_bytes(size: str, prepared: Path, tmp_path: Path) -> None:
     """Config, data and seed determine every byte of the ONNX file; another seed gives another."""
     one, two = (train(size, prepared, tmp_path / name) for name in ("one", "two"))

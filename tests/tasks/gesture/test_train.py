@@ -214,6 +214,7 @@ def test_folds_are_grouped_by_person_if_users_are_given(tmp_path: Path) -> None:
     assert train_classifier("logistic_regression", tmp_path / "ready", PARAMS, 0).grouped_by_user
 
 
+@pytest.mark.long
 def test_champions_of_real_hands_generalize_to_other_people(
     real_data: Path, tmp_path: Path
 ) -> None:
