@@ -13,7 +13,7 @@ from urllib.request import urlopen
 import pytest
 from clock import faster
 from project import ROOT, free_port, mien
-from served import FASTER, Watched, watched
+from served import Watched, watched
 from waiting import PATIENCE, until
 
 from mien.stages.monitor import report, traffic, verify
@@ -23,6 +23,8 @@ from mien.stages.monitor.web import HttpClient, Prometheus
 from mien.storage.workspace import Workspace
 
 pytestmark = pytest.mark.xdist_group("verify")
+FASTER = 6
+"""Scrapes have 2.5 seconds then, which a busy machine keeps too; no test here waits for a window."""
 ELSEWHERE = frozenset({"prometheus", "alertmanager", "grafana"})
 PROVISIONED = sorted(
     str(path.relative_to(ROOT)) for path in (ROOT / "grafana/provisioning").rglob("*.*")
@@ -33,7 +35,8 @@ PROMISED = [*PROVISIONED, *map(str, verify.RULES), "prometheus/prometheus.yml", 
 @pytest.fixture(scope="module")
 def running(small_models: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """Both champions, asked often enough for every verdict, and judged."""
-    with watched(small_models.home, tmp_path_factory.mktemp("verify")) as stack:
+    folder = tmp_path_factory.mktemp("verify")
+    with watched(small_models.home, folder, faster=FASTER) as stack:
         for name in ("emotion", "gesture"):
             found = traffic.load_requests(name, small_models)
             assert traffic.send_all(stack.api, traffic.endless(found), 220) == 220
