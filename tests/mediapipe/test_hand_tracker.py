@@ -23,6 +23,8 @@ from mien.tasks.gesture.predict import video_predictor
 from mien.tasks.gesture.sample import write_sample
 from mien.tasks.gesture.train import fit
 
+pytestmark = pytest.mark.xdist_group("tracker")
+
 FRAMES = 30
 GREY = np.full((512, 512, 3), 127, np.uint8)
 

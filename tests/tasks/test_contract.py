@@ -19,9 +19,12 @@ from mien.observability.drift import NO_LABEL
 from mien.storage.files import sha256_file
 from mien.task import SPLITS, DataReport, Prediction, Request, Task
 
-pytestmark = pytest.mark.parametrize(
-    "task", [tasks.load(name) for name in tasks.names()], ids=tasks.names()
-)
+pytestmark = [
+    pytest.mark.parametrize(
+        "task", [tasks.load(name) for name in tasks.names()], ids=tasks.names()
+    ),
+    pytest.mark.xdist_group("contract"),
+]
 
 OUTCOMES = {"ok", "no_face", "no_hand", "unsure"}
 

@@ -24,7 +24,7 @@ from mien.storage.workspace import Workspace
 
 pytestmark = pytest.mark.xdist_group("verify")
 FASTER = 6
-"""Scrapes have 2.5 seconds then, which a busy machine keeps too; no test here waits for a window."""
+"""A scrape has 2.5 seconds then, which a busy machine keeps; no test here waits for a window."""
 ELSEWHERE = frozenset({"prometheus", "alertmanager", "grafana"})
 PROVISIONED = sorted(
     str(path.relative_to(ROOT)) for path in (ROOT / "grafana/provisioning").rglob("*.*")

@@ -27,6 +27,8 @@ from mien.tasks.gesture.predict import LANDMARKER
 from mien.tasks.gesture.sample import landmark_rows, write_sample
 from mien.tasks.gesture.train import fit
 
+pytestmark = pytest.mark.xdist_group("hands")
+
 GREY = np.full((480, 640, 3), 120, np.uint8)
 
 
