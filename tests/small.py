@@ -28,7 +28,7 @@ EMOTION = RunConfig(
     task="emotion",
     params={
         "candidates": ["yolox-nano"],
-        "epochs": 10,
+        "epochs": 5,
         "pretrain_epochs": 0,
         "image_size": 64,
         "batch_size": 16,
