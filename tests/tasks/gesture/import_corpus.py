@@ -19,6 +19,7 @@ from .table_forms import (
     resting,
     shares,
     splits_by_file,
+    table_of_each_label,
     train_and_test,
     tsv,
     two_spellings,
@@ -305,6 +306,22 @@ READ: dict[str, Read] = {
         "named as not used",
         with_other_file,
         note="boxes.csv was not used",
+    ),
+    "table_per_label": Read(
+        "`fist.csv`, `palm.csv`, .. without labels",
+        "the name of each table is the label, without numbers and splits, and said",
+        table_of_each_label("{label}.csv"),
+        note="Its 8 rows have the label 'palm' by its name",
+    ),
+    "tables_per_label": Read(
+        "`fist_1.csv`, `fist_2.csv`, ..",
+        "as above",
+        table_of_each_label("{label}_{part}.csv", header=False),
+    ),
+    "folder_per_label": Read(
+        "`fist/1.csv`, `fist/2.csv`, .. without labels",
+        "the name of each folder is the label, and said",
+        table_of_each_label("data/{label}/{part}.csv"),
     ),
     "hagrid_1": Read(
         "HaGRID's annotations of 2022: `landmarks`",

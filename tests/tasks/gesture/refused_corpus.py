@@ -4,7 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .table_forms import class_numbers, decimal_commas, plain, splits_by_file
+from .table_forms import (
+    class_numbers,
+    decimal_commas,
+    plain,
+    splits_by_file,
+    table_of_each_label,
+)
 from .tables import (
     AXES,
     LABELS,
@@ -23,6 +29,11 @@ class Refused:
     write: Callable[[Path], None]
     message: str
     """Regular expression that the message matches."""
+
+
+def _of_two_people(folder: Path) -> None:
+    for person in ("anna", "ben"):
+        table_of_each_label(f"{person}/{{label}}.csv")(folder)
 
 
 def _two_hands(folder: Path) -> None:
@@ -85,6 +96,12 @@ REFUSED: dict[str, Refused] = {
         "the message names it",
         plain(header=[*AXES[:-1], "label"], cells=lambda _, label, n: [*n[:-1], label]),
         r"found 62 of the 63, missing: z21",
+    ),
+    "person_or_label": Refused(
+        "`anna/fist.csv`, `anna/palm.csv`, .. without labels",
+        "folders and files may both be the labels",
+        _of_two_people,
+        r"folders \(anna, ben\) or of the files \(fist, like, palm\)",
     ),
     "no_label": Refused(
         "no column with labels",

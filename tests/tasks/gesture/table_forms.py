@@ -116,3 +116,23 @@ def train_and_test(folder: Path) -> None:
     rows = hands()
     table(folder / "train.csv", rows[:18])
     table(folder / "test.csv", rows[18:])
+
+
+def table_of_each_label(pattern: str, header: bool = True) -> Callable[[Path], None]:
+    """Tables without labels, named by them; `{part}` numbers two of each."""
+
+    def write(folder: Path) -> None:
+        for label in LABELS:
+            own = [hand for hand in hands() if hand[0] == label]
+            half = len(own) // 2
+            for part, rows in enumerate(
+                (own[:half], own[half:]) if "{part}" in pattern else (own,)
+            ):
+                table(
+                    folder / pattern.format(label=label, part=part + 1),
+                    rows,
+                    header=AXES if header else None,
+                    cells=lambda _, __, numbers: numbers,
+                )
+
+    return write

@@ -10,12 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mien import pipeline
+from mien.config import RunConfig
 from mien.errors import DataError
+from mien.model import bundle
+from mien.stages.data import read_report
+from mien.storage.workspace import Workspace, read_latest
 from mien.task import SPLITS, DataReport
 from mien.tasks.gesture import data, depth, hagrid, table
 from mien.tasks.gesture.data import prepare
 from mien.tasks.gesture.params import HAGRID_LABELS, Params
 from mien.tasks.gesture.sample import landmark_rows
+
+from .table_forms import hagrid_annotations
+from .tables import LABELS, PER_LABEL
 
 SQUARE = Params(aspect_ratio=1.0)
 Entry = dict[str, Any]
@@ -217,3 +225,25 @@ def test_lists_with_any_content_become_rows(
         assert row.landmarks is None or (
             row.landmarks.shape == (21, 3) and np.isfinite(row.landmarks).all()
         )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "key"),
+    [("ann_{split}/{label}.json", "landmarks"), ("{split}/{label}.json", "hand_landmarks")],
+)
+def test_a_whole_run_needs_no_setting(tmp_path: Path, pattern: str, key: str) -> None:
+    """From HaGRID's annotations of 2022 and of 2024 to a registered model of their gestures."""
+    hagrid_annotations(pattern, key)(tmp_path / "raw")
+    run = RunConfig(
+        name="hagrid",
+        task="gesture",
+        source=str(tmp_path / "raw"),
+        params={"candidates": ["logistic_regression"], "accept_images": False},
+    )
+    workspace = Workspace(tmp_path / "home")
+    done = pipeline.run(run, workspace, force="test").registered
+    assert done is not None
+    manifest = bundle.read(workspace.version("gesture", 1)).manifest
+    assert manifest.labels == LABELS
+    report = read_report(read_latest(workspace.processed("gesture"), "hagrid", ""))
+    assert report.skipped == {"ignored_label": len(LABELS) * PER_LABEL}

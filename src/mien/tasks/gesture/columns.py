@@ -240,6 +240,8 @@ def _numeric_labels(
     ends = [n for n in (numeric[0], numeric[-1]) if _is_class_number(_cells(lines, n))]
     if len(numeric) - 2 in DEPTHS and _is_index(_cells(lines, numeric[0])):
         ends = [numeric[-1]]  # the first one counts the rows
+    if len(lines) > 2 and len(numeric) - 1 in DEPTHS:
+        ends = [n for n in ends if not _is_index(_cells(lines, n))]  # such as of one class
     if len(ends) > 1:
         raise DataError(
             f"{title}: expected a label in the first or in the last column, found whole numbers in "

@@ -50,6 +50,9 @@ class _HandRecord:
     totals: Counter[str] = field(default_factory=Counter)
     rows: list[LandmarkTable] = field(default_factory=list)
     values: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    of_one_label: dict[str, Floats] = field(default_factory=dict)
+    """Hands of tables that hold one label, by title: fists alone do not show the order of their
+    landmarks, all gestures together do."""
 
     def add(self, slug: str, names: Iterable[str], total: int) -> None:
         self.issues.setdefault(slug, []).extend(names)
@@ -76,6 +79,9 @@ def inspect(raw: Path, params: Params, cache: Path) -> Inspection:
         used = [row for row in source_table.rows if row.label not in params.ignore_labels]
         rows += used
         _inspect_table(replace(source_table, rows=used), params, record)
+    if record.of_one_label:
+        points = np.concatenate(list(record.of_one_label.values()))
+        _inspect_order(list(record.of_one_label), points, record)
     learned = tuple(sorted({row.label for row in rows if row.label}))
     if not learned:
         raise DataError(
@@ -165,8 +171,11 @@ def _inspect_hands(rows: LandmarkTable, source_table: SourceTable, record: _Hand
     impossible = anatomy.impossible_hands(points)
     names = [rows.names[index] for index in np.flatnonzero(impossible)]
     record.add(data.IMPOSSIBLE_HAND, names, 0)
-    disordered, flat = anatomy.has_wrong_order(points), depth.has_no_depth(points)
-    record.add(checks.LANDMARK_ORDER, [source_table.title] if disordered else (), 1)
+    if len(set(rows.labels)) > 1:
+        _inspect_order([source_table.title], points, record)
+    else:
+        record.of_one_label[source_table.title] = points
+    flat = depth.has_no_depth(points)
     record.add(checks.MISSING_DEPTH, [source_table.title] if flat else (), 1)
     if (~impossible).sum() >= _MIN_HANDS:
         model = GaussianOutlierModel.from_json(fit_outlier_model(features[~impossible]))
@@ -177,6 +186,11 @@ def _inspect_hands(rows: LandmarkTable, source_table: SourceTable, record: _Hand
         ]
         record.add(checks.OUTLIER_HAND, outliers, len(features))
     record.rows.append(data.with_depth(rows, source_table.title)[0])
+
+
+def _inspect_order(titles: Sequence[str], points: Floats, record: _HandRecord) -> None:
+    disordered = anatomy.has_wrong_order(points)
+    record.add(checks.LANDMARK_ORDER, titles if disordered else (), len(titles))
 
 
 def _splits(record: _HandRecord, params: Params) -> tuple[Mapping[str, Split], Mapping[str, str]]:

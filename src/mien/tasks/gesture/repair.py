@@ -112,14 +112,16 @@ def _write_table(
             values = [*cells, *[""] * len(header)][: len(header)]
             values[positions["split"]] = assignment.of(row)
             values[positions[ROW_NAME]] = row.name
+            if "label" not in columns.roles:
+                values[positions["label"]] = row.label
             writer.writerow(values)
 
 
 def _repaired_header(columns: Columns) -> tuple[list[str], Mapping[str, int]]:
-    """The header with columns for split and old name, and the positions of these two."""
+    """The header with columns for label, split and old name, and their positions."""
     header = list(columns.header or columns.default_header())
     positions = dict(columns.roles)
-    for key in ("split", ROW_NAME):
+    for key in ("label", "split", ROW_NAME):
         if key not in positions:
             positions[key] = len(header)
             header.append(key)

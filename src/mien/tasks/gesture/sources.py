@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mien.errors import DataError
 
-from . import class_names, csv_text, hagrid, labels, photos, table
+from . import class_names, csv_text, hagrid, labels, photos, table, table_labels
 from .params import HAGRID_LABELS, NO_GESTURE
 from .photos import Photo
 from .splits import split_of_file, split_of_folders
@@ -152,8 +152,9 @@ def _read_landmark_tables(source: GestureSource) -> list[SourceTable]:
     if len(set(splits.values())) == 1:
         splits = dict.fromkeys(splits, "")
     tables = []
+    labels_of = _labels_by_name(source)
     for path, split in splits.items():
-        read = table.read_source_table(path, source.titles[path])
+        read = table.read_source_table(path, source.titles[path], labels_of.get(path, ""))
         read = class_names.apply_class_names(read, path)
         own = any(row.split for row in read.rows)
         if split and not own:
@@ -163,6 +164,14 @@ def _read_landmark_tables(source: GestureSource) -> list[SourceTable]:
             read = replace(read, note=note.strip())
         tables.append(read)
     return tables
+
+
+def _labels_by_name(source: GestureSource) -> Mapping[Path, str]:
+    """The label of each table by its name, where no table has a column of labels."""
+    if any(map(table.has_labels, source.tables)):
+        return {}
+    by_name = table_labels.labels_by_name(source.tables, source.raw)
+    return by_name if len(set(by_name.values())) > 1 else {}
 
 
 def _split_of_table(path: Path) -> str:

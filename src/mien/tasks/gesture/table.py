@@ -8,7 +8,7 @@ become a `SourceTable` too, in files of their own.
 import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 
@@ -113,18 +113,29 @@ def read_landmarks(path: Path, ignore: Sequence[str], skipped: Counter[str]) -> 
     return usable_rows(read_source_table(path), ignore, skipped)
 
 
-def read_source_table(path: Path, title: str = "") -> SourceTable:
+def has_labels(path: Path) -> bool:
+    """Whether a table has a column of labels.
+
+    Raises:
+        DataError: the table cannot be read.
+    """
+    opened = _open(path, path.name, labelled=False)
+    return opened is not None and "label" in opened[0].roles
+
+
+def read_source_table(path: Path, title: str = "", label: str = "") -> SourceTable:
     """Read all rows of one table.
 
     Args:
         path: the table.
         title: prefix of the names of its rows, by default the file's name.
+        label: of all its rows, for a table without a column of labels.
 
     Raises:
         DataError: the table cannot be read, or can be read in two ways.
     """
     title = title or path.name
-    opened = _open(path, title)
+    opened = _open(path, title, labelled=not label)
     if opened is None:
         raise DataError(
             f"{title}: expected 63 columns x1, y1, z1 .. x21, y21, z21 and label, found none of "
@@ -132,8 +143,12 @@ def read_source_table(path: Path, title: str = "") -> SourceTable:
         )
     columns, lines = opened
     rows = [_to_row(cells, columns, f"{title}:{line}", title) for line, cells in lines]
+    note = columns.note
+    if label:
+        rows = [replace(row, label=label) for row in rows]
+        note = f"{note} Its {len(rows):,} rows have the label {label!r} by its name.".strip()
     has_sizes = {"width", "height"} <= set(columns.roles)
-    return SourceTable(title, rows, has_image_sizes=has_sizes, note=columns.note)
+    return SourceTable(title, rows, has_image_sizes=has_sizes, note=note)
 
 
 def open_table(path: Path) -> tuple[Columns, Iterator[Line]]:
@@ -142,7 +157,7 @@ def open_table(path: Path) -> tuple[Columns, Iterator[Line]]:
     Raises:
         DataError: the table cannot be read.
     """
-    opened = _open(path, path.name)
+    opened = _open(path, path.name, labelled=False)
     assert opened is not None, "a table that find_tables lists"
     return opened
 

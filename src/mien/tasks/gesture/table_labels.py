@@ -1,0 +1,64 @@
+"""The label of each table of a source whose tables have no column of labels: by its own name.
+
+People record one gesture after the other: `fist.csv`, `palm.csv`, or `fist/1.csv`, `palm/1.csv`.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mien.errors import DataError
+
+from .splits import is_split_folder, parse_split
+
+_MAX_NAMES = 3
+
+
+def labels_by_name(tables: Sequence[Path], raw: Path) -> Mapping[Path, str]:
+    """The labels of tables, from the names of their folders or of their files.
+
+    Folders name the labels where the files are only counted, or called as their folder. No label
+    for tables that do not differ in name, or by their splits only.
+
+    Raises:
+        DataError: folders and files may both be the labels.
+    """
+    folders = {path: _folder(path.relative_to(raw).parts[:-1]) for path in tables}
+    shared = set(folders.values()) if len(set(folders.values())) == 1 else set()
+    folders = {path: name for path, name in folders.items() if name and name not in shared}
+    files = {path: label for path in tables if (label := _file_label(path.stem))}
+    by_folder = len(folders) == len(tables)
+    by_file = len(files) == len(tables) and len(set(files.values())) > 1
+    if folders and not by_folder:
+        raise DataError(_ambiguous(folders, files))
+    if by_folder and by_file and not _repeat(files, folders):
+        raise DataError(_ambiguous(folders, files))
+    return folders if by_folder else files if by_file else {}
+
+
+def _folder(names: Sequence[str]) -> str:
+    """The innermost folder that is not that of a split, or one such as `images`."""
+    return next((name for name in reversed(names) if not is_split_folder(name)), "")
+
+
+def _file_label(stem: str) -> str:
+    """The name of a file without split and number: `fist` of `fist_train_2`; "" if none is left."""
+    words = re.split(r"(?<=[^\W_])[\s_.()-]+(?=[^\W_]|$)", stem)
+    named = [word for word in words if word and not word.isdigit() and parse_split(word) is None]
+    return "_".join(named).strip("_-. ()")
+
+
+def _repeat(files: Mapping[Path, str], folders: Mapping[Path, str]) -> bool:
+    """Whether the name of each file begins with that of its folder."""
+    return all(files[path].casefold().startswith(folders[path].casefold()) for path in folders)
+
+
+def _ambiguous(folders: Mapping[Path, str], files: Mapping[Path, str]) -> str:
+    by_folder, by_file = (
+        ", ".join(list(dict.fromkeys(names.values()))[:_MAX_NAMES]) for names in (folders, files)
+    )
+    return (
+        "The tables have no column label, and their labels may be the names of the folders "
+        f"({by_folder}) or of the files ({by_file}). Put the tables of each label into a folder "
+        "of its name and number the files, or add a column label."
+    )
