@@ -147,6 +147,15 @@ def test_hands_of_tiles_have_pixels_of_the_whole_picture(pair: Pair) -> None:
     assert distances([own], [expected])[0] < 0.02
 
 
+def test_the_reference_sees_the_pixels_of_a_view(pair: Pair) -> None:
+    """A mirrored view as its copy: MediaPipe itself would read it without its strides."""
+    mirrored = np.asarray(draw_hand_picture("like", 1))[:, ::-1]
+    (of_view,), (of_copy,) = map(pair.mediapipe.detect_once, (mirrored, mirrored.copy()))
+    (own,) = pair.own.detect_once(mirrored)
+    assert distances([of_view], [of_copy]) == [0]
+    assert distances([own], [of_view])[0] < 0.05
+
+
 def test_tiles_cover_the_whole_picture() -> None:
     """Every pixel lies in a tile, and every tile in the picture."""
     for width, height in ((512, 683), (683, 512), (400, 400), (3000, 200)):
