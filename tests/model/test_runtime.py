@@ -195,6 +195,40 @@ def test_cores_are_at_most_those_that_the_process_may_run_on(
     assert runtime.available_cpus(tmp_path / "nowhere") == 1
 
 
+_STARTED = """
+import os, sys
+from pathlib import Path
+import numpy, onnxruntime
+from mien.model import runtime
+
+os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+
+def threads():
+    return len(list(Path("/proc/self/task").iterdir()))
+
+model = runtime.load(Path(sys.argv[1]))
+pixels = numpy.zeros((1, 3, 64, 64), numpy.float32)
+before = threads()
+own = runtime.Session(Path(sys.argv[1], "model.onnx"))
+own.run({"images": pixels})
+between = threads()
+plain = onnxruntime.InferenceSession(sys.argv[1] + "/model.onnx")
+plain.run(None, {"images": pixels})
+print(between - before, threads() - between)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_a_session_starts_no_threads_beside_those_of_its_callers(drawn_detector: Path) -> None:
+    """ONNX Runtime 1.32 by itself starts one for each core of the machine, whatever affinity or
+    quota allow."""
+    command = [sys.executable, "-c", _STARTED, str(drawn_detector)]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    own, by_itself = map(int, done.stdout.split())
+    assert own == 0
+    assert by_itself == (os.cpu_count() or 1) - 1
+
+
 def test_an_answer_that_is_no_number_is_refused(tmp_path: Path) -> None:
     """Such a model answers nothing, neither in evaluation nor in service."""
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2])

@@ -17,6 +17,7 @@ from clock import UNITS, divided, expression, faster, milliseconds
 from hypothesis import given
 from hypothesis import strategies as st
 from project import ROOT, free_port
+from prometheus_client.utils import floatToGoString
 from waiting import PATIENCE, until
 
 from mien.errors import ConfigError
@@ -133,6 +134,7 @@ def test_rules_name_what_the_server_exposes(rule: dict[str, Any]) -> None:
         assert set(re.findall(r"(\w+)\s*[=!]", selector)) <= labels(name), name
         for edge in re.findall(r'le="([^"]*)"', selector):
             assert float(edge) in EXPOSED[name].buckets
+            assert edge == floatToGoString(edge), "as the client writes it: 0.5 and 1.0, not 1"
     known = set().union(*(labels(name) for name in names(promql)))
     grouped = re.findall(r"\b(?:by|on|ignoring)\s*\(([^)]*)\)", promql)
     assert {word for group in grouped for word in re.findall(r"\w+", group)} <= known

@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from mien.model import bundle, runtime
 from mien.model.runtime import Model
 from mien.task import Request
 from mien.tasks.gesture import TASK, data, landmarks
+from mien.tasks.gesture.drawing import draw_hand_picture
 from mien.tasks.gesture.params import HAGRID_LABELS, Body, Params
 from mien.tasks.gesture.predict import LANDMARKER
 from mien.tasks.gesture.sample import landmark_rows, write_sample
@@ -326,6 +328,21 @@ def test_pictures_are_predicted_with_the_real_landmarker(
                 TASK.inference.predict(Request(image=np.full(shape, 99, np.uint8)), model).outcome
                 == "no_hand"
             )
+
+
+def test_threads_that_predict_at_once_answer_as_one_does(trained: Path, tmp_path: Path) -> None:
+    """LiteRT 2.3 fails in half of the calls where two threads run one interpreter: each thread has
+    its own."""
+    weights.write_hand_landmarker(tmp_path / LANDMARKER)
+    landmarker = (tmp_path / LANDMARKER).read_bytes()
+    labels = HAGRID_LABELS[::6]
+    requests = [Request(image=np.asarray(draw_hand_picture(label, 3))) for label in labels]
+    with runtime.load(altered(trained, tmp_path / "shared", {}, landmarker)) as model:
+        expected = [TASK.inference.predict(request, model).best for request in requests]
+        assert all(expected)
+        with ThreadPoolExecutor(4) as pool:
+            each = [pool.submit(TASK.inference.predict, it, model) for it in requests * 8]
+            assert [it.result().best for it in each] == expected * 8
 
 
 def test_real_photos_are_predicted_through_the_bundle(
