@@ -47,6 +47,16 @@ def test_a_run_keeps_params_lineage_and_metrics_by_step(home: Path) -> None:
     assert [(each.step, each.value) for each in steps] == [(1, 0.5), (2, 0.7)]
 
 
+def test_a_lineage_of_any_length_is_kept_whole(home: Path) -> None:
+    """As an artifact; tags, which MLflow cuts or refuses, hold what is short."""
+    tracker, work = Tracker(home), _work(home, "long")
+    lineage = {"seed": 0, "environment": {f"package-{n}": "1.0" for n in range(9000)}}
+    with tracker.run("g", "svm", work, {}, lineage) as run:
+        assert tracker.lineage(run.run_id) == lineage, "from the first step on"
+    tags = tracker._client.get_run(run_of(work)).data.tags
+    assert {name for name in tags if name.startswith("lineage.")} == {"lineage.seed"}
+
+
 def test_an_interrupted_run_fails_and_is_taken_up_again(home: Path) -> None:
     """The same work folder means the same run."""
     from mlflow.tracking import MlflowClient
@@ -65,12 +75,13 @@ def test_an_interrupted_run_fails_and_is_taken_up_again(home: Path) -> None:
 def test_a_bundle_is_registered_once_and_aliases_have_a_history(home: Path) -> None:
     """Registering the same digest again gives the same version; each move says who and why."""
     tracker = Tracker(home)
-    run_id = tracked(home, "second")
+    tracked(home, "second")
+    work = home / "second"
     assert tracker.versions("mien-x") == []
-    one = tracker.register("mien-x", run_id, "d1", {"candidate": "svm"}, never)
-    two = tracker.register("mien-x", run_id, "d2", {}, never)
+    one = tracker.register("mien-x", work, "d1", {"candidate": "svm"}, never)
+    two = tracker.register("mien-x", work, "d2", {}, never)
     assert (one.number, two.number) == (1, 2)
-    assert tracker.register("mien-x", run_id, "d1", {}, never).number == 1
+    assert tracker.register("mien-x", work, "d1", {}, never).number == 1
     tracker.move("mien-x", CHAMPION, 1, "register", "first" * 200)
     tracker.move("mien-x", CHAMPION, 2, "promote", "better")
     assert tracker.aliases("mien-x") == {CHAMPION: 2}
@@ -84,10 +95,11 @@ def test_a_bundle_is_registered_once_and_aliases_have_a_history(home: Path) -> N
 def test_a_number_that_belongs_to_another_bundle_is_not_given_again(home: Path) -> None:
     """MLflow counts from 1 again where a registered model was deleted."""
     tracker = Tracker(home)
-    run_id = tracked(home, "third")
-    tracker.register("mien-y", run_id, "d1", {}, never)
+    tracked(home, "third")
+    work = home / "third"
+    tracker.register("mien-y", work, "d1", {}, never)
     tracker._client.delete_registered_model("mien-y")
-    again = tracker.register("mien-y", run_id, "d2", {}, lambda number: number < 3)
+    again = tracker.register("mien-y", work, "d2", {}, lambda number: number < 3)
     assert again.number == 3
     assert [each.number for each in tracker.versions("mien-y")] == [3]
 
@@ -109,6 +121,50 @@ def test_a_training_goes_on_where_its_run_was_deleted(
         shutil.copy(mlflow_database, tmp_path)
     with Tracker(tmp_path).run("g", "svm", work, {}, LINEAGE) as again:
         assert again.run_id == run_of(work) != before
+
+
+@pytest.mark.parametrize("deleted", ["run", "experiment"])
+def test_a_run_may_be_deleted_during_its_training(
+    mlflow_database: Path, tmp_path: Path, deleted: str
+) -> None:
+    """The training ends with what to do; the same command goes on in a new run."""
+    shutil.copy(mlflow_database, tmp_path)
+    work, tracker = _work(tmp_path, "work"), Tracker(tmp_path)
+    client = tracker._client
+
+    def train() -> None:
+        with tracker.run("g", "svm", work, {}, LINEAGE) as run:
+            run.log(1, {"f1": 0.5})
+            if deleted == "run":
+                client.delete_run(run.run_id)
+            else:
+                client.delete_experiment(client.get_run(run.run_id).info.experiment_id)
+            run.log(2, {"f1": 0.6})
+
+    with pytest.raises(RegistryError, match=r"deleted in MLflow during its training.*same command"):
+        train()
+    before = run_of(work)
+    if deleted == "experiment":
+        with pytest.raises(RegistryError, match="mlflow experiments restore"):
+            tracker.run("g", "svm", work, {}, LINEAGE).__enter__()
+        client.restore_experiment(client.get_run(before).info.experiment_id)
+    with tracker.run("g", "svm", work, {}, LINEAGE) as run:
+        run.log(2, {"f1": 0.6})
+    assert (run.run_id == before) == (deleted == "experiment")
+
+
+def test_what_was_deleted_for_good_is_trained_again(mlflow_database: Path, tmp_path: Path) -> None:
+    """By `mlflow gc`, or with a newer database that was replaced by an older one."""
+    shutil.copy(mlflow_database, tmp_path)
+    work, tracker = _work(tmp_path, "trained/key/work/svm"), Tracker(tmp_path)
+    with tracker.run("g", "svm", work, {}, LINEAGE):
+        pass
+    shutil.copy(mlflow_database, tmp_path)
+    gone = rf"older copy.*delete {tmp_path}/trained/key and run again"
+    with pytest.raises(RegistryError, match=gone):
+        Tracker(tmp_path).complete(work, {"f1": 0.5}, {})
+    with pytest.raises(RegistryError, match=gone):
+        Tracker(tmp_path).register("mien-g", work, "d1", {}, never)
 
 
 def test_a_deletion_says_how_to_undo_it(mlflow_database: Path, tmp_path: Path) -> None:
@@ -144,7 +200,8 @@ def test_a_workspace_that_was_moved_finds_its_artifacts(tmp_path: Path) -> None:
     for home, tracker in ((new, moved), (old, Tracker(old))):
         uri = tracker._client.get_run(run_id).info.artifact_uri
         assert uri.startswith(f"{home.as_uri()}/mlruns/g/")
-        assert [each.path for each in tracker._client.list_artifacts(run_id)] == ["bundle"]
+        stored = [each.path for each in tracker._client.list_artifacts(run_id)]
+        assert stored == ["bundle", "lineage.json"]
         version = tracker._client.get_model_version("mien-g", "1")
         assert version.source == f"{uri}/bundle"
         others = tracker._client.get_experiment_by_name("of a person")
@@ -187,5 +244,5 @@ def _with_artifact(home: Path) -> str:
     bundle = _work(home, "bundle")
     (bundle / "model.onnx").write_text("model")
     tracker.complete(work, {"f1": 0.5}, {"bundle": bundle})
-    tracker.register("mien-g", run_of(work), "d1", {}, never)
+    tracker.register("mien-g", work, "d1", {}, never)
     return run_of(work)

@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from math import isfinite
@@ -22,7 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 from mien.errors import RegistryError
 from mien.storage.files import atomic_write
-from mien.storage.registry import ARTIFACTS, HISTORY, read_registry, relocate
+from mien.storage.registry import (
+    ARTIFACTS,
+    DIGEST,
+    HISTORY,
+    AliasChange,
+    ModelVersion,
+    read_registry,
+    refuse_lost,
+    relocate,
+)
 from mien.storage.workspace import CHAMPION, Workspace
 
 if TYPE_CHECKING:
@@ -31,10 +39,12 @@ if TYPE_CHECKING:
 CHALLENGER = "challenger"
 _MAX_REASON = 500
 """Characters of a reason that are kept."""
-DIGEST = "mien.digest"
-"""Tag of a version: the digest of its bundle."""
 COMMITTED = "mien.committed"
 """Tag of a version that was trained with uncommitted changes: the commit that holds them since."""
+_LINEAGE = "lineage"
+"""Prefix of a run's tags, and the name of its artifact that holds all of it."""
+_MAX_TAG = 500
+"""Characters of a tag of the lineage: MLflow cuts or refuses long ones, depending on the call."""
 _RUN_FILE = "run.txt"
 _WORK = "mien.work"
 _RUNNING, _FINISHED = "RUNNING", "FINISHED"
@@ -54,30 +64,6 @@ def _registry_errors() -> Iterator[None]:
             f"The registry (mlflow.db) cannot do this: {reason} If the database was deleted or "
             "damaged, bring it back, or move models/ away and train again."
         ) from error
-
-
-@dataclass(frozen=True)
-class ModelVersion:
-    """One registered model version."""
-
-    number: int
-    run_id: str
-    digest: str
-    aliases: tuple[str, ...]
-    tags: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class AliasChange:
-    """One entry of the registry's history."""
-
-    who: str
-    action: str
-    when: str
-    reason: str
-    alias: str
-    before: int | None
-    after: int
 
 
 class TrackedRun:
@@ -129,11 +115,18 @@ class Tracker:
             with atomic_write(note) as temporary:
                 temporary.write_text(run_id + "\n")
         try:
-            yield TrackedRun(self._client, run_id)
-        except BaseException:
-            self._client.set_terminated(run_id, status="FAILED")
+            with _registry_errors():
+                yield TrackedRun(self._client, run_id)
+                self._client.set_terminated(run_id, status=_FINISHED)
+        except BaseException as error:
+            if self._is_active(run_id):
+                self._client.set_terminated(run_id, status="FAILED")
+            elif isinstance(error, RegistryError):
+                raise RegistryError(
+                    f"Run {run_id} was deleted in MLflow during its training. Run the same "
+                    "command again: it goes on in a new run."
+                ) from error
             raise
-        self._client.set_terminated(run_id, status=_FINISHED)
 
     @_registry_errors()
     def complete(
@@ -145,9 +138,7 @@ class Tracker:
             RegistryError: that run was deleted in MLflow.
         """
         run_id = run_of(work)
-        if not self._is_active(run_id):
-            restore = self._restore(f"runs restore -r {run_id}")
-            raise RegistryError(f"Run {run_id} was deleted in MLflow. {restore}.")
+        self._require_run(run_id, work)
         TrackedRun(self._client, run_id).log(0, metrics)
         for name, folder in folders.items():
             self._client.log_artifacts(run_id, str(folder), name)
@@ -159,7 +150,7 @@ class Tracker:
     def register(
         self,
         model: str,
-        run_id: str,
+        work: Path,
         digest: str,
         tags: Mapping[str, str],
         taken: Callable[[int], bool],
@@ -168,15 +159,20 @@ class Tracker:
 
         Args:
             model: name of the registered model.
-            run_id: the run that trained the bundle.
+            work: where the run was started that trained the bundle.
             digest: of the bundle.
             tags: of the version.
             taken: whether a number belongs to another bundle: MLflow counts from 1 again where a
                 registered model was deleted, and bundles of the deleted one are never overwritten.
+
+        Raises:
+            RegistryError: that run was deleted in MLflow.
         """
         versions = [version for version in self.versions(model) if version.digest == digest]
         if versions:
             return versions[0]
+        run_id = run_of(work)
+        self._require_run(run_id, work)
         if not self._models(model):
             self._client.create_registered_model(model)
         source = f"{self._client.get_run(run_id).info.artifact_uri}/bundle"
@@ -189,12 +185,10 @@ class Tracker:
             self._client.delete_model_version(model, made.version)
 
     @_registry_errors()
-    def lineage(self, run_id: str) -> dict[str, str]:
-        """What was recorded of a run when it began: texts, and JSON of what is no text."""
-        tags = self._client.get_run(run_id).data.tags
-        prefix = "lineage."
-        matching = {name: value for name, value in tags.items() if name.startswith(prefix)}
-        return {name.removeprefix(prefix): str(value) for name, value in matching.items()}
+    def lineage(self, run_id: str) -> Any:
+        """What was recorded of a run when it began, as JSON values."""
+        path = Path(self._client.download_artifacts(run_id, f"{_LINEAGE}.json"))
+        return json.loads(path.read_text(encoding="utf-8"))
 
     @_registry_errors()
     def set_tag(self, model: str, number: int, tag: str, value: str) -> None:
@@ -282,7 +276,7 @@ class Tracker:
         # Two processes that make the tables at once leave one of them with an error.
         with FileLock(self._database.with_suffix(".lock")):
             if not self._database.is_file():
-                self._refuse_lost_database()
+                refuse_lost(self._database, self._home)
                 # A process killed on the way would leave tables that MLflow refuses for good.
                 unfinished = self._database.with_name(".mlflow.db.unfinished")
                 for left in self._home.glob(f"{unfinished.name}*"):
@@ -291,15 +285,6 @@ class Tracker:
                 unfinished.replace(self._database)
             relocate(self._database, self._home)
             return _opened(MlflowClient, self._database)
-
-    def _refuse_lost_database(self) -> None:
-        """Raises RegistryError where models were registered: a new registry would not know them."""
-        exported = sorted(self._home.glob("models/*/versions/*"))
-        if exported:
-            raise RegistryError(
-                f"{self._database} is missing, and {exported[0].parent} holds registered models. "
-                "Bring the database back, or move models/ away and train again."
-            )
 
     @_registry_errors()
     def _start(
@@ -322,11 +307,13 @@ class Tracker:
         relative_path = os.path.relpath(work.resolve(), self._home)
         run_id = self._left_open(number, relative_path)
         if run_id is None:
-            flat = {f"lineage.{name}": _text(value) for name, value in lineage.items()}
+            texts = {f"{_LINEAGE}.{name}": _text(value) for name, value in lineage.items()}
+            tags = {name: text for name, text in texts.items() if len(text) <= _MAX_TAG}
             run = self._client.create_run(
-                number, run_name=candidate, tags={**flat, _WORK: relative_path}
+                number, run_name=candidate, tags={**tags, _WORK: relative_path}
             )
             run_id = str(run.info.run_id)
+        self._client.log_dict(run_id, dict(lineage), f"{_LINEAGE}.json")
         self._client.log_param(run_id, "candidate", candidate)
         for name, value in params.items():
             self._client.log_param(run_id, name, _text(value))
@@ -334,15 +321,32 @@ class Tracker:
 
     def _is_active(self, run_id: str) -> bool:
         """Whether the run exists and was not deleted."""
+        return self._lifecycle(run_id) == _ACTIVE
+
+    def _lifecycle(self, run_id: str) -> str | None:
+        """`active` or `deleted`; None for a run that the database does not hold."""
         from mlflow.exceptions import MlflowException
         from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
         try:
-            return bool(self._client.get_run(run_id).info.lifecycle_stage == _ACTIVE)
+            return str(self._client.get_run(run_id).info.lifecycle_stage)
         except MlflowException as error:
             if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
                 raise
-            return False
+            return None
+
+    def _require_run(self, run_id: str, work: Path) -> None:
+        """Raise RegistryError where a run that was started in `work` is not there any more."""
+        lifecycle = self._lifecycle(run_id)
+        if lifecycle is None:
+            raise RegistryError(
+                f"Run {run_id} is not in {self._database}: it was deleted for good, or the "
+                "database is an older copy. Bring the newer one back, or delete "
+                f"{work.parents[1]} and run again, which trains again."
+            )
+        if lifecycle != _ACTIVE:
+            restore = self._restore(f"runs restore -r {run_id}")
+            raise RegistryError(f"Run {run_id} was deleted in MLflow. {restore}.")
 
     def _restore(self, command: str) -> str:
         """How a person undoes a deletion in MLflow."""

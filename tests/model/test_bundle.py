@@ -12,6 +12,8 @@ from mien.model.bundle import MANIFEST
 from mien.model.lineage import Lineage
 from mien.storage.files import atomic_dir
 
+LATER = Lineage(seed=1, trained_at="2026-01-02T03:04:05+00:00")
+
 
 def made(folder: Path) -> Path:
     """A small valid bundle."""
@@ -55,6 +57,23 @@ def test_damage_is_refused_with_a_reason(tmp_path: Path, kind: str) -> None:
     damage(folder)
     with pytest.raises(BundleError, match=message):
         bundle.read(folder)
+
+
+def test_the_hash_of_a_model_covers_what_predictions_depend_on(tmp_path: Path) -> None:
+    """Labels, preprocessing and networks; not the time of the training, nor figures."""
+    first = bundle.read(made(tmp_path / "first"))
+    hashes = {first.model_sha256}
+    later = made(tmp_path / "later")
+    (later / "figures" / "a.png").write_bytes(b"another")
+    described = bundle.describe("gesture", ("a", "b"), "svm", {"input": 3}, lineage=LATER)
+    again = bundle.write(later, described)
+    assert (again.model_sha256, again.digest != first.digest) == (first.model_sha256, True)
+    for labels, preprocessing in ((("b", "a"), {"input": 3}), (("a", "b"), {"input": 4})):
+        other = bundle.describe("gesture", labels, "svm", preprocessing, lineage=LATER)
+        hashes.add(bundle.write(later, other).model_sha256)
+    (later / "model.onnx").write_bytes(b"Weights")
+    hashes.add(bundle.write(later, described).model_sha256)
+    assert len(hashes) == 4
 
 
 def test_a_bundle_lists_every_file_and_reads_back(tmp_path: Path) -> None:

@@ -23,10 +23,10 @@ def home(tmp_path: Path, mlflow_database: Path) -> Path:
 def registered(home: Path, *untrusted: bool) -> Tracker:
     """A registry with one version for each argument."""
     tracker = Tracker(home)
-    with tracker.run("t", "svm", home, {}, {}) as run:
+    with tracker.run("t", "svm", home, {}, {}):
         for number, tagged in enumerate(untrusted):
             tags = {"mien.untrusted": "no commit"} if tagged else {}
-            tracker.register(MODEL, run.run_id, f"digest {number}", tags, lambda _: False)
+            tracker.register(MODEL, home, f"digest {number}", tags, lambda _: False)
     return tracker
 
 
@@ -54,7 +54,9 @@ def test_a_champion_that_is_not_trusted_counts_once_it_was_forced(home: Path) ->
     assert workspace.aliases("t") == {"champion": 1}
     tracker.move(MODEL, "champion", 2, "forced promote", "needed")
     assert workspace.aliases("t") == {"champion": 2}
-    assert read_registry(workspace.database, MODEL) == RegistryState({"champion": 2}, frozenset())
+    digests = {1: frozenset({"digest 0"}), 2: frozenset({"digest 1"})}
+    expected = RegistryState({"champion": 2}, frozenset(), digests)
+    assert read_registry(workspace.database, MODEL) == expected
 
 
 def test_the_export_counts_where_there_is_no_database_that_can_be_read(home: Path) -> None:

@@ -9,7 +9,7 @@ from mien.reporting import console
 from .options import Force, Home, Reason, app, workspace_at
 
 if TYPE_CHECKING:
-    from mien.tracking import Tracker
+    from mien.storage.workspace import Workspace
 
 
 @app.command("tasks", rich_help_panel="Registry")
@@ -29,10 +29,9 @@ def models(
 ) -> None:
     """List registered versions, their aliases and the history of the aliases."""
     from mien import tasks
-    from mien.tracking import Tracker
 
     for name in [tasks.load(task).name] if task else tasks.names():
-        _show_versions(name, Tracker(workspace_at(home).home))
+        _show_versions(name, workspace_at(home))
 
 
 @app.command(rich_help_panel="Registry")
@@ -75,11 +74,12 @@ def rollback(task: str, reason: Reason = "by hand", force: Force = None, home: H
     console.result(f"mien-{task} version {number} is champion")
 
 
-def _show_versions(task: str, tracker: "Tracker") -> None:
+def _show_versions(task: str, workspace: "Workspace") -> None:
     from mien.storage.registry import UNTRUSTED
     from mien.storage.workspace import model_name
+    from mien.tracking import Tracker
 
-    name = model_name(task)
+    name, tracker = model_name(task), Tracker(workspace.home)
     versions = tracker.versions(name)
     if not versions:
         console.result(f"{name} has no version yet: `mien run configs/{task}.yaml --source PATH`.")
@@ -94,6 +94,13 @@ def _show_versions(task: str, tracker: "Tracker") -> None:
     for version in versions:
         if issues := version.tags.get(UNTRUSTED):
             console.result(f"version {version.number} is not trusted: {issues}")
+        if not workspace.is_registered(task, version.number):
+            console.result(
+                f"version {version.number} is not served: it was registered by other code than "
+                "mien, or its folder holds another bundle"
+            )
+        elif not workspace.version(task, version.number).is_dir():
+            console.result(f"version {version.number} is not served: its bundle is missing")
     for change in tracker.history(name):
         before = f" (before: {change.before})" if change.before not in (None, change.after) else ""
         alias_change = f"{change.action}: {change.alias} -> {change.after}{before}"

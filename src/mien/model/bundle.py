@@ -20,9 +20,10 @@ from mien.config import Schema
 from mien.errors import BundleError
 from mien.model.evaluation import BundleMetrics
 from mien.model.lineage import Lineage
+from mien.storage import workspace
 from mien.storage.files import atomic_dir, sha256_file, write_json
 
-MANIFEST = "bundle.json"
+MANIFEST = workspace.MANIFEST
 FORMAT: Literal[2] = 2
 """Version of the layout of `bundle.json`; no other one is read."""
 NETWORK_SUFFIXES = (".onnx", ".task")
@@ -62,7 +63,23 @@ class Bundle:
     folder: Path
     manifest: Manifest
     digest: str
-    """SHA-256 of `bundle.json`, and so of everything in the folder."""
+    """SHA-256 of `bundle.json`, and so of everything in the folder: also of when it was trained and
+    of costs that were measured. It identifies the bundle, and differs between trainings."""
+
+    @property
+    def model_sha256(self) -> str:
+        """SHA-256 of what predictions depend on: task, labels, preprocessing and networks.
+
+        The same for every training of the same data, params and seed on the same platform.
+        """
+        manifest = self.manifest
+        networks = {
+            name: entry.sha256
+            for name, entry in sorted(manifest.files.items())
+            if name.endswith(NETWORK_SUFFIXES)
+        }
+        parts = [manifest.task, manifest.labels, manifest.preprocessing_sha256, networks]
+        return config.digest(parts)
 
     @property
     def megabytes(self) -> float:
@@ -117,6 +134,11 @@ def read(folder: Path) -> Bundle:
         BundleError: something is missing, altered, unlisted, linked or of an unknown format.
     """
     path = folder / MANIFEST
+    if not folder.is_dir():
+        raise BundleError(
+            f"{folder}: expected a bundle, found no folder. Bring it back, or choose another "
+            "version: `mien models` lists them, `mien promote` takes one."
+        )
     if not path.is_file():
         raise BundleError(f"{folder} is no bundle: it has no {MANIFEST}. Train one: `mien run`.")
     raw = path.read_bytes()

@@ -10,12 +10,42 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from mien.errors import RegistryError
+
 ARTIFACTS = "mlruns"
 """Folder of the artifacts in a workspace."""
+DIGEST = "mien.digest"
+"""Tag of a version: the digest of its bundle. A version without it was not registered by mien."""
+PENDING = "mien.digest.pending"
+"""Tag of a version: the digest of the bundle that is about to replace its own."""
 UNTRUSTED = "mien.untrusted"
 """Tag of a version: why it is not trusted."""
 HISTORY = "mien.history"
 """Prefix of a registered model's tags that record the moves of its aliases."""
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One registered model version."""
+
+    number: int
+    run_id: str
+    digest: str
+    aliases: tuple[str, ...]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class AliasChange:
+    """One entry of the registry's history."""
+
+    who: str
+    action: str
+    when: str
+    reason: str
+    alias: str
+    before: int | None
+    after: int
 
 
 @dataclass(frozen=True)
@@ -25,6 +55,8 @@ class RegistryState:
     aliases: Mapping[str, int]
     untrusted: frozenset[int]
     """Versions that are not trusted and that nobody made champion through mien."""
+    digests: Mapping[int, frozenset[str]]
+    """What the bundle of each version may have as its digest."""
 
 
 def read_registry(database: Path, model: str) -> RegistryState | None:
@@ -44,12 +76,27 @@ def read_registry(database: Path, model: str) -> RegistryState | None:
         with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as opened:
             aliases = dict(opened.execute(_ALIASES, [model]).fetchall())
             tagged = {int(row[0]) for row in opened.execute(_TAGGED, [model, UNTRUSTED])}
+            rows = opened.execute(_DIGESTS, [model, DIGEST, PENDING]).fetchall()
             changes = [json.loads(row[0]) for row in opened.execute(_CHANGES, [model, HISTORY])]
         champions = {int(each["after"]) for each in changes if each["alias"] == "champion"}
         named = {str(alias): int(number) for alias, number in aliases.items()}
+        digests: dict[int, frozenset[str]] = {}
+        for number, digest in rows:
+            digests[int(number)] = digests.get(int(number), frozenset()) | {str(digest)}
     except (sqlite3.Error, ValueError, TypeError, KeyError):
         return None
-    return RegistryState(named, frozenset(tagged - champions))
+    return RegistryState(named, frozenset(tagged - champions), digests)
+
+
+def refuse_lost(database: Path, home: Path) -> None:
+    """Raise RegistryError for a missing database where models were registered: a new one would not
+    know them."""
+    exported = sorted(home.glob("models/*/versions/*"))
+    if exported:
+        raise RegistryError(
+            f"{database} is missing, and {exported[0].parent} holds registered models. "
+            "Bring the database back, or move models/ away and train again."
+        )
 
 
 def relocate(database: Path, home: Path) -> None:
@@ -83,4 +130,5 @@ _ARTIFACT_PATHS = (
 
 _ALIASES = "select alias, version from registered_model_aliases where name = ?"
 _TAGGED = "select version from model_version_tags where name = ? and key = ?"
+_DIGESTS = "select version, value from model_version_tags where name = ? and key in (?, ?)"
 _CHANGES = "select value from registered_model_tags where name = ? and key like ? || '.%'"

@@ -20,18 +20,20 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from mien.config import SchemaT
 from mien.errors import MienError, RegistryError
-from mien.storage.files import atomic_write, is_temporary, locked, write_json
+from mien.storage.files import atomic_write, is_temporary, locked, sha256_file, write_json
 from mien.storage.registry import read_registry
 
 _log = logging.getLogger(__name__)
 CHAMPION = "champion"
+MANIFEST = "bundle.json"
+"""In a bundle: its manifest, whose SHA-256 is the digest of the bundle."""
 WORK = "work"
 """Beside trained bundles: what a trainer stores to resume; never part of a bundle."""
 DATA = "data.txt"
@@ -105,8 +107,9 @@ class Workspace:
     def aliases(self, task: str) -> dict[str, int]:
         """Aliases of the registered model: `champion`, `challenger`.
 
-        Those of MLflow where its database is here, else as last exported. A champion that was set
-        in MLflow's page and is not trusted does not count; see `stages/register`.
+        Those of MLflow where its database is here, else as last exported. Only a version counts
+        whose bundle MLflow names, see `is_registered`, and no champion that was set in MLflow's
+        page and is not trusted; see `stages/register`.
 
         Raises:
             RegistryError: there is no database, and the export cannot be read.
@@ -119,7 +122,27 @@ class Workspace:
             del aliases[CHAMPION]
             before = self.exported_aliases(task).get(CHAMPION)
             aliases |= {CHAMPION: before} if before is not None else {}
-        return aliases
+        return {
+            alias: number
+            for alias, number in aliases.items()
+            if self._holds(task, number, registry.digests.get(number, frozenset()))
+        }
+
+    def is_registered(self, task: str, number: int) -> bool:
+        """Whether the bundle of a version is the one that MLflow names.
+
+        It is not where somebody else's code registered the version, where the registered model was
+        deleted and made again, or where the folder was altered. Without MLflow's database every
+        version counts, and so does one whose bundle is not here.
+        """
+        registry = read_registry(self.database, model_name(task))
+        if registry is None:
+            return True
+        return self._holds(task, number, registry.digests.get(number, frozenset()))
+
+    def _holds(self, task: str, number: int, digests: Set[str]) -> bool:
+        manifest = self.version(task, number) / MANIFEST
+        return bool(digests) and (not manifest.is_file() or sha256_file(manifest) in digests)
 
     def exported_aliases(self, task: str) -> dict[str, int]:
         """The aliases in `aliases.json`.
@@ -155,7 +178,7 @@ class Workspace:
         hints = [
             f"`mien models {task}` gives the reason why a version is not champion. "
             for task in tasks
-            if self.aliases(task)
+            if self.exported_versions(task)
         ]
         raise RegistryError(
             f"There is no champion of {' or '.join(tasks)} in {self.home.resolve()}. "

@@ -18,6 +18,7 @@ from mien.stages.rebuild import RebuildOptions, record
 from mien.stages.rebuild.outcome import COMPARED_STAGES, RebuildStep
 from mien.stages.serve import models
 from mien.stages.serve.reloader import ModelReloader
+from mien.storage.registry import PENDING
 from mien.storage.workspace import Workspace
 from mien.tracking import COMMITTED, Tracker
 
@@ -58,7 +59,7 @@ def test_code_that_was_committed_later_is_taken_from_that_commit(
 ) -> None:
     """The recorded commit is the one before, which does not contain it."""
     rewritten(code__dirty=True, code__commit="before")
-    target = record.find_target("gesture", workspace)
+    target = record.find_target("gesture:1", workspace)
     assert record.recorded_code(target, workspace).commit == "before"
     Tracker(workspace.home).set_tag("mien-gesture", target.number, COMMITTED, "after")
     code = record.recorded_code(target, workspace)
@@ -71,9 +72,9 @@ def test_a_rebuild_uses_the_commit_that_contains_the_code(
     """If it was committed after the training; the check of the record is switched off here."""
     monkeypatch.setattr(record, "check_record", lambda *_: RebuildStep("record", "identical", ""))
     rewritten(code__dirty=True, code__commit="before", code__sha256="0" * 64)
-    assert "has no commit before" in rebuild.reproduce("gesture", workspace).verdict
+    assert "has no commit before" in rebuild.reproduce("gesture:1", workspace).verdict
     Tracker(workspace.home).set_tag("mien-gesture", 1, COMMITTED, "after")
-    assert "has no commit after" in rebuild.reproduce("gesture", workspace).verdict
+    assert "has no commit after" in rebuild.reproduce("gesture:1", workspace).verdict
 
 
 ALTERED = {
@@ -101,7 +102,7 @@ def test_an_altered_record_is_named_before_anything_runs(
     """The key and both values, from what MLflow recorded when the run began."""
     changes, text = ALTERED[kind]
     rewritten(**changes)
-    done = rebuild.reproduce("mien-gesture@champion", workspace)
+    done = rebuild.reproduce("mien-gesture:1", workspace)
     assert done.verdict.startswith(f"differs at {text}"), done.verdict
     assert (done.passed, done.rebuilt, len(done.steps)) == (False, False, 1)
 
@@ -127,7 +128,7 @@ def test_one_changed_byte_of_the_data_is_reported(workspace: Workspace) -> None:
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
-    done = rebuild.reproduce("gesture", workspace)
+    done = rebuild.reproduce("mien-gesture@champion", workspace)
     assert done.first_difference is not None
     assert done.first_difference.stage == "data"
     assert "landmarks.csv" in done.first_difference.text
@@ -220,8 +221,8 @@ def _check_interrupted(workspace: Workspace, tracker: Tracker, old: Bundle, new:
     """Killed with the new folder in place and the old digest in the registry, or the reverse."""
     for digest, pending in ((old.digest, new.digest), (new.digest, "f" * 64)):
         tracker.set_tag("mien-gesture", 1, "mien.digest", digest)
-        tracker.set_tag("mien-gesture", 1, record.PENDING, pending)
+        tracker.set_tag("mien-gesture", 1, PENDING, pending)
         rebuild._complete_pending(record.find_target("gesture", workspace), workspace)
         (version,) = Tracker(workspace.home).versions("mien-gesture")
         assert version.digest == new.digest
-        assert record.PENDING not in version.tags
+        assert PENDING not in version.tags

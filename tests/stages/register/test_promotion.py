@@ -8,8 +8,7 @@ from measured import scores
 from mien.model.evaluation import ChampionScores
 from mien.stages.register.history import previous_champion
 from mien.stages.register.promotion import Candidate, Champion, decide, keeps_alias
-from mien.storage.registry import UNTRUSTED
-from mien.tracking import AliasChange, ModelVersion
+from mien.storage.registry import UNTRUSTED, AliasChange, ModelVersion
 
 ISSUES = "its code had changes that are in no commit"
 CANNOT = ChampionScores(error="Train it again.")

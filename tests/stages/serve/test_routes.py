@@ -188,12 +188,13 @@ def test_every_request_has_its_line_in_the_log(
 
 
 def test_health_names_every_model(client: TestClient) -> None:
-    """200 with name, version, candidate and digest of each."""
+    """200 with name, version, candidate, digest and hash of the model of each."""
     response = client.get("/health")
     first, second = response.json()["models"]
     assert response.status_code == 200
     assert (first["name"], first["version"], first["candidate"]) == ("mien-shape", "3", "only")
     assert (second["task"], second["state"], len(second["digest"])) == ("colour", "ready", 64)
+    assert len({first["model_sha256"], second["model_sha256"], first["digest"]}) == 3
 
 
 @pytest.mark.parametrize(

@@ -24,13 +24,14 @@ from mien.model.bundle import Bundle
 from mien.model.lineage import Certificate
 from mien.reporting import console
 from mien.storage.files import atomic_dir
+from mien.storage.registry import DIGEST, PENDING, ModelVersion
 from mien.storage.workspace import Workspace, model_name
-from mien.tracking import DIGEST, ModelVersion, Tracker
+from mien.tracking import Tracker
 
 from . import code, compare, environment, record, scratch
 from .code import SourceTree
 from .outcome import COMPARED_STAGES, RebuildOutcome, RebuildStep
-from .record import PENDING, RebuildTarget
+from .record import RebuildTarget
 
 CERTIFICATE_RUNS = 2
 """Rebuilds for a certificate: a single one could be identical at random."""
@@ -107,6 +108,7 @@ def _rebuild(
         version=target.number,
         candidate=target.bundle.manifest.candidate,
         digest=target.bundle.digest,
+        model_sha256=target.bundle.model_sha256,
         steps=tuple(steps),
     )
 

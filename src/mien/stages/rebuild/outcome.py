@@ -32,6 +32,7 @@ class RebuildOutcome:
     version: int
     candidate: str
     digest: str
+    model_sha256: str
     steps: tuple[RebuildStep, ...]
 
     @property
@@ -81,6 +82,7 @@ class RebuildOutcome:
             "version": self.version,
             "candidate": self.candidate,
             "digest": self.digest,
+            "model_sha256": self.model_sha256,
             "passed": self.passed,
             "identical": self.identical,
             "verdict": self.verdict,

@@ -1,6 +1,5 @@
 """A registered version, the record of its training, and whether that record is consistent."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,13 +13,12 @@ from mien.errors import ConfigError, RegistryError
 from mien.model import bundle, lineage
 from mien.model.bundle import Bundle
 from mien.model.lineage import CodeState, Lineage
+from mien.storage.registry import PENDING, ModelVersion
 from mien.storage.workspace import CHAMPION, Workspace, model_name
-from mien.tracking import COMMITTED, ModelVersion, Tracker
+from mien.tracking import COMMITTED, Tracker
 
 from .outcome import RebuildStep, differences, format_differences
 
-PENDING = "mien.digest.pending"
-"""Tag of a version: the digest of the bundle that is about to replace its own."""
 _REQUIRED = (
     *("code", "config", "config_sha256", "data_fingerprint", "prepared_sha256", "environment"),
 )
@@ -107,9 +105,7 @@ def check_record(target: RebuildTarget, workspace: Workspace) -> RebuildStep:
     tracker = Tracker(workspace.home)
     entry = registry_entry(target, tracker)
     if entry is not None:
-        tracked = tracker.lineage(entry.run_id)
-        own = target.lineage.recorded()
-        altered = list(differences(_parse_tracked(own, tracked), own))
+        altered = list(differences(tracker.lineage(entry.run_id), target.lineage.recorded()))
         if altered:
             return _different(format_differences(altered, "in its run", "in the bundle"))
     if config.digest(target.lineage.config) != target.lineage.config_sha256:
@@ -153,20 +149,6 @@ def _compare_with_file(recorded: Mapping[str, Any], name: str) -> RebuildStep:
         return RebuildStep("config", "identical", f"as recorded, equal to {paths[0]}")
     text = format_differences(differing, "recorded", "in the file")
     return RebuildStep("config", "warning", f"as recorded; {paths[0]} differs today: {text}")
-
-
-def _parse_tracked(own: Mapping[str, Any], tracked: Mapping[str, str]) -> dict[str, Any]:
-    """The tags of MLflow by the keys of the bundle; a truncated tag counts as equal."""
-    document: dict[str, Any] = {}
-    for name, value in own.items():
-        if name not in tracked or isinstance(value, str):
-            document[name] = tracked.get(name, value)
-            continue
-        try:
-            document[name] = json.loads(tracked[name])
-        except ValueError:
-            document[name] = value
-    return document
 
 
 def _different(text: str) -> RebuildStep:

@@ -22,15 +22,15 @@ from mien.model import bundle
 from mien.model.bundle import Bundle
 from mien.model.evaluation import ChampionScores, Evaluation
 from mien.stages import Run
-from mien.storage.registry import UNTRUSTED
+from mien.storage.registry import UNTRUSTED, ModelVersion
 from mien.storage.workspace import CHAMPION, WORK, Workspace, model_name, read_document, read_latest
-from mien.tracking import ModelVersion, Tracker, run_of
+from mien.tracking import Tracker
 
 from . import promotion
 from .export import deleted_version, export, exported, holds, version_tags
 from .history import previous_champion, sync_aliases
 from .promotion import Candidate, Champion
-from .trust import record_commit, remedy, trust_issues
+from .trust import record_commit, remedy, require_registered, trust_issues
 
 _UNCHANGED = "Registered before, nothing changed."
 _SET_ASIDE = "Registered before and set aside since; `mien promote` brings it back."
@@ -167,7 +167,7 @@ def _register_version(choice: _Choice, tracker: Tracker) -> ModelVersion:
     """The version of the choice, tagged and exported."""
     task, manifest = choice.run.task.name, choice.bundle.manifest
     name, trained = model_name(task), choice.run.trained / choice.evaluation.trained
-    run_id = run_of(trained / WORK / manifest.candidate)
+    work = trained / WORK / manifest.candidate
     tags = version_tags(choice.bundle, choice.run.config.name)
     digest, workspace = choice.bundle.digest, choice.run.workspace
 
@@ -175,7 +175,7 @@ def _register_version(choice: _Choice, tracker: Tracker) -> ModelVersion:
         folder = workspace.version(task, number)
         return folder.is_dir() and not holds(folder, digest)
 
-    version = tracker.register(name, run_id, digest, tags, taken)
+    version = tracker.register(name, work, digest, tags, taken)
     tracker.set_tag(name, version.number, UNTRUSTED, choice.issues)
     record_commit(tracker, version.number, manifest)
     export(choice.bundle, task, version.number, workspace)
@@ -202,6 +202,7 @@ def _set_champion(
     tracker, name = Tracker(workspace.home), model_name(task)
     if number not in [version.number for version in tracker.versions(name)]:
         raise RegistryError(f"{name} has no version {number}; `mien models {task}` lists them.")
+    require_registered(task, number, workspace)
     manifest = bundle.read(workspace.version(task, number)).manifest
     issues = trust_issues(manifest, workspace)
     if issues and not force:

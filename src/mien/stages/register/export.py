@@ -6,7 +6,7 @@ from pathlib import Path
 from mien.model import bundle
 from mien.model.bundle import MANIFEST, Bundle
 from mien.storage.files import sha256_file
-from mien.storage.workspace import Workspace
+from mien.storage.workspace import CHAMPION, Workspace
 
 
 def export(source: Bundle, task: str, number: int, workspace: Workspace) -> None:
@@ -31,8 +31,10 @@ def holds(folder: Path, digest: str) -> bool:
 
 
 def exported(digest: str, task: str, workspace: Workspace) -> tuple[str, int] | None:
-    """Alias and number of the exported version with that digest; needs no MLflow."""
-    for alias, number in sorted(workspace.aliases(task).items(), reverse=True):
+    """Alias and number of the exported version with that digest, `champion` first; needs no
+    MLflow."""
+    aliases = workspace.aliases(task).items()
+    for alias, number in sorted(aliases, key=lambda pair: (pair[0] != CHAMPION, pair[0])):
         folder = workspace.version(task, number)
         if folder.is_dir() and bundle.read(folder).digest == digest:
             return alias, number

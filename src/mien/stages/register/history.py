@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from mien.errors import RegistryError
 from mien.model import bundle
+from mien.storage.registry import AliasChange
 from mien.storage.workspace import CHAMPION, Workspace, model_name
-from mien.tracking import AliasChange, Tracker
+from mien.tracking import Tracker
 
-from .trust import trust_issues
+from .trust import require_registered, trust_issues
 
 _UNRECORDED = "The alias stood so: moved in MLflow itself, or a registration was interrupted."
 
@@ -29,14 +30,18 @@ def sync_aliases(tracker: Tracker, task: str, workspace: Workspace, force: str |
     """Export the aliases as MLflow has them; record a champion that the history does not name.
 
     Raises:
-        RegistryError: that champion is not trusted.
+        RegistryError: that champion is not trusted, or its bundle is not the one in MLflow.
         BundleError: its bundle is not here, or damaged.
     """
     name = model_name(task)
-    exported = workspace.exported_aliases(task)
-    if not workspace.database.is_file() or (aliases := tracker.aliases(name)) == exported:
+    if not workspace.database.is_file():
         return
+    aliases = tracker.aliases(name)
     number = aliases.get(CHAMPION)
+    if number is not None:
+        require_registered(task, number, workspace)
+    if aliases == workspace.exported_aliases(task):
+        return
     champions = [change.after for change in tracker.history(name) if change.alias == CHAMPION]
     if number is not None and champions[-1:] != [number]:
         manifest = bundle.read(workspace.version(task, number)).manifest

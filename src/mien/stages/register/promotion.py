@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from mien.model.evaluation import ChampionScores, Evaluation
 from mien.model.policy import base_candidate
-from mien.storage.registry import UNTRUSTED
+from mien.storage.registry import UNTRUSTED, ModelVersion
 from mien.storage.workspace import CHAMPION
-from mien.tracking import CHALLENGER, ModelVersion
+from mien.tracking import CHALLENGER
 
 from .trust import remedy
 

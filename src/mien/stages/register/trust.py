@@ -1,6 +1,7 @@
 """Whether a model can be made again from its record, and has learnt anything; one of which that is
 not known needs force to be champion."""
 
+from mien.errors import RegistryError
 from mien.model import lineage
 from mien.model.bundle import Manifest
 from mien.model.lineage import CodeState
@@ -32,6 +33,17 @@ def trust_issues(manifest: Manifest, workspace: Workspace) -> str:
     if majority and not majority.has_learnt:
         issues.append(f"{_LEARNT_NOTHING} ({majority.sentence})")
     return " and ".join(issues)
+
+
+def require_registered(task: str, number: int, workspace: Workspace) -> None:
+    """Raise RegistryError for a version whose bundle is not the one that MLflow names."""
+    if not workspace.is_registered(task, number):
+        raise RegistryError(
+            f"Version {number} of {model_name(task)}: expected the bundle that MLflow names, found "
+            f"none or another one in {workspace.version(task, number)}. It was registered by other "
+            "code than mien, the model was deleted and made again, or the folder was altered. "
+            f"`mien promote {task} VERSION` makes another version champion."
+        )
 
 
 def remedy(issues: str) -> str:

@@ -111,6 +111,7 @@ class ModelSlot:
             "version": model.version if model else None,
             "candidate": model.candidate if model else None,
             "digest": model.digest if model else None,
+            "model_sha256": model.model.bundle.model_sha256 if model else None,
             "labels": list(model.labels) if model else [],
             "state": self.state,
             "reason": self.reason,

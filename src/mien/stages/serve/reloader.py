@@ -100,8 +100,13 @@ class ModelReloader:
         name = source.task.name
         number = self._workspace.aliases(name).get(CHAMPION)
         if number is None:
-            raise RegistryError(f"mien-{name} no longer has a champion")
-        return replace(source, folder=self._workspace.version(name, number), version=str(number))
+            raise RegistryError(
+                f"mien-{name} no longer has a champion; `mien models {name}` says why"
+            )
+        folder = self._workspace.version(name, number)
+        if not folder.is_dir():
+            raise RegistryError(f"the bundle of version {number} of mien-{name} is missing")
+        return replace(source, folder=folder, version=str(number))
 
 
 def _present(slot: ModelSlot) -> tuple[BundleSource, Signature] | None:
