@@ -100,7 +100,8 @@ class Settings(BaseSettings):
     max_batch_size: int = Field(default=8, alias="MIEN_MAX_BATCH_SIZE", ge=1)
     """Waiting requests that share one model call, where that is measured to be faster."""
     max_connections: int = Field(default=512, alias="MIEN_MAX_CONNECTIONS", ge=1)
-    max_upload_mb: float = Field(default=20.0, alias="MIEN_MAX_UPLOAD_MB", gt=0)
+    max_upload_mb: float = Field(default=64.0, alias="MIEN_MAX_UPLOAD_MB", gt=0)
+    """Photos of sensors of 200 megapixels take 40 to 60 MB."""
     max_megapixels: float = Field(default=64.0, alias="MIEN_MAX_MEGAPIXELS", gt=0)
     """Of a picture; of a JPEG that is decoded at reduced size four times as many."""
     keep_alive_s: int = Field(default=90, alias="MIEN_KEEP_ALIVE_S", ge=1)

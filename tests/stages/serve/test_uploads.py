@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from starlette.testclient import TestClient
 
+from mien.errors import OverloadedError
 from mien.stages.serve import uploads
 
 Draw = Callable[..., bytes]
 Serving = Callable[..., AbstractContextManager[TestClient]]
 HEAD = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+PNG = {"content-type": "image/png"}
 FORM = {"content-type": "multipart/form-data; boundary=x"}
 
 
@@ -160,6 +162,30 @@ def test_a_body_of_exactly_the_limit_is_read(serving: Serving) -> None:
             tail = b"\r\n--x--\r\n"
             body = HEAD + b"a" * (size - len(HEAD) - len(tail)) + tail
             assert client.post("/predict", content=body, headers=FORM).status_code == status
+
+
+def test_uploads_together_take_bounded_memory() -> None:
+    """The byte over the limit is refused; a request that ends frees what it took."""
+    memory = uploads.UploadMemory(100)
+    with memory.counted() as one, memory.counted() as other:
+        one(60)
+        other(40)
+        with pytest.raises(OverloadedError):
+            one(1)
+    with memory.counted() as next_one:
+        next_one(100)
+
+
+def test_requests_free_the_memory_of_their_uploads(
+    serving: Serving, picture: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused ones too; where two do not fit, one after the other does."""
+    monkeypatch.setattr(uploads, "MAX_BYTES_IN_MEMORY", 0)
+    body = picture()
+    with serving(max_upload_mb=len(body) * 1.5 / 1e6) as client:
+        sent = [body, b"-" * len(body), body, body]
+        answers = [client.post("/predict", content=each, headers=PNG) for each in sent]
+    assert [each.status_code for each in answers] == [200, 415, 200, 200]
 
 
 @settings(

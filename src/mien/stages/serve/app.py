@@ -25,7 +25,7 @@ from mien.config import Settings
 from mien.errors import BundleError, ConfigError, MienError
 from mien.model import runtime
 from mien.observability.prediction_log.writer import PredictionLog
-from mien.stages.serve import errors, headers, models, openapi, pages, protocol, routes
+from mien.stages.serve import errors, headers, models, openapi, pages, protocol, routes, uploads
 from mien.stages.serve.auth import ApiKeyAuth
 from mien.stages.serve.collector import StateCollector
 from mien.stages.serve.cors import CorsMiddleware, parse_origins
@@ -79,7 +79,8 @@ def create(
         lifespan=_lifespan(inference, workspace, on_loaded),
     )
     errors.install(app)
-    routes.install(app, AppState(inference, auth))
+    memory = uploads.UploadMemory(max(uploads.MAX_BYTES_IN_MEMORY, inference.max_upload_bytes))
+    routes.install(app, AppState(inference, auth, memory))
     pages.install(app)
     _add_middleware(app, inference)
     app.openapi = _openapi_document(app, inference.models)  # type: ignore[method-assign]

@@ -36,6 +36,7 @@ class AppState:
 
     inference: InferenceService
     auth: ApiKeyAuth
+    upload_memory: uploads.UploadMemory
     scrape_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -109,14 +110,15 @@ async def _predict(request: Request, task_name: str) -> Response:
     limit = inference.max_upload_bytes
     uploads.check_length(request, limit)
     takes_json = model.task.inference.Body is not None
-    result = await inference.predict(
-        model,
-        lambda: _within_timeout(uploads.read(request, takes_json, limit), state),
-        request.state.trace_id,
-        request.state.started_at,
-        request.is_disconnected,
-        request.headers.get(fault_injection.HEADER),
-    )
+    with state.upload_memory.counted() as take:
+        result = await inference.predict(
+            model,
+            lambda: _within_timeout(uploads.read(request, takes_json, limit, take), state),
+            request.state.trace_id,
+            request.state.started_at,
+            request.is_disconnected,
+            request.headers.get(fault_injection.HEADER),
+        )
     if result is None:
         raise ClientDisconnect
     document = response.document(model, result.prediction, request.state.trace_id)

@@ -4,6 +4,8 @@ Knows content types and sizes; knows no task by name and decodes images through 
 An upload stays in memory: it is never written to a file, not even a temporary one.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -13,10 +15,11 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request as HttpRequest
 
 from mien import images
-from mien.errors import RequestError, TooLargeError
+from mien.errors import OverloadedError, RequestError, TooLargeError
 from mien.stages.serve.errors import MediaTypeError
 from mien.task import Request, Task
 
+Take = Callable[[int], None]
 DocumentT = TypeVar("DocumentT", bound=BaseModel)
 FIELD = "file"
 FORM = b"multipart/form-data"
@@ -30,6 +33,9 @@ MAX_FEEDBACK_BYTES = 4096
 MAX_JSON_BYTES = 65_536
 """Maximum size of a JSON body; the landmarks of one hand take a fiftieth of it."""
 MAX_FORM_PARTS = 10
+MAX_BYTES_IN_MEMORY = 320_000_000
+"""Of all uploads together, or one of the largest size: what 32 photos of 10 MB take, or five of the
+largest default size."""
 
 
 @dataclass(frozen=True)
@@ -57,19 +63,48 @@ def check_length(request: HttpRequest, limit: int) -> None:
         raise _too_large(limit)
 
 
-async def read(request: HttpRequest, takes_json: bool, limit: int) -> Upload:
-    """Read the body of a request, at most `limit` bytes.
+class UploadMemory:
+    """Counts the bytes of all bodies that are in memory; used by the event loop's thread alone."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._taken = 0
+
+    @contextmanager
+    def counted(self) -> Iterator[Take]:
+        """A function that counts bytes of one request until the block ends.
+
+        It raises OverloadedError at the limit.
+        """
+        own = 0
+
+        def take(size_bytes: int) -> None:
+            nonlocal own
+            if self._taken + size_bytes > self._limit:
+                raise OverloadedError
+            self._taken += size_bytes
+            own += size_bytes
+
+        try:
+            yield take
+        finally:
+            self._taken -= own
+
+
+async def read(request: HttpRequest, takes_json: bool, limit: int, take: Take) -> Upload:
+    """Read the body of a request, at most `limit` bytes; `take` is told how many there are.
 
     Raises:
         MediaTypeError: neither an image nor a form nor, where the task takes it, JSON.
         TooLargeError: the declared or the counted length is beyond the limit.
+        OverloadedError: all bodies together take too much memory now.
         RequestError: a form without a boundary.
     """
     kind, options = _content_type(request)
     if kind == JSON and takes_json:
-        return Upload(await _body(request, min(limit, MAX_JSON_BYTES)))
+        return Upload(await _body(request, min(limit, MAX_JSON_BYTES), take))
     if kind == BYTES or kind.startswith(b"image/"):
-        return Upload(await _body(request, limit), is_image=True)
+        return Upload(await _body(request, limit, take), is_image=True)
     if kind != FORM:
         more = f", or {JSON.decode()} as GET /docs describes it" if takes_json else ""
         raise MediaTypeError(
@@ -78,7 +113,7 @@ async def read(request: HttpRequest, takes_json: bool, limit: int) -> Upload:
         )
     if not options.get(b"boundary"):
         raise RequestError(_UNREADABLE_FORM)
-    return Upload(await _body(request, limit), options[b"boundary"])
+    return Upload(await _body(request, limit, take), options[b"boundary"])
 
 
 async def read_json(request: HttpRequest, schema: type[DocumentT]) -> DocumentT:
@@ -222,13 +257,15 @@ def _content_type(request: HttpRequest) -> tuple[bytes, dict[bytes, bytes]]:
     return parse_options_header(request.headers.get("content-type"))
 
 
-async def _body(request: HttpRequest, limit: int) -> bytes:
+async def _body(request: HttpRequest, limit: int, take: Take | None = None) -> bytes:
     check_length(request, limit)
     chunks, size_bytes = [], 0
     async for chunk in request.stream():
         size_bytes += len(chunk)
         if size_bytes > limit:
             raise _too_large(limit)
+        if take is not None:
+            take(len(chunk))
         chunks.append(chunk)
     return b"".join(chunks)
 
