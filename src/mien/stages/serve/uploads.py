@@ -92,7 +92,7 @@ class UploadMemory:
 
 
 async def read(request: HttpRequest, takes_json: bool, limit: int, take: Take) -> Upload:
-    """Read the body of a request, at most `limit` bytes; `take` is told how many there are.
+    """Read the body of a request, at most `limit` bytes; `take` counts them.
 
     Raises:
         MediaTypeError: neither an image nor a form nor, where the task takes it, JSON.
