@@ -24,6 +24,7 @@ _JFIF, _ADOBE = 0xE0, 0xEE
 _AVIF_EXIF = re.compile(rb"(infe[\x02\x03].{7,9}?)Exif", re.DOTALL)
 """The entry of an item with EXIF, near the start of an AVIF file."""
 _AVIF_ENTRIES_BYTES = 1 << 16
+_END_MARKER = b"\xff\xd9"
 _FILLER = b"\x55" * 512 + b"".join(b"\xff%c" % (0xD0 + n) + b"\x55" * 64 for n in range(8))
 """Stands for bytes that may be missing at the end of a scan, with every restart marker."""
 
@@ -64,13 +65,14 @@ def split(data: bytes, kind: str) -> ImageFile:
 
 def _split_jpeg(data: bytes) -> ImageFile:
     """Read the segments up to the end of the first picture, or of what can belong to it."""
-    file, parts, position = ImageFile(b"", scans=0), [data[:2]], 2
+    view = memoryview(data)  # whose parts are no copies
+    file, parts, position = ImageFile(b"", scans=0), [view[:2]], 2
     ended = False
     missing = {0: 1}  # by component, a bit for each frequency of coefficients without a last bit
     while match := _MARKER.search(data, position):
         start, marker, body = match.start(), data[match.end() - 1], match.end() + 2
         if file.scans:
-            parts.append(data[position:start])
+            parts.append(view[position:start])
             position = start
         stop = match.end() + int.from_bytes(data[match.end() : body])
         ended = marker == _END
@@ -89,15 +91,14 @@ def _split_jpeg(data: bytes) -> ImageFile:
             file.scans += 1
             missing = _without_completed(missing, content)
         if not _read_segment(file, marker, content):
-            parts.append(data[start:stop])
+            parts.append(view[start:stop])
         position = stop
     else:
-        parts.append(data[position:])
+        parts.append(view[position:])
     if not file.scans or (missing and not ended):
         raise ValueError("scans are missing")
-    picture = b"".join(parts)
-    file.data = picture + b"\xff\xd9"
-    file.padded = None if ended else picture + _FILLER + b"\xff\xd9"
+    file.data = b"".join([*parts, _END_MARKER])
+    file.padded = None if ended else b"".join([*parts, _FILLER, _END_MARKER])
     file.icc_profile = b"".join(part for _, part in sorted(file._profile_parts.items()))
     return file
 

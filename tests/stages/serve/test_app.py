@@ -57,7 +57,7 @@ def test_a_client_reads_why_its_upload_was_refused(workspace: Workspace) -> None
     """The connection is not cut off while the client still sends: it gets to see the 413."""
     with app.running(workspace, ["shape"], [], FREE) as address:
         refused = requests.post(
-            f"{address}/predict", files={"file": b"a" * 20_000_001}, timeout=PATIENCE
+            f"{address}/predict", files={"file": b"a" * 64_000_001}, timeout=PATIENCE
         )
         after = requests.get(f"{address}/livez", timeout=PATIENCE)
     assert (refused.status_code, refused.json()["type"]) == (413, "/errors/too-large")

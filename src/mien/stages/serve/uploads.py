@@ -273,7 +273,10 @@ async def _body(request: HttpRequest, limit: int, take: Take | None = None) -> b
 def _too_large(limit: int) -> TooLargeError:
     if limit <= MAX_FEEDBACK_BYTES:
         return TooLargeError(f"The limit for this body is {limit} bytes. Send less.")
-    return TooLargeError(f"The limit for an upload is {limit / 1e6:g} MB. Scale the image down.")
+    return TooLargeError(
+        f"The limit for an upload is {limit / 1e6:g} MB. Scale the image down, or ask the operator "
+        "to raise MIEN_MAX_UPLOAD_MB."
+    )
 
 
 def _explain(error: ValidationError, body: type[BaseModel]) -> str:
