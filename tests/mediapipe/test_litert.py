@@ -36,3 +36,23 @@ def test_the_notice_of_the_library_is_not_shown() -> None:
 def test_what_others_write_meanwhile_is_not_lost() -> None:
     """Another thread may write to standard error while the first network is opened."""
     assert said(first=True) == ["said by somebody else", "the end"]
+
+
+THREADS = """
+from threading import Thread
+from mien.mediapipe import litert, weights
+content = weights.read_face_detector()
+threads = [Thread(target=litert.LiteRtNetwork, args=(content,)) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_the_notice_is_not_shown_where_threads_open_networks_at_once() -> None:
+    """As a server with several models does; a second thread may not be faster than the first."""
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryFile
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -44,19 +44,29 @@ class LiteRtNetwork:
 
 _NOTICE = b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n"
 _STDERR = 2
-_first = Lock()
-"""Held by the first network of a process, and never released: later ones write no notice."""
+_opening = RLock()
+"""Held while the first network of a process is opened: a second thread must not be faster."""
+_opened: list[bool] = []
 
 
 @contextmanager
 def _without_notice() -> Iterator[None]:
     """Drop the line that LiteRT 2.3 writes to standard error for the first network of a process: it
     has no switch for that. Whatever else is written meanwhile is written afterwards."""
+    with _opening:
+        if not _opened:
+            with _notice_dropped():
+                yield
+            _opened.append(True)
+            return
+    yield
+
+
+@contextmanager
+def _notice_dropped() -> Iterator[None]:
     try:
-        original = os.dup(_STDERR) if _first.acquire(blocking=False) else None
-    except OSError:
-        original = None  # standard error is closed
-    if original is None:
+        original = os.dup(_STDERR)
+    except OSError:  # standard error is closed
         yield
         return
     with TemporaryFile() as written:
