@@ -4,6 +4,7 @@ A plugin of pytest. It sees what Python looks up in this process; what libraries
 processes, is for `network.py`.
 """
 
+import re
 import socket
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ import pytest
 
 _EVENTS = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
 _LOCAL = {"", "localhost", "localhost.localdomain", socket.gethostname()}
+_HOST = re.compile(r"[\w.-]+")
+"""What may be a host; tests of wrong settings name what cannot be one, or ends in .invalid."""
 LOOKED_UP: list[str] = []
 """Outside names of the present test."""
 
@@ -32,7 +35,8 @@ def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
     host = arguments[0]
     name = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host or "")
     if _is_outside(name):
-        LOOKED_UP.append(name)
+        if _HOST.fullmatch(name) and not name.endswith(".invalid"):
+            LOOKED_UP.append(name)
         raise socket.gaierror(socket.EAI_NONAME, f"tests look up no outside name: {name}")
 
 
