@@ -87,7 +87,7 @@ def _how_to_resume(report: RunReport, failed: str) -> str:
 def check(config: RunConfig, workspace: Workspace) -> data_check.CheckedData:
     """Check the data of a run's source and print the report."""
     run = Run.resolve(config, workspace)
-    with workspace.locked(config.task):
+    with console.bar(f"{config.task}: check"), workspace.locked(config.task):
         version, _ = fetch(run)
         with accept_if_readable(run, version):
             return data_check.check(run, version, verbose=True)
@@ -96,7 +96,7 @@ def check(config: RunConfig, workspace: Workspace) -> data_check.CheckedData:
 def repair(config: RunConfig, workspace: Workspace) -> data_check.CheckedData:
     """Repair the data of a run's source as a new version where that is safe, and check it."""
     run = Run.resolve(config, workspace)
-    with workspace.locked(config.task):
+    with console.bar(f"{config.task}: repair"), workspace.locked(config.task):
         version, _ = fetch(run)
         with accept_if_readable(run, version):
             repaired = data_check.repair(run, version)

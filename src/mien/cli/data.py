@@ -56,12 +56,13 @@ def prepare(
     file: Config = None, source: Source = None, overrides: Overrides = None, home: Home = None
 ) -> None:
     """Fetch and prepare data, and print a report."""
-    from mien.stages import Run
-    from mien.stages import data as stage
+    with console.bar("start"):
+        from mien.stages import Run
+        from mien.stages import data as stage
 
-    chosen, workspace = run_config(file, source, overrides), workspace_at(home)
-    run = Run.resolve(chosen, workspace)
-    with workspace.locked(chosen.task):
+        chosen, workspace = run_config(file, source, overrides), workspace_at(home)
+        run = Run.resolve(chosen, workspace)
+    with console.bar("prepare data"), workspace.locked(chosen.task):
         ready = stage.data(run)
     if not ready.fresh:
         stage.show(ready.folder)
@@ -79,9 +80,10 @@ def check(
     home: Home = None,
 ) -> None:
     """Check raw data: duplicates, leakage, labels, boxes, spurious correlation."""
-    from mien import pipeline
+    with console.bar("start"):
+        from mien import pipeline
 
-    chosen, workspace = run_config(file, source, overrides), workspace_at(home)
+        chosen, workspace = run_config(file, source, overrides), workspace_at(home)
     report = (pipeline.repair if fix else pipeline.check)(chosen, workspace)
     if not report.passed:
         raise typer.Exit(1)

@@ -48,7 +48,8 @@ def demo(workspace: Workspace, configs: Path, stay: bool) -> None:
     training_s = stopwatch.seconds
     with app.running(workspace, tuple(reports), (), config.settings()) as address:
         start_s = stopwatch.seconds - training_s
-        predictions = {name: request_prediction(address, name) for name in reports}
+        with console.bar("predict a drawn picture of each task"):
+            predictions = {name: request_prediction(address, name) for name in reports}
         requests_s = stopwatch.seconds - start_s - training_s
         for name, report in reports.items():
             _print_task(name, report, predictions[name])

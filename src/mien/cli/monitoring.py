@@ -43,7 +43,8 @@ def verify(
     home: Home = None,
 ) -> None:
     """Check a running stack; name the file or metric that is wrong."""
-    from mien.stages.monitor import verify as stage
+    with console.bar("start"):
+        from mien.stages.monitor import verify as stage
 
     addresses = {
         "api": api,

@@ -23,7 +23,8 @@ def predict(
     home: Home = None,
 ) -> None:
     """Predict files on the command line with the champion."""
-    from mien.stages import predict as stage
+    with console.bar("start"):
+        from mien.stages import predict as stage
 
     failed = False
     for path, prediction in stage.predict(files, task, bundle, workspace_at(home)):
@@ -49,8 +50,9 @@ def batch(
     home: Home = None,
 ) -> None:
     """Predict a folder of pictures or a CSV into a table; an interrupted batch resumes."""
-    from mien.model import runtime
-    from mien.stages import batch as stage
+    with console.bar("start"):
+        from mien.model import runtime
+        from mien.stages import batch as stage
 
     runtime.tune_malloc()
     result = stage.batch(

@@ -30,7 +30,8 @@ def reproduce(
     home: Home = None,
 ) -> None:
     """Rebuild a version from its record; print the first stage that differs."""
-    from mien.stages import rebuild as stage
+    with console.bar("start"):
+        from mien.stages import rebuild as stage
 
     options = stage.RebuildOptions(keep, build, present)
     outcome = stage.reproduce(model, workspace_at(home), options)
@@ -43,7 +44,8 @@ def reproduce(
 @app.command(rich_help_panel="Rebuilding")
 def certify(model: Model, build: Build = False, as_json: Json = False, home: Home = None) -> None:
     """Rebuild a version twice and write the result to its card."""
-    from mien.stages import rebuild as stage
+    with console.bar("start"):
+        from mien.stages import rebuild as stage
 
     outcome, written = stage.certify(model, workspace_at(home), build)
     name = f"{outcome.model} version {outcome.version} ({outcome.candidate})"

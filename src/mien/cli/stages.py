@@ -19,9 +19,11 @@ def run(
     home: Home = None,
 ) -> None:
     """Run all training stages in order; stages without changes are skipped."""
-    from mien import pipeline
+    with console.bar("start"):
+        from mien import pipeline
 
-    pipeline.run(run_config(file, source, overrides), workspace_at(home), force)
+        chosen, workspace = run_config(file, source, overrides), workspace_at(home)
+    pipeline.run(chosen, workspace, force)
 
 
 @app.command(rich_help_panel="Stages")
@@ -33,7 +35,9 @@ def demo(
     home: Home = None,
 ) -> None:
     """Train, register and serve every task on drawn data, and predict one picture of each."""
-    from mien.cli.demo import demo as run_demo
+    with console.bar("start"):
+        from mien.cli.demo import demo as run_demo
+        from mien.stages.serve import app  # noqa: F401 - takes as long as the rest
 
     run_demo(workspace_at(home), configs, stay=not leave)
 
@@ -41,18 +45,21 @@ def demo(
 @app.command(rich_help_panel="Stages")
 def train(file: Config = None, overrides: Overrides = None, home: Home = None) -> None:
     """Fit every candidate on the prepared data."""
-    from mien import pipeline
+    with console.bar("start"):
+        from mien import pipeline
 
-    result = pipeline.train(run_config(file, None, overrides), workspace_at(home))
+        chosen, workspace = run_config(file, None, overrides), workspace_at(home)
+    result = pipeline.train(chosen, workspace)
     console.result(f"trained: {', '.join(result.fresh) or 'nothing new'}; {result.folder}")
 
 
 @app.command(rich_help_panel="Stages")
 def optimize(file: Config = None, overrides: Overrides = None, home: Home = None) -> None:
     """Make int8 and fp16 variants, measure them, and choose by the policy."""
-    from mien import pipeline
-    from mien.model.evaluation import Evaluation
-    from mien.reporting import leaderboard
+    with console.bar("start"):
+        from mien import pipeline
+        from mien.model.evaluation import Evaluation
+        from mien.reporting import leaderboard
 
     new_variants, result = pipeline.optimize(run_config(file, None, overrides), workspace_at(home))
     if not result.fresh:
@@ -71,11 +78,12 @@ def evaluate(
     home: Home = None,
 ) -> None:
     """Measure every candidate and choose one by the policy."""
-    from mien import pipeline
-    from mien.model.evaluation import Evaluation
-    from mien.reporting import leaderboard
+    with console.bar("start"):
+        from mien import pipeline
+        from mien.model.evaluation import Evaluation
+        from mien.reporting import leaderboard
 
-    chosen, workspace = run_config(file, on, overrides), workspace_at(home)
+        chosen, workspace = run_config(file, on, overrides), workspace_at(home)
     if on is None:
         result = pipeline.measure(chosen, workspace)
         if not result.fresh:
@@ -91,11 +99,12 @@ def evaluate(
 @app.command(rich_help_panel="Stages")
 def register(file: Config = None, force: Force = None, home: Home = None) -> None:
     """Register the chosen candidate; it becomes champion unless it is worse than the last one."""
-    from mien.stages import Run
-    from mien.stages.register import register as stage
+    with console.bar("start"):
+        from mien.stages import Run
+        from mien.stages.register import register as stage
 
-    chosen, workspace = run_config(file, None, None), workspace_at(home)
-    with workspace.locked(chosen.task):
+        chosen, workspace = run_config(file, None, None), workspace_at(home)
+    with console.bar("register"), workspace.locked(chosen.task):
         registration = stage(Run.resolve(chosen, workspace), force)
     console.result(registration.summary)
 
@@ -113,9 +122,10 @@ def sweep(
     home: Home = None,
 ) -> None:
     """Search the config's `search_space:` for the best params and write them as a new config."""
-    from mien.sweep import sweep as run_sweep
+    with console.bar("start"):
+        from mien.sweep import sweep as run_sweep
 
-    chosen, workspace = run_config(file, source, overrides), workspace_at(home)
+        chosen, workspace = run_config(file, source, overrides), workspace_at(home)
     result = run_sweep(chosen, workspace, trials, jobs, candidate)
     console.result(
         f"{len(result.trials)} trials finished, {len(result.new_trials)} of them now; "
@@ -144,8 +154,9 @@ def serve(
     from mien.stages.serve import exit_at_sigterm
 
     exit_at_sigterm()  # before the imports, which take seconds on a slow machine
-    from mien import config
-    from mien.stages.serve import app
+    with console.bar("start"):
+        from mien import config
+        from mien.stages.serve import app
 
     settings = config.settings()
     options = (("host", host), ("port", port))

@@ -98,7 +98,7 @@ def _check_numbers(trials: int, jobs: int) -> None:
 
 def _prepare_data(run: Run) -> tuple[Path, str]:
     """Prepared data that pass their checks, and the short name of their version."""
-    with run.workspace.locked(run.task.name):
+    with console.bar(f"{run.task.name}: prepare data"), run.workspace.locked(run.task.name):
         version, _ = fetch(run)
         with accept_if_readable(run, version):
             data_check.require_passed(data_check.check(run, version))

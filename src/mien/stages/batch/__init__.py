@@ -104,13 +104,13 @@ def batch(
         task = tasks.load(model.bundle.manifest.task)
         digest, origin = model.bundle.digest, str(source.resolve())
         identity = BatchIdentity(task.name, version, digest, origin, sequence)
-        batch_input = inputs.list_items(source, task, out, sequence)
+        with console.bar("list the files"):
+            batch_input = inputs.list_items(source, task, out, sequence)
         _announce(batch_input, task, identity)
         with open_checkpoint(out, identity, force) as checkpoint:
             finished = checkpoint.finished(batch_input.fingerprint)
             if finished:
-                rows, failed = finished
-                return BatchResult(out, rows, failed, True, 0.0, resumed_rows=rows)
+                return BatchResult(out, *finished, True, 0.0, resumed_rows=finished[0])
             cpus = threads or runtime.available_cpus()
             return _score(batch_input, checkpoint, task, model, cpus, write_table)
 

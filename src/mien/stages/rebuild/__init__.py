@@ -65,7 +65,8 @@ def reproduce(
         BundleError: its bundle is damaged.
         ConfigError: the scratch folder is in use, or packages cannot be installed.
     """
-    target = record.find_target(reference, workspace)
+    with console.bar("read the record"):
+        target = record.find_target(reference, workspace)
     return _rebuild(target, workspace, options or RebuildOptions())
 
 
@@ -81,14 +82,14 @@ def certify(
         RegistryError: there is no such version, or it changed in the meantime.
     """
     target = record.find_target(reference, workspace)
-    with workspace.locked(target.task):
+    with console.bar("read the record"), workspace.locked(target.task):
         _complete_pending(target, workspace)
     outcomes: list[RebuildOutcome] = []
     while len(outcomes) < CERTIFICATE_RUNS and all(outcome.passed for outcome in outcomes):
         outcomes.append(_rebuild(target, workspace, RebuildOptions(build=build)))
     if not outcomes[-1].rebuilt:
         return outcomes[-1], False
-    with workspace.locked(target.task):
+    with console.bar("write the certificate"), workspace.locked(target.task):
         _store_certificate(target, workspace, _certificate(target, outcomes))
     return outcomes[-1], True
 

@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
 from types import FrameType
@@ -25,6 +25,7 @@ from mien.config import Settings
 from mien.errors import BundleError, ConfigError, MienError
 from mien.model import runtime
 from mien.observability.prediction_log.writer import PredictionLog
+from mien.reporting import console
 from mien.stages.serve import errors, headers, models, openapi, pages, protocol, routes, uploads
 from mien.stages.serve.auth import ApiKeyAuth
 from mien.stages.serve.collector import StateCollector
@@ -144,10 +145,15 @@ def run(
     logging.getLogger("mien").setLevel(logging.INFO)
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module="PIL")
-    with listen(settings) as listener:
+    with listen(settings) as listener, ExitStack() as loading:
         address = _address(settings.host, listener)
-        app = create(workspace, sources, settings, lambda loaded: _log_loaded(loaded, address))
-        _Server(app).run(sockets=[listener])
+
+        def on_loaded(loaded: Models) -> None:
+            loading.close()
+            _log_loaded(loaded, address)
+
+        loading.enter_context(console.bar("load the models"))
+        _Server(create(workspace, sources, settings, on_loaded)).run(sockets=[listener])
 
 
 @contextmanager
@@ -171,8 +177,9 @@ def running(
         thread = threading.Thread(target=server.run, args=([listener],), name="mien-serve")
         thread.start()
         try:
-            while not loaded.wait(0.1) and thread.is_alive():
-                pass
+            with console.bar("load the models"):
+                while not loaded.wait(0.1) and thread.is_alive():
+                    pass
             if not loaded.is_set():
                 raise MienError("The server ended before it was ready; its log has the reason.")
             if reasons:
