@@ -89,7 +89,7 @@ if Path(sys.prefix).resolve() == VENV.resolve():
     def bench(context: Context, name: str) -> None:
         """Measure what the docs say: answers, batch, check, colours, dashboards, drills,
         emotion, faces, fuzz, gesture, hands, monitoring, normalization, photos, photosource,
-        pictures, processors, serving, soak, structure, together, variants, versions."""
+        pictures, processors, serving, soak, starter, structure, together, variants, versions."""
         _run(context, f"{BIN}/python -m bench.{name}")
 
     @task

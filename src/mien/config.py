@@ -29,6 +29,9 @@ from mien.errors import ConfigError, nearest
 SchemaT = TypeVar("SchemaT", bound=BaseModel)
 Form = Literal["int8", "fp16"]
 FORMS: tuple[Form, ...] = get_args(Form)
+TrainedOn = Literal["synthetic", "real", "pretrained"]
+"""What a model was trained on: drawings of mien, data of its user, or data of others that are not
+here."""
 Level = Literal["error", "warn", "off"]
 
 

@@ -40,6 +40,10 @@ class WeightsError(TrainingError):
     """Weights of others that are not here, cannot be fetched, or have other bytes."""
 
 
+class UnreachableError(WeightsError):
+    """A package that cannot be downloaded here: no network, or no tool that downloads it."""
+
+
 class PolicyError(MienError):
     """No candidate keeps the limits of the champion policy."""
 

@@ -3,7 +3,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mien.config import FORMS, RunConfig
 from mien.errors import MienError
@@ -13,10 +13,12 @@ from mien.stages import check as data_check
 from mien.stages.data import accept_if_readable, data, fetch, prepare
 from mien.stages.evaluate import Evaluated, evaluate, on_other_data
 from mien.stages.optimize import optimize as make_variants
-from mien.stages.register import Registered, register
+from mien.stages.pull import pull as pull_bundle
+from mien.stages.register import Registered, register, register_pulled
 from mien.stages.train import Trained, fingerprint
 from mien.stages.train import train as fit
 from mien.storage.workspace import Workspace
+from mien.task import Task
 
 T = TypeVar("T")
 
@@ -82,6 +84,16 @@ def _how_to_resume(report: RunReport, failed: str) -> str:
         f"Kept, and not done again: {stages} ({total:.0f} s). "
         f"When the cause is fixed, run the same command again: it goes on with {failed}."
     )
+
+
+def pull(task: Task[Any], workspace: Workspace, force: str | None = None) -> Registered:
+    """Make a bundle of a task's public pretrained model and register it.
+
+    `force` is why it may replace a champion that it cannot be compared with.
+    """
+    with workspace.locked(task.name):
+        pulled = pull_bundle(task, workspace)
+        return register_pulled(pulled.folder, workspace, force)
 
 
 def check(config: RunConfig, workspace: Workspace) -> data_check.CheckedData:

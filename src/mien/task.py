@@ -309,6 +309,9 @@ class Trainer(Generic[ParamsT]):
     """`fit(candidate, ready, out, params, seed, record)` leaves the ONNX files in `out`."""
     external_weights: Callable[[ParamsT], Any] = lambda _: None
     """What a training reads besides its data and params, as JSON values: hashes of weights."""
+    starters: Mapping[str, Callable[[Path, float], Fit]] = field(default_factory=dict)
+    """Public pretrained models by name, the preferred one first: `starters[name](out, timeout_s)`
+    fetches one and leaves its networks in `out`; `UnreachableError` leads to the next one."""
 
 
 @dataclass(frozen=True)
@@ -359,10 +362,7 @@ class Predictor:
         return [partial(self.predict, each) for each in requests]
 
     def read(self, data: bytes, limits: Limits | None = None) -> Request:
-        """Make a request of the bytes of an image file.
-
-        Raises: as `images.read`.
-        """
+        """Make a request of the bytes of an image file; raises as `images.read`."""
         return Request.read(data, limits, self.min_side)
 
     def open(self, path: Path) -> Request:

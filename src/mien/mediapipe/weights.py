@@ -13,7 +13,7 @@ from pathlib import Path
 from mien.errors import BundleError
 from mien.storage.files import atomic_write
 
-from .pretrained_weights import WHEEL, PretrainedWeights, cache_folder
+from .pretrained_weights import DOWNLOAD_TIMEOUT_S, WHEEL, PretrainedWeights, cache_folder
 
 FACE_DETECTOR_VARIABLE = "MIEN_FACE_DETECTOR"
 """Environment variable that names a .tflite file, for machines without a package registry."""
@@ -59,7 +59,7 @@ class HandLandmarkerFile:
     landmark_network: bytes
 
 
-def read_face_detector() -> bytes:
+def read_face_detector(timeout_s: float = DOWNLOAD_TIMEOUT_S) -> bytes:
     """Return the face detector's .tflite file, the same bytes on every machine.
 
     Raises:
@@ -68,7 +68,7 @@ def read_face_detector() -> bytes:
     own = os.environ.get(FACE_DETECTOR_VARIABLE)
     path = Path(own).expanduser() if own else cache_folder() / _FACE_DETECTOR
     if not own and not path.is_file():
-        content = FACE_DETECTOR_WEIGHTS.download()[_FACE_DETECTOR]
+        content = FACE_DETECTOR_WEIGHTS.download(timeout_s)[_FACE_DETECTOR]
         with atomic_write(path) as temporary:
             temporary.write_bytes(content)
     try:

@@ -26,9 +26,9 @@ from mien.storage.files import atomic_dir, sha256_file, write_json
 MANIFEST = workspace.MANIFEST
 FORMAT: Literal[2] = 2
 """Version of the layout of `bundle.json`; no other one is read."""
-NETWORK_SUFFIXES = (".onnx", ".task")
+NETWORK_SUFFIXES = (".onnx", ".task", ".tflite")
 """The files of a bundle that hold weights."""
-SUFFIXES = {".onnx", ".json", ".npz", ".md", ".png", ".task"}
+SUFFIXES = {".onnx", ".json", ".npz", ".md", ".png", ".task", ".tflite"}
 """What a bundle may hold. Anything that could carry code (pickles above all) is refused;
 `.npz` is read without pickles."""
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from mien.config import Form, Policy, Schema
+from mien.config import Form, Policy, Schema, TrainedOn
 from mien.storage.files import write_json
 from mien.storage.workspace import RESULT, read_document
 
@@ -177,3 +177,5 @@ class ChampionScores(Schema):
     error: str = ""
     labels: tuple[str, ...] = ()
     """What the champion predicts; examples of other labels count as wrong."""
+    trained_on: TrainedOn | None = None
+    """None where that is unknown."""

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import Field
 
 from mien import __version__, config
-from mien.config import Form, RunConfig, Schema
+from mien.config import Form, RunConfig, Schema, TrainedOn
 from mien.storage.cache_keys import source_hash
 from mien.storage.files import sha256_file
 from mien.storage.workspace import REPORT
@@ -97,6 +97,8 @@ class Lineage(Schema):
     config_sha256: str | None = None
     data_fingerprint: str = ""
     """Root hash of the raw data."""
+    trained_on: TrainedOn | None = None
+    """None in bundles that were made before it existed."""
     prepared_sha256: str | None = None
     external_weights: Any = None
     seed: int | None = None

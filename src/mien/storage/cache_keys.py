@@ -19,6 +19,7 @@ STAGE_SOURCES = {
     "check": ("stages/check", "stages/check/page.html"),
     "prepare": ("stages/data/__init__.py",),
     "train": ("stages/train.py", "model/golden.py"),
+    "pull": ("stages/pull.py", "model/golden.py"),
     "optimize": ("stages/optimize.py", "model/golden.py", "model/variants.py"),
     "evaluate": (
         *("stages/evaluate", "model/evaluation.py", "model/policy.py"),

@@ -5,6 +5,7 @@
     data/cache/<task>/             results of single files by their content; may be deleted
     data/processed/<task>/<key>/   what the trainer reads, and the data report
     models/<task>/trained/<key>/   one bundle for each candidate and variant, not yet measured
+    models/<task>/pulled/<key>/    bundles of public pretrained models
     models/<task>/evaluated/<key>/ the same bundles with metrics, figures and card
     models/<task>/versions/<n>/    bundles of the registry, served from here
     models/<task>/aliases.json     the registry's aliases, for servers without a tracker
@@ -78,6 +79,9 @@ class Workspace:
 
     def trained(self, task: str) -> Path:
         return self.models(task) / "trained"
+
+    def pulled(self, task: str) -> Path:
+        return self.models(task) / "pulled"
 
     def evaluated(self, task: str) -> Path:
         return self.models(task) / "evaluated"

@@ -1,6 +1,7 @@
 """Promises of the promotion decision: who becomes champion, and the reason."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from measured import scores
@@ -75,6 +76,44 @@ def test_a_model_that_lacks_a_label_of_the_champion_does_not_replace_it() -> Non
     more = replace(candidate(0.9), labels=("fist", "like", "thumb"))
     assert decide(more, old, "", None).alias == "champion"
     assert decide(replace(more, score=0.05), old, "", None).alias == "challenger"
+
+
+def knows(trained_on: Any, score: float = 0.8) -> Champion:
+    measured = ChampionScores(scores=scores(score), trained_on=trained_on, labels=("like",))
+    return Champion(3, measured)
+
+
+@pytest.mark.parametrize("known", ["real", "pretrained"])
+def test_a_model_of_drawings_never_replaces_one_that_knows_real_data(known: str) -> None:
+    """Whatever its score; force is recorded."""
+    drawn = replace(candidate(0.99), trained_on="synthetic", labels=("like",))
+    decision = decide(drawn, knows(known), "", None)
+    assert (decision.alias, decision.action) == ("challenger", "register")
+    assert f"drawings (synthetic), and version 3 knows real data ({known})" in decision.reason
+    forced = decide(drawn, knows(known), "", "a show")
+    assert (forced.alias, forced.action) == ("champion", "forced register")
+    assert forced.reason.startswith("a show. It was trained on drawings")
+    assert decide(drawn, knows("synthetic"), "", None).alias == "champion"
+    assert decide(drawn, knows(None), "", None).alias == "champion"  # unknown: by score
+
+
+def test_a_model_of_real_data_is_compared_by_score_with_one_of_drawings() -> None:
+    """Both were measured on the same real data."""
+    real = replace(candidate(0.7), trained_on="real", labels=("like",))
+    assert decide(real, knows("synthetic"), "", None).alias == "challenger"
+    assert decide(real, knows("synthetic", 0.6), "", None).alias == "champion"
+
+
+def test_a_pulled_model_replaces_one_of_drawings_only() -> None:
+    """It has no score; labels that it lacks do not keep a model of drawings in its place."""
+    pulled = Candidate("gesture", 4, labels=("fist",), trained_on="pretrained")
+    assert decide(pulled, None, "", None).alias == "champion"
+    assert decide(pulled, knows("synthetic"), "", None).alias == "champion"
+    for known in ("real", "pretrained", None):
+        decision = decide(pulled, knows(known), "", None)
+        assert decision.alias == "challenger"
+        assert "`mien promote gesture 4` makes it champion." in decision.reason
+    assert decide(pulled, knows("real"), "", "better").action == "forced register"
 
 
 @pytest.mark.parametrize(

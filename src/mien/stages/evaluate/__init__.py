@@ -197,6 +197,7 @@ def _measure_champion(run: Run, folder: Path, ready: Path) -> None:
         scored = ChampionScores(
             scores=_score_champion(run.task, champion, ready, number),
             labels=champion.manifest.labels,
+            trained_on=champion.manifest.lineage.trained_on,
         )
     except BundleError as error:
         scored = ChampionScores(error=str(error))

@@ -95,6 +95,10 @@ def recorded_code(target: RebuildTarget, workspace: Workspace) -> CodeState:
 
 def check_record(target: RebuildTarget, workspace: Workspace) -> RebuildStep:
     """Compare a bundle's record with what MLflow recorded when the run began."""
+    if target.lineage.trained_on == "pretrained":
+        return _different(
+            f"this version was pulled, not trained: `mien pull {target.task}` makes it again"
+        )
     unknown = Lineage()
     missing = [n for n in _REQUIRED if getattr(target.lineage, n) == getattr(unknown, n)]
     if missing:

@@ -1,6 +1,7 @@
 """From the policy's choice to a registered version, and which version serves.
 
     models/<task>/evaluated/<key>/<choice>/ -> registry + models/<task>/versions/<n>/
+    models/<task>/pulled/<key>/<name>/      -> the same
 
 MLflow's registry is the truth about versions and aliases. The bundles and `aliases.json` in the
 workspace are its export, for servers that have no MLflow. Every step can be repeated: the next
@@ -17,14 +18,14 @@ elsewhere, `export.py` copies bundles.
 from dataclasses import dataclass
 from pathlib import Path
 
-from mien.errors import RegistryError
+from mien.errors import BundleError, RegistryError
 from mien.model import bundle
 from mien.model.bundle import Bundle
 from mien.model.evaluation import ChampionScores, Evaluation
 from mien.stages import Run
 from mien.storage.registry import UNTRUSTED, ModelVersion
 from mien.storage.workspace import CHAMPION, WORK, Workspace, model_name, read_document, read_latest
-from mien.tracking import Tracker
+from mien.tracking import CHALLENGER, Tracker
 
 from . import promotion
 from .export import deleted_version, export, exported, holds, version_tags
@@ -35,6 +36,8 @@ from .trust import record_commit, remedy, require_registered, trust_issues
 _UNCHANGED = "Registered before, nothing changed."
 _SET_ASIDE = "Registered before and set aside since; `mien promote` brings it back."
 _DELETED = "It was deleted in MLflow and is not registered again without `--force REASON`."
+_PULLED = "pull"
+"""In place of a config's name: what made a pulled version."""
 BY_HAND = "by hand"
 """The reason that the command line gives where the user gives none."""
 
@@ -93,11 +96,46 @@ def register(run: Run, force: str | None = None) -> Registered:
         deleted = deleted_version(choice.bundle.digest, task, numbers, workspace)
         if deleted is not None:
             return Registered(deleted, None, _DELETED, fresh=False)
-    version = _register_version(choice, tracker)
-    candidate = Candidate.of(choice.evaluation, version.number, choice.bundle.manifest.labels)
+    trained = choice.run.trained / choice.evaluation.trained
+    work = trained / WORK / choice.bundle.manifest.candidate
+    version = _register_version(
+        choice.bundle, work, choice.run.config.name, choice.issues, workspace, tracker
+    )
+    candidate = Candidate.of(choice.evaluation, version.number, choice.bundle.manifest)
     decision = promotion.decide(candidate, _champion(choice), choice.issues, force)
     if decision.alias == CHAMPION or not decided:
         tracker.move(name, decision.alias, version.number, decision.action, decision.reason)
+    workspace.write_aliases(task, tracker.aliases(name))
+    return Registered(version.number, decision.alias, decision.reason, fresh=True)
+
+
+def register_pulled(folder: Path, workspace: Workspace, force: str | None = None) -> Registered:
+    """Register a pulled bundle; champion if there is none, or one of drawings, which becomes
+    challenger.
+
+    Raises:
+        RegistryError: MLflow names a champion that is not trusted.
+    """
+    source = bundle.read(folder)
+    task = source.manifest.task
+    tracker, name = Tracker(workspace.home), model_name(task)
+    sync_aliases(tracker, task, workspace, force)
+    if present := exported(source.digest, task, workspace):
+        return Registered(present[1], present[0], _UNCHANGED, fresh=False)
+    known = {version.digest: version for version in tracker.versions(name)}
+    if before := known.get(source.digest):
+        export(source, task, before.number, workspace)
+        return _unchanged_version(before)
+    issues = trust_issues(source.manifest, workspace)
+    work = folder.parent / WORK / folder.name
+    version = _register_version(source, work, _PULLED, issues, workspace, tracker)
+    champion = _champion_of_origin(task, workspace)
+    candidate = Candidate.of_pulled(version.number, source.manifest)
+    decision = promotion.decide(candidate, champion, issues, force)
+    tracker.move(name, decision.alias, version.number, decision.action, decision.reason)
+    if champion and decision.alias == CHAMPION:
+        reason = f"Version {version.number} took its place."
+        tracker.move(name, CHALLENGER, champion.version, "register", reason)
     workspace.write_aliases(task, tracker.aliases(name))
     return Registered(version.number, decision.alias, decision.reason, fresh=True)
 
@@ -163,22 +201,21 @@ def _unchanged_version(version: ModelVersion) -> Registered:
     return Registered(version.number, alias, _UNCHANGED, fresh=False)
 
 
-def _register_version(choice: _Choice, tracker: Tracker) -> ModelVersion:
-    """The version of the choice, tagged and exported."""
-    task, manifest = choice.run.task.name, choice.bundle.manifest
-    name, trained = model_name(task), choice.run.trained / choice.evaluation.trained
-    work = trained / WORK / manifest.candidate
-    tags = version_tags(choice.bundle, choice.run.config.name)
-    digest, workspace = choice.bundle.digest, choice.run.workspace
+def _register_version(
+    source: Bundle, work: Path, config: str, issues: str, workspace: Workspace, tracker: Tracker
+) -> ModelVersion:
+    """The version of a bundle, tagged and exported; `config` names what made it."""
+    task, digest = source.manifest.task, source.digest
+    name = model_name(task)
 
     def taken(number: int) -> bool:
         folder = workspace.version(task, number)
         return folder.is_dir() and not holds(folder, digest)
 
-    version = tracker.register(name, work, digest, tags, taken)
-    tracker.set_tag(name, version.number, UNTRUSTED, choice.issues)
-    record_commit(tracker, version.number, manifest)
-    export(choice.bundle, task, version.number, workspace)
+    version = tracker.register(name, work, digest, version_tags(source, config), taken)
+    tracker.set_tag(name, version.number, UNTRUSTED, issues)
+    record_commit(tracker, version.number, source.manifest)
+    export(source, task, version.number, workspace)
     return version
 
 
@@ -194,6 +231,19 @@ def _champion(choice: _Choice) -> Champion | None:
         )
     remedy = f"Delete {path.name} and run `mien evaluate` again."
     return Champion(number, read_document(ChampionScores, path, remedy))
+
+
+def _champion_of_origin(task: str, workspace: Workspace) -> Champion | None:
+    """The present champion, of which only its labels and what it was trained on are compared."""
+    number = workspace.aliases(task).get(CHAMPION)
+    if number is None:
+        return None
+    try:
+        manifest = bundle.read(workspace.version(task, number)).manifest
+    except BundleError as error:
+        return Champion(number, ChampionScores(error=str(error)))
+    origin = manifest.lineage.trained_on
+    return Champion(number, ChampionScores(labels=manifest.labels, trained_on=origin))
 
 
 def _set_champion(

@@ -51,4 +51,5 @@ def version_tags(source: Bundle, config_name: str) -> dict[str, str]:
         "val_macro_f1": f"{scores.val.macro_f1:.4f}" if scores else "",
         "test_macro_f1": f"{scores.test.macro_f1:.4f}" if scores else "",
         "data_fingerprint": manifest.lineage.data_fingerprint,
+        "trained_on": manifest.lineage.trained_on or "",
     }

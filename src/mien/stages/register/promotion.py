@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from mien.config import TrainedOn
+from mien.model.bundle import Manifest
 from mien.model.evaluation import ChampionScores, Evaluation
 from mien.model.policy import base_candidate
 from mien.storage.registry import UNTRUSTED, ModelVersion
@@ -17,30 +19,39 @@ class Candidate:
 
     task: str
     version: int
-    metric: str
-    score: float
+    metric: str = ""
+    score: float | None = None
     """Of the candidate; for a variant, of its base candidate: the policy limits what a variant may
-    lose, and a variant that had to reach the champion's score itself would never be promoted."""
+    lose, and a variant that had to reach the champion's score itself would never be promoted.
+    None for a pulled model, which was measured on no data of the workspace."""
     variant_score: float | None = None
     base: str = ""
     """The candidate that a variant was made from."""
     labels: tuple[str, ...] = ()
+    trained_on: TrainedOn | None = None
 
     @classmethod
-    def of(cls, evaluation: Evaluation, version: int, labels: tuple[str, ...]) -> "Candidate":
-        """The choice of an evaluation."""
+    def of(cls, evaluation: Evaluation, version: int, manifest: Manifest) -> "Candidate":
+        """The choice of an evaluation, whose bundle has the manifest."""
         row = evaluation.chosen
         assert row is not None
         base = base_candidate(row, evaluation.candidates)
         metric = evaluation.policy.maximise
         own = row.val.named()[metric] if row.variant else None
         score = base.val.named()[metric]
-        return cls(evaluation.task, version, metric, score, own, base.candidate, labels)
+        labels, trained_on = manifest.labels, manifest.lineage.trained_on
+        return cls(evaluation.task, version, metric, score, own, base.candidate, labels, trained_on)
+
+    @classmethod
+    def of_pulled(cls, version: int, manifest: Manifest) -> "Candidate":
+        """A pulled bundle, of which no score is known."""
+        origin = manifest.lineage.trained_on
+        return cls(manifest.task, version, labels=manifest.labels, trained_on=origin)
 
 
 @dataclass(frozen=True)
 class Champion:
-    """The present champion, measured on the candidate's validation data."""
+    """The present champion, measured on the validation data of the candidate if that has any."""
 
     version: int
     measured: ChampionScores
@@ -59,7 +70,8 @@ def decide(
     candidate: Candidate, champion: Champion | None, issues: str, force: str | None
 ) -> Decision:
     """Champion if it is not worse than the present one, knows its labels and is trusted; else
-    challenger.
+    challenger. A model of drawings never replaces one that knows real data, without force; a
+    pulled one, which has no score, replaces a model of drawings only.
 
     Args:
         candidate: the new version.
@@ -67,15 +79,16 @@ def decide(
         issues: why the candidate is not trusted, see `trust.trust_issues`; "" if it is.
         force: why it may become champion although it is not trusted.
     """
-    lost = _lost_labels(candidate, champion)
-    if lost and not force:
-        return Decision(CHALLENGER, "register", f"{lost} {_promote(candidate)} makes it champion.")
-    not_worse, comparison = (True, lost) if lost else _compare(candidate, champion)
+    obstacle = _obstacle(candidate, champion)
+    if obstacle and not force:
+        reason = f"{obstacle} {_promote(candidate)} makes it champion."
+        return Decision(CHALLENGER, "register", reason)
+    not_worse, comparison = (True, obstacle) if obstacle else _compare(candidate, champion)
     if not not_worse:
         return Decision(CHALLENGER, "register", comparison)
     if not issues:
-        action = "forced register" if lost else "register"
-        return Decision(CHAMPION, action, f"{force}. {comparison}" if lost else comparison)
+        action = "forced register" if obstacle else "register"
+        return Decision(CHAMPION, action, f"{force}. {comparison}" if obstacle else comparison)
     if force:
         reason = f"{force}. Not trusted: {issues}. {comparison}"
         return Decision(CHAMPION, "forced register", reason)
@@ -95,6 +108,26 @@ def keeps_alias(version: ModelVersion, issues: str, force: str | None) -> bool:
 
 def _promote(candidate: Candidate, more: str = "") -> str:
     return f"`mien promote {candidate.task} {candidate.version}{more}`"
+
+
+def _obstacle(candidate: Candidate, champion: Champion | None) -> str:
+    """Why a candidate does not replace the champion whatever its score; "" if it may."""
+    if champion is None or champion.measured.error:
+        return ""
+    known = champion.measured.trained_on
+    if candidate.trained_on == "synthetic" and known in ("real", "pretrained"):
+        return (
+            f"It was trained on drawings (synthetic), and version {champion.version} knows real "
+            f"data ({known})."
+        )
+    if candidate.score is None and known == "synthetic":
+        return ""
+    if candidate.score is None:
+        return (
+            "It was measured on no data of this workspace, so it cannot be compared with "
+            f"version {champion.version}."
+        )
+    return _lost_labels(candidate, champion)
 
 
 def _lost_labels(candidate: Candidate, champion: Champion | None) -> str:
@@ -118,6 +151,8 @@ def _compare(candidate: Candidate, champion: Champion | None) -> tuple[bool, str
     """Whether the candidate is not worse than the champion, and the reason as a sentence."""
     if champion is None:
         return True, "There was no champion before."
+    if candidate.score is None:
+        return True, f"Version {champion.version} was trained on drawings only (synthetic)."
     if champion.measured.scores is None:
         error = champion.measured.error
         return True, f"Version {champion.version} can no longer answer: {error}"

@@ -23,6 +23,8 @@ _REMEDIES = {
 
 def trust_issues(manifest: Manifest, workspace: Workspace) -> str:
     """Why a model is not to be champion by itself; "" where nothing speaks against it."""
+    if manifest.lineage.trained_on == "pretrained":
+        return ""  # made of fetched bytes with pinned hashes: another pull makes it again
     issues = []
     code, root = manifest.lineage.code, manifest.lineage.data_fingerprint
     if code.dirty and not committed_since(code):

@@ -9,6 +9,7 @@ from .params import LABELS, MIN_SIDE, Params
 from .predict import predict_many
 from .repair import repair
 from .sample import draw_face_image, write_sample
+from .starter import face_api, fer
 from .subjects import subjects
 from .train import candidates, external_weights, fit
 
@@ -30,6 +31,7 @@ TASK = Task(
         candidates=candidates,
         fit=fit,
         external_weights=external_weights,
+        starters={"face-api": face_api.fit, "fer": fer.fit},
     ),
     inference=Predictor(
         predict_many=predict_many,

@@ -1,6 +1,7 @@
 """From an image to the emotions of its faces: called by evaluation and by serving.
 
-Applies the threshold of the product; `letterbox.py` and `decode.py` do the computing.
+Applies the threshold of the product; `letterbox.py` and `decode.py` compute for a detector of
+emotions, `starter/crops.py` for a starter model.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from mien.task import Detection, Outcome, Prediction, Request
 from .decode import detect
 from .detector_spec import DetectorSpec
 from .letterbox import Floats, Letterbox, letterbox, to_nchw
+from .starter.crops import PREPROCESSING_VERSION as CROP_VERSION
+from .starter.crops import CropSpec, classify_faces
 
 
 def predict_many(requests: Sequence[Request], model: Model) -> list[Prediction]:
@@ -25,9 +28,28 @@ def predict_many(requests: Sequence[Request], model: Model) -> list[Prediction]:
         BundleError: the bundle was made for another preprocessing.
         RequestError: a request contains no image.
     """
-    spec = model.cached(
-        "detector_spec", lambda: DetectorSpec.from_preprocessing(model.preprocessing)
-    )
+    spec = model.cached("spec", lambda: _spec(model))
+    if isinstance(spec, CropSpec):
+        faces = classify_faces(requests, spec, model)
+    else:
+        faces = _detect_faces(requests, spec, model)
+    return [
+        _prediction(request, model.labels, spec.min_confidence, boxes, scores)
+        for request, (boxes, scores) in zip(requests, faces, strict=True)
+    ]
+
+
+def _spec(model: Model) -> DetectorSpec | CropSpec:
+    """How the bundle predicts: one detector of emotions, or a face detector and a classifier."""
+    if model.preprocessing.get("preprocessing_version") == CROP_VERSION:
+        return CropSpec.from_preprocessing(model.preprocessing)
+    return DetectorSpec.from_preprocessing(model.preprocessing)
+
+
+def _detect_faces(
+    requests: Sequence[Request], spec: DetectorSpec, model: Model
+) -> list[tuple[Floats, Floats]]:
+    """Boxes and scores of the faces of each picture, by one network."""
     inputs, placements = [], []
     for request in requests:
         canvas, placement = _letterbox(request, spec)
@@ -35,8 +57,8 @@ def predict_many(requests: Sequence[Request], model: Model) -> list[Prediction]:
         placements.append(placement)
     outputs = model.run({spec.input_name: np.concatenate(inputs)})[0]
     return [
-        _prediction(request, model.labels, spec, *detect(output, spec, placement))
-        for request, output, placement in zip(requests, outputs, placements, strict=True)
+        detect(output, spec, placement)
+        for output, placement in zip(outputs, placements, strict=True)
     ]
 
 
@@ -47,12 +69,12 @@ def _letterbox(request: Request, spec: DetectorSpec) -> tuple[images.Pixels, Let
 
 
 def _prediction(
-    request: Request, labels: tuple[str, ...], spec: DetectorSpec, boxes: Floats, scores: Floats
+    request: Request, labels: tuple[str, ...], min_confidence: float, boxes: Floats, scores: Floats
 ) -> Prediction:
     detections = _detections(boxes, scores, labels)
     pixels = cast(images.Pixels, request.image)
     return Prediction(
-        outcome=_outcome(detections, spec.min_confidence),
+        outcome=_outcome(detections, min_confidence),
         detections=detections,
         input_stats={**images.image_stats(pixels), **_face_stats(detections, request.size)},
     )

@@ -1,0 +1,20 @@
+"""`mien pull`: a public pretrained model as a registered version, without a training."""
+
+from typing import Annotated
+
+import typer
+
+from mien.reporting import console
+
+from .options import Force, Home, app, workspace_at
+
+
+@app.command(rich_help_panel="Registry")
+def pull(
+    task: Annotated[str, typer.Argument(help="The task.")], force: Force = None, home: Home = None
+) -> None:
+    """Fetch a public pretrained model and register it; no data and no training are needed."""
+    from mien import pipeline, tasks
+
+    registration = pipeline.pull(tasks.load(task), workspace_at(home), force)
+    console.result(f"mien-{task} {registration.summary}")

@@ -1,0 +1,138 @@
+"""From a public pretrained model to a bundle, without a training.
+
+    task.training.starters -> models/<task>/pulled/<key>/<name>/
+
+The user's own command fetches the networks; nothing of them is part of mien.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from mien.errors import ConfigError, UnreachableError
+from mien.model import bundle, golden, lineage
+from mien.model.bundle import Manifest
+from mien.model.lineage import Lineage
+from mien.reporting import console
+from mien.storage.cache_keys import stage_key
+from mien.storage.files import atomic_dir
+from mien.storage.workspace import WORK, Workspace
+from mien.task import Fit, Task
+from mien.tracking import Tracker
+
+TIMEOUT_S = 600.0
+"""Of each download, where nobody waits for anything else."""
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """A bundle that was pulled, and whether it was made just now."""
+
+    folder: Path
+    fresh: bool
+
+
+def pull(task: Task[Any], workspace: Workspace, timeout_s: float = TIMEOUT_S) -> Pulled:
+    """Make a bundle of the first public model of a task that can be fetched.
+
+    The caller holds the lock of the task.
+
+    Raises:
+        ConfigError: the task has no such model.
+        UnreachableError: none can be fetched.
+        WeightsError: what was fetched has other bytes than expected.
+    """
+    reasons = []
+    for name in require_starters(task):
+        folder = workspace.pulled(task.name) / stage_key("pull", task.name, name) / name
+        if (folder / bundle.MANIFEST).is_file():
+            return Pulled(folder, fresh=False)
+        try:
+            return Pulled(_make(task, name, folder, workspace, timeout_s), fresh=True)
+        except UnreachableError as error:
+            reasons.append(f"{name}: {error}")
+            console.info(f"{task.name}: {reasons[-1]}")
+    raise UnreachableError(
+        f"No public model of {task.name} can be fetched. {' '.join(reasons)} Files that were "
+        "fetched once are taken from mien's cache."
+    )
+
+
+def fetch(task: Task[Any], timeout_s: float) -> None:
+    """Fill the cache for `pull`; needs no lock. Errors are as those of `pull`."""
+    *others, last = require_starters(task)
+    for name in (*others, last):
+        try:
+            with TemporaryDirectory(prefix="mien-starter-") as folder:
+                task.training.starters[name](Path(folder), timeout_s)
+            return
+        except UnreachableError:
+            if name == last:
+                raise
+
+
+def require_starters(task: Task[Any]) -> tuple[str, ...]:
+    """Names of the task's public models, the preferred one first.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    if not task.training.starters:
+        raise ConfigError(
+            f"mien pull: expected a task with a public pretrained model, found {task.name}. Train "
+            f"a model instead: `mien run {task.name} --source PATH`."
+        )
+    return tuple(task.training.starters)
+
+
+def _make(task: Task[Any], name: str, folder: Path, workspace: Workspace, timeout_s: float) -> Path:
+    work = folder.parent / WORK / name
+    work.mkdir(parents=True, exist_ok=True)
+    fit = task.training.starters[name](work, timeout_s)
+    origin = Lineage(
+        code=lineage.commit(),
+        environment=lineage.environment(),
+        platform=lineage.machine(),
+        trained_on="pretrained",
+    )
+    tracker = Tracker(workspace.home)
+    with tracker.run(task.name, name, work, {}, origin.recorded()):
+        later = {
+            "training": dict(fit.lineage),
+            "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        manifest = bundle.describe(
+            task.name,
+            fit.labels or task.default_labels,
+            name,
+            fit.preprocessing,
+            lineage=origin.model_copy(update=later),
+        )
+        with atomic_dir(folder) as temporary:
+            bundle.copy_networks(work, temporary)
+            (temporary / "card.md").write_text(_card(manifest, fit), encoding="utf-8")
+            golden.write(temporary, manifest, task.inference.drawn_predictions())
+    tracker.complete(work, {}, {"bundle": folder})
+    return folder
+
+
+def _card(manifest: Manifest, fit: Fit) -> str:
+    """The model card: what the model is, where its networks come from, and what is not known."""
+    origin = json.dumps(dict(fit.lineage), indent=1, sort_keys=True)
+    return (
+        f"# {manifest.task}: {manifest.candidate}\n\n"
+        f"A public pretrained model (trained_on: pretrained), converted and not trained by mien. "
+        f"Answers with one of {len(manifest.labels)} labels: {', '.join(manifest.labels)}.\n\n"
+        "Labels are expressions as annotators perceived them, not what a person feels. It was "
+        "not measured on data of this workspace, and not by groups such as skin tone, age or "
+        "disability. Drift is not computed: its training data are not here. In the European "
+        "Union, inferring emotions at work and in education is prohibited, but for medical or "
+        "safety reasons.\n\n"
+        f"Where it comes from:\n\n```json\n{origin}\n```\n\n"
+        f"Pulled by code {manifest.lineage.code.commit} (uncommitted changes: "
+        f"{manifest.lineage.code.dirty}). The networks are their owners'; mien does not "
+        "distribute them.\n"
+    )
