@@ -188,6 +188,20 @@ def parse(schema: type[SchemaT], document: Mapping[str, Any], where: str) -> Sch
         raise ConfigError(_explain(error, schema, where)) from None
 
 
+def params_of(schema: type[SchemaT], overrides: Sequence[str]) -> SchemaT:
+    """A task's params by overrides alone, for a command without a config.
+
+    Raises:
+        ConfigError: an override of another key, an unknown param or an unusable value.
+    """
+    document: dict[str, Any] = {}
+    for override in overrides:
+        _apply(document, override)
+    if others := document.keys() - {"params"}:
+        raise ConfigError(f"--set: expected params.NAME=VALUE, found {', '.join(sorted(others))}.")
+    return parse(schema, document.get("params", {}), "params")
+
+
 def digest(document: Any) -> str:
     """SHA-256 of JSON-like values and schemas, independent of the order of keys."""
     text = json.dumps(document, sort_keys=True, default=_plain)

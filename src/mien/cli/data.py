@@ -102,12 +102,13 @@ def diff(
     task: TaskArgument,
     old: VersionReference,
     new: Annotated[str | None, typer.Argument(help="Default: the newest version.")] = None,
+    overrides: Overrides = None,
     home: Home = None,
 ) -> None:
     """Compare two versions: added, removed and relabelled items; counts before and after."""
     from mien.stages.data import versions
 
-    versions.diff(task, old, new, workspace_at(home))
+    versions.diff(task, old, new, workspace_at(home), overrides or ())
 
 
 @group.command()

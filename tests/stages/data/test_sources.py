@@ -75,7 +75,10 @@ def zipped(target: Path, files: Mapping[str, bytes] = FILES) -> Path:
 def fetched(source: Path | str | None, home: Path, seed: int = 0) -> Version:
     name = None if source is None else str(source)
     run = RunConfig(name="run", task="gesture", source=name, seed=seed)
-    return data.fetch(Run.resolve(run, Workspace(home)))[0]
+    resolved = Run.resolve(run, Workspace(home))
+    version, _ = data.fetch(resolved)
+    with data.accept_if_readable(resolved, version):
+        return version
 
 
 def refused(source: Path, home: Path, message: str) -> None:

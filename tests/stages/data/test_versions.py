@@ -12,12 +12,13 @@ from typer.testing import CliRunner
 from mien import tasks
 from mien.cli.options import app
 from mien.config import RunConfig
-from mien.errors import DataError
+from mien.errors import ConfigError, DataError
 from mien.stages import Run, data
-from mien.stages.data import versions
+from mien.stages.data import sources, versions
 from mien.stages.data.versions import SampleState
 from mien.storage.versions import Store
 from mien.storage.workspace import Workspace
+from mien.tasks.emotion.sample import draw_face_image
 
 PICTURES = {
     "train/a.png": SampleState("happy", "1", "train"),
@@ -153,6 +154,30 @@ def test_a_difference_is_told_in_samples(
     versions.diff("gesture", "2", None, home)
     assert "Version 2 is compared with itself" in capsys.readouterr().err
     assert not list(home.raw("gesture").glob(".*"))
+
+
+def test_versions_that_cannot_be_read_are_compared_by_their_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without names of classes; the setting that the message names makes samples of them."""
+    workspace = Workspace(tmp_path / "home")
+    store = Store(workspace.raw("emotion"))
+    face = draw_face_image("happy")
+    for count in (4, 5):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        for number in range(count):
+            face.resize((60 + number, 80)).save(folder / f"{number}.png")
+            (folder / f"{number}.txt").write_text("4 0.5 0.5 0.4 0.6\n")
+        with sources.open_source(str(folder), tmp_path / "cache") as opened:
+            store.add(opened.items, opened.name)
+    found = versions.diff("emotion", "1", "2", workspace)
+    assert found.added == ("4.png", "4.txt")
+    assert "Samples cannot be compared: The classes have no names" in capsys.readouterr().err
+    names = ["params.names=affectnet8"]
+    assert len(versions.diff("emotion", "1", "2", workspace, names).added) == 1
+    with pytest.raises(ConfigError, match=r"expected params\.NAME=VALUE, found seed"):
+        versions.diff("emotion", "1", "2", workspace, ["seed=1"])
 
 
 def test_a_version_can_be_the_newest_again(home: Workspace) -> None:

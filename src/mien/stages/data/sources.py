@@ -1,11 +1,12 @@
-"""Opens a source: a file, a folder, a zip, the data.yaml of a set, or a set on Kaggle.
+"""Opens a source: a file, a folder, a zip or tar, the data.yaml of a set, or a set on Kaggle.
 
 Every source becomes items of the store: names, hashes, and how to read the contents. `folders.py`
-reads folders, `archives.py` zips, `described.py` what a data.yaml names; `hash_cache.py` remembers
-the hashes of unchanged files.
+reads folders, `archives.py` zips, `tar_archives.py` tars, `described.py` what a data.yaml names;
+`hash_cache.py` remembers the hashes of unchanged files.
 """
 
 import sys
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -21,8 +22,17 @@ from . import described
 from .archives import archive_items
 from .folders import file_items, folder_items
 from .hash_cache import FileHashCache
+from .tar_archives import tar_items
 
 KAGGLE = "kaggle:"
+_PACKED = (".zip", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
+_UNREAD = {
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!\x1a\x07": "a rar archive",
+    b"\x28\xb5\x2f\xfd": "a file packed by zstd",
+    b"\x1f\x8b": "a file packed by gzip that is no tar",
+}
+_MAGIC_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -54,11 +64,26 @@ def open_source(source: str, cache: Path) -> Iterator[OpenedSource]:
     elif zipfile.is_zipfile(path):
         with archive_items(path, hashes) as items:
             yield OpenedSource(name, items)
-    elif path.suffix.lower() == ".zip":
-        raise DataError(f"{source} is not a complete zip. Fetch it again.")
+    elif tarfile.is_tarfile(path):
+        with tar_items(path, hashes) as items:
+            yield OpenedSource(name, items)
+    elif path.name.lower().endswith(_PACKED):
+        raise DataError(f"{source} is not a complete zip or tar. Fetch it again.")
+    elif kind := _unread_kind(path):
+        raise DataError(
+            f"{source}: expected a folder, a file, a zip or a tar, found {kind}. Unpack it and "
+            "give the folder."
+        )
     else:
         yield OpenedSource(name, file_items(path, hashes))
     hashes.save()
+
+
+def _unread_kind(path: Path) -> str:
+    """What kind of archive a file is that is not read, by its first bytes; "" for another file."""
+    with path.open("rb") as stream:
+        start = stream.read(_MAGIC_BYTES)
+    return next((kind for magic, kind in _UNREAD.items() if start.startswith(magic)), "")
 
 
 def _described_items(path: Path, hashes: FileHashCache) -> list[Item]:
@@ -74,7 +99,9 @@ def _locate(source: str) -> tuple[str, Path]:
         return KAGGLE + "/".join(path.parts[-4:]), path
     path = Path(source).expanduser().resolve()
     if not path.exists():
-        raise DataError(f"{source} does not exist. Give --source the path of a CSV, folder or zip.")
+        raise DataError(
+            f"{source} does not exist. Give --source the path of a CSV, folder, zip or tar."
+        )
     return path.name, path
 
 

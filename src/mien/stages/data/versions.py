@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mien import tasks
+from mien import config, tasks
+from mien.config import Schema
 from mien.errors import DataError
 from mien.model import bundle
 from mien.reporting import console
@@ -89,8 +90,18 @@ def log(task: str, workspace: Workspace) -> None:
             )
 
 
-def diff(task: str, old: str, new: str | None, workspace: Workspace) -> VersionDiff:
-    """Print and return the changes from one version to another, by default the latest one."""
+def diff(
+    task: str, old: str, new: str | None, workspace: Workspace, overrides: Sequence[str] = ()
+) -> VersionDiff:
+    """Print and return the changes from one version to another, by default the latest one.
+
+    Where the task cannot read one of them, files are compared instead of samples. `overrides` are
+    params of the task that help to read them.
+
+    Raises:
+        ConfigError: an override cannot be used.
+        DataError: no such version.
+    """
     store = _store(task, workspace)
     first = store.find(old)
     second = store.find(new) if new else store.latest() or first
@@ -99,7 +110,15 @@ def diff(task: str, old: str, new: str | None, workspace: Workspace) -> VersionD
             f"Version {first.number} is compared with itself; `mien data log {task}` lists the "
             "others."
         )
-    changes = compare(_samples(task, first, workspace), _samples(task, second, workspace))
+    params = config.params_of(tasks.load(task).training.Params, overrides)
+    try:
+        states = [_samples(task, each, params, workspace) for each in (first, second)]
+    except DataError as error:
+        console.info(f"Samples cannot be compared: {error} Files are compared instead.")
+        changes = compare(_file_states(first), _file_states(second))
+        _print(task, first, second, changes, "files")
+        return changes
+    changes = compare(*states)
     shared = sorted(first.items.keys() & second.items.keys())
     files = tuple(name for name in shared if first.items[name] != second.items[name])
     changes = replace(changes, files=files)
@@ -214,7 +233,9 @@ def _pairs(
                 yield name, before
 
 
-def _print(task: str, first: Version, second: Version, diff: VersionDiff) -> None:
+def _print(
+    task: str, first: Version, second: Version, diff: VersionDiff, unit: str = "samples"
+) -> None:
     title = f"{task}: version {first.number} ({first.short}) to {second.number} ({second.short})"
     changes: list[tuple[str, Sequence[str]]] = [
         ("added", diff.added),
@@ -225,29 +246,38 @@ def _print(task: str, first: Version, second: Version, diff: VersionDiff) -> Non
         ("other files", diff.files),
     ]
     rows = [[name, f"{len(each):,}", "; ".join(each[:_MAX_NAMES])] for name, each in changes]
-    console.table(title, ["samples", "number", "examples"], rows)
+    console.table(title, [unit, "number", "examples"], rows)
     counts = [
         [label, f"{diff.before.get(label, 0):,}", f"{diff.after.get(label, 0):,}"]
         for label in sorted({*diff.before, *diff.after})
     ]
     totals = ["all", f"{sum(diff.before.values()):,}", f"{sum(diff.after.values()):,}"]
-    console.table("Samples per label", ["", "before", "after"], [*counts, totals])
+    console.table(f"{unit.capitalize()} per label", ["", "before", "after"], [*counts, totals])
 
 
-def _samples(task: str, version: Version, workspace: Workspace) -> dict[str, SampleState]:
+def _file_states(version: Version) -> dict[str, SampleState]:
+    return {name: SampleState(NO_LABEL, each.sha256, "") for name, each in version.items.items()}
+
+
+def _samples(
+    task: str, version: Version, params: Schema, workspace: Workspace
+) -> dict[str, SampleState]:
     cache = workspace.cache(task)
-    path = cache / f"samples-{stage_key('samples', task, version.root)}.json"
+    path = cache / f"samples-{stage_key('samples', task, version.root, params)}.json"
     if not path.is_file():
         # Without the lock, a writer would remove the unpacked version as the remains of another.
         with workspace.locked(task):
-            write_json(path, _sample_states(tasks.load(task), version, workspace), indent=None)
-    states: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
-    return {name: SampleState(*each) for name, each in states.items()}
+            states = _sample_states(tasks.load(task), version, params, workspace)
+            write_json(path, states, indent=None)
+    stored: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
+    return {name: SampleState(*each) for name, each in stored.items()}
 
 
-def _sample_states(task: Task[Any], version: Version, workspace: Workspace) -> dict[str, list[str]]:
+def _sample_states(
+    task: Task[Any], version: Version, params: Schema, workspace: Workspace
+) -> dict[str, list[str]]:
     with Store(workspace.raw(task.name), console.bar).unpacked(version) as raw:
-        inspection = task.data.inspect(raw, task.training.Params(), workspace.cache(task.name))
+        inspection = task.data.inspect(raw, params, workspace.cache(task.name))
     return {
         each.name: [" + ".join(each.labels) or NO_LABEL, each.digest, each.split or ""]
         for each in inspection.samples
