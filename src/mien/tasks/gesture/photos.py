@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import DataError, RequestError, WeightsError
+from mien.images import unread_types
+from mien.images.unread_types import CONVERTIBLE
 from mien.mediapipe import weights
 from mien.mediapipe.hand_landmarker import HandLandmarker
 from mien.mediapipe.hand_landmarks import Hand
@@ -36,8 +38,11 @@ from .table import SourceRow
 NO_HAND = "no_hand_detected"
 UNREADABLE = "unreadable"
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
-_UNSUPPORTED_SUFFIXES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".tif", ".tiff"}
-"""Pictures that mien does not read; they are reported instead of ignored."""
+_CONVERTIBLE_SUFFIXES = (".bmp", ".gif", ".tif", ".tiff")
+_UNSUPPORTED_SUFFIXES = {".avif", ".heic", ".heif", *_CONVERTIBLE_SUFFIXES}
+"""Pictures that are not read as photos; they are reported instead of ignored. AVIF is read where
+Pillow can."""
+UNREAD_TYPES = {**unread_types.UNREAD_TYPES, **dict.fromkeys(_CONVERTIBLE_SUFFIXES, CONVERTIBLE)}
 _DECODERS = ("ai-edge-litert", "pillow")
 _MIN_SINGLE_HANDS = 3
 """Photos with one hand from which the pose of a label is known."""

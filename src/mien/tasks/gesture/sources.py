@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mien.errors import DataError
+from mien.images.unread_types import unread_notes
 
 from . import class_names, csv_text, hagrid, labels, photos, table, table_labels
 from .params import HAGRID_LABELS, NO_GESTURE
@@ -25,6 +26,7 @@ EXCLUDED = "none"
 """The word of `splits.csv` for a hand that is excluded."""
 EXCLUDED_HAND = "excluded_by_splits_file"
 _MAX_EXAMPLES = 5
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def find_source(raw: Path, ignore: Sequence[str] = ()) -> GestureSource:
     pictures = photos.find_photos(raw, (*HAGRID_LABELS, *ignore, *NO_GESTURE))
     annotations = hagrid.find_annotations(raw)
     if not (tables or pictures or annotations):
-        raise DataError(_nothing_usable(other_tables))
+        raise DataError(_nothing_usable(other_tables, raw))
     split_files, user_tables = [], []
     name_lists = {class_names.find_class_names(path) for path in tables}
     if not tables:
@@ -133,6 +135,7 @@ def notes(source: GestureSource) -> list[str]:
     """Which files were not read, in sentences."""
     reason = "was not used: it has no columns of 21 landmarks."
     sentences = [f"{path.name} {reason}" for path in source.unused]
+    sentences += unread_notes(_files(source.raw), photos.UNREAD_TYPES)
     if source.tables and source.photos:
         sentences.append(
             f"{len(source.photos)} pictures were not used, because there are tables of landmarks: "
@@ -144,6 +147,11 @@ def notes(source: GestureSource) -> list[str]:
             "have no depth, and the other files have one."
         )
     return sentences
+
+
+def _files(raw: Path) -> list[str]:
+    paths = (path for path in sorted(raw.rglob("*")) if path.is_file())
+    return [path.relative_to(raw).as_posix() for path in paths]
 
 
 def _read_landmark_tables(source: GestureSource) -> list[SourceTable]:
@@ -275,10 +283,16 @@ def _with_unique_names(tables: Sequence[SourceTable]) -> list[SourceTable]:
     return [replace(each, rows=[unique(row) for row in each.rows]) for each in tables]
 
 
-def _nothing_usable(other_tables: Sequence[Path]) -> str:
-    names = ", ".join(path.name for path in other_tables[:_MAX_EXAMPLES]) or "no CSV file"
-    return (
+def _nothing_usable(other_tables: Sequence[Path], raw: Path) -> str:
+    files = _files(raw)
+    names = ", ".join([path.name for path in other_tables] or files[:_MAX_EXAMPLES])
+    archives = [name for name in files if name.lower().endswith(_ARCHIVES)]
+    hints = list(unread_notes(files))
+    if archives:
+        hints.append(f"Archives in the source are not opened: unpack {archives[0]} first.")
+    message = (
         "the source: expected a table with the columns x1, y1, z1 .. x21, y21, z21 and label (or "
         "others that the page on formats lists), or photos as <label>/<file>, or HaGRID's "
         f"annotation JSON; found {names}. Give such a file or folder."
     )
+    return " ".join([message, *hints])

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mien.errors import DataError
 from mien.images import FORMATS
+from mien.images.unread_types import unread_notes
 from mien.task import SPLITS, Split
 
 from .. import label_lines
@@ -97,7 +98,7 @@ def read(raw: Path, params: Params, cache: Path) -> DataSet:
         orphans,
         tuple(path for path, role in outside.items() if role == _OUTSIDE),
         _other_files(tree, images, {**roles, **outside}),
-        (*notes, *_unused_names(classes, images), *_conversions(images)),
+        (*notes, *_unused_names(classes, images), *_conversions(images), *_unread(tree, images)),
     )
 
 
@@ -155,6 +156,14 @@ def _other_files(tree: FileTree, images: Images, roles: Mapping[str, str]) -> Ma
     if tree.hidden:
         counts["hidden files"] = len(tree.hidden)
     return dict(sorted(counts.items()))
+
+
+def _unread(tree: FileTree, images: Images) -> Iterator[str]:
+    """Pictures of types that this machine does not read, and videos."""
+    read = {
+        each.source for of_split in images.values() for each in of_split if each.type != "other"
+    }
+    return unread_notes(path for path in tree.files if path not in read)
 
 
 def _sources(images: Images) -> set[str]:

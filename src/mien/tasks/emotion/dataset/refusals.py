@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from mien.images.unread_types import unread_notes
+
 from ..label_lines import decode_text
 from ..params import LABELS
 from . import file_tree
@@ -67,6 +69,7 @@ def _other_formats(tree: FileTree) -> Iterator[str]:
             "Folders named by class hold no boxes of faces: mark the faces and export the set as "
             "YOLO."
         )
+    yield from unread_notes(tree.files)
     archives = [path for path in tree.files if file_tree.suffix(path) in _ARCHIVES]
     if archives:
         yield f"Archives in the source are not opened: unpack {archives[0]} first."
