@@ -183,6 +183,8 @@ def test_a_deletion_says_how_to_undo_it(mlflow_database: Path, tmp_path: Path) -
     number = tracker._client.get_experiment_by_name("g2").experiment_id
     tracker._client.delete_experiment(number)
     restore = rf"'g2' was deleted.*sqlite:///{tmp_path}.*mlflow experiments restore -x {number}`"
+    with pytest.raises(RegistryError, match=restore):
+        tracker.complete(work, {"f1": 0.5}, {})
     with pytest.raises(RegistryError, match=restore), tracker.run("g2", "a", tmp_path, {}, LINEAGE):
         pass
 

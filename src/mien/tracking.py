@@ -4,10 +4,10 @@ The rest of mien knows runs as objects with `log` and versions as whole numbers.
 knows a task, a metric's name or a stage.
 """
 
-import getpass
 import json
 import logging
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 CHALLENGER = "challenger"
-_MAX_REASON = 500
-"""Characters of a reason that are kept."""
 COMMITTED = "mien.committed"
 """Tag of a version that was trained with uncommitted changes: the commit that holds them since."""
 _LINEAGE = "lineage"
@@ -229,16 +227,9 @@ class Tracker:
         known = [version.number for version in self.versions(model)]
         if number not in known:
             raise RegistryError(f"{model} has no version {number}; it has {known or 'none'}.")
-        change = AliasChange(
-            who=_who(),
-            action=action,
-            when=datetime.now(UTC).isoformat(timespec="seconds"),
-            reason=reason[:_MAX_REASON],
-            alias=alias,
-            before=self.aliases(model).get(alias),
-            after=number,
-        )
-        index = len(self.history(model)) + 1
+        change = AliasChange.now(action, reason, alias, self.aliases(model).get(alias), number)
+        taken = [int(tag.rpartition(".")[2]) for tag in self._history_tags(model)]
+        index = max(taken, default=0) + 1  # not their number: people delete tags
         self._client.set_registered_model_alias(model, alias, str(number))
         for other in (CHALLENGER,) if alias == CHAMPION else ():
             if self.aliases(model).get(other) == number:
@@ -250,10 +241,13 @@ class Tracker:
     @_registry_errors()
     def history(self, model: str) -> list[AliasChange]:
         """Every move of an alias, oldest first."""
+        return [AliasChange.parse(*pair) for pair in self._history_tags(model).items()]
+
+    def _history_tags(self, model: str) -> dict[str, str]:
         models = self._models(model)
         tags = models[0].tags if models else {}
-        names = sorted(name for name in tags if name.startswith(HISTORY))
-        return [AliasChange(**json.loads(tags[name])) for name in names]
+        entry = re.compile(rf"{re.escape(HISTORY)}\.\d+")
+        return {name: tags[name] for name in sorted(tags) if entry.fullmatch(name)}
 
     def serve_page(self, host: str, port: int) -> int:
         """Run MLflow's page of this workspace until it is stopped; return its exit status."""
@@ -296,9 +290,7 @@ class Tracker:
         lineage: Mapping[str, Any],
     ) -> str:
         experiment = self._client.get_experiment_by_name(task)
-        if experiment and experiment.lifecycle_stage != _ACTIVE:
-            restore = self._restore(f"experiments restore -x {experiment.experiment_id}")
-            raise RegistryError(f"The experiment {task!r} was deleted in MLflow. {restore}.")
+        self._require_active(experiment)
         number = (
             experiment.experiment_id
             if experiment
@@ -345,8 +337,18 @@ class Tracker:
                 f"{work.parents[1]} and run again, which trains again."
             )
         if lifecycle != _ACTIVE:
+            experiment = self._client.get_run(run_id).info.experiment_id
+            self._require_active(self._client.get_experiment(experiment))
             restore = self._restore(f"runs restore -r {run_id}")
             raise RegistryError(f"Run {run_id} was deleted in MLflow. {restore}.")
+
+    def _require_active(self, experiment: Any) -> None:
+        """Raise RegistryError where an experiment was deleted, and its runs with it."""
+        if experiment and experiment.lifecycle_stage != _ACTIVE:
+            restore = self._restore(f"experiments restore -x {experiment.experiment_id}")
+            raise RegistryError(
+                f"The experiment {experiment.name!r} was deleted in MLflow. {restore}."
+            )
 
     def _restore(self, command: str) -> str:
         """How a person undoes a deletion in MLflow."""
@@ -391,10 +393,3 @@ def run_of(work: Path) -> str:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return f"uid {os.getuid()}"  # a container's user need not have a name

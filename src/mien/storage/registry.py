@@ -3,11 +3,14 @@
 The database is the truth about aliases: people move and delete in MLflow's own page.
 """
 
+import getpass
 import json
+import os
 import sqlite3
-from collections.abc import Mapping
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mien.errors import RegistryError
@@ -22,6 +25,9 @@ UNTRUSTED = "mien.untrusted"
 """Tag of a version: why it is not trusted."""
 HISTORY = "mien.history"
 """Prefix of a registered model's tags that record the moves of its aliases."""
+
+_MAX_REASON = 500
+"""Characters of a reason that are kept."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,30 @@ class AliasChange:
     alias: str
     before: int | None
     after: int
+
+    @classmethod
+    def now(
+        cls, action: str, reason: str, alias: str, before: int | None, after: int
+    ) -> "AliasChange":
+        """A change that the present user makes now."""
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(_who(), action, when, reason[:_MAX_REASON], alias, before, after)
+
+    @classmethod
+    def parse(cls, tag: str, text: str) -> "AliasChange":
+        """Read an entry of the history.
+
+        Raises:
+            RegistryError: somebody edited it.
+        """
+        try:
+            change = cls(**json.loads(text))
+            return replace(change, after=int(change.after))
+        except (ValueError, TypeError):
+            raise RegistryError(
+                f"The tag {tag} of the registered model: expected an entry of the history, found "
+                f"{text[:60]!r}. Delete the tag in MLflow."
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -77,15 +107,31 @@ def read_registry(database: Path, model: str) -> RegistryState | None:
             aliases = dict(opened.execute(_ALIASES, [model]).fetchall())
             tagged = {int(row[0]) for row in opened.execute(_TAGGED, [model, UNTRUSTED])}
             rows = opened.execute(_DIGESTS, [model, DIGEST, PENDING]).fetchall()
-            changes = [json.loads(row[0]) for row in opened.execute(_CHANGES, [model, HISTORY])]
-        champions = {int(each["after"]) for each in changes if each["alias"] == "champion"}
+            history = opened.execute(_CHANGES, [model, HISTORY]).fetchall()
+        champions = set(_champions(history))
         named = {str(alias): int(number) for alias, number in aliases.items()}
         digests: dict[int, frozenset[str]] = {}
         for number, digest in rows:
             digests[int(number)] = digests.get(int(number), frozenset()) | {str(digest)}
-    except (sqlite3.Error, ValueError, TypeError, KeyError):
+    except (sqlite3.Error, ValueError, TypeError):
         return None
     return RegistryState(named, frozenset(tagged - champions), digests)
+
+
+def _champions(history: Sequence[tuple[str, str]]) -> Iterator[int]:
+    """Every version that was made champion through mien; entries that somebody edited are none."""
+    for tag, text in history:
+        with suppress(RegistryError):
+            change = AliasChange.parse(tag, text)
+            if change.alias == "champion":
+                yield change.after
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"uid {os.getuid()}"  # a container's user need not have a name
 
 
 def refuse_lost(database: Path, home: Path) -> None:
@@ -131,4 +177,4 @@ _ARTIFACT_PATHS = (
 _ALIASES = "select alias, version from registered_model_aliases where name = ?"
 _TAGGED = "select version from model_version_tags where name = ? and key = ?"
 _DIGESTS = "select version, value from model_version_tags where name = ? and key in (?, ?)"
-_CHANGES = "select value from registered_model_tags where name = ? and key like ? || '.%'"
+_CHANGES = "select key, value from registered_model_tags where name = ? and key like ? || '.%'"

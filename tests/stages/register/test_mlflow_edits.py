@@ -161,6 +161,39 @@ def test_a_champion_without_its_folder_is_named(
     assert contents(workspace) == {1: "first", 2: "second"}
 
 
+@pytest.mark.parametrize("text", ["no JSON", "[]", '{"who": "me"}'])
+def test_an_edited_history_is_named_and_stops_no_prediction(
+    workspace: Workspace, text: str
+) -> None:
+    """The tags of a registered model can be edited in MLflow's page."""
+    client = Tracker(workspace.home)._client
+    client.set_registered_model_tag(MODEL, "mien.history.000001", text)
+    assert workspace.aliases("gesture") == {CHAMPION: 2}
+    fault = r"mien\.history\.000001 of the registered model: expected an entry.*Delete the tag"
+    with pytest.raises(RegistryError, match=fault):
+        register.rollback("gesture", "by hand", workspace)
+    client.delete_registered_model_tag(MODEL, "mien.history.000001")
+    register.promote("gesture", 1, "by hand", workspace)
+    moves = [(each.action, each.after) for each in Tracker(workspace.home).history(MODEL)]
+    assert moves == [("register", 2), ("promote", 1)], "no other entry was replaced"
+
+
+def test_a_first_training_does_not_take_the_place_of_another_champion(
+    tmp_path: Path, mlflow_database: Path
+) -> None:
+    """Somebody's own code registered a champion under that name before."""
+    shutil.copy(mlflow_database, tmp_path)
+    workspace = Workspace(tmp_path)
+    client = Tracker(tmp_path)._client
+    client.create_registered_model(MODEL)
+    foreign_version(workspace, CHAMPION)
+    with pytest.raises(RegistryError, match="or take the alias from it in MLflow"):
+        train(workspace, "first", 0.8, None)
+    client.delete_registered_model_alias(MODEL, CHAMPION)
+    done = register.register(Run.resolve(RUN, workspace))
+    assert (done.number, done.alias) == (2, CHAMPION)
+
+
 @pytest.mark.parametrize("text", ['{"champion": 1}', '{"champion": 99}', "{}", "[1]", "no JSON"])
 def test_the_export_is_not_the_registry(workspace: Workspace, text: str) -> None:
     """Edited by hand it decides nothing while the database is here, and it is written again."""

@@ -44,7 +44,8 @@ def require_registered(task: str, number: int, workspace: Workspace) -> None:
             f"Version {number} of {model_name(task)}: expected the bundle that MLflow names, found "
             f"none or another one in {workspace.version(task, number)}. It was registered by other "
             "code than mien, the model was deleted and made again, or the folder was altered. "
-            f"`mien promote {task} VERSION` makes another version champion."
+            f"`mien promote {task} VERSION` makes another version champion; or take the alias from "
+            "it in MLflow."
         )
 
 
