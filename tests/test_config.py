@@ -79,7 +79,11 @@ def test_the_environment_is_read_and_checked(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize(
     ("name", "meant"),
-    [("MIEN_API_KEY", "MIEN_API_KEYS"), ("MIEN_MAX_INFLIGHT", "MIEN_MAX_IN_FLIGHT")],
+    [
+        ("MIEN_API_KEY", "MIEN_API_KEYS"),
+        ("MIEN_MAX_INFLIGHT", "MIEN_MAX_IN_FLIGHT"),
+        ("MIEN_CORS", "MIEN_CORS_ORIGINS"),
+    ],
 )
 def test_a_misspelled_setting_is_refused(
     monkeypatch: pytest.MonkeyPatch, name: str, meant: str

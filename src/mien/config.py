@@ -152,10 +152,11 @@ def settings() -> Settings:
     known = [str(field.alias) for field in Settings.model_fields.values()]
     for name in os.environ:
         if name.startswith("MIEN_") and name not in known:
-            match = get_close_matches(name, known, n=1, cutoff=0.85)
-            if match:
+            similar = get_close_matches(name, known, n=1, cutoff=0.85)
+            similar += [each for each in known if each.startswith(f"{name}_")]
+            if similar:
                 raise ConfigError(
-                    f"the environment: unknown setting {name}. Did you mean {match[0]}? "
+                    f"the environment: unknown setting {name}. Did you mean {similar[0]}? "
                     f"Otherwise unset {name}."
                 )
     try:

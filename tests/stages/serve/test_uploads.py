@@ -147,12 +147,13 @@ def test_json_may_begin_with_a_byte_order_mark(client: TestClient, picture: Draw
 
 
 def test_json_has_a_smaller_limit_than_pictures(client: TestClient) -> None:
-    """A megabyte of numbers is no subject."""
-    content = b" " * (uploads.MAX_JSON_BYTES + 1)
+    """The message says how to send an image that somebody put into JSON."""
+    content = b'{"image": "data:image/png;base64,' + b"A" * uploads.MAX_JSON_BYTES + b'"}'
     response = client.post(
         "/predict/shape", content=content, headers={"content-type": "application/json"}
     )
     assert response.status_code == 413
+    assert "as a form or as its bytes, not as a data: URL" in response.json()["detail"]
 
 
 def test_a_body_of_exactly_the_limit_is_read(serving: Serving) -> None:
