@@ -5,8 +5,12 @@ their contract, models as bundles, and neither a training library nor a tracker.
 package imports none of them.
 """
 
+import os
 import signal
 import sys
+from types import FrameType
+
+_SHOW_CURSOR = b"\x1b[?25h"
 
 
 def exit_at_sigterm() -> None:
@@ -14,4 +18,11 @@ def exit_at_sigterm() -> None:
 
     Without a handler, Linux drops the signal for the first process of a container.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    signal.signal(signal.SIGTERM, _exit)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    """End at once: libraries catch a SystemExit that is raised while they are imported."""
+    if sys.stderr.isatty():
+        os.write(sys.stderr.fileno(), _SHOW_CURSOR)  # a progress bar hides it
+    os._exit(0)

@@ -275,8 +275,8 @@ def _too_large(limit: int) -> TooLargeError:
         return TooLargeError(f"The limit for this body is {limit} bytes. Send less.")
     if limit == MAX_JSON_BYTES:
         return TooLargeError(
-            f"The limit for JSON is {limit} bytes. Send an image as a form or as its bytes, not as a "
-            "data: URL or base64."
+            f"The limit for JSON is {limit} bytes. Send an image as a form or as its bytes, not as "
+            "a data: URL or base64."
         )
     return TooLargeError(
         f"The limit for an upload is {limit / 1e6:g} MB. Scale the image down, or ask the operator "
