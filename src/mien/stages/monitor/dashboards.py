@@ -21,10 +21,9 @@ SCHEMA = 41
 
 @dataclass(frozen=True)
 class Dashboard:
-    """One dashboard; its file and uid have its name."""
+    """One dashboard; its file, uid and title have its name."""
 
     name: metrics.Topic
-    title: str
     description: str
     rows: Mapping[str, tuple[Panel, ...]]
     """Panels of one topic, by its heading."""
@@ -66,7 +65,7 @@ def as_json(board: Dashboard) -> Json:
         "time": {"from": "now-30m", "to": "now"},
         "timepicker": {"refresh_intervals": ["5s", "10s", "30s", "1m", "5m"]},
         "timezone": "browser",
-        "title": board.title,
+        "title": f"mien: {board.name}",
         "uid": f"mien-{board.name}",
         "version": 1,
     }

@@ -14,6 +14,8 @@ from mien.observability.metrics import Metric
 WINDOW = "$__rate_interval"
 """Grafana's window: at least four scrapes and one step of the panel."""
 MODEL = ("task", "version")
+LEGEND = "{{task}} v{{version}}"
+"""Labels that name a served model, and its name in a legend."""
 FOREIGN = {"up": ("job", "instance"), "ALERTS": ("alertname", "alertstate", "severity", "task")}
 """Series of Prometheus itself, with their labels."""
 _NAME = re.compile(r"\b(?:mien_\w+|process_\w+|up|ALERTS)\b(?!\s*=)")

@@ -2,9 +2,8 @@
 
 from mien.stages.monitor.dashboards import Dashboard
 from mien.stages.monitor.grafana import Panel
-from mien.stages.monitor.promql import MODEL, latest, quantile, rate
+from mien.stages.monitor.promql import LEGEND, MODEL, latest, quantile, rate
 
-NAME = "{{task}} v{{version}}"
 CLASS_MIX_WINDOW = "5m"
 """Shares of a shorter time would be too noisy."""
 _BY_LABEL = rate("mien_predictions_total", *MODEL, "label", window=CLASS_MIX_WINDOW)
@@ -85,7 +84,7 @@ DRIFT = (
     ),
     Panel(
         "Predictions in the window",
-        {NAME: latest("mien_drift_window_rows", *MODEL)},
+        {LEGEND: latest("mien_drift_window_rows", *MODEL)},
         "stat",
         below=200,
     ),
@@ -103,7 +102,6 @@ INPUT_STATS = (
 )
 PAGE = Dashboard(
     "data",
-    "mien: data",
     "The training data, and how the inputs differ from it.",
     {
         "Training data": TRAINED_ON,

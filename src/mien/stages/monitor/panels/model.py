@@ -2,9 +2,8 @@
 
 from mien.stages.monitor.dashboards import Dashboard
 from mien.stages.monitor.grafana import PER_SECOND, Panel
-from mien.stages.monitor.promql import MODEL, increase, latest, mean, quantile, rate
+from mien.stages.monitor.promql import LEGEND, MODEL, increase, latest, mean, quantile, rate
 
-NAME = "{{task}} v{{version}}"
 _BY_LABEL = increase("mien_predictions_total", "task", "label", window="30m")
 _RELOADS = increase("mien_model_reloads_total", "task", "result", window="1h")
 
@@ -78,7 +77,7 @@ PREDICTIONS = (
         {"{{task}} {{outcome}}": rate("mien_predictions_total", "task", "outcome")},
         unit=PER_SECOND,
     ),
-    Panel("Mean confidence", {NAME: mean("mien_confidence", *MODEL)}, top=1),
+    Panel("Mean confidence", {LEGEND: mean("mien_confidence", *MODEL)}, top=1),
     Panel(
         "Predictions by confidence",
         {"{{le}}": increase("mien_confidence_bucket", "le")},
@@ -100,10 +99,10 @@ LIVE_ACCURACY = (
     Panel(
         "Live accuracy",
         {
-            NAME: latest("mien_live_accuracy", *MODEL),
-            f"{NAME} lower": latest("mien_live_accuracy_lower", *MODEL),
-            f"{NAME} upper": latest("mien_live_accuracy_upper", *MODEL),
-            f"{NAME} floor": latest("mien_live_accuracy_floor", *MODEL),
+            LEGEND: latest("mien_live_accuracy", *MODEL),
+            f"{LEGEND} lower": latest("mien_live_accuracy_lower", *MODEL),
+            f"{LEGEND} upper": latest("mien_live_accuracy_upper", *MODEL),
+            f"{LEGEND} floor": latest("mien_live_accuracy_floor", *MODEL),
         },
         size=(9, 8),
         roles=("value", "bound", "bound", "limit"),
@@ -112,10 +111,10 @@ LIVE_ACCURACY = (
         "Wilson interval. The floor is the lower end of the interval on the test split: an "
         "upper end below it means that the model is worse than in its evaluation.",
     ),
-    Panel("Live macro-F1", {NAME: latest("mien_live_macro_f1", *MODEL)}, size=(5, 8), top=1),
+    Panel("Live macro-F1", {LEGEND: latest("mien_live_macro_f1", *MODEL)}, size=(5, 8), top=1),
     Panel(
         "Predictions with feedback",
-        {NAME: latest("mien_live_accuracy_samples", *MODEL)},
+        {LEGEND: latest("mien_live_accuracy_samples", *MODEL)},
         "stat",
         (4, 8),
     ),
@@ -128,7 +127,6 @@ LIVE_ACCURACY = (
 )
 PAGE = Dashboard(
     "model",
-    "mien: model",
     "The served models, their scores, predictions and live accuracy.",
     {
         "Served models": SERVED,

@@ -167,7 +167,6 @@ PROCESS = (
 )
 PAGE = Dashboard(
     "server",
-    "mien: server",
     "Availability, latency, queue and resources of the service.",
     {
         "Availability": AVAILABILITY,
