@@ -14,6 +14,7 @@ import tiny
 from project import ROOT
 
 from mien import config, pipeline
+from mien.model import bundle
 from mien.pipeline import RunReport
 from mien.storage.workspace import Workspace
 
@@ -49,6 +50,13 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
 
 def repeated(report: RunReport) -> list[str]:
     return [stage for stage in report.seconds if stage not in report.skipped]
+
+
+def test_a_model_of_a_users_data_knows_real_data(done: Done) -> None:
+    """What a model was trained on follows from its data version, into bundle, card and table."""
+    folder = done.workspace.version("gesture", 1)
+    assert bundle.read(folder).manifest.lineage.trained_on == "real"
+    assert "trained_on: real" in (folder / "card.md").read_text(encoding="utf-8")
 
 
 def test_a_second_run_does_nothing(done: Done) -> None:

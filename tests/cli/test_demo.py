@@ -27,7 +27,15 @@ def test_every_task_gets_a_champion_that_learned(demo: Demo) -> None:
 
 def test_it_prints_the_table_the_seconds_and_the_addresses(demo: Demo) -> None:
     """A user reads who won, how long each stage took, an answer, and where to go on."""
-    for word in ("version 1 is champion", "macro-F1", "train", "evaluate", "register", "/docs"):
+    for word in (
+        "version 1 is champion",
+        "data: synthetic",
+        "macro-F1",
+        "train",
+        "evaluate",
+        "register",
+        "/docs",
+    ):
         assert word in demo.out
     assert re.search(r"prediction for a drawn picture: happy 0\.\d+", demo.out)
     assert re.search(r"prediction for a drawn picture: like 0\.\d+", demo.out)

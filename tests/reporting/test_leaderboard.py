@@ -44,6 +44,15 @@ def test_the_table_fits_a_terminal_and_tells_every_reason(
     assert line.split()[3:] == ["x", "1.25", "-0.1000", "+0.0000", "+0.0000", "+0.0000"]
 
 
+def test_a_score_on_drawings_is_never_printed_without_that_word(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The table's title names what the models were trained and measured on."""
+    drawn = evaluation("gesture", candidate("svm")).model_copy(update={"trained_on": "synthetic"})
+    leaderboard.show(drawn)
+    assert "Candidates of gesture (F1: macro-F1; data: synthetic)" in capsys.readouterr().out
+
+
 def test_leak_free_scores_stand_beside_those_as_shipped(capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever reads the table sees what copies in train were worth."""
     test, free = scores(0.9, 10), scores(0.52, 9, accuracy=0.51)

@@ -119,7 +119,7 @@ def _print_task(name: str, report: TaskReport, prediction: Mapping[str, Any]) ->
     rows = report.evaluation.candidates
     console.result("")
     console.table(
-        f"{name}: version {_version(report.run)}",
+        f"{name}: version {_version(report.run)}, data: {report.evaluation.trained_on}",
         ["candidate", "val macro-F1", "test macro-F1", "CPU cost", "MB"],
         [
             [

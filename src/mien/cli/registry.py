@@ -84,12 +84,20 @@ def _show_versions(task: str, workspace: "Workspace") -> None:
     if not versions:
         console.result(f"{name} has no version yet: `mien run configs/{task}.yaml --source PATH`.")
         return
-    tags = ("candidate", "val_macro_f1", "test_macro_f1", "config")
+    tags = ("candidate", "trained_on", "val_macro_f1", "test_macro_f1", "config")
     rows = [
         [str(each.number), *(each.tags.get(tag, "") for tag in tags), " ".join(each.aliases)]
         for each in versions
     ]
-    columns = ["version", "candidate", "val macro-F1", "test macro-F1", "config", "aliases"]
+    columns = [
+        "version",
+        "candidate",
+        "trained on",
+        "val macro-F1",
+        "test macro-F1",
+        "config",
+        "aliases",
+    ]
     console.table(name, columns, rows)
     for version in versions:
         if issues := version.tags.get(UNTRUSTED):

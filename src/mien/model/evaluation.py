@@ -148,6 +148,8 @@ class Evaluation(Schema):
     data: str
     """Name of the folder of prepared data."""
     policy: Policy
+    trained_on: TrainedOn | None = None
+    """What the candidates were trained and measured on; None where that is unknown."""
     choice: str | None = None
     without: dict[str, str] = Field(default_factory=dict)
     """Candidates that have no variants, and why."""

@@ -125,6 +125,7 @@ def record(
     data_fingerprint: str,
     prepared_sha256: str | None = None,
     external_weights: Any = None,
+    trained_on: TrainedOn = "real",
 ) -> Lineage:
     """Return what a bundle must know to be rebuilt.
 
@@ -133,6 +134,7 @@ def record(
         data_fingerprint: root hash of the raw data.
         prepared_sha256: `folder_hash` of what the trainer reads.
         external_weights: what the training reads beside data and params, as JSON values.
+        trained_on: what the raw data are.
     """
     document = run.model_dump(mode="json", exclude=LEFT_OUT)
     return Lineage(
@@ -140,6 +142,7 @@ def record(
         config=document,
         config_sha256=config.digest(document),
         data_fingerprint=data_fingerprint,
+        trained_on=trained_on,
         prepared_sha256=prepared_sha256,
         external_weights=external_weights,
         seed=run.seed,

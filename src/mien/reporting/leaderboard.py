@@ -31,7 +31,8 @@ def show(evaluation: Evaluation) -> None:
         ]
         for row in rows
     ]
-    title = f"Candidates of {evaluation.task} (F1: macro-F1)"
+    data = f"; data: {evaluation.trained_on}" if evaluation.trained_on else ""
+    title = f"Candidates of {evaluation.task} (F1: macro-F1{data})"
     console.table(title, columns, cells, mark=_chosen(rows, evaluation.choice))
     console.result(_TIMES)
     for row in rows:

@@ -8,6 +8,7 @@ from mien import tasks
 from mien.errors import MienError
 from mien.model import golden
 from mien.model.runtime import Model
+from mien.reporting import console
 from mien.storage.workspace import Workspace
 from mien.task import Task
 
@@ -26,7 +27,10 @@ def predict(
             *workspace.champion([tasks.load(name).name] if name else tasks.names())
         )
     with golden.load(bundle) as model:
-        task = tasks.load(model.bundle.manifest.task)
+        manifest = model.bundle.manifest
+        task = tasks.load(manifest.task)
+        origin = manifest.lineage.trained_on or "unknown"
+        console.info(f"{task.name}: {manifest.candidate}, trained on: {origin}")
         for path in files:
             yield path, _predict_file(path, task, model)
 

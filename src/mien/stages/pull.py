@@ -63,14 +63,14 @@ def pull(task: Task[Any], workspace: Workspace, timeout_s: float = TIMEOUT_S) ->
 
 def fetch(task: Task[Any], timeout_s: float) -> None:
     """Fill the cache for `pull`; needs no lock. Errors are as those of `pull`."""
-    *others, last = require_starters(task)
-    for name in (*others, last):
+    names = require_starters(task)
+    for name in names:
         try:
             with TemporaryDirectory(prefix="mien-starter-") as folder:
                 task.training.starters[name](Path(folder), timeout_s)
             return
         except UnreachableError:
-            if name == last:
+            if name == names[-1]:
                 raise
 
 

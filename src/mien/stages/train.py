@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from mien.config import TrainedOn
 from mien.model import bundle, golden, lineage
 from mien.model.lineage import Lineage
 from mien.reporting import console
@@ -49,7 +50,9 @@ def train(run: Run) -> Trained:
     fresh = tuple(name for name in names if not (folder / name / bundle.MANIFEST).is_file())
     if fresh:
         prepared = lineage.folder_hash(ready)
-        origin = lineage.record(run.config, fingerprint(run), prepared, external_weights)
+        root = fingerprint(run)
+        trained_on: TrainedOn = "synthetic" if run.store.find(root).synthetic else "real"
+        origin = lineage.record(run.config, root, prepared, external_weights, trained_on)
         for name in fresh:
             _fit(run, folder, name, ready, origin)
     with atomic_write(folder / DATA) as temporary:

@@ -272,6 +272,7 @@ def test_the_sample_is_drawn_once_for_each_seed(tmp_path: Path) -> None:
     assert fetched(None, tmp_path) == fetched("@", tmp_path) == first
     assert fetched("@2", tmp_path) == other
     assert first.source == "sample, seed 0"
+    assert first.synthetic
     with pytest.raises(DataError, match="is no version"):
         fetched("@3", tmp_path)
 

@@ -17,6 +17,7 @@ from waiting import PATIENCE
 from mien import tasks
 from mien.config import Settings
 from mien.errors import ConfigError, RegistryError, UnknownTaskError
+from mien.model import bundle
 from mien.model.bundle import Bundle
 from mien.stages.serve import app as serve_app
 from mien.stages.serve import models
@@ -261,3 +262,18 @@ def test_a_bundle_that_answers_differently_is_not_served(
     assert (shape["state"], shape["golden"]) == ("failed", None)
     assert "answers its golden inputs differently on this machine" in shape["reason"]
     assert "at most 0.001 (float32)" in shape["reason"]
+
+
+@pytest.mark.parametrize("trained_on", ["synthetic", "real", "pretrained", None])
+def test_clients_see_what_a_model_was_trained_on(
+    serving: Serving, workspace: Workspace, trained_on: Any
+) -> None:
+    """In the health report and in the OpenAPI document; a bundle need not say."""
+    folder = workspace.version("shape", 3)
+    manifest = bundle.read(folder).manifest
+    lineage = manifest.lineage.model_copy(update={"trained_on": trained_on})
+    bundle.write(folder, manifest.model_copy(update={"lineage": lineage}))
+    with serving(("shape",)) as client:
+        assert client.get("/health").json()["models"][0]["trained_on"] == trained_on
+        schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    assert schemas["ShapePrediction"]["description"] == f"trained_on: {trained_on or 'unknown'}"

@@ -125,3 +125,17 @@ def test_a_store_can_be_moved(tmp_path: Path) -> None:
     version = Store(tmp_path / "here").add(items(FILES), "source")
     (tmp_path / "here").rename(tmp_path / "there")
     assert unpacked(Store(tmp_path / "there"), version.root) == FILES
+
+
+def test_what_is_made_of_drawn_data_is_synthetic(tmp_path: Path) -> None:
+    """The mark goes on to repaired versions, and to data that were stored before as a user's."""
+    store = Store(tmp_path)
+    as_user = store.add(items(FILES), "here")
+    assert not as_user.synthetic
+    drawn = store.add(items(FILES), "sample", synthetic=True)
+    assert drawn.root == as_user.root
+    assert store.find(drawn.root).synthetic
+    assert store.add(items(FILES), "again").synthetic  # never taken back
+    repaired = store.add(items({"b.txt": b"other"}), "here", "fixed", drawn)
+    assert (repaired.synthetic, repaired.parent) == (True, drawn.root)
+    assert store.find(repaired.root).synthetic

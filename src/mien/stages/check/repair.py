@@ -59,7 +59,7 @@ def repair(run: Run, version: Version, exact: Names, near: Names) -> Version:
         else:
             items = list(_items(out))
             reason = f"fixed: {', '.join(changes)}"
-            repaired = store.add(items, version.source, reason, version.root)
+            repaired = store.add(items, version.source, reason, version)
     _print(task.name, version, repaired, planned)
     return repaired
 

@@ -199,7 +199,8 @@ def _sample(run: Run) -> Version:
         drawn.mkdir()
         run.task.data.write_sample(drawn, run.config.seed)
         with sources.open_source(str(drawn), Path(temporary)) as opened:
-            version = store.add(opened.items, f"{SAMPLE}, seed {run.config.seed}")
+            name = f"{SAMPLE}, seed {run.config.seed}"
+            version = store.add(opened.items, name, synthetic=True)
     with atomic_write(note) as path:
         path.write_text(version.root + "\n", encoding="utf-8")
     return version

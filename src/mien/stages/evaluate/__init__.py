@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from mien.config import Form
+from mien.config import Form, TrainedOn
 from mien.errors import BundleError, PolicyError
 from mien.model import bundle, lineage, policy, runtime
 from mien.model.bundle import Bundle
@@ -122,7 +122,8 @@ def _measure_all(
         raise PolicyError(
             f"policy.maximise is {run.config.policy.maximise!r}; there are: {', '.join(known)}."
         )
-    evaluation = _choose(run, rows, trained, ready)
+    trained_on = next((each.manifest.lineage.trained_on for each in bundles), None)
+    evaluation = _choose(run, rows, trained, ready, trained_on)
     report = DataReport.from_json(json.loads((ready / REPORT).read_text(encoding="utf-8")))
     training = {
         "examples": report.counts,
@@ -133,7 +134,13 @@ def _measure_all(
     evaluation.write(target)
 
 
-def _choose(run: Run, rows: Sequence[CandidateScores], trained: Path, ready: Path) -> Evaluation:
+def _choose(
+    run: Run,
+    rows: Sequence[CandidateScores],
+    trained: Path,
+    ready: Path,
+    trained_on: TrainedOn | None,
+) -> Evaluation:
     """Apply the policy to the measured candidates."""
     choice, faults = policy.choose(rows, run.config.policy)
     judged = [row.model_copy(update={"fault": f}) for row, f in zip(rows, faults, strict=True)]
@@ -142,6 +149,7 @@ def _choose(run: Run, rows: Sequence[CandidateScores], trained: Path, ready: Pat
         trained=trained.name,
         data=ready.name,
         policy=run.config.policy,
+        trained_on=trained_on,
         choice=choice,
         without=_without(trained) if run.config.variants else {},
         candidates=tuple(judged),

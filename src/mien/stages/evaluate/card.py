@@ -36,6 +36,8 @@ def card(manifest: bundle.Manifest, metrics: BundleMetrics) -> str:
     return (
         f"# {manifest.task}: {manifest.candidate}\n\n"
         f"Answers with one of {len(manifest.labels)} labels: {', '.join(manifest.labels)}.\n\n"
+        f"trained_on: {origin.trained_on or 'unknown'}; the scores are on data of the same kind. "
+        "Labels are expressions and gestures as people perceived them.\n\n"
         f"On the test split ({test.examples} examples): accuracy {test.accuracy:.4f}, "
         f"macro-F1 {test.macro_f1:.4f}, nothing found in {test.miss_rate:.2%}, "
         f"expected calibration error {test.calibration_error:.4f}. "

@@ -122,8 +122,8 @@ def register_pulled(folder: Path, workspace: Workspace, force: str | None = None
     sync_aliases(tracker, task, workspace, force)
     if present := exported(source.digest, task, workspace):
         return Registered(present[1], present[0], _UNCHANGED, fresh=False)
-    known = {version.digest: version for version in tracker.versions(name)}
-    if before := known.get(source.digest):
+    versions = {version.digest: version for version in tracker.versions(name)}
+    if before := versions.get(source.digest):
         export(source, task, before.number, workspace)
         return _unchanged_version(before)
     issues = trust_issues(source.manifest, workspace)

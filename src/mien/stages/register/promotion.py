@@ -114,13 +114,13 @@ def _obstacle(candidate: Candidate, champion: Champion | None) -> str:
     """Why a candidate does not replace the champion whatever its score; "" if it may."""
     if champion is None or champion.measured.error:
         return ""
-    known = champion.measured.trained_on
-    if candidate.trained_on == "synthetic" and known in ("real", "pretrained"):
+    origin = champion.measured.trained_on
+    if candidate.trained_on == "synthetic" and origin in ("real", "pretrained"):
         return (
             f"It was trained on drawings (synthetic), and version {champion.version} knows real "
-            f"data ({known})."
+            f"data ({origin})."
         )
-    if candidate.score is None and known == "synthetic":
+    if candidate.score is None and origin == "synthetic":
         return ""
     if candidate.score is None:
         return (

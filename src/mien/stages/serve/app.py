@@ -89,9 +89,12 @@ def create(
 
 
 def _openapi_document(app: FastAPI, served: Models) -> Callable[[], dict[str, Any]]:
-    """Makes the document on first use, and again when a reloaded model has other labels."""
-    documents = cache(lambda labels: openapi.document(app, served.tasks, dict(labels)))
-    return lambda: documents(tuple(served.labels.items()))
+    """Makes the document on first use, and again when a reloaded model has other labels or was
+    trained on other data."""
+    documents = cache(
+        lambda labels, origins: openapi.document(app, served.tasks, dict(labels), dict(origins))
+    )
+    return lambda: documents(tuple(served.labels.items()), tuple(served.origins.items()))
 
 
 def _add_middleware(app: FastAPI, inference: InferenceService) -> None:

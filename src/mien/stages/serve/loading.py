@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from mien.config import TrainedOn
 from mien.errors import BundleError, RequestError
 from mien.images import Pixels
 from mien.model import golden, runtime
@@ -69,6 +70,11 @@ class LoadedModel:
     def labels(self) -> tuple[str, ...]:
         """What it predicts; models of one task may have different ones."""
         return self.model.labels
+
+    @property
+    def trained_on(self) -> TrainedOn | None:
+        """None where the bundle does not say."""
+        return self.model.bundle.manifest.lineage.trained_on
 
     @property
     def candidate(self) -> str:

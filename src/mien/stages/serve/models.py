@@ -113,6 +113,7 @@ class ModelSlot:
             "digest": model.digest if model else None,
             "model_sha256": model.model.bundle.model_sha256 if model else None,
             "labels": list(model.labels) if model else [],
+            "trained_on": model.trained_on if model else None,
             "state": self.state,
             "reason": self.reason,
             "reload_error": self.reload_error,
@@ -152,6 +153,12 @@ class Models:
     def labels(self) -> dict[str, tuple[str, ...]]:
         """What each model that is ready predicts, by task."""
         return {slot.name: slot.model.labels for slot in self.slots if slot.model is not None}
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """What each model that is ready was trained on, by task."""
+        models = {slot.name: slot.model for slot in self.slots if slot.model is not None}
+        return {name: model.trained_on or "unknown" for name, model in models.items()}
 
     @property
     def loading(self) -> bool:

@@ -159,11 +159,15 @@ def predict_default(tasks: Sequence[Task[Any]]) -> Description:
 
 
 def document(
-    app: FastAPI, tasks: Sequence[Task[Any]], labels: Mapping[str, Sequence[str]]
+    app: FastAPI,
+    tasks: Sequence[Task[Any]],
+    labels: Mapping[str, Sequence[str]],
+    origins: Mapping[str, str],
 ) -> dict[str, Any]:
     """Make the OpenAPI document of the app, with the schemas that no route's signature has.
 
-    `labels` are those of the served models by task; a task whose model is not ready has none.
+    `labels` are those of the served models by task, `origins` what they were trained on; a task
+    whose model is not ready has none.
     """
     openapi = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
@@ -174,7 +178,8 @@ def document(
         if task.inference.Body is not None:
             schemas.update(_definitions(task.inference.Body, response.schema_prefix(task)))
         if task.name in labels:
-            schemas.update(response.with_labels(schemas, task, labels[task.name]))
+            own = response.with_labels(schemas, task, labels[task.name], origins[task.name])
+            schemas.update(own)
     return openapi
 
 

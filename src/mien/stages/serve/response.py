@@ -62,8 +62,11 @@ def schema(task: Task[Any]) -> type[BaseModel]:
     return create_model(f"{schema_prefix(task)}Prediction", __config__=config, **fields)
 
 
-def with_labels(schemas: dict[str, Any], task: Task[Any], labels: Sequence[str]) -> dict[str, Any]:
-    """The schemas of an OpenAPI document, with the labels that the model of a task predicts."""
+def with_labels(
+    schemas: dict[str, Any], task: Task[Any], labels: Sequence[str], trained_on: str
+) -> dict[str, Any]:
+    """The schemas of an OpenAPI document, with the labels that the model of a task predicts and
+    what it was trained on."""
     prefix, choice = schema_prefix(task), {"type": "string", "enum": list(labels)}
     prediction, detection = (schemas[f"{prefix}{part}"] for part in ("Prediction", "Detection"))
     own = {**prediction["properties"][task.name], "anyOf": [choice, {"type": "null"}]}
@@ -71,6 +74,7 @@ def with_labels(schemas: dict[str, Any], task: Task[Any], labels: Sequence[str])
         **schemas,
         f"{prefix}Prediction": {
             **prediction,
+            "description": f"trained_on: {trained_on}",
             "properties": {**prediction["properties"], task.name: own},
             "example": _example(task, labels),
         },

@@ -19,7 +19,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import mkdtemp
@@ -53,10 +53,17 @@ class Store:
     progress: Progress = silent
 
     def add(
-        self, items: Iterable[Item], source: str, reason: str = "fetched", parent: str | None = None
+        self,
+        items: Iterable[Item],
+        source: str,
+        reason: str = "fetched",
+        parent: Version | None = None,
+        synthetic: bool = False,
     ) -> Version:
         """Store these items as a version; return the existing version where nothing is new. Lost
         contents are packed again. `set_latest` makes it the latest one.
+
+        A version is `synthetic` if mien drew it, or its parent is, even where it exists already.
 
         Raises:
             DataError: there is no item, a name is not a plain relative path, or a content does
@@ -66,6 +73,10 @@ class Store:
         entries = {name: RawFile(each.sha256, each.size_bytes) for name, each in listed.items()}
         root = root_of(entries)
         version = self.find(root) if self.contains(root) else None
+        synthetic = synthetic or (parent is not None and parent.synthetic)
+        if version and synthetic and not version.synthetic:
+            version = replace(version, synthetic=True)
+            manifest.write(version, self._path(root))
         if version is None or not self.is_complete(version):
             shards = self._shards.pack(listed.values())
             version = version or Version(
@@ -74,7 +85,8 @@ class Store:
                 created_at=datetime.now(UTC).isoformat(timespec="seconds"),
                 source=source,
                 reason=reason,
-                parent=parent,
+                parent=parent.root if parent else None,
+                synthetic=synthetic,
                 items=entries,
                 shards=shards,
             )

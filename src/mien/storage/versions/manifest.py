@@ -55,6 +55,8 @@ class Version:
     items: Mapping[str, RawFile] = field(repr=False)
     shards: Mapping[str, int] = field(default_factory=dict, repr=False)
     """Names and sizes of the shards with its contents when it was made; only saves time."""
+    synthetic: bool = False
+    """Whether mien drew it, or it was made from such a version; False for data of users."""
 
     @property
     def short(self) -> str:

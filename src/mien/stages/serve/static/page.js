@@ -17,6 +17,12 @@ const OUTCOMES = {
   no_hand: "No hand was detected in this image.",
   unsure: "The confidence is low.",
 };
+/* What a model was trained on. */
+const ORIGINS = {
+  synthetic: "drawings only (synthetic); it says little about real people",
+  real: "real data",
+  pretrained: "data of others (pretrained)",
+};
 /* The bones between the 21 points of a hand, counted from the wrist. */
 const BONES = [
   [0, 1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16], [0, 17, 18, 19, 20],
@@ -25,6 +31,7 @@ const BONES = [
 
 let picture = null; // { blob, image } of the shown image
 let labels = {}; // of each task
+let origins = {}; // of each task: what its model was trained on
 let requests = 0; // the response to any but the newest request is dropped
 
 /* ---- tasks ---- */
@@ -33,6 +40,7 @@ async function loadTasks() {
   const report = await (await fetch("health")).json().catch(() => ({ models: [] }));
   const chosen = task();
   labels = Object.fromEntries(report.models.map((model) => [model.task, model.labels]));
+  origins = Object.fromEntries(report.models.map((model) => [model.task, ORIGINS[model.trained_on]]));
   tasks.querySelectorAll("label").forEach((label) => label.remove());
   for (const model of report.models) tasks.append(option(model, chosen));
   const first = tasks.querySelector("input:not(:disabled)");
@@ -114,6 +122,7 @@ function report(ok, result, milliseconds) {
     "Hand": result.detections[0]?.handedness,
     "Time": `${milliseconds.toFixed(0)} ms, with the network`,
     "Model": `${result.model.name}, version ${result.model.version}`,
+    "Trained on": origins[name],
     "Trace": result.trace_id,
   });
 }

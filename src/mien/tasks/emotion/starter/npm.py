@@ -41,8 +41,8 @@ def find() -> str:
     Raises:
         UnreachableError: there is none.
     """
-    beside = str(Path(sys.executable).parent)
-    npm = shutil.which("npm") or shutil.which("npm", path=beside)
+    environment = str(Path(sys.executable).parent)
+    npm = shutil.which("npm") or shutil.which("npm", path=environment)
     if npm is None:
         raise UnreachableError(
             "npm: expected it on PATH, found none. Install Node.js, or run "
