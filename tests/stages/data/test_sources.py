@@ -1,21 +1,15 @@
 """Promises of a source: the same data in any form are the same, and what is unsafe is refused."""
 
-import io
 import json
 import os
 import stat
-import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
-from project import free_port, mien
-from waiting import PATIENCE
 
 from mien.config import RunConfig
 from mien.errors import DataError
@@ -25,7 +19,11 @@ from mien.storage.versions import Store, Version
 from mien.storage.workspace import Workspace
 
 FILES = {"a.csv": b"one", "b/c.csv": b"two", "b/empty": b""}
+
+
 _opened: list[str] = []
+
+
 _watched: list[Path] = []
 
 
@@ -277,102 +275,6 @@ def test_the_sample_is_drawn_once_for_each_seed(tmp_path: Path) -> None:
         fetched("@3", tmp_path)
 
 
-class _Kaggle(BaseHTTPRequestHandler):
-    """As much of Kaggle's API as it takes to fetch one set, asked as a proxy of it."""
-
-    archive: bytes
-    asked: list[str]
-    port: int
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.asked.append(self.path.rpartition("/")[2])
-        if self.asked[-1] == "GetDataset":
-            self._answer(b'{"currentVersionNumber": 3}', "application/json")
-        else:
-            self._answer(self.archive, "application/zip")
-
-    def _answer(self, content: bytes, kind: str) -> None:
-        self.send_response(200 if content else 403)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def kaggle() -> Iterator[type[_Kaggle]]:
-    """A server on the loopback interface that has one set."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr("hands/landmarks.csv", "x1,y1\n")
-    handler = type("Handler", (_Kaggle,), {"archive": stream.getvalue(), "asked": []})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        handler.port = server.server_port
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield handler
-        server.shutdown()
-
-
-OPEN = """
-import json, sys
-from pathlib import Path
-from mien.stages.data import sources
-with sources.open_source(sys.argv[1], Path(sys.argv[2])) as found:
-    items = {each.name: each.open().read().decode() for each in found.items}
-print(json.dumps([found.name, items]))
-"""
-
-
-def taken(source: str, home: Path, environment: Mapping[str, str]) -> Any:
-    """What a process of its own reads of a source, from its standard output."""
-    done = subprocess.run(
-        [sys.executable, "-c", OPEN, source, str(home / "cache")],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def asking(home: Path, port: int) -> dict[str, str]:
-    """An environment in which Kaggle is a port of this machine, and nobody has an account."""
-    nobody = dict.fromkeys(("KAGGLE_USERNAME", "KAGGLE_KEY", "NO_PROXY", "no_proxy"), "")
-    here = f"http://127.0.0.1:{port}"
-    proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"), here)
-    folders = {"KAGGLEHUB_CACHE": str(home / "hub"), "KAGGLE_CONFIG_DIR": str(home / "none")}
-    return {
-        **nobody,
-        **proxies,
-        **folders,
-        "HOME": str(home),
-        "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
-    }
-
-
-def test_a_set_of_kaggle_is_fetched_by_its_name(tmp_path: Path, kaggle: type[_Kaggle]) -> None:
-    """It is remembered which version it was; that one is there then, and needs no network."""
-    found = taken("kaggle:someone/hands", tmp_path, asking(tmp_path, kaggle.port))
-    assert kaggle.asked == ["GetDataset", "DownloadDataset"]
-    assert found == ["kaggle:someone/hands/versions/3", {"hands/landmarks.csv": "x1,y1\n"}]
-    assert taken(found[0], tmp_path, asking(tmp_path, free_port())) == found
-
-
-def test_without_a_network_the_newest_version_in_the_cache_is_used(
-    tmp_path: Path, kaggle: type[_Kaggle]
-) -> None:
-    """A set that is there needs no network, and a half-fetched version does not count."""
-    found = taken("kaggle:someone/hands", tmp_path, asking(tmp_path, kaggle.port))
-    (tmp_path / "hub" / "datasets" / "someone" / "hands" / "versions" / "4").mkdir()
-    assert taken("kaggle:someone/hands", tmp_path, asking(tmp_path, free_port())) == found
-
-
 def described_set(folder: Path, head: str, file: str = "data.yaml") -> Path:
     """A YAML file in `project/`, beside data and other files."""
     files = ("project/venv/big.bin", "project/readme.md", "project/classes.txt", "other/x.jpg",
@@ -440,24 +342,7 @@ def test_a_yaml_file_without_its_set_is_refused(tmp_path: Path, text: str, messa
         fetched(source, tmp_path / "home")
 
 
-@pytest.mark.parametrize("fault", ["no network", "not allowed"])
-def test_what_kaggle_does_not_give_is_told(
-    tmp_path: Path, fault: str, kaggle: type[_Kaggle]
-) -> None:
-    """One message without a traceback: what was asked, why not, and what to do instead."""
-    port = free_port() if fault == "no network" else kaggle.port
-    kaggle.archive = b""
-    source = ("--source", "kaggle:someone/hands")
-    done = mien("data", "sample_gesture", *source, home=tmp_path / "home", **asking(tmp_path, port))
-    assert done.returncode == 1
-    assert "Kaggle does not provide 'someone/hands'" in done.stderr
-    assert "KAGGLE_USERNAME" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
-    assert not list((tmp_path / "home").rglob("*.zip"))
-
-
 def test_kagglehub_is_imported_only_when_it_is_used(tmp_path: Path) -> None:
-    """Nobody pays for it, or needs it, who fetches a folder."""
+    """A folder is fetched without it."""
     assert fetched(written(tmp_path / "set"), tmp_path / "home")
     assert "kagglehub" not in sys.modules
