@@ -198,8 +198,8 @@ def params_of(schema: type[SchemaT], overrides: Sequence[str]) -> SchemaT:
     document: dict[str, Any] = {}
     for override in overrides:
         _apply(document, override)
-    if others := document.keys() - {"params"}:
-        raise ConfigError(f"--set: expected params.NAME=VALUE, found {', '.join(sorted(others))}.")
+    if keys := document.keys() - {"params"}:
+        raise ConfigError(f"--set: expected params.NAME=VALUE, found {', '.join(sorted(keys))}.")
     return parse(schema, document.get("params", {}), "params")
 
 

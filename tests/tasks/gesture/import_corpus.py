@@ -307,6 +307,28 @@ READ: dict[str, Read] = {
         with_other_file,
         note="boxes.csv was not used",
     ),
+    "zeros": Read(
+        "rows of zeros, where no hand was detected",
+        "left out and counted",
+        plain(rows=[*hands(), *((label, 0 * points) for label, points in hands()[:2])]),
+        skipped={"missing_values": 2},
+    ),
+    "float_labels": Read(
+        "`0.0`, `1.0` as labels, and labels in quotes",
+        "as `0`, `1`, and without quotes",
+        plain(cells=lambda _, label, n: [*n, f"'{float(LABELS.index(label))}'"]),
+        labels=("0", "1", "2"),
+        names={label: str(n) for n, label in enumerate(LABELS)},
+    ),
+    "column_usage": Read(
+        "a column `set`, `usage` or `partition` with names of splits only",
+        "as `split`",
+        plain(
+            header=[*AXES, "label", "Usage"],
+            cells=lambda number, label, n: [*n, label, ("train", "val", "test")[number // 3 % 3]],
+        ),
+        splits=(9, 9, 6),
+    ),
     "table_per_label": Read(
         "`fist.csv`, `palm.csv`, .. without labels",
         "the name of each table is the label, without numbers and splits, and said",

@@ -97,6 +97,12 @@ REFUSED: dict[str, Refused] = {
         plain(header=[*AXES[:-1], "label"], cells=lambda _, label, n: [*n[:-1], label]),
         r"found 62 of the 63, missing: z21",
     ),
+    "other_file": Refused(
+        "tables as `.xlsx`, `.parquet`, `.npy`, `.txt`",
+        "the message says to export a CSV",
+        lambda folder: table(folder / "hands.txt"),
+        r"read as \.csv or \.tsv: export hands\.txt so",
+    ),
     "person_or_label": Refused(
         "`anna/fist.csv`, `anna/palm.csv`, .. without labels",
         "folders and files may both be the labels",

@@ -121,6 +121,7 @@ def parse(content: bytes, has_keypoints: bool = False) -> LabelFile:
 def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
     """Number and columns of each line that is not blank."""
     for number, line in enumerate(text.splitlines(), 1):
+        line = line.replace('"', " ")  # as writers of CSV put around a cell
         columns = line.split()
         if "," in line or ";" in line:
             columns = _split_separated(line)

@@ -35,6 +35,9 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     ROW_NAME: (ROW_NAME,),
 }
 """Names of the other columns, in lower case; the first one present is taken."""
+_MAYBE_SPLIT = ("set", "dataset", "partition", "usage", "phase", "fold")
+"""Names of a column of splits, where it holds nothing but the names of splits."""
+_SPLIT_WORDS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 _BLANK = {"", "nan", "none", "null", "na", "n/a"}
 _SIDES = {"left", "right", "l", "r"}
 
@@ -177,6 +180,12 @@ def _roles(
             )
         if positions:
             roles[key] = positions[0]
+    candidates = [n for n, name in free.items() if name in _MAYBE_SPLIT]
+    splits = [
+        n for n in candidates if (values := _values(rows, n + shift)) and values <= _SPLIT_WORDS
+    ]
+    if splits:
+        roles.setdefault("split", splits[0])
     return roles
 
 

@@ -26,6 +26,7 @@ EXCLUDED = "none"
 """The word of `splits.csv` for a hand that is excluded."""
 EXCLUDED_HAND = "excluded_by_splits_file"
 _MAX_EXAMPLES = 5
+_OTHER_TABLES = (".xlsx", ".xls", ".parquet", ".npy", ".npz", ".pkl", ".h5", ".feather", ".txt")
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 
 
@@ -290,6 +291,9 @@ def _nothing_usable(other_tables: Sequence[Path], raw: Path) -> str:
     hints = list(unread_notes(files))
     if archives:
         hints.append(f"Archives in the source are not opened: unpack {archives[0]} first.")
+    exports = [name for name in files if name.lower().endswith(_OTHER_TABLES)]
+    if exports and not other_tables:
+        hints.append(f"Tables are read as .csv or .tsv: export {exports[0]} so.")
     message = (
         "the source: expected a table with the columns x1, y1, z1 .. x21, y21, z21 and label (or "
         "others that the page on formats lists), or photos as <label>/<file>, or HaGRID's "

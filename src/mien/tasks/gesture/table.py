@@ -6,6 +6,7 @@ become a `SourceTable` too, in files of their own.
 """
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -284,11 +285,13 @@ def _open(path: Path, title: str, labelled: bool = True) -> tuple[Columns, Itera
 
 
 def _numbers(cells: Sequence[str], columns: Columns) -> list[float] | None:
-    """63 numbers of a line, depth 0 where there is none; None for a line that has other cells."""
+    """63 numbers of a line, depth 0 where there is none; None for a line without a hand."""
     if len(cells) <= max(columns.numbers) or any(cells[columns.width :]):
         return None
     selected = [cells[position] for position in columns.numbers]
     numbers = csv_text.to_numbers(selected, columns.decimal_comma)
+    if numbers is not None and not any(numbers):
+        return None  # zeros stand for a hand that was not detected
     if numbers is None or columns.has_depth:
         return numbers
     return [each for x, y in zip(numbers[::2], numbers[1::2], strict=True) for each in (x, y, 0.0)]
@@ -307,13 +310,19 @@ def _to_row(cells: Sequence[str], columns: Columns, name: str, title: str) -> So
         facts["picture"] = f"{size[0]:g}x{size[1]:g}"
     return SourceRow(
         name=by_role.get(ROW_NAME) or name,
-        label=by_role.get("label", ""),
+        label=_label(by_role.get("label", "")),
         landmarks=None if numbers is None else np.array(numbers).reshape(POINTS, 3),
         user=by_role.get("user", ""),
         split=by_role.get("split", ""),
         image_size=size,
         facts=facts,
     )
+
+
+def _label(cell: str) -> str:
+    """A label without quotes around it; a class number that became a float, as a number again."""
+    label = cell.strip("'\"").strip()
+    return label.removesuffix(".0") if re.fullmatch(r"\d+\.0", label) else label
 
 
 def _size(by_role: Mapping[str, str]) -> tuple[float, float]:

@@ -43,9 +43,9 @@ def _folder(names: Sequence[str]) -> str:
 
 def _file_label(stem: str) -> str:
     """The name of a file without split and number: `fist` of `fist_train_2`; "" if none is left."""
-    words = re.split(r"(?<=[^\W_])[\s_.()-]+(?=[^\W_]|$)", stem)
-    named = [word for word in words if word and not word.isdigit() and parse_split(word) is None]
-    return "_".join(named).strip("_-. ()")
+    parts = re.split(r"(?<=[^\W_])[\s_.()-]+(?=[^\W_]|$)", stem)
+    kept_parts = [each for each in parts if each and not each.isdigit() and not parse_split(each)]
+    return "_".join(kept_parts).strip("_-. ()")
 
 
 def _repeat(files: Mapping[Path, str], folders: Mapping[Path, str]) -> bool:

@@ -202,6 +202,11 @@ def _require_first_number(classes: ClassNames, images: Images) -> None:
 def _unused_names(classes: ClassNames, images: Images) -> Iterator[str]:
     """Names beyond the task's that no label line uses."""
     numbers = _numbers(images)
+    if numbers and min(numbers) == 1:
+        yield (
+            f"No label file holds class 0 ({classes.written[0]}): where the files count from 1, "
+            "every label is wrong. Number them from 0."
+        )
     pairs = zip(classes.written, classes.labels, strict=True)
     unused = [
         name

@@ -5,6 +5,7 @@ Names are never guessed: without a file that names the classes, the user must sa
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -210,6 +211,9 @@ def _mapping_notes(names: ClassNames, described: Descriptions) -> Iterator[str]:
         yield f"Class names of {names.origin} were mapped: {', '.join(renamed)}."
     if names.origin != described.chosen.file:
         yield f"Class numbers are read as {_order(names.written)} ({names.origin})."
+    for label, count in Counter(filter(None, names.labels)).items():
+        if count > 1:
+            yield f"{names.origin} names {label} {count} times: these classes are read as one."
     missing = [label for label in LABELS if label not in names.labels]
     if missing:
         yield f"{names.origin} does not name {', '.join(missing)}: the model cannot learn it."

@@ -16,6 +16,7 @@ EXPECTED = (
     "in train/, valid/ (or val/) and test/ or as data.yaml names them"
 )
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
+_TABLES = (".csv", ".tsv", ".lst", ".xlsx", ".parquet", ".mat", ".npy", ".npz", ".pkl", ".h5")
 _MAX_NAMES = 5
 _MIN_CLASS_FOLDERS = 2
 _JSON_START = 4096
@@ -68,6 +69,12 @@ def _other_formats(tree: FileTree) -> Iterator[str]:
         yield (
             "Folders named by class hold no boxes of faces: mark the faces and export the set as "
             "YOLO."
+        )
+    tables = [path for path in tree.files if file_tree.suffix(path) in _TABLES]
+    if tables:
+        yield (
+            f"Tables of labels or pixels ({tables[0]}) are not read: write an image and a label "
+            "file for each face; of a picture that is one face the line is `class 0.5 0.5 1 1`."
         )
     yield from unread_notes(tree.files)
     archives = [path for path in tree.files if file_tree.suffix(path) in _ARCHIVES]

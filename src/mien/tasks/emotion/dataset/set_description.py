@@ -99,7 +99,8 @@ def parse_yaml(document: Any, file: str) -> SetDescription | None:
         entries = _entries(value)
         if split and entries:
             splits[split] = (*splits.get(split, ()), *entries)
-    names, names_file = _names(document.get("names"), file)
+    keys = {str(key).strip().lower(): key for key in document}
+    names, names_file = _names(document.get(keys.get("names")), file)
     if not splits and names is None and not names_file and "nc" not in document:
         return None
     base = document.get("path")
@@ -157,8 +158,8 @@ def _entries(value: Any) -> tuple[str, ...]:
 
 def _names(listed: Any, file: str) -> tuple[tuple[str, ...] | None, str]:
     """The names, or the file that holds them."""
-    if isinstance(listed, str) and "," in listed:
-        listed = [name.strip() for name in listed.split(",")]
+    if isinstance(listed, str):
+        listed = _split_text(listed)
     if isinstance(listed, str):
         return None, listed.strip()
     if isinstance(listed, dict):
@@ -170,7 +171,28 @@ def _names(listed: Any, file: str) -> tuple[tuple[str, ...] | None, str]:
         listed = [listed[number] for number in sorted(listed, key=int)]
     if not isinstance(listed, list) or not listed:
         return None, ""
+    if any(isinstance(name, dict | list) for name in listed):
+        raise DataError(
+            f"{file}: expected `names` as a list of words, or as `number: word`, found "
+            f"{str(listed[0])[:60]} in it. Write one word for each class."
+        )
     return tuple(str(name) for name in listed), ""
+
+
+def _split_text(text: str) -> Any:
+    """The names in a text: a list of Python, or words between commas or in lines of their own; the
+    text itself where it may be the path of a file."""
+    text = text.strip()
+    if text.startswith("["):
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError:
+            return text
+    separator = next((each for each in (",", "\n") if each in text), None)
+    if separator is None and ("." in text or "/" in text):
+        return text
+    names = [name.strip() for name in text.split(separator) if name.strip()]
+    return names if len(names) > 1 else text
 
 
 def _rank(description: SetDescription) -> tuple[int, int, str]:
