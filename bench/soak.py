@@ -30,7 +30,8 @@ from mien.stages.monitor import traffic
 from mien.storage.workspace import Workspace
 
 sys.path.insert(0, str(ROOT / "tests"))  # the tests have the server and the clients to try
-from stages.serve.load import Load, Server, form, get, post, serve
+from stages.serve.load import Load, form, get, post
+from stages.serve.server_process import Server, serve
 
 SECONDS = 600.0
 CLIENTS = 4
@@ -116,8 +117,8 @@ def run(workspace: Workspace, seconds: float) -> Soak:
             _bounded(server)
     wrong: Counter[str] = Counter()
     for each in load.records:
-        if each.status != asked[each.question].status:
-            wrong[f"{each.fault or each.status} for {asked[each.question].status}"] += 1
+        if each.status != asked[each.request].status:
+            wrong[f"{each.fault or each.status} for {asked[each.request].status}"] += 1
     return Soak(samples, Counter(each.status for each in load.records), wrong)
 
 
@@ -132,7 +133,7 @@ def _watched(server: Server, load: Load, seconds: float) -> list[Sample]:
 
 
 def _sample(server: Server, load: Load, moment: float) -> Sample:
-    page = server.ask(get("/metrics")).body.decode()
+    page = server.request(get("/metrics")).body.decode()
     return Sample(
         moment=moment,
         answered=len(load.records),

@@ -20,7 +20,8 @@ from mien.storage.files import atomic_write
 from mien.storage.workspace import Workspace
 from prometheus import RECIPE, binary
 
-from .load import FOLDER, POINT, Load, Server, form, get, post, receive, serve, serve_hanging
+from .load import POINT, Load, form, get, post
+from .server_process import FOLDER, Server, receive, serve, serve_hanging
 
 Draw = Callable[..., bytes]
 Serving = Callable[..., AbstractContextManager[TestClient]]
@@ -58,7 +59,7 @@ def test_a_kill_loses_no_answer_that_was_received(workspace: Workspace, picture:
             Load(server.port, questions, 6) as load,
         ):
             load.reach(120)
-            server.tell(signal.SIGKILL)
+            server.send_signal(signal.SIGKILL)
             server.process.wait()
             load.stop()
         assert {each.status for each in load.records} <= {200, 0}, "an answer, or none"
@@ -66,8 +67,8 @@ def test_a_kill_loses_no_answer_that_was_received(workspace: Workspace, picture:
     with serve(workspace.home, FOLDER) as server:
         assert server.metric("mien_prediction_log_rows") >= sum(map(len, received))
         for each in [name for names in received for name in (names[0], *names[-10:])]:
-            assert server.ask(verdict(each)).status == 200
-        server.tell(signal.SIGTERM)
+            assert server.request(verdict(each)).status == 200
+        server.send_signal(signal.SIGTERM)
         server.process.wait(PATIENCE)
     assert recorded(workspace.prediction_log) >= {name for names in received for name in names}
 
@@ -81,7 +82,7 @@ def test_a_stop_loses_nothing_for_clients_that_look(workspace: Workspace, pictur
         Load(server.port, questions, 8, balanced=True) as load,
     ):
         load.reach(100)
-        server.tell(signal.SIGTERM)
+        server.send_signal(signal.SIGTERM)
         code = server.process.wait(PATIENCE)
         load.stop()
     assert load.failed == []
@@ -101,10 +102,10 @@ def test_a_stop_answers_everybody_until_its_grace_is_over(workspace: Workspace) 
         kept = server.connect(QUESTION)
         assert not receive(kept).closes
         told = time.monotonic()
-        server.tell(signal.SIGTERM)
-        until(lambda: server.ask(get("/readyz")).status == 503, "/readyz stays 200")
+        server.send_signal(signal.SIGTERM)
+        until(lambda: server.request(get("/readyz")).status == 503, "/readyz stays 200")
         kept.sendall(QUESTION)
-        last, new = receive(kept), server.ask(QUESTION)
+        last, new = receive(kept), server.request(QUESTION)
         code = server.process.wait(PATIENCE)
         load.stop()
     assert (last.status, last.closes, new.status, new.closes) == (200, True, 200, True)
@@ -121,7 +122,7 @@ def test_what_is_in_work_is_finished(workspace: Workspace, told: signal.Signals)
     with serve(workspace.home, FOLDER, **settings) as server:
         asked = [server.connect(slow()) for _ in range(4)]
         until(lambda: taken(server) == 4, "they are not in work")
-        server.tell(told)
+        server.send_signal(told)
         answers = [receive(each).status for each in asked]
         code = server.process.wait(PATIENCE)
     assert (answers, code) == ([200] * 4, 0)
@@ -135,7 +136,7 @@ def test_nobody_can_keep_a_server_from_its_end(workspace: Workspace) -> None:
         for sent in (b"", b"GET /livez HTT", QUESTION[:-5], get("/livez")):
             server.connect(sent)
         until(lambda: taken(server) == 1, "the upload has no place")
-        server.tell(signal.SIGTERM)
+        server.send_signal(signal.SIGTERM)
         code = server.process.wait(PATIENCE)
     assert code == 0
     assert "graceful shutdown exceeded" not in server.text(), "what uvicorn says when it gives up"
@@ -149,12 +150,12 @@ def test_a_held_server_goes_on_where_it_was(workspace: Workspace) -> None:
         Load(server.port, [QUESTION], 6) as load,
     ):
         load.reach(50)
-        server.tell(signal.SIGSTOP)
+        server.send_signal(signal.SIGSTOP)
         until(lambda: held(server), "it still runs")
         count = len(load.records)
         asked = [server.connect(QUESTION) for _ in range(20)]
         until(lambda: load.waiting == 6, "the clients have not asked")
-        server.tell(signal.SIGCONT)
+        server.send_signal(signal.SIGCONT)
         answers = [receive(each).status for each in asked]
         load.reach(50)
         load.stop()
@@ -225,12 +226,12 @@ def test_a_real_clock_that_jumps_costs_nothing(workspace: Workspace, tmp_path: P
             with atomic_write(clock) as written:
                 written.write_text(f"{jump}\n")
             load.reach(60)
-            assert server.ask(verdict(load.fine[-1].trace_id)).status == 200
+            assert server.request(verdict(load.fine[-1].trace_id)).status == 200
         load.stop()
         server.settle()
         assert server.metric("mien_prediction_log_dropped_total") == 0
         assert server.metric("mien_prediction_log_rows") == len(load.records)
-        server.tell(signal.SIGTERM)
+        server.send_signal(signal.SIGTERM)
         assert server.process.wait(PATIENCE) == 0
     assert load.failed == []
     with closing(sqlite3.connect(workspace.prediction_log)) as database:
@@ -257,7 +258,7 @@ def test_a_slow_model_is_told_in_time_and_the_others_go_on(
         asked = [server.connect(QUESTION) for _ in range(4)]
         late = [receive(each) for each in asked]
         hangs.unlink()
-        until(lambda: server.ask(QUESTION).status == 200, "it answers no more")
+        until(lambda: server.request(QUESTION).status == 200, "it answers no more")
         with Load(server.port, [QUESTION], 6) as load:
             load.reach(100)
         server.settle()
@@ -277,9 +278,9 @@ def test_a_model_that_raises_costs_its_own_request_alone(workspace: Workspace) -
     ):
         load.reach(100)
         load.stop()
-        failed = server.ask(broken)
+        failed = server.request(broken)
         server.settle()
-    assert {(each.question, each.status) for each in load.records} == {(0, 200), (1, 500)}
+    assert {(each.request, each.status) for each in load.records} == {(0, 200), (1, 500)}
     assert failed.json()["type"] == "/errors/internal"
     assert b"Traceback" not in failed.body
     assert b"drill" not in failed.body
@@ -300,20 +301,20 @@ def test_a_model_that_hangs_for_long_does_not_take_the_server_with_it(
     probes answer, and say so when too many threads hang. Once the model works again all is as
     before, and what nobody waits for any more is not computed."""
     server, hangs = hanging
-    assert server.ask(QUESTION).status == 200
+    assert server.request(QUESTION).status == 200
     hangs.touch()
-    told = [server.ask(QUESTION).status for _ in range(3)]
-    assert server.ask(get("/livez")).status == 200
+    told = [server.request(QUESTION).status for _ in range(3)]
+    assert server.request(get("/livez")).status == 200
     with Load(server.port, [QUESTION], 12) as load:
         until(lambda: len(load.records) >= 40, "requests are not refused")
-        until(lambda: server.ask(get("/livez")).status == 503, "nobody is told of the threads")
-    assert server.ask(get("/metrics")).status == 200
+        until(lambda: server.request(get("/livez")).status == 503, "nobody is told of the threads")
+    assert server.request(get("/metrics")).status == 200
     begun = server.metric("mien_queue_wait_seconds_count")
     hangs.unlink()
-    until(lambda: server.ask(QUESTION).status == 200, "it answers no more")
-    again = [server.ask(QUESTION).status for _ in range(20)]
+    until(lambda: server.request(QUESTION).status == 200, "it answers no more")
+    again = [server.request(QUESTION).status for _ in range(20)]
     server.settle()
-    until(lambda: server.ask(get("/livez")).status == 200, "/livez stays 503")
+    until(lambda: server.request(get("/livez")).status == 200, "/livez stays 503")
     computed = server.metric("mien_queue_wait_seconds_count") - begun
     assert (told, again) == ([504] * 3, [200] * 20)
     assert {each.status for each in load.records} <= {503, 504}
@@ -328,8 +329,8 @@ def test_a_model_that_hangs_for_good_does_not_keep_the_server_from_its_end(
     ends when it is told to, with status 0."""
     server, hangs = hanging
     hangs.touch()
-    assert {server.ask(QUESTION).status for _ in range(count)} <= {503, 504}
-    server.tell(signal.SIGTERM)
+    assert {server.request(QUESTION).status for _ in range(count)} <= {503, 504}
+    server.send_signal(signal.SIGTERM)
     assert server.process.wait(PATIENCE) == 0
 
 
@@ -350,8 +351,8 @@ def test_a_server_does_not_need_the_registry(workspace: Workspace, picture: Draw
         (workspace.home / "mlflow.db").unlink()
         models.rename(away)
         load.reach(150)
-        assert server.ask(get("/health")).status == 200
-        assert server.ask(get("/sample/shape")).status == 200
+        assert server.request(get("/health")).status == 200
+        assert server.request(get("/sample/shape")).status == 200
         away.rename(models)
         load.reach(50)
         workspace.version("shape", 3).rename(workspace.version("shape", 4))

@@ -17,19 +17,8 @@ from mien.stages.serve import app as stage
 from mien.stages.serve import protocol
 from mien.storage.workspace import Workspace
 
-from .load import (
-    FOLDER,
-    POINT,
-    Load,
-    Server,
-    form,
-    get,
-    percentile,
-    post,
-    receive,
-    serve,
-    serve_hanging,
-)
+from .load import POINT, Load, form, get, percentile, post
+from .server_process import FOLDER, Server, receive, serve, serve_hanging
 
 QUESTION = post("/predict/shape", POINT)
 SHORT = {"MIEN_HEADER_TIMEOUT_S": "2", "MIEN_BODY_TIMEOUT_S": "2"}
@@ -96,9 +85,9 @@ def test_slow_uploads_free_their_places_in_time(workspace: Workspace) -> None:
     with serve(workspace.home, FOLDER, MIEN_MAX_IN_FLIGHT="4", **SHORT) as server:
         slow = [server.connect(QUESTION[:-5]) for _ in range(4)]
         until(lambda: taken(server) == 4, "the places are not taken")
-        refused = server.ask(QUESTION)
+        refused = server.request(QUESTION)
         assert [receive(each).status for each in slow] == [408] * 4
-        assert server.ask(QUESTION).status == 200
+        assert server.request(QUESTION).status == 200
         server.settle()
     assert (refused.status, refused.headers["retry-after"]) == (503, "1")
 
@@ -153,7 +142,7 @@ def test_more_connections_than_are_taken_are_told_so(workspace: Workspace) -> No
 
 def answered(server: Server) -> bool:
     try:
-        return server.ask(QUESTION).status == 200
+        return server.request(QUESTION).status == 200
     except ConnectionError:
         return False
 
@@ -243,7 +232,7 @@ def test_a_client_that_goes_away_frees_its_place(
                     each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 each.close()
             server.settle()
-        assert server.ask(QUESTION).status == 200
+        assert server.request(QUESTION).status == 200
         assert "Traceback" not in server.text()
 
 
@@ -259,7 +248,7 @@ def test_what_nobody_waits_for_is_not_computed(workspace: Workspace, tmp_path: P
         until(lambda: taken(server) <= 1, "the places of those who have gone are not free")
         hangs.unlink()
         server.settle()
-        assert server.ask(QUESTION).status == 200
+        assert server.request(QUESTION).status == 200
         assert server.metric("mien_queue_wait_seconds_count") <= 3
 
 
@@ -324,5 +313,5 @@ PROBES = ("/livez", "/readyz", "/metrics")
 
 def probe(server: Server, path: str) -> float:
     start = time.perf_counter()
-    assert server.ask(get(path)).status == 200
+    assert server.request(get(path)).status == 200
     return time.perf_counter() - start

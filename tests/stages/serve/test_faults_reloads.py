@@ -20,7 +20,8 @@ from mien.model.lineage import Lineage
 from mien.storage.files import atomic_dir, sha256_file
 from mien.storage.workspace import Workspace
 
-from .load import FOLDER, POINT, Load, Server, get, post, serve
+from .load import POINT, Load, get, post
+from .server_process import FOLDER, Server, serve
 
 MakeBundle = Callable[..., Bundle]
 Rewrite = Callable[[Path, dict[str, Any]], None]
@@ -97,7 +98,7 @@ def test_a_hundred_swaps_under_load(
             workspace.write_aliases("shape", {"champion": number})
             until(lambda goal=turn: swaps(server, "loaded") >= goal, server.words)
             told = len(load.records)
-            document = server.ask(QUESTION).json()
+            document = server.request(QUESTION).json()
             assert document["model"]["version"] == str(number), f"after swap {turn}"
             until(lambda least=told: len(load.records) >= least + 4, "no more answers")
             if turn in (10, SWAPS):
@@ -204,9 +205,9 @@ def test_no_bad_bundle_takes_the_champion_s_place(workspace: Workspace) -> None:
         load.reach(10)
         other_version(workspace, 99)
         workspace.write_aliases("shape", {"champion": 99})
-        until(lambda: server.ask(QUESTION).json()["model"]["version"] == "99", server.words)
+        until(lambda: server.request(QUESTION).json()["model"]["version"] == "99", server.words)
         load.stop()
-        assert server.ask(get("/health")).status == 200
+        assert server.request(get("/health")).status == 200
     assert found == dict.fromkeys(BAD, "refused once")
     assert load.failed == []
     assert {each.version for each in load.records} <= {"3", "99"}
@@ -230,7 +231,7 @@ def refused(
         workspace.write_aliases("shape", {"champion": 3})
         until(lambda: swaps(server, "loaded") > taken + 1, "the old one is not taken again")
         return "TAKEN"
-    health = server.ask(get("/health"))
+    health = server.request(get("/health"))
     version = health.json()["models"][-1]["version"]
     if health.status != 200 or version != "3":
         return f"/health is {health.status} with version {version}"
@@ -265,7 +266,7 @@ def test_the_watch_outlives_what_it_looks_at(workspace: Workspace, harm: str) ->
         until(lambda: server.words() != before, "the log says nothing")
         load.reach(10)
         workspace.write_aliases("shape", {"champion": 4})
-        until(lambda: server.ask(QUESTION).json()["model"]["version"] == "4", server.words)
+        until(lambda: server.request(QUESTION).json()["model"]["version"] == "4", server.words)
         load.stop()
     assert load.failed == []
     assert "Traceback" not in server.text()
@@ -288,7 +289,7 @@ def test_a_bundle_folder_is_followed_too(workspace: Workspace, make_bundle: Make
             shutil.copytree(workspace.version("shape", 3), built, dirs_exist_ok=True)
             second = bundle.write(built, bundle.read(built).manifest.model_copy(update=NEW))
         until(lambda: swaps(server, "loaded") == 1, server.words)
-        assert server.ask(QUESTION).json()["model"]["version"] == second.digest[:12]
+        assert server.request(QUESTION).json()["model"]["version"] == second.digest[:12]
         load.stop()
     assert load.failed == []
     assert {each.version for each in load.records} <= {first.digest[:12], second.digest[:12]}
@@ -306,7 +307,7 @@ def test_a_bundle_that_was_bad_at_the_start_can_be_mended(
     content = (folder / "model.onnx").read_bytes()
     (folder / "model.onnx").write_bytes(b"")
     with watching(workspace, "shape", "colour") as server:
-        assert server.ask(QUESTION).status == 503
+        assert server.request(QUESTION).status == 503
         (folder / "model.onnx").write_bytes(content)
-        until(lambda: server.ask(QUESTION).status == 200, server.words)
-        assert server.ask(get("/health")).status == 200
+        until(lambda: server.request(QUESTION).status == 200, server.words)
+        assert server.request(get("/health")).status == 200

@@ -19,7 +19,8 @@ from waiting import PATIENCE, until
 from mien.model.bundle import Bundle
 from mien.storage.workspace import Workspace
 
-from .load import FOLDER, POINT, Load, Server, form, get, post, serve
+from .load import POINT, Load, form, get, post
+from .server_process import FOLDER, Server, serve
 
 MakeBundle = Callable[..., Bundle]
 QUESTION = post("/predict/shape", POINT)
@@ -68,13 +69,13 @@ def test_a_disk_that_fills_up_costs_the_record_alone(workspace: Workspace) -> No
                 "nothing dropped",
             )
             load.reach(200)
-            assert server.ask(get("/readyz")).status == 200
+            assert server.request(get("/readyz")).status == 200
             full = {each.trace_id for each in load.fine[-50:]}
         load.reach(100)
         until(lambda: judged(server, load.fine[-1].trace_id), "the record does not go on")
         load.stop()
         dropped = server.metric("mien_prediction_log_dropped_total")
-        server.tell(signal.SIGTERM)
+        server.send_signal(signal.SIGTERM)
         assert server.process.wait(PATIENCE) == 0
     assert load.failed == []
     with closing(sqlite3.connect(workspace.prediction_log)) as database:
@@ -88,7 +89,7 @@ def test_a_disk_that_fills_up_costs_the_record_alone(workspace: Workspace) -> No
 
 def judged(server: Server, trace_id: str) -> bool:
     body = f'{{"trace_id": "{trace_id}", "label": "star"}}'.encode()
-    return server.ask(post("/feedback", body)).status == 200
+    return server.request(post("/feedback", body)).status == 200
 
 
 def test_a_small_disk_costs_the_record_alone(workspace: Workspace, tmp_path: Path) -> None:
@@ -105,7 +106,7 @@ def test_a_small_disk_costs_the_record_alone(workspace: Workspace, tmp_path: Pat
         until(lambda: server.metric("mien_prediction_log_dropped_total") > 50, "nothing dropped")
         load.reach(50)
         load.stop()
-        assert server.ask(get("/health")).status == 200
+        assert server.request(get("/health")).status == 200
     assert load.failed == []
     assert server.text().count("predictions are not recorded from now on") <= 5
 
@@ -124,8 +125,8 @@ def test_a_read_only_disk_costs_the_record_alone(workspace: Workspace, tmp_path:
         load.reach(100)
         load.stop()
         dropped = server.metric("mien_prediction_log_dropped_total")
-        assert server.ask(get("/health")).status == 200
-        server.tell(signal.SIGTERM)
+        assert server.request(get("/health")).status == 200
+        server.send_signal(signal.SIGTERM)
         assert server.process.wait(PATIENCE) == 0
     assert load.failed == []
     assert dropped == len(load.records)
@@ -179,7 +180,7 @@ def test_descriptors_that_run_out_come_back(workspace: Workspace, make_bundle: M
 
 def answered(server: Server) -> bool:
     try:
-        return server.ask(QUESTION, timeout=PATIENCE).status == 200
+        return server.request(QUESTION, timeout=PATIENCE).status == 200
     except (TimeoutError, ConnectionError):
         return False
 
@@ -200,9 +201,9 @@ def test_a_picture_for_which_there_is_no_memory(workspace: Workspace) -> None:
         load.reach(20)
         room = server.status("VmSize") * 1024 + 100_000_000
         with limited(server, resource.RLIMIT_AS, room):
-            refused = server.ask(large, timeout=PATIENCE)
+            refused = server.request(large, timeout=PATIENCE)
             load.reach(50)
-        fitting = server.ask(large, timeout=PATIENCE)
+        fitting = server.request(large, timeout=PATIENCE)
         load.stop()
         server.settle()
     assert refused.status in (413, 500, 503), refused.body
