@@ -6,8 +6,7 @@ Each image is named after what it shows, so that a class that was read wrong is 
 import json
 import shutil
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +23,6 @@ _BEGIN = {"train": 0, "valid": 1, "val": 1, "validation": 1, "test": 2}
 
 Maker = Callable[[Path], Path | None]
 Line = Callable[[int], str]
-
-
-@dataclass(frozen=True)
-class Case:
-    """A data set, what is read of it, and the row of the docs."""
-
-    layout: str
-    reading: str
-    """How it is read, or why it is refused."""
-    make: Maker
-    """Writes it into a folder; returns the source where that is not the folder."""
-    counts: tuple[int, int, int] | None = (8, 8, 8)
-    """Images in train, val and test; None for a set that is refused."""
-    note: str = ""
-    """Part of a sentence of the report, or of the message of a refusal."""
-    params: Mapping[str, Any] = field(default_factory=dict)
-    skipped: Mapping[str, int] = field(default_factory=dict)
-    box: tuple[float, float, float, float] = BOX
-    """Of every face, as it is read."""
 
 
 def line(number: int, box: Sequence[float] = BOX, separator: str = " ") -> str:

@@ -3,13 +3,35 @@
 `test_import_corpus.py` reads them; the rows of docs/source/formats.md are made from them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from mien.tasks.emotion.params import LABELS, NAMED_ORDERS
 
 from . import drawn_sets as sets
-from .drawn_sets import IDS, Case, line
+from .drawn_sets import BOX, IDS, Maker, line
+
+
+@dataclass(frozen=True)
+class Case:
+    """A data set, what is read of it, and the row of the docs."""
+
+    layout: str
+    reading: str
+    """How it is read, or why it is refused."""
+    make: Maker
+    """Writes it into a folder; returns the source where that is not the folder."""
+    counts: tuple[int, int, int] | None = (8, 8, 8)
+    """Images in train, val and test; None for a set that is refused."""
+    note: str = ""
+    """Part of a sentence of the report, or of the message of a refusal."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    box: tuple[float, float, float, float] = BOX
+    """Of every face, as it is read."""
+
 
 LAYOUTS = (
     Case("`train/images`, `train/labels`; `data.yaml` at the top (Kaggle's AffectNet)",

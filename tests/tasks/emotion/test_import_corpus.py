@@ -19,7 +19,7 @@ from mien.tasks.emotion.params import LABELS, Params
 from mien.tasks.emotion.repair import repair
 
 from . import import_corpus
-from .drawn_sets import Case
+from .import_corpus import Case
 
 ACCEPTED = [case for case in import_corpus.CASES if case.counts is not None]
 REFUSED = [case for case in import_corpus.CASES if case.counts is None]
