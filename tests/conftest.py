@@ -78,7 +78,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     validation data than the small models have."""
 
     def make(folder: Path) -> None:
-        done = mien("demo", "--exit", home=folder / "home", PORT=str(free_port()))
+        done = mien("demo", "--exit", "--no-pull", home=folder / "home", PORT=str(free_port()))
         assert done.returncode == 0, done.stdout + done.stderr
         (folder / "out.txt").write_text(done.stdout, encoding="utf-8")
         (folder / "err.txt").write_text(done.stderr, encoding="utf-8")

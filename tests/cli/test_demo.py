@@ -43,7 +43,7 @@ def test_it_prints_the_table_the_seconds_and_the_addresses(demo: Demo) -> None:
 
 def test_a_second_run_skips_what_has_not_changed(demo: Demo) -> None:
     """Nothing is trained twice; the output says so."""
-    again = mien("demo", "--exit", home=demo.home, PORT=str(free_port()))
+    again = mien("demo", "--exit", "--no-pull", home=demo.home, PORT=str(free_port()))
     assert again.returncode == 0, again.stderr
     for stage in ("data", "train", "evaluate", "register"):
         assert re.search(rf": {stage} .*unchanged, skipped", again.stderr), stage

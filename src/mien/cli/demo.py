@@ -22,6 +22,8 @@ from mien.reporting import console, relay
 from mien.stages import data
 from mien.storage.workspace import Workspace, read_latest
 
+from .starter import StarterFetch, served_origin
+
 REQUEST_TIMEOUT_S = 300
 """Only a server that hangs needs longer, also on a slow machine."""
 
@@ -32,10 +34,15 @@ class TaskReport:
 
     run: RunReport
     evaluation: Evaluation
+    alias: str
+    """Of the version that was trained, at the end."""
+    starter: str
+    """Why which model is served, where a public one or a champion of real data may be; else ""."""
 
 
-def demo(workspace: Workspace, configs: Path, stay: bool) -> None:
-    """Run the demo; with `stay`, serve until Ctrl-C.
+def demo(workspace: Workspace, configs: Path, stay: bool, pull: bool) -> None:
+    """Run the demo; with `stay`, serve until Ctrl-C. With `pull`, a public model of real data is
+    fetched and served where there is one.
 
     Raises:
         MienError: the address is in use, a stage failed, or a model could not be loaded.
@@ -44,7 +51,7 @@ def demo(workspace: Workspace, configs: Path, stay: bool) -> None:
 
     app.listen(config.settings()).close()  # refused before the training and not after it
     stopwatch = console.Stopwatch()
-    reports = _train_all(workspace, configs)
+    reports = _train_all(workspace, configs, pull)
     training_s = stopwatch.seconds
     with app.running(workspace, tuple(reports), (), config.settings()) as address:
         start_s = stopwatch.seconds - training_s
@@ -83,7 +90,7 @@ def request_prediction(address: str, name: str) -> dict[str, Any]:
     return document
 
 
-def _train_all(workspace: Workspace, configs: Path) -> dict[str, TaskReport]:
+def _train_all(workspace: Workspace, configs: Path, pull: bool) -> dict[str, TaskReport]:
     """Train every task in its own process: a small model uses one core, not two."""
     names = tasks.names()
     context = get_context("spawn")  # forking a process with threads is not safe
@@ -94,32 +101,47 @@ def _train_all(workspace: Workspace, configs: Path) -> dict[str, TaskReport]:
         relay.drawn(f"train {' and '.join(names)}", queue),
         ProcessPoolExecutor(workers, context, initializer=relay.send, initargs=(queue,)) as pool,
     ):
-        jobs = {name: pool.submit(_train, name, workspace, configs) for name in names}
+        jobs = {name: pool.submit(_train, name, workspace, configs, pull) for name in names}
         return {name: job.result() for name, job in jobs.items()}
 
 
-def _train(name: str, workspace: Workspace, configs: Path) -> TaskReport:
+def _train(name: str, workspace: Workspace, configs: Path, pull: bool) -> TaskReport:
     path = configs / f"sample_{name}.yaml"
     run = (
         config.load(path)
         if path.is_file()
         else RunConfig(name=path.stem, task=name, source=data.SAMPLE)
     )
-    # Forced, so that the demo also works in a clone with uncommitted changes.
+    task = tasks.load(name)
+    # A champion that knows real data stays, and is not fetched again.
+    origin = served_origin(name, workspace)
+    knows_real_data = origin in ("real", "pretrained")
+    wanted = pull and task.training.starters and not knows_real_data
+    fetch = StarterFetch(task, workspace) if wanted else None
     try:
-        report = pipeline.run(run, workspace, force="demo")
+        # Forced, so that the demo also works in a clone with uncommitted changes.
+        report = pipeline.run(run, workspace, force=None if knows_real_data else "demo")
     except MienError as error:
         error.add_note(f"The demo runs {path.name}: `mien run {path} --set KEY=VALUE` changes it.")
         raise
+    stays = f"{name}: the champion stays. Served: trained on {origin} data."
+    sentence = fetch.register() if fetch else stays if knows_real_data else ""
     folder = read_latest(workspace.evaluated(name), run.name, "")
-    return TaskReport(report, Evaluation.read(folder))
+    alias = _alias(report, workspace.aliases(name))
+    return TaskReport(report, Evaluation.read(folder), alias, sentence)
+
+
+def _alias(report: RunReport, aliases: Mapping[str, int]) -> str:
+    """The alias of the version that a run registered; a starter may have taken the first one."""
+    number = report.registered.number if report.registered else None
+    return next((alias for alias, each in sorted(aliases.items()) if each == number), "set aside")
 
 
 def _print_task(name: str, report: TaskReport, prediction: Mapping[str, Any]) -> None:
     rows = report.evaluation.candidates
     console.result("")
     console.table(
-        f"{name}: version {_version(report.run)}, data: {report.evaluation.trained_on}",
+        f"{name}: {_version(report)}, data: {report.evaluation.trained_on}",
         ["candidate", "val macro-F1", "test macro-F1", "CPU cost", "MB"],
         [
             [
@@ -138,13 +160,15 @@ def _print_task(name: str, report: TaskReport, prediction: Mapping[str, Any]) ->
         for stage, seconds in report.run.seconds.items()
     )
     console.result(stages)
+    if report.starter:
+        console.result(report.starter)
     label, confidence = prediction[name], prediction["confidence"]
     console.result(f"prediction for a drawn picture: {label} {confidence:.3f}")
 
 
-def _version(report: RunReport) -> str:
-    registered = report.registered
-    return f"{registered.number} is {registered.alias or 'not promoted'}" if registered else "?"
+def _version(report: TaskReport) -> str:
+    registered = report.run.registered
+    return f"version {registered.number} is {report.alias}" if registered else "not registered"
 
 
 def _wait_for_interrupt() -> None:

@@ -32,6 +32,10 @@ def demo(
     configs: Annotated[Path, typer.Option(help="The folder of sample_TASK.yaml.")] = Path(
         "configs"
     ),
+    pull: Annotated[
+        bool,
+        typer.Option("--pull/--no-pull", help="Fetch a public model of real data, and serve it."),
+    ] = True,
     home: Home = None,
 ) -> None:
     """Train, register and serve every task on drawn data, and predict one picture of each."""
@@ -39,7 +43,7 @@ def demo(
         from mien.cli.demo import demo as run_demo
         from mien.stages.serve import app  # noqa: F401 - takes as long as the rest
 
-    run_demo(workspace_at(home), configs, stay=not leave)
+    run_demo(workspace_at(home), configs, stay=not leave, pull=pull)
 
 
 @app.command(rich_help_panel="Stages")

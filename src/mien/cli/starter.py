@@ -1,0 +1,64 @@
+"""The demo's public pretrained model: fetched while something else runs, within a short bound."""
+
+import threading
+from time import monotonic
+from typing import Any
+
+from mien import pipeline
+from mien.config import TrainedOn
+from mien.errors import MienError
+from mien.model import bundle
+from mien.stages import pull
+from mien.storage.workspace import CHAMPION, Workspace
+from mien.task import Task
+
+FETCH_S = 15.0
+"""Seconds from the start of the fetching to the last moment that the demo waits for it."""
+
+
+class StarterFetch:
+    """Fetches the public model of a task in a thread; `register` makes it a version."""
+
+    def __init__(self, task: Task[Any], workspace: Workspace, limit_s: float = FETCH_S) -> None:
+        self._task, self._workspace, self._limit_s = task, workspace, limit_s
+        self._end = monotonic() + limit_s
+        self._error: MienError | None = None
+        self._thread = threading.Thread(target=self._fetch, name="mien-fetch", daemon=True)
+        self._thread.start()
+
+    def register(self) -> str:
+        """Register the model; return what is served now and why, in one sentence."""
+        self._thread.join(max(0.0, self._end - monotonic()))
+        name = self._task.name
+        if self._thread.is_alive():
+            return _drawings(name, f"no public model was fetched within {self._limit_s:g} s")
+        try:
+            if self._error:
+                raise self._error
+            registered = pipeline.pull(self._task, self._workspace)
+        except MienError as error:
+            return _drawings(name, str(error))
+        origin = served_origin(name, self._workspace) or "unknown"
+        served = f"Served: trained on {origin} data."
+        return f"{name}: pulled a public model: {registered.summary} {served}"
+
+    def _fetch(self) -> None:
+        try:
+            pull.fetch(self._task, self._limit_s)
+        except MienError as error:
+            self._error = error
+
+
+def served_origin(task: str, workspace: Workspace) -> TrainedOn | None:
+    """What the champion of a task was trained on; None without one, or where it does not say."""
+    number = workspace.aliases(task).get(CHAMPION)
+    if number is None:
+        return None
+    return bundle.read(workspace.version(task, number)).manifest.lineage.trained_on
+
+
+def _drawings(task: str, reason: str) -> str:
+    return (
+        f"{task}: the model of drawings is served (trained on: synthetic), which says little about "
+        f"real people: {reason.rstrip('.')}."
+    )

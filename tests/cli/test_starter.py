@@ -1,0 +1,49 @@
+"""Promises of the demo's public model: served where it can be fetched, else a sentence why not."""
+
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+from public_models import task_with, toy, unreachable
+
+from mien.cli.starter import StarterFetch, served_origin
+from mien.storage.workspace import Workspace
+from mien.task import Fit
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, mlflow_database: Path) -> Workspace:
+    shutil.copy(mlflow_database, tmp_path)
+    return Workspace(tmp_path)
+
+
+def test_a_fetched_model_is_served(workspace: Workspace) -> None:
+    """The sentence names its version and what it was trained on."""
+    sentence = StarterFetch(task_with(toy=toy), workspace).register()
+    assert "gesture: pulled a public model: version 1 is champion" in sentence
+    assert "Served: trained on pretrained data." in sentence
+    assert served_origin("gesture", workspace) == "pretrained"
+
+
+def test_without_a_network_the_sentence_says_what_is_served(workspace: Workspace) -> None:
+    """Nothing is registered, and nothing fails."""
+    sentence = StarterFetch(task_with(toy=unreachable), workspace).register()
+    assert "the model of drawings is served (trained on: synthetic)" in sentence
+    assert "npm: expected it on PATH, found none" in sentence
+    assert served_origin("gesture", workspace) is None
+
+
+def test_a_slow_network_is_not_waited_for(workspace: Workspace) -> None:
+    """The demo goes on after the bound."""
+    stop = threading.Event()
+
+    def hang(out: Path, timeout_s: float) -> Fit:
+        stop.wait()
+        return toy(out, timeout_s)
+
+    try:
+        sentence = StarterFetch(task_with(toy=hang), workspace, limit_s=0.01).register()
+    finally:
+        stop.set()
+    assert "no public model was fetched within 0.01 s" in sentence
