@@ -28,7 +28,7 @@ EMOTION = RunConfig(
     task="emotion",
     params={
         "candidates": ["yolox-nano"],
-        "epochs": 5,
+        "epochs": 10,
         "pretrain_epochs": 0,
         "image_size": 64,
         "batch_size": 16,
