@@ -58,7 +58,7 @@ def workspace(home: Path | None, scratch: Path) -> Iterator[Callable[[], Path]]:
 @contextmanager
 def _demo(home: Path, out: IO[str]) -> Iterator["subprocess.Popen[bytes]"]:
     environment = {**os.environ, "MIEN_HOME": str(home), "PORT": "0"}
-    command = [sys.executable, "-m", "mien.cli", "demo", "--exit"]
+    command = [sys.executable, "-m", "mien.cli", "demo", "--exit", "--no-pull"]
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out)
     try:
         yield process
