@@ -158,5 +158,5 @@ def test_another_process_measures_the_same() -> None:
     unused = metadata_baseline.UNUSED_LIBRARIES
     with closing(WorkerProcess(measure, metadata_baseline.LIBRARIES, unused)) as process:
         assert process(_idle(100), _labels(100)) == measure(_idle(100), _labels(100))
-        with pytest.raises(DataError, match=r"exit code 1\."):
+        with pytest.raises(DataError, match=r"exit code 1\b"):
             process(_idle(100), [])
