@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from mien import images
 from mien.errors import ImageError
+from mien.images.containers import ImageFile
 
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -25,6 +27,7 @@ UPRIGHT = {
 }
 """What turns a picture upright, by EXIF orientation."""
 ORIENTATION = 0x0112
+PNG_START = b"\x89PNG\r\n\x1a\n"
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)).resize(
     (96, 72)
 )
@@ -225,3 +228,64 @@ LARGE_CHUNKS: Mapping[str, tuple[bytes, bytes]] = {
 def test_large_and_damaged_chunks_of_a_png_cost_nothing(name: str) -> None:
     """As generators of pictures and scanners write them."""
     assert np.array_equal(images.decode(with_chunks(*LARGE_CHUNKS[name])), np.asarray(PICTURE))
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return len(body).to_bytes(4) + kind + body + zlib.crc32(kind + body).to_bytes(4)
+
+
+SMALL_PARTS = {
+    "segments": (b"\xff\xd8", b"\xff\xdb\0\4ab"),
+    "comments": (b"\xff\xd8", b"\xff\xfe\0\4ab"),
+    "starts": (b"\xff\xd8", b"\xff\xd8"),
+    "chunks": (PNG_START, chunk(b"prVt", b"")),
+    "texts": (PNG_START, chunk(b"tEXt", b"a\0b")),
+}
+
+
+@pytest.mark.parametrize("name", SMALL_PARTS)
+def test_the_parts_of_a_file_are_bounded(name: str) -> None:
+    """Each costs the reader many times its bytes; an upload of 64 MB could have ten million."""
+    start, part = SMALL_PARTS[name]
+    data = start + part * (images.containers.MAX_PARTS + 1)
+    with pytest.raises(ImageError, match="more than 100,000"):
+        images.decode(data + b"\xff" * 3)
+
+
+def split_fill_bytes(count: int) -> None:
+    images.containers.split(b"\xff\xd8" + b"\xff" * count + b"\0" + saved(), "JPEG")
+
+
+def split_chunks(count: int) -> None:
+    data = PNG_START + chunk(b"prVt", bytes(1000)) * (count // 8)
+    images.containers.split(data, "PNG")
+
+
+def read_repeated_exif(count: int) -> None:
+    images.containers.orientation(ImageFile(b"", b"Exif\0\0" * (count * 10)))
+
+
+LONG = {"fill bytes": split_fill_bytes, "chunks": split_chunks, "EXIF": read_repeated_exif}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_the_time_grows_with_the_bytes_and_not_with_their_square(name: str) -> None:
+    def seconds(size: int, times: int) -> float:
+        start = time.thread_time()
+        for _ in range(times):
+            LONG[name](size)
+        return (time.thread_time() - start) / times
+
+    LONG[name](500)
+    assert seconds(32_000, 1) < 640 * seconds(500, 200)
+
+
+def test_one_profile_and_one_text_are_decompressed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of these chunks has 4 kB and unpacks to 4 MB."""
+    inflated: list[int] = []
+    original = zlib.decompressobj
+    monkeypatch.setattr(zlib, "decompressobj", lambda: inflated.append(1) or original())
+    bomb = zlib.compress(bytes(images.containers.MAX_METADATA_BYTES))
+    chunks = (b"iCCP", b"p\0\0" + bomb, b"zTXt", b"Raw profile type exif\0\0" + bomb)
+    assert np.array_equal(images.decode(with_chunks(*chunks * 20)), np.asarray(PICTURE))
+    assert len(inflated) == 2

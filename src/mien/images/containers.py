@@ -13,8 +13,12 @@ from dataclasses import dataclass, field
 
 MAX_METADATA_BYTES = 4 << 20
 """Larger profiles and texts are ignored, after decompression too; CMYK profiles have 2 MB."""
-_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
-"""The next marker of a JPEG: neither a byte of a scan (FF 00) nor a restart within one."""
+MAX_PARTS = 100_000
+"""Segments of a JPEG or chunks of a PNG. Encoders write one for some kilobytes; small ones cost the
+reader far more than the sender."""
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
+"""The next marker of a JPEG: neither a byte of a scan (FF 00) nor a restart within one. Without the
+fill bytes (FF) before it: a pattern with them takes quadratic time over a long run."""
 _START, _END, _SCAN, _COMMENT = 0xD8, 0xD9, 0xDA, 0xFE
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
@@ -24,6 +28,9 @@ _JFIF, _ADOBE = 0xE0, 0xEE
 _AVIF_EXIF = re.compile(rb"(infe[\x02\x03].{7,9}?)Exif", re.DOTALL)
 """The entry of an item with EXIF, near the start of an AVIF file."""
 _AVIF_ENTRIES_BYTES = 1 << 16
+_XMP_TEXT, _EXIF_TEXT = b"XML:com.adobe.xmp", b"Raw profile type exif"
+_NAME_BYTES = 80
+"""Of a PNG's texts, with the byte that ends it."""
 _END_MARKER = b"\xff\xd9"
 _FILLER = b"\x55" * 512 + b"".join(b"\xff%c" % (0xD0 + n) + b"\x55" * 64 for n in range(8))
 """Stands for bytes that may be missing at the end of a scan, with every restart marker."""
@@ -51,7 +58,7 @@ def split(data: bytes, kind: str) -> ImageFile:
     """Take a file apart.
 
     Raises:
-        ValueError: a JPEG that lacks scans.
+        ValueError: a JPEG that lacks scans, or a file of more than `MAX_PARTS`.
     """
     if kind == "JPEG":
         return _split_jpeg(data)
@@ -67,9 +74,10 @@ def _split_jpeg(data: bytes) -> ImageFile:
     """Read the segments up to the end of the first picture, or of what can belong to it."""
     view = memoryview(data)  # whose parts are no copies
     file, parts, position = ImageFile(b"", scans=0), [view[:2]], 2
-    ended = False
+    number, ended = 0, False
     missing = {0: 1}  # by component, a bit for each frequency of coefficients without a last bit
     while match := _MARKER.search(data, position):
+        number = _next_number(number)
         start, marker, body = match.start(), data[match.end() - 1], match.end() + 2
         if file.scans:
             parts.append(view[position:start])
@@ -97,10 +105,16 @@ def _split_jpeg(data: bytes) -> ImageFile:
         parts.append(view[position:])
     if not file.scans or (missing and not ended):
         raise ValueError("scans are missing")
+    parts.append(_without_fill_bytes(parts.pop()))
     file.data = b"".join([*parts, _END_MARKER])
     file.padded = None if ended else b"".join([*parts, _FILLER, _END_MARKER])
     file.icc_profile = b"".join(part for _, part in sorted(file._profile_parts.items()))
     return file
+
+
+def _without_fill_bytes(part: memoryview) -> memoryview:
+    """The end of a scan without bytes FF, which would be a marker together with a byte behind."""
+    return memoryview(bytes(part).rstrip(b"\xff")) if part and part[-1] == 0xFF else part
 
 
 def _without_completed(missing: Mapping[int, int], scan: bytes) -> dict[int, int]:
@@ -126,30 +140,43 @@ def _read_segment(file: ImageFile, marker: int, content: bytes) -> bool:
 
 
 def _split_png(data: bytes) -> ImageFile:
-    file, parts, position, kind = ImageFile(b""), [data[:8]], 8, b""
+    view = memoryview(data)  # whose parts are no copies
+    file, parts, position, kind = ImageFile(b""), [view[:8]], 8, b""
+    unread = {b"eXIf", b"iCCP", _XMP_TEXT, _EXIF_TEXT}  # of each name the first one counts
+    number = 0
     while position < len(data) and kind != b"IEND":
-        length = int.from_bytes(data[position : position + 4])
-        kind, body = data[position + 4 : position + 8], data[position + 8 :][:length]
-        stop = position + 12 + length
-        if kind == b"eXIf":
-            file.exif = body
-        elif kind == b"iCCP":
-            file.icc_profile = _inflated(body.partition(b"\0")[2][1:])
-        elif kind in (b"tEXt", b"zTXt", b"iTXt"):
-            _read_text(file, kind, body)
-        else:
-            parts.append(data[position:stop])
+        number = _next_number(number)
+        stop = position + 12 + int.from_bytes(view[position : position + 4])
+        kind, body = data[position + 4 : position + 8], view[position + 8 : stop - 4]
+        is_text = kind in (b"tEXt", b"zTXt", b"iTXt")
+        name = bytes(body[:_NAME_BYTES]).partition(b"\0")[0] if is_text else kind
+        if name in unread and len(body) <= MAX_METADATA_BYTES:
+            unread.remove(name)
+            _read_metadata(file, kind, bytes(body))
+        elif not is_text and name not in (b"eXIf", b"iCCP"):
+            parts.append(view[position:stop])
         position = stop
     file.data = b"".join(parts)
     return file
 
 
-def _read_text(file: ImageFile, kind: bytes, body: bytes) -> None:
-    """Take XMP, and EXIF in the form in which ImageMagick writes it, from a text of a PNG."""
+def _next_number(number: int) -> int:
+    """Count a part; raises ValueError above `MAX_PARTS`."""
+    if number >= MAX_PARTS:
+        raise ValueError(f"more than {MAX_PARTS:,} segments")
+    return number + 1
+
+
+def _read_metadata(file: ImageFile, kind: bytes, body: bytes) -> None:
+    """Take what a chunk of a PNG says; EXIF as a text is in the form of ImageMagick."""
     name, _, text = body.partition(b"\0")
-    if name == b"XML:com.adobe.xmp":
+    if kind == b"eXIf":
+        file.exif = body
+    elif kind == b"iCCP":
+        file.icc_profile = _inflated(text[1:])
+    elif name == _XMP_TEXT:
         file.xmp = text
-    elif name == b"Raw profile type exif" and not file.exif:
+    elif not file.exif:
         lines = (_inflated(text[1:]) if kind == b"zTXt" else text).split(b"\n")
         try:
             file.exif = bytes.fromhex(b"".join(lines[3:]).decode("ascii"))
@@ -182,8 +209,8 @@ def orientation(file: ImageFile) -> int:
 
 def _orientation_tag(exif: bytes) -> int:
     """The tag's value, 1 to 8; 0 where there is none that can be used."""
-    while exif.startswith(b"Exif\0\0"):
-        exif = exif[6:]
+    for _ in range(2):  # some writers repeat it
+        exif = exif.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None:
         return 0
