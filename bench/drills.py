@@ -30,7 +30,7 @@ LINGER = 60.0
 def main() -> None:
     """Run every drill on a stack of its own and write the page."""
     workspace = Workspace(Path(os.environ.get("MIEN_HOME", ".")))
-    found = traffic.select(None, needs_images=True, workspace=workspace)
+    found = traffic.select(None, needs_images=True, needs_reference=True, workspace=workspace)
     task = found[0].path.removeprefix("/predict/")
     rows = [_row(name, task, found, workspace) for name in DRILLS]
     text = (

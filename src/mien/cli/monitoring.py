@@ -54,7 +54,7 @@ def verify(
     }
     stack = stage.stack(addresses, frozenset(without or ()), project, workspace_at(home))
     results = stage.verify_all(stack, out)
-    if not all(result.passed for result in results):
+    if any(result.failure for result in results):
         raise typer.Exit(1)
 
 
@@ -103,6 +103,6 @@ def drill(
         kill=stage.command(kill or compose.command("kill"), project),
         start=stage.command(start or compose.command("start"), project),
     )
-    requests = traffic.select(task, chosen.needs_images, workspace_at(home))
+    requests = traffic.select(task, chosen.needs_images, chosen.needs_reference, workspace_at(home))
     result = stage.run(chosen, stack, requests, rate, timeout or chosen.timeout_s, hold)
     console.result(stage.summary(chosen, result))

@@ -9,7 +9,7 @@ from mien.config import TrainedOn
 from mien.errors import MienError
 from mien.model import bundle
 from mien.stages import pull
-from mien.storage.workspace import CHAMPION, Workspace
+from mien.storage.workspace import Workspace
 from mien.task import Task
 
 FETCH_S = 15.0
@@ -51,10 +51,8 @@ class StarterFetch:
 
 def served_origin(task: str, workspace: Workspace) -> TrainedOn | None:
     """What the champion of a task was trained on; None without one, or where it does not say."""
-    number = workspace.aliases(task).get(CHAMPION)
-    if number is None:
-        return None
-    return bundle.read(workspace.version(task, number)).manifest.lineage.trained_on
+    champion = bundle.read_champion(task, workspace)
+    return champion.manifest.lineage.trained_on if champion else None
 
 
 def _drawings(task: str, reason: str) -> str:

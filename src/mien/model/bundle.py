@@ -149,6 +149,12 @@ def read(folder: Path) -> Bundle:
     return Bundle(folder=folder, manifest=manifest, digest=sha256(raw).hexdigest())
 
 
+def read_champion(task: str, home: workspace.Workspace) -> Bundle | None:
+    """Open the champion of a task; None where there is none. Raises as `read` does."""
+    number = home.aliases(task).get(workspace.CHAMPION)
+    return None if number is None else read(home.version(task, number))
+
+
 def copy(source: Path, target: Path) -> Bundle:
     """Copy a bundle so that `target` is there whole or not at all, and verify the copy."""
     with atomic_dir(target) as temporary:

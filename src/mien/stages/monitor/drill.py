@@ -37,6 +37,8 @@ class Drill:
     transform: FaultTransform = endless
     needs_images: bool = False
     """Whether it needs a task whose requests are images."""
+    needs_reference: bool = False
+    """Whether its alert compares with training data, which a pulled model does not have."""
     clients: int = traffic.CLIENTS
     kills: bool = False
     healthy: bool = True
@@ -298,12 +300,14 @@ _ALL = (
         fault=f"images with {DARK_BRIGHTNESS:.0%} of their brightness",
         transform=_dark,
         needs_images=True,
+        needs_reference=True,
     ),
     Drill(
         name="flood",
         alert="MienClassCollapse",
         fault="requests of one class only",
         transform=_one_class,
+        needs_reference=True,
     ),
     Drill(
         name="corrupt",

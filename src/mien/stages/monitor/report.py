@@ -11,15 +11,16 @@ from mien.storage.files import atomic_write
 
 @dataclass(frozen=True)
 class PromiseResult:
-    """One checked item, and its failure; passed where `failure` is empty."""
+    """One checked item; it has passed, or has a failure, or a reason why it was skipped."""
 
     check: str
     item: str
     failure: str = ""
+    skipped: str = ""
 
     @property
     def passed(self) -> bool:
-        return not self.failure
+        return not self.failure and not self.skipped
 
 
 _PAGE = """<!doctype html>
@@ -31,7 +32,8 @@ body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem aut
 table {{ border-collapse: collapse; width: 100%; }}
 td, th {{ text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #dde5ea;
   vertical-align: top; overflow-wrap: anywhere; }}
-.passed {{ color: #2e7d4f; }} .failed {{ color: #b3261e; font-weight: 600; }}
+.passed {{ color: #2e7d4f; }} .skipped {{ color: #8a6d1b; }}
+.failed {{ color: #b3261e; font-weight: 600; }}
 </style>
 <h1>{title}</h1>
 <p>{when}</p>
@@ -42,20 +44,23 @@ td, th {{ text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #dde
 
 
 def write(results: Sequence[PromiseResult], folder: Path, when: str) -> list[Path]:
-    """Write `verify.json` and `verify.html`; failed checks come first on the page."""
-    failed = [result for result in results if not result.passed]
+    """Write `verify.json` and `verify.html`; what has not passed comes first on the page."""
+    failed = [result for result in results if result.failure]
+    skipped = [result for result in results if result.skipped]
     document = {
         "when": when,
-        "passed": len(results) - len(failed),
+        "passed": len(results) - len(failed) - len(skipped),
         "failed": len(failed),
+        "skipped": len(skipped),
         "results": [asdict(result) for result in results],
     }
-    rows = [_row(result) for result in sorted(results, key=lambda each: each.passed)]
+    rows = [_row(result) for result in sorted(results, key=_order)]
     title = (
         f"{len(failed)} of {len(results)} checks failed"
         if failed
-        else f"All {len(results)} checks passed"
+        else f"All {len(results) - len(skipped)} checks passed"
     )
+    title += f", {len(skipped)} skipped" if skipped else ""
     page = _PAGE.format(title=title, when=html.escape(when), rows="\n".join(rows))
     texts = {"verify.json": json.dumps(document, indent=1) + "\n", "verify.html": page}
     for name, text in texts.items():
@@ -64,7 +69,13 @@ def write(results: Sequence[PromiseResult], folder: Path, when: str) -> list[Pat
     return [folder / name for name in texts]
 
 
+def _order(result: PromiseResult) -> int:
+    """Failures first, then what was skipped."""
+    return 0 if result.failure else 1 if result.skipped else 2
+
+
 def _row(result: PromiseResult) -> str:
-    check, item, failure = map(html.escape, (result.check, result.item, result.failure))
-    cell = f'<td class="failed">{failure}</td>' if failure else '<td class="passed">passed</td>'
-    return f"<tr><td>{check}</td><td>{item}</td>{cell}</tr>"
+    check, item = html.escape(result.check), html.escape(result.item)
+    kind = ("failed", "skipped", "passed")[_order(result)]
+    text = result.failure or (f"skipped: {result.skipped}" if result.skipped else "passed")
+    return f'<tr><td>{check}</td><td>{item}</td><td class="{kind}">{html.escape(text)}</td></tr>'

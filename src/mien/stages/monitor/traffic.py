@@ -67,22 +67,35 @@ def load_requests(
     return requests[:MAX_REQUESTS]
 
 
-def select(name: str | None, needs_images: bool, workspace: Workspace) -> list[LabelledRequest]:
+def select(
+    name: str | None, needs_images: bool, needs_reference: bool, workspace: Workspace
+) -> list[LabelledRequest]:
     """Return the requests of a task, or of the first one with a champion that fits.
 
     Raises:
         StackError: there is no such task.
     """
     if name is not None:
-        return load_requests(tasks.load(name).name, workspace)
+        task = tasks.load(name).name
+        if needs_reference and _is_pulled(task, workspace):
+            raise StackError(
+                f"The champion of {task}: expected one with its training data, found a public "
+                "pretrained model, of which no drift is computed. Drill another task with --task, "
+                "or train a model."
+            )
+        return load_requests(task, workspace)
     for each in tasks.names():
-        if CHAMPION in workspace.aliases(each):
-            requests = load_requests(each, workspace)
-            if not needs_images or all(request.is_image for request in requests):
-                return requests
+        if CHAMPION not in workspace.aliases(each):
+            continue
+        if needs_reference and _is_pulled(each, workspace):
+            continue
+        requests = load_requests(each, workspace)
+        if not needs_images or all(request.is_image for request in requests):
+            return requests
+    wanted = " for images" * needs_images + " that was trained here" * needs_reference
     raise StackError(
-        f"{workspace.home.resolve()}: expected a champion{' for images' if needs_images else ''}, "
-        "found none. Name the workspace of the stack with --home."
+        f"{workspace.home.resolve()}: expected a champion{wanted}, found none. Name the workspace "
+        "of the stack with --home, or train such a model."
     )
 
 
@@ -134,15 +147,20 @@ def truncated(request: LabelledRequest) -> LabelledRequest:
 
 def _data(task: Task[Any], workspace: Workspace) -> Path | None:
     """The prepared data of the champion's training, if the workspace still has them."""
-    number = workspace.aliases(task.name).get(CHAMPION)
-    if number is None:
+    champion = bundle.read_champion(task.name, workspace)
+    if champion is None:
         return None
-    lineage = bundle.read(workspace.version(task.name, number)).manifest.lineage
+    lineage = champion.manifest.lineage
     for report in sorted(workspace.processed(task.name).glob(f"*/{REPORT}")):
         document = json.loads(report.read_text(encoding="utf-8"))
         if document.get("data_fingerprint") == lineage.data_fingerprint:
             return report.parent
     return None
+
+
+def _is_pulled(task: str, workspace: Workspace) -> bool:
+    champion = bundle.read_champion(task, workspace)
+    return champion is not None and champion.manifest.lineage.trained_on == "pretrained"
 
 
 def _drawn(task: Task[Any], scratch: Path, seed: int) -> Path:

@@ -180,6 +180,11 @@ def _examples(task: Task[Any], pixels: Pixels) -> dict[str, Request]:
 
 def _reference(model: Model) -> Mapping[str, Any] | None:
     path = model.path(REFERENCE)
+    if path is None and model.bundle.manifest.lineage.trained_on == "pretrained":
+        _log.info(
+            "%s: a public pretrained model, so its drift is not computed", model.bundle.folder
+        )
+        return None
     if path is None:
         _log.warning("%s has no %s: its drift is not computed", model.bundle.folder, REFERENCE)
         return None
