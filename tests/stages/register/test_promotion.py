@@ -150,6 +150,8 @@ def change(what: str, after: int, alias: str = "champion") -> AliasChange:
         ([change("register", 1), change("promote", 2), change("rollback", 1)], None),
         ([change("register", 1), change("promote", 2), change("forced rollback", 1)], None),
         ([change("register", n) for n in (1, 2, 3)] + [change("rollback", 2)], 1),
+        ([change("rollback", 1)], None),  # the others were deleted in MLflow
+        ([change("rollback", 1), change("promote", 3)], 1),
     ],
 )
 def test_each_rollback_undoes_one_promotion(

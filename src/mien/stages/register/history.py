@@ -20,8 +20,8 @@ def previous_champion(changes: Sequence[AliasChange]) -> int | None:
         if change.alias != CHAMPION:
             continue
         if change.action.endswith("rollback"):
-            stack.pop()
-        elif stack[-1:] != [change.after]:
+            del stack[-1:]  # none where entries were deleted in MLflow
+        if stack[-1:] != [change.after]:
             stack.append(change.after)
     return stack[-2] if len(stack) > 1 else None
 
