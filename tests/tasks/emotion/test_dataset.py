@@ -306,21 +306,26 @@ def test_what_cannot_be_converted_stays_and_is_counted(tmp_path: Path) -> None:
 
 
 def test_two_files_of_one_name_stay_two_images(tmp_path: Path) -> None:
-    """Each with its own labels, under a name of its own."""
-    for folder, number in (("a", 4), ("b", 6)):
+    """Each with its own labels, under a name that no other image has."""
+    for name, number in (("a/x", 4), ("b/x", 6), ("b/x_2", 5)):
         drawn_sets.draw(
             tmp_path,
-            f"{{split}}/images/{folder}/x.png",
-            f"{{split}}/labels/{folder}/x.txt",
+            f"{{split}}/images/{name}.png",
+            f"{{split}}/labels/{name}.txt",
             order=["happy"],
             to_line=lambda _, number=number: line(number),
         )
     drawn_sets.names(tmp_path)
     (tmp_path / "ready").mkdir()
     report = prepare(tmp_path, tmp_path / "ready", Params(), tmp_path / "cache")
-    assert report.counts["train"]["happy"] == report.counts["train"]["sad"] == 1
+    assert {label: count for label, count in report.counts["train"].items() if count} == {
+        "happy": 1,
+        "neutral": 1,
+        "sad": 1,
+    }
     labels = tmp_path / "ready" / "train" / "labels"
     assert {path.name: path.read_text()[0] for path in labels.iterdir()} == {
         "x.txt": "4",
         "x_2.txt": "6",
+        "x_2_2.txt": "5",
     }

@@ -67,9 +67,15 @@ def examples(ready: Path, split: Split) -> Iterator[Example]:
 
 
 def link(source: Path, target: Path) -> None:
-    """Link a file, or copy it where the file system has no hard links."""
+    """Link a file, or copy it where the file system has no hard links.
+
+    Raises:
+        FileExistsError: the target exists.
+    """
     try:
         os.link(source, target)
+    except FileExistsError:
+        raise
     except OSError:
         shutil.copyfile(source, target)
 

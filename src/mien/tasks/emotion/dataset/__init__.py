@@ -119,12 +119,12 @@ def _images(
     cache: Path,
 ) -> Iterator[LabelledImage]:
     """The images of a split with their labels, under names that are unique in it."""
-    folder_of_stem: dict[str, str] = {}
+    path_of_stem: dict[str, str] = {}
     for source in paths:
-        folder, _, name = source.rpartition("/")
+        name = source.rpartition("/")[2]
         stem = file_tree.stem(name)
         number = 1
-        while folder_of_stem.setdefault(stem, folder) != folder:
+        while path_of_stem.setdefault(stem, file_tree.stem(source)) != file_tree.stem(source):
             number += 1
             stem = f"{file_tree.stem(name)}_{number}"
         label_source = finder.label_file(source)
