@@ -82,7 +82,8 @@ def read_request(data: bytes) -> None:
     """Read a whole request as the service does: content type, body in pieces, question."""
     kind, _, body = data.partition(b"\n")
     for task in (gesture.TASK, emotion.TASK):
-        sent = _done(uploads.read(_request(kind, body), task.inference.Body is not None, BYTES))
+        takes_json = task.inference.Body is not None
+        sent = _done(uploads.read(_request(kind, body), takes_json, BYTES, lambda _: None))
         uploads.decode(sent, task, LIMITS)
 
 

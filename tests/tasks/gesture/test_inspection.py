@@ -158,13 +158,14 @@ def test_ambiguous_units_are_an_issue(tmp_path: Path) -> None:
 
 
 def test_rows_of_another_unit_are_named(tmp_path: Path) -> None:
-    """Zeros for a missed hand, or a few rows of another table."""
+    """A few rows of another table; zeros stand for a hand that was missed, and have no unit."""
     table = rows(4)
     for row in table[:2]:
         row.update({c: str(float(row[c]) / 4000) for c in COLUMNS if c[0] != "z"})
     table[2].update(dict.fromkeys(COLUMNS, "0"))
     found = inspected(table, tmp_path)
-    assert issues(found)["mixed_units"] == ("hands.csv:2", "hands.csv:3", "hands.csv:4")
+    assert issues(found)["mixed_units"] == ("hands.csv:2", "hands.csv:3")
+    assert issues(found)["missing_values"] == ("hands.csv:4",)
     assert len(divided(found)) == len(table) - 3
 
 

@@ -152,7 +152,7 @@ def test_without_repair_only_the_plan_is_applied(tmp_path: Path) -> None:
 def test_rows_of_another_unit_are_removed(tmp_path: Path) -> None:
     """The rest can be prepared, which the table could not."""
     table = rows()
-    table[5].update(dict.fromkeys(COLUMNS, "0"))
+    table[5].update({c: str(float(table[5][c]) / 4000) for c in COLUMNS if c[0] != "z"})
     write(table, tmp_path / "raw" / "hands.csv")
     with pytest.raises(DataError, match="convention"):
         prepared(tmp_path / "raw", tmp_path)
