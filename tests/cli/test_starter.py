@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from public_models import task_with, toy, unreachable
 
-from mien.cli.starter import StarterFetch, served_origin
+from mien.cli.starter import StarterFetch, longest_wait_s, served_origin
 from mien.storage.workspace import Workspace
 from mien.task import Fit
 
@@ -34,8 +34,12 @@ def test_without_a_network_the_sentence_says_what_is_served(workspace: Workspace
     assert served_origin("gesture", workspace) is None
 
 
-def test_a_slow_network_is_not_waited_for(workspace: Workspace) -> None:
-    """The demo goes on after the bound."""
+@pytest.mark.parametrize(("limit_s", "wait_s"), [(1e-9, 600.0), (600.0, 0.01)])
+def test_a_slow_network_is_not_waited_for(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], limit_s: float, wait_s: float
+) -> None:
+    """The demo goes on after the bound since the start, and after that since nothing is trained;
+    it says once that it waits, and how to fetch the model."""
     stop = threading.Event()
 
     def hang(out: Path, timeout_s: float) -> Fit:
@@ -43,7 +47,13 @@ def test_a_slow_network_is_not_waited_for(workspace: Workspace) -> None:
         return toy(out, timeout_s)
 
     try:
-        sentence = StarterFetch(task_with(toy=hang), workspace, limit_s=0.01).register()
+        sentence = StarterFetch(task_with(toy=hang), workspace, limit_s).register(wait_s)
     finally:
         stop.set()
-    assert "no public model was fetched within 0.01 s" in sentence
+    assert "no public model was fetched in time; `mien pull gesture` takes the time" in sentence
+    assert capsys.readouterr().err.count("waiting up to") == (wait_s == 0.01)
+
+
+def test_a_demo_that_trains_nothing_waits_for_seconds_only() -> None:
+    """A training hides a longer fetch."""
+    assert longest_wait_s(["data", "train", "register"]) <= 3 < longest_wait_s(["data"])

@@ -22,7 +22,7 @@ from mien.reporting import console, relay
 from mien.stages import data
 from mien.storage.workspace import Workspace, read_latest
 
-from .starter import StarterFetch, served_origin
+from .starter import StarterFetch, longest_wait_s, served_origin
 
 REQUEST_TIMEOUT_S = 300
 """Only a server that hangs needs longer, also on a slow machine."""
@@ -125,7 +125,8 @@ def _train(name: str, workspace: Workspace, configs: Path, pull: bool) -> TaskRe
         error.add_note(f"The demo runs {path.name}: `mien run {path} --set KEY=VALUE` changes it.")
         raise
     stays = f"{name}: the champion stays. Served: trained on {origin} data."
-    sentence = fetch.register() if fetch else stays if knows_real_data else ""
+    wait_s = longest_wait_s(report.skipped)
+    sentence = fetch.register(wait_s) if fetch else stays if knows_real_data else ""
     folder = read_latest(workspace.evaluated(name), run.name, "")
     alias = _alias(report, workspace.aliases(name))
     return TaskReport(report, Evaluation.read(folder), alias, sentence)
