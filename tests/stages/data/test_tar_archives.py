@@ -1,9 +1,11 @@
 """A tar is read as the folder in it; what is no plain file in it is refused, and nothing is written
 outside of the workspace."""
 
+import gzip
 import io
 import os
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,6 +87,14 @@ def _long_header(path: Path) -> None:
     path.write_bytes(packed(path).read_bytes()[:1024] + info.tobuf(tarfile.USTAR_FORMAT))
 
 
+def _long_name(path: Path) -> None:
+    """A packed name of 100 MB in 100 kB, the first header of the tar."""
+    info = tarfile.TarInfo("x")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 100 << 20
+    with gzip.open(path, "wb", compresslevel=1) as stream:
+        stream.write(info.tobuf(tarfile.GNU_FORMAT) + bytes(info.size))
+
+
 BAD = {
     "link": (_with(tarfile.SYMTYPE, "/etc/passwd"), "expected plain files, found a link"),
     "hard link": (_with(tarfile.LNKTYPE, "set/y"), "expected plain files, found a link"),
@@ -95,17 +105,22 @@ BAD = {
     "cut gzip": (_cut_gzip, "cannot be unpacked|not a complete"),
     "long header": (_long_header, "cut off|cannot be unpacked"),
     "empty": (lambda path: packed(path, files={}), "without files"),
+    "long name": (_long_name, "not a complete"),
     "no tar": (lambda path: path.write_bytes(b"<html>"), "not a complete zip or tar"),
 }
 
 
 @pytest.mark.parametrize("kind", BAD)
 def test_a_bad_tar_is_refused(tmp_path: Path, kind: str) -> None:
-    """With a message, and nothing stays."""
+    """With a message, little memory, and nothing stays."""
     write, message = BAD[kind]
     write(tmp_path / "set.tar")
+    tracemalloc.start()
     with pytest.raises(DataError, match=message):
         fetched(tmp_path / "set.tar", tmp_path / "home")
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 50e6
     assert not list(tmp_path.rglob("evil.txt"))
     assert not list((tmp_path / "home").rglob(".open-tar*"))
 

@@ -6,7 +6,6 @@ reads folders, `archives.py` zips, `tar_archives.py` tars, `described.py` what a
 """
 
 import sys
-import tarfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -22,7 +21,7 @@ from . import described
 from .archives import archive_items
 from .folders import file_items, folder_items
 from .hash_cache import FileHashCache
-from .tar_archives import tar_items
+from .tar_archives import is_tar, tar_items
 
 KAGGLE = "kaggle:"
 _PACKED = (".zip", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
@@ -64,7 +63,7 @@ def open_source(source: str, cache: Path) -> Iterator[OpenedSource]:
     elif zipfile.is_zipfile(path):
         with archive_items(path, hashes) as items:
             yield OpenedSource(name, items)
-    elif tarfile.is_tarfile(path):
+    elif is_tar(path):
         with tar_items(path, hashes) as items:
             yield OpenedSource(name, items)
     elif path.name.lower().endswith(_PACKED):

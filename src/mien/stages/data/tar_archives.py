@@ -39,6 +39,15 @@ Member = tuple[int, str, str, int]
 """Number, name, SHA-256 and size of a file."""
 
 
+def is_tar(path: Path) -> bool:
+    """Whether a file begins as a tar; reads no more than a sound header."""
+    try:
+        with _open(path) as stream, tarfile.TarFile(fileobj=cast(Any, stream)):
+            return True
+    except (OSError, *_DAMAGED):
+        return False
+
+
 @contextmanager
 def tar_items(path: Path, hashes: FileHashCache) -> Iterator[list[Item]]:
     """The files in a tar, readable while the block runs; an unchanged tar is not read again.
