@@ -22,6 +22,7 @@ from mien.errors import BundleError, RegistryError
 from mien.model import bundle
 from mien.model.bundle import Bundle
 from mien.model.evaluation import ChampionScores, Evaluation
+from mien.reporting import console
 from mien.stages import Run
 from mien.storage.registry import UNTRUSTED, ModelVersion
 from mien.storage.workspace import CHAMPION, WORK, Workspace, model_name, read_document, read_latest
@@ -146,8 +147,9 @@ def promote(
     """Make a registered version the champion by hand.
 
     Raises:
-        RegistryError: there is no such version, its bundle is gone, or it is not trusted and
-            `force` does not say why it shall be champion nevertheless.
+        RegistryError: there is no such version, its bundle is gone, or `force` does not say why it
+            shall be champion although it is not trusted, or is a model of drawings and the present
+            champion knows real data.
     """
     _set_champion(task, number, "promote", reason, force, workspace)
 
@@ -155,8 +157,10 @@ def promote(
 def rollback(task: str, reason: str, workspace: Workspace, force: str | None = None) -> int:
     """Make the champion before the present one champion again; return its version.
 
+    That may be a model of drawings, which is then recorded and printed.
+
     Raises:
-        RegistryError: there was none before, or as for `promote`.
+        RegistryError: there was none before, or it is not trusted, as for `promote`.
     """
     number = previous_champion(Tracker(workspace.home).history(model_name(task)))
     if number is None:
@@ -255,15 +259,24 @@ def _set_champion(
     require_registered(task, number, workspace)
     manifest = bundle.read(workspace.version(task, number)).manifest
     issues = trust_issues(manifest, workspace)
+    champion = _champion_of_origin(task, workspace)
+    drawings = promotion.drawings_obstacle(manifest.lineage.trained_on, champion)
+    command = f"mien {action} {task}{f' {number}' if action == 'promote' else ''} --force REASON"
     if issues and not force:
         raise RegistryError(
             f"Version {number} of {name} is not trusted: {issues}. {remedy(issues)}, or give a "
-            "reason: "
-            f"`mien {action} {task}{f' {number}' if action == 'promote' else ''} --force REASON`."
+            f"reason: `{command}`."
         )
-    if issues:
+    if drawings and action == "promote" and not force:
+        raise RegistryError(f"Version {number} of {name}: {drawings} Give a reason: `{command}`.")
+    if drawings:
+        console.info(f"Version {number} of {name}: {drawings}")
+    notes = " ".join([f"Not trusted: {issues}."] * bool(issues) + [drawings] * bool(drawings))
+    if issues or (drawings and action == "promote"):
         more = f" {reason}." if reason != BY_HAND else ""
-        action, reason = f"forced {action}", f"{str(force)[:200]}. Not trusted: {issues}.{more}"
+        action, reason = f"forced {action}", f"{str(force)[:200]}. {notes}{more}"
+    elif notes:
+        reason = f"{reason}. {notes}"
     record_commit(tracker, number, manifest)
     tracker.move(name, CHAMPION, number, action, reason)
     workspace.write_aliases(task, tracker.aliases(name))

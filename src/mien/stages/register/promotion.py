@@ -81,7 +81,8 @@ def decide(
     """
     obstacle = _obstacle(candidate, champion)
     if obstacle and not force:
-        reason = f"{obstacle} {_promote(candidate)} makes it champion."
+        more = " --force REASON" if drawings_obstacle(candidate.trained_on, champion) else ""
+        reason = f"{obstacle} {_promote(candidate, more)} makes it champion."
         return Decision(CHALLENGER, "register", reason)
     not_worse, comparison = (True, obstacle) if obstacle else _compare(candidate, champion)
     if not not_worse:
@@ -106,6 +107,17 @@ def keeps_alias(version: ModelVersion, issues: str, force: str | None) -> bool:
     return not (held_back and (force or not issues))
 
 
+def drawings_obstacle(trained_on: TrainedOn | None, champion: Champion | None) -> str:
+    """Why a model of drawings does not replace this champion, as a sentence; "" if it may."""
+    origin = champion.measured.trained_on if champion else None
+    if champion is None or trained_on != "synthetic" or origin not in ("real", "pretrained"):
+        return ""
+    return (
+        f"It was trained on drawings (synthetic), and version {champion.version} knows real data "
+        f"({origin})."
+    )
+
+
 def _promote(candidate: Candidate, more: str = "") -> str:
     return f"`mien promote {candidate.task} {candidate.version}{more}`"
 
@@ -114,13 +126,9 @@ def _obstacle(candidate: Candidate, champion: Champion | None) -> str:
     """Why a candidate does not replace the champion whatever its score; "" if it may."""
     if champion is None or champion.measured.error:
         return ""
-    origin = champion.measured.trained_on
-    if candidate.trained_on == "synthetic" and origin in ("real", "pretrained"):
-        return (
-            f"It was trained on drawings (synthetic), and version {champion.version} knows real "
-            f"data ({origin})."
-        )
-    if candidate.score is None and origin == "synthetic":
+    if drawings := drawings_obstacle(candidate.trained_on, champion):
+        return drawings
+    if candidate.score is None and champion.measured.trained_on == "synthetic":
         return ""
     if candidate.score is None:
         return (
