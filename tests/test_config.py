@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,7 @@ def test_overrides_reach_nested_keys_and_keep_yaml_types(tmp_path: Path) -> None
         ("seed: 1\n", "task: Field required"),
         ("- a list\n", "must hold keys and values"),
         ("a: [\n", "is not readable YAML"),
+        ("task: 2024-02-30\n", "is not readable YAML"),
     ],
 )
 def test_a_bad_file_is_refused_with_a_hint(tmp_path: Path, text: str, message: str) -> None:
@@ -53,11 +55,32 @@ def test_a_bad_file_is_refused_with_a_hint(tmp_path: Path, text: str, message: s
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize("override", ["params.epochs", "=5", "seed.deep=1", "params.x=[1"])
+@pytest.mark.parametrize(
+    "override", ["params.epochs", "=5", "seed.deep=1", "params.x=[1", "params.x=2024-02-30"]
+)
 def test_a_bad_override_is_refused(tmp_path: Path, override: str) -> None:
     """An override that is no KEY=VALUE, or leads through a value, names itself in the message."""
     with pytest.raises(ConfigError, match="--set"):
         config.load(write(tmp_path, YAML), [override])
+
+
+NO_DOCUMENTS = {
+    "no day": "date: 2024-02-30",
+    "deep": "[" * 5000,
+    "repeated lists": "a: &a [1, 1]\nb: &b [*a, *a]\nname: *b",
+    "repeated mapping": "a: &a {x: 1}\nb: {<<: *a}",
+}
+
+
+@pytest.mark.parametrize("name", NO_DOCUMENTS)
+def test_yaml_that_python_cannot_hold_is_no_yaml(name: str) -> None:
+    """Each would end in another exception, or repeat a list without end."""
+    with pytest.raises(yaml.YAMLError):
+        config.parse_yaml(NO_DOCUMENTS[name])
+
+
+def test_a_word_may_be_repeated_in_yaml() -> None:
+    assert config.parse_yaml("train: &t images\nval: *t") == {"train": "images", "val": "images"}
 
 
 def test_a_missing_file_names_the_files_that_are_there(tmp_path: Path) -> None:

@@ -189,6 +189,29 @@ def parse(schema: type[SchemaT], document: Mapping[str, Any], where: str) -> Sch
         raise ConfigError(_explain(error, schema, where)) from None
 
 
+def parse_yaml(text: str) -> Any:
+    """The document of a YAML text that somebody else wrote.
+
+    Raises:
+        yaml.YAMLError: it is not YAML, or a small text that stands for a huge document.
+    """
+    try:
+        return yaml.load(text, _BoundedLoader)
+    except (ValueError, RecursionError) as error:  # such as the date 2024-02-30
+        raise yaml.YAMLError(str(error)) from None
+
+
+class _BoundedLoader(yaml.SafeLoader):
+    """Repeats words and numbers alone: of lists of repeated lists, a kilobyte fills a machine."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        is_alias = self.check_event(yaml.AliasEvent)
+        node = super().compose_node(parent, index)
+        if is_alias and not isinstance(node, yaml.ScalarNode):
+            raise yaml.YAMLError("an alias (*NAME) stands for a list or a mapping: write it out")
+        return node
+
+
 def params_of(schema: type[SchemaT], overrides: Sequence[str]) -> SchemaT:
     """A task's params by overrides alone, for a command without a config.
 
@@ -222,7 +245,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"There is no config file {path}.{nearest(str(path), known)}{listing}")
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not readable YAML: {error}") from None
     if not isinstance(document, dict):
         raise ConfigError(f"{path} must hold keys and values (task, params, ...), not {document!r}")
@@ -240,7 +263,7 @@ def _apply(document: dict[str, Any], override: str) -> None:
             raise ConfigError(f"--set {override}: {parent!r} holds a value, not a section")
     try:
         document[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise ConfigError(f"--set {override}: the value is not YAML; quote it") from None
 
 

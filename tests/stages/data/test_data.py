@@ -209,6 +209,7 @@ BAD: dict[str, tuple[Maker, str]] = {
         "expected classes 0 to 1",
     ),
     "no YAML": (_edited("data.yaml", "a: [\n"), "not readable YAML"),
+    "repeated lists": (_edited("data.yaml", "names: &a [x]\ntrain: [*a, *a]\n"), "write it out"),
     "class number": (
         _edited("train/labels/anger0.txt", "8 0.5 0.5 0.1 0.1"),
         "classes 0 to 7, .*found 8",

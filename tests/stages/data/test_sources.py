@@ -328,6 +328,7 @@ def test_a_yaml_file_beside_its_folders_reads_them_alone(tmp_path: Path) -> None
     ("text", "message"),
     [
         ("a: [\n", "is not readable YAML"),
+        ("names: &a [x, x]\ntrain: [*a, *a]\n", "write it out"),
         ("task: emotion\nseed: 0\n", "describes no data set"),
         ("train: gone/images\nnames: [happy]\n", "found none of gone/images"),
         ("path: train\ntrain: images\nval: ../../other\nnames: [a]\n", "expected all splits in"),

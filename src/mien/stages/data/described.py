@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from mien.config import parse_yaml
 from mien.errors import DataError
 
 SUFFIXES = (".yaml", ".yml")
@@ -55,7 +56,7 @@ def locate(path: Path) -> DescribedSet:
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        document = parse_yaml(path.read_text(encoding="utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not readable YAML ({error}). Correct it.") from None
     if not isinstance(document, dict) or not {*_SPLITS, "names"} & document.keys():

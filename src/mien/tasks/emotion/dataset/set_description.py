@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from mien import config
 from mien.errors import DataError
 from mien.task import Split
 
@@ -126,7 +127,7 @@ def _read_all(tree: FileTree) -> tuple[list[SetDescription], list[DataError]]:
             described.append(_parse_darknet(decode_text(tree.read(file)), file))
         elif tree.path(file).stat().st_size <= _MAX_BYTES and file.lower().endswith(_YAML):
             try:
-                document = yaml.safe_load(decode_text(tree.read(file)))
+                document = config.parse_yaml(decode_text(tree.read(file)))
                 description = parse_yaml(document, file)
             except yaml.YAMLError as error:
                 message = f"{file} is not readable YAML ({error}). Correct or remove it."
@@ -185,7 +186,7 @@ def _split_text(text: str) -> Any:
     text = text.strip()
     if text.startswith("["):
         try:
-            return yaml.safe_load(text)
+            return config.parse_yaml(text)
         except yaml.YAMLError:
             return text
     separator = next((each for each in (",", "\n") if each in text), None)
