@@ -166,6 +166,15 @@ def test_a_failure_is_a_problem_document(serving: Serving, picture: Draw, name: 
     assert SECRET.lower() not in response.text.lower()
 
 
+def test_the_client_learns_which_type_it_sent(serving: Serving) -> None:
+    """An iPhone's HEIC is the type that people send without knowing it."""
+    heic = b"\0\0\0\x18ftypheic" + bytes(40)
+    with serving() as client:
+        detail = client.post("/predict", files={"file": heic}).json()["detail"]
+    assert "found HEIC" in detail
+    assert "Most Compatible" in detail
+
+
 def test_every_kind_of_problem_is_brought_about_by_a_test(picture: Draw) -> None:
     """The cases above, those that need more than one request, and those of other files."""
     tested = {slug for *_, slug in faults(picture).values()}

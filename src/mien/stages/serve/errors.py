@@ -154,6 +154,7 @@ _EXPOSED = {
     UnknownTaskError,
     UnknownPredictionError,
     TooLargeError,
+    ImageTypeError,
     MediaTypeError,
     RequestError,
     NotReadyError,
