@@ -14,7 +14,7 @@ import pytest
 from mien.config import RunConfig
 from mien.errors import DataError
 from mien.stages import Run, data
-from mien.stages.data import archives, hash_cache
+from mien.stages.data import archives, hash_cache, versions
 from mien.storage.versions import Store, Version
 from mien.storage.workspace import Workspace
 
@@ -273,6 +273,17 @@ def test_the_sample_is_drawn_once_for_each_seed(tmp_path: Path) -> None:
     assert first.synthetic
     with pytest.raises(DataError, match="is no version"):
         fetched("@3", tmp_path)
+
+
+def test_drawn_data_stay_drawn_in_another_workspace(tmp_path: Path) -> None:
+    """As a folder and as a file of it, with the same bytes; not without the mark."""
+    drawn, folder = fetched("sample", tmp_path / "home"), tmp_path / "out"
+    versions.checkout("gesture", "1", folder, Workspace(tmp_path / "home"))
+    copy = fetched(str(folder), tmp_path / "folder")
+    assert (copy.root, copy.synthetic) == (drawn.root, True)
+    assert fetched(str(folder / "landmarks.csv"), tmp_path / "file").synthetic
+    (folder / ".mien-drawn").unlink()
+    assert not fetched(str(folder), tmp_path / "real").synthetic
 
 
 def described_set(folder: Path, head: str, file: str = "data.yaml") -> Path:

@@ -178,7 +178,7 @@ def _version(run: Run) -> Version:
     if source == SAMPLE:
         return _sample(run)
     with sources.open_source(source, cache) as opened:
-        return store.add(opened.items, opened.name)
+        return store.add(opened.items, opened.name, synthetic=opened.drawn)
 
 
 def _not_accepted(store: Store) -> str:

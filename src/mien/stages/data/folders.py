@@ -15,7 +15,9 @@ from mien.storage.versions import Item
 
 from .hash_cache import FileHashCache
 
-_SHADOWS = {"__MACOSX", ".git", ".DS_Store"}
+DRAWN_MARK = ".mien-drawn"
+"""The file that `mien data checkout` leaves beside data that mien drew; no data itself."""
+_SHADOWS = {"__MACOSX", ".git", ".DS_Store", DRAWN_MARK}
 _CHUNK_BYTES = 1 << 20
 _READERS = 4
 """Threads that read and hash. With a warm disk two cores halve the time; a cold disk gains more."""
@@ -24,7 +26,8 @@ _FILES_PER_TASK = 64
 
 
 def is_shadow(name: str) -> bool:
-    """Whether a file or folder is no data: shadow files of macOS, and the folder of git."""
+    """Whether a file or folder is no data: shadow files of macOS, the folder of git, the mark of
+    drawn data."""
     return name in _SHADOWS or name.startswith("._")
 
 

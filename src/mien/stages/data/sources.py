@@ -19,7 +19,7 @@ from mien.storage.versions import Item
 
 from . import described
 from .archives import archive_items
-from .folders import file_items, folder_items
+from .folders import DRAWN_MARK, file_items, folder_items
 from .hash_cache import FileHashCache
 from .tar_archives import is_tar, tar_items
 
@@ -41,6 +41,8 @@ class OpenedSource:
     name: str
     """As the version stores it: without the path on this machine; with the version on Kaggle."""
     items: list[Item]
+    drawn: bool = False
+    """Whether it lies in a folder that is marked as drawn by mien."""
 
 
 @contextmanager
@@ -54,10 +56,11 @@ def open_source(source: str, cache: Path) -> Iterator[OpenedSource]:
     """
     name, path = _locate(source)
     hashes = FileHashCache.open(cache / f"hashes-{cache_key(str(path))}.json")
+    drawn = ((path if path.is_dir() else path.parent) / DRAWN_MARK).is_file()
     if path.is_dir():
-        yield OpenedSource(name, folder_items(path, hashes))
+        yield OpenedSource(name, folder_items(path, hashes), drawn)
     elif path.suffix.lower() in described.SUFFIXES:
-        yield OpenedSource(name, _described_items(path, hashes))
+        yield OpenedSource(name, _described_items(path, hashes), drawn)
     elif path.stat().st_size == 0:
         raise DataError(f"{source} is empty. Fetch it again.")
     elif zipfile.is_zipfile(path):
@@ -74,7 +77,7 @@ def open_source(source: str, cache: Path) -> Iterator[OpenedSource]:
             "give the folder."
         )
     else:
-        yield OpenedSource(name, file_items(path, hashes))
+        yield OpenedSource(name, file_items(path, hashes), drawn)
     hashes.save()
 
 

@@ -23,7 +23,13 @@ from mien.storage.versions import Store, Version
 from mien.storage.workspace import Workspace
 from mien.task import Task
 
+from .folders import DRAWN_MARK
+
 _MAX_NAMES = 5
+_DRAWN = (
+    "mien drew these data, so a model of them is trained_on: synthetic. Delete this file if you "
+    "replace them by real data.\n"
+)
 NO_LABEL = "(none)"
 """The label of a sample without one."""
 
@@ -148,6 +154,8 @@ def checkout(task: str, name: str, folder: Path | None, workspace: Workspace) ->
         raise DataError(f"{folder} exists. Name a new folder.")
     with atomic_dir(folder) as temporary:
         store.write(version, temporary)
+        if version.synthetic:
+            (temporary / DRAWN_MARK).write_text(_DRAWN, encoding="utf-8")
     console.result(f"version {version.number} ({version.short}): {folder}")
 
 
