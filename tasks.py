@@ -161,7 +161,7 @@ def _install() -> None:
     _call(str(BIN / "python"), "-m", "pip", "install", "--quiet", UV)
     uv = [str(BIN / "python"), "-m", "uv", "pip", "install", "--quiet"]
     uv += ["--python", str(BIN / "python")]
-    # Where Python is told to write no bytecode, each process of the tests would compile all that it
+    # Where Python writes no bytecode, each process of the tests would compile all that it
     # imports, which takes some libraries seconds.
     compiled = ["--compile-bytecode"] if sys.dont_write_bytecode else []
     _call(*uv, *compiled, "--require-hashes", "-r", str(ROOT / LOCK))
@@ -175,6 +175,6 @@ def _call(*command: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.version_info < (3, 11):  # noqa: UP036 - whoever starts it may have an older one
+    if sys.version_info < (3, 11):  # noqa: UP036 - an older one may start it
         sys.exit(f"mien needs Python 3.11 or newer; this is {sys.version.split()[0]}.")
     _bootstrap()

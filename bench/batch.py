@@ -137,7 +137,7 @@ def _memory(faces: Path, home: Workspace, scratch: Path) -> list[dict[str, objec
 
 
 def _most_resident(process: int) -> float | None:
-    """MB; what `wait4` tells would count the memory of this bench, which started the process."""
+    """MB; the figure of `wait4` would count the memory of this bench, which started the process."""
     try:
         lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
     except OSError:
@@ -155,7 +155,7 @@ def _followed(home: Workspace) -> dict[str, object]:
         return look(self, pixels)
 
     photos = [path for path in _gestures() if path.parent.name != "no_gesture"]
-    told: dict[str, list[tuple[str, str, float, int]]] = {"alone": [], "followed": []}
+    rows_by_way: dict[str, list[tuple[str, str, float, int]]] = {"alone": [], "followed": []}
     HandLandmarker.detect_once = counted  # type: ignore[method-assign]
     with _champion("gesture", home) as (_, model):
         for path in photos[:: len(photos) // VIDEOS][:VIDEOS]:
@@ -168,11 +168,11 @@ def _followed(home: Workspace) -> dict[str, object]:
                     before, start = looks, time.process_time()
                     best = answer(Request(image=frame)).best
                     spent = time.process_time() - start
-                    told[way].append(
+                    rows_by_way[way].append(
                         (best.label if best else "", path.parent.name, spent, looks - before)
                     )
     HandLandmarker.detect_once = look  # type: ignore[method-assign]
-    alone, followed = told["alone"], told["followed"]
+    alone, followed = rows_by_way["alone"], rows_by_way["followed"]
     seconds = [sum(each[2] for each in way) for way in (alone, followed)]
     pairs = list(zip(alone, followed, strict=True))
     return {

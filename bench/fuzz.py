@@ -26,7 +26,7 @@ WHEELS = """atheris==3.0.0 \\
 """
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mien" / "fuzz"
-NAMES = ("pictures", "forms", "requests", "landmarks", "verdicts")
+NAMES = ("pictures", "forms", "requests", "landmarks", "feedback")
 MEMORY_MB = 2048
 """What a process may take; beyond it, the input is a finding."""
 SECONDS_EACH = 20

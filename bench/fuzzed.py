@@ -54,7 +54,7 @@ class Target:
     def check(self, data: bytes) -> None:
         """Read `data`; an error that is made for clients is no fault, any other is raised."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow tells of each damage
+            warnings.simplefilter("ignore")  # Pillow warns of each damage
             try:
                 self.read(data)
             except (MienError, ClientDisconnect):
@@ -97,8 +97,8 @@ def read_landmarks(data: bytes) -> None:
     assert all(0 <= score <= 1 for score in scores), scores
 
 
-def read_verdict(data: bytes) -> None:
-    """Read a verdict."""
+def read_feedback(data: bytes) -> None:
+    """Read feedback."""
     kind, _, body = data.partition(b"\n")
     _done(uploads.read_json(_request(kind, body), FeedbackRequest))
 
@@ -176,7 +176,7 @@ def _landmarks() -> Iterator[bytes]:
     yield b'{"landmarks": [[1, 2.5e3, -0.0], [true, null, "1"]]}'
 
 
-def _verdicts() -> Iterator[bytes]:
+def _feedback() -> Iterator[bytes]:
     for label in ('"like"', "null", '"\\ud83d\\ude00"'):
         yield f'application/json\n{{"trace_id": "{"0" * 32}", "label": {label}}}'.encode()
 
@@ -186,7 +186,7 @@ TARGETS = {
     "forms": Target(read_form, _forms),
     "requests": Target(read_request, _requests),
     "landmarks": Target(read_landmarks, _landmarks),
-    "verdicts": Target(read_verdict, _verdicts),
+    "feedback": Target(read_feedback, _feedback),
 }
 
 
@@ -247,8 +247,8 @@ def _model() -> runtime.Model:
         helper.make_node("Softmax", ["raw"], ["scores"], axis=1),
     ]
     given = helper.make_tensor_value_info("landmarks", TensorProto.FLOAT, [None, 63])
-    told = helper.make_tensor_value_info("scores", TensorProto.FLOAT, [None, count])
-    graph = helper.make_graph(nodes, "chance", [given], [told], [weights])
+    scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, [None, count])
+    graph = helper.make_graph(nodes, "chance", [given], [scores], [weights])
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     preprocessing = {
         "preprocessing_version": landmarks.NORMALIZATION_VERSION,

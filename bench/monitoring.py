@@ -299,12 +299,12 @@ def _held(app: FastAPI, done: int, seconds: float) -> Held:
 
 def _told(costs: Sequence[Row], parts: Sequence[Row], scrape: Row) -> list[str]:
     failed = [str(row["request"]) for row in costs if row[KEPT] != "yes"]
-    verdict = (
+    conclusion = (
         f"It is not kept, or not surely, for: {'; '.join(failed)}." if failed else "It is kept."
     )
     return [
         f"The goal is that monitoring costs less than {GOAL:.0%} of the CPU time that a request "
-        f"takes without it. {verdict}",
+        f"takes without it. {conclusion}",
         "## A request",
         "The app of the service, called within one process on one core with one worker; champions "
         "of both tasks, trained on the sample. 'Without' is the same app over the same models, "

@@ -106,13 +106,13 @@ def _targets(
             yield _least_tail(seen, name, asked)
     first = middle(taken.first)
     goal = f"first predictions of both models within {START_SECONDS} s of the start"
-    yield _row(goal, _interval(first, " s"), _verdict(first, START_SECONDS, below=True))
+    yield _row(goal, _interval(first, " s"), _comparison(first, START_SECONDS, below=True))
     for what, found_mb, limit in (
         ("both models", taken.both, BOTH_MB),
         ("gestures from landmarks alone", taken.landmarks, LANDMARKS_MB),
     ):
         goal = f"{what}: under {limit:.0f} MB after the work"
-        yield _row(goal, f"{found_mb:.0f} MB", _verdict_of(found_mb < limit))
+        yield _row(goal, f"{found_mb:.0f} MB", _target_state(found_mb < limit))
 
 
 _ALONE = (
@@ -150,11 +150,11 @@ def _judged(
     if not found or not seen.good(key):
         return _row(goal, "not all answers were good", "INVALID")
     ratio = middle(found)
-    return _row(goal, _interval(ratio), _verdict(ratio, limit, below))
+    return _row(goal, _interval(ratio), _comparison(ratio, limit, below))
 
 
-def _row(goal: str, measured: str, verdict: str) -> Row:
-    return {"target": goal, "measured (95 % interval)": measured, "": verdict}
+def _row(goal: str, measured: str, result: str) -> Row:
+    return {"target": goal, "measured (95 % interval)": measured, "": result}
 
 
 def _least(seen: Seen, name: str, asked: Sequence[Workload], wanted: float) -> Row:
@@ -170,7 +170,7 @@ def _least(seen: Seen, name: str, asked: Sequence[Workload], wanted: float) -> R
     least = min(found, key=lambda place: found[place][1])
     missed = sum(ratio < wanted for _, ratio, _ in found.values())
     where = f"least: {_interval(found[least])} ({_place(least)})"
-    return _row(goal, where + _missed(missed, len(found)), _verdict(found[least], wanted))
+    return _row(goal, where + _missed(missed, len(found)), _comparison(found[least], wanted))
 
 
 def _least_tail(seen: Seen, name: str, asked: Sequence[Workload]) -> Row:
@@ -184,7 +184,7 @@ def _least_tail(seen: Seen, name: str, asked: Sequence[Workload]) -> Row:
     least = min(found, key=lambda place: found[place])
     missed = sum(ratio < 1 for ratio in found.values())
     where = f"least: its p99 is {found[least]:.2f} times mien's ({_place(least)})"
-    return _row(goal, where + _missed(missed, len(found)), _verdict_of(not missed))
+    return _row(goal, where + _missed(missed, len(found)), _target_state(not missed))
 
 
 def _compared(seen: Seen, name: str, asked: Sequence[Workload]) -> list[tuple[str, int]]:
@@ -209,13 +209,13 @@ def _tail(seen: Seen, place: tuple[str, int], name: str) -> float:
     return _quantile(seen.latencies((place[0], name, place[1])), 0.99)
 
 
-def _verdict(found: tuple[float, float, float], limit: float, below: bool = False) -> str:
+def _comparison(found: tuple[float, float, float], limit: float, below: bool = False) -> str:
     low, ratio, high = found
     kept = ratio < limit if below else ratio >= limit
-    return _verdict_of(kept) + (", not significant" if low < limit < high else "")
+    return _target_state(kept) + (", not significant" if low < limit < high else "")
 
 
-def _verdict_of(kept: bool) -> str:
+def _target_state(kept: bool) -> str:
     return "reached" if kept else "MISSED"
 
 

@@ -205,7 +205,7 @@ def free_port() -> int:
 
 
 def _wait(running: Running, wires: list[bytes], log: Path) -> None:
-    if _is_host(running.process):  # it tells its port, once its models are warm
+    if _is_host(running.process):  # it prints its port, once its models are warm
         running.port = int(_line(running.process, log))
     end, left = time.monotonic() + PATIENCE, list(wires)
     status: int | str = "no answer"

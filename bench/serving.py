@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def _install(server: servers.Server) -> None:
-    """Before the first session, so that it does not wait; `start` tells what is wrong."""
+    """Before the first session, so that it does not wait; `start` says what is wrong."""
     try:
         servers.installed(server)
     except NotThereError as error:

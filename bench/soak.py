@@ -186,7 +186,7 @@ def _bodies(name: str, workspace: Workspace) -> list[Asked]:
 
 
 def _bad(name: str) -> list[Asked]:
-    """What cannot be answered, each with the status that tells so."""
+    """What cannot be answered, each with its status."""
     path, task = f"/predict/{name}", tasks.load(name)
     file = io.BytesIO()
     task.inference.sample_picture().convert("RGB").save(file, "PNG")
@@ -208,7 +208,7 @@ def _bad(name: str) -> list[Asked]:
     return found
 
 
-# What is told.
+# The report.
 
 
 def growth(samples: Sequence[Sample], value: Callable[[Sample], float]) -> float:
@@ -220,7 +220,7 @@ def growth(samples: Sequence[Sample], value: Callable[[Sample], float]) -> float
     return float(slope * (moments[-1] - moments[0]))
 
 
-def verdicts(samples: Sequence[Sample]) -> list[Row]:
+def results(samples: Sequence[Sample]) -> list[Row]:
     """One row for each thing that is held: how it stood, how it grew, and whether it is flat."""
     first, middle, last = samples[0], samples[len(samples) // 2], samples[-1]
     rows: list[Row] = []
@@ -255,7 +255,7 @@ def _told(done: Soak) -> list[str]:
         "Growth is the slope of the line of best fit through the second half of the samples, times "
         "its length; before that, caches and the allocator's pools fill."
     )
-    return [intro, ends, judged, table(verdicts(done.samples)), table(_course(done.samples))]
+    return [intro, ends, judged, table(results(done.samples)), table(_course(done.samples))]
 
 
 def _course(samples: Sequence[Sample]) -> list[Row]:

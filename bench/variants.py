@@ -80,7 +80,7 @@ def candidates(run: RunConfig, workspace: Workspace) -> str:
     rows: list[dict[str, object]] = []
     for row in evaluation.candidates:
         name, of = row.candidate, row.base
-        told = {
+        result = {
             "candidate": of,
             "variant": row.variant.form if row.variant else "",
             "MB": f"{row.bundle_mb:.2f}",
@@ -89,12 +89,12 @@ def candidates(run: RunConfig, workspace: Workspace) -> str:
             "CPU time": _ratio(times[name], times[of]),
         }
         for score, words in (("macro_f1", "macro-F1"), ("map50_95", "mAP50-95")):
-            told |= {
+            result |= {
                 f"{split} {words}": each.named()[score]
                 for split, each in (("val", row.val), ("test", row.test))
                 if score in each.named()
             }
-        rows.append({**told, "chosen": _verdict(row, evaluation)})
+        rows.append({**result, "chosen": _outcome(row, evaluation)})
     return page.table(rows)
 
 
@@ -164,13 +164,13 @@ def _forms(path: Path, side: int) -> dict[str, object]:
     sessions = {name: Session(each) for name, each in paths.items()}
     calls = {name: partial(each.run, feeds[0]) for name, each in sessions.items()}
     times = _in_turn([calls] * ROUNDS)
-    told: dict[str, object] = {}
+    result: dict[str, object] = {}
     for name, each in paths.items():
-        told |= {
+        result |= {
             f"{name} MB": f"{each.stat().st_size / 1e6:.2f}",
             f"{name} ms": _middle(times[name]),
         }
-    return {**told, "int8 / fp32": _ratio(times["int8"], times["fp32"])}
+    return {**result, "int8 / fp32": _ratio(times["int8"], times["fp32"])}
 
 
 def _times(
@@ -214,7 +214,7 @@ def _ratio(one: Times, other: Times) -> str:
     return f"x {np.median(one.processor) / np.median(other.processor):.2f}"
 
 
-def _verdict(row: CandidateScores, evaluation: Evaluation) -> str:
+def _outcome(row: CandidateScores, evaluation: Evaluation) -> str:
     if row.candidate == evaluation.choice:
         return "yes"
     return row.fault or evaluation.without.get(row.candidate, "")

@@ -13,14 +13,14 @@ SKIPPED, FAILED = "THE STACK WAS NOT TESTED", "THE STACK TEST FAILED"
 
 def main() -> int:
     """Exit status: 0 when every promise was kept or nothing could be tried, else 1."""
-    told = _arguments()
+    arguments = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         with (
-            engine.running(told.scratch) as docker,
-            trial.workspace(told.home, told.scratch) as home,
+            engine.running(arguments.scratch) as docker,
+            trial.workspace(arguments.home, arguments.scratch) as home,
         ):
-            missing = bases.obtain(docker, told.scratch)
+            missing = bases.obtain(docker, arguments.scratch)
             trial.build(docker)
             for tried in trial.TRIALS:  # each on a fresh stack: what one leaves alarms the next
                 with compose.up(docker, home(), without=missing) as stack:

@@ -108,7 +108,7 @@ def _is_stand_in(docker: Engine, name: str) -> bool:
 
 
 def _import(docker: Engine, root: Path, name: str, changes: list[str]) -> None:
-    """Make an image of a folder; the label tells it from the true one ever after."""
+    """Make an image of a folder; the label marks it as such."""
     marked = ["LABEL " + LABEL + "=true", *changes]
     options = [word for change in marked for word in ("--change", change)]
     root.chmod(0o755)

@@ -28,7 +28,7 @@ REAL = ROOT.parent / "shared" / "data"
 PICTURES = 60
 """Different photos of each task."""
 ANSWERS = 240
-"""Questions for each task: drift has no verdict under 200."""
+"""Requests for each task: drift has no score under 200."""
 PATIENCE = 60.0
 """Seconds until Prometheus knows what was asked; it reads every 15 s."""
 
@@ -48,7 +48,7 @@ def workspace(home: Path | None, scratch: Path) -> Iterator[Callable[[], Path]]:
         def trained() -> Path:
             if process.wait():
                 raise PromiseError(f"`mien demo --exit` ended with {process.returncode}; see {log}")
-            # Whoever trains as root may have a stricter umask than the service's user can bear.
+            # A user who trains as root may have a stricter umask than the service's user can bear.
             subprocess.run(["chmod", "-R", "a+rX", str(made)], check=True)
             return made
 
@@ -134,8 +134,8 @@ def _traffic(stack: Stack) -> int:
         for number in range(ANSWERS):
             picture = pictures[number % len(pictures)]
             answer = get(f"{stack.address('api')}/predict/{task}", *_form(picture))
-            verdict = json.dumps({"trace_id": answer["trace_id"], "label": answer[task]}).encode()
-            get(f"{stack.address('api')}/feedback", verdict, "application/json")
+            feedback = json.dumps({"trace_id": answer["trace_id"], "label": answer[task]}).encode()
+            get(f"{stack.address('api')}/feedback", feedback, "application/json")
     kind = "real photos" if real else "drawn pictures, for want of real ones"
     say(f"{2 * ANSWERS} answers to {kind} in {time.monotonic() - start:.0f} s.")
     return 2 * ANSWERS

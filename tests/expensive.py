@@ -1,7 +1,7 @@
 """How many tests hang on one expensive fixture: where it fails, no more than `MOST` fail with it.
 
 A plugin of pytest. It counts at collection, before any test is left out, and measures how long
-fixtures take, which the end of a run tells; no test fails by a clock.
+fixtures take, which are printed at the end of a run; no test fails by a clock.
 """
 
 import time
@@ -50,7 +50,7 @@ def pytest_fixture_setup(fixturedef: Any, request: Any) -> Iterator[None]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Hand what a worker has measured to the process that tells it."""
+    """Hand what a worker has measured to the process that prints it."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput[_KEY] = session.config.stash.get(_TAKEN, {})
         session.config.workeroutput[f"{_KEY}_counted"] = dict(session.config.stash[COUNTED])

@@ -124,7 +124,7 @@ def test_files_stay_readable() -> None:
 
 
 def test_lock_files_carry_hashes_and_no_addresses() -> None:
-    """Whoever installs gets the same bytes, from whichever index they use."""
+    """Every installation gets the same bytes, from any index."""
     for name in ("requirements.txt", "requirements_train.txt", "requirements_dev.txt"):
         lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
         pins = [line for line in lines if line and line[0].isalnum()]

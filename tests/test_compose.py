@@ -115,9 +115,9 @@ def test_what_is_waited_for_can_say_that_it_is_well() -> None:
 def test_the_service_is_told_only_what_it_knows() -> None:
     """A variable with a slip in its name would be ignored without a word."""
     known = {field.alias for field in Settings.model_fields.values()}
-    told = SERVICES["api"]["environment"]
-    assert set(told) <= known
-    Settings(**{name: "" if value is None else value for name, value in told.items()})
+    environment = SERVICES["api"]["environment"]
+    assert set(environment) <= known
+    Settings(**{name: "" if value is None else value for name, value in environment.items()})
 
 
 def test_the_prediction_log_outlives_the_container() -> None:
@@ -158,10 +158,12 @@ def test_grafana_shows_the_dashboards_to_whoever_knows_the_password() -> None:
     """Provisioning lies where Grafana looks, the home page in it; nobody gets in unnamed."""
     (mount,) = binds("grafana")
     assert mount["target"] == "/etc/grafana/provisioning"
-    told = SERVICES["grafana"]["environment"]
-    home = Path(told["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]).relative_to(mount["target"])
+    environment = SERVICES["grafana"]["environment"]
+    home = Path(environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]).relative_to(
+        mount["target"]
+    )
     assert (ROOT / mount["source"] / home).is_file()
-    assert told["GF_AUTH_ANONYMOUS_ENABLED"] == "false"
+    assert environment["GF_AUTH_ANONYMOUS_ENABLED"] == "false"
     assert re.search(r"GF_SECURITY_ADMIN_PASSWORD: \$\{GRAFANA_PASSWORD:-admin\}", TEXT)
 
 

@@ -190,7 +190,7 @@ def test_a_policy_takes_no_limit_of_zero() -> None:
 
 
 def test_a_bare_off_switches_a_gate_off(tmp_path: Path) -> None:
-    """YAML reads `off` as false; whoever writes it means the word."""
+    """YAML reads `off` as false; users mean the word."""
     file = tmp_path / "mine.yaml"
     file.write_text(
         "task: gesture\nchecks: {no_subject: {level: off}, near_duplicates: {limit: 0.2}}\n"

@@ -22,7 +22,7 @@ LABELS = {
 END = 1_800_000_000.0
 
 
-class Told:
+class RecordingPrometheus:
     """A Prometheus that answers every question with one series, and keeps the questions."""
 
     def __init__(self, empty: bool = False) -> None:
@@ -57,12 +57,12 @@ def test_every_panel_is_drawn_with_its_numbers(
     board: dashboards.Dashboard, drawn: list[Tile], tmp_path: Path
 ) -> None:
     """A picture 1600 pixels wide; each panel at its place, none without data, no variable left."""
-    told, document = Told(), dashboards.as_json(board)
-    picture.draw(document, told, tmp_path / "new" / "page.png", end=END)
+    prometheus, document = RecordingPrometheus(), dashboards.as_json(board)
+    picture.draw(document, prometheus, tmp_path / "new" / "page.png", end=END)
     with Image.open(tmp_path / "new" / "page.png") as image:
         assert image.width == pytest.approx(1600, abs=1)
     assert not [tile.title for tile in drawn if tile.kind != "row" and tile.empty]
-    assert not [question for question in told.questions if "$" in question]
+    assert not [question for question in prometheus.questions if "$" in question]
     spots = [tile.spot for tile in drawn]
     for panel in document["panels"]:
         assert "repeat" in panel or Spot(**panel["gridPos"]) in spots
@@ -70,19 +70,21 @@ def test_every_panel_is_drawn_with_its_numbers(
 
 def test_a_repeated_panel_is_drawn_for_each_value(drawn: list[Tile], tmp_path: Path) -> None:
     """Three beside each other and the fourth below, each asked for its own value."""
-    told = Told()
+    prometheus = RecordingPrometheus()
     (data,) = [board for board in DASHBOARDS if board.name == "data"]
-    picture.draw(dashboards.as_json(data), told, tmp_path / "page.png", end=END)
+    picture.draw(dashboards.as_json(data), prometheus, tmp_path / "page.png", end=END)
     repeated = [tile for tile in drawn if tile.title in ("light", "size", "sharpness", "width")]
     first = repeated[0].spot
     assert [tile.spot.x for tile in repeated] == [0, 8, 16, 0]
     assert [tile.spot.y - first.y for tile in repeated] == [0, 0, 0, first.h]
-    assert [question for question in told.questions if 'stat=~"sharpness"' in question]
+    assert [question for question in prometheus.questions if 'stat=~"sharpness"' in question]
 
 
 def test_what_a_query_is_for_and_its_words_are_kept(drawn: list[Tile], tmp_path: Path) -> None:
     """Legends are filled in, limits stay limits, numbers with a word become words."""
-    picture.draw(dashboards.as_json(DASHBOARDS[0]), Told(), tmp_path / "page.png", end=END)
+    picture.draw(
+        dashboards.as_json(DASHBOARDS[0]), RecordingPrometheus(), tmp_path / "page.png", end=END
+    )
     by_title = {tile.title: tile for tile in drawn}
     names = [(series.name, series.role) for series in by_title["Live accuracy"].series]
     assert names[0] == ("shape v2", "value")
@@ -104,7 +106,9 @@ def test_a_panel_without_data_says_so(drawn: list[Tile], tmp_path: Path) -> None
     red = {name: reds(tmp_path / f"{name}.png") for name in ("empty", "full")}
     assert red["empty"] > 50
     assert red["full"] == 0
-    picture.draw(dashboards.as_json(DASHBOARDS[1]), Told(empty=True), tmp_path / "page.png")
+    picture.draw(
+        dashboards.as_json(DASHBOARDS[1]), RecordingPrometheus(empty=True), tmp_path / "page.png"
+    )
     assert all(tile.empty for tile in drawn if tile.spot.h > 4)
 
 

@@ -111,16 +111,16 @@ def copy(done: Repository, tmp_path: Path) -> Repository:
 
 def test_what_has_not_changed_is_not_run_again(done: Repository) -> None:
     """After a run everything is up to date, and git has nothing to add but what was committed."""
-    told = done.dvc("repro", "evaluate@gesture")
-    assert told.count("didn't change, skipping") == 3
-    assert "Running stage" not in told
+    result = done.dvc("repro", "evaluate@gesture")
+    assert result.count("didn't change, skipping") == 3
+    assert "Running stage" not in result
     assert done.run("git", "status", "--porcelain") == ""
 
 
 def test_metrics_are_those_of_the_choice(done: Repository) -> None:
-    """`dvc metrics show` tells scores in 0..1 of the candidate that the policy chose."""
-    told = json.loads(done.dvc("metrics", "show", "--json"))
-    (found,) = [each["data"] for each in told[""]["data"].values()]
+    """`dvc metrics show` prints scores in 0..1 of the candidate that the policy chose."""
+    result = json.loads(done.dvc("metrics", "show", "--json"))
+    (found,) = [each["data"] for each in result[""]["data"].values()]
     assert found["choice"] == "logistic_regression"
     assert 0.5 < found["test"]["macro_f1"] <= 1
     assert 0.5 < found["val"]["accuracy"] <= 1
@@ -137,9 +137,9 @@ def test_the_disk_holds_raw_data_once(done: Repository) -> None:
 
 def test_an_experiment_repeats_the_training_alone(copy: Repository) -> None:
     """A param of the trainer changes: the data stay as they are, and the change is recorded."""
-    told = copy.dvc("exp", "run", "-S", "configs/tiny.yaml:params.cv_folds=3", "train@gesture")
-    assert "'data@gesture' didn't change" in told
-    assert "Running stage 'train@gesture'" in told
+    result = copy.dvc("exp", "run", "-S", "configs/tiny.yaml:params.cv_folds=3", "train@gesture")
+    assert "'data@gesture' didn't change" in result
+    assert "Running stage 'train@gesture'" in result
     changed = yaml.safe_load((copy.folder / "configs" / "tiny.yaml").read_text())
     assert changed["params"]["cv_folds"] == 3
     trained = copy.folder / "models" / "gesture" / "trained"

@@ -1,4 +1,4 @@
-"""What strangers may send as a picture, a form, a document: nothing but told errors come of it.
+"""What strangers may send as a picture, a form, a document: only typed errors come of it.
 
 `bench/fuzz.py` looks for more by coverage. What it once found stands here for good; the same
 readers are tried here with files that were changed by chance.
@@ -88,13 +88,13 @@ def test_a_short_run_of_the_fuzzer_finds_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("found", sorted(FOUND))
 def test_what_was_found_stays_mended(found: str) -> None:
-    """Files that once were a server error are told to be damaged."""
+    """Files that once were a server error are reported as damaged."""
     with pytest.raises(ImageError):
         images.decode(FOUND[found], Limits(pixels=4_000_000))
 
 
 def test_the_recipe_knows_its_targets() -> None:
-    """And says what there is to whoever names another."""
+    """An unknown name gets a list of the known ones."""
     assert set(fuzz.NAMES) == set(fuzzed.TARGETS)
     command = [sys.executable, "-m", "bench.fuzz", "nonsense"]
     done = subprocess.run(command, cwd=fuzz.ROOT, capture_output=True, text=True, check=False)

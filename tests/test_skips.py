@@ -1,4 +1,4 @@
-"""What has not changed is not done again: told by content, never by a time stamp."""
+"""What has not changed is not done again: decided by content, never by a time stamp."""
 
 import json
 import os

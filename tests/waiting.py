@@ -6,7 +6,7 @@ from typing import Any
 
 PATIENCE = 600.0
 """Seconds after which something counts as hung. Nothing that works takes so long, on a machine ten
-times slower either: no test may fail by a clock that only tells how busy the machine is."""
+times slower either: no test may fail by a clock that only shows how busy the machine is."""
 
 
 def until(condition: Callable[[], Any], what: str | Callable[[], str] = "") -> Any:
@@ -16,6 +16,6 @@ def until(condition: Callable[[], Any], what: str | Callable[[], str] = "") -> A
         if found := condition():
             return found
         if time.monotonic() > end:
-            told = what() if callable(what) else what
-            raise AssertionError(f"not within {PATIENCE:g} s: {told}")
+            reason = what() if callable(what) else what
+            raise AssertionError(f"not within {PATIENCE:g} s: {reason}")
         time.sleep(0.01)

@@ -151,7 +151,7 @@ def test_measures_are_those_of_the_formula(seed: int, height: int, width: int) -
     assert images.image_stats(pixels) == pytest.approx(wanted, rel=1e-4, abs=1e-6)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow tells of each damage
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow warns of each damage
 def test_damaged_exif_does_not_cost_the_picture() -> None:
     """An orientation that cannot be read is passed over; the pixels are what they are."""
     exif = Image.Exif()
@@ -193,7 +193,7 @@ def test_a_large_picture_is_read_at_reduced_size(kind: str) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_large_picture_that_was_held_otherwise_is_turned(orientation: int) -> None:
-    """Reduced pixels are upright, and so is the size that is told."""
+    """Reduced pixels are upright, and so is the reported size."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     turned = images.read(encoded(GRADUAL, "JPEG", exif=exif), min_side=MIN_SIDE)

@@ -90,7 +90,7 @@ def test_the_form_decides_the_tolerance(
 
 
 def test_a_bundle_without_golden_answers_is_refused(made: Path) -> None:
-    """With what to do: nobody can tell whether it answers as it was measured."""
+    """With what to do: it is unknown whether it answers as it was measured."""
     _change(made, (made / golden.ARRAYS).unlink)
     with pytest.raises(BundleError, match=r"has no golden answers.*Train it again"):
         golden.load(made)

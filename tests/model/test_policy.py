@@ -1,4 +1,4 @@
-"""Promises of the policy: which candidate or variant is chosen, and what the others are told."""
+"""Promises of the policy: which candidate or variant is chosen, and why the others are not."""
 
 import measured
 import pytest

@@ -53,7 +53,7 @@ print(getrusage(RUSAGE_SELF).ru_minflt - before)
     return int(done.stdout)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told what to keep")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these settings")
 def test_memory_of_a_large_photo_is_kept_for_the_next() -> None:
     """Else each one would fetch thousands of pages again."""
     assert _faults("") > 10 * _faults("runtime.tune_malloc()") + 1000

@@ -76,7 +76,7 @@ values = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60)
 @given(values, values)
 @example([0.1, 0.2, 0.3], [0.1 + 0.2, 0.30000000000000004])
 def test_every_value_falls_into_one_bin(seen: list[float], live: list[float]) -> None:
-    """Those of the reference and whatever comes later; bins are told by rising edges."""
+    """Those of the reference and whatever comes later; bins are given by rising edges."""
     assume(len(set(seen)) > 1)
     answers = [DriftRow("fist", 0.5, {"measure": value}) for value in seen]
     quantity = drift.make_reference(answers, LABELS)["quantities"]["measure"]
@@ -154,7 +154,7 @@ def test_a_shift_of_half_a_standard_deviation_is_seen(known: dict[str, Any]) -> 
 
 
 def test_another_mix_of_labels_is_seen(known: dict[str, Any]) -> None:
-    """One label takes over: only the mix tells of it."""
+    """One label takes over: only the mix shows it."""
     chance = np.random.default_rng(2)
     mix = (0.7, 0.15, 0.05, 0.05, 0.05)
     compared = drift.compare(rows(400, chance, mix=mix), known)
@@ -172,7 +172,7 @@ def test_a_constant_is_not_watched(known: dict[str, Any]) -> None:
     assert "constant" not in drift.compare(live, known)
 
 
-def test_there_is_no_verdict_on_few_rows(known: dict[str, Any]) -> None:
+def test_few_rows_give_no_score(known: dict[str, Any]) -> None:
     """Each quantity counts its own: those that few of the answers have are left out."""
     live = rows(MIN_ROWS, np.random.default_rng(4))
     assert drift.compare(live[:-1], known) == {}

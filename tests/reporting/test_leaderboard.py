@@ -54,11 +54,11 @@ def test_a_score_on_drawings_is_never_printed_without_that_word(
 
 
 def test_leak_free_scores_stand_beside_those_as_shipped(capsys: pytest.CaptureFixture[str]) -> None:
-    """Whoever reads the table sees what copies in train were worth."""
+    """A reader of the table sees what copies in train were worth."""
     test, free = scores(0.9, 10), scores(0.52, 9, accuracy=0.51)
     row = candidate("svm", test=test, test_leak_free=free)
     leaderboard.show(evaluation("letter", row))
-    told = capsys.readouterr().out
-    assert "Test as shipped (10) and leak-free, without copies in train (9)" in told
-    assert "0.510" in told
-    assert "0.520" in told
+    result = capsys.readouterr().out
+    assert "Test as shipped (10) and leak-free, without copies in train (9)" in result
+    assert "0.510" in result
+    assert "0.520" in result

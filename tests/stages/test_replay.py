@@ -40,13 +40,13 @@ def network(seed: int) -> bytes:
     """Landmarks float32 [N, 63] -> 18 probabilities, by weights that were drawn."""
     weights = np.random.default_rng(seed).normal(size=(63, len(HAGRID_LABELS))).astype(np.float32)
     taken = helper.make_tensor_value_info("landmarks", TensorProto.FLOAT, ["N", 63])
-    told = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", len(HAGRID_LABELS)])
+    scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", len(HAGRID_LABELS)])
     nodes = [
         helper.make_node("MatMul", ["landmarks", "weights"], ["raw"]),
         helper.make_node("Softmax", ["raw"], ["scores"], axis=1),
     ]
     held = [numpy_helper.from_array(weights, "weights")]
-    graph = helper.make_graph(nodes, "hands", [taken], [told], held)
+    graph = helper.make_graph(nodes, "hands", [taken], [scores], held)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.checker.check_model(model)
     content: bytes = model.SerializeToString()
@@ -150,10 +150,10 @@ def test_the_same_input_gives_the_same_answer(home: Path) -> None:
         other = again(home, answers[0]["trace_id"], "other.json")
         assert other["again"]["same"] is False
         path = home.parent / "other.json"
-        told = "\n".join(replayed(home, answers[0]["trace_id"], path).lines())
-        assert "NOT the same" in told
+        result = "\n".join(replayed(home, answers[0]["trace_id"], path).lines())
+        assert "NOT the same" in result
         for each in (other["answer"], other["again"]):
-            assert f"{each['label']} {each['confidence']:.6f} ({each['outcome']})" in told
+            assert f"{each['label']} {each['confidence']:.6f} ({each['outcome']})" in result
 
 
 def test_an_answer_of_a_killed_server_is_found(home: Path) -> None:
@@ -186,7 +186,8 @@ def test_confidence_is_compared_as_exactly_as_it_was_told(home: Path) -> None:
 
 
 def test_a_version_that_was_replaced_is_told(home: Path) -> None:
-    """The very bundle is taken from where it still lies; where it is gone, what it said is told."""
+    """The very bundle is taken from where it still lies; where it is gone, the recorded
+    answer is shown."""
     with serving(home) as address:
         answer = ask(address)
     workspace = Workspace(home)

@@ -1,4 +1,4 @@
-"""Promises of a check: it reads data once, tells what it found, and stops a training."""
+"""Promises of a check: it reads data once, reports issues, and stops a training."""
 
 import json
 import re
@@ -111,7 +111,7 @@ def test_a_training_param_makes_no_other_check(tmp_path: Path) -> None:
 def test_it_tells_what_it_found_once_and_whenever_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A run tells faults that it just found; `mien data check` tells them every time."""
+    """A run reports faults that are new; `mien data check` reports them every time."""
     run, workspace, version = sets.fetched(
         sets.yolo(tmp_path / "set", leaky()), tmp_path / "home", checks=OFF
     )

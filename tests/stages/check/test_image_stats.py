@@ -52,7 +52,7 @@ def test_a_picture_is_measured_upright_and_in_its_own_size(tmp_path: Path) -> No
 
 
 def test_a_large_picture_may_be_read_smaller(tmp_path: Path) -> None:
-    """`min_side` changes neither the size that is told nor, by much, the hash."""
+    """`min_side` changes neither the reported size nor, by much, the hash."""
     _noise(1, (800, 600)).save(tmp_path / "large.jpg", quality=90)
     whole, reduced = (
         compute_image_stats([tmp_path / "large.jpg"]),

@@ -1,4 +1,4 @@
-"""Shortcuts: facts that give the label away are told from facts that say nothing."""
+"""Shortcuts: facts that reveal the label differ from facts that do not."""
 
 from contextlib import closing
 
@@ -40,7 +40,7 @@ def test_facts_that_say_nothing_give_about_the_majority() -> None:
 
 
 def test_a_label_tied_to_the_file_type_is_found() -> None:
-    """Where each label has a file type of its own, the type alone tells it."""
+    """Where each label has a file type of its own, the type alone reveals it."""
     labels = _labels(600)
     facts = [{**each, "type": label[:2]} for each, label in zip(_idle(600), labels, strict=True)]
     found = measure(facts, labels)
@@ -50,7 +50,7 @@ def test_a_label_tied_to_the_file_type_is_found() -> None:
 
 
 def test_a_number_and_two_facts_together_are_found() -> None:
-    """A threshold on a number counts, and so does what only two facts together tell."""
+    """A threshold on a number counts, and so does what only two facts together reveal."""
     rng = np.random.default_rng(0)
     bright, source = rng.random(1500), rng.choice(["ffhq", "image"], 1500)
     labels = [

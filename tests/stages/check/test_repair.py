@@ -1,4 +1,4 @@
-"""Promises of `--fix`: what it changes is safe, told, a new version, and enough."""
+"""Promises of `--fix`: what it changes is safe, reported, a new version, and enough."""
 
 import json
 from collections.abc import Sequence
@@ -73,7 +73,7 @@ def test_copies_that_contradict_each_other_all_go() -> None:
 
 
 def test_the_order_of_labels_is_no_contradiction() -> None:
-    """Two subjects of one picture, told in another order."""
+    """Two subjects of one picture, in another order."""
     copies = twins(("a", {"labels": ("left", "right")}), ("b", {"labels": ("right", "left")}))
     assert plan_repairs(copies, [["a", "b"]], []).plan.drop == {"b"}
 
@@ -142,7 +142,7 @@ def test_splits_that_are_the_same_cannot_be_mended() -> None:
 )
 def test_after_a_fix_nothing_spans_splits(drawn: list[tuple[Split, int, int, str]]) -> None:
     """Whatever the copies look like, none of a content, a likeness or a person is on both sides,
-    but of groups that were told; and a second look finds nothing to mend."""
+    but of groups that were reported; and a second look finds nothing to mend."""
     held = [
         *MANY, *MANY_MORE,
         *(
@@ -204,8 +204,8 @@ def faulty() -> dict[str, list[tuple[str, str, sets.Pixels]]]:
 def test_a_fixed_version_passes_and_is_not_fixed_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """From a set that fails to one that passes: a new version, told in one sentence, the old one
-    still there; fixing that one does nothing."""
+    """From a set that fails to one that passes: a new version, reported in one sentence, the old
+    one still there; fixing that one does nothing."""
     run, workspace, version = sets.fetched(
         sets.yolo(tmp_path / "set", faulty()), tmp_path / "home", checks=OFF
     )

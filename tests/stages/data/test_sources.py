@@ -87,7 +87,7 @@ def refused(source: Path, home: Path, message: str) -> None:
 
 
 def test_a_zip_and_its_folder_are_the_same_data(tmp_path: Path) -> None:
-    """Root and shards are equal; times, order and the shadows that macOS leaves tell nothing."""
+    """Root and shards are equal; times, order and the shadows that macOS leaves do not count."""
     folder = written(tmp_path / "set", {**FILES, ".DS_Store": b"x", "b/._c.csv": b"x"})
     turned = dict(reversed(FILES.items()))
     archive = zipped(tmp_path / "set.zip", {**turned, "__MACOSX/._a.csv": b"x", ".git/HEAD": b"x"})

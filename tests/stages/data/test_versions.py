@@ -34,7 +34,9 @@ def changed(**edits: SampleState | None) -> dict[str, SampleState]:
     return {name: each for name, each in {**PICTURES, **edited}.items() if each}
 
 
-def told(old: Mapping[str, SampleState], new: Mapping[str, SampleState]) -> dict[str, object]:
+def differences(
+    old: Mapping[str, SampleState], new: Mapping[str, SampleState]
+) -> dict[str, object]:
     """What a difference names, without what it leaves empty."""
     found = vars(versions.compare(old, new))
     return {key: value for key, value in found.items() if value and key not in ("before", "after")}
@@ -42,20 +44,20 @@ def told(old: Mapping[str, SampleState], new: Mapping[str, SampleState]) -> dict
 
 def test_nothing_changed_between_equals() -> None:
     """Also where order differs."""
-    assert told(PICTURES, dict(reversed(PICTURES.items()))) == {}
+    assert differences(PICTURES, dict(reversed(PICTURES.items()))) == {}
 
 
 def test_each_change_is_told_as_what_it_is() -> None:
     """Added, removed, relabelled, moved to another split, other pixels under the same name."""
     new = SampleState("happy", "9", "train")
-    assert told(PICTURES, changed(new=new)) == {"added": ("new",)}
-    assert told(PICTURES, changed(a=None)) == {"removed": ("train/a.png",)}
+    assert differences(PICTURES, changed(new=new)) == {"added": ("new",)}
+    assert differences(PICTURES, changed(a=None)) == {"removed": ("train/a.png",)}
     relabelled = changed(a=SampleState("sad", "1", "train"))
-    assert told(PICTURES, relabelled) == {"relabelled": {"train/a.png": ("happy", "sad")}}
+    assert differences(PICTURES, relabelled) == {"relabelled": {"train/a.png": ("happy", "sad")}}
     moved = {**changed(a=None), "val/a.png": SampleState("happy", "1", "val")}
-    assert told(PICTURES, moved) == {"moved": {"val/a.png": ("train", "val")}}
+    assert differences(PICTURES, moved) == {"moved": {"val/a.png": ("train", "val")}}
     altered = changed(a=SampleState("happy", "9", "train"))
-    assert told(PICTURES, altered) == {"altered": ("train/a.png",)}
+    assert differences(PICTURES, altered) == {"altered": ("train/a.png",)}
     both = versions.compare(PICTURES, relabelled)
     assert (both.before, both.after) == ({"happy": 1, "sad": 2}, {"sad": 3})
 
@@ -63,9 +65,9 @@ def test_each_change_is_told_as_what_it_is() -> None:
 def test_copies_are_not_taken_for_one_another() -> None:
     """Of two equal pictures each stays in its own split, and with its own label."""
     old = {"a": SampleState("sad", "1", "train"), "b": SampleState("sad", "1", "test")}
-    assert told(old, {"x": old["b"], "y": old["a"]}) == {}
+    assert differences(old, {"x": old["b"], "y": old["a"]}) == {}
     other = {"a": SampleState("sad", "1", "train"), "b": SampleState("happy", "1", "train")}
-    assert told(other, {"x": other["b"], "y": other["a"]}) == {}
+    assert differences(other, {"x": other["b"], "y": other["a"]}) == {}
 
 
 ROWS = st.lists(st.tuples(st.sampled_from("xyz"), st.integers(0, 5)), max_size=12)

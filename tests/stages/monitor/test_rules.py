@@ -165,7 +165,7 @@ def test_alerts_say_what_to_do(rule: dict[str, Any]) -> None:
 
 
 def test_runbooks_name_panels_that_are_there() -> None:
-    """Whoever follows a runbook finds the panel that it names."""
+    """A reader of a runbook finds the panel that it names."""
     folder = ROOT / "grafana" / "provisioning" / "dashboards"
     boards = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
     titles = " ".join(
@@ -302,7 +302,7 @@ def test_alerts_fire_on_the_faster_clock(tmp_path: Path) -> None:
 
 
 def test_a_prometheus_without_rules_has_no_alerts(tmp_path: Path) -> None:
-    """Tests of dashboards want the series, without the verdicts."""
+    """Tests of dashboards want the series, without the alerts."""
     with running({}, tmp_path, rules=False) as prometheus:
         assert prometheus.get("rules")["groups"] == []
 

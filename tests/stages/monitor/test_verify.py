@@ -34,7 +34,7 @@ PROMISED = [*PROVISIONED, *map(str, verify.RULES), "prometheus/prometheus.yml", 
 
 @pytest.fixture(scope="module")
 def running(small_models: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    """Both champions, asked often enough for every verdict, and judged."""
+    """Both champions, with enough requests for every score, and with feedback."""
     folder = tmp_path_factory.mktemp("verify")
     with watched(small_models.home, folder, faster=FASTER) as stack:
         for name in ("emotion", "gesture"):
@@ -156,7 +156,7 @@ def test_provisioning_that_leads_nowhere_is_named(
 
 
 def test_a_champion_that_is_not_served_is_named(stack: Stack, tmp_path: Path) -> None:
-    """The registry's alias and what /health answers are both told."""
+    """The registry's alias and what /health answers are both named."""
     other = Workspace(tmp_path / "home")
     other.write_aliases("emotion", {"champion": 7})
     (fault,) = faults(replace(stack, workspace=other))
@@ -186,7 +186,7 @@ def test_a_target_that_stopped_is_named(running: Watched, stack: Stack) -> None:
 def test_where_nothing_runs_each_kind_takes_few_lines(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of many panels without an answer some are told; the report has all."""
+    """Of many panels without an answer some are printed; the report has all."""
     parts = ("api", "prometheus", "alertmanager", "grafana")
     nowhere = dict.fromkeys(parts, f"http://127.0.0.1:{free_port()}")
     stack = verify.stack(nowhere, frozenset(), ROOT, Workspace(tmp_path))

@@ -191,8 +191,10 @@ def test_a_certificate_is_stored_with_the_bundle(workspace: Workspace) -> None:
     old = bundle.read(workspace.version("gesture", 1))
     served = models.Models(models.resolve_sources(workspace, ["gesture"], []))
     served.load(lambda work: work(), lambda _: None, lambda: False)
-    told: list[tuple[str, bool]] = []
-    reloader = ModelReloader(served, workspace, 0, lambda _: None, lambda *each: told.append(each))
+    reloads: list[tuple[str, bool]] = []
+    reloader = ModelReloader(
+        served, workspace, 0, lambda _: None, lambda *each: reloads.append(each)
+    )
     done, written = rebuild.certify("gesture", workspace)
     assert (done.verdict, done.identical, written) == ("identical: 6 stages", True, True)
     new = bundle.read(workspace.version("gesture", 1))
@@ -211,7 +213,7 @@ def test_a_certificate_is_stored_with_the_bundle(workspace: Workspace) -> None:
     assert again.registered is not None
     assert (again.registered.number, again.registered.fresh) == (1, False)
     reloader.poll()
-    assert told == [("gesture", True)]
+    assert reloads == [("gesture", True)]
     assert served.find("gesture").digest == new.digest
     assert served.find("gesture").version == "1"
     _check_interrupted(workspace, tracker, old, new)

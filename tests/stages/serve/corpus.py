@@ -1,4 +1,4 @@
-"""How the corpus of bad and odd requests is told: one case each, its bytes, and what is expected.
+"""The corpus of bad and odd requests: one case each, its bytes, and what is expected.
 
 Knows HTTP just well enough to write a request and to read answers from a socket. The cases are in
 the files beside this one; `test_corpus.py` sends them.
@@ -161,20 +161,20 @@ def without_trace(answer: InferenceResult) -> Any:
     return document
 
 
-def faults(case: Case, told: Exchange) -> list[str]:
+def faults(case: Case, response: Exchange) -> list[str]:
     """What is wrong with the answers to a case, each in a sentence."""
-    text = told.received.decode("latin-1")
+    text = response.received.decode("latin-1")
     wrong = [f"{CANARY} came back"] if CANARY.lower() in text.lower() else []
     if "Traceback" in text:
         wrong.append("a traceback came back")
-    if not told.answers:
+    if not response.answers:
         return wrong if CLOSED in case.statuses else [*wrong, f"no answer: {text[:200]!r}"]
-    if len(told.answers) != case.answers:
-        wrong.append(f"{len(told.answers)} answers instead of {case.answers}: {text[:2000]!r}")
-    last = told.answers[-1]
+    if len(response.answers) != case.answers:
+        wrong.append(f"{len(response.answers)} answers instead of {case.answers}: {text[:2000]!r}")
+    last = response.answers[-1]
     if last.status not in case.statuses:
         wrong.append(f"{last.status} instead of {sorted(case.statuses)}: {last.body[:300]!r}")
-    elif last.status >= 400 and told.method != "HEAD":
+    elif last.status >= 400 and response.method != "HEAD":
         wrong += _problem_faults(last, case.problem)
     complaint = case.check(text)
     return [*wrong, complaint] if complaint else wrong
@@ -184,15 +184,15 @@ def _problem_faults(answer: InferenceResult, slug: str) -> list[str]:
     kind = answer.headers.get("content-type")
     if kind != "application/problem+json":
         return [f"the {answer.status} is {kind}, not a problem document: {answer.body[:200]!r}"]
-    told, wrong = answer.json(), []
-    if list(told) != ["type", "title", "status", "detail", "trace_id"]:
-        wrong.append(f"members {list(told)}")
-    if told.get("status") != answer.status:
-        wrong.append(f"status {told.get('status')} in a document sent with {answer.status}")
-    if not re.fullmatch("[0-9a-f]{32}", str(told.get("trace_id"))):
-        wrong.append(f"trace_id {told.get('trace_id')!r}")
-    if slug and told.get("type") != f"/errors/{slug}":
-        wrong.append(f"type {told.get('type')} instead of /errors/{slug}")
+    response, wrong = answer.json(), []
+    if list(response) != ["type", "title", "status", "detail", "trace_id"]:
+        wrong.append(f"members {list(response)}")
+    if response.get("status") != answer.status:
+        wrong.append(f"status {response.get('status')} in a document sent with {answer.status}")
+    if not re.fullmatch("[0-9a-f]{32}", str(response.get("trace_id"))):
+        wrong.append(f"trace_id {response.get('trace_id')!r}")
+    if slug and response.get("type") != f"/errors/{slug}":
+        wrong.append(f"type {response.get('type')} instead of /errors/{slug}")
     if answer.status == 405 and "allow" not in answer.headers:
         wrong.append("405 without the header Allow")
     if answer.status in (429, 503) and "retry-after" not in answer.headers:

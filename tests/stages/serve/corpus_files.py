@@ -120,7 +120,7 @@ def two_bits() -> bytes:
 
 
 def png_bomb(width: int, height: int, megabytes: int) -> bytes:
-    """A small PNG file whose pixel stream unpacks to far more than its size tells."""
+    """A small PNG file whose pixel stream unpacks to far more than its size suggests."""
     packer = zlib.compressobj(9)
     zeros = bytes(1 << 20)
     packed = b"".join(packer.compress(zeros) for _ in range(megabytes)) + packer.flush()
@@ -207,7 +207,7 @@ def scan_bomb(scans: int, side: int = 2000) -> bytes:
 
 @cache
 def webp(**options: Any) -> bytes:
-    """The face as a WEBP file, lossless unless told otherwise."""
+    """The face as a WEBP file, lossless by default."""
     return saved(face(), "WEBP", **{"lossless": True, "exact": True, **options})
 
 

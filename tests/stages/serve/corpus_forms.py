@@ -241,7 +241,7 @@ def _types() -> Iterator[Case]:
             like=lambda: posted(form(_png())),
         )
     yield Case(
-        "form: type told twice",
+        "form: type given twice",
         lambda: posted(form(_png()), **{"content-type": f"image/{CANARY}"}),
         expects(GOOD, MEDIA, MALFORMED, 400),
     )

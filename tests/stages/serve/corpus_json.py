@@ -1,4 +1,4 @@
-"""JSON bodies of predictions and of verdicts, and query strings."""
+"""JSON bodies of predictions and of feedback, and query strings."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,17 @@ POINTS: list[list[float]] = [
 
 def cases() -> Iterator[Case]:
     """Every case of JSON and of query strings."""
-    for part in (_numbers, _shapes, _texts, _depths, _sizes, _odd, _verdicts, _queries, _media):
+    for part in (
+        _numbers,
+        _shapes,
+        _texts,
+        _depths,
+        _sizes,
+        _odd,
+        _feedback_bodies,
+        _queries,
+        _media,
+    ):
         yield from part()
 
 
@@ -221,7 +231,7 @@ def _media() -> Iterator[Case]:
     )
 
 
-def _verdicts() -> Iterator[Case]:
+def _feedback_bodies() -> Iterator[Case]:
     good = {"trace_id": _TRACE, "label": "like"}
     bodies: dict[str, Any] = {
         "no key": {},
@@ -244,7 +254,7 @@ def _verdicts() -> Iterator[Case]:
         "null": None,
     }
     for name, body in bodies.items():
-        yield _verdict(name, json.dumps(body).encode(), MALFORMED, "malformed-request")
+        yield _feedback(name, json.dumps(body).encode(), MALFORMED, "malformed-request")
     raw = {
         "surrogate for a label": b'{"trace_id": "%s", "label": "\\ud800"}' % _TRACE.encode(),
         "no UTF-8": b'{"trace_id": "%s", "label": "\xff"}' % _TRACE.encode(),
@@ -254,22 +264,22 @@ def _verdicts() -> Iterator[Case]:
         "deep": b'{"trace_id": "%s", "label": ' % _TRACE.encode() + b"[" * 3000,
     }
     for name, text in raw.items():
-        yield _verdict(name, text, MALFORMED, "malformed-request")
-    yield _verdict("unknown answer", json.dumps(good).encode(), 404, "unknown-prediction")
+        yield _feedback(name, text, MALFORMED, "malformed-request")
+    yield _feedback("unknown answer", json.dumps(good).encode(), 404, "unknown-prediction")
     for label in (CANARY, "", "\0", "' OR 1=1 --", "a" * 2000, "\U0001f600"):
         body = json.dumps({**good, "label": label}).encode()
-        yield _verdict(f"label {label[:8]!a}", body, 404, "unknown-prediction")
-    yield _verdict("too long", json.dumps(good).encode().ljust(70_000), LARGE, "too-large")
+        yield _feedback(f"label {label[:8]!a}", body, 404, "unknown-prediction")
+    yield _feedback("too long", json.dumps(good).encode().ljust(70_000), LARGE, "too-large")
     yield Case(
-        "verdict: as a form",
+        "feedback: as a form",
         lambda: posted(form(b"1"), "/feedback"),
         expects(415),
         "unsupported-media-type",
     )
 
 
-def _verdict(name: str, body: bytes, status: int, slug: str) -> Case:
-    return Case(f"verdict: {name}", lambda: sent_json(body, "/feedback"), expects(status), slug)
+def _feedback(name: str, body: bytes, status: int, slug: str) -> Case:
+    return Case(f"feedback: {name}", lambda: sent_json(body, "/feedback"), expects(status), slug)
 
 
 def _queries() -> Iterator[Case]:

@@ -58,9 +58,9 @@ class Server:
 
     def get(self, path: str) -> InferenceResult:
         """The answer of an address; it must be 200."""
-        told = self.send(Case(path, lambda: request(f"GET {path}"), expects(200)))
-        assert [each.status for each in told.answers] == [200], (path, told.received[:500])
-        return told.answers[0]
+        response = self.send(Case(path, lambda: request(f"GET {path}"), expects(200)))
+        assert [each.status for each in response.answers] == [200], (path, response.received[:500])
+        return response.answers[0]
 
     def answer(self, sent: bytes) -> Any:
         """The answer to a good request without its trace_id; asked once."""
@@ -70,9 +70,9 @@ class Server:
 
     def ask(self, sent: bytes) -> Any:
         """The answer to a good request without its trace_id."""
-        told = self.send(Case("good", lambda: sent, expects(200)))
-        assert [each.status for each in told.answers] == [200], told.received[:500]
-        return without_trace(told.answers[0])
+        response = self.send(Case("good", lambda: sent, expects(200)))
+        assert [each.status for each in response.answers] == [200], response.received[:500]
+        return without_trace(response.answers[0])
 
     def level(self) -> Level:
         """What the process holds now."""
@@ -84,12 +84,12 @@ class Server:
     def ready(self) -> bool:
         """Whether it answers."""
         if self.process.poll() is not None:
-            return True  # it never will; the warm-up then tells why
+            return True  # it never will; the warm-up then says why
         try:
-            told = self.send(Case("ready", lambda: request("GET /readyz"), expects(200)))
+            response = self.send(Case("ready", lambda: request("GET /readyz"), expects(200)))
         except ConnectionRefusedError:
             return False
-        return [each.status for each in told.answers] == [200]
+        return [each.status for each in response.answers] == [200]
 
 
 @contextmanager
@@ -138,6 +138,6 @@ def _warm_up(server: Server) -> None:
     ]
     with ThreadPoolExecutor(8) as pool:
         asked = (Case("warm-up", lambda sent=sent: sent, expects(200)) for sent in requests * 6)
-        for told in pool.map(server.send, asked):
-            assert [each.status for each in told.answers] == [200], told.received[:500]
+        for response in pool.map(server.send, asked):
+            assert [each.status for each in response.answers] == [200], response.received[:500]
     server.start = server.level()

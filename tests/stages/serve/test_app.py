@@ -186,9 +186,9 @@ def test_nothing_to_serve_is_an_error_before_a_port_is_taken(tmp_path: Path) -> 
         app.run(Workspace(tmp_path), [], [], FREE)
 
 
-@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_server_process_says_where_it_is_and_stops_when_told(
-    server_process: StartServer, told: signal.Signals
+    server_process: StartServer, number: signal.Signals
 ) -> None:
     """HOST and PORT come from the environment; the line at readiness has the bound port; requests
     are logged even where the command line keeps other libraries quiet."""
@@ -197,14 +197,14 @@ def test_a_server_process_says_where_it_is_and_stops_when_told(
         sample = requests.get(f"{server.address}/sample/shape", timeout=PATIENCE).content
         url = f"{server.address}/predict/shape"
         answer = requests.post(url, files={"file": sample}, timeout=PATIENCE)
-        server.process.send_signal(told)
+        server.process.send_signal(number)
         code = server.process.wait(PATIENCE)
     line, rest = server.lines[0], "".join(server.lines[1:])
     assert re.match(r"\S+T\S+ INFO mien serves colour, shape on http://127.0.0.1:", line)
     assert health.status_code == 200
     assert f'"trace_id": "{answer.json()["trace_id"]}", "route": "/predict/shape"' in rest
     assert "Traceback" not in rest
-    assert code in ((0,) if told == signal.SIGHUP else (0, -told))
+    assert code in ((0,) if number == signal.SIGHUP else (0, -number))
 
 
 _STARTING = """

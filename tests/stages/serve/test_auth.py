@@ -59,7 +59,7 @@ def test_a_key_opens_the_server(
 
 
 def test_probes_metrics_and_pages_need_no_key(serving: Serving) -> None:
-    """They tell nothing of pictures; verdicts and predictions do."""
+    """They reveal nothing of pictures; feedback and predictions do."""
     with serving(api_keys=KEYS) as client:
         for path in ("/livez", "/readyz", "/health", "/metrics", "/docs", "/", "/sample/shape"):
             assert client.get(path).status_code == 200, path
@@ -82,7 +82,7 @@ def test_keys_are_not_in_log_answers_or_metrics(
 
 
 def test_a_client_may_send_its_rate_and_no_more(serving: Serving, picture: Draw) -> None:
-    """The others go on; what is refused is told when to come again."""
+    """The others go on; a refusal says when to come again."""
     with serving(api_keys=KEYS, rate_limit=0.001) as client:
 
         def ask(key: str) -> int:
@@ -138,9 +138,9 @@ def test_a_source_of_keys_without_any_stops_the_start(tmp_path: Path) -> None:
 )
 def test_a_key_that_cannot_be_used_stops_the_start(entry: str) -> None:
     """The message says how it should look, and does not show it."""
-    with pytest.raises(ConfigError, match="name:key") as told:
+    with pytest.raises(ConfigError, match="name:key") as error:
         ApiKeyAuth.from_settings(settings(api_keys=SecretStr(entry)))
-    assert entry not in str(told.value)
+    assert entry not in str(error.value)
 
 
 def test_a_file_that_is_not_there_or_a_rate_without_keys_stops_the_start(tmp_path: Path) -> None:

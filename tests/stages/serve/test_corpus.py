@@ -55,9 +55,9 @@ def server(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def test_what_is_sent_is_answered_as_it_should_be(server: Server, case: Case) -> None:
     """The right status, a problem document, nothing of what was sent; and the server goes on."""
     before = server.log.stat().st_size
-    told = server.send(case)
-    wrong = faults(case, told)
-    last = told.answers[-1] if told.answers else None
+    response = server.send(case)
+    wrong = faults(case, response)
+    last = response.answers[-1] if response.answers else None
     if case.like is not None and last is not None and last.status == 200:
         expected = server.answer(case.like())
         if without_trace(last) != expected:
@@ -74,8 +74,8 @@ def test_what_never_ends_is_ended(server: Server) -> None:
         all_told = list(pool.map(server.send, slow))
     wrong = [
         f"{case.name}: {fault}"
-        for case, told in zip(slow, all_told, strict=True)
-        for fault in faults(case, told)
+        for case, response in zip(slow, all_told, strict=True)
+        for fault in faults(case, response)
     ]
     wrong += _after(server, before)
     assert not wrong, "\n".join(wrong)
@@ -87,7 +87,7 @@ def test_each_case_has_a_name_of_its_own() -> None:
 
 
 def test_the_checks_of_the_corpus_can_fail() -> None:
-    """An answer with the wrong status, form or words is told as a fault."""
+    """An answer with the wrong status, form or words is reported as a fault."""
     body = f'{{"type": "about:blank", "status": 400, "detail": "{CANARY}"}}'.encode()
     kinds = {"content-type": "application/problem+json"}
     case = Case("any", lambda: b"", expects(404), "not-found", answers=2)
@@ -107,7 +107,7 @@ def test_every_type_of_problem_is_explained(server: Server) -> None:
 
 
 def test_strangers_write_no_lines_of_their_own(server: Server) -> None:
-    """The log has the service's lines alone: no library tells there what it was sent."""
+    """The log has the service's lines alone: no library logs what it was sent."""
     own = re.compile(r"{|\S+T\S+ INFO mien serves")
     lines = server.log.read_text(encoding="utf-8").splitlines()
     # The drawn models have no reference, and the service says so.

@@ -1,4 +1,4 @@
-"""Pages of other origins: how origins are written, and what browsers are told."""
+"""Pages of other origins: how origins are written, and which headers browsers get."""
 
 import logging
 from collections.abc import Callable

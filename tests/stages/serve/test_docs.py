@@ -42,10 +42,10 @@ def test_the_table_of_settings_has_each_with_its_default(monkeypatch: pytest.Mon
     )
     found["MIEN_PREDICTION_LOG"] = ""
     fields = Settings.model_fields.values()
-    assert found == {str(field.alias): told(field.default) for field in fields}
+    assert found == {str(field.alias): as_written(field.default) for field in fields}
 
 
-def told(default: object) -> str:
+def as_written(default: object) -> str:
     """A default as one would set it; the prediction log's place depends on another setting."""
     if isinstance(default, SecretStr) or default in (None, ""):
         return ""

@@ -34,7 +34,7 @@ def ask_many(client: TestClient, count: int, middle: float = 0.6) -> None:
 def test_drift_is_told_from_two_hundred_answers_on(
     client: TestClient, series: Series, value: Value
 ) -> None:
-    """199 are no verdict; the 200th brings scores and thresholds of every quantity."""
+    """199 give no score; the 200th brings scores and thresholds of every quantity."""
     ask_many(client, 199)
     assert value(client, "mien_drift_window_rows", **SHAPE) == 199
     assert "mien_drift_score" not in client.get("/metrics").text

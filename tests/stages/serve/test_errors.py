@@ -1,4 +1,4 @@
-"""What a client is told when something fails."""
+"""What a client gets when something fails."""
 
 import asyncio
 import logging
@@ -29,7 +29,7 @@ def form(content: bytes, field: str = "file") -> dict[str, Any]:
 
 
 def faults(picture: Draw) -> dict[str, tuple[str, str, dict[str, Any], int, str]]:
-    """Every failure that one request can bring about: method, address, content, what is told."""
+    """Every failure that one request can bring about: method, address, content, error."""
     good, cut = picture(), picture(size=(300, 300))[:400]
     typed = {"content-type": "application/json"}
     broken_form = {"content-type": "multipart/form-data; boundary=x"}
@@ -153,16 +153,16 @@ def test_a_failure_is_a_problem_document(serving: Serving, picture: Draw, name: 
     method, address, content, status, slug = faults(picture)[name]
     with serving(max_upload_mb=0.1, max_megapixels=0.1) as client:
         response = client.request(method, address, **content)
-    told = response.json()
-    assert (response.status_code, told["status"], told["type"]) == (
+    reply = response.json()
+    assert (response.status_code, reply["status"], reply["type"]) == (
         status,
         status,
         f"/errors/{slug}",
     )
-    assert list(told) == ["type", "title", "status", "detail", "trace_id"]
+    assert list(reply) == ["type", "title", "status", "detail", "trace_id"]
     assert response.headers["content-type"] == "application/problem+json"
-    assert told["trace_id"] == response.headers["x-trace-id"]
-    assert told["detail"].endswith((".", "."))
+    assert reply["trace_id"] == response.headers["x-trace-id"]
+    assert reply["detail"].endswith((".", "."))
     assert SECRET.lower() not in response.text.lower()
 
 
@@ -193,10 +193,14 @@ def test_every_kind_of_problem_is_brought_about_by_a_test(picture: Draw) -> None
 
 
 def test_every_type_of_problem_can_be_looked_up(client: TestClient) -> None:
-    """The type is an address of the server, which tells what it means."""
+    """The type is an address of the server, which says what it means."""
     for kind in PROBLEM_TYPES.values():
-        told = client.get(kind.type).json()
-        assert (told["type"], told["title"], told["status"]) == (kind.type, kind.title, kind.status)
+        reply = client.get(kind.type).json()
+        assert (reply["type"], reply["title"], reply["status"]) == (
+            kind.type,
+            kind.title,
+            kind.status,
+        )
     assert client.get("/errors/nothing").status_code == 404
 
 
@@ -219,7 +223,7 @@ def test_a_crash_is_logged_and_not_told(
 
 
 def test_a_wrong_key_is_named_by_the_schema_s_words(client: TestClient) -> None:
-    """Known keys and positions are told, so that the fault can be found."""
+    """Known keys and positions are named, so that the fault can be found."""
     response = client.post("/predict/shape", json={"point": {"values": [1, "x", 3]}})
     assert "point[1]" in response.json()["detail"]
 
@@ -334,7 +338,7 @@ def test_a_client_that_leaves_is_no_failure_of_the_server(
 def test_a_model_that_is_not_ready_is_503(
     serving: Serving, workspace: Workspace, picture: Draw
 ) -> None:
-    """The answer says to look at /health; it is not the place to tell of folders."""
+    """The answer says to look at /health; it names no folder."""
     (workspace.version("shape", 3) / "model.onnx").write_bytes(b"")
     with serving() as client:
         response = client.post("/predict/shape", **form(picture()))

@@ -1,4 +1,4 @@
-"""What is lost when the server is killed, told to stop or held, when the clock jumps, the model
+"""What is lost when the server is killed, stopped or held, when the clock jumps, the model
 hangs or raises, or the registry is away. Real `mien serve` processes, but for the clock and the
 model that hangs for good.
 
@@ -35,7 +35,7 @@ def slow(body: bytes = POINT) -> bytes:
     return post("/predict/shape", body, X_Mien_Fault="slow")
 
 
-def verdict(trace_id: str) -> bytes:
+def feedback(trace_id: str) -> bytes:
     return post("/feedback", f'{{"trace_id": "{trace_id}", "label": "star"}}'.encode())
 
 
@@ -67,7 +67,7 @@ def test_a_kill_loses_no_answer_that_was_received(workspace: Workspace, picture:
     with serve(workspace.home, FOLDER) as server:
         assert server.metric("mien_prediction_log_rows") >= sum(map(len, received))
         for each in [name for names in received for name in (names[0], *names[-10:])]:
-            assert server.request(verdict(each)).status == 200
+            assert server.request(feedback(each)).status == 200
         server.send_signal(signal.SIGTERM)
         server.process.wait(PATIENCE)
     assert recorded(workspace.prediction_log) >= {name for names in received for name in names}
@@ -101,7 +101,7 @@ def test_a_stop_answers_everybody_until_its_grace_is_over(workspace: Workspace) 
         load.reach(50)
         kept = server.connect(QUESTION)
         assert not receive(kept).closes
-        told = time.monotonic()
+        stopped = time.monotonic()
         server.send_signal(signal.SIGTERM)
         until(lambda: server.request(get("/readyz")).status == 503, "/readyz stays 200")
         kept.sendall(QUESTION)
@@ -110,26 +110,26 @@ def test_a_stop_answers_everybody_until_its_grace_is_over(workspace: Workspace) 
         load.stop()
     assert (last.status, last.closes, new.status, new.closes) == (200, True, 200, True)
     assert {each.status for each in load.records} <= {200, 0}
-    assert [each for each in load.failed if each.sent < told + 2] == []
+    assert [each for each in load.failed if each.sent < stopped + 2] == []
     assert code == 0
 
 
-@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT], ids=["term", "int"])
-def test_what_is_in_work_is_finished(workspace: Workspace, told: signal.Signals) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["term", "int"])
+def test_what_is_in_work_is_finished(workspace: Workspace, number: signal.Signals) -> None:
     """Lost: nothing of what was in work when a signal came: four questions of a second each for
     two threads, which take longer than the grace."""
     settings = {"MIEN_FAULT_INJECTION": "1", "MIEN_THREADS": "2", "MIEN_GRACE_S": "0.1"}
     with serve(workspace.home, FOLDER, **settings) as server:
         asked = [server.connect(slow()) for _ in range(4)]
         until(lambda: taken(server) == 4, "they are not in work")
-        server.send_signal(told)
+        server.send_signal(number)
         answers = [receive(each).status for each in asked]
         code = server.process.wait(PATIENCE)
     assert (answers, code) == ([200] * 4, 0)
 
 
 def test_nobody_can_keep_a_server_from_its_end(workspace: Workspace) -> None:
-    """Lost: an upload that its client does not finish, which is told so or cut off. Nor do idle
+    """Lost: an upload that its client does not finish, which is refused or cut off. Nor do idle
     connections and half heads hold the server up."""
     settings = {"MIEN_BODY_TIMEOUT_S": "5", "MIEN_HEADER_TIMEOUT_S": "5", "MIEN_GRACE_S": "0.1"}
     with serve(workspace.home, FOLDER, **settings) as server:
@@ -181,7 +181,7 @@ def test_a_clock_that_jumps_costs_nothing(
     serving: Serving, monkeypatch: pytest.MonkeyPatch, value: Value, jump: float
 ) -> None:
     """Lost: nothing. Within the process the clock of the day jumps and later jumps back: answers,
-    verdicts, windows of drift, metrics and deadlines go on."""
+    feedback, windows of drift, metrics and deadlines go on."""
     shift, now, nanoseconds = [0.0], time.time, time.time_ns
     monkeypatch.setattr(time, "time", lambda: now() + shift[0])
     monkeypatch.setattr(time, "time_ns", lambda: nanoseconds() + int(shift[0] * 1e9))
@@ -194,8 +194,8 @@ def test_a_clock_that_jumps_costs_nothing(
                 assert answer.status_code == 200
                 traces.append(answer.json()["trace_id"])
             for trace_id in traces:
-                told = {"trace_id": trace_id, "label": "star"}
-                assert client.post("/feedback", json=told).status_code == 200
+                document = {"trace_id": trace_id, "label": "star"}
+                assert client.post("/feedback", json=document).status_code == 200
             assert value(client, "mien_drift_window_rows", **of) == len(traces)
             assert value(client, "mien_prediction_log_rows") == len(traces)
             assert value(client, "mien_live_accuracy_samples", **of) == len(traces)
@@ -226,7 +226,7 @@ def test_a_real_clock_that_jumps_costs_nothing(workspace: Workspace, tmp_path: P
             with atomic_write(clock) as written:
                 written.write_text(f"{jump}\n")
             load.reach(60)
-            assert server.request(verdict(load.fine[-1].trace_id)).status == 200
+            assert server.request(feedback(load.fine[-1].trace_id)).status == 200
         load.stop()
         server.settle()
         assert server.metric("mien_prediction_log_dropped_total") == 0
@@ -303,11 +303,14 @@ def test_a_model_that_hangs_for_long_does_not_take_the_server_with_it(
     server, hangs = hanging
     assert server.request(QUESTION).status == 200
     hangs.touch()
-    told = [server.request(QUESTION).status for _ in range(3)]
+    statuses = [server.request(QUESTION).status for _ in range(3)]
     assert server.request(get("/livez")).status == 200
     with Load(server.port, [QUESTION], 12) as load:
         until(lambda: len(load.records) >= 40, "requests are not refused")
-        until(lambda: server.request(get("/livez")).status == 503, "nobody is told of the threads")
+        until(
+            lambda: server.request(get("/livez")).status == 503,
+            "/livez does not report the threads",
+        )
     assert server.request(get("/metrics")).status == 200
     begun = server.metric("mien_queue_wait_seconds_count")
     hangs.unlink()
@@ -316,7 +319,7 @@ def test_a_model_that_hangs_for_long_does_not_take_the_server_with_it(
     server.settle()
     until(lambda: server.request(get("/livez")).status == 200, "/livez stays 503")
     computed = server.metric("mien_queue_wait_seconds_count") - begun
-    assert (told, again) == ([504] * 3, [200] * 20)
+    assert (statuses, again) == ([504] * 3, [200] * 20)
     assert {each.status for each in load.records} <= {503, 504}
     assert 21 <= computed <= 21 + 8, "it computed what nobody waits for"
 
@@ -326,7 +329,7 @@ def test_a_model_that_hangs_for_good_does_not_keep_the_server_from_its_end(
     hanging: tuple[Server, Path], count: int
 ) -> None:
     """Lost: the answers of the model that hangs. However many of its threads hang, the process
-    ends when it is told to, with status 0."""
+    ends at SIGTERM, with status 0."""
     server, hangs = hanging
     hangs.touch()
     assert {server.request(QUESTION).status for _ in range(count)} <= {503, 504}

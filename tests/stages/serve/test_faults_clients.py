@@ -46,8 +46,8 @@ def taken(server: Server) -> float:
 
 @pytest.mark.parametrize("part", ["head", "body"])
 def test_a_request_that_trickles_is_cut_off(workspace: Workspace, part: str) -> None:
-    """Lost: the slow request alone, told 408. Byte by byte it would never end; the deadline counts
-    from its start, not from its last byte. Others are answered meanwhile."""
+    """Lost: the slow request alone, answered 408. Byte by byte it would never end; the
+    deadline counts from its start, not from its last byte. Others are answered meanwhile."""
     with (
         serve(workspace.home, FOLDER, **SHORT) as server,
         Load(server.port, [QUESTION], 2) as load,
@@ -68,7 +68,7 @@ def test_a_request_that_trickles_is_cut_off(workspace: Workspace, part: str) -> 
 
 
 def trickle(connection: socket.socket, data: bytes, stop: threading.Event, sent: list[int]) -> None:
-    """Send byte after byte, some time after the other, until told to stop."""
+    """Send byte after byte, some time after the other, until it is stopped."""
     for place in range(len(data)):
         if stop.wait(0.3):
             return
@@ -80,8 +80,8 @@ def trickle(connection: socket.socket, data: bytes, stop: threading.Event, sent:
 
 
 def test_slow_uploads_free_their_places_in_time(workspace: Workspace) -> None:
-    """Lost: while uploads that do not go on hold every place, the others' requests, told 503. The
-    deadline frees the places."""
+    """Lost: while uploads that do not go on hold every place, the others' requests, answered 503.
+    The deadline frees the places."""
     with serve(workspace.home, FOLDER, MIEN_MAX_IN_FLIGHT="4", **SHORT) as server:
         slow = [server.connect(QUESTION[:-5]) for _ in range(4)]
         until(lambda: taken(server) == 4, "the places are not taken")
@@ -122,8 +122,8 @@ def test_a_connection_is_not_held_after_its_answer(workspace: Workspace, more: b
 
 
 def test_more_connections_than_are_taken_are_told_so(workspace: Workspace) -> None:
-    """Lost: requests on connections beyond the limit, told 503 and closed. Those before them are
-    answered, and new ones once there is room."""
+    """Lost: requests on connections beyond the limit, answered 503 and closed. Those before
+    them are answered, and new ones once there is room."""
     with serve(
         workspace.home, FOLDER, MIEN_MAX_CONNECTIONS="20", MIEN_HEADER_TIMEOUT_S="3000"
     ) as server:
@@ -169,7 +169,7 @@ def test_clients_that_do_not_read_cost_nobody_anything(workspace: Workspace) -> 
 def test_a_client_that_does_not_read_is_cut_off(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lost: its answer. Whoever leaves an answer standing loses the connection after a while."""
+    """Lost: its answer. A client that does not read loses the connection after a while."""
     monkeypatch.setattr(protocol, "WRITE_TIMEOUT_S", 0.3)
     lost, ending = list[object](), protocol.LimitedHttpProtocol.connection_lost
     monkeypatch.setattr(
@@ -268,16 +268,16 @@ def noise() -> bytes:
 def test_overload_costs_those_that_are_refused_alone(
     workspace: Workspace, noise: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Lost: requests beyond the queue, told 503 with Retry-After, and early. Three times as many
-    clients as places: who is accepted waits hardly longer than where the queue is just full, and
-    the probes answer.
+    """Lost: requests beyond the queue, answered 503 with Retry-After, and early. Three times as
+    many clients as places: accepted requests wait hardly longer than where the queue is just
+    full, and the probes answer.
 
     Both loads take turns, so that what else the machine does is in both. A refused client waits
-    for less than a third of what it is told to.
+    for less than a third of its time.
     """
     places, question = 8, form("/predict/shape", noise)
     kinds: dict[str, list[float]] = {"full": [], "over": [], "refused": [], "probes": []}
-    told = []
+    refused = []
     with serve(workspace.home, FOLDER, MIEN_MAX_IN_FLIGHT=str(places)) as server:
         for turn in range(6):
             clients = places if turn % 2 == 0 else 3 * places
@@ -287,21 +287,21 @@ def test_overload_costs_those_that_are_refused_alone(
                 load.reach(50)
                 load.stop()
             kinds["over" if turn % 2 else "full"] += [each.seconds for each in load.fine]
-            told += load.failed
+            refused += load.failed
             kinds["refused"] += [each.seconds for each in load.failed]
         server.settle()
-    assert told, "nobody was refused"
-    # Medians: the slowest of some hundred tells what else the machine did just then.
+    assert refused, "nobody was refused"
+    # Medians: the slowest of some hundred shows what else the machine did just then.
     full, over, early, probes = (
         percentile(kinds[name], 0.5) for name in ("full", "over", "refused", "probes")
     )
     with capsys.disabled():
         print(  # noqa: T201 - figures to be read
-            f"\n{len(kinds['full'])} + {len(kinds['over'])} accepted, {len(told)} refused; ms: "
+            f"\n{len(kinds['full'])} + {len(kinds['over'])} accepted, {len(refused)} refused; ms: "
             f"medians: accepted {full * 1e3:.0f} where full, {over * 1e3:.0f} beyond "
             f"({over / full:.2f}), refused {early * 1e3:.0f}, probes {probes * 1e3:.0f}"
         )
-    assert {(each.status, each.retry_after) for each in told} == {(503, "1")}
+    assert {(each.status, each.retry_after) for each in refused} == {(503, "1")}
     # Without a bound it would be 3, as many as ask.
     assert over < 2.5 * full
     assert early < over / 2

@@ -97,10 +97,10 @@ def test_a_hundred_swaps_under_load(
             number = 4 if turn % 2 else 3
             workspace.write_aliases("shape", {"champion": number})
             until(lambda goal=turn: swaps(server, "loaded") >= goal, server.words)
-            told = len(load.records)
+            count = len(load.records)
             document = server.request(QUESTION).json()
             assert document["model"]["version"] == str(number), f"after swap {turn}"
-            until(lambda least=told: len(load.records) >= least + 4, "no more answers")
+            until(lambda least=count: len(load.records) >= least + 4, "no more answers")
             if turn in (10, SWAPS):
                 held.append(
                     (server.status("VmRSS"), server.status("Threads"), server.descriptors())
@@ -216,7 +216,7 @@ def test_no_bad_bundle_takes_the_champion_s_place(workspace: Workspace) -> None:
 def refused(
     workspace: Workspace, server: Server, number: int, harm: Callable[[Path], None], words: str
 ) -> str:
-    """Promote a bad bundle and tell what came of it."""
+    """Promote a bad bundle and return what happened."""
     before, start, taken = swaps(server, "refused"), len(server.words()), swaps(server, "loaded")
     harm(other_version(workspace, number))
     workspace.write_aliases("shape", {"champion": number})

@@ -112,7 +112,7 @@ def test_a_small_disk_costs_the_record_alone(workspace: Workspace, tmp_path: Pat
 
 
 def test_a_read_only_disk_costs_the_record_alone(workspace: Workspace, tmp_path: Path) -> None:
-    """Lost: the record, counted from the first answer on and told in the log; not one answer, as
+    """Lost: the record, counted from the first answer on and logged; not one answer, as
     in a container whose file system is read-only."""
     script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"'
     before, log = namespace(script, workspace.home), tmp_path / "log"
@@ -137,9 +137,9 @@ def test_a_read_only_disk_costs_the_record_alone(workspace: Workspace, tmp_path:
 
 
 def test_more_clients_than_descriptors(workspace: Workspace) -> None:
-    """Lost: connections beyond what 64 descriptors allow, told 503 or closed. Those that were there
-    before are answered, the prediction log and the probes go on, and with room again so do new
-    ones."""
+    """Lost: connections beyond what 64 descriptors allow, answered 503 or closed. Those that were
+    there before are answered, the prediction log and the probes go on, and so do new ones once
+    there is room."""
     before = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh"]
     with (
         serve(workspace.home, FOLDER, before=before) as server,
@@ -189,8 +189,9 @@ def answered(server: Server) -> bool:
 
 
 def test_a_picture_for_which_there_is_no_memory(workspace: Workspace) -> None:
-    """Lost: the answer to a picture that does not fit, told as a fault of the server. The process
-    lives, smaller questions are answered meanwhile, and the same picture is once there is room."""
+    """Lost: the answer to a picture that does not fit, answered as a fault of the server. The
+    process lives, smaller questions are answered meanwhile, and so is the same picture
+    once there is room."""
     file = io.BytesIO()
     Image.new("RGB", (7000, 7000), (20, 40, 200)).save(file, "PNG", compress_level=1)
     large = form("/predict/colour", file.getvalue())

@@ -1,4 +1,4 @@
-"""A short soak of both tasks, and that the verdict of a long one can be bad."""
+"""A short soak of both tasks, and that a long one can fail."""
 
 import sys
 from dataclasses import replace
@@ -31,7 +31,7 @@ def test_a_short_soak_leaves_the_server_as_it_was(served_home: Path) -> None:
     assert done.wrong == {}
     assert done.statuses[200] > 0
     assert {400, 404, 405, 413, 415, 422} <= set(done.statuses)
-    rows = {row["of the server"]: row for row in soak.verdicts(done.samples)}
+    rows = {row["of the server"]: row for row in soak.results(done.samples)}
     for name in ("threads", "descriptors"):
         assert rows[name]["flat"] == "yes", rows[name]
 
@@ -41,7 +41,7 @@ def test_growth_is_told() -> None:
     flat = [Sample(moment, 0, 200 + moment % 3, 9, 30, 800) for moment in range(0, 600, 5)]
     grown = [replace(each, resident=each.resident + each.moment / 10) for each in flat]
     more = [replace(each, series=each.series + each.moment // 60) for each in flat]
-    assert [row["flat"] for row in soak.verdicts(flat)] == ["yes"] * 4
-    assert [row["flat"] for row in soak.verdicts(grown)] == ["NO", "yes", "yes", "yes"]
-    assert [row["flat"] for row in soak.verdicts(more)] == ["yes", "yes", "yes", "NO"]
+    assert [row["flat"] for row in soak.results(flat)] == ["yes"] * 4
+    assert [row["flat"] for row in soak.results(grown)] == ["NO", "yes", "yes", "yes"]
+    assert [row["flat"] for row in soak.results(more)] == ["yes", "yes", "yes", "NO"]
     assert soak.growth(grown, lambda it: it.resident) == pytest.approx(30, abs=1)

@@ -1,4 +1,4 @@
-"""What people say of answers: kept, counted, and told of the version that answered."""
+"""Feedback on answers: kept, counted, and added to the version that answered."""
 
 import signal
 from collections.abc import Callable
@@ -44,14 +44,14 @@ def tell(client: TestClient, trace_id: str, label: str | None) -> Any:
     return client.post("/feedback", json={"trace_id": trace_id, "label": label})
 
 
-def test_a_verdict_is_kept_and_told_back(
+def test_feedback_is_kept_and_returned(
     client: TestClient, picture: Draw, workspace: Workspace
 ) -> None:
     """200 with what was answered, by which version, and whether that was right."""
     trace_id = ask(client, picture)
-    told = tell(client, trace_id, "star")
-    assert told.status_code == 200
-    assert told.json() == {
+    response = tell(client, trace_id, "star")
+    assert response.status_code == 200
+    assert response.json() == {
         "trace_id": trace_id,
         "task": "shape",
         "version": "3",
@@ -63,10 +63,10 @@ def test_a_verdict_is_kept_and_told_back(
         assert prediction_log.recent_feedback(digest(workspace), 9) == [Feedback("star", "star")]
 
 
-def test_a_later_verdict_takes_the_place_of_an_earlier_one(
+def test_later_feedback_replaces_earlier_feedback(
     client: TestClient, picture: Draw, workspace: Workspace, value: Value
 ) -> None:
-    """One verdict for each answer; the counter counts what was sent."""
+    """One label for each answer; the counter counts what was sent."""
     trace_id = ask(client, picture)
     assert [tell(client, trace_id, label).json()["correct"] for label in ("star", "round")] == [
         True,
@@ -86,14 +86,18 @@ def test_null_says_that_there_is_no_subject(
     client: TestClient, picture: Draw, colour: tuple[int, int, int], right: bool
 ) -> None:
     """Right where nothing was found."""
-    told = tell(client, ask(client, picture, colour), None)
-    assert (told.status_code, told.json()["correct"], told.json()["label"]) == (200, right, None)
+    response = tell(client, ask(client, picture, colour), None)
+    assert (response.status_code, response.json()["correct"], response.json()["label"]) == (
+        200,
+        right,
+        None,
+    )
 
 
 def test_an_answer_that_nobody_gave_is_404(client: TestClient) -> None:
     """So is one that has been forgotten."""
-    told = tell(client, "0" * 32, "star")
-    assert (told.status_code, told.json()["type"]) == (404, "/errors/unknown-prediction")
+    response = tell(client, "0" * 32, "star")
+    assert (response.status_code, response.json()["type"]) == (404, "/errors/unknown-prediction")
 
 
 def test_an_expired_answer_is_404(serving: Serving, workspace: Workspace, picture: Draw) -> None:
@@ -117,8 +121,8 @@ def test_feedback_for_the_answer_of_another_server_is_kept(
         for client in (first, second):
             for judge in (first, second, other):
                 trace_id = ask(client, picture)
-                told = tell(judge, trace_id, "round")
-                assert (told.status_code, told.json().get("predicted")) == (200, "star")
+                response = tell(judge, trace_id, "round")
+                assert (response.status_code, response.json().get("predicted")) == (200, "star")
                 unknown = 200 if judge is other else 422
                 assert tell(judge, trace_id, "no shape").status_code == unknown
                 assert tell(judge, trace_id, "round").status_code == 200
@@ -132,10 +136,10 @@ def test_a_label_of_another_task_is_told_the_right_ones(
     client: TestClient, picture: Draw, value: Value
 ) -> None:
     """422 with the labels, without what was sent; nothing is counted."""
-    told = tell(client, ask(client, picture), "happy")
-    assert (told.status_code, told.json()["type"]) == (422, "/errors/malformed-request")
-    assert "round, square, star" in told.json()["detail"]
-    assert "happy" not in told.text
+    response = tell(client, ask(client, picture), "happy")
+    assert (response.status_code, response.json()["type"]) == (422, "/errors/malformed-request")
+    assert "round, square, star" in response.json()["detail"]
+    assert "happy" not in response.text
     assert value(client, "mien_live_accuracy_samples", task="shape", version="3") == 0
     assert value(client, "mien_feedback_total", task="shape", version="3", result="incorrect") == 0
 
@@ -165,12 +169,12 @@ FAULTS: dict[str, tuple[dict[str, Any], int]] = {
 def test_only_the_form_that_is_described_is_taken(client: TestClient, name: str) -> None:
     """A problem document for anything else, and nothing of what was sent in it."""
     sent, status = FAULTS[name]
-    told = client.post("/feedback", **sent)
-    assert told.status_code == status
-    assert told.json()["type"].startswith("/errors/")
-    assert "picture down" not in told.json()["detail"]
+    response = client.post("/feedback", **sent)
+    assert response.status_code == status
+    assert response.json()["type"].startswith("/errors/")
+    assert "picture down" not in response.json()["detail"]
     for secret in ("secret", "4711", "xxxx", ID[1:], ID.upper()):
-        assert secret not in told.text.replace(told.json()["trace_id"], "")
+        assert secret not in response.text.replace(response.json()["trace_id"], "")
 
 
 def test_the_cap_is_four_kilobytes(client: TestClient) -> None:
@@ -183,10 +187,10 @@ def test_the_cap_is_four_kilobytes(client: TestClient) -> None:
     assert "4096 bytes" in beyond.json()["detail"]
 
 
-def test_a_restarted_server_takes_verdicts_on_what_it_answered_before(
+def test_a_restarted_server_takes_feedback_on_earlier_answers(
     serving: Serving, picture: Draw, value: Value
 ) -> None:
-    """And live accuracy goes on from the verdicts of before."""
+    """And live accuracy goes on from the earlier feedback."""
     with serving() as client:
         first, second = ask(client, picture), ask(client, picture)
         tell(client, first, "star")
@@ -198,8 +202,8 @@ def test_a_restarted_server_takes_verdicts_on_what_it_answered_before(
 def test_live_scores_are_those_worked_out_by_hand(
     client: TestClient, picture: Draw, value: Value
 ) -> None:
-    """Of what shows a subject ten verdicts: star 5 of 6 right, round 2 of 3, square missed."""
-    verdicts = (
+    """Feedback on ten answers: star 5 of 6 right, round 2 of 3, square missed."""
+    labelled = (
         [(STAR, "star")] * 5
         + [(ROUND, "star")]
         + [(ROUND, "round")] * 2
@@ -207,9 +211,9 @@ def test_live_scores_are_those_worked_out_by_hand(
         + [(NOTHING, "square")]
         + [(NOTHING, None)]
     )
-    for colour, label in verdicts:
+    for colour, label in labelled:
         assert tell(client, ask(client, picture, colour), label).status_code == 200
-    ask(client, picture)  # without a verdict: counts for nothing
+    ask(client, picture)  # without feedback: counts for nothing
     of = {"task": "shape", "version": "3"}
     assert value(client, "mien_live_accuracy_samples", **of) == 10
     assert value(client, "mien_live_accuracy", **of) == 0.7
@@ -223,7 +227,7 @@ def test_live_scores_are_those_worked_out_by_hand(
     assert value(client, "mien_feedback_total", **of, result="incorrect") == 3
 
 
-def test_without_a_verdict_there_is_no_live_accuracy(
+def test_without_feedback_there_is_no_live_accuracy(
     client: TestClient, picture: Draw, value: Value
 ) -> None:
     """0 would be a lie; the count says why there is nothing."""
@@ -234,7 +238,7 @@ def test_without_a_verdict_there_is_no_live_accuracy(
         assert value(client, f"mien_live_{name}", **of) is None
 
 
-def test_live_accuracy_is_that_of_the_last_verdicts(
+def test_live_accuracy_is_that_of_the_latest_feedback(
     client: TestClient, picture: Draw, value: Value, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A model that was right once and is wrong now is seen to be wrong."""
@@ -247,7 +251,7 @@ def test_live_accuracy_is_that_of_the_last_verdicts(
     assert value(client, "mien_live_accuracy", **of) == 0
 
 
-def test_a_verdict_counts_for_the_version_that_answered(
+def test_feedback_counts_for_the_version_that_answered(
     serving: Serving, workspace: Workspace, make_bundle: MakeBundle, picture: Draw, value: Value
 ) -> None:
     """Not for the one that has taken its place meanwhile."""
@@ -284,17 +288,17 @@ def test_an_answer_survives_the_kill_of_its_server(
         assert server.process.wait(PATIENCE) == -signal.SIGKILL
     with server_process() as server:
         sent = {"trace_id": trace_id, "label": "round"}
-        told = requests.post(f"{server.address}/feedback", json=sent, timeout=PATIENCE)
-    assert (told.status_code, told.json()["predicted"]) == (200, "star")
+        response = requests.post(f"{server.address}/feedback", json=sent, timeout=PATIENCE)
+    assert (response.status_code, response.json()["predicted"]) == (200, "star")
     with closing(PredictionLog(workspace.prediction_log)) as prediction_log:
         assert prediction_log.recent_feedback(digest(workspace), 9) == [Feedback("star", "round")]
 
 
-def test_a_full_disk_costs_verdicts_and_no_answers(
+def test_a_full_disk_costs_feedback_and_no_answers(
     server_process: StartServer, picture: Draw, series: Callable[..., Any]
 ) -> None:
     """The kernel refuses files beyond 60 kB: answers are 200 all the same, those that are not
-    recorded are counted, and a verdict is told that it was not kept."""
+    recorded are counted, and feedback is refused with the reason."""
     with server_process(LARGEST_FILE="60000") as server, requests.Session() as session:
         url, file = f"{server.address}/predict/shape", picture()
         statuses, names = set(), []
@@ -304,19 +308,19 @@ def test_a_full_disk_costs_verdicts_and_no_answers(
             names.append(answer.json()["trace_id"])
         page = series(session.get(f"{server.address}/metrics", timeout=PATIENCE).text)
         sent = {"trace_id": names[0], "label": "star"}
-        told = session.post(f"{server.address}/feedback", json=sent, timeout=PATIENCE)
+        response = session.post(f"{server.address}/feedback", json=sent, timeout=PATIENCE)
         health = session.get(f"{server.address}/readyz", timeout=PATIENCE)
     assert statuses == {200}
     dropped = page["mien_prediction_log_dropped_total", ()]
     assert dropped > 0
     assert page["mien_prediction_log_rows", ()] == 400 - dropped
-    assert (told.status_code, told.json()["type"]) == (503, "/errors/prediction-log")
-    assert int(told.headers["retry-after"]) > 0
+    assert (response.status_code, response.json()["type"]) == (503, "/errors/prediction-log")
+    assert int(response.headers["retry-after"]) > 0
     assert health.status_code == 200
     assert "".join(server.lines).count("predictions are not recorded from now on") == 1
 
 
-def test_a_prediction_log_that_cannot_be_opened_costs_verdicts_and_no_answers(
+def test_a_prediction_log_that_cannot_be_opened_costs_feedback_and_no_answers(
     serving: Serving, picture: Draw, tmp_path: Path, value: Value
 ) -> None:
     """From the first answer on; drift is watched on all the same."""

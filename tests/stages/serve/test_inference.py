@@ -89,9 +89,9 @@ def test_a_picture_for_which_there_is_no_memory_is_told_so(
     monkeypatch.setattr(uploads, "decode", no_room)
     headers = {"content-type": "application/json"}
     with serving() as client:
-        told = client.post("/predict/shape", content=GOOD % b"0.4", headers=headers)
-    assert (told.status_code, told.json()["type"]) == (503, "/errors/out-of-memory")
-    assert int(told.headers["retry-after"]) >= 1
+        response = client.post("/predict/shape", content=GOOD % b"0.4", headers=headers)
+    assert (response.status_code, response.json()["type"]) == (503, "/errors/out-of-memory")
+    assert int(response.headers["retry-after"]) >= 1
 
 
 def test_questions_that_wait_are_answered_together_where_it_pays(

@@ -1,4 +1,4 @@
-"""What Prometheus is told."""
+"""What Prometheus reads."""
 
 import asyncio
 import random
@@ -40,7 +40,7 @@ def values_of(found: Any, metric: str, label: str) -> dict[str, float]:
 @pytest.fixture
 def busy(client: TestClient, picture: Draw) -> TestClient:
     """A service after one picture, one JSON body, one refused upload, a window full enough for
-    drift, and one verdict."""
+    drift, and feedback on one answer."""
     client.post("/predict/shape", files={"file": picture()})
     client.post("/predict/shape", files={"file": b"text"})
     for _ in range(200):
@@ -54,9 +54,9 @@ def test_every_metric_of_the_table_is_told_and_no_other(busy: TestClient, series
     """With exactly the labels of the table, but for the `le` of a histogram's buckets."""
     page = busy.get("/metrics").text
     found = series(page)
-    told = names(found)
+    exposed = names(found)
     process = {name for name in EXPOSED if name.startswith("process_")}
-    assert told == set(EXPOSED) - process
+    assert exposed == set(EXPOSED) - process
     assert all(f"\n{name} " in page for name in process)
     for name, labels in found:
         row = EXPOSED[name]
@@ -65,7 +65,7 @@ def test_every_metric_of_the_table_is_told_and_no_other(busy: TestClient, series
 
 
 def test_the_page_has_kind_and_meaning_of_each(busy: TestClient) -> None:
-    """As the table has them, so that whoever reads the page needs no other."""
+    """As the table has them, so that a reader of the page needs no other."""
     page = busy.get("/metrics").text
     for row in METRICS:
         if row.name.startswith("mien_"):
@@ -168,7 +168,7 @@ def test_the_time_of_the_networks_is_told_apart(
 def test_an_answer_without_network_is_timed_too(
     client: TestClient, picture: Draw, value: Value
 ) -> None:
-    """Black is told without asking the network: all is preprocessing."""
+    """Black is recognised without the network: all is preprocessing."""
     client.post("/predict/shape", files={"file": picture((0, 0, 0))})
     sums = {
         stage: value(client, "mien_predict_seconds_sum", task="shape", stage=stage)
@@ -218,7 +218,7 @@ def test_rejections_are_counted_by_reason(
 def test_a_probe_that_is_told_not_ready_is_no_rejection(
     serving: Serving, workspace: Workspace, picture: Draw, value: Value
 ) -> None:
-    """It asks all the time; a prediction that is told so counts."""
+    """It asks all the time; a prediction that is refused counts."""
     (workspace.version("shape", 3) / "model.onnx").write_bytes(b"")
     with serving(("shape",)) as client:
         assert {client.get(path).status_code for path in ("/health", "/readyz")} == {503}
@@ -230,7 +230,7 @@ def test_a_probe_that_is_told_not_ready_is_no_rejection(
 def test_requests_are_counted_by_route_template_method_and_status(
     client: TestClient, picture: Draw, value: Value
 ) -> None:
-    """What stands in a path's variable part is not told."""
+    """The variable part of a path is not exposed."""
     client.post("/predict/shape", files={"file": picture()})
     client.post("/predict/shape", files={"file": b"text"})
     client.get("/sample/shape")
@@ -311,7 +311,7 @@ def test_ten_thousand_odd_paths_add_no_series(client: TestClient, series: Series
     after = series(client.get("/metrics").text)
     assert set(after) == set(before)
     name = "mien_requests_total"
-    total = [sum(v for (n, _), v in told.items() if n == name) for told in (before, after)]
+    total = [sum(v for (n, _), v in page.items() if n == name) for page in (before, after)]
     assert total[1] - total[0] == 10_000 + 1
 
 

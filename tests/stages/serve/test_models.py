@@ -135,7 +135,7 @@ def test_a_folder_that_is_no_bundle_is_told(serving: Serving, tmp_path: Path) ->
 def test_a_server_of_broken_folders_only_has_no_default_task(
     serving: Serving, tmp_path: Path, picture: Draw
 ) -> None:
-    """POST /predict is then told, like any task, that nothing is served."""
+    """POST /predict answers then, as for any task, that nothing is served."""
     with serving((), (tmp_path / "nothing",)) as client:
         assert client.post("/predict/shape", files={"file": picture()}).status_code == 404
         assert client.get("/openapi.json").status_code == 200

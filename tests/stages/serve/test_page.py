@@ -144,8 +144,8 @@ def test_whether_an_answer_is_right_can_be_told_without_seeing_the_page() -> Non
     assert re.search(r'<p id="status"[^>]*\brole="status"', form)
 
 
-def test_the_page_sends_a_verdict_of_the_form_that_is_taken() -> None:
-    """Exactly the keys of a verdict, as JSON, to the address of feedback."""
+def test_the_page_sends_feedback_in_the_form_that_is_accepted() -> None:
+    """Exactly the keys of feedback, as JSON, to its address."""
     text = read("feedback.js")
     sent = re.search(r"JSON\.stringify\(\{ (.+) \}\)", text)
     assert sent
@@ -161,8 +161,8 @@ def test_every_label_that_the_page_offers_is_taken(client: TestClient, picture: 
         assert next(iter(asked)) == model["task"], "the page looks the labels up by the first key"
         assert model["labels"]
         for label in [*model["labels"], None]:
-            told = client.post("/feedback", json={"trace_id": asked["trace_id"], "label": label})
-            assert (told.status_code, told.json()["label"]) == (200, label)
+            reply = client.post("/feedback", json={"trace_id": asked["trace_id"], "label": label})
+            assert (reply.status_code, reply.json()["label"]) == (200, label)
 
 
 _RUN_DOCS = """

@@ -36,10 +36,10 @@ def ask(address: str, *pieces: bytes) -> tuple[int, dict[str, str], bytes]:
 
 
 def answer(line: socket.socket) -> tuple[int, dict[str, str], bytes]:
-    told = b""
+    response = b""
     while more := line.recv(65536):
-        told += more
-    head, _, body = told.partition(b"\r\n\r\n")
+        response += more
+    head, _, body = response.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     headers = dict(each.lower().split(": ", 1) for each in lines)
     return int(first.split()[1]) if first else 0, headers, body
@@ -59,11 +59,11 @@ def test_what_is_no_http_is_told_so(server_process: ServerProcess, sent: bytes) 
     """As a problem document with a trace_id, and the connection is closed."""
     with server_process() as server:
         status, headers, body = ask(server.address, sent)
-    told = json.loads(body)
-    assert (status, told["status"]) == (400, 400)
-    assert told["type"] == "/errors/bad-http"
+    response = json.loads(body)
+    assert (status, response["status"]) == (400, 400)
+    assert response["type"] == "/errors/bad-http"
     assert headers["content-type"] == "application/problem+json"
-    assert headers["x-trace-id"] == told["trace_id"] != ""
+    assert headers["x-trace-id"] == response["trace_id"] != ""
     assert headers["connection"] == "close"
     assert headers["x-frame-options"] == "deny"
 
@@ -89,7 +89,7 @@ def test_a_thousand_headers_are_too_many(server_process: ServerProcess) -> None:
 
 
 def test_a_head_has_its_time(server_process: ServerProcess) -> None:
-    """What has begun is told 408; where nothing came, the connection is closed without a word."""
+    """A begun request is answered 408; where nothing came, the connection is closed."""
     with server_process(MIEN_HEADER_TIMEOUT_S="2") as server:
         status, _, body = ask(server.address, b"GET /livez HTTP/1.1\r\nHo")
         assert (status, json.loads(body)["type"]) == (408, "/errors/request-timeout")
@@ -244,10 +244,10 @@ def test_idle_connections_outlive_those_of_proxies(server_process: ServerProcess
 
 def one(line: socket.socket) -> bytes:
     """One whole answer on a connection that goes on."""
-    told = b""
-    while b"\r\n\r\n" not in told:
-        told += line.recv(65536)
-    head, _, body = told.partition(b"\r\n\r\n")
+    response = b""
+    while b"\r\n\r\n" not in response:
+        response += line.recv(65536)
+    head, _, body = response.partition(b"\r\n\r\n")
     length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
     while len(body) < length:
         body += line.recv(65536)
@@ -271,8 +271,8 @@ def test_an_offer_of_another_protocol_is_not_heeded(server_process: ServerProces
     with server_process() as server, closing(connect(server.address)) as line:
         for _ in range(2):
             line.sendall(post(BODY, *OFFER))
-            told = one(line)
-            assert told.startswith(b"HTTP/1.1 200"), told
+            response = one(line)
+            assert response.startswith(b"HTTP/1.1 200"), response
 
 
 def test_an_offer_that_comes_in_pieces_is_refused(server_process: ServerProcess) -> None:
@@ -296,10 +296,10 @@ def test_a_body_is_never_altered(server_process: ServerProcess) -> None:
     )
     first = head + b"\r\nContent-Length: %d\r\n\r\n" % len(content) + content
     with server_process() as server:
-        status, _, told = ask(
+        status, _, response = ask(
             server.address, first + b"T /errors/request-timeout HTTP/1.1\r\nHost: x\r\n\r\n"
         )
-    assert told.count(b"HTTP/1.1 ") == 0 or b"HTTP/1.1 200" not in told
+    assert response.count(b"HTTP/1.1 ") == 0 or b"HTTP/1.1 200" not in response
     assert status == 422
 
 
@@ -316,14 +316,14 @@ def test_few_requests_may_be_sent_ahead(server_process: ServerProcess) -> None:
     """A client that sends thousands before it reads is cut off; its first ones are answered."""
     with server_process() as server, closing(connect(server.address)) as line:
         line.sendall(post(BODY) + (LIVE + b"\r\n") * 3000)
-        told = b""
+        response = b""
         try:
             while more := line.recv(65536):
-                told += more
+                response += more
         except ConnectionResetError:
             pass
-    assert told.startswith(b"HTTP/1.1 200")
-    assert told.count(b"HTTP/1.1 200") < 100
+    assert response.startswith(b"HTTP/1.1 200")
+    assert response.count(b"HTTP/1.1 200") < 100
 
 
 def test_some_requests_may_be_sent_ahead(server_process: ServerProcess) -> None:
@@ -332,11 +332,11 @@ def test_some_requests_may_be_sent_ahead(server_process: ServerProcess) -> None:
         last = LIVE + b"Connection: close\r\n\r\n"
         with closing(connect(server.address)) as line:
             line.sendall(post(BODY) + (LIVE + b"\r\n") * 2 + last)
-            told = b""
+            response = b""
             while more := line.recv(65536):
-                told += more
-    assert told.count(b"HTTP/1.1 200") == 4
-    assert told.index(b"confidence") < told.index(b'{"status":"ok"}')
+                response += more
+    assert response.count(b"HTTP/1.1 200") == 4
+    assert response.index(b"confidence") < response.index(b'{"status":"ok"}')
 
 
 def test_a_long_body_before_a_head_is_no_long_head(server_process: ServerProcess) -> None:
@@ -344,10 +344,10 @@ def test_a_long_body_before_a_head_is_no_long_head(server_process: ServerProcess
     with server_process() as server, closing(connect(server.address)) as line:
         line.sendall(post(BODY + b" " * 60_000) + b"GET /livez HT")
         line.sendall(b"TP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        told = b""
+        response = b""
         while more := line.recv(65536):
-            told += more
-    assert told.count(b"HTTP/1.1 200") == 2
+            response += more
+    assert response.count(b"HTTP/1.1 200") == 2
 
 
 def test_refusals_on_this_level_are_counted(server_process: ServerProcess) -> None:

@@ -107,7 +107,7 @@ def test_a_way_back_from_a_refused_model_is_no_fault_any_more(
     picture: Draw,
     look: Callable[[], None],
 ) -> None:
-    """The alias is back at what is served: /health has nothing to tell."""
+    """The alias is back at what is served: /health reports nothing."""
     spoil(workspace.version("shape", 4), "cut off", make_bundle)
     with serving() as client:
         workspace.write_aliases("shape", {"champion": 4})
@@ -198,7 +198,7 @@ def test_a_bundle_that_is_not_sound_is_refused(
     how: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The old model stays, a metric and the log say so, /health tells why but not where; once it
+    """The old model stays, a metric and the log say so, /health says why but not where; once it
     is repaired, it is taken."""
     folder = workspace.version("shape", 4)
     spoil(folder, how, make_bundle)
@@ -266,7 +266,7 @@ def test_a_question_that_is_being_answered_keeps_its_model(
 ) -> None:
     """The swap does not wait for it; afterwards nothing holds the old model any more."""
     make_bundle(workspace.version("shape", 4))
-    begun, release, told = threading.Event(), threading.Event(), []
+    begun, release, versions = threading.Event(), threading.Event(), []
     with serving() as client:
         old = client.app.state.service.inference.models.find("shape").model  # type: ignore[attr-defined]
         run = type(old).run
@@ -278,7 +278,7 @@ def test_a_question_that_is_being_answered_keeps_its_model(
             return run(self, feeds, *name)
 
         monkeypatch.setattr(type(old), "run", wait)
-        asking = threading.Thread(target=lambda: told.append(version(client, picture)))
+        asking = threading.Thread(target=lambda: versions.append(version(client, picture)))
         asking.start()
         assert begun.wait(PATIENCE)
         workspace.write_aliases("shape", {"champion": 4})
@@ -286,7 +286,7 @@ def test_a_question_that_is_being_answered_keeps_its_model(
         assert version(client, picture) == "4"
         release.set()
         asking.join(PATIENCE)
-        assert told == ["3"]
+        assert versions == ["3"]
         gone = weakref.ref(old)
         del old
 
@@ -310,7 +310,7 @@ def test_a_server_looks_by_itself(
 def test_a_model_that_answers_differently_does_not_take_over(
     serving: Serving, workspace: Workspace, make_bundle: MakeBundle, look: Callable[[], None]
 ) -> None:
-    """A hot reload keeps the old model and tells why."""
+    """A hot reload keeps the old model and says why."""
     falsify(make_bundle(workspace.version("shape", 4)).folder)
     with serving() as client:
         workspace.write_aliases("shape", {"champion": 4})

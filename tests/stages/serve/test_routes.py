@@ -160,12 +160,12 @@ def test_an_answer_without_a_subject_is_recorded_too(
     client: TestClient, picture: Draw, workspace: Workspace
 ) -> None:
     """With no label, confidence 0 and the outcome; a refused picture leaves no row."""
-    told = client.post("/predict", files={"file": picture((0, 0, 0))}).json()
+    reply = client.post("/predict", files={"file": picture((0, 0, 0))}).json()
     client.post("/predict", files={"file": b"text"})
     client.get("/metrics")
     with closing(PredictionLog(workspace.prediction_log)) as prediction_log:
         (event,) = prediction_log.recent(digest(workspace), 10)
-    assert event.trace_id == told["trace_id"]
+    assert event.trace_id == reply["trace_id"]
     assert (event.label, event.confidence, event.outcome) == (None, 0, "no_hand")
 
 
@@ -176,10 +176,10 @@ def test_every_request_has_its_line_in_the_log(
     caplog.set_level(logging.INFO)
     response = client.get("/secret-address")
     (line,) = [record.message for record in caplog.records if record.name == "mien.requests"]
-    told = json.loads(line)
-    assert told.pop("seconds") >= 0
-    assert datetime.fromisoformat(told.pop("time")).utcoffset() == timedelta(0)
-    assert told == {
+    reply = json.loads(line)
+    assert reply.pop("seconds") >= 0
+    assert datetime.fromisoformat(reply.pop("time")).utcoffset() == timedelta(0)
+    assert reply == {
         "trace_id": response.headers["x-trace-id"],
         "route": "unmatched",
         "method": "GET",

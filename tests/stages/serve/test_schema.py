@@ -72,7 +72,7 @@ def test_the_server_keeps_what_its_document_promises(server: Server, mode: Any) 
 
 def _ask(operation: Any, mode: Any, session: requests.Session) -> None:
     """Send an address some requests by chance and check the answers."""
-    # 21 points in one place are no hand, which no schema of numbers can tell.
+    # 21 points in one place are no hand, which no schema of numbers can express.
     excluded = [positive_data_acceptance] if operation.path == "/predict/gesture" else []
 
     @settings(

