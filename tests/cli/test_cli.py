@@ -26,6 +26,15 @@ def test_help_names_every_command() -> None:
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize("command", ["serve", "ui"])
+def test_a_port_that_does_not_exist_is_refused(tmp_path: Path, command: str) -> None:
+    """Before a model is loaded or a database is made."""
+    done = mien(command, "--port", "99999", home=tmp_path)
+    assert done.returncode == 2
+    assert "Invalid value for '--port'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 _ALL_HELPS = """
 import sys
 import typer.main

@@ -37,7 +37,7 @@ def models(
 @app.command(rich_help_panel="Registry")
 def ui(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to listen on.")] = 5000,
+    port: Annotated[int, typer.Option(help="The port to listen on.", min=0, max=65_535)] = 5000,
     home: Home = None,
 ) -> None:
     """Show runs, metrics and versions in MLflow's own page, until Ctrl-C."""

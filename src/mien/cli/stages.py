@@ -151,7 +151,9 @@ def serve(
         list[Path] | None, typer.Option("--bundle", help="Serve this bundle folder.")
     ] = None,
     host: Annotated[str | None, typer.Option(help="Default $HOST or 127.0.0.1.")] = None,
-    port: Annotated[int | None, typer.Option(help="Default $PORT or 8000.")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Default $PORT or 8000.", min=0, max=65_535)
+    ] = None,
     home: Home = None,
 ) -> None:
     """Serve the champions over HTTP."""
