@@ -83,7 +83,8 @@ def require_starters(task: Task[Any]) -> tuple[str, ...]:
     if not task.training.starters:
         raise ConfigError(
             f"mien pull: expected a task with a public pretrained model, found {task.name}. Train "
-            f"a model instead: `mien run {task.name} --source PATH`."
+            f"a model instead: `mien run {task.name} --source PATH`; `--source sample` trains on "
+            "drawn data."
         )
     return tuple(task.training.starters)
 
