@@ -20,7 +20,7 @@ from mien.model.evaluation import Evaluation
 from mien.pipeline import RunReport
 from mien.reporting import console, relay
 from mien.stages import data
-from mien.storage.workspace import Workspace, read_latest
+from mien.storage.workspace import CHAMPION, Workspace, read_latest
 
 from .starter import StarterFetch, longest_wait_s, served_origin
 
@@ -165,6 +165,12 @@ def _print_task(name: str, report: TaskReport, prediction: Mapping[str, Any]) ->
         console.result(report.starter)
     label, confidence = prediction[name], prediction["confidence"]
     console.result(f"prediction for a drawn picture: {label} {confidence:.3f}")
+    registered = report.run.registered
+    if report.starter and registered and report.alias != CHAMPION:
+        console.result(
+            "The served model knows photos and is often wrong on drawings; `mien promote "
+            f"{name} {registered.number} --force demo` serves the model of drawings."
+        )
 
 
 def _version(report: TaskReport) -> str:

@@ -15,7 +15,7 @@ from .train import candidates, external_weights, fit
 
 TASK = Task(
     name=__name__.rpartition(".")[2],
-    summary="the emotion of a face: a YOLO detector with eight classes",
+    summary="the emotion of a face: the box of the face and its expression",
     default_labels=LABELS,
     data=TaskData(
         write_sample=write_sample,
