@@ -13,7 +13,7 @@ from waiting import PATIENCE, until
 from mien.errors import PredictionLogError
 from mien.observability.prediction_log import spool
 from mien.observability.prediction_log.database import Database
-from mien.observability.prediction_log.writer import PredictionLog
+from mien.observability.prediction_log.writer import FLUSH_ROWS, PredictionLog
 
 from .records import NOW, OURS, record, stored_rows
 
@@ -44,7 +44,7 @@ import json, logging, resource, sys, time
 from pathlib import Path
 from mien.errors import PredictionLogError
 from mien.observability.prediction_log.schema import PredictionRecord
-from mien.observability.prediction_log.writer import PredictionLog
+from mien.observability.prediction_log.writer import FLUSH_ROWS, PredictionLog
 logging.basicConfig(stream=sys.stderr, format="%(message)s")
 path = Path(sys.argv[1])
 log = PredictionLog(path)
@@ -65,7 +65,7 @@ except PredictionLogError as error:
     feedback = str(error)
 label = log.find("7").label
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-again = add(900)
+again = [add(number) for number in range(900, 900 + FLUSH_ROWS)]
 feedback_again = log.record_feedback("7", "x", 1.0)
 print(json.dumps([kept, full, feedback, label, log.dropped, again, feedback_again]))
 """
@@ -84,12 +84,14 @@ def test_a_full_disk_costs_only_the_records(path: Path) -> None:
     assert str(feedback).startswith("The prediction log cannot be written: ")
     assert label == "star"
     assert dropped == full.count(False)
-    assert (again, feedback_again) == (True, True)
+    assert again == [True] * FLUSH_ROWS
+    assert feedback_again is True
     assert done.stderr.count("predictions are not recorded from now on") == 1
     assert f"predictions are recorded again; {dropped} were not" in done.stderr
     with closing(PredictionLog(path)) as log:
-        names = [each.trace_id for each in log.recent(OURS, 999)]
-    assert names == [str(number) for number in [*range(50 + full.count(True)), 900]]
+        names = [each.trace_id for each in log.recent(OURS, 2000)]
+    numbers = [*range(50 + full.count(True)), *range(900, 900 + FLUSH_ROWS)]
+    assert names == [str(number) for number in numbers]
 
 
 def test_a_file_that_cannot_be_written_is_logged_once(

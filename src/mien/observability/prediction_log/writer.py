@@ -88,6 +88,8 @@ class PredictionLog:
         """
         self._dropped = 0
         self._failing = self._flush_failing = False
+        self._kept_in_a_row = 0
+        """Records since the last one that was lost."""
         self._closing, self._drain_requested = threading.Event(), threading.Event()
         self._database_lock, self._spool_lock = TimeoutLock(), TimeoutLock()
         self._database = Database(path, max_age_days, max_size_mb)
@@ -106,19 +108,25 @@ class PredictionLog:
         return self._dropped + self._database.lost_rows
 
     def add(self, record: PredictionRecord) -> bool:
-        """Add one record; where that fails, return False, count it and log the first failure."""
+        """Add one record; where that fails, return False, count it and log the first failure.
+
+        A disk that is nearly full takes a record now and then: recording counts as working again
+        after `FLUSH_ROWS` records in a row.
+        """
         try:
             self._add(record)
         except (sqlite3.Error, OSError, PredictionLogError) as error:
             if not self._failing:
                 _log.error("predictions are not recorded from now on: %s", error)
-            self._failing = True
+            self._failing, self._kept_in_a_row = True, 0
             self._dropped += 1
             self._drain_requested.set()  # a full spool may be emptied
             return False
         if self._failing:
-            _log.warning("predictions are recorded again; %d were not", self.dropped)
-            self._failing = False
+            self._kept_in_a_row += 1
+            if self._kept_in_a_row >= FLUSH_ROWS:
+                _log.warning("predictions are recorded again; %d were not", self.dropped)
+                self._failing = False
         return True
 
     def find(self, trace_id: str) -> PredictionRecord | None:
