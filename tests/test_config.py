@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien import config
+from mien import config, tasks
 from mien.config import Policy, RunConfig
 from mien.errors import ConfigError
 
@@ -41,8 +41,8 @@ def test_overrides_reach_nested_keys_and_keep_yaml_types(tmp_path: Path) -> None
     [
         ("task: gesture\nsede: 1\n", "unknown key 'sede'. Did you mean 'seed'?"),
         ("task: gesture\npolicy:\n  max_bundle_mbs: 1\n", "Did you mean 'max_bundle_mb'?"),
-        ("task: gesture\nseed: many\n", "seed: Input should be a valid integer"),
-        ("seed: 1\n", "task: Field required"),
+        ("task: gesture\nseed: many\n", "seed: expected a whole number, found 'many'"),
+        ("seed: 1\n", "task: expected a value, found nothing"),
         ("- a list\n", "must hold keys and values"),
         ("a: [\n", "is not readable YAML"),
         ("task: 2024-02-30\n", "is not readable YAML"),
@@ -62,6 +62,65 @@ def test_a_bad_override_is_refused(tmp_path: Path, override: str) -> None:
     """An override that is no KEY=VALUE, or leads through a value, names itself in the message."""
     with pytest.raises(ConfigError, match="--set"):
         config.load(write(tmp_path, YAML), [override])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("epochs=5", "--set epochs=5: unknown key 'epochs'.*--set params.epochs=5"),
+        ("sede=5", "--set sede=5: unknown key 'sede'. Did you mean 'seed'"),
+        (
+            "policy.maximise=macrof1",
+            "--set policy.maximise=macrof1: policy.maximise: expected 'macro_f1', .*"
+            "found 'macrof1'",
+        ),
+        ("variants=int8", r"variants: expected a list of int8, fp16, as in \[int8\], found 'int8'"),
+    ],
+)
+def test_a_fault_of_an_override_is_not_blamed_on_the_file(
+    tmp_path: Path, override: str, message: str
+) -> None:
+    path = write(tmp_path, YAML)
+    with pytest.raises(ConfigError, match=message) as error:
+        config.load(path, [override])
+    assert path.name not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("task", "params", "message"),
+    [
+        ("emotion", {"epochs": "five"}, "params: epochs: expected a whole number, found 'five'"),
+        ("emotion", {"epochs": 0}, "epochs: expected a number of at least 1, found 0"),
+        ("emotion", {"candidates": "x"}, "expected a list, as in [yolox-nano], found 'x'"),
+        ("gesture", {"candidates": "svn"}, "a list of random_forest, svm, logistic_regression"),
+        ("gesture", {"candidates": ["svn"]}, "or 'lightgbm', found 'svn'"),
+    ],
+)
+def test_a_param_of_another_form_is_told_in_words_of_yaml(
+    task: str, params: dict[str, object], message: str
+) -> None:
+    """Nobody who sets a param knows the types of Python; one fault gives one sentence."""
+    with pytest.raises(ConfigError) as error:
+        config.parse(tasks.load(task).training.Params, params, "params")
+    assert message in str(error.value)
+    assert ";" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("PORT", "abc", "a whole number"),
+        ("PORT", "99999", "a number of at most 65535"),
+        ("MIEN_THREADS", "-1", "a number of at least 0"),
+    ],
+)
+def test_a_variable_of_another_form_is_told_with_its_value(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as error:
+        config.settings()
+    assert f"the environment: {name}: expected {expected}, found '{value}'" in str(error.value)
 
 
 NO_DOCUMENTS = {

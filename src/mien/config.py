@@ -174,7 +174,10 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     document = _read_yaml(path)
     for override in overrides:
         _apply(document, override)
-    return parse(RunConfig, {**document, "name": path.stem}, str(path))
+    try:
+        return RunConfig.model_validate({**document, "name": path.stem})
+    except ValidationError as error:
+        raise ConfigError(_explain(error, RunConfig, str(path), overrides)) from None
 
 
 def parse(schema: type[SchemaT], document: Mapping[str, Any], where: str) -> SchemaT:
@@ -255,7 +258,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 def _apply(document: dict[str, Any], override: str) -> None:
     key, sign, text = override.partition("=")
     if not sign or not key:
-        raise ConfigError(f"--set takes KEY=VALUE, as in params.epochs=5; found {override!r}")
+        raise ConfigError(f"--set takes KEY=VALUE, as in seed=1; found {override!r}")
     *parents, last = key.split(".")
     for parent in parents:
         document = document.setdefault(parent, {})
@@ -267,18 +270,111 @@ def _apply(document: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override}: the value is not YAML; quote it") from None
 
 
-def _explain(error: ValidationError, schema: type[BaseModel], where: str) -> str:
-    faults = [_fault(fault["loc"], fault["type"], fault["msg"], schema) for fault in error.errors()]
-    return f"{where}: " + "; ".join(faults)
+def expectation(fault: Mapping[str, Any], echo: bool = True) -> str:
+    """What pydantic expected of a value and what it found there, as "expected X, found Y".
+
+    Args:
+        fault: one of `ValidationError.errors()`.
+        echo: whether the value may be repeated in the message.
+    """
+    kind, value, context = fault["type"], fault["input"], fault.get("ctx", {})
+    if kind in _EXPECTED:
+        wanted = _EXPECTED[kind].format_map(context)
+    elif kind in ("value_error", "json_invalid"):
+        return str(context["error"])
+    else:
+        text = str(fault["msg"])
+        wanted = text.removeprefix("Input should be ")
+        if wanted == text:
+            return text
+    if kind == "missing":
+        value_text = "nothing"
+    elif "actual_length" in context:
+        value_text = str(context["actual_length"])
+    elif echo and isinstance(value, str | int | float | None):
+        value_text = repr(value)
+    else:
+        value_text = _JSON_TYPES.get(type(value), "another type")
+    return f"expected {wanted}, found {value_text}"
 
 
-def _fault(loc: tuple[int | str, ...], kind: str, text: str, schema: type[BaseModel]) -> str:
-    key = ".".join(str(part) for part in loc)
-    if kind == "extra_forbidden":
-        known = _known_keys(schema, loc[:-1])
-        hint = nearest(str(loc[-1]), known) or f" Known keys: {', '.join(sorted(known))}."
+_LIST = "a list, as in [a, b]"
+_KEYS = "a section of keys and values"
+_EXPECTED = {
+    "missing": "a value",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "string_pattern_mismatch": "a text of the form {pattern}",
+    "literal_error": "{expected}",
+    "list_type": _LIST,
+    "tuple_type": _LIST,
+    "dict_type": _KEYS,
+    "model_type": _KEYS,
+    "model_attributes_type": _KEYS,
+    "too_short": "at least {min_length} items",
+    "too_long": "at most {max_length} items",
+    "greater_than": "a number greater than {gt:g}",
+    "greater_than_equal": "a number of at least {ge:g}",
+    "less_than": "a number less than {lt:g}",
+    "less_than_equal": "a number of at most {le:g}",
+}
+"""What each kind of pydantic's errors expects; others keep pydantic's words."""
+_JSON_TYPES = {
+    str: "a text",
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "keys and values",
+    type(None): "null",
+}
+
+
+def _explain(
+    error: ValidationError, schema: type[BaseModel], where: str, overrides: Sequence[str] = ()
+) -> str:
+    """Each fault with the place that has it: an override, or else `where`."""
+    places: dict[str, list[str]] = {}
+    faults = error.errors()
+    for fault in faults:
+        if any(each["loc"][:-1] == fault["loc"] for each in faults):
+            continue  # a list that is too short without its wrong items
+        key = ".".join(str(part) for part in fault["loc"])
+        own = [each for each in overrides if f"{key}.".startswith(f"{each.partition('=')[0]}.")]
+        text = _fault(fault, schema)
+        if own and len(fault["loc"]) == 1 and text.startswith("unknown") and "Did" not in text:
+            text += f" A hyperparameter of the task stands in params: --set params.{own[-1]}."
+        places.setdefault(f"--set {own[-1]}" if own else where, []).append(text)
+    return " ".join(f"{place}: {'; '.join(texts)}" for place, texts in places.items())
+
+
+def _fault(fault: Mapping[str, Any], schema: type[BaseModel]) -> str:
+    location = fault["loc"]
+    key = ".".join(str(part) for part in location)
+    if fault["type"] == "extra_forbidden":
+        known = _known_keys(schema, location[:-1])
+        hint = nearest(str(location[-1]), known) or f" Known keys: {', '.join(sorted(known))}."
         return f"unknown key {key!r}.{hint}"
-    return f"{key}: {text}"
+    text = expectation(fault)
+    if fault["type"] in ("list_type", "tuple_type") and len(location) == 1:
+        text = text.replace(_LIST, _list_of(schema, key))
+    return f"{key}: {text}" if key else text
+
+
+def _list_of(schema: type[BaseModel], key: str) -> str:
+    """A list as the field of that name takes it, with its choices or else its default."""
+    field = schema.model_json_schema()["properties"].get(key, {})
+    if choices := field.get("items", {}).get("enum"):
+        return f"a list of {', '.join(choices)}, as in [{choices[0]}]"
+    default = field.get("default")
+    return f"a list, as in [{', '.join(map(str, default))}]" if default else _LIST
 
 
 def _known_keys(schema: type[BaseModel], parents: tuple[int | str, ...]) -> list[str]:

@@ -321,7 +321,7 @@ def test_a_proposal_depends_on_the_results_of_earlier_rounds_only(tmp_path: Path
         ("{tree: [10]}", r"search_space.tree = 10: unknown key 'tree'. Did you mean 'trees'"),
         (
             "{trees: {low: 5, high: 50}}",
-            r"search_space.trees = 5: trees: .*greater than or equal to 10",
+            r"search_space.trees = 5: trees: .*at least 10",
         ),
         ("{trees: [10, 5000]}", r"search_space.trees = 5000: trees: .*less than or equal to 1000"),
         ("{trees: {low: 10.0, high: 50.0}}", "for integers write both ends without a decimal"),

@@ -182,7 +182,7 @@ def _parse(raw: bytes, path: Path) -> Manifest:
     except ValidationError as error:
         fault = error.errors()[0]
         key = ".".join(str(part) for part in fault["loc"])
-        raise BundleError(f"{path}: {key}: {fault['msg']}. {_REMEDY}") from None
+        raise BundleError(f"{path}: {key}: {config.expectation(fault)}. {_REMEDY}") from None
 
 
 def _verify_files(folder: Path, manifest: Manifest) -> None:

@@ -1,6 +1,7 @@
 """What a client gets when something fails."""
 
 import asyncio
+import json
 import logging
 import threading
 from collections.abc import Callable
@@ -12,9 +13,12 @@ import pytest
 from starlette.testclient import TestClient
 from waiting import PATIENCE
 
+from mien.errors import RequestError
+from mien.images import Limits
 from mien.stages.serve import uploads
 from mien.stages.serve.errors import PROBLEM_TYPES
 from mien.storage.workspace import Workspace
+from mien.tasks.gesture import TASK
 
 Draw = Callable[..., bytes]
 Serving = Callable[..., AbstractContextManager[TestClient]]
@@ -173,6 +177,25 @@ def test_the_client_learns_which_type_it_sent(serving: Serving) -> None:
         detail = client.post("/predict", files={"file": heic}).json()["detail"]
     assert "found HEIC" in detail
     assert "Most Compatible" in detail
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({}, "landmarks: expected a value, found nothing"),
+        ({"landmarks": [[1, 2, 3]]}, "landmarks: expected at least 21 items, found 1"),
+        (
+            {"landmarks": [[SECRET, 2, 3]] * 21},
+            "landmarks[0][0]: expected a number, found a text",
+        ),
+    ],
+)
+def test_a_body_of_another_form_is_explained(body: dict[str, object], message: str) -> None:
+    """The values themselves are not repeated."""
+    upload = uploads.Upload(json.dumps(body).encode())
+    with pytest.raises(RequestError) as error:
+        uploads.decode(upload, TASK, Limits())
+    assert str(error.value) == f"The JSON body cannot be used: {message}."
 
 
 def test_every_kind_of_problem_is_brought_about_by_a_test(picture: Draw) -> None:

@@ -14,7 +14,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request as HttpRequest
 
-from mien import images
+from mien import config, images
 from mien.errors import OverloadedError, RequestError, TooLargeError
 from mien.stages.serve.errors import MediaTypeError
 from mien.task import Request, Task
@@ -286,14 +286,14 @@ def _too_large(limit: int) -> TooLargeError:
 
 def _explain(error: ValidationError, body: type[BaseModel]) -> str:
     # `input` and unknown keys are user input; neither may be repeated.
-    first: dict[str, Any] = dict(error.errors(include_input=False, include_url=False)[0])
+    first: dict[str, Any] = dict(error.errors(include_url=False)[0])
     valid = set(body.model_fields)
     location = "".join(
         f"[{part}]" if isinstance(part, int) else part
         for part in first["loc"]
         if isinstance(part, int) or part in valid
     )
-    message = first["msg"]
+    message = config.expectation(first, echo=False)
     if first["type"] == "extra_forbidden":
         keys = ", ".join(body.model_fields)
         message = f"unknown key; the keys are {keys}, and an image is sent as a form or as bytes"

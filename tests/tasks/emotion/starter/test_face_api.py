@@ -51,7 +51,7 @@ def test_a_manifest_of_another_form_is_refused() -> None:
     """Another type of numbers, no JSON, or a missing tensor: the message names what it is."""
     drawn = package.draw()
     other = drawn.manifest.replace(b'"dtype": "uint8"', b'"dtype": "int4"', 1)
-    with pytest.raises(WeightsError, match=r"quantization.dtype: Input should be 'uint8'"):
+    with pytest.raises(WeightsError, match=r"quantization.dtype: expected 'uint8', found 'int4'"):
         read_weights(other, drawn.shard)
     with pytest.raises(WeightsError, match=MANIFEST):
         read_weights(b"<html>", drawn.shard)
