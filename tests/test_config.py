@@ -94,6 +94,7 @@ def test_a_fault_of_an_override_is_not_blamed_on_the_file(
         ("emotion", {"candidates": "x"}, "expected a list, as in [yolox-nano], found 'x'"),
         ("gesture", {"candidates": "svn"}, "a list of random_forest, svm, logistic_regression"),
         ("gesture", {"candidates": ["svn"]}, "or 'lightgbm', found 'svn'"),
+        ("gesture", {"candidates": ["svm", "svm"]}, "params: candidates: expected each name once"),
     ],
 )
 def test_a_param_of_another_form_is_told_in_words_of_yaml(

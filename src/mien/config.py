@@ -344,7 +344,7 @@ def _explain(
     places: dict[str, list[str]] = {}
     faults = error.errors()
     for fault in faults:
-        if any(each["loc"][:-1] == fault["loc"] for each in faults):
+        if any(each["loc"] and each["loc"][:-1] == fault["loc"] for each in faults):
             continue  # a list that is too short without its wrong items
         key = ".".join(str(part) for part in fault["loc"])
         own = [each for each in overrides if f"{key}.".startswith(f"{each.partition('=')[0]}.")]

@@ -323,7 +323,7 @@ def test_a_proposal_depends_on_the_results_of_earlier_rounds_only(tmp_path: Path
             "{trees: {low: 5, high: 50}}",
             r"search_space.trees = 5: trees: .*at least 10",
         ),
-        ("{trees: [10, 5000]}", r"search_space.trees = 5000: trees: .*less than or equal to 1000"),
+        ("{trees: [10, 5000]}", r"search_space.trees = 5000: trees: .*at most 1000"),
         ("{trees: {low: 10.0, high: 50.0}}", "for integers write both ends without a decimal"),
         ("{trees: {low: 50, high: 10}}", "expected low below high, found 50 and 10"),
         ("{trees: {low: 10, hihg: 50}}", "unknown key 'hihg'. Did you mean 'high'"),
