@@ -164,6 +164,15 @@ def test_the_setting_for_an_unknown_class_can_be_pasted(tmp_path: Path) -> None:
     assert report.skipped == {"ignored_label": 12}
 
 
+def test_a_misspelled_class_to_ignore_is_refused(tmp_path: Path) -> None:
+    """A label of the task may be ignored though the set does not name it."""
+    drawn_sets.seven(tmp_path)
+    inspect(tmp_path, Params(ignore_labels=("contempt", "sad")), tmp_path / "cache")
+    for label in ("hapyp", "7"):
+        with pytest.raises(DataError, match=f"no box has the label '{label}'"):
+            inspect(tmp_path, Params(ignore_labels=(label,)), tmp_path / "cache")
+
+
 def test_paths_of_other_machines_are_matched_by_their_end(tmp_path: Path) -> None:
     """By the longest ending, only where one path has it, and whatever the case."""
     tree = touch(tmp_path, "a/train/images/x.jpg", "a/valid/images/x.jpg", "b/Faces/y.JPG")

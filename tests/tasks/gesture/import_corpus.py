@@ -345,6 +345,16 @@ READ: dict[str, Read] = {
         "the name of each folder is the label, and said",
         table_of_each_label("data/{label}/{part}.csv"),
     ),
+    "folder_per_label_sessions": Read(
+        "`fist/session0.csv`, `fist/session1.csv`, .. without labels",
+        "as above",
+        table_of_each_label("data/{label}/session{part}.csv"),
+    ),
+    "tables_per_label_glued": Read(
+        "`fist1.csv`, `fist2.csv`, `palm1.csv`, `palm2.csv`, .. without labels",
+        "the name of each table without its number is the label",
+        table_of_each_label("{label}{part}.csv"),
+    ),
     "hagrid_1": Read(
         "HaGRID's annotations of 2022: `landmarks`",
         "x is multiplied by 0.75, the usual width / height there; `no_gesture` is counted",

@@ -107,7 +107,7 @@ REFUSED: dict[str, Refused] = {
         "`anna/fist.csv`, `anna/palm.csv`, .. without labels",
         "folders and files may both be the labels",
         _of_two_people,
-        r"folders \(anna, ben\) or of the files \(fist, like, palm\)",
+        r"folders \(anna, ben\) or of the files \(fist, like, palm\): anna/\w+.csv may be",
     ),
     "no_label": Refused(
         "no column with labels",

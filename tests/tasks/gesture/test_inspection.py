@@ -307,6 +307,17 @@ def test_labels_with_too_few_photos_are_refused_before_the_detection(tmp_path: P
     assert len(inspect(tmp_path / "raw", params, tmp_path / "cache").samples) == 1
 
 
+def test_a_misspelled_label_to_ignore_is_refused(tmp_path: Path) -> None:
+    """The labels that are ignored by default may be absent, all others must be in the source."""
+    write(rows(4), tmp_path / "raw" / "hands.csv")
+    params = Params(ignore_labels=("no_gesture", "plam"))
+    message = r"no row has the label 'plam'. Did you mean 'palm'\?"
+    with pytest.raises(DataError, match=message):
+        inspect(tmp_path / "raw", params, tmp_path / "cache")
+    with pytest.raises(DataError, match=message):
+        prepared(tmp_path, params=params)
+
+
 def test_pictures_of_something_else_are_refused(tmp_path: Path) -> None:
     """The folders of a data set of faces name no gesture."""
     (tmp_path / "raw" / "train" / "images").mkdir(parents=True)

@@ -49,6 +49,7 @@ def prepare(raw: Path, ready: Path, params: Params, cache: Path) -> DataReport:
         counts_by_label = Counter(each.label for each in sources.labelled_photos(source))
         labels.label_set(counts_by_label, {}, params.ignore_labels)
     source_tables = sources.read_tables(source, cache)
+    labels.require_ignored(params.ignore_labels, source_tables)
     prepared = [_prepare_table(each, params, skipped) for each in source_tables]
     rows = table.concatenate([each for each, _ in prepared])
     learned = _learned_labels(source_tables, Counter(rows.labels), params)

@@ -75,7 +75,9 @@ def inspect(raw: Path, params: Params, cache: Path) -> Inspection:
     source = sources.find_source(raw, params.ignore_labels)
     record = _HandRecord()
     rows: list[SourceRow] = []
-    for source_table in sources.read_tables(source, cache):
+    source_tables = sources.read_tables(source, cache)
+    labels.require_ignored(params.ignore_labels, source_tables)
+    for source_table in source_tables:
         used = [row for row in source_table.rows if row.label not in params.ignore_labels]
         rows += used
         _inspect_table(replace(source_table, rows=used), params, record)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from mien.errors import DataError, nearest
 from mien.observability.drift import NO_LABEL
 
-from .params import HAGRID_LABELS
+from .params import HAGRID_LABELS, NO_GESTURE
 from .table import SourceTable
 
 MIN_ROWS = 3
@@ -34,6 +34,23 @@ def unify_spellings(tables: Sequence[SourceTable], ignore: Sequence[str] = ()) -
     counts = Counter(row.label for table in tables for row in table.rows if row.label)
     spelling = _spellings(counts, ignore)
     return [_respell(table, spelling) for table in tables] if spelling else list(tables)
+
+
+def require_ignored(ignore: Sequence[str], tables: Sequence[SourceTable]) -> None:
+    """Refuse a label that the user ignores and no row has: it is misspelled.
+
+    The labels that are ignored by default may be absent.
+
+    Raises:
+        DataError: naming the nearest label of the source.
+    """
+    present = sorted({row.label for each in tables for row in each.rows if row.label})
+    for label in ignore:
+        if label not in (*present, *NO_GESTURE):
+            raise DataError(
+                f"params.ignore_labels: no row has the label {label!r}."
+                f"{nearest(label, present)} Correct it, or take it from the setting."
+            )
 
 
 def label_set(

@@ -9,6 +9,7 @@ stages know no layout. Each label file is read once, and no image is decoded.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from mien.errors import DataError
@@ -24,7 +25,7 @@ from .file_tree import FileTree
 from .images import LabelledImage
 from .label_files import LabelFinder
 from .splits import SplitImages
-from .usable import require_labels
+from .usable import require_ignored, require_labels
 
 __all__ = ["DataSet", "LabelledImage", "read"]
 
@@ -82,6 +83,7 @@ def read(raw: Path, params: Params, cache: Path) -> DataSet:
         raise DataError(refusals.no_labels(tree, sum(map(len, images.values()))))
     classes = class_names.find(tree, described, params.names)
     _require_first_number(classes, images)
+    require_ignored(params.ignore_labels, classes, chain(*images.values()))
     images, drawn = drawn_splits.draw_missing(images)
     for split in SPLITS:
         require_labels(split, images[split], classes, params.ignore_labels)

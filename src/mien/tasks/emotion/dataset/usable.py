@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import yaml
 
-from mien.errors import DataError
+from mien.errors import DataError, nearest
 
 from .. import label_lines, yolo
 from ..label_lines import LabelledBox, XcYcWh
+from ..params import LABELS
 from .class_names import ClassNames, unknown
 from .images import LabelledImage
 
@@ -117,6 +118,31 @@ def empty_split(split: str, skipped: Iterable[Skip], count: int) -> DataError:
         f"{f'. Skipped: {reasons}' if reasons else ''}. Correct these files and fetch them again"
         f"{', or remove the split: it is then drawn from train' if split != 'train' else ''}."
     )
+
+
+def require_ignored(
+    ignored: Sequence[str], classes: ClassNames, images: Iterable[LabelledImage]
+) -> None:
+    """Refuse a class that the user ignores and that neither the set nor the task has.
+
+    Raises:
+        DataError: naming the nearest class.
+    """
+    names = [*classes.written, *(classes.name(each) for each in range(len(classes.written)))]
+    absent = [each for each in ignored if each not in (*names, *LABELS)]
+    numbers = {
+        str(box.number)
+        for image in (images if absent else ())
+        if image.labels
+        for box in image.labels.boxes
+        if not 0 <= box.number < len(classes.written)
+    }
+    for label in absent:
+        if label not in numbers:
+            raise DataError(
+                f"params.ignore_labels: no box has the label {label!r}."
+                f"{nearest(label, (*names, *LABELS))} Correct it, or take it from the setting."
+            )
 
 
 def ignore_setting(names: Iterable[str]) -> str:
