@@ -318,6 +318,16 @@ def test_a_misspelled_label_to_ignore_is_refused(tmp_path: Path) -> None:
         prepared(tmp_path, params=params)
 
 
+def test_a_file_that_is_the_label_is_no_metadata(tmp_path: Path) -> None:
+    """A model cannot be misled by the name of a file that gives the label."""
+    for label in ("fist", "palm"):
+        one = [{name: each[name] for name in COLUMNS} for each in rows(4) if each["label"] == label]
+        write(one, tmp_path / "raw" / label / "session0.csv")
+    found = inspect(tmp_path / "raw", Params(), tmp_path / "cache")
+    assert {each.labels for each in found.samples} == {("fist",), ("palm",)}
+    assert not any("file" in each.metadata for each in found.samples)
+
+
 def test_pictures_of_something_else_are_refused(tmp_path: Path) -> None:
     """The folders of a data set of faces name no gesture."""
     (tmp_path / "raw" / "train" / "images").mkdir(parents=True)

@@ -15,7 +15,7 @@ from mien.task import Inspection, Issues, Sample, Split
 from . import dataset, label_csv, label_lines, yolo
 from .checks import CHECKS, ORPHAN_LABEL_FILE, OUTSIDE_IMAGE, UNKNOWN_CLASS
 from .dataset import DataSet, LabelledImage
-from .dataset.class_names import ClassNames, unknown
+from .dataset.class_names import ClassNames, label_of, unknown
 from .dataset.file_tree import stem
 from .dataset.usable import MISSING_LABEL_FILE, ignore_setting, is_ignored
 from .label_csv import MIXED_CASE
@@ -140,8 +140,8 @@ def _metadata(image: LabelledImage) -> dict[str, str | float]:
     """File type by content, and the word before the number in the file's name, if there is one."""
     metadata: dict[str, str | float] = {"type": image.type}
     source = _SOURCE.match(image.file_name)
-    # Drawn samples are named by what they show: that word is no source.
-    if source and source[0].lower() not in {*LABELS, "nobody"}:
+    # Files that are named by what they show: that word is no source.
+    if source and label_of(source[0]) is None and source[0].lower() != "nobody":
         metadata["source"] = source[0]
     return metadata
 

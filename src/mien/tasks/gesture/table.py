@@ -146,10 +146,15 @@ def read_source_table(path: Path, title: str = "", label: str = "") -> SourceTab
     rows = [_to_row(cells, columns, f"{title}:{line}", title) for line, cells in lines]
     note = columns.note
     if label:
-        rows = [replace(row, label=label) for row in rows]
+        rows = [replace(row, label=label, facts=_without_file(row.facts)) for row in rows]
         note = f"{note} Its {len(rows):,} rows have the label {label!r} by its name.".strip()
     has_sizes = {"width", "height"} <= set(columns.roles)
     return SourceTable(title, rows, has_image_sizes=has_sizes, note=note)
+
+
+def _without_file(facts: Mapping[str, str | float]) -> Mapping[str, str | float]:
+    """What may reveal the label of a row whose label is the name of its file or folder."""
+    return {name: value for name, value in facts.items() if name != "file"}
 
 
 def open_table(path: Path) -> tuple[Columns, Iterator[Line]]:
