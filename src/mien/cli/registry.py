@@ -1,5 +1,6 @@
 """Commands for tasks, registered versions and the champion."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -112,4 +113,12 @@ def _show_versions(task: str, workspace: "Workspace") -> None:
     for change in tracker.history(name):
         before = f" (before: {change.before})" if change.before not in (None, change.after) else ""
         alias_change = f"{change.action}: {change.alias} -> {change.after}{before}"
-        console.result(f"{change.when}  {change.who}  {alias_change}. {change.reason}")
+        reason = _without(change.reason, [each.tags.get(UNTRUSTED, "") for each in versions])
+        console.result(f"{change.when}  {change.who}  {alias_change}. {reason}")
+
+
+def _without(reason: str, issues: Sequence[str]) -> str:
+    """A reason without the issues that are printed for the version."""
+    for each in filter(None, issues):
+        reason = reason.replace(f": {each}", " (see above)")
+    return reason

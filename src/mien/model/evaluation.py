@@ -68,9 +68,10 @@ class MajorityComparison(Schema):
     def sentence(self) -> str:
         """The numbers that the decision depends on."""
         return (
-            f"macro-F1 {self.macro_f1:.3f} (at least {self.macro_f1_low:.3f}) and accuracy "
-            f"{self.accuracy:.3f} (at least {self.accuracy_low:.3f}) on {self.examples} examples, "
-            f"of which {self.share:.3f} have the most frequent label"
+            f"on {self.examples} examples of val and test its accuracy is {self.accuracy:.2f} "
+            f"(95 % interval from {self.accuracy_low:.2f}) and its macro-F1 {self.macro_f1:.2f} "
+            f"(from {self.macro_f1_low:.2f}); always answering the most frequent label has an "
+            f"accuracy of {self.share:.2f}"
         )
 
 

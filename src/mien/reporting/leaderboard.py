@@ -41,7 +41,7 @@ def show(evaluation: Evaluation) -> None:
     for row in rows:
         if row.majority and not row.majority.has_learnt:
             console.result(
-                f"{row.candidate} has learnt nothing that shows: {row.majority.sentence}."
+                f"{row.candidate} has learnt nothing measurable: {row.majority.sentence}."
             )
     _show_boxes(rows)
     _show_leaks(rows)

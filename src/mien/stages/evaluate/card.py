@@ -67,7 +67,7 @@ def draw(measured: Measured, folder: Path) -> None:
 def _majority(majority: MajorityComparison | None) -> str:
     if majority is None or majority.has_learnt:
         return ""
-    return f"\n\n**It has learnt nothing that shows**: {majority.sentence}."
+    return f"\n\n**It has learnt nothing measurable**: {majority.sentence}."
 
 
 def _leak_free(test: Scores, free: Scores | None) -> str:

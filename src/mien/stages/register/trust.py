@@ -11,7 +11,7 @@ from mien.tracking import COMMITTED, Tracker
 
 _UNCOMMITTED = "its code had changes that are in no commit"
 _NO_DATA = "are no version of this workspace"
-_LEARNT_NOTHING = "it has learnt nothing that shows"
+_LEARNT_NOTHING = "it has learnt nothing measurable"
 _REMEDIES = {
     _UNCOMMITTED: (
         "Commit what `git status` names and run again (the same code is not trained again)"
