@@ -100,6 +100,10 @@ class StackError(MienError):
     """A running stack that does not pass a check of `verify` or `drill`."""
 
 
+class NoResponseError(StackError):
+    """A service of the stack that does not respond."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return a hint such as ``" Did you mean 'epochs'?"``, or an empty string."""
     match = get_close_matches(word, list(known), n=1)

@@ -36,7 +36,11 @@ def verify(
     alertmanager: Address = None,
     grafana: Address = None,
     without: Annotated[
-        list[str] | None, typer.Option(help="A service that does not run, such as grafana.")
+        list[str] | None,
+        typer.Option(
+            help="A service that does not run: api, prometheus, "
+            "alertmanager or grafana; what needs it is not checked."
+        ),
     ] = None,
     project: Project = Path(),
     out: Annotated[Path, typer.Option(help="The folder of the report.")] = Path("reports"),
@@ -98,8 +102,10 @@ def drill(
 
     chosen = stage.find(name)
     stack = stage.DrillTarget(
-        HttpClient(compose.address("api", project, api)),
-        Prometheus(HttpClient(compose.address("prometheus", project, prometheus))),
+        HttpClient(compose.address("api", project, api), service="api"),
+        Prometheus(
+            HttpClient(compose.address("prometheus", project, prometheus), service="prometheus")
+        ),
         kill=stage.command(kill or compose.command("kill"), project),
         start=stage.command(start or compose.command("start"), project),
     )

@@ -39,7 +39,7 @@ Source = Annotated[
     ),
 ]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="Override a config key, as in params.epochs=5.")
+    list[str] | None, typer.Option("--set", help="Override a config key, as in seed=1.")
 ]
 TaskName = Annotated[
     str | None, typer.Option("--task", help="The task. Default: the first with a champion.")

@@ -48,8 +48,8 @@ class Site(HttpClient):
 
 
 def results(site: Site, check: str) -> list[PromiseResult]:
-    stack = Stack(site, Prometheus(site), None, None, ROOT, Workspace(ROOT))
-    return [PromiseResult(check, *item) for item in verify.CHECKS[check](stack)]
+    stack = Stack(site, Prometheus(site), site, site, ROOT, Workspace(ROOT))
+    return [PromiseResult(check, *item) for item in verify.CHECKS[check][0](stack)]
 
 
 @pytest.mark.parametrize("check", ["metrics", "panels"])

@@ -11,11 +11,13 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+import yaml
 from clock import faster
 from project import ROOT, free_port, mien
 from served import Watched, watched
 from waiting import PATIENCE, until
 
+from mien.errors import ConfigError
 from mien.stages.monitor import report, traffic, verify
 from mien.stages.monitor.report import PromiseResult
 from mien.stages.monitor.verify import Stack
@@ -25,7 +27,7 @@ from mien.storage.workspace import Workspace
 pytestmark = pytest.mark.xdist_group("verify")
 FASTER = 6
 """A scrape has 2.5 seconds then, which a busy machine keeps; no test here waits for a window."""
-ELSEWHERE = frozenset({"prometheus", "alertmanager", "grafana"})
+ELSEWHERE = frozenset({"alertmanager", "grafana"})
 PROVISIONED = sorted(
     str(path.relative_to(ROOT)) for path in (ROOT / "grafana/provisioning").rglob("*.*")
 )
@@ -57,13 +59,19 @@ def project(tmp_path: Path) -> Path:
     for path in verify.RULES:
         target = tmp_path / "project" / path
         target.write_text(faster((ROOT / path).read_text(encoding="utf-8"), FASTER))
+    path = tmp_path / "project" / verify.CONFIG
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    jobs = document["scrape_configs"]  # the tests' Prometheus does not scrape itself
+    document["scrape_configs"] = [job for job in jobs if job["job_name"] != "prometheus"]
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
     return tmp_path / "project"
 
 
 @pytest.fixture
 def stack(running: Watched, small_models: Workspace, project: Path) -> Stack:
     watcher = Prometheus(HttpClient(running.prometheus.address))
-    return Stack(running.api, watcher, None, None, project, small_models, ELSEWHERE)
+    nobody = HttpClient("http://127.0.0.1:1")
+    return Stack(running.api, watcher, nobody, nobody, project, small_models, ELSEWHERE)
 
 
 def faults(stack: Stack) -> list[str]:
@@ -82,7 +90,7 @@ def test_a_stack_that_keeps_its_promises_is_green(
     report = json.loads((tmp_path / "verify.json").read_text(encoding="utf-8"))
     assert (report["failed"], report["passed"]) == (0, len(report["results"]))
     checks = {result["check"] for result in report["results"]}
-    assert checks == set(verify.CHECKS) - {"alertmanager", "grafana"}
+    assert checks == set(verify.CHECKS) - {"alertmanager", "alert route", "grafana"}
     page = (tmp_path / "verify.html").read_text(encoding="utf-8")
     assert page.count('<td class="passed">') == report["passed"]
 
@@ -183,20 +191,36 @@ def test_a_target_that_stopped_is_named(running: Watched, stack: Stack) -> None:
     assert left
 
 
-def test_where_nothing_runs_each_kind_takes_few_lines(
+def nowhere(folder: Path, without: frozenset[str] = frozenset()) -> Stack:
+    parts = ("api", "prometheus", "alertmanager", "grafana")
+    addresses = dict.fromkeys(parts, f"http://127.0.0.1:{free_port()}")
+    return verify.stack(addresses, without, ROOT, Workspace(folder))
+
+
+def test_a_service_that_does_not_respond_is_named_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of many panels without an answer some are printed; the report has all."""
-    parts = ("api", "prometheus", "alertmanager", "grafana")
-    nowhere = dict.fromkeys(parts, f"http://127.0.0.1:{free_port()}")
-    stack = verify.stack(nowhere, frozenset(), ROOT, Workspace(tmp_path))
-    found = verify.verify_all(stack, tmp_path / "out")
-    broken = [each for each in found if each.check == "panels" and not each.passed]
-    lines = capsys.readouterr().out.splitlines()
-    assert sum(line.startswith("FAILED panels") for line in lines) == verify._MAX_PRINTED + 1
-    assert f"FAILED panels: {len(broken) - verify._MAX_PRINTED} more, in the report" in lines
-    written = (tmp_path / "out" / "verify.json").read_text(encoding="utf-8")
-    assert all(json.dumps(each.failure) in written for each in broken)
+    """With how to start it; what else needs it is skipped, and the reason is that service."""
+    results = verify.verify_all(nowhere(tmp_path), tmp_path / "out")
+    failed = [each.failure for each in results if each.failure]
+    services = ("api", "prometheus", "alertmanager", "grafana")
+    assert len(failed) == len(services)
+    for service in services:
+        (own,) = [each for each in failed if f"expected a response of {service}, found" in each]
+        assert "docker-compose up" in own
+    skipped = {each.check: each.skipped for each in results if each.skipped}
+    assert skipped["panels"] == "prometheus does not respond"
+    assert "FAILED panels" not in capsys.readouterr().out
+
+
+def test_what_needs_an_omitted_service_is_not_checked(tmp_path: Path) -> None:
+    results = list(verify.verify(nowhere(tmp_path, frozenset({"api", "prometheus"}))))
+    assert {each.check for each in results} == {"alertmanager", "provisioning", "grafana"}
+
+
+def test_an_unknown_service_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"found 'prometeus'\. Did you mean 'prometheus'"):
+        nowhere(tmp_path, frozenset({"prometeus"}))
 
 
 def test_the_page_shows_faults_first_and_escapes_them(tmp_path: Path) -> None:

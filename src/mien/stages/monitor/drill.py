@@ -81,7 +81,7 @@ def find(name: str) -> Drill:
     """
     if name not in DRILLS:
         raise StackError(
-            f"drill: expected one of {', '.join(DRILLS)}, requests {name!r}.{nearest(name, DRILLS)}"
+            f"drill: expected one of {', '.join(DRILLS)}, found {name!r}.{nearest(name, DRILLS)}"
         )
     return DRILLS[name]
 

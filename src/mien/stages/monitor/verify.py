@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from mien import tasks
-from mien.errors import StackError
+from mien.errors import ConfigError, NoResponseError, StackError, nearest
 from mien.observability.metrics import METRICS
 from mien.reporting import console
 from mien.stages.monitor import compose, dashboards, grafana, promql, report
@@ -67,12 +67,12 @@ class Stack:
 
     api: HttpClient
     prometheus: Prometheus
-    alertmanager: HttpClient | None
-    grafana: HttpClient | None
+    alertmanager: HttpClient
+    grafana: HttpClient
     project: Path
     workspace: Workspace
     without: frozenset[str] = frozenset()
-    """Scrape jobs that do not run."""
+    """Services that do not run; checks that need one of them are skipped."""
 
 
 Items = Iterator[tuple[str, str] | tuple[str, str, str]]
@@ -81,10 +81,19 @@ Items = Iterator[tuple[str, str] | tuple[str, str, str]]
 
 def verify(stack: Stack) -> Iterator[PromiseResult]:
     """Run every check, one after the other; a part that does not respond fails its own."""
-    for name, check in CHECKS.items():
+    silent: set[str] = set()
+    for name, (check, services) in CHECKS.items():
+        if stack.without.intersection(services):
+            continue
+        if missing := silent.intersection(services):
+            yield PromiseResult(name, name, skipped=f"{min(missing)} does not respond")
+            continue
         try:
             for item in check(stack):
                 yield PromiseResult(name, *item)
+        except NoResponseError as error:
+            silent.update(services)
+            yield PromiseResult(name, name, str(error))
         except StackError as error:
             yield PromiseResult(name, name, str(error))
 
@@ -95,13 +104,22 @@ def stack(
     project: Path,
     workspace: Workspace,
 ) -> Stack:
-    """The stack at these addresses; None is the address of docker-compose.yml."""
+    """The stack at these addresses; None is the address of docker-compose.yml.
+
+    Raises:
+        ConfigError: `without` names another service.
+    """
+    for name in sorted(without - compose.PORTS.keys()):
+        raise ConfigError(
+            f"--without: expected one of {', '.join(compose.PORTS)}, found {name!r}."
+            f"{nearest(name, compose.PORTS)}"
+        )
     at = {part: compose.address(part, project, each) for part, each in addresses.items()}
     return Stack(
-        api=HttpClient(at["api"]),
-        prometheus=Prometheus(HttpClient(at["prometheus"])),
-        alertmanager=None if "alertmanager" in without else HttpClient(at["alertmanager"]),
-        grafana=None if "grafana" in without else HttpClient(at["grafana"], compose.login(project)),
+        api=HttpClient(at["api"], service="api"),
+        prometheus=Prometheus(HttpClient(at["prometheus"], service="prometheus")),
+        alertmanager=HttpClient(at["alertmanager"], service="alertmanager"),
+        grafana=HttpClient(at["grafana"], compose.login(project), "grafana"),
         project=project,
         workspace=workspace,
         without=without,
@@ -185,7 +203,7 @@ def _targets(stack: Stack) -> Items:
     active = stack.prometheus.get("targets")["activeTargets"]
     for job in _read(stack.project / CONFIG)["scrape_configs"]:
         name = job["job_name"]
-        if name in stack.without:
+        if {"mien": "api"}.get(name, name) in stack.without:
             continue
         own = [target for target in active if target["labels"]["job"] == name]
         if not own:
@@ -225,9 +243,11 @@ def _rule_failure(
 
 
 def _alertmanager(stack: Stack) -> Items:
-    if stack.alertmanager is None:
-        return
     yield "alertmanager", _status_failure(stack.alertmanager, "/-/ready")
+
+
+def _alert_route(stack: Stack) -> Items:
+    """Prometheus sends its alerts to an Alertmanager."""
     active = stack.prometheus.get("alertmanagers")["activeAlertmanagers"]
     yield "alert route", "" if active else f"{CONFIG}: Prometheus has no Alertmanager"
 
@@ -314,8 +334,6 @@ def _differing(path: Path, actual: dict[str, Any], expected: dict[str, str]) -> 
 
 
 def _grafana(stack: Stack) -> Items:
-    if stack.grafana is None:
-        return
     uids = [f"dashboards/uid/mien-{board.name}" for board in DASHBOARDS]
     for path in (f"datasources/uid/{grafana.SOURCE_UID}/health", *uids):
         yield path, _status_failure(stack.grafana, f"/api/{path}")
@@ -364,15 +382,17 @@ def _text(path: Path) -> str:
         raise StackError(f"{path}: {error.strerror}. Restore it with git.") from None
 
 
-CHECKS: dict[str, Callable[[Stack], Items]] = {
-    "server": _server,
-    "models": _models,
-    "metrics": _metrics,
-    "targets": _targets,
-    "rules": _rules,
-    "alertmanager": _alertmanager,
-    "provisioning": _provisioning,
-    "panels": _panels,
-    "grafana": _grafana,
-    "examples": _examples,
+CHECKS: dict[str, tuple[Callable[[Stack], Items], set[str]]] = {
+    "server": (_server, {"api"}),
+    "models": (_models, {"api"}),
+    "metrics": (_metrics, {"api"}),
+    "targets": (_targets, {"prometheus"}),
+    "rules": (_rules, {"prometheus"}),
+    "alertmanager": (_alertmanager, {"alertmanager"}),
+    "alert route": (_alert_route, {"prometheus", "alertmanager"}),
+    "provisioning": (_provisioning, set()),
+    "panels": (_panels, {"prometheus"}),
+    "grafana": (_grafana, {"grafana"}),
+    "examples": (_examples, {"api"}),
 }
+"""Each check and the services that it asks."""

@@ -14,7 +14,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import ProxyHandler, Request, build_opener
 
-from mien.errors import StackError
+from mien.errors import NoResponseError, StackError
 
 TIMEOUT_S = 30.0
 _EDGE = "mien-7d1f0c"
@@ -32,12 +32,14 @@ class HttpClient:
 
     address: str
     login: tuple[str, str] | None = None
+    service: str = "the server"
+    """Its name in messages."""
 
     def get(self, path: str, **parameters: str) -> "HttpResponse":
         """Get a path; returns a response for every status.
 
         Raises:
-            StackError: no server responds.
+            NoResponseError: no server responds.
         """
         return self._send(f"{path}?{urlencode(parameters)}" if parameters else path)
 
@@ -47,7 +49,7 @@ class HttpClient:
         """Send a body.
 
         Raises:
-            StackError: no server responds.
+            NoResponseError: no server responds.
         """
         return self._send(path, body, {"Content-Type": content_type, **(headers or {})})
 
@@ -65,8 +67,9 @@ class HttpClient:
         except HTTPError as refusal:
             return HttpResponse(url, refusal.code, refusal.read())
         except (OSError, HTTPException, ValueError) as error:
-            raise StackError(
-                f"{url}: expected a response, found {error}. Start the server."
+            raise NoResponseError(
+                f"{url}: expected a response of {self.service}, found {error}. Start it, as with "
+                "`docker-compose up`, or give its address."
             ) from None
 
 
