@@ -53,6 +53,13 @@ def splits_of(ready: Path) -> dict[bytes, str]:
     }
 
 
+def test_notes_that_differ_in_numbers_are_one() -> None:
+    """Twelve tables do not print twelve lines; another text stays a line of its own."""
+    notes = [f"{name}.csv: pixels (227 to {size})." for name, size in (("a", 300), ("b", 718))]
+    grouped = data.group_notes([*notes, "c.csv: relative."])
+    assert grouped == ["2 tables, such as a.csv: pixels (227 to 300).", "c.csv: relative."]
+
+
 def test_examples_are_the_rows_in_the_configured_fractions(tmp_path: Path) -> None:
     """Nothing is lost between the source and the examples, and every label is in every split."""
     table = rows()

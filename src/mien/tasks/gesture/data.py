@@ -7,6 +7,7 @@ that cannot be read end with a `DataError`. The files of a source: `sources.py`;
 coordinates: `landmarks.py`; the division: `splits.py`.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -64,7 +65,8 @@ def prepare(raw: Path, ready: Path, params: Params, cache: Path) -> DataReport:
         table.write_landmarks(table.select_rows(rows, indices), ready / f"{split}.csv")
     skipped.update(sources.excluded_counts(source_tables))
     _require_every_row(source_tables, rows, skipped)
-    notes = [note for _, each in prepared for note in each] + [rule] + sources.notes(source)
+    table_notes = group_notes([note for _, each in prepared for note in each])
+    notes = [*table_notes, rule, *sources.notes(source)]
     return DataReport(counts, dict(skipped), (*notes, *labels.notes(learned)))
 
 
@@ -184,6 +186,18 @@ def _prepare_table(
     rows, note = to_common_frame(source_table, params, skipped)
     with_imputed, depth_notes = with_depth(rows, source_table.title)
     return with_imputed, (note, *depth_notes)
+
+
+def group_notes(notes: Sequence[str]) -> list[str]:
+    """Notes `title: text` with one for all tables whose texts differ in numbers only."""
+    groups: dict[str, list[str]] = {}
+    for note in notes:
+        text = note.partition(": ")[2]
+        groups.setdefault(re.sub(r"\d[\d.,]*", "0", text), []).append(note)
+    return [
+        each[0] if len(each) == 1 else f"{len(each)} tables, such as {each[0]}"
+        for each in groups.values()
+    ]
 
 
 def _require_every_row(
