@@ -209,4 +209,6 @@ def test_the_commands_take_a_reason_and_show_untrusted_versions(tmp_path: Path) 
     forced = mien("promote", "gesture", "1", "--force", "I know them", home=tmp_path)
     assert forced.returncode == 0, forced.stderr
     shown = mien("models", "gesture", home=tmp_path)
-    assert "forced promote: champion -> 1. I know them. Not trusted: its data" in shown.stdout
+    assert shown.stdout.count("its data (ffffffffffff)") == 1, "the history repeats the reason"
+    lines = " ".join(shown.stdout.split())
+    assert "forced promote: champion -> 1. I know them. Not trusted (see above)" in lines

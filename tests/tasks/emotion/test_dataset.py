@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien import images
+from mien import config, images
 from mien.errors import DataError
 from mien.task import SPLITS
 from mien.tasks.emotion import dataset
 from mien.tasks.emotion.data import prepare
-from mien.tasks.emotion.dataset import conversion, drawn_splits, set_description
+from mien.tasks.emotion.dataset import conversion, drawn_splits
 from mien.tasks.emotion.dataset.drawn_splits import Candidate
 from mien.tasks.emotion.dataset.file_tree import FileTree
 from mien.tasks.emotion.dataset.splits import split_of_folder
@@ -194,12 +194,10 @@ def test_many_yaml_files_are_not_all_read(tmp_path: Path, monkeypatch: pytest.Mo
         path.write_text("names: [a, b]\n")
     (tmp_path / "large.yaml").write_text("names: [a]\n" + "# more\n" * 200_000)
     loads: list[str] = []
-    safe_load = set_description.yaml.safe_load
-    monkeypatch.setattr(
-        set_description.yaml, "safe_load", lambda text: loads.append(text) or safe_load(text)
-    )
+    parse_yaml = config.parse_yaml
+    monkeypatch.setattr(config, "parse_yaml", lambda text: loads.append(text) or parse_yaml(text))
     assert read(tmp_path).classes.origin == "data.yaml"
-    assert len(loads) < 60
+    assert 0 < len(loads) < 60
     assert max(map(len, loads)) < 1_000_000
 
 
