@@ -66,8 +66,8 @@ def main() -> None:
                     kind = "progressive" if progressive else "plain"
                     rows.append(_row(f"{name}, {kind}, quality {quality}", warm, path, limit))
     introduction = (
-        f"JPEGs with noise ({NOISE_STD:g} of 255), read as the service reads them, each in a "
-        "process of its own: CPU seconds, and MB of memory beside the file. The limit on uploads "
+        f"JPEGs with noise ({NOISE_STD:g} of 255), read as the service reads them, each in its "
+        "own process: CPU seconds, and memory in MB without the file. The limit on uploads "
         f"is {limit:g} MB (`MIEN_MAX_UPLOAD_MB`)."
     )
     page.write("pictures", "Photos of large sensors", [introduction, page.table(rows)])

@@ -19,7 +19,7 @@ import yaml
 from bench import page
 from mien import config, pipeline, tasks
 from mien.errors import WeightsError
-from mien.model import bundle, golden
+from mien.model import bundle, golden, runtime
 from mien.model.runtime import Model
 from mien.stages.data import SAMPLE
 from mien.storage.workspace import Workspace, read_latest
@@ -28,6 +28,8 @@ from mien.task import Request, Task
 SET = "emotion/muxspace_yolo.zip"
 HOME = "build/bench-starter"
 Z_95 = 1.96
+CROP_SCALES = (0.9, 1.0, 1.1, 1.2, 1.3)
+"""Sides of the crop, in longer sides of the face's box."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def main() -> None:
     if not source.is_file():
         sys.exit(f"This bench needs {SET}.")
     task = tasks.load("emotion")
-    examples = list(press_faces(source, task))
+    examples = list(press_faces(source, task, ("test",)))
     home = config.settings().home / HOME
     rows, missing = [], []
     for name, make in models(task, home).items():
@@ -71,7 +73,29 @@ def main() -> None:
         sys.exit("No model can be had here: neither packages nor a training.")
     parts = [_TEXT.format(examples=len(examples)), page.table(rows)]
     parts += [f"Not measured here: {', '.join(missing)}."] if missing else []
+    parts += crop_sizes(task, home, source)
     page.write("starter", "Starter models on real faces", [*parts, _LIMITS])
+
+
+def crop_sizes(task: Task[Any], home: Path, source: Path) -> list[str]:
+    """The first starter with crops of other sizes, on the photos that are not of the test split."""
+    name = next(iter(task.training.starters))
+    folder = home / name
+    if not (folder / bundle.MANIFEST).is_file():
+        return []
+    examples = list(press_faces(source, task, ("train", "valid", "val")))
+    manifest, rows = bundle.read(folder).manifest, []
+    for scale in CROP_SCALES:
+        other = home / f"{name}-{scale}"
+        shutil.rmtree(other, ignore_errors=True)
+        other.mkdir()
+        bundle.copy_networks(folder, other)
+        preprocessing = {**manifest.preprocessing, "crop_scale": scale}
+        bundle.write(other, manifest.model_copy(update={"preprocessing": preprocessing}))
+        with runtime.load(other) as model:
+            accuracy = measure(task, model, examples)
+        rows.append({"side of the crop": scale, "accuracy": f"{accuracy.share:.3f}"})
+    return [_SIZES.format(name=name, examples=len(examples)), page.table(rows)]
 
 
 def models(task: Task[Any], home: Path) -> dict[str, Callable[[], Path]]:
@@ -98,14 +122,16 @@ def models(task: Task[Any], home: Path) -> dict[str, Callable[[], Path]]:
     return {**made, "drawings (synthetic)": drawings}
 
 
-def press_faces(source: Path, task: Task[Any]) -> Iterator[tuple[Request, str]]:
-    """Every picture of the test split and the emotion of its one labelled face."""
+def press_faces(
+    source: Path, task: Task[Any], splits: tuple[str, ...]
+) -> Iterator[tuple[Request, str]]:
+    """Every picture of some splits and the emotion of its one labelled face."""
     with ZipFile(source) as archive:
         names = archive.namelist()
         described = next(name for name in names if name.endswith("data.yaml"))
         labels = yaml.safe_load(io.BytesIO(archive.read(described)))["names"]
         for name in sorted(names):
-            if "/test/images/" not in name or name.endswith("/"):
+            if name.endswith("/") or not any(f"/{each}/images/" in f"/{name}" for each in splits):
                 continue
             path = Path(name.replace("/images/", "/labels/")).with_suffix(".txt").as_posix()
             number = int(archive.read(path).split()[0])
@@ -140,6 +166,10 @@ _TEXT = (
     "face, through the function that serves. The first face of an answer, the most confident one, "
     "is compared with the label; the given box is not used. A picture without an answer is wrong, "
     "so is one whose label the model does not know. Chance is 0.125 for eight labels."
+)
+_SIZES = (
+    "The side of the crop of {name}, in longer sides of the box that the detector gives, hairline "
+    "to chin, on the {examples} photos of the other splits; 1.0 was taken."
 )
 _LIMITS = (
     "How independent this is: the side of the crop (1.0 x the longer side of the detector's "

@@ -160,8 +160,7 @@ class DataReport:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "DataReport":
         """Rebuild a report from its JSON form."""
-        notes = tuple(document["notes"])
-        return cls(document["counts"], document["skipped"], notes, document["files"])
+        return cls(**{**document, "notes": tuple(document["notes"])})
 
 
 @dataclass(frozen=True)
@@ -206,6 +205,8 @@ class Issues:
     """Of issues, where it is not the number of names."""
     setting: str = ""
     """A config key with its value that solves them, such as `params.convention=pixels`."""
+    hint: str = ""
+    """What to look at first, such as `Did you mean 'happy'?`."""
 
 
 @dataclass(frozen=True)
@@ -352,8 +353,7 @@ class Predictor:
         return self.predict_many([request], model)[0]
 
     def drawn_predictions(self) -> list[Callable[[Model], Prediction]]:
-        """One call of `predict` for each request that the task draws itself: its picture, the
-        picture mirrored, and the examples of `Body`. None of them is training data."""
+        """Calls of `predict` for drawn requests: the picture, mirrored, and examples of `Body`."""
         picture = self.sample_picture().convert("RGB")
         requests = [Request(image=np.asarray(each)) for each in (picture, ImageOps.mirror(picture))]
         if self.Body is not None:

@@ -22,14 +22,14 @@ def test_a_fetched_model_is_served(workspace: Workspace) -> None:
     """The sentence names its version and what it was trained on."""
     sentence = StarterFetch(task_with(toy=toy), workspace).register()
     assert "gesture: pulled a public model: version 1 is champion" in sentence
-    assert "Served: trained on pretrained data." in sentence
+    assert "The champion's trained_on is pretrained." in sentence
     assert served_origin("gesture", workspace) == "pretrained"
 
 
 def test_without_a_network_the_sentence_says_what_is_served(workspace: Workspace) -> None:
     """Nothing is registered, and nothing fails."""
     sentence = StarterFetch(task_with(toy=unreachable), workspace).register()
-    assert "the model of drawings is served (trained on: synthetic)" in sentence
+    assert "the model of drawings is served (trained_on: synthetic)" in sentence
     assert "npm: expected it on PATH, found none" in sentence
     assert served_origin("gesture", workspace) is None
 

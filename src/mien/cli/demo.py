@@ -124,7 +124,7 @@ def _train(name: str, workspace: Workspace, configs: Path, pull: bool) -> TaskRe
     except MienError as error:
         error.add_note(f"The demo runs {path.name}: `mien run {path} --set KEY=VALUE` changes it.")
         raise
-    stays = f"{name}: the champion stays. Served: trained on {origin} data."
+    stays = f"{name}: the champion stays (trained_on: {origin})."
     wait_s = longest_wait_s(report.skipped)
     sentence = fetch.register(wait_s) if fetch else stays if knows_real_data else ""
     folder = read_latest(workspace.evaluated(name), run.name, "")

@@ -51,8 +51,10 @@ class StarterFetch:
         except MienError as error:
             return _drawings(name, str(error))
         origin = served_origin(name, self._workspace) or "unknown"
-        served = f"Served: trained on {origin} data."
-        return f"{name}: pulled a public model: {registered.summary} {served}"
+        return (
+            f"{name}: pulled a public model: {registered.summary} The champion's trained_on is "
+            f"{origin}."
+        )
 
     def _fetch(self) -> None:
         try:
@@ -74,6 +76,6 @@ def served_origin(task: str, workspace: Workspace) -> TrainedOn | None:
 
 def _drawings(task: str, reason: str) -> str:
     return (
-        f"{task}: the model of drawings is served (trained on: synthetic), which says little about "
+        f"{task}: the model of drawings is served (trained_on: synthetic), which says little about "
         f"real people: {reason.rstrip('.')}."
     )

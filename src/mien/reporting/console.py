@@ -29,7 +29,7 @@ _remote: "list[Display]" = []
 
 
 class Advance(Protocol):
-    """Moves a bar to `step` of `total` and may change the text beside it."""
+    """Moves a bar to `step` of `total` and may change its detail, the text on its right."""
 
     def __call__(self, step: int, total: int, detail: str = "") -> None: ...
 

@@ -90,6 +90,7 @@ def test_classes_are_read_whatever_their_spelling(tmp_path: Path) -> None:
     result = issues(found)
     assert result["mixed_case_label"] == ["data.yaml 'Anger'", "data.yaml ' happy'"]
     assert "Did you mean 'surprise'?" in result["unknown_class"][0]
+    assert found.issues["unknown_class"].hint == result["unknown_class"][0]
     assert result["unknown_class"][1:] == ["train/b.png"]
     check = next(each for each in CHECKS if each.slug == "unknown_class")
     assert (check.level, check.limit) == ("error", 0)

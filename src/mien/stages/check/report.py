@@ -28,7 +28,6 @@ from mien.storage.files import write_json
 from mien.storage.versions import Version
 from mien.storage.workspace import DATA_QUALITY, REPORT, read_document
 
-from .checks import spurious_correlation
 from .context import CheckContext, label_counts, train_leakage
 from .metadata_baseline import MetadataBaseline
 from .results import DataCheckResult, State
@@ -37,7 +36,6 @@ DUPLICATES = "duplicates.json"
 MAX_NAMES = 10_000
 """Names of samples with issues that a report lists for each check."""
 PAGE = "report.html"
-_MAX_HINTS = 3
 WITH_ISSUES: Sequence[State] = ("failed", "warned", "noted")
 """States of checks that found issues, the worst first."""
 
@@ -180,17 +178,10 @@ def _remedy(report: CheckReport, repaired_source: str) -> str:
 
 
 def _list(results: Sequence[DataCheckResult]) -> str:
-    slugs = "; ".join(f"{each.slug} ({_count(each)}{_cause(each)})" for each in results)
+    slugs = "; ".join(
+        f"{each.slug} ({_count(each)}{each.hint and f': {each.hint}'})" for each in results
+    )
     return f"{len(results)} check{'s' * (len(results) > 1)}: {slugs}"
-
-
-def _cause(result: DataCheckResult) -> str:
-    """What to look at first: names with a hint, or the metadata that predict the labels best."""
-    if result.slug == spurious_correlation.CHECK.slug and result.examples:
-        best = result.examples[0]
-        return f": {', '.join(best.names)} {best.description}"
-    hints = [name for name in result.names if " Did you mean " in name]
-    return f": {' '.join(hints[:_MAX_HINTS])}" if hints else ""
 
 
 def _count(result: DataCheckResult) -> str:

@@ -39,6 +39,8 @@ class DataCheckResult(Schema):
     """Whether `--fix` repairs these issues."""
     setting: str = ""
     """A config key with a value that helps where the check fails."""
+    hint: str = ""
+    """What to look at first, for the console."""
 
 
 def checks_of(task: Task[Any]) -> dict[str, Check[CheckContext]]:
@@ -102,6 +104,7 @@ def judge(check: Check[Any], issues: Issues) -> DataCheckResult:
         names=issues.names,
         fixable=check.fixable,
         setting=issues.setting or f"checks.{check.slug}.level=warn",
+        hint=issues.hint,
     )
 
 

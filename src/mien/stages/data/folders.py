@@ -16,7 +16,7 @@ from mien.storage.versions import Item
 from .hash_cache import FileHashCache
 
 DRAWN_MARK = ".mien-drawn"
-"""The file that `mien data checkout` leaves beside data that mien drew; no data itself."""
+"""`mien data checkout` writes this file next to drawn data; it is not part of the data."""
 _SHADOWS = {"__MACOSX", ".git", ".DS_Store", DRAWN_MARK}
 _CHUNK_BYTES = 1 << 20
 _READERS = 4

@@ -123,7 +123,7 @@ def _promote(candidate: Candidate, more: str = "") -> str:
 
 
 def _obstacle(candidate: Candidate, champion: Champion | None) -> str:
-    """Why a candidate does not replace the champion whatever its score; "" if it may."""
+    """Why a candidate must not replace the champion, even with a better score; "" if it may."""
     if champion is None or champion.measured.error:
         return ""
     if drawings := drawings_obstacle(candidate.trained_on, champion):

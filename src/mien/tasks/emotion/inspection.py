@@ -27,6 +27,7 @@ _BOX_CHECKS = (
     *label_lines.CONVERSIONS,
 )
 _FILE_CHECKS = (ORPHAN_LABEL_FILE, label_lines.EMPTY_LABEL_FILE, label_lines.MALFORMED_LABEL)
+_MAX_HINTS = 3
 _SOURCE = re.compile(r"[^\W\d_]+(?=[\W_]*\d)")
 
 
@@ -41,6 +42,8 @@ class _Record:
     """Number of label files, boxes and class names."""
     unknown_classes: set[str] = field(default_factory=set)
     """Values of `params.ignore_labels` that leave them out."""
+    hints: list[str] = field(default_factory=list)
+    """Messages about the names of these classes."""
 
     def add(self, slug: str, name: str) -> None:
         self.issues.setdefault(slug, []).append(name)
@@ -70,7 +73,8 @@ def inspect(raw: Path, params: Params, cache: Path) -> Inspection:
         for check in CHECKS
     }
     setting = ignore_setting(record.unknown_classes)
-    issues[UNKNOWN_CLASS] = replace(issues[UNKNOWN_CLASS], setting=setting)
+    hint = " ".join(record.hints[:_MAX_HINTS])
+    issues[UNKNOWN_CLASS] = replace(issues[UNKNOWN_CLASS], setting=setting, hint=hint)
     declared = tuple(each for each in data.classes.declared if each not in params.ignore_labels)
     return Inspection(tuple(_with_persons(record.samples)), issues, declared)
 
@@ -84,7 +88,8 @@ def _record_names(data: DataSet, ignored: Sequence[str], record: _Record) -> Non
         if label is not None and name != label:
             record.add(MIXED_CASE, f"{classes.origin} {name!r}")
         elif label is None and number in used and not is_ignored(number, classes, ignored):
-            record.add(UNKNOWN_CLASS, unknown(name, classes.origin))
+            record.hints.append(unknown(name, classes.origin))
+            record.add(UNKNOWN_CLASS, record.hints[-1])
 
 
 def _record_image(

@@ -17,7 +17,8 @@ def find(context: CheckContext) -> Issues:
         IssueExample((name,), f"alone {accuracy:.1%} {majority}") for name, accuracy in predictive
     )
     count = max(0, round((baseline.accuracy - baseline.majority) * total))
-    return Issues(tuple(name for name, _ in predictive), total, examples, count)
+    hint = f"{predictive[0][0]} {examples[0].description}" if predictive else ""
+    return Issues(tuple(name for name, _ in predictive), total, examples, count, hint=hint)
 
 
 CHECK = Check(

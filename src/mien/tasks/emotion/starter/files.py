@@ -1,4 +1,4 @@
-"""What every starter shares: the cache of fetched files, and the face detector beside a network."""
+"""Shared by all starters: the cache of downloaded files, and the face detector."""
 
 from collections.abc import Callable
 from pathlib import Path

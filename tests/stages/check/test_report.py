@@ -1,0 +1,20 @@
+"""The sentences of a report: what failed, and what to look at first."""
+
+from mien.stages.check import report
+from mien.stages.check.results import judge
+from mien.task import Issues, recorded_check
+
+
+def test_a_verdict_says_what_to_look_at_first() -> None:
+    """The hint of a check comes before the setting that drops data."""
+    check = recorded_check("unknown_class", "Classes.", "error")
+    hint = "data.yaml names the class 'hapyp'. Did you mean 'happy'?"
+    issues = Issues(("a.png",), 4, setting="params.ignore_labels=[hapyp]", hint=hint)
+    text = report.verdict(
+        report.CheckReport(
+            task="emotion", version="0" * 64, number=1, source="", repaired=False, samples=40,
+            splits={}, metadata_baseline=None, checks=(judge(check, issues),),
+        )
+    )  # fmt: skip
+    assert f"unknown_class (1 of 4: {hint})" in text
+    assert text.index(hint) < text.index("--set"), text
