@@ -158,9 +158,9 @@ class DataReport:
     """Every file of the version, by what became of it; empty where a task does not count them."""
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> "DataReport":
+    def from_json(cls, values: Mapping[str, Any]) -> "DataReport":
         """Rebuild a report from its JSON form."""
-        return cls(**{**document, "notes": tuple(document["notes"])})
+        return cls(values["counts"], values["skipped"], tuple(values["notes"]), values["files"])
 
 
 @dataclass(frozen=True)

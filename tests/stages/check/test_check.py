@@ -178,6 +178,7 @@ def test_the_report_is_for_machines_too(tmp_path: Path) -> None:
         "names": ["test/again.png"],
         "fixable": True,
         "setting": "checks.split_leakage.level=warn",
+        "hint": "",
     }
 
 

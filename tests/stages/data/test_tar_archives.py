@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mien.errors import DataError
-from mien.stages.data import sources, tar_archives
+from mien.stages.data import archives, sources
 from mien.storage.versions import Store, Version
 
 FILES = {"set/b.txt": b"one", "set/images/a.png": os.urandom(3000), "set/empty": b""}
@@ -129,7 +129,7 @@ def test_a_tar_that_unpacks_to_too_much_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before the bytes beyond the limit are written."""
-    monkeypatch.setattr(tar_archives, "UNPACKED_LIMIT", 2000)
+    monkeypatch.setattr(archives, "UNPACKED_LIMIT", 2000)
     with pytest.raises(DataError, match="Unpack it yourself"):
         fetched(packed(tmp_path / "set.tar"), tmp_path / "home")
 

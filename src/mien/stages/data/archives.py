@@ -1,95 +1,104 @@
-"""A zip as items of the store, read without unpacking it to disk."""
+"""A zip or a tar as items of the store: what both have in common."""
 
-import lzma
-import stat
-import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, Protocol
 
 from mien.errors import DataError
-from mien.reporting import console
 from mien.storage.versions import Item
 
 from .folders import is_shadow
 from .hash_cache import FileHashCache
 
 UNPACKED_LIMIT = 50e9
-"""Bytes that a zip may unpack to; more counts as an attack."""
-_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError)
+"""Bytes that an archive may unpack to; more counts as an attack."""
+MAX_MEMBERS = 5_000_000
 _CHUNK_BYTES = 1 << 20
 
 
+class Member(NamedTuple):
+    """A file in an archive; kept as a JSON list in the cache of hashes."""
+
+    number: int
+    """Its place, which finds it again."""
+    name: str
+    sha256: str
+    size: int
+
+
+class Archive(Protocol):
+    """An opened archive."""
+
+    def members(self) -> list[Member]:
+        """Every file that is data."""
+
+    def open(self, number: int) -> BinaryIO:
+        """The content of the member of that number."""
+
+
 @contextmanager
-def archive_items(path: Path, hashes: FileHashCache) -> Iterator[list[Item]]:
-    """The files in a zip, readable while the block runs; an unchanged zip is not read again.
+def archive_items(
+    path: Path,
+    hashes: FileHashCache,
+    open_archive: Callable[[ExitStack], Archive],
+    damaged: tuple[type[Exception], ...],
+) -> Iterator[list[Item]]:
+    """The files in an archive, readable while the block runs; an unchanged archive is opened only
+    where one of its files is.
+
+    Args:
+        path: the archive.
+        hashes: of the archives that were read before.
+        open_archive: opens it until the stack is closed.
+        damaged: the errors of a reader that meets damage.
 
     Raises:
-        DataError: it is damaged, encrypted, empty, too large, or has a link.
+        DataError: it is damaged or empty, or what `open_archive` raises.
     """
     state = path.stat()
     with ExitStack() as stack:
+        archive = cache(lambda: open_archive(stack))
 
-        @cache
-        def open_zip() -> zipfile.ZipFile:
-            return stack.enter_context(zipfile.ZipFile(path))
-
-        def open_member(index: int) -> BinaryIO:
-            return cast(BinaryIO, open_zip().open(open_zip().infolist()[index]))
+        def open_member(number: int) -> BinaryIO:
+            return archive().open(number)
 
         try:
-            members = hashes.get(path.name, state)
+            members: Sequence[Sequence[object]] | None = hashes.get(path.name, state)
             if members is None:
-                members = _members(open_zip(), path)
+                members = archive().members()
                 hashes.put(path.name, state, members)
+            if not members:
+                raise DataError(f"{path} is an archive without files. Fetch it again.")
             yield [
-                Item(name, content, size, partial(open_member, index))
-                for index, name, content, size in members
+                Item(each.name, each.sha256, each.size, partial(open_member, each.number))
+                for each in (Member(*values) for values in members)  # type: ignore[arg-type]
             ]
-        except _DAMAGED as error:
+        except damaged as error:
             raise DataError(f"{path} cannot be unpacked ({error}). Fetch it again.") from None
 
 
-def _members(archive: zipfile.ZipFile, path: Path) -> list[tuple[int, str, str, int]]:
-    """Index, name, SHA-256 and size of every file in a zip."""
-    members = [(index, each) for index, each in enumerate(archive.infolist()) if _is_data(each)]
-    _check([member for _, member in members], path)
-    return [
-        (index, member.filename.replace("\\", "/"), _hash(archive, member), member.file_size)
-        for index, member in console.track(members, f"read {path.name}")
-    ]
-
-
-def _hash(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> str:
-    state = sha256()
-    with archive.open(member) as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            state.update(chunk)
-    return state.hexdigest()
-
-
-def _is_data(member: zipfile.ZipInfo) -> bool:
-    """Not a folder, and not one of the shadow files of macOS."""
-    parts = PurePosixPath(member.filename).parts
-    return not member.is_dir() and not any(map(is_shadow, parts))
-
-
-def _check(members: list[zipfile.ZipInfo], source: Path) -> None:
-    if not members:
-        raise DataError(f"{source} is a zip without files. Fetch it again.")
-    size = sum(member.file_size for member in members)
-    if size > UNPACKED_LIMIT:
+def require_limits(path: Path, files: int, size_bytes: float) -> None:
+    """Refuse an archive that would unpack to more than a machine is expected to hold."""
+    if files > MAX_MEMBERS or size_bytes > UNPACKED_LIMIT:
         raise DataError(
-            f"{source}: expected at most {UNPACKED_LIMIT / 1e9:.0f} GB unpacked, found "
-            f"{size / 1e9:.0f} GB. Unpack it yourself and give the folder."
+            f"{path}: expected at most {UNPACKED_LIMIT / 1e9:.0f} GB and {MAX_MEMBERS:,} files "
+            "unpacked, found more. Unpack it yourself and give the folder."
         )
-    for member in members:
-        if stat.S_ISLNK(member.external_attr >> 16):
-            raise DataError(
-                f"{source}: expected plain files, found a link ({member.filename}). Pack it again "
-                "with the files that its links name."
-            )
+
+
+def is_data(name: str) -> bool:
+    """Whether the file of that path is none of the shadow files of macOS and the like."""
+    return not any(map(is_shadow, PurePosixPath(name).parts))
+
+
+def hash_stream(stream: BinaryIO, copy: BinaryIO | None = None) -> str:
+    """SHA-256 of a stream, which is copied on the way."""
+    state = sha256()
+    while chunk := stream.read(_CHUNK_BYTES):
+        state.update(chunk)
+        if copy is not None:
+            copy.write(chunk)
+    return state.hexdigest()

@@ -18,10 +18,10 @@ from mien.storage.cache_keys import cache_key
 from mien.storage.versions import Item
 
 from . import described
-from .archives import archive_items
 from .folders import DRAWN_MARK, file_items, folder_items
 from .hash_cache import FileHashCache
 from .tar_archives import is_tar, tar_items
+from .zip_archives import zip_items
 
 KAGGLE = "kaggle:"
 _PACKED = (".zip", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
@@ -64,7 +64,7 @@ def open_source(source: str, cache: Path) -> Iterator[OpenedSource]:
     elif path.stat().st_size == 0:
         raise DataError(f"{source} is empty. Fetch it again.")
     elif zipfile.is_zipfile(path):
-        with archive_items(path, hashes) as items:
+        with zip_items(path, hashes) as items:
             yield OpenedSource(name, items)
     elif is_tar(path):
         with tar_items(path, hashes) as items:
