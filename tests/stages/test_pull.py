@@ -1,6 +1,7 @@
 """Promises of `mien pull`: a public model becomes a verified bundle and a registered version."""
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,20 @@ def test_a_second_pull_changes_nothing(workspace: Workspace) -> None:
     second = pipeline.pull(task_with(toy=altered), workspace)  # not asked for again
     assert (second.number, second.alias, second.fresh) == (first.number, "champion", False)
     assert len(Tracker(workspace.home).versions("mien-gesture")) == 1
+
+
+def test_an_interrupted_pull_is_completed_by_the_next(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the last step was missing: the run in MLflow gets its bundle."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Tracker, "complete", lambda *_: sys.exit("killed"))
+        with pytest.raises(SystemExit):
+            pipeline.pull(task_with(toy=toy), workspace)
+    pipeline.pull(task_with(toy=toy), workspace)
+    (version,) = Tracker(workspace.home).versions("mien-gesture")
+    (run,) = (workspace.home / "mlruns").rglob(f"{version.run_id}")
+    assert (run / "artifacts" / "bundle" / bundle.MANIFEST).is_file()
 
 
 def test_the_next_model_is_taken_where_the_first_cannot_be_fetched(workspace: Workspace) -> None:

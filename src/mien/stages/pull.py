@@ -116,7 +116,8 @@ def _make(task: Task[Any], name: str, folder: Path, workspace: Workspace, timeou
             bundle.copy_networks(work, temporary)
             (temporary / "card.md").write_text(_card(manifest, fit), encoding="utf-8")
             golden.write(temporary, manifest, task.inference.drawn_predictions())
-    tracker.complete(work, {}, {"bundle": folder})
+            # Before the folder has its name: a pull that was killed here is repeated.
+            tracker.complete(work, {}, {"bundle": temporary})
     return folder
 
 
