@@ -32,6 +32,8 @@ FORMS: tuple[Form, ...] = get_args(Form)
 TrainedOn = Literal["synthetic", "real", "pretrained"]
 """What a model was trained on: drawings of mien, data of its user, or data of others that are not
 here."""
+REAL_DATA: tuple[TrainedOn, ...] = ("real", "pretrained")
+"""A model of drawings does not replace one that was trained on these."""
 Level = Literal["error", "warn", "off"]
 
 

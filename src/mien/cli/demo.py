@@ -115,7 +115,7 @@ def _train(name: str, workspace: Workspace, configs: Path, pull: bool) -> TaskRe
     task = tasks.load(name)
     # A champion that knows real data stays, and is not fetched again.
     origin = served_origin(name, workspace)
-    knows_real_data = origin in ("real", "pretrained")
+    knows_real_data = origin in config.REAL_DATA
     wanted = pull and task.training.starters and not knows_real_data
     fetch = StarterFetch(task, workspace) if wanted else None
     try:

@@ -137,12 +137,14 @@ def test_persons_and_sources_are_read_from_names(tmp_path: Path) -> None:
     others = {f"train/x{n}.png": GOOD for n in range(30)}
     found = inspected(yolo_set.write(tmp_path / "few", people | others | REST))
     assert {each.person for each in found.samples} == {""}, "most names are no persons'"
-    files = {"train/ffhq_12.png": GOOD, "train/image0003.png": GOOD, "train/happy_0001.png": GOOD}
+    names = ("ffhq_12", "image0003", "happy_0001", "angry_0001")
+    files = {f"train/{name}.png": GOOD for name in names}
     found = inspected(yolo_set.write(tmp_path / "sources", files | REST))
     sources = {each.name: each.metadata.get("source") for each in found.samples}
     assert sources["train/ffhq_12.png"] == "ffhq"
     assert sources["train/image0003.png"] == "image"
     assert sources["train/happy_0001.png"] is sources["val/c.png"] is None
+    assert sources["train/angry_0001.png"] is None, "a synonym of anger"
     assert {each.metadata["type"] for each in found.samples} == {"PNG"}
     assert {each.person for each in found.samples} == {""}
 

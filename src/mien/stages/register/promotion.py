@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mien.config import TrainedOn
+from mien.config import REAL_DATA, TrainedOn
 from mien.model.bundle import Manifest
 from mien.model.evaluation import ChampionScores, Evaluation
 from mien.model.policy import base_candidate
@@ -110,7 +110,7 @@ def keeps_alias(version: ModelVersion, issues: str, force: str | None) -> bool:
 def drawings_obstacle(trained_on: TrainedOn | None, champion: Champion | None) -> str:
     """Why a model of drawings does not replace this champion, as a sentence; "" if it may."""
     origin = champion.measured.trained_on if champion else None
-    if champion is None or trained_on != "synthetic" or origin not in ("real", "pretrained"):
+    if champion is None or trained_on != "synthetic" or origin not in REAL_DATA:
         return ""
     return (
         f"It was trained on drawings (synthetic), and version {champion.version} knows real data "
