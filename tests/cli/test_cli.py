@@ -96,7 +96,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "a file as workspace": (("models", "--home", "README.md"), "README.md is a file"),
     "no bundle": (("predict", "README.md", "--bundle", "configs"), "is no bundle"),
     "no version": (("promote", "emotion", "7"), "no version 7"),
-    "no rollback": (("rollback", "emotion"), "no champion before"),
+    "no rollback": (("rollback", "emotion"), "expected a champion before the present one"),
 }
 
 
@@ -157,6 +157,8 @@ def test_models_lists_versions_and_their_history(small_gesture: Workspace) -> No
     assert "mien-gesture" in done.stdout
     assert "register: champion -> 1. " in done.stdout  # in a tree with changes: forced, and why
     assert "There was no champion before." in done.stdout
+    words = [line.split()[:3] for line in done.stdout.splitlines()]
+    assert ["1", "logistic_regression", "real"] in words, "a row of 80 columns breaks no name"
 
 
 @pytest.mark.long

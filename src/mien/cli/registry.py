@@ -65,14 +65,16 @@ def promote(
 
 @app.command(rich_help_panel="Registry")
 def rollback(task: str, reason: Reason = "by hand", force: Force = None, home: Home = None) -> None:
-    """Make the previous champion the champion again."""
+    """Undo the last promotion: make the champion before it champion again."""
     from mien import tasks
     from mien.stages.register import rollback as stage
+    from mien.storage.workspace import CHAMPION
 
     name, workspace = tasks.load(task).name, workspace_at(home)
     with workspace.locked(name):
+        before = workspace.aliases(name).get(CHAMPION)
         number = stage(name, reason, workspace, force)
-    console.result(f"mien-{task} version {number} is champion")
+    console.result(f"mien-{task} version {number} is champion again, instead of {before}")
 
 
 def _show_versions(task: str, workspace: "Workspace") -> None:
@@ -90,16 +92,8 @@ def _show_versions(task: str, workspace: "Workspace") -> None:
         [str(each.number), *(each.tags.get(tag, "") for tag in tags), " ".join(each.aliases)]
         for each in versions
     ]
-    columns = [
-        "version",
-        "candidate",
-        "trained on",
-        "val macro-F1",
-        "test macro-F1",
-        "config",
-        "aliases",
-    ]
-    console.table(name, columns, rows)
+    columns = ["no.", "candidate", "trained on", "val", "test", "config", "aliases"]
+    console.table(f"{name}: versions, with macro-F1 on val and test", columns, rows)
     for version in versions:
         if issues := version.tags.get(UNTRUSTED):
             console.result(f"version {version.number} is not trusted: {issues}")

@@ -78,7 +78,7 @@ def test_promote_and_rollback_move_the_alias_and_say_why(home: Path) -> None:
     assert workspace.aliases("gesture")["champion"] == 2
     assert register.rollback("gesture", "was bad", workspace) == 3
     assert register.rollback("gesture", "further", workspace) == 1
-    with pytest.raises(RegistryError, match="no champion before"):
+    with pytest.raises(RegistryError, match="expected a champion before the present one"):
         register.rollback("gesture", "too far", workspace)
     last = Tracker(home).history("mien-gesture")[-3:]
     assert [(move.action, move.after, move.reason) for move in last] == [

@@ -165,7 +165,7 @@ def rollback(task: str, reason: str, workspace: Workspace, force: str | None = N
     number = previous_champion(Tracker(workspace.home).history(model_name(task)))
     if number is None:
         raise RegistryError(
-            f"{model_name(task)} had no champion before the present one. "
+            f"{model_name(task)}: expected a champion before the present one, found none. "
             f"`mien models {task}` lists its versions; `mien promote` takes any of them."
         )
     _set_champion(task, number, "rollback", reason, force, workspace)
