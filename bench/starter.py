@@ -91,7 +91,7 @@ def crop_sizes(task: Task[Any], home: Path, source: Path) -> list[str]:
         other.mkdir()
         bundle.copy_networks(folder, other)
         preprocessing = {**manifest.preprocessing, "crop_scale": scale}
-        bundle.write(other, manifest.model_copy(update={"preprocessing": preprocessing}))
+        bundle.write(other, bundle.describe(task.name, manifest.labels, name, preprocessing))
         with runtime.load(other) as model:
             accuracy = measure(task, model, examples)
         rows.append({"side of the crop": scale, "accuracy": f"{accuracy.share:.3f}"})
