@@ -94,7 +94,7 @@ def crop_sizes(task: Task[Any], home: Path, source: Path) -> list[str]:
         bundle.write(other, bundle.describe(task.name, manifest.labels, name, preprocessing))
         with runtime.load(other) as model:
             accuracy = measure(task, model, examples)
-        rows.append({"side of the crop": scale, "accuracy": f"{accuracy.share:.3f}"})
+        rows.append({"side of the crop": f"{scale:g}", "accuracy": f"{accuracy.share:.3f}"})
     return [_SIZES.format(name=name, examples=len(examples)), page.table(rows)]
 
 
@@ -169,11 +169,11 @@ _TEXT = (
 )
 _SIZES = (
     "The side of the crop of {name}, in longer sides of the box that the detector gives, hairline "
-    "to chin, on the {examples} photos of the other splits; 1.0 was taken."
+    "to chin, on the {examples:,} photos of the other splits. Differences of 0.02 are noise."
 )
 _LIMITS = (
     "How independent this is: the side of the crop (1.0 x the longer side of the detector's "
-    "box) was chosen on the other 1,726 photos of the set, whose test photos show other people. "
+    "box) comes from other photos of the set, and the test photos show other people. "
     "The labels of the packages' training pictures and the pictures themselves are not known: "
     "press photos of this kind may be among them. Labels of faces are perceived expressions."
 )
