@@ -91,7 +91,7 @@ def pull(task: Task[Any], workspace: Workspace, force: str | None = None) -> Reg
 
     `force` is why it may replace a champion that it cannot be compared with.
     """
-    with workspace.locked(task.name):
+    with console.bar(f"{task.name}: pull"), workspace.locked(task.name):
         pulled = pull_bundle(task, workspace)
         return register_pulled(pulled.folder, workspace, force)
 

@@ -15,6 +15,8 @@ from project import ROOT, free_port, mien
 from waiting import PATIENCE, until
 
 from mien import tasks
+from mien.cli import options
+from mien.errors import ConfigError
 from mien.storage.workspace import Workspace
 
 
@@ -110,6 +112,33 @@ def test_a_mistake_ends_in_one_message(tmp_path: Path, kind: str) -> None:
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.rglob(".*"))
+
+
+def test_a_folder_without_configs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most who read this started the command outside the project's folder."""
+    monkeypatch.chdir(tmp_path)
+    for file in (None, Path("gesture")):
+        with pytest.raises(ConfigError, match=r"has no configs/: change to mien's project folder"):
+            options.run_config(file, None, None)
+
+
+_TERMINATED = """
+import os, signal, sys, tempfile
+from mien import cli
+
+def app():
+    with tempfile.TemporaryDirectory(dir=sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+cli.app = app
+cli.main()
+"""
+
+
+def test_sigterm_leaves_no_temporary_folder(tmp_path: Path) -> None:
+    """Exit status as shells say it: 128 and the signal's number."""
+    done = subprocess.run([sys.executable, "-c", _TERMINATED, str(tmp_path)], timeout=PATIENCE)
+    assert (done.returncode, list(tmp_path.iterdir())) == (128 + signal.SIGTERM, [])
 
 
 def test_a_port_in_use_is_told_before_anything_is_trained(tmp_path: Path) -> None:

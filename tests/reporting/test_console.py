@@ -52,6 +52,8 @@ def test_a_log_gets_a_line_from_time_to_time(
             advance(4, 10, "loss 1")
             seconds[0] = 182
             until(lambda: "train yolov9-t: 4 of 10, loss 1, about 3 min left" in lines)
+            advance(9, 10)
+            until(lambda: "train yolov9-t: 9 of 10, about 14 s left" in lines)
     assert console._blocks == []
 
 

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,15 @@ def test_data_that_are_gone_are_named_by_their_fingerprint(home: Path) -> None:
     found = replayed(home, trace_id)
     assert found.data.number is None
     assert any("no version of this workspace" in line for line in found.lines())
+
+
+def test_a_public_model_has_no_config(home: Path) -> None:
+    """mien did not train it: the line says so instead of None."""
+    with serving(home) as address:
+        trace_id = ask(address)["trace_id"]
+    pulled = replace(replayed(home, trace_id), config={}, config_sha256=None)
+    (line,) = (line for line in pulled.lines() if line.startswith("config"))
+    assert line == "config  none: a public model that mien did not train"
 
 
 def test_what_cannot_be_replayed_says_why(home: Path) -> None:

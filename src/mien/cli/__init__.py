@@ -3,7 +3,9 @@
 A user-fixable error ends with one message and exit status 1, without a traceback.
 """
 
+import signal
 import sys
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -32,6 +34,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; print one message for a user-fixable error."""
+    signal.signal(signal.SIGTERM, _end)
     try:
         app()  # exits the program itself on success
     except MienError as error:
@@ -40,6 +43,12 @@ def main() -> None:
         text = f"{error.strerror or error}: {error.filename or 'no file named'}"
         console.failure("\n".join([text, *_notes(error)]))
     sys.exit(1)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """Remove temporary folders and end; a second signal ends at once."""
+    signal.signal(number, signal.SIG_DFL)
+    sys.exit(128 + number)
 
 
 def _notes(error: BaseException) -> list[str]:

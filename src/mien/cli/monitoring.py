@@ -38,8 +38,9 @@ def verify(
     without: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="SERVICE",
             help="A service that does not run: api, prometheus, "
-            "alertmanager or grafana; what needs it is not checked."
+            "alertmanager or grafana; what needs it is not checked.",
         ),
     ] = None,
     project: Project = Path(),
@@ -96,9 +97,10 @@ def drill(
     home: Home = None,
 ) -> None:
     """Inject a fault into a running stack and measure the time to its alert."""
-    from mien.stages.monitor import compose, traffic
-    from mien.stages.monitor import drill as stage
-    from mien.stages.monitor.web import HttpClient, Prometheus
+    with console.bar("start"):
+        from mien.stages.monitor import compose, traffic
+        from mien.stages.monitor import drill as stage
+        from mien.stages.monitor.web import HttpClient, Prometheus
 
     chosen = stage.find(name)
     stack = stage.DrillTarget(

@@ -39,7 +39,8 @@ Source = Annotated[
     ),
 ]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="Override a config key, as in seed=1.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a config key, as in seed=1."),
 ]
 TaskName = Annotated[
     str | None, typer.Option("--task", help="The task. Default: the first with a champion.")
@@ -72,13 +73,24 @@ def run_config(file: Path | None, source: str | None, overrides: list[str] | Non
         names = ", ".join(path.stem for path in sorted(CONFIGS.glob("*.yaml"))) or "none"
         raise ConfigError(
             f"CONFIG: expected a YAML file or its name, found nothing. In {CONFIGS}/ there are: "
-            f"{names}. Name one, as in `mien run gesture`."
+            f"{names}. Name one, as in `mien run gesture`.{_where_configs_are()}"
         )
     if not file.suffix and not file.exists() and len(file.parts) == 1:
         file = CONFIGS / f"{file}.yaml"
+        if not CONFIGS.is_dir():
+            raise ConfigError(f"There is no config file {file}.{_where_configs_are()}")
     run = config.load(file, overrides or ())
     tasks.load(run.task)  # an unknown task is refused here
     return run.model_copy(update={"source": source}) if source else run
+
+
+def _where_configs_are() -> str:
+    if CONFIGS.is_dir():
+        return ""
+    return (
+        f" The current folder has no {CONFIGS}/: change to mien's project folder, or name a YAML "
+        "file by its path; --home says where the workspace is."
+    )
 
 
 def workspace_at(home: Path | None, settings: "Settings | None" = None) -> "Workspace":

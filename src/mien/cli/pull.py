@@ -14,7 +14,8 @@ def pull(
     task: Annotated[str, typer.Argument(help="The task.")], force: Force = None, home: Home = None
 ) -> None:
     """Fetch a public pretrained model and register it; no data and no training are needed."""
-    from mien import pipeline, tasks
+    with console.bar("start"):
+        from mien import pipeline, tasks
 
     registration = pipeline.pull(tasks.load(task), workspace_at(home), force)
     console.result(f"mien-{task} {registration.summary}")

@@ -141,9 +141,13 @@ class _Lines:
         parts = [
             f"{step:,} of {self._total:,}" if step else "",
             self._detail,
-            f"about {left / 60:.0f} min left" if left > 0 else f"{seconds / 60:.0f} min",
+            f"about {_duration(left)} left" if left > 0 else _duration(seconds),
         ]
         return f"{self._text}: {', '.join(filter(None, parts))}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:.0f} min"
 
 
 @contextmanager

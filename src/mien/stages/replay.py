@@ -119,8 +119,11 @@ class Replay:
         yield f"model   mien-{model.task} version {model.version}, {model.candidate}"
         yield f"        digest {model.digest}, {model.folder}"
         yield f"data    {self.data}"
-        yield f"config  {self.config_sha256}"
-        yield f"        {json.dumps(self.config, sort_keys=True)}"
+        if self.config_sha256:
+            yield f"config  {self.config_sha256}"
+            yield f"        {json.dumps(self.config, sort_keys=True)}"
+        else:
+            yield "config  none: a public model that mien did not train"
         changes = " with changes that are in no commit" if self.code.dirty else ""
         yield f"code    mien {self.code.version}, commit {self.code.commit}{changes}"
         yield from (f"note    {note}" for note in self.notes)
