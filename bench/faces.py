@@ -171,7 +171,6 @@ def _bundle(variant: Variant, home: Path, data: Path) -> tuple[Path, str]:
         pipeline.repair(run, workspace)
         run = run.model_copy(update={"source": None})  # the repaired version
     done = pipeline.run(run, workspace).registered
-    assert done is not None
     return workspace.version("emotion", done.number), f"trained in {workspace.home}"
 
 

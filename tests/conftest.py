@@ -17,7 +17,7 @@ from mien.model.lineage import CodeState
 from mien.storage.workspace import CHAMPION, Workspace
 from mien.tracking import Tracker
 
-pytest_plugins = ["expensive", "offline"]
+pytest_plugins = ["command_line", "expensive", "offline"]
 
 # Deadlines measure the machine, not the code; the same examples every time keep CI calm.
 settings.register_profile("mien", deadline=None, derandomize=True, max_examples=50)

@@ -64,7 +64,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """After one run. Read only; copy it."""
     folder = tmp_path_factory.mktemp("moved")
     made = Place(Workspace(folder / "first place"), tiny.write(folder))
-    assert made.run().registered is not None
+    assert made.run().registered.fresh
     return made
 
 
@@ -77,13 +77,14 @@ def copied(original: Place, home: Path) -> Place:
 def moved(original: Place, tmp_path: Path) -> Place:
     """At another place; where it was, nothing is left."""
     before = copied(original, tmp_path / "before")
-    assert before.run().registered is not None, "its paths are those of this place"
+    assert not before.run().registered.fresh, "its paths are those of this place"
     after = tmp_path / "a new" / "place"
     after.parent.mkdir()
     shutil.move(before.workspace.home, after)
     return Place(Workspace(after), original.config)
 
 
+@pytest.mark.long
 def test_a_moved_workspace_works_as_before(moved: Place, original: Place, tmp_path: Path) -> None:
     """It answers the same, does nothing twice, trains, and rebuilds what it has trained before."""
     assert moved.answer(tmp_path) == original.answer(tmp_path)
@@ -91,7 +92,6 @@ def test_a_moved_workspace_works_as_before(moved: Place, original: Place, tmp_pa
     assert again.skipped == list(again.seconds)
     moved.check_artifacts(1)
     new = moved.run(OTHER).registered
-    assert new is not None
     assert (new.number, new.fresh) == (2, True)
     moved.check_artifacts(1, 2)
     done = rebuild.reproduce("gesture:1", moved.workspace)
@@ -99,11 +99,12 @@ def test_a_moved_workspace_works_as_before(moved: Place, original: Place, tmp_pa
     assert not (tmp_path / "before").exists(), "nothing was written to the place that it left"
 
 
+@pytest.mark.long
 def test_two_copies_go_on_by_themselves(original: Place, tmp_path: Path) -> None:
     """Each keeps what it trains; the other and the original stay as they are."""
     one, two = (copied(original, tmp_path / name) for name in ("one", "two"))
     for place, change in ((one, OTHER), (two, "params.cv_folds=4"), (one, "params.cv_folds=4")):
-        assert place.run(change).registered is not None
+        assert place.run(change).registered.fresh
     one.check_artifacts(1, 2, 3)
     two.check_artifacts(1, 2)
     original.check_artifacts(1)

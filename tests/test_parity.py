@@ -98,6 +98,7 @@ def test_gestures_agree(
     assert differences(framework(), http)[1] > TOLERANCE, "another preprocessing must be noticed"
 
 
+@pytest.mark.long
 def test_emotions_agree(small_models: Workspace, address: str) -> None:
     """PyTorch, ONNX and HTTP: same label, confidence within 1e-3, every test picture."""
     from mien.tasks.emotion.decode import detect

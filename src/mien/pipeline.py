@@ -1,8 +1,8 @@
 """The training stages in a row: data -> check -> prepare -> train -> [optimize] -> evaluate
 -> register."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from mien.config import FORMS, RunConfig
@@ -23,13 +23,13 @@ from mien.task import Task
 T = TypeVar("T")
 
 
-@dataclass
+@dataclass(frozen=True)
 class RunReport:
     """What a run did: seconds by stage, which stages were skipped, and the registered version."""
 
-    seconds: dict[str, float] = field(default_factory=dict)
-    skipped: list[str] = field(default_factory=list)
-    registered: Registered | None = None
+    seconds: Mapping[str, float]
+    skipped: Sequence[str]
+    registered: Registered
 
 
 def run(config: RunConfig, workspace: Workspace, force: str | None = None) -> RunReport:
@@ -43,7 +43,8 @@ def run(config: RunConfig, workspace: Workspace, force: str | None = None) -> Ru
 
 
 def _run(run: Run, force: str | None) -> RunReport:
-    report = RunReport()
+    seconds: dict[str, float] = {}
+    skipped: list[str] = []
 
     def stage(name: str, work: Callable[[], T], fresh: Callable[[T], bool]) -> T:
         watch = console.Stopwatch()
@@ -51,12 +52,12 @@ def _run(run: Run, force: str | None) -> RunReport:
             with console.bar(f"{run.task.name}: {name}"):
                 result = work()
         except (MienError, OSError) as error:
-            if report.seconds:
-                error.add_note(_how_to_resume(report, name))
+            if seconds:
+                error.add_note(_how_to_resume(seconds, name))
             raise
-        report.seconds[name] = watch.seconds
+        seconds[name] = watch.seconds
         if not fresh(result):
-            report.skipped.append(name)
+            skipped.append(name)
         state = "done" if fresh(result) else "unchanged, skipped"
         console.info(f"{run.task.name}: {name:<9}{watch.seconds:6.1f} s  {state}")
         return result
@@ -71,15 +72,14 @@ def _run(run: Run, force: str | None) -> RunReport:
         stage("optimize", lambda: make_variants(run), lambda result: bool(result.fresh))
     stage("evaluate", lambda: evaluate(run), lambda result: result.fresh)
     result = stage("register", lambda: register(run, force), lambda result: result.fresh)
-    report.registered = result
     console.info(f"mien-{run.task.name} {result.summary}")
-    return report
+    return RunReport(seconds, skipped, result)
 
 
-def _how_to_resume(report: RunReport, failed: str) -> str:
+def _how_to_resume(seconds: Mapping[str, float], failed: str) -> str:
     """What a failed run keeps, and where the next one goes on."""
-    stages = ", ".join(report.seconds)
-    total = sum(report.seconds.values())
+    stages = ", ".join(seconds)
+    total = sum(seconds.values())
     return (
         f"Kept, and not done again: {stages} ({total:.0f} s). "
         f"When the cause is fixed, run the same command again: it goes on with {failed}."
@@ -87,10 +87,17 @@ def _how_to_resume(report: RunReport, failed: str) -> str:
 
 
 def pull(task: Task[Any], workspace: Workspace, force: str | None = None) -> Registered:
-    """Make a bundle of a task's public pretrained model and register it.
+    """Register a model without data of the user: the task's public pretrained model or, where there
+    is none, one that is trained on the task's drawn sample.
 
     `force` is why it may replace a champion that it cannot be compared with.
     """
+    if not task.training.starters:
+        console.info(
+            f"{task.name}: no public pretrained model; mien trains one on its drawn sample."
+        )
+        drawn = RunConfig(name=f"sample_{task.name}", task=task.name, source="sample")
+        return run(drawn, workspace, force).registered
     with console.bar(f"{task.name}: pull"), workspace.locked(task.name):
         pulled = pull_bundle(task, workspace)
         return register_pulled(pulled.folder, workspace, force)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 import requests
-from project import ROOT, free_port, mien
+from command_line import CommandLine
+from project import ROOT, free_port
 from waiting import PATIENCE, until
 
 from mien import tasks
@@ -20,18 +21,20 @@ from mien.errors import ConfigError
 from mien.storage.workspace import Workspace
 
 
-def test_help_names_every_command() -> None:
+def test_help_names_every_command(command_line: CommandLine) -> None:
     """A newcomer finds the way from `mien --help` alone."""
-    done = mien("--help", home=ROOT)
+    done = command_line("--help", home=ROOT)
     for command in ("run", "data", "train", "evaluate", "register", "serve", "predict", "tasks"):
         assert f" {command} " in done.stdout
     assert done.returncode == 0
 
 
 @pytest.mark.parametrize("command", ["serve", "ui"])
-def test_a_port_that_does_not_exist_is_refused(tmp_path: Path, command: str) -> None:
+def test_a_port_that_does_not_exist_is_refused(
+    tmp_path: Path, command: str, command_line: CommandLine
+) -> None:
     """Before a model is loaded or a database is made."""
-    done = mien(command, "--port", "99999", home=tmp_path)
+    done = command_line(command, "--port", "99999", home=tmp_path)
     assert done.returncode == 2
     assert "Invalid value for '--port'" in done.stderr
     assert "Traceback" not in done.stderr
@@ -71,9 +74,9 @@ def test_the_help_of_every_command_imports_no_library() -> None:
     assert done.stdout.splitlines()[-2:] == ["[]", "[]"]
 
 
-def test_tasks_are_listed() -> None:
+def test_tasks_are_listed(command_line: CommandLine) -> None:
     """`mien tasks` names each folder under tasks/."""
-    done = mien("tasks", home=ROOT)
+    done = command_line("tasks", home=ROOT)
     for name in tasks.names():
         assert name in done.stdout
 
@@ -103,10 +106,12 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize("kind", MISTAKES)
-def test_a_mistake_ends_in_one_message(tmp_path: Path, kind: str) -> None:
+def test_a_mistake_ends_in_one_message(
+    tmp_path: Path, kind: str, command_line: CommandLine
+) -> None:
     """Status 1, a message that says what to do, no traceback, and nothing half-written."""
     arguments, message = MISTAKES[kind]
-    done = mien(*arguments, home=tmp_path)
+    done = command_line(*arguments, home=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
     assert message in done.stderr
     assert done.stderr.startswith("error: ")
@@ -141,48 +146,56 @@ def test_sigterm_leaves_no_temporary_folder(tmp_path: Path) -> None:
     assert (done.returncode, list(tmp_path.iterdir())) == (128 + signal.SIGTERM, [])
 
 
-def test_a_port_in_use_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+def test_a_port_in_use_is_told_before_anything_is_trained(
+    tmp_path: Path, command_line: CommandLine
+) -> None:
     """Not after a minute of training."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        done = mien("demo", "--exit", home=tmp_path, PORT=str(taken.getsockname()[1]))
+        done = command_line("demo", "--exit", home=tmp_path, PORT=str(taken.getsockname()[1]))
     assert done.returncode == 1
     assert "Set another PORT" in done.stderr
     assert not list(tmp_path.iterdir())
 
 
-def test_an_unusable_port_is_told(tmp_path: Path) -> None:
+def test_an_unusable_port_is_told(tmp_path: Path, command_line: CommandLine) -> None:
     """The environment is checked as strictly as a config."""
-    done = mien("serve", home=tmp_path, PORT="many")
+    done = command_line("serve", home=tmp_path, PORT="many")
     assert (done.returncode, "PORT" in done.stderr) == (1, True)
 
 
-def test_predict_answers_for_pictures_and_landmarks(served_home: Path, tmp_path: Path) -> None:
+def test_predict_answers_for_pictures_and_landmarks(
+    served_home: Path, tmp_path: Path, command_line: CommandLine
+) -> None:
     """One line a file for people, one JSON document a file for machines; faults do not stop it."""
     for name in ("emotion", "gesture"):
         tasks.load(name).inference.sample_picture().save(tmp_path / f"{name}.png")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
-    done = mien("predict", str(tmp_path / "emotion.png"), "--task", "emotion", home=served_home)
+    done = command_line(
+        "predict", str(tmp_path / "emotion.png"), "--task", "emotion", home=served_home
+    )
     assert any(f"emotion {label} " in done.stdout for label in tasks.load("emotion").default_labels)
     assert "--task" not in done.stderr
-    done = mien("predict", str(tmp_path / "gesture.png"), home=served_home)
+    done = command_line("predict", str(tmp_path / "gesture.png"), home=served_home)
     assert "Using the champion of emotion; --task gesture uses another." in done.stderr
     files = [str(tmp_path / "broken.jpg"), str(tmp_path / "gesture.png")]
-    done = mien("predict", *files, "--task", "gesture", "--json", home=served_home)
+    done = command_line("predict", *files, "--task", "gesture", "--json", home=served_home)
     broken, answer = (json.loads(line) for line in done.stdout.splitlines())
     assert done.returncode == 1
     assert "damaged" in broken["error"]
     assert answer["gesture"] == "like"
     landmarks = answer["detections"][0]["landmarks"]
     (tmp_path / "hand.json").write_text(json.dumps({"landmarks": landmarks}))
-    done = mien(
+    done = command_line(
         "predict", str(tmp_path / "hand.json"), "--task", "gesture", "--json", home=served_home
     )
     assert json.loads(done.stdout)["gesture"] == "like"
 
 
-def test_models_lists_versions_and_their_history(small_gesture: Workspace) -> None:
+def test_models_lists_versions_and_their_history(
+    small_gesture: Workspace, command_line: CommandLine
+) -> None:
     """Who made which version champion when, and why."""
-    done = mien("models", "gesture", home=small_gesture.home)
+    done = command_line("models", "gesture", home=small_gesture.home)
     assert "mien-gesture" in done.stdout
     assert "register: champion -> 1. " in done.stdout  # in a tree with changes: forced, and why
     assert "There was no champion before." in done.stdout

@@ -10,7 +10,7 @@ from golden_bundle import golden_bundle
 from public_models import ORIGIN, altered, task_with, toy, unreachable
 
 from mien import pipeline, tasks
-from mien.errors import ConfigError, RegistryError, UnreachableError, WeightsError
+from mien.errors import RegistryError, UnreachableError, WeightsError
 from mien.model import bundle, golden
 from mien.model.lineage import Lineage
 from mien.stages import pull as stage
@@ -18,6 +18,7 @@ from mien.stages import register
 from mien.stages.rebuild.record import check_record, find_target
 from mien.storage.workspace import Workspace
 from mien.task import Fit
+from mien.tasks.gesture.params import HAGRID_LABELS
 from mien.tracking import Tracker
 
 
@@ -87,8 +88,15 @@ def test_without_any_package_the_message_gives_every_reason(workspace: Workspace
     with pytest.raises(UnreachableError, match=r"best: npm: expected it .* toy: npm: .* cache"):
         pipeline.pull(task_with(best=unreachable, toy=unreachable), workspace)
     assert Tracker(workspace.home).versions("mien-gesture") == []
-    with pytest.raises(ConfigError, match=r"found gesture\. Train a model instead"):
-        pipeline.pull(task_with(), workspace)
+
+
+@pytest.mark.long
+def test_a_task_without_public_models_trains_on_its_drawn_sample(workspace: Workspace) -> None:
+    """It is evaluated as any other version, and says that it knows drawings."""
+    result = pipeline.pull(task_with(), workspace, force="test")
+    assert (result.number, result.alias, result.fresh) == (1, "champion", True)
+    manifest = bundle.read(workspace.version("gesture", 1)).manifest
+    assert (manifest.lineage.trained_on, manifest.labels) == ("synthetic", HAGRID_LABELS)
 
 
 def test_fetching_ahead_fills_the_cache_and_needs_no_workspace() -> None:

@@ -15,8 +15,9 @@ import numpy as np
 import onnx
 import pytest
 import requests
+from command_line import CommandLine
 from onnx import TensorProto, helper, numpy_helper
-from project import free_port, mien
+from project import free_port
 from served import Server
 from waiting import PATIENCE
 
@@ -157,7 +158,7 @@ def test_the_same_input_gives_the_same_answer(home: Path) -> None:
             assert f"{each['label']} {each['confidence']:.6f} ({each['outcome']})" in result
 
 
-def test_an_answer_of_a_killed_server_is_found(home: Path) -> None:
+def test_an_answer_of_a_killed_server_is_found(home: Path, command_line: CommandLine) -> None:
     """By the command, which ends with 1 where the answer is another one."""
     server = Server(home, home, ("gesture",), free_port())
     try:
@@ -165,11 +166,11 @@ def test_an_answer_of_a_killed_server_is_found(home: Path) -> None:
         trace_id = ask(server.address)["trace_id"]
     finally:
         server.kill()
-    same = mien("replay", trace_id, "--input", str(home.parent / "hand.json"), home=home)
+    same = command_line("replay", trace_id, "--input", str(home.parent / "hand.json"), home=home)
     assert same.returncode == 0, same.stderr
     assert "the same (confidence within 2e-06)" in same.stdout
     command = ("replay", trace_id, "--json", "--input", str(home.parent / "other.json"))
-    other = mien(*command, home=home)
+    other = command_line(*command, home=home)
     assert other.returncode == 1
     assert json.loads(other.stdout)["again"]["same"] is False
 

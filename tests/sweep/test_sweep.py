@@ -16,7 +16,6 @@ from typing import Any
 
 import optuna
 import pytest
-import yaml
 from project import ROOT
 from waiting import until
 
@@ -54,13 +53,10 @@ Trials = Mapping[int, tuple[Mapping[str, Any], TrialResult]]
 
 @dataclass(frozen=True)
 class Home:
-    """A workspace with a config, and the results of a sweep that was interrupted twice."""
+    """A workspace with a config, and the results of its sweep."""
 
     path: Path
     config: Path
-    killed: frozenset[int]
-    """Trials that were finished when it was killed."""
-    interrupted: SweepResult
     complete: SweepResult
 
     @property
@@ -70,6 +66,16 @@ class Home:
     @property
     def workspace(self) -> Workspace:
         return Workspace(self.path)
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A sweep that was stopped twice before it was complete."""
+
+    home: Home
+    killed: frozenset[int]
+    """Trials that were finished when it was killed."""
+    interrupted: SweepResult
 
 
 def without_times(trials: Trials) -> dict[int, Any]:
@@ -82,17 +88,19 @@ def without_times(trials: Trials) -> dict[int, Any]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """Seven trials on prepared data whose test split was deleted.
-
-    One process, killed after its first trial; Ctrl-C after the second start; then two processes.
-    """
+    """Seven trials by two processes on prepared data whose test split was deleted."""
     path = tmp_path_factory.mktemp("home")
-    raw, file = path / "raw", path / "few.yaml"
-    raw.mkdir()
-    write_sample(raw, 0, per_label=12)
-    file.write_text(f"{CONFIG}source: {raw}\n")
+    file = _prepared(path)
+    return Home(path, file, sweep(config.load(file), Workspace(path), TRIALS, jobs=2))
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Stopped:
+    """The same. One process, killed after its first trial; Ctrl-C after the second start; then two
+    processes."""
+    path = tmp_path_factory.mktemp("stopped")
+    file = _prepared(path)
     run, workspace = config.load(file), Workspace(path)
-    (data(Run.resolve(run, workspace)).folder / "test.csv").unlink()
     killed = _killed_after_a_trial(path, file)
     # A shell that starts the tests in the background makes them ignore Ctrl-C.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -100,7 +108,18 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     interrupted = sweep(run, workspace, TRIALS)
     signal.signal(signal.SIGINT, before)
     assert active_children() == []
-    return Home(path, file, killed, interrupted, sweep(run, workspace, TRIALS, jobs=2))
+    return Stopped(Home(path, file, sweep(run, workspace, TRIALS, jobs=2)), killed, interrupted)
+
+
+def _prepared(path: Path) -> Path:
+    """Prepare a few rows in a workspace; return the config."""
+    raw, file = path / "raw", path / "few.yaml"
+    raw.mkdir()
+    write_sample(raw, 0, per_label=12)
+    file.write_text(f"{CONFIG}source: {raw}\n")
+    run = Run.resolve(config.load(file), Workspace(path))
+    (data(run).folder / "test.csv").unlink()
+    return file
 
 
 def _killed_after_a_trial(path: Path, file: Path) -> frozenset[int]:
@@ -137,8 +156,10 @@ def _interrupt() -> None:
     signal.pthread_kill(main_thread().ident, signal.SIGINT)
 
 
-def test_neither_jobs_nor_kill_nor_ctrl_c_change_a_trial(home: Home, tmp_path: Path) -> None:
+@pytest.mark.long
+def test_neither_jobs_nor_kill_nor_ctrl_c_change_a_trial(stopped: Stopped, tmp_path: Path) -> None:
     """They are those of a simple loop, one trial after the other."""
+    home = stopped.home
     context = context_of(home)
     study = Study(tmp_path, context.space, context.run.seed)
     while proposals := study.ask(TRIALS):
@@ -153,13 +174,14 @@ def test_neither_jobs_nor_kill_nor_ctrl_c_change_a_trial(home: Home, tmp_path: P
     }
 
 
-def test_no_trial_runs_twice(home: Home) -> None:
+@pytest.mark.long
+def test_no_trial_runs_twice(stopped: Stopped) -> None:
     """Trials that were finished at the kill and at Ctrl-C do not run again."""
-    killed, interrupted = home.killed, home.interrupted
+    killed, interrupted, complete = stopped.killed, stopped.interrupted, stopped.home.complete
     assert interrupted.interrupted
-    assert not home.complete.interrupted
+    assert not complete.interrupted
     assert 0 < len(killed) <= len(interrupted.trials) < TRIALS
-    new = [*killed, *interrupted.new_trials, *home.complete.new_trials]
+    new = [*killed, *interrupted.new_trials, *complete.new_trials]
     assert sorted(new) == list(range(TRIALS))
 
 
@@ -315,59 +337,6 @@ def test_a_proposal_depends_on_the_results_of_earlier_rounds_only(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("search_space", "message"),
-    [
-        ("{}", "expected a section `search_space:`"),
-        ("{tree: [10]}", r"search_space.tree = 10: unknown key 'tree'. Did you mean 'trees'"),
-        (
-            "{trees: {low: 5, high: 50}}",
-            r"search_space.trees = 5: trees: .*at least 10",
-        ),
-        ("{trees: [10, 5000]}", r"search_space.trees = 5000: trees: .*at most 1000"),
-        ("{trees: {low: 10.0, high: 50.0}}", "for integers write both ends without a decimal"),
-        ("{trees: {low: 50, high: 10}}", "expected low below high, found 50 and 10"),
-        ("{trees: {low: 10, hihg: 50}}", "unknown key 'hihg'. Did you mean 'high'"),
-        (
-            "{trees: {low: 10, high: 50, step: 5, log: true}}",
-            "expected low above 0 and no step with log",
-        ),
-        ("{trees: {low: 10.5, high: 50.5, step: 5}}", "step is for integers"),
-        ("{trees: []}", "search_space.trees: expected at least one value"),
-        (
-            "{trees: 10}",
-            "search_space.trees: expected a range such as .* or a list of values, found 10",
-        ),
-        ("{val_fraction: [0.1, 0.2]}", "val_fraction determines the data"),
-        ("{trees.x: [1]}", "expected a section params.trees, found a value"),
-        ("{a: [1], a.b: [2]}", "search_space.a and search_space.a.b overlap"),
-    ],
-)
-def test_an_invalid_search_space_is_refused(search_space: str, message: str) -> None:
-    """Before anything is fetched or trained; the message names the key."""
-    document = {**yaml.safe_load(CONFIG), "name": "few"}
-    document["search_space"] = yaml.safe_load(search_space)
-    document["params"]["trees"] = 10
-    with pytest.raises(ConfigError, match=message):
-        SearchSpace.from_config(RunConfig(**document))
-
-
-def test_a_key_with_dots_is_a_nested_one() -> None:
-    """Neighbouring keys and the config itself do not change."""
-    params = {"augmentation": {"scale": 0.1, "rotate_degrees": 5}}
-    dimensions = {
-        "augmentation.scale": {"low": 0.0, "high": 0.5},
-        "lr": {"low": "1e-3", "high": 0.1},
-    }
-    run = RunConfig(name="x", task="emotion", params=params, search_space=dimensions)
-    space = SearchSpace.from_config(run)
-    assert space.with_values({"augmentation.scale": 0.3, "lr": 0.01}) == {
-        "augmentation": {"scale": 0.3, "rotate_degrees": 5},
-        "lr": 0.01,
-    }
-    assert params == {"augmentation": {"scale": 0.1, "rotate_degrees": 5}}
-
-
-@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"trials": 0}, "expected 1 or more, found 0 and 1"),
@@ -380,10 +349,3 @@ def test_arguments_are_checked_first(home: Home, arguments: dict[str, Any], mess
     with pytest.raises(ConfigError, match=message):
         sweep(home.run, Workspace(home.path / "nowhere"), **arguments)
     assert not (home.path / "nowhere").exists()
-
-
-@pytest.mark.parametrize("name", ["gesture", "gesture_sweep", "sample_gesture", "emotion"])
-def test_the_search_spaces_of_the_configs_are_valid(name: str) -> None:
-    """The task accepts both ends of each range and every listed value."""
-    run = config.load(ROOT / "configs" / f"{name}.yaml")
-    assert SearchSpace.from_config(run).dimensions

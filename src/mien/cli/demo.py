@@ -134,7 +134,7 @@ def _train(name: str, workspace: Workspace, configs: Path, pull: bool) -> TaskRe
 
 def _alias(report: RunReport, aliases: Mapping[str, int]) -> str:
     """The alias of the version that a run registered; a starter may have taken the first one."""
-    number = report.registered.number if report.registered else None
+    number = report.registered.number
     return next((alias for alias, each in sorted(aliases.items()) if each == number), "set aside")
 
 
@@ -165,17 +165,15 @@ def _print_task(name: str, report: TaskReport, prediction: Mapping[str, Any]) ->
         console.result(report.starter)
     label, confidence = prediction[name], prediction["confidence"]
     console.result(f"prediction for a drawn picture: {label} {confidence:.3f}")
-    registered = report.run.registered
-    if report.starter and registered and report.alias != CHAMPION:
+    if report.starter and report.alias != CHAMPION:
         console.result(
             "The served model knows photos and is often wrong on drawings; `mien promote "
-            f"{name} {registered.number} --force demo` serves the model of drawings."
+            f"{name} {report.run.registered.number} --force demo` serves the model of drawings."
         )
 
 
 def _version(report: TaskReport) -> str:
-    registered = report.run.registered
-    return f"version {registered.number} is {report.alias}" if registered else "not registered"
+    return f"version {report.run.registered.number} is {report.alias}"
 
 
 def _wait_for_interrupt() -> None:

@@ -13,7 +13,7 @@ from .options import Force, Home, app, workspace_at
 def pull(
     task: Annotated[str, typer.Argument(help="The task.")], force: Force = None, home: Home = None
 ) -> None:
-    """Fetch a public pretrained model and register it; no data and no training are needed."""
+    """Register a model without data of yours: a public pretrained one, or one of drawings."""
     with console.bar("start"):
         from mien import pipeline, tasks
 

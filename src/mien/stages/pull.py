@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from mien.errors import ConfigError, UnreachableError
+from mien.errors import UnreachableError
 from mien.model import bundle, golden, lineage
 from mien.model.bundle import Manifest
 from mien.model.lineage import Lineage
@@ -41,12 +41,11 @@ def pull(task: Task[Any], workspace: Workspace, timeout_s: float = TIMEOUT_S) ->
     The caller holds the lock of the task.
 
     Raises:
-        ConfigError: the task has no such model.
         UnreachableError: none can be fetched.
         WeightsError: what was fetched has other bytes than expected.
     """
     reasons = []
-    for name in require_starters(task):
+    for name in task.training.starters:
         folder = workspace.pulled(task.name) / stage_key("pull", task.name, name) / name
         if (folder / bundle.MANIFEST).is_file():
             return Pulled(folder, fresh=False)
@@ -63,7 +62,7 @@ def pull(task: Task[Any], workspace: Workspace, timeout_s: float = TIMEOUT_S) ->
 
 def fetch(task: Task[Any], timeout_s: float) -> None:
     """Fill the cache for `pull`; needs no lock. Errors are as those of `pull`."""
-    names = require_starters(task)
+    names = tuple(task.training.starters)
     for name in names:
         try:
             with TemporaryDirectory(prefix="mien-starter-") as folder:
@@ -72,21 +71,6 @@ def fetch(task: Task[Any], timeout_s: float) -> None:
         except UnreachableError:
             if name == names[-1]:
                 raise
-
-
-def require_starters(task: Task[Any]) -> tuple[str, ...]:
-    """Names of the task's public models, the preferred one first.
-
-    Raises:
-        ConfigError: it has none.
-    """
-    if not task.training.starters:
-        raise ConfigError(
-            f"mien pull: expected a task with a public pretrained model, found {task.name}. Train "
-            f"a model instead: `mien run {task.name} --source PATH`; `--source sample` trains on "
-            "drawn data."
-        )
-    return tuple(task.training.starters)
 
 
 def _make(task: Task[Any], name: str, folder: Path, workspace: Workspace, timeout_s: float) -> Path:

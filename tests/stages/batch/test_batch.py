@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from project import mien
+from command_line import CommandLine
 
 from mien import images, tasks
 from mien.errors import ConfigError, DataError
@@ -168,17 +168,19 @@ def test_one_faulty_file_does_not_end_the_batch(
     assert "at most 200 MB" in large["error"]
 
 
-def test_the_command_prints_a_summary(tmp_path: Path, bundle: Path) -> None:
+def test_the_command_prints_a_summary(
+    tmp_path: Path, bundle: Path, command_line: CommandLine
+) -> None:
     """Exit status 1 if a file failed, as for `mien predict`; the table is written anyway."""
     draw(tmp_path / "in/a.png")
     arguments = ["batch", str(tmp_path / "in"), "--bundle", str(bundle), "--out"]
-    done = mien(*arguments, str(tmp_path / "good.csv"), home=tmp_path)
+    done = command_line(*arguments, str(tmp_path / "good.csv"), home=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "1 rows" in done.stdout
     (tmp_path / "in/b.png").write_bytes(b"bad")
-    done = mien(*arguments, str(tmp_path / "bad.csv"), home=tmp_path)
+    done = command_line(*arguments, str(tmp_path / "bad.csv"), home=tmp_path)
     assert done.returncode == 1
     assert "1 failed" in done.stdout
     assert len((tmp_path / "bad.csv").read_text().splitlines()) == 3
-    done = mien("batch", str(tmp_path / "in"), "--out", "r.csv", home=tmp_path)
+    done = command_line("batch", str(tmp_path / "in"), "--out", "r.csv", home=tmp_path)
     assert "There is no champion" in done.stderr

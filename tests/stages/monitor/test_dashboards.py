@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 import yaml
+from command_line import CommandLine
 from hypothesis import given
 from hypothesis import strategies as st
-from project import ROOT, mien
+from project import ROOT
 from waiting import PATIENCE
 
 from mien.observability import metrics
@@ -63,9 +64,9 @@ def test_the_committed_files_are_what_the_panels_say(board: dashboards.Dashboard
     assert path.read_text(encoding="utf-8") == dashboards.text(board), "run `mien dashboards`"
 
 
-def test_the_command_writes_the_committed_files(tmp_path: Path) -> None:
+def test_the_command_writes_the_committed_files(tmp_path: Path, command_line: CommandLine) -> None:
     """`mien dashboards` gives the same bytes anywhere, and leaves nothing else behind."""
-    done = mien("dashboards", "--out", str(tmp_path / "new"), home=tmp_path)
+    done = command_line("dashboards", "--out", str(tmp_path / "new"), home=tmp_path)
     assert done.returncode == 0, done.stderr
     written = {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()}
     assert set(written) == {"model.json", "data.json", "server.json"}

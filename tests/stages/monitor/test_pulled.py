@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from project import ROOT, mien
+from command_line import CommandLine
+from project import ROOT
 from public_models import task_with, toy
 
 from mien import pipeline
@@ -100,7 +101,9 @@ def test_the_report_counts_what_was_skipped(tmp_path: Path) -> None:
     )
 
 
-def test_a_drill_of_drift_refuses_a_pulled_champion(tmp_path: Path, mlflow_database: Path) -> None:
+def test_a_drill_of_drift_refuses_a_pulled_champion(
+    tmp_path: Path, mlflow_database: Path, command_line: CommandLine
+) -> None:
     """Before it sends anything; without a task it looks for another champion."""
     shutil.copy(mlflow_database, tmp_path)
     workspace = Workspace(tmp_path)
@@ -109,6 +112,6 @@ def test_a_drill_of_drift_refuses_a_pulled_champion(tmp_path: Path, mlflow_datab
         traffic.select("gesture", False, True, workspace)
     with pytest.raises(StackError, match="expected a champion that was trained here, found none"):
         traffic.select(None, False, True, workspace)
-    done = mien("drill", "flood", "--task", "gesture", home=tmp_path)
+    done = command_line("drill", "flood", "--task", "gesture", home=tmp_path)
     assert done.returncode == 1
     assert "public pretrained model" in done.stderr

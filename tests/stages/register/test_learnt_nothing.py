@@ -47,14 +47,12 @@ def test_a_detector_that_has_learnt_nothing_is_champion_by_force_alone(
     """The reason has the numbers and what to do; the history keeps it."""
     workspace = Workspace(tmp_path / "home")
     done = run(None).registered
-    assert done is not None
     assert (done.number, done.alias) == (1, CHALLENGER)
     assert "it has learnt nothing measurable (on " in done.reason
     assert "mien data check" in done.reason
     with pytest.raises(RegistryError, match=r"no champion of emotion.*mien models emotion"):
         next(predict.predict([tmp_path], "emotion", None, workspace))
     forced = run("a demo of the tools").registered
-    assert forced is not None
     assert (forced.number, forced.alias) == (1, CHAMPION)
     reason = Tracker(workspace.home).history("mien-emotion")[-1].reason
     assert reason.startswith("a demo of the tools. Not trusted: it has learnt nothing")

@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from command_line import CommandLine
 from evaluated import CLEAN, MODEL, RUN, evaluated
-from project import mien
 
 from mien.errors import RegistryError
 from mien.model import lineage
@@ -195,20 +195,22 @@ def test_mlflow_is_no_way_around_trust(tmp_path: Path) -> None:
     assert Tracker(tmp_path).aliases(MODEL)["champion"] == 1
 
 
-def test_the_commands_take_a_reason_and_show_untrusted_versions(tmp_path: Path) -> None:
+def test_the_commands_take_a_reason_and_show_untrusted_versions(
+    tmp_path: Path, command_line: CommandLine
+) -> None:
     """On the command line."""
     evaluated(tmp_path, "first", 0.9, None, data_fingerprint="f" * 64)
     register.register(Run.resolve(RUN, Workspace(tmp_path)))
-    shown = mien("models", "gesture", home=tmp_path)
+    shown = command_line("models", "gesture", home=tmp_path)
     assert "version 1 is not trusted: its data (ffffffffffff)" in shown.stdout
-    refused = mien("predict", "hand.jpg", "--task", "gesture", home=tmp_path)
+    refused = command_line("predict", "hand.jpg", "--task", "gesture", home=tmp_path)
     assert "mien models gesture" in refused.stderr
-    refused = mien("promote", "gesture", "1", home=tmp_path)
+    refused = command_line("promote", "gesture", "1", home=tmp_path)
     assert refused.returncode == 1
     assert "--force REASON" in refused.stderr
-    forced = mien("promote", "gesture", "1", "--force", "I know them", home=tmp_path)
+    forced = command_line("promote", "gesture", "1", "--force", "I know them", home=tmp_path)
     assert forced.returncode == 0, forced.stderr
-    shown = mien("models", "gesture", home=tmp_path)
+    shown = command_line("models", "gesture", home=tmp_path)
     assert shown.stdout.count("its data (ffffffffffff)") == 1, "the history repeats the reason"
     lines = " ".join(shown.stdout.split())
     assert "forced promote: champion -> 1. I know them. Not trusted (see above)" in lines

@@ -242,7 +242,7 @@ def test_a_whole_run_needs_no_setting(tmp_path: Path, pattern: str, key: str) ->
     )
     workspace = Workspace(tmp_path / "home")
     done = pipeline.run(run, workspace, force="test").registered
-    assert done is not None
+    assert done.fresh
     manifest = bundle.read(workspace.version("gesture", 1)).manifest
     assert manifest.labels == LABELS
     report = read_report(read_latest(workspace.processed("gesture"), "hagrid", ""))

@@ -38,7 +38,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table(home / "hands.csv", relabelled(rows, fist="thumb", palm="wave"))
     run = RUN.model_copy(update={"source": str(home / "hands.csv")})
     done = pipeline.run(run, Workspace(home), force="test").registered
-    assert done is not None
     assert done.alias == "champion", done.reason
     return home
 
@@ -100,7 +99,6 @@ def test_a_model_of_shuffled_labels_has_learnt_nothing(tmp_path: Path) -> None:
     table(tmp_path / "hands.csv", shuffled)
     run = RUN.model_copy(update={"source": str(tmp_path / "hands.csv")})
     done = pipeline.run(run, Workspace(tmp_path)).registered
-    assert done is not None
     assert done.alias == "challenger"
     assert "it has learnt nothing measurable" in done.reason
     assert "--force REASON" in done.reason
