@@ -150,6 +150,9 @@ def _bootstrap() -> None:
         _install()
         stamp.write_text(wanted)
     os.chdir(ROOT)
+    # Without bytecode, each of the hundreds of processes that the tests start would compile all
+    # that it imports.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [str(BIN / "python"), "-m", "invoke", *(sys.argv[1:] or ["--list"])]
     if os.name == "nt":
         sys.exit(subprocess.call(command))
@@ -161,10 +164,7 @@ def _install() -> None:
     _call(str(BIN / "python"), "-m", "pip", "install", "--quiet", UV)
     uv = [str(BIN / "python"), "-m", "uv", "pip", "install", "--quiet"]
     uv += ["--python", str(BIN / "python")]
-    # Where Python writes no bytecode, each process of the tests would compile all that it
-    # imports, which takes some libraries seconds.
-    compiled = ["--compile-bytecode"] if sys.dont_write_bytecode else []
-    _call(*uv, *compiled, "--require-hashes", "-r", str(ROOT / LOCK))
+    _call(*uv, "--require-hashes", "-r", str(ROOT / LOCK))
     _call(*uv, "--no-deps", "--no-build-isolation", "-e", str(ROOT))
 
 
