@@ -26,7 +26,7 @@ from PIL import Image
 
 from bench import page
 from mien import config, tasks
-from mien.mediapipe.hand_landmarker import HandLandmarker
+from mien.mediapipe import palm_detector
 from mien.model import runtime
 from mien.model.runtime import Model
 from mien.stages import batch as stage
@@ -147,16 +147,16 @@ def _most_resident(process: int) -> float | None:
 
 def _followed(home: Workspace) -> dict[str, object]:
     looks = 0
-    look = HandLandmarker.detect_once
+    look = palm_detector.preprocess
 
-    def counted(self: HandLandmarker, pixels: Any) -> Any:
+    def counted(pixels: Any) -> Any:
         nonlocal looks
         looks += 1
-        return look(self, pixels)
+        return look(pixels)
 
     photos = [path for path in _gestures() if path.parent.name != "no_gesture"]
     rows_by_way: dict[str, list[tuple[str, str, float, int]]] = {"alone": [], "followed": []}
-    HandLandmarker.detect_once = counted  # type: ignore[method-assign]
+    palm_detector.preprocess = counted
     with _champion("gesture", home) as (_, model):
         for path in photos[:: len(photos) // VIDEOS][:VIDEOS]:
             ways = {
@@ -171,7 +171,7 @@ def _followed(home: Workspace) -> dict[str, object]:
                     rows_by_way[way].append(
                         (best.label if best else "", path.parent.name, spent, looks - before)
                     )
-    HandLandmarker.detect_once = look  # type: ignore[method-assign]
+    palm_detector.preprocess = look
     alone, followed = rows_by_way["alone"], rows_by_way["followed"]
     seconds = [sum(each[2] for each in way) for way in (alone, followed)]
     pairs = list(zip(alone, followed, strict=True))

@@ -26,7 +26,6 @@ from mien import images
 from mien.errors import MienError
 from mien.images import Limits
 from mien.mediapipe import palm_detector
-from mien.mediapipe.hand_landmarker import tiles
 from mien.model import bundle, runtime
 from mien.stages.serve import uploads
 from mien.stages.serve.feedback import FeedbackRequest
@@ -130,7 +129,6 @@ def _look(data: bytes) -> None:
     canvas, _ = letterbox.letterbox(face.image, 96, 114, face.size)
     assert np.isfinite(letterbox.to_nchw(canvas, _SPEC)).all()
     assert np.isfinite(palm_detector.preprocess(hand.image)).all()
-    list(tiles(*hand.size))
 
 
 def _pictures() -> Iterator[bytes]:

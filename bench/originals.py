@@ -17,7 +17,6 @@ from mien.model import bundle
 from mien.model.bundle import Manifest
 from mien.storage.workspace import DATA, WORK, Workspace
 from mien.tasks.gesture.params import Params
-from mien.tasks.gesture.predict import LANDMARKER
 
 WEIGHTS, CLASSIFIER, SETTINGS = "best.pt", "classifier.pkl", "settings.json"
 
@@ -34,7 +33,6 @@ def write(out: Path) -> None:
     emotion, gesture = (bundle.read(folder(task)) for task in ("emotion", "gesture"))
     work = _trained("emotion", emotion.manifest) / WORK / emotion.manifest.candidate / "work"
     shutil.copyfile(work / WEIGHTS, out / WEIGHTS)
-    shutil.copyfile(gesture.folder / LANDMARKER, out / LANDMARKER)
     (out / CLASSIFIER).write_bytes(pickle.dumps(_fitted(gesture.manifest)))
     settings = {
         "size": emotion.manifest.candidate,

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mien.images import Pixels
-from mien.mediapipe.hand_landmarker import MAX_HANDS, detect_with_tiling
+from mien.mediapipe import weights
+from mien.mediapipe.hand_landmarker import MAX_HANDS
 from mien.mediapipe.hand_landmarks import Hand
 
 T = TypeVar("T")
@@ -23,16 +24,13 @@ _NEWNET = 0x40000000
 class Reference:
     """MediaPipe's hand landmarker, opened in a thread without a network. Not thread-safe."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self) -> None:
+        path, _ = weights.task_file()
         self._thread = _thread_without_network()
         self._mediapipe, self._landmarker = self._thread.submit(_open, path).result()
 
     def detect(self, pixels: Pixels) -> list[Hand]:
-        """Up to two hands of a picture, with the same tiles as `HandLandmarker.detect`."""
-        return detect_with_tiling(self.detect_once, pixels)
-
-    def detect_once(self, pixels: Pixels) -> list[Hand]:
-        """Up to two hands that MediaPipe detects in the whole picture."""
+        """Up to two hands of a picture."""
         # MediaPipe 1.2.3 reads an array without its strides: of a view it sees other pixels.
         image = self._mediapipe.Image(
             image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(pixels)

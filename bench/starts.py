@@ -76,13 +76,13 @@ def _served(
         running = Running(Server("mien serve", lambda _: SERVE, servers.mien_wire), process, port)
         try:
             for workload in first.values():
-                _until_answered(running, running.wires(workload)[0], scratch / "log")
+                until_answered(running, running.wires(workload)[0], scratch / "log")
             yield running, time.perf_counter() - start
         finally:
             running.end()
 
 
-def _until_answered(running: Running, wire: bytes, log: Path) -> None:
+def until_answered(running: Running, wire: bytes, log: Path) -> None:
     end = time.monotonic() + servers.PATIENCE
     while time.monotonic() < end and running.process.poll() is None:
         with suppress(OSError, EOFError):

@@ -21,7 +21,7 @@ from stack.compose import VARIABLES, Stack, get
 from stack.engine import Engine
 
 BUDGET_MB = 400
-"""What the service's image may weigh, base included; ONNX Runtime, numpy and LiteRT are most of it.
+"""What the service's image may weigh, base included; ONNX Runtime and numpy are most of it.
 The unit is 10**6 bytes, as `docker images` prints it."""
 IMAGE = "mien-api"
 REAL = ROOT.parent / "shared" / "data"

@@ -31,7 +31,6 @@ PLACES = {
     "pycocotools": "reporting/scores.py",
     "libreyolo": "tasks/emotion/networks.py",
     "torch": "tasks/emotion",
-    "ai_edge_litert": "mediapipe/litert.py",
     "sklearn": ("tasks/gesture/train.py", "stages/check/metadata_baseline.py"),
     "lightgbm": "tasks/gesture/train.py",
     "skl2onnx": "tasks/gesture/export.py",

@@ -24,8 +24,8 @@ from PIL import Image
 from pydantic import BaseModel
 
 from bench.originals import CLASSIFIER, SETTINGS, WEIGHTS
+from mien.mediapipe import weights
 from mien.tasks.gesture.landmarks import normalize
-from mien.tasks.gesture.predict import LANDMARKER
 
 KINDS = {"yolov9-t": (LibreYOLO9, "t"), "yolox-nano": (LibreYOLOX, "n")}
 HOME = Path(sys.argv[1])
@@ -36,7 +36,7 @@ detector = kind(str(HOME / WEIGHTS), size=size, nb_classes=len(settings["emotion
 classifier, present = pickle.loads((HOME / CLASSIFIER).read_bytes())
 vision = mediapipe.tasks.vision
 options = vision.HandLandmarkerOptions(
-    base_options=mediapipe.tasks.BaseOptions(model_asset_path=str(HOME / LANDMARKER)),
+    base_options=mediapipe.tasks.BaseOptions(model_asset_path=str(weights.task_file()[0])),
     num_hands=2,
 )
 app = FastAPI()

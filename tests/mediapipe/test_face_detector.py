@@ -15,7 +15,7 @@ from PIL import Image
 from mien import boxes
 from mien.errors import WeightsError
 from mien.images import Pixels
-from mien.mediapipe import face_detector, pretrained_weights, weights
+from mien.mediapipe import face_detector, networks, pretrained_weights, weights
 from mien.mediapipe.face_detector import PADDING_SCALES, Face, FaceDetector
 from mien.tasks.emotion.params import LABELS
 from mien.tasks.emotion.sample import draw_face_image
@@ -32,7 +32,7 @@ def model() -> bytes:
 
 @pytest.fixture(scope="module")
 def detector(model: bytes) -> FaceDetector:
-    return FaceDetector(model)
+    return FaceDetector(networks.from_tflite(model))
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,7 @@ def test_the_input_is_the_picture_centred_on_black(width: int, height: int, scal
     """White on black, with margins as wide as the padding says."""
     pixels = np.full((height, width, 3), 255, np.uint8)
     side = max(width, height) * scale
-    light = face_detector.preprocess(pixels, side)[..., 0] > 0
+    light = face_detector.preprocess(pixels, side)[0] > 0
     assert light.any()
     across, down = light.any(0).mean(), light.any(1).mean()
     assert across == pytest.approx(width / side, abs=2 / face_detector.INPUT_SIDE + 1 / side)

@@ -1,22 +1,24 @@
 """The hand landmarker detects the hands that MediaPipe detects, with the same networks."""
 
 import sys
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from mien.errors import BundleError
 from mien.images import Pixels
 from mien.mediapipe import weights
-from mien.mediapipe.hand_landmarker import HandLandmarker, tiles
+from mien.mediapipe.crop import full_picture_roi
+from mien.mediapipe.hand_landmarker import HandLandmarker, square_around
 from mien.mediapipe.hand_landmarks import Hand
+from mien.mediapipe.palm_detector import Palm
 from mien.tasks.gesture import landmarks, table
 from mien.tasks.gesture.drawing import draw_hand_picture
 from mien.tasks.gesture.params import HAGRID_LABELS
@@ -24,7 +26,7 @@ from mien.tasks.gesture.params import HAGRID_LABELS
 
 @dataclass(frozen=True)
 class Pair:
-    """mien's landmarker and MediaPipe's, opened on the same file."""
+    """mien's landmarker and MediaPipe's, with the same networks."""
 
     own: HandLandmarker
     mediapipe: Any
@@ -32,21 +34,12 @@ class Pair:
 
 
 @pytest.fixture(scope="module")
-def task_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The landmarker's file as training packs it."""
-    path = tmp_path_factory.mktemp("weights") / "hand_landmarker.task"
-    weights.write_hand_landmarker(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def pair(task_file: Path) -> Iterator[Pair]:
+def pair() -> Iterator[Pair]:
     # Here and not above: tests of a task are also collected where there is no bench.
     from bench.reference import Reference
 
-    both = Pair(HandLandmarker(weights.read_hand_landmarker(task_file)), Reference(task_file))
+    both = Pair(HandLandmarker.from_tflite(weights.read_hand_networks()), Reference())
     yield both
-    both.own.close()
     both.mediapipe.close()
 
 
@@ -135,64 +128,46 @@ def fit_classifier(path: Path) -> Callable[[Sequence[Hand]], str]:
     return classify
 
 
-def test_hands_of_tiles_have_pixels_of_the_whole_picture(pair: Pair) -> None:
-    """A small hand in a corner is detected there, as MediaPipe detects it in the same tile."""
+def test_a_small_hand_is_detected_by_the_second_search(pair: Pair) -> None:
+    """In a corner, where the whole picture shows too little; in pixels of the whole picture."""
     hand = draw_hand_picture("like", 0)
     picture = Image.new("RGB", (hand.width * 5, hand.height * 5), hand.getpixel((2, 2)))
     picture.paste(hand, (hand.width * 4, hand.height * 4))
     pixels = np.asarray(picture)
     assert pair.own.detect_once(pixels) == []
-    (own,), (expected,) = pair.own.detect(pixels), pair.mediapipe.detect(pixels)
-    assert (own.landmarks[:, :2] > 4 * hand.width).all()
-    assert distances([own], [expected])[0] < 0.02
+    assert pair.mediapipe.detect(pixels) == []
+    (own,), (expected,) = pair.own.detect(pixels), pair.mediapipe.detect(np.asarray(hand))
+    shift = np.array([hand.width * 4, hand.height * 4, 0])
+    assert distances([own], [replace(expected, landmarks=expected.landmarks + shift)])[0] < 0.05
+
+
+@given(st.integers(64, 900), st.integers(64, 900), st.floats(0, 1), st.floats(0, 1))
+def test_the_square_around_a_palm_lies_in_the_picture(
+    width: int, height: int, x: float, y: float
+) -> None:
+    """And holds the palm, where that is in the picture."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    left, top, side = square_around(Palm(np.full((9, 2), (x, y)), 0.2), pixels)
+    assert 0 <= left <= width - side
+    assert 0 <= top <= height - side
+    at = full_picture_roi(pixels).to_picture(np.array([x, y]))
+    if (at >= 0).all() and (at <= (width, height)).all():
+        assert left - 1 <= at[0] <= left + side + 1
+        assert top - 1 <= at[1] <= top + side + 1
 
 
 def test_the_reference_sees_the_pixels_of_a_view(pair: Pair) -> None:
     """A mirrored view as its copy: MediaPipe itself would read it without its strides."""
     mirrored = np.asarray(draw_hand_picture("like", 1))[:, ::-1]
-    (of_view,), (of_copy,) = map(pair.mediapipe.detect_once, (mirrored, mirrored.copy()))
+    (of_view,), (of_copy,) = map(pair.mediapipe.detect, (mirrored, mirrored.copy()))
     (own,) = pair.own.detect_once(mirrored)
     assert distances([of_view], [of_copy]) == [0]
     assert distances([own], [of_view])[0] < 0.05
 
 
-def test_tiles_cover_the_whole_picture() -> None:
-    """Every pixel lies in a tile, and every tile in the picture."""
-    for width, height in ((512, 683), (683, 512), (400, 400), (3000, 200)):
-        covered = np.zeros((height, width), bool)
-        for left, top, side in tiles(width, height):
-            assert left >= 0 <= top
-            assert left + side <= width
-            assert top + side <= height
-            covered[top : top + side, left : left + side] = True
-        assert covered.all() or max(width, height) > 2 * min(width, height)
-    assert list(tiles(100, 2000)) == []
-
-
-def test_a_damaged_landmarker_is_a_bundle_error(tmp_path: Path) -> None:
-    """No zip, an empty one, and one with other bytes than networks: the message names the file."""
-    path = tmp_path / "hand_landmarker.task"
-    contents: tuple[dict[str, bytes] | None, ...] = (
-        None,
-        {},
-        {weights.PALM_DETECTOR: b"no network", weights.LANDMARK_NETWORK: b"no network"},
-    )
-    for content in contents:
-        path.write_bytes(b"no zip")
-        if content is not None:
-            with zipfile.ZipFile(path, "w") as archive:
-                for name, data in content.items():
-                    archive.writestr(name, data)
-        with pytest.raises(BundleError, match=r"hand_landmarker\.task"):
-            HandLandmarker(weights.read_hand_landmarker(path))
-
-
-def test_a_service_needs_neither_mediapipe_nor_opencv(
-    task_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_service_needs_neither_mediapipe_nor_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hands are detected where neither can be imported."""
     for name in ("mediapipe", "cv2", "matplotlib"):
         monkeypatch.setitem(sys.modules, name, None)
-    landmarker = HandLandmarker(weights.read_hand_landmarker(task_file))
+    landmarker = HandLandmarker.from_tflite(weights.read_hand_networks())
     assert landmarker.detect(np.asarray(draw_hand_picture("palm", 1)))
-    landmarker.close()

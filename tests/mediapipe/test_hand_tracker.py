@@ -1,18 +1,19 @@
 """Hands of a video are tracked: the same gestures, far fewer runs of the palm detector."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from mien.images import Pixels
 from mien.mediapipe import hand_tracker, weights
-from mien.mediapipe.crop import RotatedRoi
 from mien.mediapipe.hand_landmarker import HandLandmarker
-from mien.mediapipe.hand_landmarks import Hand
 from mien.mediapipe.hand_tracker import REDETECT_INTERVAL, HandTracker
+from mien.mediapipe.networks import RunNetwork
 from mien.model import bundle, runtime
 from mien.model.runtime import Model
 from mien.task import Prediction, Request
@@ -32,29 +33,28 @@ GREY = np.full((512, 512, 3), 127, np.uint8)
 class CountingLandmarker(HandLandmarker):
     """Counts the runs of each network."""
 
-    palm_runs = landmark_runs = 0
+    def __init__(self, networks: HandLandmarker) -> None:
+        super().__init__(self._counted("palm"), self._counted("landmark"))
+        self._networks = networks
+        self.runs: Counter[str] = Counter()
 
-    def detect_once(self, pixels: Pixels) -> list[Hand]:
-        self.palm_runs += 1
-        return super().detect_once(pixels)
+    def _counted(self, name: str) -> RunNetwork:
+        def run(planes: NDArray[np.float32]) -> list[NDArray[Any]]:
+            self.runs[name] += 1
+            network: RunNetwork = getattr(self._networks, f"{name}_network")
+            return network(planes)
 
-    def detect_in_roi(self, pixels: Pixels, roi: RotatedRoi) -> Hand | None:
-        self.landmark_runs += 1
-        return super().detect_in_roi(pixels, roi)
+        return run
 
 
 @pytest.fixture(scope="module")
-def task_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "hand_landmarker.task"
-    weights.write_hand_landmarker(path)
-    return path
+def networks() -> HandLandmarker:
+    return HandLandmarker.from_tflite(weights.read_hand_networks())
 
 
 @pytest.fixture
-def landmarker(task_file: Path) -> Iterator[CountingLandmarker]:
-    opened = CountingLandmarker(weights.read_hand_landmarker(task_file))
-    yield opened
-    opened.close()
+def landmarker(networks: HandLandmarker) -> CountingLandmarker:
+    return CountingLandmarker(networks)
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +116,8 @@ def test_palms_are_detected_at_the_interval(landmarker: CountingLandmarker) -> N
     tracker = HandTracker()
     hands = [tracker.detect(frame, landmarker) for frame in frames(draw_hand_picture("palm"))]
     assert all(len(each) == 1 for each in hands)
-    assert landmarker.palm_runs == FRAMES / REDETECT_INTERVAL
-    assert landmarker.landmark_runs <= FRAMES + FRAMES / REDETECT_INTERVAL
+    assert landmarker.runs["palm"] == FRAMES / REDETECT_INTERVAL
+    assert landmarker.runs["landmark"] <= FRAMES + FRAMES / REDETECT_INTERVAL
 
 
 def test_tracked_landmarks_are_those_of_a_detection(landmarker: CountingLandmarker) -> None:
@@ -138,11 +138,11 @@ def test_two_hands_are_tracked_without_any_detection(landmarker: CountingLandmar
     tracker = HandTracker()
     for _ in range(REDETECT_INTERVAL - 2):
         assert len(tracker.detect(np.asarray(both), landmarker)) == 2
-    assert landmarker.palm_runs == 1
+    assert landmarker.runs["palm"] == 1
     left = both.copy()
     left.paste(two.getpixel((2, 2)), (512, 0, 1024, 512))
     (hand,) = tracker.detect(np.asarray(left), landmarker)
-    assert landmarker.palm_runs == 2
+    assert landmarker.runs["palm"] == 2
     assert hand.landmarks[:, 0].max() < 512
 
 

@@ -25,7 +25,8 @@ def test_the_input_is_the_picture_centred_on_black(width: int, height: int) -> N
     pixels[..., 0], pixels[..., 2] = np.linspace(1, 255, width), 255
     pixels[..., 1] = np.linspace(1, 255, height)[:, None]
     image, side = palm_detector.preprocess(pixels), palm_detector.INPUT_SIDE
-    assert image.shape == (side, side, 3)
+    assert image.shape == (3, side, side)
+    image = image.transpose(1, 2, 0)
     grid = np.stack(np.meshgrid(*[np.arange(side)] * 2), axis=-1) / side
     x, y = np.moveaxis(crop.full_picture_roi(pixels).to_picture(grid), -1, 0)
     light = np.clip(x + 1, 0, 1) * np.clip(width - x, 0, 1)

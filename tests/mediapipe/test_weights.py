@@ -36,8 +36,8 @@ def pack(path: Path, contents: dict[str, bytes], method: int = zipfile.ZIP_STORE
 def test_without_network_and_cache_it_says_what_to_do(tmp_path: Path) -> None:
     """The variable is named, and no incomplete file is left behind."""
     with pytest.raises(TrainingError, match="MIEN_HAND_LANDMARKER"):
-        write_hand_landmarker(tmp_path / "hand_landmarker.task")
-    assert not (tmp_path / "hand_landmarker.task").exists()
+        write_hand_landmarker(tmp_path)
+    assert not list(tmp_path.glob("*.onnx"))
     assert not (tmp_path / "cache" / "hand_landmarker.task").exists()
 
 
@@ -47,10 +47,10 @@ def test_other_bytes_are_refused(
     """In the user's own file and in the cache alike."""
     wrong = pack(own_cache / "hand_landmarker.task", dict.fromkeys(NAMES, b"other"))
     with pytest.raises(TrainingError, match=r"SHA-256 .*Delete hand_landmarker\.task"):
-        write_hand_landmarker(tmp_path / "out.task")
+        write_hand_landmarker(tmp_path)
     monkeypatch.setenv(weights.HAND_LANDMARKER_VARIABLE, str(wrong))
     with pytest.raises(TrainingError, match="SHA-256"):
-        write_hand_landmarker(tmp_path / "out.task")
+        write_hand_landmarker(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"<html>", None], ids=["a web page", "no file"])
@@ -63,22 +63,25 @@ def test_a_file_that_is_not_an_archive_is_refused(
         path.write_bytes(content)
     monkeypatch.setenv(weights.HAND_LANDMARKER_VARIABLE, str(path))
     with pytest.raises(TrainingError, match="cannot be read as a hand landmarker"):
-        write_hand_landmarker(tmp_path / "out.task")
+        write_hand_landmarker(tmp_path)
 
 
 def test_a_ready_file_gives_the_same_bytes_however_it_was_packed(
     real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The user's file is unpacked, checked and packed again, uncompressed, without dates."""
+    """The user's file is unpacked, checked and converted; both networks are written."""
     source = real_data / "models" / "hand_landmarker_rebundled.task"
     with zipfile.ZipFile(source) as archive:
-        networks = {name: archive.read(name) for name in reversed(NAMES)}
-    packed = pack(tmp_path / "own" / "deflated.task", networks, zipfile.ZIP_DEFLATED)
+        contents = {name: archive.read(name) for name in reversed(NAMES)}
+    packed = pack(tmp_path / "own" / "deflated.task", contents, zipfile.ZIP_DEFLATED)
+    written = []
     for number, path in enumerate((source, packed)):
         monkeypatch.setenv(weights.HAND_LANDMARKER_VARIABLE, str(path))
-        origin = write_hand_landmarker(tmp_path / f"{number}.task")
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        origin = write_hand_landmarker(folder)
         assert origin["licence"] == "Apache-2.0"
         assert set(NAMES) < set(origin)
-    assert sha256_file(tmp_path / "0.task") == sha256_file(tmp_path / "1.task")
-    with zipfile.ZipFile(tmp_path / "1.task") as archive:
-        assert [each.compress_type for each in archive.infolist()] == [zipfile.ZIP_STORED] * 2
+        written.append({each.name: sha256_file(each) for each in folder.iterdir()})
+    assert written[0] == written[1]
+    assert set(written[0]) == {weights.PALM_DETECTOR, weights.LANDMARK_NETWORK}

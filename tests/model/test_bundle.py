@@ -42,8 +42,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "link": (lambda f: (f / "l.json").symlink_to("/etc/hostname"), "is a link"),
     "no manifest": (lambda f: (f / MANIFEST).unlink(), "is no bundle"),
     "no JSON": (lambda f: (f / MANIFEST).write_text("{"), "not readable JSON"),
-    "a list": (lambda f: (f / MANIFEST).write_text("[]"), "expected bundle format 2, found None"),
-    "old format": (_edit(format=1), "expected bundle format 2, found 1"),
+    "a list": (lambda f: (f / MANIFEST).write_text("[]"), "expected bundle format 3, found None"),
+    "old format": (_edit(format=1), "expected bundle format 3, found 1"),
     "unknown key": (_edit(more=2), "more"),
     "other preprocessing": (_edit(preprocessing={"input": 4}), "does not match its hash"),
 }

@@ -1,4 +1,4 @@
-"""Promises of `model.runtime`: whose time a prediction took, and what threads keep and share."""
+"""Promises of `model.runtime`: whose time a prediction took, and what threads share."""
 
 import os
 import platform
@@ -123,24 +123,10 @@ def test_threads_do_not_measure_each_other() -> None:
 
 
 def test_what_is_shared_is_made_once(model: Model) -> None:
-    """And each thread has its own of what it keeps, closed with the model."""
-
-    class Kept:
-        closed = False
-
-        def close(self) -> None:
-            self.closed = True
-
+    """Under each name."""
     shared = [model.cached("shared", object) for _ in range(3)]
     assert len(set(map(id, shared))) == 1
     assert model.cached("other", object) is not shared[0]
-    own = [model.per_thread("kept", Kept) for _ in range(2)]
-    thread = threading.Thread(target=lambda: own.append(model.per_thread("kept", Kept)))
-    thread.start()
-    thread.join()
-    assert own[0] is own[1] is not own[2]
-    model.close()
-    assert [each.closed for each in own] == [True, True, True]
 
 
 def test_a_network_that_is_not_there_is_told(model: Model) -> None:

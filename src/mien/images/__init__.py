@@ -5,6 +5,7 @@ larger than needed. This file knows no task and no HTTP.
 """
 
 import io
+import math
 import struct
 from dataclasses import dataclass
 
@@ -133,10 +134,10 @@ def sniff(data: bytes) -> str | None:
 def image_stats(pixels: Pixels) -> dict[str, float]:
     """Brightness (mean luma, 0..1) and sharpness (variance of the Laplacian of luma, 0..1 scale).
 
-    Both are taken on a thinned copy of at most about 256 pixels a side, so that their cost
+    Both are taken on a thinned copy of at most 256 pixels on the shorter side, so that their cost
     does not grow with the picture.
     """
-    step = max(1, min(pixels.shape[:2]) // 256)
+    step = math.ceil(min(pixels.shape[:2]) / 256)
     thin = pixels[::step, ::step]
     luma = thin[..., 0] * _LUMA[0]  # channel by channel: faster than a product of matrices
     for channel in (1, 2):

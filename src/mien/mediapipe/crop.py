@@ -52,7 +52,7 @@ def full_picture_roi(pixels: Pixels) -> RotatedRoi:
 
 
 def crop(pixels: Pixels, roi: RotatedRoi, size: int) -> Floats:
-    """Crop a picture (height, width, 3) to (size, size, 3), values 0..1."""
+    """Crop a picture (height, width, 3) to planes (3, size, size), values 0..1."""
     corners = roi.to_picture(np.array([[0, 0], [1, 0], [0, 1]])).astype(np.float32)
     origin, right, below = corners
     steps = np.arange(size, dtype=np.float32) / size
@@ -62,7 +62,7 @@ def crop(pixels: Pixels, roi: RotatedRoi, size: int) -> Floats:
 
 
 def sample_bilinear(pixels: Pixels, x: Floats, y: Floats) -> Floats:
-    """Sample a picture (height, width, 3) at positions: (rows, columns, 3), values 0..1.
+    """Sample a picture (height, width, 3) at positions: (3, rows, columns), values 0..1.
 
     Positions outside take the nearest pixel of the border.
 
@@ -76,7 +76,7 @@ def sample_bilinear(pixels: Pixels, x: Floats, y: Floats) -> Floats:
     row, y_fraction, y_step = _split_position(y, height)
     start = (column * 3 + row * (width * 3)).astype(np.intp)
     flat = pixels.reshape(-1)
-    sampled = np.empty((*start.shape, 3), np.float32)
+    sampled = np.empty((3, *start.shape), np.float32)
     for channel in range(3):  # one after the other: numpy is slow along an axis of three
         upper = _interpolate(flat[channel:], start, 3 * x_step, x_fraction)
         lower = _interpolate(flat[channel + 3 * width * y_step :], start, 3 * x_step, x_fraction)
@@ -84,7 +84,7 @@ def sample_bilinear(pixels: Pixels, x: Floats, y: Floats) -> Floats:
         lower *= y_fraction
         lower += upper
         np.rint(lower, out=lower)
-        np.multiply(lower, np.float32(1 / 255), out=sampled[..., channel])
+        np.multiply(lower, np.float32(1 / 255), out=sampled[channel])
     return sampled
 
 

@@ -16,8 +16,8 @@ from mien import boxes
 from mien.boxes import Box
 from mien.images import Pixels
 
-from . import ssd, weights
-from .litert import LiteRtNetwork
+from . import networks, ssd, weights
+from .networks import RunNetwork
 from .ssd import Floats
 
 INPUT_SIDE = 128
@@ -51,18 +51,18 @@ class Face:
 
 
 class FaceDetector:
-    """Detects the faces of pictures. Not thread-safe: each thread needs its own."""
+    """Detects the faces of pictures."""
 
-    def __init__(self, model: bytes | None = None) -> None:
-        """Open the network.
+    def __init__(self, network: RunNetwork | None = None) -> None:
+        """Keep the network.
 
         Args:
-            model: content of its .tflite file; by default it is downloaded or read from the cache.
+            network: runs it; by default it is downloaded or read from the cache, and opened.
 
         Raises:
             WeightsError: the weights cannot be downloaded.
         """
-        self._network = LiteRtNetwork(weights.read_face_detector() if model is None else model)
+        self._run = network or networks.from_tflite(weights.read_face_detector())
 
     def detect(self, pixels: Pixels, padding_scales: Sequence[float] = (1.0,)) -> list[Face]:
         """Return the faces of a picture (height, width, 3), RGB, best score first.
@@ -76,12 +76,8 @@ class FaceDetector:
         detections, scores = (np.concatenate(arrays) for arrays in zip(*runs, strict=True))
         return suppress(detections, scores)
 
-    def close(self) -> None:
-        """Free the network; the detector cannot be used afterwards."""
-        self._network.close()
-
     def _detect(self, pixels: Pixels, side: float) -> tuple[Corners, Corners]:
-        raw_detections, raw_scores = self._network.run(preprocess(pixels, side))
+        raw_detections, raw_scores = self._run(preprocess(pixels, side))
         detections, scores = ssd.decode(raw_detections, raw_scores, INPUT_SIDE, MIN_SCORE)
         height, width = pixels.shape[:2]
         origin = np.array([width - side, height - side]) / 2
@@ -89,7 +85,7 @@ class FaceDetector:
 
 
 def preprocess(pixels: Pixels, side: float) -> Floats:
-    """Make the network's input: (INPUT_SIDE, INPUT_SIDE, 3), values -1..1.
+    """Make the network's input: planes (3, INPUT_SIDE, INPUT_SIDE), values -1..1.
 
     The picture lies in the centre of a black square of `side` pixels, not distorted. As in
     MediaPipe on a CPU, pixels are interpolated between four neighbours without smoothing first,
@@ -105,7 +101,8 @@ def preprocess(pixels: Pixels, side: float) -> Floats:
         (step, 0, x, 0, step, y),
         Image.Resampling.BILINEAR,
     )
-    return np.asarray(resampled, np.float32) / np.float32(127.5) - np.float32(1)
+    planes = np.asarray(resampled, np.float32).transpose(2, 0, 1)
+    return planes / np.float32(127.5) - np.float32(1)
 
 
 def suppress(boxes_xyxy: Corners, scores: Corners) -> list[Face]:

@@ -1,103 +1,114 @@
 """Detects hands in a picture: the palm detector, then the landmark network on each palm's region.
 
-The same steps as MediaPipe's HandLandmarker for single pictures, with the same two networks and the
-same results; the tests compare them. Pictures without a detected hand are searched in tiles too.
+The networks and the steps of MediaPipe's HandLandmarker for single pictures; the tests compare the
+results. Pictures without a detected hand are searched again where one may be.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
-from mien.errors import BundleError
 from mien.images import Pixels
+from mien.model.runtime import Model
 
-from . import crop, hand_landmarks, palm_detector
-from .crop import RotatedRoi
+from . import crop, hand_landmarks, networks, palm_detector
+from .crop import Floats, RotatedRoi
 from .hand_landmarks import Hand
-from .litert import LiteRtNetwork
-from .weights import HandLandmarkerFile
+from .networks import RunNetwork
+from .palm_detector import Palm
+from .weights import LANDMARK_NETWORK, PALM_DETECTOR, HandNetworks
 
 MAX_HANDS = 2
-TILE_SCALE = 0.6
-"""Side of the tiles as a fraction of the picture's shorter side. The palm detector's input has
-192 x 192 pixels, too few for the hand of a person at full length: of 268 photos that show a gesture
-it misses 25; with tiles 5. Tiles of 0.5, 0.7, 0.8 and 1 miss more."""
-MIN_TILE_SIDE = 64
-"""Side in pixels below which a tile shows too little to be searched."""
+CANDIDATE_SCORE, MAX_CANDIDATES = 0.1, 3
+"""Where no hand is detected, palms of lower scores are candidates, this many at most."""
+CANDIDATE_SIDE = 0.5
+"""Side of the region that is searched around a candidate, as a fraction of the picture's shorter
+side. The palm detector's input has 192 x 192 pixels, too few for the hand of a person at full
+length, whose palm has a low score then; chosen by `bench hands` between 0.35 and 0.75."""
+MIN_SIDE = 32
+"""Side in pixels below which a region shows too little to be searched."""
 
 
 class HandLandmarker:
-    """The two networks, opened. Not thread-safe: each thread needs its own, and closes it."""
+    """The two networks. Several threads may use it at once."""
 
-    def __init__(self, file: HandLandmarkerFile) -> None:
-        """Open both networks.
+    def __init__(self, palm_network: RunNetwork, landmark_network: RunNetwork) -> None:
+        self.palm_network = palm_network
+        self.landmark_network = landmark_network
 
-        Raises:
-            BundleError: LiteRT cannot open them.
-        """
-        try:
-            self._palm_detector = LiteRtNetwork(file.palm_detector)
-            self._landmark_network = LiteRtNetwork(file.landmark_network)
-        except (RuntimeError, ValueError) as error:
-            raise BundleError(f"{file.path} cannot be opened by LiteRT: {error}") from error
+    @classmethod
+    def of_bundle(cls, model: Model) -> "HandLandmarker":
+        """The networks of an open bundle."""
+        names = (PALM_DETECTOR, LANDMARK_NETWORK)
+        return cls(*(networks.of_bundle(model, name) for name in names))
+
+    @classmethod
+    def from_tflite(cls, files: HandNetworks) -> "HandLandmarker":
+        """The networks as they are downloaded, converted and opened."""
+        return cls(
+            networks.from_tflite(files.palm_detector),
+            networks.from_tflite(files.landmark_network),
+        )
 
     def detect(self, pixels: Pixels) -> list[Hand]:
         """Return up to two hands of a picture (height, width, 3), RGB, upright.
 
-        Where the whole picture shows none, its tiles are searched until one shows a hand.
+        Where the whole picture shows none, it is searched where a hand is most likely.
         """
-        return detect_with_tiling(self.detect_once, pixels)
+        raw_detections, raw_scores = self.palm_network(palm_detector.preprocess(pixels))
+        hands = self._detect_hands(pixels, raw_detections, raw_scores)
+        if hands:
+            return hands
+        candidates = palm_detector.decode(raw_detections, raw_scores, CANDIDATE_SCORE)
+        for palm in candidates[:MAX_CANDIDATES]:
+            hands = hands or self._detect_around(pixels, palm)
+        return hands
 
     def detect_once(self, pixels: Pixels) -> list[Hand]:
-        """Return up to two hands that are detected in the whole picture, without tiles."""
-        palms = palm_detector.decode(*self._palm_detector.run(palm_detector.preprocess(pixels)))
-        picture_roi = crop.full_picture_roi(pixels)
-        hands = []
-        for palm in palms[:MAX_HANDS]:
-            roi = palm_detector.hand_roi(palm_detector.to_picture(palm, picture_roi))
-            hand = self.detect_in_roi(pixels, roi)
-            if hand is not None:
-                hands.append(hand)
-        return hand_landmarks.remove_duplicates(hands)
+        """Return up to two hands that are detected in the whole picture, as MediaPipe does."""
+        return self._detect_hands(pixels, *self.palm_network(palm_detector.preprocess(pixels)))
 
     def detect_in_roi(self, pixels: Pixels, roi: RotatedRoi) -> Hand | None:
         """Run the landmark network on a region of a picture; None where it shows no hand."""
-        landmarks, presence, right_score, _ = self._landmark_network.run(
+        landmarks, presence, right_score, _ = self.landmark_network(
             crop.crop(pixels, roi, hand_landmarks.INPUT_SIDE)
         )
         if presence[0] <= hand_landmarks.MIN_PRESENCE:
             return None
         return hand_landmarks.decode(landmarks, float(right_score[0]), roi)
 
-    def close(self) -> None:
-        """Free both networks."""
-        self._palm_detector.close()
-        self._landmark_network.close()
+    def _detect_hands(
+        self, pixels: Pixels, raw_detections: Floats, raw_scores: Floats
+    ) -> list[Hand]:
+        picture_roi = crop.full_picture_roi(pixels)
+        hands = []
+        for palm in palm_detector.decode(raw_detections, raw_scores)[:MAX_HANDS]:
+            roi = palm_detector.hand_roi(palm_detector.to_picture(palm, picture_roi))
+            hand = self.detect_in_roi(pixels, roi)
+            if hand is not None:
+                hands.append(hand)
+        return hand_landmarks.remove_duplicates(hands)
+
+    def _detect_around(self, pixels: Pixels, palm: Palm) -> list[Hand]:
+        """The hands of a square part of the picture around a palm, in pixels of the picture."""
+        left, top, side = square_around(palm, pixels)
+        if side < MIN_SIDE:
+            return []
+        part = np.ascontiguousarray(pixels[top : top + side, left : left + side])
+        shift = np.array([left, top, 0])
+        hands = self.detect_once(part)
+        return [replace(hand, landmarks=hand.landmarks + shift) for hand in hands]
 
 
-def detect_with_tiling(detect: Callable[[Pixels], list[Hand]], pixels: Pixels) -> list[Hand]:
-    """Return the hands that `detect` finds in a picture, or else in the first tile with a hand."""
-    hands = detect(pixels)
-    for left, top, side in tiles(pixels.shape[1], pixels.shape[0]):
-        if hands:
-            break
-        hands = [
-            replace(hand, landmarks=hand.landmarks + np.array([left, top, 0]))
-            for hand in detect(np.ascontiguousarray(pixels[top : top + side, left : left + side]))
-        ]
-    return hands
+def square_around(palm: Palm, pixels: Pixels) -> tuple[int, int, int]:
+    """Left, top and side of the square in which a hand is searched; inside the picture.
 
-
-def tiles(width: int, height: int) -> Iterator[tuple[int, int, int]]:
-    """Left, top and side of overlapping square tiles that cover a picture, three by two.
-
-    None for a picture that is too small to gain by it.
+    Args:
+        palm: in fractions of the palm detector's input.
+        pixels: the picture.
     """
-    side = int(TILE_SCALE * min(width, height))
-    if side < MIN_TILE_SIDE:
-        return
-    columns, rows = (3, 2) if width > height else (2, 3)
-    for top in np.linspace(0, height - side, rows).astype(int):
-        for left in np.linspace(0, width - side, columns).astype(int):
-            yield int(left), int(top), side
+    height, width = pixels.shape[:2]
+    side = int(CANDIDATE_SIDE * min(width, height))
+    palm = palm_detector.to_picture(palm, crop.full_picture_roi(pixels))
+    x, y = palm.points[:2].mean(axis=0) - side / 2
+    return int(np.clip(x, 0, width - side)), int(np.clip(y, 0, height - side)), side

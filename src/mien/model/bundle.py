@@ -24,11 +24,11 @@ from mien.storage import workspace
 from mien.storage.files import atomic_dir, sha256_file, write_json
 
 MANIFEST = workspace.MANIFEST
-FORMAT: Literal[2] = 2
+FORMAT: Literal[3] = 3
 """Version of the layout of `bundle.json`; no other one is read."""
-NETWORK_SUFFIXES = (".onnx", ".task", ".tflite")
-"""The files of a bundle that hold weights."""
-SUFFIXES = {".onnx", ".json", ".npz", ".md", ".png", ".task", ".tflite"}
+NETWORK_SUFFIX = ".onnx"
+"""Of the files of a bundle that hold weights."""
+SUFFIXES = {".onnx", ".json", ".npz", ".md", ".png"}
 """What a bundle may hold. Anything that could carry code (pickles above all) is refused;
 `.npz` is read without pickles."""
 
@@ -43,7 +43,7 @@ class FileEntry(Schema):
 class Manifest(Schema):
     """The content of `bundle.json`."""
 
-    format: Literal[2] = FORMAT
+    format: Literal[3] = FORMAT
     task: str
     labels: tuple[str, ...]
     candidate: str
@@ -76,7 +76,7 @@ class Bundle:
         networks = {
             name: entry.sha256
             for name, entry in sorted(manifest.files.items())
-            if name.endswith(NETWORK_SUFFIXES)
+            if name.endswith(NETWORK_SUFFIX)
         }
         parts = [manifest.task, manifest.labels, manifest.preprocessing_sha256, networks]
         return config.digest(parts)
@@ -123,7 +123,7 @@ def write(folder: Path, manifest: Manifest) -> Bundle:
 def copy_networks(work: Path, folder: Path) -> None:
     """Copy the networks that a trainer left in its work folder."""
     for path in sorted(work.iterdir()):
-        if path.is_file() and path.suffix in NETWORK_SUFFIXES:
+        if path.is_file() and path.suffix == NETWORK_SUFFIX:
             shutil.copyfile(path, folder / path.name)
 
 

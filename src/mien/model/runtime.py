@@ -15,8 +15,7 @@ from math import ceil
 from pathlib import Path
 from queue import SimpleQueue
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,13 +28,6 @@ if TYPE_CHECKING:
     import onnxruntime
 
 
-class Closable(Protocol):
-    """Something that a thread keeps and the model closes at the end."""
-
-    def close(self) -> None: ...
-
-
-ClosableT = TypeVar("ClosableT", bound=Closable)
 T = TypeVar("T")
 ItemT = TypeVar("ItemT")
 KEPT_BYTES = 48 * 2**20
@@ -82,14 +74,14 @@ def inference_timer() -> Iterator[None]:
 
 
 class Session:
-    """One ONNX file, opened. One intra-op thread: callers bring their own threads.
+    """One ONNX model, opened. One intra-op thread: callers bring their own threads.
 
     Raises:
-        BundleError: the file is no ONNX model that ONNX Runtime can load.
+        BundleError: the file or content is no ONNX model that ONNX Runtime can load.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._session = _open(path)
+    def __init__(self, model: Path | bytes) -> None:
+        self._session = _open(model)
         self.outputs = tuple(node.name for node in self._session.get_outputs())
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
@@ -99,7 +91,7 @@ class Session:
 
 
 class Model:
-    """An open bundle: its preprocessing, its sessions, and the objects that each thread keeps."""
+    """An open bundle: its preprocessing, its sessions, and what its task keeps with it."""
 
     def __init__(self, opened: Bundle) -> None:
         self.bundle = opened
@@ -109,10 +101,7 @@ class Model:
             for name in opened.manifest.files
             if name.endswith(".onnx")
         }
-        self._local = threading.local()
-        self._closables: WeakSet[Closable] = WeakSet()
         self._shared: dict[str, Any] = {}
-        self._lock = threading.Lock()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -139,17 +128,6 @@ class Model:
         """Where a file of the bundle lies, or None if the bundle has no such file."""
         return self.bundle.folder / name if name in self.bundle.manifest.files else None
 
-    def per_thread(self, name: str, make: Callable[[], ClosableT]) -> ClosableT:
-        """This thread's own object of that name: made on first use, gone with the thread, closed
-        with the model."""
-        value: ClosableT | None = getattr(self._local, name, None)
-        if value is None:
-            value = make()
-            setattr(self._local, name, value)
-            with self._lock:
-                self._closables.add(value)
-        return value
-
     def cached(self, name: str, make: Callable[[], T]) -> T:
         """What all threads share under that name: made on first use."""
         if name not in self._shared:
@@ -164,12 +142,8 @@ class Model:
         self.close()
 
     def close(self) -> None:
-        """Close what threads have kept. The model is not to be used afterwards."""
-        with self._lock:
-            closables, self._closables = list(self._closables), WeakSet()
-        for closable in closables:
-            closable.close()
-        self._local = threading.local()
+        """Free the networks. The model is not to be used afterwards."""
+        self._sessions, self._shared = {}, {}
 
 
 class RecordingModel(Model):
@@ -284,7 +258,7 @@ def _quota(folder: Path) -> Iterator[float]:
         yield int(quota) / int(period)
 
 
-def _open(path: Path) -> "onnxruntime.InferenceSession":
+def _open(model: Path | bytes) -> "onnxruntime.InferenceSession":
     # Read by the library at import: its Linux wheels report usage unless told not to.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
@@ -295,7 +269,9 @@ def _open(path: Path) -> "onnxruntime.InferenceSession":
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        content = model if isinstance(model, bytes) else str(model)
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises a family without a common public base
         reason = str(error).splitlines()[0][:200]
-        raise BundleError(f"{path} cannot be opened by ONNX Runtime: {reason}") from error
+        name = "a converted network" if isinstance(model, bytes) else model
+        raise BundleError(f"{name} cannot be opened by ONNX Runtime: {reason}") from error

@@ -29,6 +29,7 @@ from mien.storage.workspace import DATA, REPORT, VARIANTS, WORK, read_latest
 from mien.task import DataReport, Example, Task
 from mien.tracking import Tracker
 
+_TRAINED = "model.onnx"
 CALIBRATION = 128
 """Training examples, drawn from all over the split, that the ranges of int8 are found on."""
 
@@ -70,9 +71,9 @@ def _candidates(trained: Path) -> list[Bundle]:
 
 
 def _convertible(source: Bundle) -> list[str]:
-    """The networks of a bundle that can be made smaller."""
-    networks = [name for name in source.manifest.files if name.endswith(".onnx")]
-    return [name for name in networks if variants.has_layers(source.folder / name)]
+    """The trained network of a bundle, if it can be made smaller; pretrained ones stay as they are:
+    the examples of a task need not reach them."""
+    return [_TRAINED] if variants.has_layers(source.folder / _TRAINED) else []
 
 
 def _existing_key(folder: Path) -> str | None:

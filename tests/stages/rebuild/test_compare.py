@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from measured import candidate, scores
+from onnx import TensorProto, helper, save
 
 from mien.model import bundle, lineage
 from mien.model.bundle import Bundle
@@ -25,11 +26,21 @@ PREPROCESSING = {"min_confidence": 0.5, "outlier_model": {"mean": [1.0, 2.0]}}
 HISTORY = [{"loss": 2.0, "accuracy": 0.1}, {"loss": 1.0, "accuracy": 0.5}]
 
 
+def write_network(path: Path, factor: float) -> None:
+    """y = factor * x."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")
+    constant = helper.make_tensor("factor", TensorProto.FLOAT, [1], [factor])
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["x", "factor"], ["y"])], "g", [x], [y], [constant]
+    )
+    save(helper.make_model(graph), path)
+
+
 def write_bundle(folder: Path, prepared: str = "a" * 64, **changes: Any) -> Bundle:
     """A bundle as a training writes it, except for the changes."""
     folder.mkdir()
     (folder / "model.onnx").write_bytes(b"weights")
-    (folder / "hands.task").write_bytes(changes.pop("extra_file", b"extra"))
+    write_network(folder / "hands.onnx", changes.pop("network", 1.0))
     history = changes.pop("history", HISTORY)
     (folder / "history.json").write_text(json.dumps(history))
     (folder / "reference.json").write_text(json.dumps({"label": changes.pop("label", [1, 2])}))
@@ -72,7 +83,7 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"preprocessing": {**PREPROCESSING, "outlier_model": {"mean": [1.0, 2.5]}}},
         {"preprocessing": "outlier_model.mean[1]: 2.0 recorded, 2.5 here"},
     ),
-    "an extra file": ({"extra_file": b"other"}, {"networks": "hands.task is "}),
+    "a network": ({"network": 2.0}, {"networks": "hands.onnx is "}),
     "a score": (
         {"metrics": metrics("test", calibration_error=0.5)},
         {"evaluation": "metrics.test.calibration_error: 0.25 recorded, 0.5 here"},

@@ -179,7 +179,7 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "a file too many": (more, "is there but not listed"),
     "a link out": (link, "is a link"),
     "a pickle": (listed("model.pkl", b"\x80\x04N."), "is of a kind that no bundle holds"),
-    "another format": (manifest(format=3), "expected bundle format 2, found 3"),
+    "another format": (manifest(format=4), "expected bundle format 3, found 4"),
     "altered preprocessing": (manifest(preprocessing={"size": 9}), "does not match its hash"),
     "another task": (manifest(task="colour"), "found one of 'colour'"),
     "labels of another task": (manifest(labels=["a", "b", "c"]), "expected the labels"),

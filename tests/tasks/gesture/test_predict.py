@@ -1,9 +1,7 @@
 """One function answers landmarks and pictures, for evaluation and for serving."""
 
 import importlib
-import io
 import json
-import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,14 +16,12 @@ from mien import tasks
 from mien.errors import BundleError, RequestError
 from mien.mediapipe import weights
 from mien.mediapipe.hand_landmarks import Hand
-from mien.mediapipe.weights import HandLandmarkerFile
 from mien.model import bundle, runtime
 from mien.model.runtime import Model
 from mien.task import Request
 from mien.tasks.gesture import TASK, data, landmarks
 from mien.tasks.gesture.drawing import draw_hand_picture
 from mien.tasks.gesture.params import HAGRID_LABELS, Body, Params
-from mien.tasks.gesture.predict import LANDMARKER
 from mien.tasks.gesture.sample import landmark_rows, write_sample
 from mien.tasks.gesture.train import fit
 
@@ -54,13 +50,13 @@ def model(trained: Path) -> Iterator[Model]:
 
 
 def altered(
-    trained: Path, out: Path, facts: dict[str, Any], landmarker: bytes = b"", without: str = ""
+    trained: Path, out: Path, facts: dict[str, Any], *, pictures: bool = False, without: str = ""
 ) -> Path:
-    """A copy of the bundle with other facts, without one and, if given, with a landmarker."""
+    """A copy of the bundle with other facts, without one and, if wanted, with a landmarker."""
     out.mkdir()
     (out / "model.onnx").write_bytes((trained / "model.onnx").read_bytes())
-    if landmarker:
-        (out / LANDMARKER).write_bytes(landmarker)
+    if pictures:
+        weights.write_hand_landmarker(out)
     old = dict(bundle.read(trained).manifest.preprocessing)
     old.pop(without, None)
     bundle.write(out, bundle.describe("gesture", HAGRID_LABELS, "svm", old | facts))
@@ -185,14 +181,13 @@ class FakeLandmarker:
 
     hands: tuple[Hand, ...] = ()
 
-    def __init__(self, contents: HandLandmarkerFile) -> None:
-        assert contents.path.name == LANDMARKER
+    @classmethod
+    def of_bundle(cls, model: Model) -> "FakeLandmarker":
+        assert model.path(weights.PALM_DETECTOR)
+        return cls()
 
     def detect(self, pixels: Any) -> list[Hand]:
         return list(self.hands)
-
-    def close(self) -> None:
-        pass
 
 
 @pytest.fixture
@@ -201,11 +196,7 @@ def seeing(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setattr(
         importlib.import_module("mien.tasks.gesture.predict"), "HandLandmarker", FakeLandmarker
     )
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr(weights.PALM_DETECTOR, b"not opened")
-        archive.writestr(weights.LANDMARK_NETWORK, b"not opened")
-    with runtime.load(altered(trained, tmp_path / "seeing", {}, packed.getvalue())) as opened:
+    with runtime.load(altered(trained, tmp_path / "seeing", {}, pictures=True)) as opened:
         yield opened
 
 
@@ -308,15 +299,12 @@ def test_no_hand_is_an_outcome(seeing: Model, monkeypatch: pytest.MonkeyPatch) -
         assert set(answer.input_stats) == {"brightness", "sharpness", "hands"}
 
 
-def test_pictures_are_predicted_with_the_real_landmarker(
-    real_data: Path, trained: Path, tmp_path: Path
-) -> None:
+def test_pictures_are_predicted_with_the_real_landmarker(trained: Path, tmp_path: Path) -> None:
     """The drawn hand is found, even small in a corner of a large picture, and grey is empty."""
-    weights = (real_data / "models" / "hand_landmarker_rebundled.task").read_bytes()
     hand = tasks.load("gesture").inference.sample_picture().convert("RGB")
     corner = Image.new("RGB", (hand.width * 5, hand.height * 5), hand.getpixel((2, 2)))
     corner.paste(hand, (hand.width * 4, hand.height * 4))
-    with runtime.load(altered(trained, tmp_path / "real", {}, weights)) as model:
+    with runtime.load(altered(trained, tmp_path / "real", {}, pictures=True)) as model:
         for picture in (hand, corner):
             answer = TASK.inference.predict(Request(image=np.asarray(picture)), model)
             assert answer.best is not None
@@ -331,13 +319,10 @@ def test_pictures_are_predicted_with_the_real_landmarker(
 
 
 def test_threads_that_predict_at_once_answer_as_one_does(trained: Path, tmp_path: Path) -> None:
-    """LiteRT 2.3 fails in half of the calls where two threads run one interpreter: each thread has
-    its own."""
-    weights.write_hand_landmarker(tmp_path / LANDMARKER)
-    landmarker = (tmp_path / LANDMARKER).read_bytes()
+    """All threads share the networks."""
     labels = HAGRID_LABELS[::6]
     requests = [Request(image=np.asarray(draw_hand_picture(label, 3))) for label in labels]
-    with runtime.load(altered(trained, tmp_path / "shared", {}, landmarker)) as model:
+    with runtime.load(altered(trained, tmp_path / "shared", {}, pictures=True)) as model:
         expected = [TASK.inference.predict(request, model).best for request in requests]
         assert all(expected)
         with ThreadPoolExecutor(4) as pool:
@@ -349,12 +334,11 @@ def test_real_photos_are_predicted_through_the_bundle(
     real_data: Path, trained: Path, tmp_path: Path
 ) -> None:
     """A hand is found in nearly all of 36 photos of people; computed hands taught most."""
-    weights = (real_data / "models" / "hand_landmarker_rebundled.task").read_bytes()
     photos = [
         sorted((real_data / "gesture" / "photos" / label).iterdir())[:2] for label in HAGRID_LABELS
     ]
     found = right = 0
-    with runtime.load(altered(trained, tmp_path / "real", {}, weights)) as model:
+    with runtime.load(altered(trained, tmp_path / "real", {}, pictures=True)) as model:
         for path in (path for pair in photos for path in pair):
             best = TASK.inference.predict(
                 Request(image=np.asarray(Image.open(path).convert("RGB"))), model

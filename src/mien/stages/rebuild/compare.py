@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from mien.model import lineage
-from mien.model.bundle import NETWORK_SUFFIXES, Bundle
+from mien.model.bundle import NETWORK_SUFFIX, Bundle
 from mien.storage.files import sha256_file
 from mien.storage.workspace import REPORT
 
+from .onnx_diff import first_difference
 from .outcome import RebuildStep, differences, format_differences
 
 TOLERANCE = 0.02
@@ -103,10 +104,7 @@ def _compare_networks(old: Bundle, new: Bundle) -> RebuildStep:
             return RebuildStep("networks", "different", f"{name} is only {side}")
         if old_hashes[name] != new_hashes[name]:
             text = f"{name} is {old_hashes[name][:12]} recorded, {new_hashes[name][:12]} here"
-            if name.endswith(".onnx"):
-                from .onnx_diff import first_difference
-
-                text += f"; {first_difference(old.folder / name, new.folder / name)}"
+            text += f"; {first_difference(old.folder / name, new.folder / name)}"
             return RebuildStep("networks", "different", text)
     text = ", ".join(f"{name} {sha256[:12]}" for name, sha256 in old_hashes.items())
     return RebuildStep("networks", "identical", text)
@@ -114,7 +112,7 @@ def _compare_networks(old: Bundle, new: Bundle) -> RebuildStep:
 
 def _network_hashes(bundle: Bundle) -> dict[str, str]:
     files = bundle.manifest.files
-    return {name: files[name].sha256 for name in files if name.endswith(NETWORK_SUFFIXES)}
+    return {name: files[name].sha256 for name in files if name.endswith(NETWORK_SUFFIX)}
 
 
 def _compare_evaluation(old: Bundle, new: Bundle) -> RebuildStep:

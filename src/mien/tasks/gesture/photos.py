@@ -6,12 +6,12 @@ The hands of a photo are cached by its content; other networks, other code of th
 another decoder begin another cache file.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from mien.images.unread_types import CONVERTIBLE
 from mien.mediapipe import weights
 from mien.mediapipe.hand_landmarker import HandLandmarker
 from mien.mediapipe.hand_landmarks import Hand
-from mien.mediapipe.weights import HandLandmarkerFile
+from mien.mediapipe.weights import HandNetworks
 from mien.model.runtime import map_threads
 from mien.reporting import console
 from mien.storage.cache import ContentCache
@@ -43,7 +43,7 @@ _UNSUPPORTED_SUFFIXES = {".avif", ".heic", ".heif", *_CONVERTIBLE_SUFFIXES}
 """Pictures that are not read as photos; they are reported instead of ignored. AVIF is read where
 Pillow can."""
 UNREAD_TYPES = {**unread_types.UNREAD_TYPES, **dict.fromkeys(_CONVERTIBLE_SUFFIXES, CONVERTIBLE)}
-_DECODERS = ("ai-edge-litert", "pillow")
+_DECODERS = ("onnxruntime", "pillow")
 _MIN_SINGLE_HANDS = 3
 """Photos with one hand from which the pose of a label is known."""
 
@@ -101,19 +101,15 @@ def detect_hands(photos: Sequence[Photo], cache: Path) -> list[PhotoHands | str]
     """
     if not photos:
         return []
-    file, key = _read_networks()
-    detector = CachedDetector(
-        file, ContentCache(cache / "hands" / f"{key}.txt", _to_json, _from_json)
-    )
-    try:
-        results: list[PhotoHands | str] = []
-        with console.bar("detect hands") as advance:
-            for each in map_threads([photo.path for photo in photos], detector.make_worker):
-                results.append(each)
-                advance(len(results), len(photos))
-        return results
-    finally:
-        detector.close()
+    networks = _read_networks()
+    path = cache / "hands" / f"{_cache_key(networks)}.txt"
+    detector = CachedDetector(networks, ContentCache(path, _to_json, _from_json))
+    results: list[PhotoHands | str] = []
+    with console.bar("detect hands") as advance:
+        for each in map_threads([photo.path for photo in photos], lambda: detector):
+            results.append(each)
+            advance(len(results), len(photos))
+    return results
 
 
 def to_source_row(
@@ -159,42 +155,33 @@ def select_gesture_hands(
     ]
 
 
-@dataclass
 class CachedDetector:
-    """Detects the hands of photos that are not in the cache yet."""
+    """Detects the hands of photos that are not in the cache yet; for any number of threads."""
 
-    file: HandLandmarkerFile
-    cache: ContentCache[PhotoHands]
+    def __init__(self, networks: HandNetworks, cache: ContentCache[PhotoHands]) -> None:
+        self._networks, self._cache = networks, cache
+        self._lock = Lock()
+        self._landmarker: HandLandmarker | None = None
 
-    def __post_init__(self) -> None:
-        self._landmarkers: list[HandLandmarker] = []
+    def __call__(self, path: Path) -> PhotoHands | str:
+        """The hands of a photo, or why it cannot be read."""
+        content = path.read_bytes()
+        digest = sha256(content).hexdigest()
+        cached = self._cache.get(digest)
+        if cached is not None:
+            return cached
+        try:
+            hands = _detect(content, self._open())
+        except RequestError as error:
+            return str(error)
+        self._cache.put(digest, hands)
+        return hands
 
-    def make_worker(self) -> Callable[[Path], PhotoHands | str]:
-        """A function for one thread at a time, with networks of its own, opened on first use."""
-        opened: list[HandLandmarker] = []
-
-        def detect(path: Path) -> PhotoHands | str:
-            content = path.read_bytes()
-            digest = sha256(content).hexdigest()
-            cached = self.cache.get(digest)
-            if cached is not None:
-                return cached
-            if not opened:
-                opened.append(HandLandmarker(self.file))
-                self._landmarkers.append(opened[0])
-            try:
-                hands = _detect(content, opened[0])
-            except RequestError as error:
-                return str(error)
-            self.cache.put(digest, hands)
-            return hands
-
-        return detect
-
-    def close(self) -> None:
-        """Free the networks."""
-        for landmarker in self._landmarkers:
-            landmarker.close()
+    def _open(self) -> HandLandmarker:
+        """The networks, opened on first use."""
+        with self._lock:
+            self._landmarker = self._landmarker or HandLandmarker.from_tflite(self._networks)
+            return self._landmarker
 
 
 def _label_folder(path: Path, labels: set[str]) -> tuple[tuple[str, ...], str]:
@@ -239,23 +226,23 @@ def _features(hand: Hand) -> NDArray[np.float32]:
     return features
 
 
-def _read_networks() -> tuple[HandLandmarkerFile, str]:
-    """The networks, and a hash of everything that decides what they detect."""
-    with TemporaryDirectory(prefix="mien-photos-") as folder:
-        path = Path(folder) / "hand_landmarker.task"
-        try:
-            weights.write_hand_landmarker(path)
-        except WeightsError as error:
-            raise DataError(
-                f"Photos need the hand landmarker: {error} Or give a table of landmarks instead "
-                "of photos."
-            ) from error
-        state = sha256(path.read_bytes())
-        file = weights.read_hand_landmarker(path)
+def _read_networks() -> HandNetworks:
+    try:
+        return weights.read_hand_networks()
+    except WeightsError as error:
+        raise DataError(
+            f"Photos need the hand landmarker: {error} Or give a table of landmarks instead of "
+            "photos."
+        ) from error
+
+
+def _cache_key(networks: HandNetworks) -> str:
+    """A hash of everything that decides what is detected."""
+    state = sha256(networks.palm_detector + networks.landmark_network)
     code = source_hash(*TASK_SOURCES, f"tasks/{Path(__file__).parent.name}/photos.py")
     state.update(code.encode())
     state.update(" ".join(map(version, _DECODERS)).encode())
-    return file, state.hexdigest()[:16]
+    return state.hexdigest()[:16]
 
 
 def _detect(content: bytes, landmarker: HandLandmarker) -> PhotoHands:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from mien import boxes, images
 from mien.boxes import Box
 from mien.errors import BundleError, RequestError
-from mien.mediapipe import weights
 from mien.mediapipe.hand_landmarker import HandLandmarker
 from mien.mediapipe.hand_landmarks import Hand
 from mien.mediapipe.hand_tracker import HandTracker
+from mien.mediapipe.weights import PALM_DETECTOR
 from mien.model.runtime import Model
 from mien.task import Detection, Outcome, Prediction, Request
 
@@ -27,7 +27,6 @@ from .outlier_model import DISTANCE_STAT, GaussianOutlierModel
 from .params import Body
 
 INPUT = "landmarks"
-LANDMARKER = "hand_landmarker.task"
 _DECIMALS = 5
 """Scores are rounded to it before the best is selected: a tie of the original (votes of a forest)
 stays a tie in float32 and goes to the first label in both."""
@@ -157,15 +156,13 @@ def _body_points(body: object) -> Floats:
 
 
 def _detect(pixels: images.Pixels, model: Model, detect_hands: DetectHands) -> list[Hand]:
-    path = model.path(LANDMARKER)
-    if path is None:
+    if model.path(PALM_DETECTOR) is None:
         raise RequestError(
             "this model: expected landmarks, found a picture; it was trained with "
             "params.accept_images = false. Send JSON {'landmarks': [[x, y, z], ...]} with 21 "
             "points."
         )
-    file = model.cached("hand_landmarker", lambda: weights.read_hand_landmarker(path))
-    landmarker = model.per_thread("hand_landmarker", lambda: HandLandmarker(file))
+    landmarker = model.cached("hand_landmarker", lambda: HandLandmarker.of_bundle(model))
     hands = detect_hands(pixels, landmarker)
     return [hand for hand in hands if landmarks.has_extent(hand.landmarks[None])[0]]
 

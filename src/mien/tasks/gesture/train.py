@@ -27,7 +27,7 @@ from . import data, export, landmarks
 from .landmarks import Floats
 from .outlier_model import fit_outlier_model
 from .params import Params
-from .predict import LANDMARKER, RunModel, class_scores, round_scores
+from .predict import RunModel, class_scores, round_scores
 from .table import LandmarkTable
 
 Features = NDArray[np.float32]
@@ -80,7 +80,7 @@ def fit(candidate: str, ready: Path, out: Path, params: Params, seed: int, recor
     Raises:
         TrainingError: too few rows, no landmarker, or an export that predicts otherwise.
     """
-    landmarker = _write_landmarker(out / LANDMARKER) if params.accept_images else None
+    landmarker = _write_landmarker(out) if params.accept_images else None
     trained = train_classifier(candidate, ready, params, seed, record)
     path = out / "model.onnx"
     path.write_bytes(_export(candidate, trained))
@@ -125,9 +125,9 @@ def verify_export(trained: TrainedClassifier, run: RunModel, points: Floats) -> 
     return export.compare(round_scores(trained.predict_proba(points)), class_scores(run, points))
 
 
-def _write_landmarker(path: Path) -> dict[str, str]:
+def _write_landmarker(folder: Path) -> dict[str, str]:
     try:
-        return write_hand_landmarker(path)
+        return write_hand_landmarker(folder)
     except WeightsError as error:
         raise WeightsError(
             f"{error} Or train a model that takes landmarks only: --set params.accept_images=false."

