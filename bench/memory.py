@@ -19,7 +19,7 @@ from mien.model.bundle import MANIFEST
 from mien.storage.workspace import Workspace
 
 BEFORE = "MIEN_BENCH_BEFORE"
-CLIENTS, SECONDS, ROUNDS = 8, 20, 2
+CLIENTS, SECONDS, ROUNDS = 8, 15, 2
 FIT = """
 import sys
 from pathlib import Path

@@ -29,10 +29,9 @@ RUN pip install --no-cache-dir --require-hashes --only-binary :all: -r requireme
 COPY --from=wheel /wheel /wheel
 RUN pip install --no-cache-dir --no-index --no-deps /wheel/*.whl \
     && pip uninstall --yes pip setuptools
-# What a service on a processor never loads: LiteRT's accelerators, converters of models, tests.
+# What a service on a processor never loads: converters of models, tests.
 WORKDIR /opt/mien/lib/python3.11/site-packages
-RUN rm -rf ai_edge_litert/libLiteRtWebGpuAccelerator.so ai_edge_litert/tools \
-        ai_edge_litert/vendors onnxruntime/transformers onnxruntime/tools \
+RUN rm -rf onnxruntime/transformers onnxruntime/tools \
     && find numpy -type d -name tests -prune -exec rm -rf {} +
 
 FROM python:3.11-slim

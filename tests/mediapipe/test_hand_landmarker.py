@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 
 from mien.images import Pixels
 from mien.mediapipe import weights
 from mien.mediapipe.crop import full_picture_roi
-from mien.mediapipe.hand_landmarker import HandLandmarker, square_around
+from mien.mediapipe.hand_landmarker import HandLandmarker, square_around, tiles
 from mien.mediapipe.hand_landmarks import Hand
 from mien.mediapipe.palm_detector import Palm
 from mien.tasks.gesture import landmarks, table
@@ -139,6 +140,31 @@ def test_a_small_hand_is_detected_by_the_second_search(pair: Pair) -> None:
     (own,), (expected,) = pair.own.detect(pixels), pair.mediapipe.detect(np.asarray(hand))
     shift = np.array([hand.width * 4, hand.height * 4, 0])
     assert distances([own], [replace(expected, landmarks=expected.landmarks + shift)])[0] < 0.05
+
+
+def test_tiles_cover_the_whole_picture() -> None:
+    """Every pixel lies in a tile, and every tile in the picture."""
+    for width, height in ((512, 683), (683, 512), (400, 400), (3000, 200)):
+        covered = np.zeros((height, width), bool)
+        for left, top, side in tiles(width, height):
+            assert left >= 0 <= top
+            assert left + side <= width
+            assert top + side <= height
+            covered[top : top + side, left : left + side] = True
+        assert covered.all() or max(width, height) > 2 * min(width, height)
+
+
+def test_a_picture_without_any_candidate_costs_one_search(pair: Pair) -> None:
+    """One colour: neither candidates nor tiles are searched."""
+    searched = []
+
+    def palms(planes: NDArray[np.float32]) -> list[NDArray[Any]]:
+        searched.append(planes)
+        return pair.own.palm_network(planes)
+
+    landmarker = HandLandmarker(palms, pair.own.landmark_network)
+    assert landmarker.detect(np.full((300, 400, 3), 99, np.uint8)) == []
+    assert len(searched) == 1
 
 
 @given(st.integers(64, 900), st.integers(64, 900), st.floats(0, 1), st.floats(0, 1))

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from mien.images import Pixels
 
 Floats = NDArray[np.float32]
-_SUBPIXELS = np.float32(32)
+_SUBPIXEL_BITS = 5
+_SUBPIXELS = 1 << _SUBPIXEL_BITS
 """Positions between two pixels."""
 
 
@@ -72,14 +73,15 @@ def sample_bilinear(pixels: Pixels, x: Floats, y: Floats) -> Floats:
         y: (rows, columns), or (rows, 1) where it is the same in all columns; pixels.
     """
     height, width = pixels.shape[:2]
-    column, x_fraction, x_step = _split_position(x, width)
-    row, y_fraction, y_step = _split_position(y, height)
+    column, x_fraction = _split_position(x, width)
+    row, y_fraction = _split_position(y, height)
+    right, below = 3 * min(width - 1, 1), 3 * width * min(height - 1, 1)
     start = (column * 3 + row * (width * 3)).astype(np.intp)
     flat = pixels.reshape(-1)
     sampled = np.empty((3, *start.shape), np.float32)
     for channel in range(3):  # one after the other: numpy is slow along an axis of three
-        upper = _interpolate(flat[channel:], start, 3 * x_step, x_fraction)
-        lower = _interpolate(flat[channel + 3 * width * y_step :], start, 3 * x_step, x_fraction)
+        upper = _interpolate(flat[channel:], start, right, x_fraction)
+        lower = _interpolate(flat[channel + below :], start, right, x_fraction)
         lower -= upper
         lower *= y_fraction
         lower += upper
@@ -88,22 +90,21 @@ def sample_bilinear(pixels: Pixels, x: Floats, y: Floats) -> Floats:
     return sampled
 
 
-def _split_position(position: Floats, length: int) -> tuple[NDArray[np.int32], Floats, int]:
-    """The pixel before each position, the fraction of the next one, and the step to that one."""
-    fraction = np.rint(position * _SUBPIXELS)
-    fraction /= _SUBPIXELS
-    np.maximum(fraction, 0, out=fraction)
-    np.minimum(fraction, length - 1, out=fraction)
-    before = np.floor(fraction)
-    np.minimum(before, max(length - 2, 0), out=before)
-    fraction -= before
-    return before.astype(np.int32), fraction, min(length - 1, 1)
+def _split_position(position: Floats, length: int) -> tuple[NDArray[np.int32], Floats]:
+    """The pixel before each position, and the fraction of the next one; 0 for the last pixel."""
+    steps = np.rint(position * np.float32(_SUBPIXELS)).astype(np.int32)
+    np.clip(steps, 0, (length - 1) * _SUBPIXELS, out=steps)
+    fraction = (steps & (_SUBPIXELS - 1)).astype(np.float32)
+    return steps >> _SUBPIXEL_BITS, fraction / np.float32(_SUBPIXELS)
 
 
 def _interpolate(values: Pixels, start: NDArray[np.intp], step: int, fraction: Floats) -> Floats:
-    """Linear interpolation between the values at `start` and those at `start + step`."""
-    first = values.take(start).astype(np.float32)
-    mixed = values[step:].take(start).astype(np.float32)
+    """Linear interpolation between the values at `start` and those at `start + step`.
+
+    An index behind the end, which only a fraction of 0 has, takes the last value.
+    """
+    first = values.take(start, mode="clip").astype(np.float32)
+    mixed = values[step:].take(start, mode="clip").astype(np.float32)
     mixed -= first
     mixed *= fraction
     mixed += first

@@ -4,7 +4,9 @@ The networks and the steps of MediaPipe's HandLandmarker for single pictures; th
 results. Pictures without a detected hand are searched again where one may be.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
@@ -25,6 +27,8 @@ CANDIDATE_SIDE = 0.5
 """Side of the region that is searched around a candidate, as a fraction of the picture's shorter
 side. The palm detector's input has 192 x 192 pixels, too few for the hand of a person at full
 length, whose palm has a low score then; chosen by `bench hands` between 0.35 and 0.75."""
+TILE_SIDE = 0.6
+"""The same for the tiles that are searched where no candidate shows a hand."""
 MIN_SIDE = 32
 """Side in pixels below which a region shows too little to be searched."""
 
@@ -53,15 +57,18 @@ class HandLandmarker:
     def detect(self, pixels: Pixels) -> list[Hand]:
         """Return up to two hands of a picture (height, width, 3), RGB, upright.
 
-        Where the whole picture shows none, it is searched where a hand is most likely.
+        Where the whole picture shows none, it is searched where a hand is most likely, and then
+        everywhere; but not at all where not even a candidate is found.
         """
         raw_detections, raw_scores = self.palm_network(palm_detector.preprocess(pixels))
         hands = self._detect_hands(pixels, raw_detections, raw_scores)
         if hands:
             return hands
-        candidates = palm_detector.decode(raw_detections, raw_scores, CANDIDATE_SCORE)
-        for palm in candidates[:MAX_CANDIDATES]:
-            hands = hands or self._detect_around(pixels, palm)
+        palms = palm_detector.decode(raw_detections, raw_scores, CANDIDATE_SCORE)
+        if palms:
+            around = (square_around(palm, pixels) for palm in palms[:MAX_CANDIDATES])
+            for left, top, side in chain(around, tiles(pixels.shape[1], pixels.shape[0])):
+                hands = hands or self._detect_in_square(pixels, left, top, side)
         return hands
 
     def detect_once(self, pixels: Pixels) -> list[Hand]:
@@ -89,15 +96,23 @@ class HandLandmarker:
                 hands.append(hand)
         return hand_landmarks.remove_duplicates(hands)
 
-    def _detect_around(self, pixels: Pixels, palm: Palm) -> list[Hand]:
-        """The hands of a square part of the picture around a palm, in pixels of the picture."""
-        left, top, side = square_around(palm, pixels)
+    def _detect_in_square(self, pixels: Pixels, left: int, top: int, side: int) -> list[Hand]:
+        """The hands of a square part of the picture, in pixels of the picture."""
         if side < MIN_SIDE:
             return []
         part = np.ascontiguousarray(pixels[top : top + side, left : left + side])
         shift = np.array([left, top, 0])
         hands = self.detect_once(part)
         return [replace(hand, landmarks=hand.landmarks + shift) for hand in hands]
+
+
+def tiles(width: int, height: int) -> Iterator[tuple[int, int, int]]:
+    """Left, top and side of overlapping squares that cover a picture, three by two."""
+    side = int(TILE_SIDE * min(width, height))
+    columns, rows = (3, 2) if width > height else (2, 3)
+    for top in np.linspace(0, height - side, rows).astype(int):
+        for left in np.linspace(0, width - side, columns).astype(int):
+            yield int(left), int(top), side
 
 
 def square_around(palm: Palm, pixels: Pixels) -> tuple[int, int, int]:
