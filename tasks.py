@@ -87,7 +87,7 @@ if Path(sys.prefix).resolve() == VENV.resolve():
 
     @task
     def bench(context: Context, name: str) -> None:
-        """Measure what the docs say: answers, batch, check, colours, dashboards, drills,
+        """Measure what the docs say: answers, batch, check, colours, cpu, dashboards, drills,
         emotion, faces, fuzz, gesture, hands, monitoring, normalization, photos, photosource,
         pictures, processors, serving, soak, starter, structure, together, variants, versions."""
         _run(context, f"{BIN}/python -m bench.{name}")

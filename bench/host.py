@@ -6,7 +6,9 @@ The app is the one that `mien serve` runs (`app.running`), unchanged. The first 
 output is its port. Each line of standard input, `{"workload": NAME, "seconds": S}`, is answered by
 a line with what one thread does without HTTP in that time: bytes to request, request to answer.
 With `"pause": P` the thread rests P seconds before each call, as a server does for a single client.
-WORKLOADS is the folder of `bench.workloads.write`.
+WORKLOADS is the folder of `bench.workloads.write`. A second argument `parts` puts clocks around the
+parts of a request (`bench.parts`), and `{"parts": true}` is answered by their CPU seconds until
+now.
 """
 
 import json
@@ -15,10 +17,11 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from time import perf_counter, sleep
+from time import perf_counter, sleep, thread_time
 from typing import Any
 
 from bench import workloads
+from bench.parts import PartClock
 from bench.workloads import Workload
 from mien import config, tasks
 from mien.model import runtime
@@ -33,8 +36,12 @@ def main() -> None:
     # As `mien serve` has it: freed memory is kept, and there is one line for each request, into a
     # file as in a container.
     runtime.tune_malloc()
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     asked = {each.name: each for each in workloads.read(Path(sys.argv[1]))}
+    parts = PartClock()
+    if "parts" in sys.argv[2:]:
+        parts.install()
     settings, opened = config.settings(), _opened()
     with (
         serve.running(Workspace(settings.home), [], [], settings) as address,
@@ -43,6 +50,9 @@ def main() -> None:
         _tell(int(address.rpartition(":")[2]))
         for line in sys.stdin:
             wanted = json.loads(line)
+            if "parts" in wanted:
+                _tell(parts.spent_s)
+                continue
             workload = asked[wanted["workload"]]
             model = opened[workload.task]
             rest = wanted.get("pause", 0.0)
@@ -69,7 +79,7 @@ def _loop(workload: Workload, model: Model, seconds: float, pause: float) -> dic
     ask = _of_json(task) if workload.is_json else task.inference.read
     # What a thread keeps for itself is made on first use, and what was stopped has left the caches.
     task.inference.predict(ask(workload.questions[0].content), model)
-    start = perf_counter()
+    start, cpu_start = perf_counter(), thread_time()
     while perf_counter() - start < seconds:
         for question in workload.questions:
             if pause:
@@ -77,7 +87,8 @@ def _loop(workload: Workload, model: Model, seconds: float, pause: float) -> dic
             began = perf_counter()
             task.inference.predict(ask(question.content), model)
             times.append(perf_counter() - began)
-    return {"seconds": perf_counter() - start, "latencies": times}
+    cpu_s = thread_time() - cpu_start
+    return {"seconds": perf_counter() - start, "latencies": times, "cpu_s": cpu_s}
 
 
 def _of_json(task: Task[Any]) -> Callable[[bytes], Request]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 
 import mien
-from bench import servers
+from bench import cpu, servers
 from bench.page import ROOT, code, table
 from bench.rounds import CLIENTS, CROWD, PAUSE, RAW, Key, Plan, Seen, middle
 from bench.servers import OBVIOUS, OURS, Server
@@ -42,6 +42,8 @@ def write(
     text = "\n\n".join(
         [
             *_head(seen),
+            "## CPU time",
+            *cpu.ratios(seen, asked),
             "## Targets",
             table(list(_targets(seen, taken, names, asked))),
             f"![Throughput of each server, as a share of the raw limit]({plot.name})",
@@ -67,9 +69,9 @@ def _head(seen: Seen) -> list[str]:
         f"Made by `python3 tasks.py bench serving` on {os.cpu_count()} cores ({_processor()}), "
         f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {code()}. "
         "The server has one core, the load generator the other.",
-        "`mien serve` against the raw limit (the same function in a loop, without HTTP), against "
-        "a simple stack of FastAPI and PyTorch, and against three model servers. 'not significant' "
-        "means that the 95 % interval includes the target.",
+        "`mien serve` against the raw limit (the same function in a loop, without HTTP), a simple "
+        "stack of FastAPI and PyTorch, and three model servers. CPU time comes first: time on the "
+        "wall depends on the machine too. 'not significant': the 95 % interval has the target.",
     ]
     parts += [f"**NOT MEASURED: {reason}**" for reason in seen.absent.values()]
     broken = [

@@ -23,6 +23,8 @@ RAW = "raw limit"
 PAUSE = 0.0002
 """Seconds that a thread rests before each call of the other raw limit: about as long as a single
 client takes to read its answer and send its next question."""
+SETTLE = 0.01
+"""Seconds after the last answer of a slice in which its server finishes what belongs to it."""
 FEW = (1, 8)
 CROWD = 64
 CLIENTS = (*FEW, CROWD)
@@ -83,6 +85,8 @@ class Seen:
     slices: dict[Key, list[Slice]] = field(default_factory=lambda: defaultdict(list))
     ratios: dict[Key, list[float]] = field(default_factory=lambda: defaultdict(list))
     """Throughput of mien, divided by that of the other in the slice beside it."""
+    cpu_ratios: dict[Key, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """CPU time of an answer of mien, divided by that of the other in the slice beside it."""
     delays: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """For each workload: median answer to a single client, divided by the median raw call."""
     rested: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -133,7 +137,7 @@ def measure(plan: Plan, known: Sequence[Server], asked: Sequence[Workload], scra
                 calls[workload.name] = mean(seen.latencies((workload.name, RAW, 1)))
                 short = calls[workload.name] * CROWD < plan.crowd
                 if short or (plan.long_crowds and not number):
-                    _turn(plan, running, workload, CROWD, seen)
+                    turn(plan.seconds, running, workload, CROWD, seen)
         finally:
             for each in running.values():
                 each.end()
@@ -173,29 +177,29 @@ def _session(plan: Plan, running: Mapping[str, Running], workload: Workload, see
     end = time.monotonic() + plan.budget
     while True:
         for clients in FEW:
-            _turn(plan, running, workload, clients, seen)
+            turn(plan.seconds, running, workload, clients, seen)
         if time.monotonic() >= end:
             return
 
 
-def _turn(
-    plan: Plan, running: Mapping[str, Running], workload: Workload, clients: int, seen: Seen
+def turn(
+    seconds: float, running: Mapping[str, Running], workload: Workload, clients: int, seen: Seen
 ) -> None:
     """A slice of everybody, in changing order; one of mien stands beside each of them."""
     others = [RAW, *(name for name in running if name != OURS)]
     random.shuffle(others)
     for place in range(0, len(others), 2):
         first, *second = others[place : place + 2]
-        before = _slice(plan, running, workload, clients, first, seen)
-        own = _slice(plan, running, workload, clients, OURS, seen)
+        before = _slice(seconds, running, workload, clients, first, seen)
+        own = _slice(seconds, running, workload, clients, OURS, seen)
         _beside(seen, workload, clients, first, own, before)
         for name in second:
-            after = _slice(plan, running, workload, clients, name, seen)
+            after = _slice(seconds, running, workload, clients, name, seen)
             _beside(seen, workload, clients, name, own, after)
 
 
 def _slice(
-    plan: Plan,
+    seconds: float,
     running: Mapping[str, Running],
     workload: Workload,
     clients: int,
@@ -205,12 +209,12 @@ def _slice(
     chosen = running[OURS if name == RAW else name]
     with chosen.turn():
         if name == RAW:
-            found = chosen.raw(workload, plan.seconds)
+            found = chosen.raw(workload, seconds)
             if clients == 1:
-                paced = chosen.raw(workload, plan.seconds, PAUSE)
+                paced = chosen.raw(workload, seconds, PAUSE)
                 seen.rested[workload.name].append(median(paced.latencies))
         else:
-            found = _sent(chosen, workload, clients, plan.seconds)
+            found = _sent(chosen, workload, clients, seconds)
     seen.slices[workload.name, name, clients].append(found)
     return found
 
@@ -219,7 +223,11 @@ def _sent(chosen: Running, workload: Workload, clients: int, seconds: float) -> 
     wires = chosen.wires(workload)
     try:
         load.ask(chosen.port, wires[0])  # what was stopped has left the caches
-        return load.send(chosen.port, wires, clients, seconds)
+        start = chosen.cpu_s()
+        found = load.send(chosen.port, wires, clients, seconds)
+        time.sleep(SETTLE)
+        found.cpu_s = chosen.cpu_s() - start
+        return found
     except (OSError, EOFError) as error:
         return Slice(seconds, faults=Counter({f"no connection: {error}": 1}))
 
@@ -228,7 +236,9 @@ def _beside(
     seen: Seen, workload: Workload, clients: int, name: str, own: Slice, other: Slice
 ) -> None:
     if own.answers and other.answers:
-        seen.ratios[workload.name, name, clients].append(own.rate / other.rate)
+        key = (workload.name, name, clients)
+        seen.ratios[key].append(own.rate / other.rate)
+        seen.cpu_ratios[key].append(own.cpu_per_answer_s / other.cpu_per_answer_s)
     if name == RAW and clients == 1 and own.answers:
         delay = median(own.latencies) / median(other.latencies)
         seen.delays[workload.name].append(delay)

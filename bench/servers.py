@@ -75,6 +75,10 @@ class Running:
                     found += [int(child) for child in children.read_text().split()]
         return found
 
+    def cpu_s(self) -> float:
+        """User and system seconds of the process and all that it has started, until now."""
+        return sum(time.clock_gettime(_cpu_clock(pid)) for pid in self.tree())
+
     def signal(self, number: signal.Signals) -> None:
         for pid in self.tree():
             with suppress(ProcessLookupError):
@@ -109,12 +113,21 @@ class Running:
 
     def raw(self, workload: Workload, seconds: float, pause: float = 0.0) -> load.Slice:
         """The limit, measured within the process; only of a process of `bench.host`."""
-        assert self.process.stdin
         wanted = {"workload": workload.name, "seconds": seconds, "pause": pause}
+        found = self._command(wanted)
+        answers = len(found["latencies"])
+        return load.Slice(found["seconds"], found["latencies"], answers, cpu_s=found["cpu_s"])
+
+    def parts(self) -> dict[str, float]:
+        """CPU seconds of each part until now; only of a process of `bench.host` with clocks."""
+        found: dict[str, float] = self._command({"parts": True})
+        return found
+
+    def _command(self, wanted: Mapping[str, object]) -> Any:
+        assert self.process.stdin
         self.process.stdin.write(json.dumps(wanted) + "\n")
         self.process.stdin.flush()
-        found = json.loads(_line(self.process))
-        return load.Slice(found["seconds"], found["latencies"], len(found["latencies"]))
+        return json.loads(_line(self.process))
 
     def end(self) -> None:
         """Let it end; what has not ended in a while is killed."""
@@ -196,6 +209,11 @@ def pinned(
         text=True,
         preexec_fn=lambda: os.sched_setaffinity(0, {SERVER_CORE}),
     )
+
+
+def _cpu_clock(pid: int) -> int:
+    """The clock of another process's CPU time, as Linux numbers it (clock_getcpuclockid(3))."""
+    return ~pid << 3 | 2
 
 
 def free_port() -> int:
