@@ -27,7 +27,7 @@ from mien.errors import MienError
 from mien.images import Limits
 from mien.mediapipe import palm_detector
 from mien.model import bundle, runtime
-from mien.stages.serve import uploads
+from mien.stages.serve import forms, uploads
 from mien.stages.serve.feedback import FeedbackRequest
 from mien.stages.serve.uploads import Upload
 from mien.tasks import emotion, gesture
@@ -74,7 +74,7 @@ def read_picture(data: bytes) -> None:
 def read_form(data: bytes) -> None:
     """Read a request: the first line of `data` is its content type, the rest its body."""
     kind, _, body = data.partition(b"\n")
-    uploads.form_image(body, kind.rpartition(b"=")[2] or b"b")
+    forms.image(body, kind.rpartition(b"=")[2] or b"b")
 
 
 def read_request(data: bytes) -> None:

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from mien.config import Settings
 from mien.observability.prediction_log.schema import PredictionRecord
-from mien.stages.serve import app, auth, fault_injection, protocol, uploads, workers
+from mien.stages.serve import app, auth, fault_injection, forms, protocol, uploads, workers
 from mien.stages.serve.errors import PROBLEM_TYPES
 from mien.stages.serve.feedback import FeedbackRequest, FeedbackResult
 from mien.storage.workspace import Workspace
@@ -62,7 +62,7 @@ def test_the_numbers_beside_the_tables_are_those_of_the_code() -> None:
     assert fault_injection.SLOW_S == 1, "the page says `a second`"
     assert f"a JSON body {uploads.MAX_JSON_BYTES} bytes" in PAGE
     assert f"at most {protocol.MAX_HEADER_BYTES} bytes" in PAGE
-    assert f"a form {uploads.MAX_FORM_PARTS} parts" in PAGE
+    assert f"a form {forms.MAX_PARTS} parts" in PAGE
     assert f"at least {auth.MIN_KEY_LENGTH} characters" in PAGE
     assert f"running requests have\n{app.SHUTDOWN_TIMEOUT_S} seconds to finish" in PAGE
     assert f"not read for {protocol.WRITE_TIMEOUT_S:g} seconds" in PAGE

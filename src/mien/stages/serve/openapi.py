@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from mien.stages.serve import response
 from mien.stages.serve.errors import MEDIA_TYPE, PROBLEM_TYPES, Problem
 from mien.stages.serve.feedback import FeedbackRequest, FeedbackResult
-from mien.stages.serve.uploads import FIELD
+from mien.stages.serve.forms import FIELD
 from mien.task import Task
 
 Description = dict[str, Any]

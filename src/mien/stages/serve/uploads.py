@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import parse_options_header
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 
 from mien import config, images
 from mien.errors import OverloadedError, RequestError, TooLargeError
+from mien.stages.serve import forms
 from mien.stages.serve.errors import MediaTypeError
 from mien.task import Request, Task
 
 Take = Callable[[int], None]
 DocumentT = TypeVar("DocumentT", bound=BaseModel)
-FIELD = "file"
 FORM = b"multipart/form-data"
 JSON = b"application/json"
 BYTES = b"application/octet-stream"
@@ -32,7 +32,6 @@ _BASE64_STARTS = (b"data:", b"/9j/", b"iVBORw0KGgo", b"UklGR", b"R0lGOD")
 MAX_FEEDBACK_BYTES = 4096
 MAX_JSON_BYTES = 65_536
 """Maximum size of a JSON body; the landmarks of one hand take a fiftieth of it."""
-MAX_FORM_PARTS = 10
 MAX_BYTES_IN_MEMORY = 320_000_000
 """Of all uploads together, or one of the largest size: what 32 photos of 10 MB take, or five of the
 largest default size."""
@@ -58,7 +57,7 @@ def check_length(request: HttpRequest, limit: int) -> None:
     Raises:
         TooLargeError: it is beyond the limit.
     """
-    declared = request.headers.get("content-length", "0")
+    declared = _header(request, b"content-length") or b"0"
     if len(declared) > 18 or int(declared) > limit:
         raise _too_large(limit)
 
@@ -108,11 +107,11 @@ async def read(request: HttpRequest, takes_json: bool, limit: int, take: Take) -
     if kind != FORM:
         more = f", or {JSON.decode()} as GET /docs describes it" if takes_json else ""
         raise MediaTypeError(
-            f"Send a form ({FORM.decode()}) with the image in the field `{FIELD}`, or the bytes of "
-            f"the image (image/jpeg, image/png, image/webp, {BYTES.decode()}){more}."
+            f"Send a form ({FORM.decode()}) with the image in the field `{forms.FIELD}`, or the "
+            f"bytes of the image (image/jpeg, image/png, image/webp, {BYTES.decode()}){more}."
         )
     if not options.get(b"boundary"):
-        raise RequestError(_UNREADABLE_FORM)
+        raise RequestError(forms.UNREADABLE)
     return Upload(await _body(request, limit, take), options[b"boundary"])
 
 
@@ -156,7 +155,7 @@ def decode(upload: Upload, task: Task[Any], limits: images.Limits) -> Request:
 def _image(upload: Upload) -> bytes:
     data = upload.data
     if upload.boundary is not None:
-        data = form_image(data, upload.boundary)
+        data = forms.image(data, upload.boundary)
     if not data:
         raise RequestError("The body is empty; send an image.")
     if data[:32].lstrip(b" \t\r\n\"'").startswith(_BASE64_STARTS):
@@ -166,101 +165,33 @@ def _image(upload: Upload) -> bytes:
     return data
 
 
-def form_image(data: bytes, boundary: bytes) -> bytes:
-    """The content of the field `file` of a form.
-
-    Raises:
-        RequestError: an incomplete form, too many parts, or no image in that field.
-    """
-    parts = _FormParts()
-    try:
-        parser = MultipartParser(boundary, parts.callbacks())
-        parser.write(data)
-        parser.finalize()
-    except FormParserError:
-        raise RequestError(_UNREADABLE_FORM) from None
-    if not parts.complete:
-        raise RequestError(_UNREADABLE_FORM)
-    contents = [content for name, content in parts.parts if name == FIELD]
-    if len(contents) > 1:
-        raise RequestError(f"The form has {len(contents)} fields `{FIELD}`; send one image.")
-    if not contents or not contents[0]:
-        raise RequestError(f"The form has no image in the field `{FIELD}`; send it there.")
-    return contents[0]
-
-
-class _FormParts:
-    """Collects the parts of a form while it is parsed."""
-
-    def __init__(self) -> None:
-        self.parts: list[tuple[str, bytes]] = []
-        self.complete = False
-        self._name = ""
-        self._header = b""
-        self._value = b""
-        self._content: list[bytes] = []
-
-    def callbacks(self) -> Any:
-        return {
-            "on_part_begin": self._begin,
-            "on_header_field": self._add_header,
-            "on_header_value": self._add_value,
-            "on_header_end": self._end_header,
-            "on_part_data": self._add_content,
-            "on_part_end": self._end,
-            "on_end": self._finish,
-        }
-
-    def _begin(self) -> None:
-        if len(self.parts) >= MAX_FORM_PARTS:
-            raise RequestError(
-                f"The form has more than {MAX_FORM_PARTS} parts; send the image only."
-            )
-        self._name, self._header, self._value, self._content = "", b"", b"", []
-
-    def _add_header(self, data: bytes, start: int, end: int) -> None:
-        self._header += data[start:end]
-
-    def _add_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def _end_header(self) -> None:
-        if self._header.lower() == b"content-disposition":
-            _, options = parse_options_header(self._value)
-            self._name = options.get(b"name", b"").decode("utf-8", "replace")
-        self._header = self._value = b""
-
-    def _add_content(self, data: bytes, start: int, end: int) -> None:
-        self._content.append(data[start:end])
-
-    def _end(self) -> None:
-        self.parts.append((self._name, b"".join(self._content)))
-
-    def _finish(self) -> None:
-        self.complete = True
-
-
-_UNREADABLE_FORM = f"The form cannot be read. Send one image, in the field `{FIELD}`."
-
-
 def _content_type(request: HttpRequest) -> tuple[bytes, dict[bytes, bytes]]:
     """The content type of a body and its parameters.
 
     Raises:
         MediaTypeError: the body is compressed.
     """
-    if request.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
+    if _header(request, b"content-encoding").lower() not in (b"identity", b""):
         raise MediaTypeError(
             "The header Content-Encoding: expected none, found a coding such as gzip. Send the "
             "body without it; images are compressed already."
         )
-    return parse_options_header(request.headers.get("content-type"))
+    return parse_options_header(_header(request, b"content-type"))
+
+
+def _header(request: HttpRequest, name: bytes) -> bytes:
+    """The value of the first header of a name, which is in lower case; empty if there is none."""
+    return next((value for key, value in request.scope["headers"] if key == name), b"")
 
 
 async def _body(request: HttpRequest, limit: int, take: Take | None = None) -> bytes:
     check_length(request, limit)
-    chunks, size_bytes = [], 0
-    async for chunk in request.stream():
+    chunks, size_bytes, more = list[bytes](), 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk, more = message.get("body", b""), message.get("more_body", False)
         size_bytes += len(chunk)
         if size_bytes > limit:
             raise _too_large(limit)
