@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
+from pydantic_core import to_json
+
 FORMAT_VERSION = 2
 """Stored in the file as SQLite's `user_version`."""
-JSON = json.JSONEncoder(separators=(",", ":"))  # `json.dumps` would make one for each record
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class PredictionRecord:
         return (
             *(self.trace_id, self.timestamp, self.task, self.version, self.digest),
             *(self.outcome, self.label, self.confidence),
-            *(JSON.encode(dict(self.input_stats)), self.latency_s),
+            *(to_json(dict(self.input_stats)).decode(), self.latency_s),
         )
 
 

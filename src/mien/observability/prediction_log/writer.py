@@ -29,6 +29,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_json
+
 from mien.errors import PredictionLogError
 from mien.observability.prediction_log import schema, spool
 from mien.observability.prediction_log.database import PRUNE_INTERVAL_ROWS, Database
@@ -207,7 +209,7 @@ class PredictionLog:
 
     def _add(self, record: PredictionRecord) -> None:
         row = record.as_row()
-        line = schema.JSON.encode(row).encode() + b"\n"
+        line = to_json(row) + b"\n"
         spooled = False
         with self._spool_lock.hold():
             if self._spool is not None:
