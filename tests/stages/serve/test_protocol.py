@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -16,7 +17,7 @@ from waiting import PATIENCE, until
 
 from mien.config import Settings
 from mien.stages.serve import protocol
-from mien.stages.serve.protocol import MAX_HEADER_BYTES, max_connections
+from mien.stages.serve.protocol import MAX_HEADER_BYTES, DrainingTransport, max_connections
 
 ServerProcess = Callable[..., AbstractContextManager[Any]]
 LIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
@@ -368,3 +369,25 @@ def test_connections_leave_descriptors_for_the_rest(monkeypatch: pytest.MonkeyPa
     assert max_connections(few - 1 or 1) == (few - 1 or 1)
     monkeypatch.setattr(resource, "getrlimit", lambda _: (4, 4))
     assert max_connections(512) == 1
+
+
+def test_head_and_body_of_a_response_are_sent_together() -> None:
+    """One system call and one packet; what comes before, later or alone is sent as it is."""
+    sent = list[bytes]()
+    connection: Any = SimpleNamespace(
+        transport=SimpleNamespace(write=sent.append, is_closing=lambda: False),
+        drain=lambda _: sent.append(b"closed"),
+    )
+    cycle: Any = SimpleNamespace(response_started=False)
+    transport = DrainingTransport(connection, cycle)
+    transport.write(b"100 Continue")
+    cycle.response_started = True
+    for part in (b"head ", b"body", b"more"):
+        transport.write(part)
+    transport.flush()
+    assert sent == [b"100 Continue", b"head body", b"more"]
+    sent.clear()
+    alone = DrainingTransport(connection, cycle)
+    alone.write(b"head of HEAD")
+    alone.close()
+    assert sent == [b"head of HEAD", b"closed"]

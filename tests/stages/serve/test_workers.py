@@ -18,11 +18,11 @@ Draw = Callable[..., bytes]
 Serving = Callable[..., AbstractContextManager[TestClient]]
 
 
-async def here() -> bool:
+def here() -> bool:
     return False
 
 
-async def away() -> bool:
+def away() -> bool:
     return True
 
 
@@ -93,7 +93,7 @@ def test_what_hangs_is_noticed_though_its_client_left(release: threading.Event) 
         begun.set()
         release.wait()
 
-    async def left() -> bool:
+    def left() -> bool:
         return begun.is_set()
 
     async def ask(workers: WorkerPool) -> int | None:

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 import mien
 from mien.config import Settings
@@ -30,6 +31,7 @@ from mien.stages.serve import errors, headers, models, openapi, pages, protocol,
 from mien.stages.serve.auth import ApiKeyAuth
 from mien.stages.serve.collector import StateCollector
 from mien.stages.serve.cors import CorsMiddleware, parse_origins
+from mien.stages.serve.dispatch import Application, call_endpoint
 from mien.stages.serve.drift_window import DriftWindows
 from mien.stages.serve.inference import InferenceService
 from mien.stages.serve.loading import BundleSource, LoadedModel
@@ -54,7 +56,7 @@ def create(
     sources: Sequence[BundleSource | InvalidBundle],
     settings: Settings,
     on_loaded: Callable[[Models], None] = lambda _: None,
-) -> FastAPI:
+) -> Application:
     """Make the app; its lifespan loads the models and polls for new ones. An app lives once.
 
     Args:
@@ -69,7 +71,7 @@ def create(
     """
     auth = ApiKeyAuth.from_settings(settings)
     inference = _inference_service(workspace, sources, settings)
-    app = FastAPI(
+    app = Application(
         title="mien",
         version=mien.__version__,
         description=mien.__doc__ or "",
@@ -79,11 +81,10 @@ def create(
         redirect_slashes=False,
         lifespan=_lifespan(inference, workspace, on_loaded),
     )
-    errors.install(app)
     memory = uploads.UploadMemory(max(uploads.MAX_BYTES_IN_MEMORY, inference.max_upload_bytes))
     routes.install(app, AppState(inference, auth, memory))
     pages.install(app)
-    _add_middleware(app, inference)
+    app.layers = _layers(inference)
     app.openapi = _openapi_document(app, inference.models)  # type: ignore[method-assign]
     return app
 
@@ -97,16 +98,11 @@ def _openapi_document(app: FastAPI, served: Models) -> Callable[[], dict[str, An
     return lambda: documents(tuple(served.labels.items()), tuple(served.origins.items()))
 
 
-def _add_middleware(app: FastAPI, inference: InferenceService) -> None:
-    """Add the middleware; the last one is the outermost."""
-    app.add_middleware(errors.ServerErrorMiddleware)
+def _layers(inference: InferenceService) -> ASGIApp:
+    layers: ASGIApp = errors.ErrorMiddleware(call_endpoint)
     if origins := parse_origins(inference.settings.cors_origins):
-        app.add_middleware(CorsMiddleware, origins=origins)
-    app.add_middleware(
-        RequestMetricsMiddleware,
-        metrics=inference.metrics,
-        is_draining=lambda: inference.models.draining,
-    )
+        layers = CorsMiddleware(layers, origins)
+    return RequestMetricsMiddleware(layers, inference.metrics, lambda: inference.models.draining)
 
 
 def _inference_service(
@@ -143,10 +139,10 @@ def run(
     sources = models.resolve_sources(workspace, tasks, bundles)
     for handler in logging.getLogger().handlers:
         handler.setFormatter(LogFormatter())
-    # Requests are always logged, whatever the level of other loggers; what parsers say about
-    # invalid input is not.
+    # Requests are always logged, whatever the level of other loggers; what Pillow says about
+    # invalid input is not. No line has the thread or the process.
     logging.getLogger("mien").setLevel(logging.INFO)
-    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     warnings.filterwarnings("ignore", module="PIL")
     with listen(settings) as listener, ExitStack() as loading:
         address = _address(settings.host, listener)
@@ -237,7 +233,7 @@ def _lifespan(
 class _Server(uvicorn.Server):
     """uvicorn, but SIGTERM is handled in two steps and ends in exit status 0, as does SIGHUP."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: Application) -> None:
         state: AppState = app.state.service
         self._inference = state.inference
         settings = self._inference.settings

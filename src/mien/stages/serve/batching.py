@@ -41,26 +41,46 @@ class BatchHandler(Generic[T, Result]):
 
 
 class Job:
-    """A request in the queue, and the future of its result. The pool's lock guards `state`."""
+    """A request in the queue, and its result. The pool's lock guards `state`, all else is for the
+    event loop's thread."""
 
     def __init__(self, handler: BatchHandler[Any, Any], request: Any) -> None:
         self.handler = handler
         self.request = request
         self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[Any] = self.loop.create_future()
         self.state: Literal["queued", "running", "done"] = "queued"
         self.thread: threading.Thread | None = None
         self.started_at = 0.0
         """Monotonic time at which a thread took it."""
+        self.delivered = False
+        self._result: Any = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Wait for the result for at most so long; whether it was delivered."""
+        if not self.delivered:
+            self._waiter = self.loop.create_future()
+            timer = self.loop.call_later(timeout_s, self._wake)
+            try:
+                await self._waiter
+            finally:
+                timer.cancel()
+        return self.delivered
 
     def deliver(self, result: Any) -> None:
-        """Set the future's result; to be called in the event loop's thread."""
-        if self.future.done():
-            return
-        if isinstance(result, BaseException):
-            self.future.set_exception(result)
-        else:
-            self.future.set_result(result)
+        """Set the result, or the error."""
+        self._result, self.delivered = result, True
+        self._wake()
+
+    def result(self) -> Any:
+        """The delivered result; raises the delivered error."""
+        if isinstance(self._result, BaseException):
+            raise self._result
+        return self._result
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
 Call = Callable[[], None]
@@ -80,6 +100,12 @@ def next_batch(queue: Queue, thread_count: int) -> list[Job] | Call | None:
     while len(batch) < size and queue and _handler(queue[0]) is first.handler:
         batch.append(queue.popleft())  # type: ignore[arg-type]
     return batch
+
+
+def deliver(batch: Sequence[Job], results: Sequence[Any]) -> None:
+    """Deliver the result of each job of a batch; to be called in the event loop's thread."""
+    for job, result in zip(batch, results, strict=True):
+        job.deliver(result)
 
 
 def handle(batch: Sequence[Job]) -> Sequence[Any]:

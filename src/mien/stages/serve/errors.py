@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mien.errors import (
@@ -33,6 +31,7 @@ from mien.errors import (
     UnknownPredictionError,
     UnknownTaskError,
 )
+from mien.stages.serve.dispatch import ADDRESS
 
 MEDIA_TYPE = "application/problem+json"
 _log = logging.getLogger("mien.serve")
@@ -173,6 +172,12 @@ PROBLEM_TYPES = {
     for (error, status, slug, title), remedy in _TABLE.items()
 }
 
+_EXPECTED: tuple[type[Exception], ...] = (
+    HTTPException,
+    *(error for error in PROBLEM_TYPES if isinstance(error, type) and error is not Exception),
+)
+"""Exceptions that are no defect of the server."""
+
 
 def problem_type_of(error: BaseException) -> ProblemType:
     """The row of an exception: by the status of a framework's error, or by its class."""
@@ -187,7 +192,7 @@ def problem_response(error: Exception, scope: Scope, **more: Any) -> Response:
     state["problem"] = problem_type.slug
     headers = _headers(problem_type)
     if problem_type.status == 405:
-        headers["Allow"] = ", ".join(_allowed(scope))
+        headers["Allow"] = ", ".join(sorted(scope[ADDRESS].endpoints))
     document = _document(error, problem_type, state.get("trace_id", "")) | more
     return JSONResponse(document, problem_type.status, headers, MEDIA_TYPE)
 
@@ -210,19 +215,8 @@ def raw_response(
     return b"\r\n".join([status, *lines, b"", body])
 
 
-def install(app: FastAPI) -> None:
-    """Translate every expected exception; `ServerErrorMiddleware` handles the others."""
-
-    async def handle(request: Request, error: Exception) -> Response:
-        return problem_response(error, request.scope)
-
-    for expected in (HTTPException, *PROBLEM_TYPES):
-        if isinstance(expected, type) and expected is not Exception:
-            app.add_exception_handler(expected, handle)
-
-
-class ServerErrorMiddleware:
-    """Logs an unexpected exception and returns status 500 without details."""
+class ErrorMiddleware:
+    """Answers every exception with its problem document; logs an unexpected one."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -243,7 +237,8 @@ class ServerErrorMiddleware:
         except ClientDisconnect:
             _log.debug("the client of %s disconnected before its request was read", _trace(scope))
         except Exception as error:
-            _log.exception("request %s failed", _trace(scope))
+            if started or not isinstance(error, _EXPECTED):
+                _log.exception("request %s failed", _trace(scope))
             if started:
                 raise
             await problem_response(error, scope)(scope, receive, send)
@@ -269,8 +264,3 @@ def _headers(problem_type: ProblemType) -> dict[str, str]:
 
 def _trace(scope: Scope) -> str:
     return str(scope.get("state", {}).get("trace_id", "?"))
-
-
-def _allowed(scope: Scope) -> list[str]:
-    routes = [route for route in scope["app"].routes if route.matches(scope)[0] != Match.NONE]
-    return sorted({method for route in routes for method in getattr(route, "methods", None) or ()})

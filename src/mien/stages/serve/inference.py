@@ -80,7 +80,7 @@ class InferenceService:
         read_upload: Callable[[], Awaitable[Upload]],
         trace_id: str,
         started_at: float,
-        is_disconnected: Callable[[], Awaitable[bool]],
+        is_disconnected: Callable[[], bool],
         fault: str | None = None,
     ) -> InferenceResult | None:
         """Predict for one request; None if its client disconnected before the end.
@@ -96,7 +96,6 @@ class InferenceService:
             read_at = time.perf_counter()
             upload = await read_upload()
             received_at = time.perf_counter()
-            fault = fault if self.settings.fault_injection else None
             request = InferenceRequest(model, upload, trace_id, started_at, received_at, fault)
             request.timings.upload_s = received_at - read_at
             result = None

@@ -7,9 +7,7 @@ The table of all metrics is `mien.observability.metrics`.
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +16,6 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
@@ -29,18 +26,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mien.observability.drift import NO_LABEL
 from mien.observability.metrics import BY_NAME, STAGES
 from mien.stages.serve import headers
+from mien.stages.serve.dispatch import ADDRESS
 from mien.stages.serve.errors import PROBLEM_TYPES
+from mien.stages.serve.histogram import Histogram
 from mien.stages.serve.loading import LoadedModel
 from mien.task import Prediction
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
-UNMATCHED = "unmatched"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _PROBE_ROUTES = frozenset({"/livez", "/readyz", "/health", "/metrics", "/static/{path:path}"})
 """Routes that probes and pages poll: logged at DEBUG only, and 'not ready' counts as no
 rejection."""
-_OBSERVATION_BATCH = 8
-"""Predictions that are observed together."""
 _log = logging.getLogger("mien.requests")
 
 
@@ -64,20 +60,19 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._requests = self._instrument("mien_requests_total")
-        self._request_seconds = self._instrument("mien_request_seconds")
+        self._request_seconds = self._histogram("mien_request_seconds")
         self._in_progress = self._instrument("mien_requests_in_progress")
         self._predictions = self._instrument("mien_predictions_total")
-        self._confidence = self._instrument("mien_confidence")
-        self._predict_seconds = self._instrument("mien_predict_seconds")
-        self._input_stats = self._instrument("mien_input_stat")
+        self._confidence = self._histogram("mien_confidence")
+        self._predict_seconds = self._histogram("mien_predict_seconds")
+        self._input_stats = self._histogram("mien_input_stat")
         self._feedback = self._instrument("mien_feedback_total")
-        self._upload_seconds = self._instrument("mien_upload_seconds")
-        self._upload_bytes = self._instrument("mien_upload_bytes")
-        self._queue_wait = self._instrument("mien_queue_wait_seconds")
+        self._upload_seconds = self._histogram("mien_upload_seconds").labels()
+        self._upload_bytes = self._histogram("mien_upload_bytes").labels()
+        self._queue_wait = self._histogram("mien_queue_wait_seconds").labels()
         self._model_reloads = self._instrument("mien_model_reloads_total")
         rejected = self._instrument("mien_rejected_total")
         self._rejected = {each.slug: rejected.labels(each.slug) for each in PROBLEM_TYPES.values()}
-        self._pending: deque[tuple[str, str, int, RequestTimings, Prediction | None]] = deque()
         self._children: dict[tuple[Any, ...], Any] = {}
 
     def request_started(self, route: str) -> None:
@@ -88,7 +83,7 @@ class Metrics:
         """Count one finished request."""
         self._child(self._in_progress, route).dec()
         self._child(self._requests, route, method, str(status)).inc()
-        self._child(self._request_seconds, route, str(status)).observe(seconds)
+        self._request_seconds.labels(route, str(status)).observe(seconds)
 
     def count_rejection(self, reason: str) -> None:
         """Count a request that was answered with a problem document."""
@@ -100,7 +95,7 @@ class Metrics:
         for route in ("/predict", f"/predict/{model.task.name}"):
             for status in (200, *sorted({each.status for each in PROBLEM_TYPES.values()})):
                 self._child(self._requests, route, "POST", str(status))
-            self._child(self._request_seconds, route, "200")
+            self._request_seconds.labels(route, "200")
         for label in model.labels:
             for outcome in ("ok", "unsure"):
                 self._child(self._predictions, *of, label, outcome)
@@ -116,14 +111,23 @@ class Metrics:
         timings: RequestTimings,
         prediction: Prediction | None,
     ) -> None:
-        """Observe a request whose upload was read; `prediction` is None where it failed.
-
-        Observed some at a time and before a scrape: the dozen updates of one request cost a
-        fraction where their code is in the processor's cache already.
-        """
-        self._pending.append((model.task.name, model.version, upload_bytes, timings, prediction))
-        if len(self._pending) >= _OBSERVATION_BATCH:
-            self._observe_pending()
+        """Observe a request whose upload was read; `prediction` is None where it failed."""
+        task, version = model.task.name, model.version
+        self._upload_bytes.observe(upload_bytes)
+        self._upload_seconds.observe(timings.upload_s)
+        if timings.queue_s is not None:
+            self._queue_wait.observe(timings.queue_s)
+        if prediction is None:
+            return
+        best = prediction.best
+        label = best.label if best else NO_LABEL
+        self._child(self._predictions, task, version, label, prediction.outcome).inc()
+        if best:
+            self._confidence.labels(task, version).observe(best.confidence)
+        for stage in STAGES:
+            self._predict_seconds.labels(task, stage).observe(timings.stages_s[stage])
+        for stat, value in prediction.input_stats.items():
+            self._input_stats.labels(task, stat).observe(value)
 
     def count_feedback(self, task: str, version: str, correct: bool) -> None:
         """Count a feedback."""
@@ -135,37 +139,7 @@ class Metrics:
 
     def render(self) -> bytes:
         """All metrics in the text format of Prometheus."""
-        self._observe_pending()
         return generate_latest(self.registry)
-
-    def _observe_pending(self) -> None:
-        with suppress(IndexError):  # until it is empty; another thread may take some too
-            while True:
-                self._observe(*self._pending.popleft())
-
-    def _observe(
-        self,
-        task: str,
-        version: str,
-        upload_bytes: int,
-        timings: RequestTimings,
-        prediction: Prediction | None,
-    ) -> None:
-        self._upload_bytes.observe(upload_bytes)
-        self._upload_seconds.observe(timings.upload_s)
-        if timings.queue_s is not None:
-            self._queue_wait.observe(timings.queue_s)
-        if prediction is None:
-            return
-        best = prediction.best
-        label = best.label if best else NO_LABEL
-        self._child(self._predictions, task, version, label, prediction.outcome).inc()
-        if best:
-            self._child(self._confidence, task, version).observe(best.confidence)
-        for stage in STAGES:
-            self._child(self._predict_seconds, task, stage).observe(timings.stages_s[stage])
-        for stat, value in prediction.input_stats.items():
-            self._child(self._input_stats, task, stat).observe(value)
 
     def _child(self, parent: Any, *labels: str) -> Any:
         key = (parent, *labels)
@@ -176,11 +150,13 @@ class Metrics:
 
     def _instrument(self, name: str) -> Any:
         row = BY_NAME[name]
-        if row.kind == "histogram":
-            edges = row.buckets
-            return Histogram(name, row.meaning, row.labels, buckets=edges, registry=self.registry)
         make = Counter if row.kind == "counter" else Gauge
         return make(name, row.meaning, row.labels, registry=self.registry)
+
+    def _histogram(self, name: str) -> Histogram:
+        histogram = Histogram(BY_NAME[name])
+        self.registry.register(histogram)
+        return histogram
 
 
 class LogFormatter(logging.Formatter):
@@ -207,7 +183,6 @@ class RequestMetricsMiddleware:
         self.app = app
         self.metrics = metrics
         self.is_draining = is_draining
-        self._templates: dict[str, str] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -215,7 +190,7 @@ class RequestMetricsMiddleware:
             return
         trace_id, start, status = headers.new_trace_id(), time.perf_counter(), 499
         scope.setdefault("state", {}).update(trace_id=trace_id, started_at=start)
-        route = self._template(scope)
+        route = scope[ADDRESS].template
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -257,19 +232,3 @@ class RequestMetricsMiddleware:
                 f'"method": "{method}", "status": {status}, "seconds": {seconds:.6f}}}'
             )
             _log.handle(logging.LogRecord(_log.name, level, __file__, 0, line, (), None))
-
-    def _template(self, scope: Scope) -> str:
-        """The route template of a request, before the router has seen it.
-
-        A slash at the end of an address is dropped: a redirect would lose the upload.
-        """
-        if self._templates is None:
-            routes = scope["app"].routes if "app" in scope else ()
-            self._templates = {each.path: each.path for each in routes if "{" not in each.path}
-            self._patterns = [(each.path_regex, each.path) for each in routes if "{" in each.path]
-        path = scope["path"]
-        if path not in self._templates and path.endswith("/"):
-            path = scope["path"] = path[:-1]
-        if path in self._templates:
-            return self._templates[path]
-        return next((own for regex, own in self._patterns if regex.match(path)), UNMATCHED)

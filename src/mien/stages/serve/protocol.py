@@ -8,6 +8,7 @@ with unread bytes destroys the response. So what follows an early response is re
 within limits of time and bytes. Knows nothing of addresses and models.
 """
 
+import asyncio
 import re
 import sys
 from asyncio import TimerHandle, Transport
@@ -17,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from mien.errors import OverloadedError
@@ -46,6 +48,8 @@ class ConnectionLimits:
     """Counts a refusal on this level and returns its response."""
 
 
+RECEIVED = "mien.received"
+"""Key in the scope of a request whose body was received: reading it does not wait."""
 MAX_PIPELINED_REQUESTS = 32
 """Requests that a client may send on one connection without waiting for responses."""
 _UPGRADE = re.compile(rb"\r\n(upgrade):", re.IGNORECASE)
@@ -132,7 +136,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_headers, self._pending_bytes = False, 0
         self._cancel_header_timer()
-        hosts = sum(name == b"host" for name, _ in self.headers)
+        hosts = [name for name, _ in self.headers].count(b"host")
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
             raise BadHttpError  # RFC 9112, section 3.2
         if len(self.pipeline) >= MAX_PIPELINED_REQUESTS:
@@ -142,14 +146,31 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         cycle.transport = cast(Transport, DrainingTransport(self, cycle))
         cycle.on_response = partial(self._answered, cycle)
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        # uvicorn's own adds a callback to the task, which costs another turn of the event loop.
+        self.tasks.add(self.loop.create_task(self._run(cycle, app)))
+
+    async def _run(self, cycle: RequestResponseCycle, app: Any) -> None:
+        try:
+            await cycle.run_asgi(app)
+        finally:
+            self.tasks.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+
     def on_body(self, body: bytes) -> None:
-        if self.cycle.response_complete:
+        cycle = cast(Any, self.cycle)
+        if cycle.response_complete:
             self._drop(len(body))
-        super().on_body(body)
+            return
+        # Bytes where uvicorn has a bytearray: `receive` returns them without a copy.
+        cycle.body = cycle.body + body if cycle.body else body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self.cycle.more_body = False  # uvicorn no longer looks once the answer is out
+        cast(dict[str, Any], self.cycle.scope)[RECEIVED] = True
 
     def drain(self, cycle: RequestResponseCycle) -> None:
         """Close after the client has sent the rest of its upload, or at the limits."""
@@ -171,6 +192,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _answered(self, cycle: RequestResponseCycle) -> None:
+        cast(DrainingTransport, cycle.transport).flush()
         self.on_response_complete()
         if self._draining and not cycle.more_body:
             self._drain()  # a later request was refused meanwhile
@@ -263,15 +285,36 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
 
 class DrainingTransport:
-    """The transport of a request: closing it lets the client read its response first."""
+    """The transport of a request: closing it lets the client read its response first.
+
+    The head of a response is sent together with the first part of its body: a second system call
+    would cost as much as all of the formatting.
+    """
 
     def __init__(self, connection: LimitedHttpProtocol, cycle: RequestResponseCycle) -> None:
         self._connection = connection
         self._cycle = cycle
-        self.write = connection.transport.write
+        self._write = connection.transport.write
+        self._head: bytes | None = None
         self.is_closing = connection.transport.is_closing
 
+    def write(self, data: bytes) -> None:
+        if self._head is None and self._cycle.response_started:
+            self._head = data
+        elif self._head:
+            data, self._head = self._head + data, b""
+            self._write(data)
+        else:  # "100 Continue", or more of the body
+            self._write(data)
+
+    def flush(self) -> None:
+        """Send a head that no body follows."""
+        if self._head:
+            self._write(self._head)
+            self._head = b""
+
     def close(self) -> None:
+        self.flush()
         self._connection.drain(self._cycle)
 
 

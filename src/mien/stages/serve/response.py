@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic_core import to_json
 
 from mien.stages.serve.loading import LoadedModel
 from mien.task import DECIMALS, Outcome, Prediction, Task
@@ -19,13 +20,14 @@ class ModelReference(BaseModel):
     version: str = Field(examples=["3"])
 
 
-def document(model: LoadedModel, prediction: Prediction, trace_id: str) -> dict[str, Any]:
-    """The response as JSON values, in the order in which they are sent."""
-    return {
+def render(model: LoadedModel, prediction: Prediction, trace_id: str) -> bytes:
+    """The response as JSON, its keys in the order of the schema."""
+    document = {
         **prediction.as_json(model.task.name),
         "model": {"name": model.name, "version": model.version},
         "trace_id": trace_id,
     }
+    return to_json(document)
 
 
 def schema_prefix(task: Task[Any]) -> str:

@@ -2,30 +2,30 @@
 
 Knows HTTP and the contract of tasks. `openapi.py` describes the addresses, `pages.py` has those
 of the web page, and `inference.py` makes the predictions. An endpoint takes the HTTP request and
-returns the response: FastAPI's own call of an endpoint with parameters costs more than the rest of
-the service's code.
+returns the response; `dispatch.py` calls it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Message
 
 from mien.stages.serve import errors, fault_injection, openapi, response, uploads
 from mien.stages.serve.auth import ApiKeyAuth
+from mien.stages.serve.dispatch import Endpoint
 from mien.stages.serve.errors import PROBLEM_TYPES, NotReadyError, RequestTimeoutError
 from mien.stages.serve.feedback import FeedbackRequest, record_feedback
 from mien.stages.serve.inference import InferenceService
 from mien.stages.serve.metrics import MEDIA_TYPE
+from mien.stages.serve.protocol import RECEIVED
 
 T = TypeVar("T")
-Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 UNDOCUMENTED: dict[str, Any] = {"include_in_schema": False}
 _NO_STORE = {"Cache-Control": "no-store"}
 
@@ -67,22 +67,10 @@ def add_get(
     _add(app, "HEAD", path, endpoint, UNDOCUMENTED)
 
 
-class _DirectRoute(APIRoute):
-    def get_route_handler(self) -> Endpoint:
-        return self.endpoint
-
-
 def _add(
     app: FastAPI, method: str, path: str, endpoint: Endpoint, description: dict[str, Any]
 ) -> None:
-    app.router.add_api_route(
-        path,
-        endpoint,
-        methods=[method],
-        response_model=None,
-        route_class_override=_DirectRoute,
-        **description,
-    )
+    app.add_api_route(path, endpoint, methods=[method], response_model=None, **description)
 
 
 async def predict_default(request: Request) -> Response:
@@ -103,7 +91,7 @@ def _predict_task(name: str) -> Endpoint:
 
 async def _predict(request: Request, task_name: str) -> Response:
     """The cheapest checks first; nothing is read before the request is admitted."""
-    state = _state(request)
+    state, own = _state(request), request.scope["state"]
     inference = state.inference
     model = inference.models.find(task_name)
     _authorize(request, state)
@@ -113,16 +101,34 @@ async def _predict(request: Request, task_name: str) -> Response:
     with state.upload_memory.counted() as take:
         result = await inference.predict(
             model,
-            lambda: _within_timeout(uploads.read(request, takes_json, limit, take), state),
-            request.state.trace_id,
-            request.state.started_at,
-            request.is_disconnected,
-            request.headers.get(fault_injection.HEADER),
+            lambda: _within_timeout(request, uploads.read(request, takes_json, limit, take), state),
+            own["trace_id"],
+            own["started_at"],
+            lambda: _is_disconnected(request),
+            _fault(request, inference),
         )
     if result is None:
         raise ClientDisconnect
-    document = response.document(model, result.prediction, request.state.trace_id)
-    return JSONResponse(document, headers=_NO_STORE)
+    content = response.render(model, result.prediction, own["trace_id"])
+    return Response(content, headers=_NO_STORE, media_type="application/json")
+
+
+def _is_disconnected(request: Request) -> bool:
+    """Whether the client of a request that was received is gone: one step of `receive`, where
+    Starlette's own method starts and cancels a scope of tasks."""
+    receiving = cast(Coroutine[Any, Any, Message], request.receive())
+    try:
+        receiving.send(None)
+    except StopIteration as received:
+        return bool(received.value["type"] == "http.disconnect")
+    receiving.close()
+    return False
+
+
+def _fault(request: Request, inference: InferenceService) -> str | None:
+    """The fault that a fire drill asks for, where drills are allowed."""
+    allowed = inference.settings.fault_injection
+    return request.headers.get(fault_injection.HEADER) if allowed else None
 
 
 async def feedback(request: Request) -> Response:
@@ -130,7 +136,7 @@ async def feedback(request: Request) -> Response:
     inference = state.inference
     _authorize(request, state)
     with inference.workers.admit():
-        sent = await _within_timeout(uploads.read_json(request, FeedbackRequest), state)
+        sent = await _within_timeout(request, uploads.read_json(request, FeedbackRequest), state)
         log, labels = inference.prediction_log, inference.models.labels
         result = await asyncio.to_thread(record_feedback, log, labels, sent)
     inference.metrics.count_feedback(result.task, result.version, result.correct)
@@ -182,11 +188,14 @@ async def problem_type(request: Request) -> Response:
 
 
 def _authorize(request: Request, state: AppState) -> None:
-    headers = request.headers
-    state.auth.check(headers.get("authorization"), headers.get("x-api-key"))
+    if state.auth.keys:
+        headers = request.headers
+        state.auth.check(headers.get("authorization"), headers.get("x-api-key"))
 
 
-async def _within_timeout(reading: Awaitable[T], state: AppState) -> T:
+async def _within_timeout(request: Request, reading: Awaitable[T], state: AppState) -> T:
+    if RECEIVED in request.scope:  # a timer would cost more than the reading
+        return await reading
     try:
         async with asyncio.timeout(state.inference.settings.body_timeout_s):
             return await reading

@@ -5,10 +5,10 @@ A thread cannot be stopped from outside: one that exceeds its deadline is replac
 when its work does.
 """
 
-import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from queue import SimpleQueue
 from time import monotonic
 from typing import Any
 
@@ -37,7 +37,11 @@ class WorkerPool:
         self.hung_threads: set[threading.Thread] = set()
         """Threads that exceeded their deadline and still run."""
         self._queue: Queue = Queue()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        """Guards the queue, the threads and the state of jobs."""
+        self._wake_ups: SimpleQueue[None] = SimpleQueue()
+        """At least one for each entry of the queue: a condition would cost several times as much.
+        """
         self._threads = [self._start() for _ in range(thread_count)]
 
     @property
@@ -65,7 +69,7 @@ class WorkerPool:
         handler: BatchHandler[T, Result],
         request: T,
         deadline_s: float,
-        is_disconnected: Callable[[], Awaitable[bool]],
+        is_disconnected: Callable[[], bool],
     ) -> Result | None:
         """Handle a request in one of the threads; None if its client disconnected before the end.
 
@@ -75,14 +79,13 @@ class WorkerPool:
         job, end = Job(handler, request), monotonic() + deadline_s
         self._put(job)
         try:
-            while not job.future.done():
+            while not job.delivered:
                 left_s = end - monotonic()
                 if left_s <= 0:
                     raise DeadlineError
-                await _wait(job.future, min(left_s, DISCONNECT_POLL_S))
-                if not job.future.done() and await is_disconnected():
+                if not await job.wait(min(left_s, DISCONNECT_POLL_S)) and is_disconnected():
                     return None
-            result: Result = job.future.result()
+            result: Result = job.result()
             return result
         finally:
             self._leave(job, deadline_s)
@@ -119,7 +122,7 @@ class WorkerPool:
 
     def close(self) -> None:
         """Wait for the running jobs, then end the threads, except those that hang."""
-        with self._changed:
+        with self._lock:
             working = [each for each in self._threads if each not in self.hung_threads]
         for _ in working:
             self._put(None)
@@ -133,9 +136,9 @@ class WorkerPool:
         return thread
 
     def _put(self, entry: Job | Call | None) -> None:
-        with self._changed:
+        with self._lock:
             self._queue.append(entry)
-            self._changed.notify()
+        self._wake_ups.put(None)
 
     def _work(self) -> None:
         while self._work_once():
@@ -152,60 +155,43 @@ class WorkerPool:
         return self._finish(batch, batching.handle(batch))
 
     def _take(self) -> list[Job] | Call | None:
-        with self._changed:
-            while not self._queue:
-                self._changed.wait()
-            batch = batching.next_batch(self._queue, self.thread_count)
-            if isinstance(batch, list):
-                for job in batch:
-                    job.state, job.thread = "running", threading.current_thread()
-                    job.started_at = monotonic()
-            return batch
+        while True:
+            self._wake_ups.get()
+            with self._lock:
+                if not self._queue:
+                    continue  # another batch took the entry, or its client left
+                batch = batching.next_batch(self._queue, self.thread_count)
+                if isinstance(batch, list):
+                    for job in batch:
+                        job.state, job.thread = "running", threading.current_thread()
+                        job.started_at = monotonic()
+                return batch
 
     def _finish(self, batch: Sequence[Job], results: Sequence[Any]) -> bool:
         """Deliver the results; whether the thread was not replaced meanwhile."""
-        with self._changed:
+        with self._lock:
             for job in batch:
                 job.state = "done"
             self.hung_threads.discard(threading.current_thread())
             goes_on = threading.current_thread() in self._threads
-        for job, result in zip(batch, results, strict=True):
-            if not job.loop.is_closed():
-                job.loop.call_soon_threadsafe(job.deliver, result)
+        loop = batch[0].loop  # a handler belongs to one service, which has one loop
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(batching.deliver, batch, results)
         return goes_on
 
     def _leave(self, job: Job, deadline_s: float) -> None:
         """Cancel a queued job that no client waits for; check later on a running one."""
-        with self._changed:
+        with self._lock:
             if job.state == "queued":
                 self._queue.remove(job)
             elif job.state == "running":
                 left_s = job.started_at + deadline_s - monotonic()
                 job.loop.call_later(max(0.0, left_s), self._replace_if_hung, job)
-        job.future.cancel()  # of no effect on one that is done
 
     def _replace_if_hung(self, job: Job) -> None:
-        with self._changed:
+        with self._lock:
             if job.state == "running" and job.thread in self._threads:
                 self.hung_threads.add(job.thread)
                 if not self.needs_restart:
                     self._threads.remove(job.thread)
                     self._threads.append(self._start())
-
-
-async def _wait(future: "asyncio.Future[Any]", timeout_s: float) -> None:
-    """Wait for the future or the timeout; cheaper than `asyncio.wait` by many microseconds."""
-    loop = asyncio.get_running_loop()
-    waiter = loop.create_future()
-
-    def wake(_: object = None) -> None:
-        if not waiter.done():
-            waiter.set_result(None)
-
-    timer = loop.call_later(timeout_s, wake)
-    future.add_done_callback(wake)
-    try:
-        await waiter
-    finally:
-        timer.cancel()
-        future.remove_done_callback(wake)
