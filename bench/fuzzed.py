@@ -248,10 +248,7 @@ def _model() -> runtime.Model:
     scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, [None, count])
     graph = helper.make_graph(nodes, "chance", [given], [scores], [weights])
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    preprocessing = {
-        "preprocessing_version": landmarks.NORMALIZATION_VERSION,
-        "min_confidence": 0.5,
-    }
+    preprocessing = {"preprocessing_version": landmarks.NORMALIZATION_VERSION}
     manifest = bundle.describe("gesture", gesture.TASK.default_labels, "chance", preprocessing)
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "model.onnx").write_bytes(made.SerializeToString())

@@ -39,7 +39,7 @@ def write(out: Path) -> None:
         "side": emotion.manifest.preprocessing["input_size"],
         "emotions": emotion.manifest.labels,
         "gestures": gesture.manifest.labels,
-        "floor": emotion.manifest.preprocessing["min_confidence"],
+        "floor": 0.25,
     }
     (out / SETTINGS).write_text(json.dumps(settings), encoding="utf-8")
 

@@ -40,13 +40,13 @@ def altered(out: Path, timeout_s: float) -> Fit:
 def task_with(**starters: Starter) -> Task[Any]:
     """The task of gestures with these public models."""
 
-    def predict_many(requests: Any, model: Any) -> list[Prediction]:
+    def detect_many(requests: Any, model: Any) -> list[Prediction]:
         for _ in requests:
             model.run({"x": np.ones((1, 2), np.float32)})
         return [Prediction("no_hand") for _ in requests]
 
     task = tasks.load("gesture")
     picture = task.inference.sample_picture
-    inference = Predictor(predict_many=predict_many, sample_picture=picture)
+    inference = Predictor(detect_many=detect_many, sample_picture=picture)
     training = replace(task.training, starters=starters)
     return replace(task, training=training, inference=inference)

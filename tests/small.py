@@ -15,7 +15,7 @@ from mien.model import bundle, golden
 from mien.storage.workspace import CHAMPION, Workspace
 
 _AUGMENTATION = ("rotate_degrees", "scale", "translate", "color_jitter", "grayscale_prob", "cutout")
-ANY = Policy(max_bundle_mb=1e6, max_cpu_cost=1e9)
+ANY = Policy(max_bundle_mb=1e6, max_cpu_cost=1e9, max_risk=1)
 """Refuses nothing."""
 GESTURE = RunConfig(
     name="small",

@@ -31,7 +31,11 @@ PLACES = {
     "pycocotools": "reporting/scores.py",
     "libreyolo": "tasks/emotion/networks.py",
     "torch": "tasks/emotion",
-    "sklearn": ("tasks/gesture/train.py", "stages/check/metadata_baseline.py"),
+    "sklearn": (
+        "tasks/gesture/train.py",
+        "tasks/gesture/rejection_training.py",
+        "stages/check/metadata_baseline.py",
+    ),
     "lightgbm": "tasks/gesture/train.py",
     "skl2onnx": "tasks/gesture/export.py",
     "onnxmltools": "tasks/gesture/export.py",

@@ -55,6 +55,10 @@ class Policy(Schema):
     """How much of any score a variant may lose against the candidate that it was made from."""
     max_latency_increase: float = Field(default=0.1, ge=0)
     """Share of CPU time by which a variant may be slower than that candidate."""
+    max_risk: float = Field(default=0.05, gt=0, le=1)
+    """Share of wrong answers among those that are not `unsure`."""
+    max_rejected: float = Field(default=0.02, ge=0, lt=1)
+    """Share of the subjects that show a class and may be `unsure` as if they showed none."""
 
 
 class CheckConfig(Schema):

@@ -1,13 +1,12 @@
 """THE CONTRACT between what mien does (`stages/`) and what it runs on (`tasks/`).
 
-A task is one folder under `tasks/` whose `__init__.py` builds a `Task` of three parts: data,
-training and inference. A stage takes the part that it needs and knows no task by name; a task
-knows no stage, no HTTP and no tracker.
+A task is one folder under `tasks/` whose `__init__.py` builds a `Task`. A stage takes the part that
+it needs and knows no task by name; a task knows no stage, no HTTP and no tracker.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar
@@ -22,6 +21,7 @@ from mien.boxes import Box
 from mien.config import Level, Schema
 from mien.errors import MienError, RequestError, ScoreError
 from mien.images import Limits
+from mien.model.decision import AnswerDecision
 from mien.model.runtime import Model
 
 Outcome = Literal["ok", "no_face", "no_hand", "unsure"]
@@ -52,20 +52,13 @@ class Request:
 
     @classmethod
     def read(cls, data: bytes, limits: Limits | None = None, min_side: int | None = None) -> Self:
-        """Make a request of the bytes of a picture; `images.read` has the arguments and errors.
-
-        Tasks read the pictures of their data with it, with the `min_side` of the task.
-        """
+        """Make a request of the bytes of a picture; `images.read` has the arguments and errors."""
         picture = images.read(data, limits, min_side)
         return cls(image=picture.pixels, sent=picture.size)
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of the picture as sent; boxes and landmarks of answers are in these.
-
-        Raises:
-            ValueError: the request holds no picture.
-        """
+        """Width and height of the picture as sent; boxes and landmarks of answers are in these."""
         if self.image is None:
             raise ValueError("a request without a picture has no size")
         return self.sent or (self.image.shape[1], self.image.shape[0])
@@ -76,9 +69,7 @@ class Request:
 
         Places are exact to within one pixel of `image`: its last column may stand for fewer.
         """
-        if self.image is None:
-            raise ValueError("a request without a picture has no scale")
-        height, width = self.image.shape[:2]
+        width, height = replace(self, sent=None).size
         return self.size[0] / width, self.size[1] / height
 
 
@@ -90,14 +81,21 @@ class Detection:
     confidence: float
     box: Box | None
     scores: Mapping[str, float]
-    """One number in 0..1 for each label of the model."""
+    """In 0..1, for each label of the model."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """What else the task tells, as JSON values: for hands `handedness` and `landmarks`."""
+    novelty: float | None = None
+    """How unlike every class the subject is; None for a model that does not say."""
 
     def __post_init__(self) -> None:
         # Also what a network answers that computes with NaN: nothing compares to it.
         if not all(0 <= score <= 1 for score in (self.confidence, *self.scores.values())):
             raise ScoreError(f"confidence and scores lie in 0..1, not {dict(self.scores)}")
+
+    def calibrated(self, decision: AnswerDecision) -> "Detection":
+        """The same with calibrated scores; their order stays as it is."""
+        scores = {each: decision.calibration.confidence(n) for each, n in self.scores.items()}
+        return replace(self, confidence=scores[self.label], scores=scores)
 
     def as_json(self) -> dict[str, Any]:
         """The detection as JSON values; `extra` stands beside the other keys."""
@@ -112,7 +110,7 @@ class Detection:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer to one request; `detections` stand in order of confidence, best first."""
+    """The answer to one request; `detections`: best first, those that are like no class last."""
 
     outcome: Outcome
     detections: tuple[Detection, ...] = ()
@@ -121,8 +119,16 @@ class Prediction:
 
     @property
     def best(self) -> Detection | None:
-        """The detection that answers the request, if there is one."""
         return self.detections[0] if self.detections else None
+
+    def decided(self, decision: AnswerDecision | None) -> "Prediction":
+        """The same with calibrated scores, `unsure` where the best of them does not count."""
+        if decision is None or not self.detections:
+            return self
+        known_first = sorted(self.detections, key=lambda each: decision.is_novel(each.novelty))
+        detections = tuple(each.calibrated(decision) for each in known_first)
+        unsure = decision.is_unsure(detections[0].confidence, detections[0].novelty)
+        return Prediction("unsure" if unsure else self.outcome, detections, self.input_stats)
 
     def as_json(self, task: str) -> dict[str, Any]:
         """The prediction as JSON values: the task's own key first."""
@@ -170,13 +176,12 @@ class Sample:
     name: str
     """Unique in the data: the path of an image, or file and line of a row."""
     labels: tuple[str, ...]
-    """The label of each subject, the largest first; empty where the data say that there is none."""
+    """Of each subject, the largest first; empty where the data say that there is none."""
     digest: str
     """SHA-256 of what a model sees of it: equal digests are exact duplicates."""
     split: Split | None = None
     """As shipped; None where the source leaves the split to the task."""
     image_path: Path | None = None
-    """The image file; None for a row of numbers."""
     values: tuple[float, ...] | None = None
     """A row in the task's common frame, for near duplicates and outliers; None for an image."""
     person: str = ""
@@ -277,7 +282,7 @@ class Recorder(Protocol):
 
 @dataclass(frozen=True)
 class TaskData(Generic[ParamsT]):
-    """What a task knows about its raw and its prepared data; used by the stages data and check."""
+    """What a task knows about its raw and its prepared data; for the stages data and check."""
 
     write_sample: Callable[[Path, int], None]
     """`write_sample(out, seed)` writes the project's own sample data as a raw source."""
@@ -289,13 +294,12 @@ class TaskData(Generic[ParamsT]):
     """`inspect(raw, params, cache)` lists the samples of raw data and records the issues of
     `checks`; a bad single file is an issue, and `DataError` says that no data could be read."""
     repair: Callable[[Path, Path, RepairPlan, ParamsT, Path], tuple[str, ...]]
-    """`repair(raw, out, plan, params, cache)` writes a copy of raw data, repaired by a plan, for
-    `inspect` and `prepare` to read; returns further repairs, in sentences."""
+    """`repair(raw, out, plan, params, cache)` writes a repaired copy of raw data for `inspect` and
+    `prepare`; returns further repairs, in sentences."""
     prepare: Callable[[Path, Path, ParamsT, Path], DataReport]
-    """`prepare(raw, ready, params, cache)` turns raw files into what the trainer reads. `cache`
-    is a permanent folder for results that are slow to compute, by content of the file."""
+    """`prepare(raw, ready, params, cache)` turns raw files into what the trainer reads. `cache` is
+    a permanent folder for slow results, by content of the file."""
     examples: Callable[[Path, Split], Iterator[Example]]
-    """`examples(ready, split)`: the labelled split as requests."""
 
 
 @dataclass(frozen=True)
@@ -317,40 +321,40 @@ class Trainer(Generic[ParamsT]):
 
 @dataclass(frozen=True)
 class Predictor:
-    """How a task answers; used by the stages evaluate, serve, batch and predict."""
+    """How a task answers; its methods apply the bundle's decision, for all stages alike."""
 
-    predict_many: Callable[[Sequence[Request], Model], Sequence[Prediction]]
-    """One prediction for each request, in their order. The only function that predicts, so that
-    evaluation and serving cannot drift apart."""
+    detect_many: Callable[[Sequence[Request], Model], Sequence[Prediction]]
+    """One prediction for each request, in their order, with the scores of the networks and the
+    outcome `ok` where something is detected. Raises RequestError, BundleError, ScoreError."""
     sample_picture: Callable[[], Image.Image]
     """A drawn picture with one clear subject, for demos, warm-up and tests."""
     Body: type[BaseModel] | None = None
     """Schema of a JSON request; None for a task that takes pictures only."""
     batching: bool = True
-    """Whether `predict_many` runs the network once for several requests; servers then batch."""
+    """Whether `detect_many` runs the network once for several requests; servers then batch."""
     min_side: int | None = None
-    """Pixels of a picture's shorter side with which an answer is as good as with all of them.
-
-    A picture with twice as many is read at reduced size (`images.read`): `predict_many` gets it in
-    `Request.image` and returns places in pixels of `Request.size`. `TaskData.examples` and the
-    trainer read with the same number. Choose it by `bench photos`. None: pictures are read in full.
-    """
+    """Pixels of a picture's shorter side that are enough (`bench photos`); None: all are needed.
+    A picture with twice as many is read at reduced size, also by `TaskData.examples`; places in
+    predictions are in pixels of `Request.size`."""
     subject_counter: Callable[[], Callable[[Request], int]] | None = None
     """`subject_counter()` makes a function that counts the subjects of a picture, in one thread."""
-    video_predictor: Callable[[Model], Callable[[Request], Prediction]] | None = None
-    """Makes a function that predicts the frames of one video in order; None without a gain."""
+    video_detector: Callable[[Model], Callable[[Request], Prediction]] | None = None
+    """Makes a function as `detect_many` for the frames of one video in order; None without gain."""
     table_requests: Callable[[Path], Iterator[BaseModel | MienError] | None] | None = None
     """`table_requests(path)`: each row of a CSV as a `Body`, or why not; None for other files."""
 
-    def predict(self, request: Request, model: Model) -> Prediction:
-        """Answer one request.
+    def predict_many(self, requests: Sequence[Request], model: Model) -> list[Prediction]:
+        """Answer requests, in their order; raises as `detect_many`."""
+        return [each.decided(model.decision) for each in self.detect_many(requests, model)]
 
-        Raises:
-            RequestError: the request cannot be answered.
-            BundleError: the bundle was made for another version of the task.
-            ScoreError: the model computes something else than scores.
-        """
+    def predict(self, request: Request, model: Model) -> Prediction:
+        """Answer one request; raises as `detect_many`."""
         return self.predict_many([request], model)[0]
+
+    def video_predictor(self, model: Model) -> Callable[[Request], Prediction] | None:
+        """A function that answers the frames of one video in order; None without gain."""
+        detect = self.video_detector and self.video_detector(model)
+        return detect and (lambda frame: detect(frame).decided(model.decision))
 
     def drawn_predictions(self) -> list[Callable[[Model], Prediction]]:
         """Calls of `predict` for drawn requests: the picture, mirrored, and examples of `Body`."""
@@ -368,19 +372,15 @@ class Predictor:
     def open(self, path: Path) -> Request:
         """Make a request of a file: a picture, or the JSON body of a task that takes one.
 
-        Raises:
-            RequestError: the file cannot be read, or is not JSON.
-            ConfigError: the JSON is no `Body`.
-            ImageError, ImageTypeError, TooLargeError: see `images.read`.
+        Raises RequestError or ConfigError, where it is no such file; else as `images.read`.
         """
         try:
             raw = path.read_bytes()
+            if path.suffix != ".json" or self.Body is None:
+                return self.read(raw)
+            document = json.loads(raw)
         except OSError as error:
             raise RequestError(f"{path.name} cannot be read: {error.strerror}.") from None
-        if path.suffix != ".json" or self.Body is None:
-            return self.read(raw)
-        try:
-            document = json.loads(raw)
         except ValueError:
             raise RequestError(f"{path.name} is not readable JSON.") from None
         return Request(body=config.parse(self.Body, document, path.name))

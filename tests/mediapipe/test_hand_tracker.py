@@ -20,7 +20,7 @@ from mien.task import Prediction, Request
 from mien.tasks.gesture import TASK, data
 from mien.tasks.gesture.drawing import draw_hand_picture
 from mien.tasks.gesture.params import HAGRID_LABELS, Params
-from mien.tasks.gesture.predict import video_predictor
+from mien.tasks.gesture.predict import video_detector
 from mien.tasks.gesture.sample import write_sample
 from mien.tasks.gesture.train import fit
 
@@ -97,7 +97,7 @@ def label(answer: Prediction) -> str:
 @pytest.mark.parametrize("gesture", ["like", "rock", "peace"])
 def test_a_moving_hand_keeps_its_gesture(model: Model, gesture: str) -> None:
     """As frame by frame on 98 % of those frames in which that finds the gesture at all."""
-    predict = video_predictor(model)
+    predict = video_detector(model)
     pairs = [
         (
             label(predict(Request(image=frame))),
@@ -193,7 +193,7 @@ def test_each_video_has_its_own_state(model: Model) -> None:
     one, two = (list(frames(draw_hand_picture(name), 8)) for name in ("like", "peace"))
 
     def predict(*videos: list[Pixels]) -> list[list[Prediction]]:
-        trackers: list[Callable[[Request], Prediction]] = [video_predictor(model) for _ in videos]
+        trackers: list[Callable[[Request], Prediction]] = [video_detector(model) for _ in videos]
         predictions: list[list[Prediction]] = [[] for _ in videos]
         for turn in zip(*videos, strict=True):
             for video, frame in enumerate(turn):

@@ -4,7 +4,8 @@ import pytest
 from measured import candidate, scores, variant
 
 from mien.config import Policy
-from mien.model.evaluation import CandidateScores, Evaluation
+from mien.model.decision import AnswerDecision
+from mien.model.evaluation import CandidateScores, Evaluation, RiskCoverage
 from mien.reporting import leaderboard
 
 
@@ -62,3 +63,32 @@ def test_leak_free_scores_stand_beside_those_as_shipped(capsys: pytest.CaptureFi
     assert "Test as shipped (10) and leak-free, without copies in train (9)" in result
     assert "0.510" in result
     assert "0.520" in result
+
+
+def test_what_unsure_costs_is_printed_and_a_missed_target_is_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Calibration before and after, each limit with its coverage, in 80 columns."""
+    rows = (
+        RiskCoverage(max_risk=0.05, min_confidence=None),
+        RiskCoverage(
+            max_risk=0.3,
+            min_confidence=0.61,
+            val_coverage=0.5,
+            val_risk=0.28,
+            test_coverage=0.48,
+            test_risk=0.31,
+        ),
+    )
+    row = candidate("yolox-nano-int8", raw_calibration_error=0.19, risk_coverage=rows)
+    leaderboard.show(evaluation("emotion", row))
+    reached = capsys.readouterr().out
+    assert max(map(len, reached.splitlines())) <= 80
+    assert "calibration error on test 0.190, calibrated 0.000" in reached
+    assert "NOT REACHED" not in reached
+    missed = AnswerDecision(min_confidence=2.0, max_risk=0.05)
+    leaderboard.show(evaluation("emotion", row.model_copy(update={"decision": missed})))
+    out = capsys.readouterr().out
+    assert "NOT REACHED on val: at most 5% wrong. Every answer is unsure." in out
+    (line,) = [line for line in out.splitlines() if line.split()[:1] == ["30%"]]
+    assert line.split()[1:] == ["0.610", "50.0%", "28.0%", "48.0%", "31.0%"]

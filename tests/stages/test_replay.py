@@ -65,7 +65,7 @@ def write(folder: Path, root: str, seed: int = 1) -> str:
         config_sha256=config.digest(CONFIG),
         data_fingerprint=root,
     )
-    preprocessing = {"preprocessing_version": NORMALIZATION_VERSION, "min_confidence": 0.1}
+    preprocessing = {"preprocessing_version": NORMALIZATION_VERSION}
     made = bundle.describe("gesture", HAGRID_LABELS, "drawn", preprocessing, lineage=origin)
     predict = tasks.load("gesture").inference.drawn_predictions()
     return golden.write(folder, made, predict).digest

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 from mien import config
 from mien.config import Schema
 from mien.errors import BundleError
+from mien.model.decision import AnswerDecision
 from mien.model.evaluation import BundleMetrics
 from mien.model.lineage import Lineage
 from mien.storage import workspace
@@ -50,6 +51,8 @@ class Manifest(Schema):
     preprocessing: dict[str, Any]
     """Preprocessing: all that the task's `predict` must know of this model."""
     preprocessing_sha256: str
+    decision: AnswerDecision | None = None
+    """None: scores are not calibrated, and no answer is `unsure`. `evaluate` fits it."""
     metrics: BundleMetrics | None = None
     """None until the bundle was evaluated."""
     lineage: Lineage = Lineage()
@@ -68,7 +71,7 @@ class Bundle:
 
     @property
     def model_sha256(self) -> str:
-        """SHA-256 of what predictions depend on: task, labels, preprocessing and networks.
+        """SHA-256 of what predictions depend on: task, labels, preprocessing, decision, networks.
 
         The same for every training of the same data, params and seed on the same platform.
         """
@@ -78,7 +81,8 @@ class Bundle:
             for name, entry in sorted(manifest.files.items())
             if name.endswith(NETWORK_SUFFIX)
         }
-        parts = [manifest.task, manifest.labels, manifest.preprocessing_sha256, networks]
+        decision = manifest.decision and manifest.decision.model_dump(mode="json")
+        parts = [manifest.task, manifest.labels, manifest.preprocessing_sha256, decision, networks]
         return config.digest(parts)
 
     @property
@@ -93,6 +97,7 @@ def describe(
     candidate: str,
     preprocessing: Mapping[str, Any],
     *,
+    decision: AnswerDecision | None = None,
     metrics: BundleMetrics | None = None,
     lineage: Lineage | None = None,
 ) -> Manifest:
@@ -103,6 +108,7 @@ def describe(
         candidate=candidate,
         preprocessing=dict(preprocessing),
         preprocessing_sha256=config.digest(dict(preprocessing)),
+        decision=decision,
         metrics=metrics,
         lineage=lineage or Lineage(),
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from mien.config import Form, Policy, Schema, TrainedOn
+from mien.model.decision import AnswerDecision
 from mien.storage.files import write_json
 from mien.storage.workspace import RESULT, read_document
 
@@ -35,6 +36,10 @@ class Scores(Schema):
     false_positive_rate: float
     """Share of the examples without a subject that got a detection."""
     calibration_error: float
+    coverage: float = 1.0
+    """Share of the detected subjects whose answer is not `unsure`."""
+    risk: float = 0.0
+    """Share of wrong labels among these."""
     map50: float | None = None
     """Of tasks that localise, as is `map50_95`."""
     map50_95: float | None = None
@@ -83,6 +88,18 @@ class Latency(Schema):
     picture_ms: float | None = None
 
 
+class RiskCoverage(Schema):
+    """What a limit on wrong answers costs: thresholds from val, shares of both splits."""
+
+    max_risk: float
+    min_confidence: float | None = None
+    """None where no threshold keeps the limit on val."""
+    val_coverage: float = 0.0
+    val_risk: float = 0.0
+    test_coverage: float = 0.0
+    test_risk: float = 0.0
+
+
 class Measurements(Schema):
     """One candidate: its scores by split, what a request costs, and its size."""
 
@@ -92,6 +109,9 @@ class Measurements(Schema):
     """Test examples without an exact or near copy in train; None for data not checked."""
     majority: MajorityComparison | None = None
     """None in bundles that were measured before it existed."""
+    raw_calibration_error: float = 0.0
+    """On test, before calibration."""
+    risk_coverage: tuple[RiskCoverage, ...] = ()
     latency: Latency
     cpu_cost: CpuRatio
     """CPU time of one request, in units of the reference workload."""
@@ -102,6 +122,8 @@ class Measurements(Schema):
         flat: dict[str, float] = {}
         for name in Measurements.model_fields:
             value = getattr(self, name)
+            if isinstance(value, tuple):
+                continue
             if isinstance(value, Schema):
                 numbers = {f"{name}.{inner}": number for inner, number in value}
             else:
@@ -122,6 +144,8 @@ class CandidateScores(Measurements):
     """One row of the leaderboard."""
 
     candidate: str
+    decision: AnswerDecision = AnswerDecision()
+    """Fitted on val, as in its bundle."""
     variant: VariantComparison | None = None
     fault: str = ""
     """Which limits of the policy it breaks; "" for none."""

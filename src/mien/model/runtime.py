@@ -96,6 +96,8 @@ class Model:
     def __init__(self, opened: Bundle) -> None:
         self.bundle = opened
         self.preprocessing: Mapping[str, Any] = opened.manifest.preprocessing
+        self.decision = opened.manifest.decision
+        """None: scores are as the networks give them."""
         self._sessions = {
             name: Session(opened.folder / name)
             for name in opened.manifest.files

@@ -70,16 +70,19 @@ def classes(f1: NDArray[np.float64], labels: Sequence[str], path: Path) -> None:
     save(figure, path)
 
 
-def reliability(rows: NDArray[np.float64], path: Path) -> None:
-    """Accuracy against confidence; a model that knows what it knows follows the diagonal."""
-    figure = sheet(4, 4)
-    axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1)
-    if len(rows):
-        axes.plot(rows[:, 0], rows[:, 1], color=ACCENT, marker="o")
-        axes.bar(rows[:, 0], rows[:, 2] / rows[:, 2].sum(), width=0.04, color=QUIET)
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), title="Reliability")
-    axes.set(xlabel="confidence (bars: share of answers)", ylabel="accuracy")
+def reliability(before: NDArray[np.float64], after: NDArray[np.float64], path: Path) -> None:
+    """Accuracy against confidence, before and after calibration; calibrated confidence follows the
+    diagonal."""
+    figure = sheet(8, 4)
+    for axes, rows, title in zip(
+        figure.subplots(1, 2), (before, after), ("before", "after"), strict=True
+    ):
+        axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1)
+        if len(rows):
+            axes.plot(rows[:, 0], rows[:, 1], color=ACCENT, marker="o")
+            axes.bar(rows[:, 0], rows[:, 2] / rows[:, 2].sum(), width=0.04, color=QUIET)
+        axes.set(xlim=(0, 1), ylim=(0, 1.02), title=f"Reliability {title} calibration")
+        axes.set(xlabel="confidence (bars: share of answers)", ylabel="accuracy")
     save(figure, path)
 
 

@@ -44,8 +44,47 @@ def show(evaluation: Evaluation) -> None:
                 f"{row.candidate} has learnt nothing measurable: {row.majority.sentence}."
             )
     _show_boxes(rows)
+    _show_decision(evaluation)
     _show_leaks(rows)
     _show_variants(evaluation)
+
+
+def _show_decision(evaluation: Evaluation) -> None:
+    """Calibration and the risk-coverage table of the choice."""
+    row = evaluation.chosen
+    if row is None or not row.risk_coverage:
+        return
+    console.result(
+        f"{row.candidate}: calibration error on test {row.raw_calibration_error:.3f}, calibrated "
+        f"{row.test.calibration_error:.3f}"
+    )
+    limit = f"{row.decision.max_risk:.0%} wrong"
+    console.result(
+        f"At most {limit}: {row.test.coverage:.1%} of test answered, {row.test.risk:.1%} wrong"
+        if row.decision.is_reached
+        else f"NOT REACHED on val: at most {limit}. Every answer is unsure."
+    )
+    console.table(
+        f"Risk and coverage of {row.candidate} (thresholds from val)",
+        ["wrong at most", "threshold", "val answered", "wrong", "test answered", "wrong"],
+        [
+            [
+                f"{each.max_risk:.0%}",
+                *(
+                    ["not reached", "", "", "", ""]
+                    if each.min_confidence is None
+                    else [
+                        f"{each.min_confidence:.3f}",
+                        f"{each.val_coverage:.1%}",
+                        f"{each.val_risk:.1%}",
+                        f"{each.test_coverage:.1%}",
+                        f"{each.test_risk:.1%}",
+                    ]
+                ),
+            ]
+            for each in row.risk_coverage
+        ],
+    )
 
 
 def _show_variants(evaluation: Evaluation) -> None:

@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.boxes import Box
+from mien.model.decision import AnswerDecision
 from mien.model.evaluation import Latency, MajorityComparison, Scores
-from mien.task import Example, Prediction
+from mien.task import Example, Prediction, Request
 
+_NO_REQUEST = Request(image=np.zeros((1, 1, 3), np.uint8))
 Pair = tuple[str | None, str | None]
 """The true and the predicted label; None for 'no subject'."""
 
@@ -35,6 +37,10 @@ class ScoredPrediction:
     input_stats: dict[str, float]
     seconds: float
     name: str = ""
+    novelty: float | None = None
+    """Of the best detection, see `Detection.novelty`."""
+    prediction: Prediction | None = None
+    """What was scored, for `decided`."""
 
 
 def scored(example: Example, prediction: Prediction, seconds: float) -> ScoredPrediction:
@@ -51,7 +57,17 @@ def scored(example: Example, prediction: Prediction, seconds: float) -> ScoredPr
         input_stats=dict(prediction.input_stats),
         seconds=seconds,
         name=example.name,
+        novelty=best.novelty if best else None,
+        prediction=prediction,
     )
+
+
+def decided(answer: ScoredPrediction, decision: AnswerDecision) -> ScoredPrediction:
+    """The same example with the prediction that a bundle with this decision gives."""
+    if answer.prediction is None:
+        raise ValueError("expected a scored prediction that holds its prediction, found none")
+    example = Example(_NO_REQUEST, answer.truth, answer.boxes, answer.name)
+    return scored(example, answer.prediction.decided(decision), answer.seconds)
 
 
 def summary(answers: Sequence[ScoredPrediction], labels: Sequence[str]) -> Scores:
@@ -59,11 +75,13 @@ def summary(answers: Sequence[ScoredPrediction], labels: Sequence[str]) -> Score
 
     `accuracy` and `macro_f1` are over the examples that show a subject (`shown`), macro-F1 over the
     classes that occur among them; `miss_rate` is the share of these without a detection;
-    `false_positive_rate` the share of examples without a subject that got one.
+    `false_positive_rate` the share of examples without a subject that got one. `coverage` is the
+    share of the detected subjects that are not `unsure`, `risk` the share of wrong labels of these.
     """
     matrix = confusion([(each.truth, each.predicted) for each in answers], labels)
     shown = [each for each in answers if each.truth is not None]
     empty = [each for each in answers if each.truth is None]
+    answered = [each for each in answers if each.outcome == "ok"]
     boxes: dict[str, float] = {}
     if any(each.boxes is not None for each in answers):
         boxes = mean_average_precision(answers, labels)
@@ -75,6 +93,8 @@ def summary(answers: Sequence[ScoredPrediction], labels: Sequence[str]) -> Score
         miss_rate=_share([each.predicted is None for each in shown]),
         false_positive_rate=_share([each.predicted is not None for each in empty]),
         calibration_error=calibration_error(answers),
+        coverage=len(answered) / max(1, sum(each.predicted is not None for each in answers)),
+        risk=_share([each.predicted != each.truth for each in answered]),
         **boxes,
     )
 

@@ -22,7 +22,7 @@ ROW = candidate(
 METRICS = BundleMetrics(
     **{name: getattr(ROW, name) for name in Measurements.model_fields}, leaderboard=(ROW,)
 )
-PREPROCESSING = {"min_confidence": 0.5, "outlier_model": {"mean": [1.0, 2.0]}}
+PREPROCESSING = {"nms_iou": 0.5, "outlier_model": {"mean": [1.0, 2.0]}}
 HISTORY = [{"loss": 2.0, "accuracy": 0.1}, {"loss": 1.0, "accuracy": 0.5}]
 
 
@@ -142,12 +142,12 @@ def test_scores_are_compared_if_bytes_need_not_repeat(
     steps = compare(
         tmp_path,
         exact=False,
-        preprocessing={**PREPROCESSING, "min_confidence": 0.25},
+        preprocessing={**PREPROCESSING, "nms_iou": 0.25},
         metrics=metrics("val", **{score: value}),
     )
     expected = ["identical", "identical", "within_tolerance", "identical", state]
     assert [step.state for step in steps] == expected
-    assert "min_confidence: 0.5 recorded" in steps[2].text
+    assert "nms_iou: 0.5 recorded" in steps[2].text
     assert f"val.{score}" in steps[-1].text
 
 

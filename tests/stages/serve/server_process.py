@@ -117,10 +117,10 @@ from dataclasses import replace as _replace
 def _predict(*arguments):
     while _os.path.exists(_os.environ["HANGS"]):
         _time.sleep(0.01)
-    return predict_many(*arguments)
+    return detect_many(*arguments)
 
 
-TASK = _replace(TASK, inference=_replace(TASK.inference, predict_many=_predict))
+TASK = _replace(TASK, inference=_replace(TASK.inference, detect_many=_predict))
 """
 
 

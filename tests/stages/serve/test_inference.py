@@ -37,7 +37,7 @@ def together(serving: Serving) -> Any:
         service = client.app.state.service.inference  # type: ignore[attr-defined]
         served = service.models.find("shape")
         one = served.task.inference.predict
-        inference = replace(served.task.inference, predict_many=many, batching=True)
+        inference = replace(served.task.inference, detect_many=many, batching=True)
         served = replace(served, task=replace(served.task, inference=inference))
         answering = InferencePipeline(Limits(), service.prediction_log)
 

@@ -179,7 +179,7 @@ def test_a_warm_up_that_crashes_is_told_without_its_words(
         raise ZeroDivisionError("a secret of the server")
 
     shape = tasks.load("shape")
-    broken = replace(shape, inference=replace(shape.inference, predict_many=crash))
+    broken = replace(shape, inference=replace(shape.inference, detect_many=crash))
     monkeypatch.setattr(sys.modules["mien.tasks.shape"], "TASK", broken)
     with serving(("shape",)) as client:
         health = client.get("/health")

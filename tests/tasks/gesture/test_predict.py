@@ -17,6 +17,7 @@ from mien.errors import BundleError, RequestError
 from mien.mediapipe import weights
 from mien.mediapipe.hand_landmarks import Hand
 from mien.model import bundle, runtime
+from mien.model.decision import AnswerDecision
 from mien.model.runtime import Model
 from mien.task import Request
 from mien.tasks.gesture import TASK, data, landmarks
@@ -163,8 +164,9 @@ def test_below_the_threshold_a_prediction_is_unsure(trained: Path, tmp_path: Pat
     """The detection is still listed."""
     request = Request(body=Body(landmarks=hand_of("ok").tolist()))
     for threshold, outcome in ((0.0, "ok"), (1.0, "unsure")):
-        folder = altered(trained, tmp_path / outcome, {"min_confidence": threshold})
+        folder = altered(trained, tmp_path / outcome, {})
         with runtime.load(folder) as other:
+            other.decision = AnswerDecision(min_confidence=threshold)
             answer = TASK.inference.predict(request, other)
         assert answer.outcome == outcome
         assert answer.best is not None

@@ -79,11 +79,8 @@ def test_every_fold_of_every_grid_point_is_recorded(ready: Path, tmp_path: Path)
     assert {total for _, total, _ in recorded} == {9}
     assert [metrics for _, _, metrics in recorded] == list(done.history)
     assert done.lineage["hyperparameters"]["C"] in (3.0, 10.0, 30.0)
-    assert set(done.preprocessing) == {"preprocessing_version", "min_confidence", "outlier_model"}
-    assert (done.preprocessing["preprocessing_version"], done.preprocessing["min_confidence"]) == (
-        landmarks.NORMALIZATION_VERSION,
-        0.5,
-    )
+    assert set(done.preprocessing) == {"preprocessing_version", "outlier_model", "rejection"}
+    assert done.preprocessing["preprocessing_version"] == landmarks.NORMALIZATION_VERSION
     training = landmarks.normalize(data.read_split(ready, "train").landmarks)
     assert done.preprocessing["outlier_model"] == fit_outlier_model(training)
     assert done.preprocessing == json.loads(json.dumps(done.preprocessing)), "plain JSON values"

@@ -122,7 +122,7 @@ def _champion(name: str | None, workspace: Workspace) -> tuple[Path, str]:
 
 
 def _announce(batch_input: BatchInput, task: Task[Any], identity: BatchIdentity) -> None:
-    if identity.sequence and task.inference.video_predictor is None:
+    if identity.sequence and task.inference.video_detector is None:
         console.info(f"mien-{task.name} predicts each frame of a video independently.")
     model = f"mien-{task.name} {identity.version}".strip()
     console.info(f"{batch_input.count} {batch_input.key_column}s to score with {model}")
@@ -202,8 +202,7 @@ def _jobs(items: Iterator[BatchItem], size: int, sequence: bool) -> Iterator[lis
 def _predict_job(
     job: list[BatchItem], task: Task[Any], model: Model, sequence: bool
 ) -> list[ResultRow]:
-    if sequence and task.inference.video_predictor:
-        predict_frame: PredictOne = task.inference.video_predictor(model)
+    if sequence and (predict_frame := task.inference.video_predictor(model)):
         return [_predict_item(item, task, predict_frame) for item in job]
     if task.inference.batching and all(map(_is_small, job)):
         try:

@@ -106,13 +106,13 @@ def _measure_all(
     run: Run, trained: Path, ready: Path, quality: DataQuality | None, target: Path
 ) -> None:
     task = run.task
-    limit = run.config.policy.max_cpu_cost
     bundles = _bundles(trained, run.config.variants)
     leaked = None if quality is None else quality.leaked
-    measured = [measure(task, each, ready, leaked, limit) for each in bundles]
+    measured = [measure(task, each, ready, leaked, run.config.policy) for each in bundles]
     rows = [
         CandidateScores(
             candidate=each.bundle.manifest.candidate,
+            decision=each.decision,
             variant=compare_latency(task, each.bundle, ready, run.config.policy),
             **dict(each.measurements()),
         )
@@ -177,7 +177,8 @@ def _complete(
         leaderboard=evaluation.candidates,
         processor=" ".join(lineage.processor_features()),
     )
-    complete = manifest.model_copy(update={"metrics": metrics})
+    update = {"metrics": metrics, "decision": measured.decision}
+    complete = manifest.model_copy(update=update)
     (folder / "card.md").write_text(card(complete, metrics), encoding="utf-8")
     bundle.write(folder, complete)
     private = target / "samples" / manifest.candidate

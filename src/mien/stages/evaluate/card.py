@@ -40,8 +40,10 @@ def card(manifest: bundle.Manifest, metrics: BundleMetrics) -> str:
         "Labels are expressions and gestures as people perceived them.\n\n"
         f"On the test split ({test.examples} examples): accuracy {test.accuracy:.4f}, "
         f"macro-F1 {test.macro_f1:.4f}, nothing found in {test.miss_rate:.2%}, "
-        f"expected calibration error {test.calibration_error:.4f}. "
+        f"expected calibration error {test.calibration_error:.4f} "
+        f"({metrics.raw_calibration_error:.4f} before calibration). "
         f"{_leak_free(test, metrics.test_leak_free)}{_majority(metrics.majority)}\n\n"
+        f"{_unsure(manifest, test)}"
         "| candidate | val macro-F1 | test macro-F1 | test accuracy | MB | limits |\n"
         f"| --- | --- | --- | --- | --- | --- |\n{rows}\n\n"
         f"Code {origin.code.commit} (uncommitted changes: {origin.code.dirty}), "
@@ -58,10 +60,23 @@ def draw(measured: Measured, folder: Path) -> None:
     matrix = scores.confusion(pairs, labels)
     figures.confusion(matrix, labels, folder / "confusion.png")
     figures.classes(scores.per_class(matrix)["f1"], labels, folder / "classes.png")
-    figures.reliability(scores.reliability(measured.answers["test"]), folder / "reliability.png")
+    before, after = (
+        scores.reliability(each.get("test", ()))
+        for each in (measured.uncalibrated, measured.answers)
+    )
+    figures.reliability(before, after, folder / "reliability.png")
     steps = json.loads((measured.bundle.folder / "history.json").read_text())
     if steps:
         figures.history(steps, folder / "history.png")
+
+
+def _unsure(manifest: bundle.Manifest, test: Scores) -> str:
+    if manifest.decision is None:
+        return "Its confidence is not calibrated, and it never answers `unsure`.\n\n"
+    return (
+        f"Unsure: {manifest.decision.sentence}; on test {test.coverage:.1%} are answered with "
+        f"{test.risk:.1%} wrong.\n\n"
+    )
 
 
 def _majority(majority: MajorityComparison | None) -> str:

@@ -1,7 +1,7 @@
 """Ask a model the examples of a split through the function that serves, and time it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from time import perf_counter
@@ -13,12 +13,14 @@ from mien.config import Policy
 from mien.errors import RequestError
 from mien.model import runtime
 from mien.model.bundle import Bundle
-from mien.model.evaluation import CpuRatio, Latency, Measurements, VariantComparison
+from mien.model.decision import AnswerDecision
+from mien.model.evaluation import CpuRatio, Latency, Measurements, RiskCoverage, VariantComparison
 from mien.model.runtime import Model
 from mien.reporting import console, scores
 from mien.reporting.scores import ScoredPrediction
 from mien.task import Example, Prediction, Request, Split, Task
 
+from . import calibration
 from .cpu_cost import cpu_cost, cpu_ratio
 
 MEASURED: tuple[Split, ...] = ("val", "test")
@@ -42,6 +44,10 @@ class Measured:
     """CPU time of one request, in units of the reference workload; the policy limits it."""
     leaked: frozenset[str] | None
     """Examples with a copy in train; None where the data were not checked."""
+    decision: AnswerDecision = field(default_factory=AnswerDecision)
+    """Fitted on val; `answers` have it applied."""
+    uncalibrated: Mapping[str, Sequence[ScoredPrediction]] = field(default_factory=dict)
+    """The answers before."""
 
     def measurements(self) -> Measurements:
         """Scores by split, what a request costs, size in megabytes."""
@@ -51,9 +57,18 @@ class Measured:
             **{split: scores.summary(each, labels) for split, each in self.answers.items()},
             test_leak_free=free,
             majority=scores.compare_with_majority(self._unseen(), labels),
+            raw_calibration_error=scores.calibration_error(self.uncalibrated.get("test", ())),
+            risk_coverage=self._risk_coverage(),
             latency=self.latency,
             cpu_cost=self.cpu_cost,
             bundle_mb=self.bundle.megabytes,
+        )
+
+    def _risk_coverage(self) -> tuple[RiskCoverage, ...]:
+        if not self.uncalibrated:
+            return ()
+        return calibration.risk_coverage(
+            self.decision, self.uncalibrated["val"], self.uncalibrated["test"]
         )
 
     def _unseen(self) -> list[ScoredPrediction]:
@@ -69,21 +84,25 @@ class Measured:
 
 
 def measure(
-    task: Task[Any], opened: Bundle, ready: Path, leaked: frozenset[str] | None, max_cpu_cost: float
+    task: Task[Any], opened: Bundle, ready: Path, leaked: frozenset[str] | None, policy: Policy
 ) -> Measured:
-    """Ask a bundle the splits that count; measure its CPU cost until it is clear of the
-    limit, or for a bounded number of requests."""
+    """Ask a bundle the splits that count and fit its decision on val; measure its CPU cost until it
+    is clear of the limit, or for a bounded number of requests."""
     with Model(opened) as model:
-        answers: dict[str, Sequence[ScoredPrediction]] = {}
+        raw: dict[str, Sequence[ScoredPrediction]] = {}
         shown: list[tuple[Example, Prediction]] = []
         for split in MEASURED:
             words = f"evaluate {opened.manifest.candidate} on {split}"
-            answers[split], shown = predict_split(
-                task, model, task.data.examples(ready, split), words
-            )
+            raw[split], shown = predict_split(task, model, task.data.examples(ready, split), words)
+        model.decision = decision = calibration.fit(raw["val"], policy)
+        answers = {
+            split: [scores.decided(answer, decision) for answer in each]
+            for split, each in raw.items()
+        }
+        shown = [(example, prediction.decided(decision)) for example, prediction in shown]
         latency = _latency(task, model, answers["val"])
-        cost = _cpu_cost(task, model, ready, max_cpu_cost)
-        return Measured(model.bundle, answers, shown, latency, cost, leaked)
+        cost = _cpu_cost(task, model, ready, policy.max_cpu_cost)
+        return Measured(model.bundle, answers, shown, latency, cost, leaked, decision, raw)
 
 
 def compare_latency(

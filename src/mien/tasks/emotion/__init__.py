@@ -6,7 +6,7 @@ from .checks import CHECKS
 from .data import examples, prepare
 from .inspection import inspect
 from .params import LABELS, MIN_SIDE, Params
-from .predict import predict_many
+from .predict import detect_many
 from .repair import repair
 from .sample import draw_face_image, write_sample
 from .starter import face_api, fer
@@ -34,7 +34,7 @@ TASK = Task(
         starters={"face-api": face_api.fit, "fer": fer.fit},
     ),
     inference=Predictor(
-        predict_many=predict_many,
+        detect_many=detect_many,
         sample_picture=lambda: draw_face_image("happy"),
         min_side=MIN_SIDE,
         subject_counter=subjects,

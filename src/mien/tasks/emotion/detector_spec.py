@@ -14,8 +14,8 @@ PREPROCESSING_VERSION = "letterbox-center/3"
 class DetectorSpec:
     """Input format, output format and decoding thresholds of one detector.
 
-    `pad_value` and `nms_iou` follow LibreYOLO; `score_threshold` is low because an image with one
-    face has hundreds of candidate boxes and `min_confidence` is applied after them.
+    `pad_value` and `nms_iou` follow LibreYOLO; `score_threshold` is low because the decision of the
+    bundle says which answers count.
     """
 
     family: str
@@ -37,8 +37,6 @@ class DetectorSpec:
     input_name: str = "images"
     output_name: str = "output"
     preprocessing_version: str = PREPROCESSING_VERSION
-    min_confidence: float = 0.25
-    """A prediction below it has the outcome `unsure`."""
 
     @classmethod
     def from_preprocessing(cls, document: Mapping[str, Any]) -> Self:

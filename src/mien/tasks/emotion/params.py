@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field
-
 from .recipe import Recipe
 
 LABELS = ("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
@@ -24,7 +22,7 @@ for one of 640 x 640."""
 
 
 class Params(Recipe):
-    """All hyperparameters of the training, and the threshold of the product."""
+    """All hyperparameters of the training, and what the classes of the data mean."""
 
     candidates: tuple[str, ...] = ("yolox-nano",)
     """Detector sizes to train, keys of `networks.FAMILIES`."""
@@ -33,5 +31,3 @@ class Params(Recipe):
     `NAMED_ORDERS`, or the names in order of their numbers."""
     ignore_labels: tuple[str, ...] = ()
     """Classes whose boxes are left out and counted."""
-    min_confidence: float = Field(default=0.25, ge=0, le=1)
-    """A prediction below it has the outcome `unsure`; its faces are still listed."""

@@ -1,6 +1,6 @@
 """From an image to the emotions of its faces: called by evaluation and by serving.
 
-Applies the threshold of the product; `letterbox.py` and `decode.py` compute for a detector of
+`letterbox.py` and `decode.py` compute for a detector of
 emotions, `starter/crops.py` for a starter model.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 from mien import images
 from mien.errors import RequestError
 from mien.model.runtime import Model
-from mien.task import Detection, Outcome, Prediction, Request
+from mien.task import Detection, Prediction, Request
 
 from .decode import detect
 from .detector_spec import DetectorSpec
@@ -21,7 +21,7 @@ from .starter.crops import PREPROCESSING_VERSION as CROP_VERSION
 from .starter.crops import CropSpec, classify_faces
 
 
-def predict_many(requests: Sequence[Request], model: Model) -> list[Prediction]:
+def detect_many(requests: Sequence[Request], model: Model) -> list[Prediction]:
     """Detect the faces of each image and classify their emotions; the network runs once for all.
 
     Raises:
@@ -34,7 +34,7 @@ def predict_many(requests: Sequence[Request], model: Model) -> list[Prediction]:
     else:
         faces = _detect_faces(requests, spec, model)
     return [
-        _prediction(request, model.labels, spec.min_confidence, boxes, scores)
+        _prediction(request, model.labels, boxes, scores)
         for request, (boxes, scores) in zip(requests, faces, strict=True)
     ]
 
@@ -69,12 +69,12 @@ def _letterbox(request: Request, spec: DetectorSpec) -> tuple[images.Pixels, Let
 
 
 def _prediction(
-    request: Request, labels: tuple[str, ...], min_confidence: float, boxes: Floats, scores: Floats
+    request: Request, labels: tuple[str, ...], boxes: Floats, scores: Floats
 ) -> Prediction:
     detections = _detections(boxes, scores, labels)
     pixels = cast(images.Pixels, request.image)
     return Prediction(
-        outcome=_outcome(detections, min_confidence),
+        outcome="ok" if detections else "no_face",
         detections=detections,
         input_stats={**images.image_stats(pixels), **_face_stats(detections, request.size)},
     )
@@ -88,12 +88,6 @@ def _detections(boxes: Floats, scores: Floats, labels: tuple[str, ...]) -> tuple
         by_label = {label: float(score) for label, score in zip(labels, row, strict=True)}
         detections.append(Detection(labels[best], float(row[best]), (x1, y1, x2, y2), by_label))
     return tuple(detections)
-
-
-def _outcome(detections: tuple[Detection, ...], min_confidence: float) -> Outcome:
-    if not detections:
-        return "no_face"
-    return "ok" if detections[0].confidence >= min_confidence else "unsure"
 
 
 def _face_stats(detections: tuple[Detection, ...], size: tuple[int, int]) -> dict[str, float]:

@@ -5,7 +5,6 @@ before, so that serving needs neither.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from mien.errors import ConfigError
@@ -51,7 +50,6 @@ def fit(
     data_yaml = out / "data.yaml"
     yolo.write_prepared_yaml(prepared, data_yaml)
     trained = train_detector(candidate, data_yaml, out, recipe, LABELS, seed, on_epoch)
-    spec = replace(trained.spec, min_confidence=params.min_confidence)
     lineage = {
         "started_from": trained.started_from,
         "resumed": trained.resumed,
@@ -61,4 +59,6 @@ def fit(
         # order in which their threads end.
         "repeats": "bytes" if recipe.device == "cpu" else "scores",
     }
-    return Fit(preprocessing=spec.as_dict(), history=tuple(trained.history), lineage=lineage)
+    return Fit(
+        preprocessing=trained.spec.as_dict(), history=tuple(trained.history), lineage=lineage
+    )

@@ -7,7 +7,7 @@ from .data import examples, prepare
 from .drawing import load_sample_picture
 from .inspection import inspect
 from .params import HAGRID_LABELS, MIN_SIDE, Body, Params
-from .predict import predict_many, video_predictor
+from .predict import detect_many, video_detector
 from .repair import repair
 from .sample import write_sample
 from .table_requests import read_table_requests
@@ -34,11 +34,11 @@ TASK = Task(
     ),
     training=Trainer(Params=Params, candidates=candidates, fit=fit),
     inference=Predictor(
-        predict_many=predict_many,
+        detect_many=detect_many,
         sample_picture=load_sample_picture,
         Body=Body,
         min_side=MIN_SIDE,
-        video_predictor=video_predictor,
+        video_detector=video_detector,
         table_requests=read_table_requests,
     ),
 )

@@ -33,7 +33,7 @@ HAGRID_LABELS = (
 the labels of a model are those of its data."""
 NO_GESTURE = ("no_gesture", "none")
 """Names that public sets give to hands without a gesture; `none` is that of MediaPipe Model Maker.
-A model answers such hands with its best label and a low confidence."""
+A model learns to reject hands without a gesture from mixed and drawn ones."""
 MIN_SIDE = 1200
 """Pixels of a picture's shorter side that are enough: hands, near and far, are detected as with all
 3000 of 12 megapixels; with half as many, small hands are missed (`bench photos`)."""
@@ -64,8 +64,6 @@ class Params(Schema):
     """Boosting rounds of LightGBM."""
     accept_images: bool = True
     """Whether the bundle contains the hand landmarker, and so accepts pictures."""
-    min_confidence: float = Field(default=0.5, ge=0, le=1)
-    """A prediction below it has the outcome `unsure`; its hands are still listed."""
 
     @model_validator(mode="after")
     def _checked(self) -> "Params":

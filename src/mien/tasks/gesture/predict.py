@@ -19,12 +19,13 @@ from mien.mediapipe.hand_landmarks import Hand
 from mien.mediapipe.hand_tracker import HandTracker
 from mien.mediapipe.weights import PALM_DETECTOR
 from mien.model.runtime import Model
-from mien.task import Detection, Outcome, Prediction, Request
+from mien.task import Detection, Prediction, Request
 
 from . import landmarks
 from .landmarks import Floats
 from .outlier_model import DISTANCE_STAT, GaussianOutlierModel
 from .params import Body
+from .rejection import RejectionModel
 
 INPUT = "landmarks"
 _DECIMALS = 5
@@ -39,9 +40,10 @@ RunModel = Callable[[Mapping[str, NDArray[Any]]], list[NDArray[Any]]]
 class ClassifierSpec:
     """The preprocessing document of a gesture bundle."""
 
-    min_confidence: float
     outlier_model: GaussianOutlierModel | None = None
     """None: predictions carry no distance to the training hands."""
+    rejection: RejectionModel | None = None
+    """None: predictions carry no novelty."""
 
     @classmethod
     def from_preprocessing(cls, preprocessing: Mapping[str, Any]) -> "ClassifierSpec":
@@ -57,13 +59,14 @@ class ClassifierSpec:
                 f"{version!r}. Train it again."
             )
         outlier_model = preprocessing.get("outlier_model")
+        rejection = preprocessing.get("rejection")
         return cls(
-            min_confidence=float(preprocessing["min_confidence"]),
+            rejection=rejection and RejectionModel.from_json(rejection),
             outlier_model=outlier_model and GaussianOutlierModel.from_json(outlier_model),
         )
 
 
-def predict_many(requests: Sequence[Request], model: Model) -> list[Prediction]:
+def detect_many(requests: Sequence[Request], model: Model) -> list[Prediction]:
     """Classify every hand of each request; the hand with the best score answers the request.
 
     The classifier runs once for all hands. Of several hands one usually rests: on 27 photos with
@@ -77,7 +80,7 @@ def predict_many(requests: Sequence[Request], model: Model) -> list[Prediction]:
     return _predict(requests, model, lambda pixels, landmarker: landmarker.detect(pixels))
 
 
-def video_predictor(model: Model) -> Callable[[Request], Prediction]:
+def video_detector(model: Model) -> Callable[[Request], Prediction]:
     """Make a function that predicts the frames of one video, in their order and from one thread.
 
     It skips the palm detector while the landmark network confirms the hands of the previous frame.
@@ -183,17 +186,24 @@ def _to_prediction(
         return Prediction("no_hand", (), request.input_stats)
     order = np.argsort(-scores.max(axis=1), kind="stable")
     best = order[0]
-    detections = tuple(_to_detection(request, index, scores[index], labels) for index in order)
+    novelty = spec.rejection.novelty(features).tolist() if spec.rejection else [None] * len(order)
+    detections = tuple(
+        _to_detection(request, index, scores[index], labels, novelty[index]) for index in order
+    )
     input_stats = dict(request.input_stats)
     if spec.outlier_model:
         input_stats[DISTANCE_STAT] = spec.outlier_model.distance(features[best])
     if request.size is not None:
         input_stats |= _hand_stats(request.hands[best], request.size)
-    return Prediction(_outcome(detections, spec.min_confidence), detections, input_stats)
+    return Prediction("ok", detections, input_stats)
 
 
 def _to_detection(
-    request: _RequestHands, index: int, scores: Floats, labels: Sequence[str]
+    request: _RequestHands,
+    index: int,
+    scores: Floats,
+    labels: Sequence[str],
+    novelty: float | None,
 ) -> Detection:
     box: Box | None = None
     extra: dict[str, Any] = {}
@@ -203,7 +213,7 @@ def _to_detection(
         extra = {"handedness": hand.handedness, "landmarks": np.round(hand.landmarks, 2).tolist()}
     best = int(np.argmax(scores))
     by_label = {label: float(score) for label, score in zip(labels, scores, strict=True)}
-    return Detection(labels[best], float(scores[best]), box, by_label, extra)
+    return Detection(labels[best], float(scores[best]), box, by_label, extra, novelty)
 
 
 def _scale_to_original(hand: Hand, scale: tuple[float, float]) -> Hand:
@@ -216,10 +226,6 @@ def _box(hand: Hand, size: tuple[int, int]) -> Box:
     clipped = boxes.clip(boxes.enclosing(hand.landmarks[:, :2]), *size)
     x1, y1, x2, y2 = (round(float(value), 2) for value in clipped)
     return (x1, y1, x2, y2)
-
-
-def _outcome(detections: Sequence[Detection], min_confidence: float) -> Outcome:
-    return "ok" if detections[0].confidence >= min_confidence else "unsure"
 
 
 def _hand_stats(hand: Hand, size: tuple[int, int]) -> dict[str, float]:

@@ -148,6 +148,58 @@ GESTURES: dict[str, Gesture] = {
 }
 
 
+HALF_CLOSED = 0.35
+"""Share of the hands without a gesture whose four fingers are bent alike."""
+TURNED = 0.5
+"""Share of them that are rolled in the picture by any angle."""
+_PER_POSE = 4
+"""Hands drawn of each pose without a gesture."""
+
+
+def hands_without_gesture(count: int, rng: np.random.Generator) -> Array:
+    """Landmarks of hands that show no gesture on purpose, (n, 21, 3) as `landmark_rows` has them.
+
+    Relaxed and half-closed hands, and fingers in any combination of poses, of which a few may look
+    like a gesture. At least `count`, in groups of the same pose.
+    """
+    groups = [
+        sample_hands(_pose_without_gesture(rng), _PER_POSE, rng)
+        for _ in range(-(-count // _PER_POSE))
+    ]
+    points = np.concatenate(groups)
+    sizes = np.array(PICTURE_SIZES, dtype=np.float64)[
+        rng.integers(len(PICTURE_SIZES), size=len(points))
+    ]
+    return _simulate_detector(points, sizes, rng)
+
+
+def _pose_without_gesture(rng: np.random.Generator) -> Gesture:
+    """Fingers bent alike or each in a pose of its own; thumb, fan and view of some gesture."""
+    gestures, usual = list(GESTURES.values()), (UP, DOWN, HOOK, RING, HIDDEN)
+    if rng.random() < HALF_CLOSED:
+        bends = np.clip(rng.uniform(0.1, 0.95) + 0.1 * rng.standard_normal(4), 0.0, 1.1)
+        fingers = [_bent(each) for each in bends.tolist()]
+    else:
+        fingers = [
+            usual[rng.integers(len(usual))] if rng.random() < 0.5 else _bent(rng.uniform(0.1, 0.9))
+            for _ in range(4)
+        ]
+    view = gestures[rng.integers(len(gestures))].view
+    roll = rng.uniform(-180, 180) if rng.random() < TURNED else 0.0
+    tilt, turn = 15 * rng.standard_normal(), 20 * rng.standard_normal()
+    return Gesture(
+        (fingers[0], fingers[1], fingers[2], fingers[3]),
+        gestures[rng.integers(len(gestures))].fan,
+        gestures[rng.integers(len(gestures))].thumb,
+        View(view.roll + roll, view.tilt + tilt, view.turn + turn, view.palm),
+    )
+
+
+def _bent(share: float) -> Finger:
+    """A finger between straight (0) and folded (1)."""
+    return Finger(14 + share * 50, 5 + share * 110, 5 + share * 35, 8)
+
+
 def landmark_rows(per_label: int, seed: int) -> tuple[Array, list[str]]:
     """Landmarks of `per_label` hands of each gesture, shape (n, 21, 3), and their n labels.
 

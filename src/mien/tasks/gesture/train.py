@@ -28,6 +28,7 @@ from .landmarks import Floats
 from .outlier_model import fit_outlier_model
 from .params import Params
 from .predict import RunModel, class_scores, round_scores
+from .rejection_training import fit_rejection
 from .table import LandmarkTable
 
 Features = NDArray[np.float32]
@@ -87,13 +88,15 @@ def fit(candidate: str, ready: Path, out: Path, params: Params, seed: int, recor
     session = Session(path)
     parity = verify_export(trained, session.run, data.read_split(ready, "val").landmarks)
     with _one_thread():
-        features = landmarks.normalize(data.read_split(ready, "train").landmarks)
+        rows = data.read_split(ready, "train")
+        features = landmarks.normalize(rows.landmarks)
         outlier_model = fit_outlier_model(features)
+        rejection = _fit_rejection(features, rows.labels, seed)
     return Fit(
         preprocessing={
             "preprocessing_version": landmarks.NORMALIZATION_VERSION,
-            "min_confidence": params.min_confidence,
             "outlier_model": outlier_model,
+            "rejection": rejection,
         },
         history=trained.history,
         lineage={
@@ -107,6 +110,12 @@ def fit(candidate: str, ready: Path, out: Path, params: Params, seed: int, recor
         },
         labels=trained.labels,
     )
+
+
+def _fit_rejection(features: Features, labels: Sequence[str], seed: int) -> dict[str, Any]:
+    """The model of hands without a gesture, the same for every candidate."""
+    classes = np.unique(np.array(labels), return_inverse=True)[1].astype(np.int64)
+    return fit_rejection(features, classes, seed)
 
 
 def _export(candidate: str, trained: TrainedClassifier) -> bytes:

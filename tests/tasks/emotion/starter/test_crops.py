@@ -13,7 +13,7 @@ from mien.mediapipe.tflite_to_onnx import to_onnx
 from mien.model import bundle, runtime
 from mien.model.runtime import Model
 from mien.task import Request
-from mien.tasks.emotion.predict import predict_many
+from mien.tasks.emotion.predict import detect_many
 from mien.tasks.emotion.sample import draw_face_image
 from mien.tasks.emotion.starter import crops, face_api
 
@@ -38,7 +38,7 @@ def picture() -> np.ndarray:
 def test_a_face_is_named_by_the_labels_of_the_bundle(starter: Model, detector: bytes) -> None:
     """Seven scores that sum to one; the box is that of the face detector, inside the picture."""
     pixels = picture()
-    (prediction,) = predict_many([Request(image=pixels)], starter)
+    (prediction,) = detect_many([Request(image=pixels)], starter)
     best = prediction.best
     assert best is not None
     assert best.box is not None
@@ -53,8 +53,8 @@ def test_several_requests_get_the_answers_of_single_ones(starter: Model) -> None
     """The classifier runs once for all; a picture without a face is among them."""
     blank = np.full((200, 300, 3), 90, np.uint8)
     requests = [Request(image=each) for each in (picture(), blank, picture()[:, ::-1].copy())]
-    together = predict_many(requests, starter)
-    alone = [predict_many([each], starter)[0] for each in requests]
+    together = detect_many(requests, starter)
+    alone = [detect_many([each], starter)[0] for each in requests]
     assert [each.outcome for each in together] == [each.outcome for each in alone]
     assert together[1].outcome == "no_face"
     assert together[1].detections == ()
@@ -67,8 +67,8 @@ def test_boxes_are_in_pixels_of_the_picture_as_sent(starter: Model) -> None:
     """A photo that was read at half size has boxes twice as large."""
     pixels = picture()
     sent = (pixels.shape[1] * 2, pixels.shape[0] * 2)
-    (full,) = predict_many([Request(image=pixels)], starter)
-    (reduced,) = predict_many([Request(image=pixels, sent=sent)], starter)
+    (full,) = detect_many([Request(image=pixels)], starter)
+    (reduced,) = detect_many([Request(image=pixels, sent=sent)], starter)
     assert full.best
     assert full.best.box
     assert reduced.best
@@ -79,7 +79,7 @@ def test_a_request_without_a_picture_is_refused(starter: Model) -> None:
     """As by any model of emotions."""
     request = Request(body=face_api._Group(weights=(), paths=()))
     with pytest.raises(RequestError, match="expects an image"):
-        predict_many([request], starter)
+        detect_many([request], starter)
 
 
 def test_the_crop_is_a_square_around_the_box_black_beyond_the_border() -> None:

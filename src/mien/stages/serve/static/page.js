@@ -15,7 +15,7 @@ const [answer, scores, facts, sample, webcam] =
 const OUTCOMES = {
   no_face: "No face was detected in this image.",
   no_hand: "No hand was detected in this image.",
-  unsure: "The confidence is low.",
+  unsure: "The model is not sure enough to answer.",
 };
 /* What a model was trained on. */
 const ORIGINS = {

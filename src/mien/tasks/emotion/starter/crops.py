@@ -1,6 +1,6 @@
 """From an image to its faces by two networks: a detector, and a classifier of each face's crop.
 
-What a starter bundle is predicted with. `predict.py` applies the threshold of the product.
+What a starter bundle is predicted with.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,8 +45,6 @@ class CropSpec:
     divisor: float
     """Of the differences."""
     crop_scale: float = CROP_SCALE
-    min_confidence: float = 0.25
-    """A prediction below it has the outcome `unsure`."""
     preprocessing_version: str = PREPROCESSING_VERSION
 
     @classmethod

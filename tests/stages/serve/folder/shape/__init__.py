@@ -69,7 +69,7 @@ def picture() -> Image.Image:
     return Image.new("RGB", (40, 30), (20, 40, 200))
 
 
-def predict_many(requests: Sequence[Request], model: Model) -> list[Prediction]:
+def detect_many(requests: Sequence[Request], model: Model) -> list[Prediction]:
     return [predict(request, model) for request in requests]
 
 
@@ -91,5 +91,5 @@ TASK: Task[Any] = Task(
         examples=_no_part_of_serving,
     ),
     training=Trainer(Any, candidates=_no_part_of_serving, fit=_no_part_of_serving),
-    inference=Predictor(predict_many, picture, Body, batching=False),
+    inference=Predictor(detect_many, picture, Body, batching=False),
 )

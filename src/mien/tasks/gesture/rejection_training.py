@@ -1,0 +1,78 @@
+"""Trains the rejection model on hands that show a gesture, and on hands that show none.
+
+The latter are mixed from the training hands (`mixed_hands.py`) and drawn (`sample.py`): relaxed,
+half closed and between two gestures. The choice of the parts: decision 0028.
+"""
+
+import warnings
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import landmarks
+from .hand_shape import shape_features
+from .mixed_hands import mix_fingers
+from .rejection import standardize
+from .sample import hands_without_gesture
+
+HIDDEN_UNITS = 64
+_EPOCHS = 12
+_SAME, _MIXED, _ANY_PALM, _DRAWN = 1.8, 3.2, 0.5, 1.1
+"""Hands of each kind for one training hand: mixed within a gesture, between gestures with palms
+alike and with any palms, and drawn."""
+_DIGITS = 5
+Features = NDArray[np.float32]
+Classes = NDArray[np.int64]
+
+
+def fit_rejection(features: Features, classes: Classes, seed: int) -> dict[str, Any]:
+    """Fit hands (n, 63) of n classes; JSON values for `RejectionModel.from_json`."""
+    return _fit(features.tobytes(), classes.tobytes(), seed)
+
+
+@lru_cache(maxsize=1)  # every candidate of a run has the same
+def _fit(features_bytes: bytes, classes_bytes: bytes, seed: int) -> dict[str, Any]:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier
+
+    features = np.frombuffer(features_bytes, np.float32).reshape(-1, 63)
+    classes = np.frombuffer(classes_bytes, np.int64)
+    rows, targets = training_hands(features, classes, seed)
+    own = shape_features(features)
+    mean, scale = own.mean(axis=0), np.maximum(own.std(axis=0), 1e-3)
+    network = MLPClassifier(
+        (HIDDEN_UNITS,), max_iter=_EPOCHS, batch_size=256, alpha=1e-3, random_state=seed
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        network.fit(standardize(shape_features(rows), mean, scale), targets)
+    return {
+        "mean": _rounded(mean),
+        "scale": _rounded(scale),
+        "weights": [_rounded(each) for each in network.coefs_],
+        "biases": [_rounded(each) for each in network.intercepts_],
+    }
+
+
+def training_hands(features: Features, classes: Classes, seed: int) -> tuple[Features, Classes]:
+    """Hands with a gesture, as they are and mixed, and hands without one, of the last class."""
+    rng = np.random.default_rng(seed)
+    same, mixed, any_palm, drawn = (
+        round(len(features) * each) for each in (_SAME, _MIXED, _ANY_PALM, _DRAWN)
+    )
+    showing, palms = mix_fingers(features, classes, rng, same, same=True)
+    without = [
+        mix_fingers(features, classes, rng, mixed)[0],
+        mix_fingers(features, classes, rng, any_palm, any_palm=True)[0],
+        landmarks.normalize(hands_without_gesture(drawn, rng)),
+    ]
+    rows = np.concatenate([features, showing, *without])
+    none = np.full(sum(map(len, without)), classes.max() + 1)
+    return rows, np.concatenate([classes, palms, none])
+
+
+def _rounded(values: Any) -> Any:
+    """Python floats of few digits: the last ones depend on the processor."""
+    return np.vectorize(lambda value: float(f"{value:.{_DIGITS}g}"))(values).tolist()
