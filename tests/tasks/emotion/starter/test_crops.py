@@ -1,5 +1,6 @@
 """Promises of predictions with a starter bundle: crops, boxes, and pictures without a face."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,31 @@ def test_a_face_is_named_by_the_labels_of_the_bundle(starter: Model, detector: b
     face = FaceDetector(networks.from_tflite(detector)).detect(pixels, PADDING_SCALES)[0]
     assert np.allclose(best.box, face.head_box, atol=1)
     assert prediction.input_stats["subjects"] == 1
+
+
+def without_faces() -> Iterator[tuple[str, np.ndarray]]:
+    """Flat colours, noise and textures of two sizes."""
+    chance = np.random.default_rng(0)
+    for side in (96, 320):
+        for colour in ((0, 0, 0), (255, 255, 255), (200, 60, 60), (226, 176, 146)):
+            yield f"flat {colour} {side}", np.full((side, side, 3), colour, np.uint8)
+        yield f"noise {side}", chance.integers(0, 256, (side, side, 3)).astype(np.uint8)
+        for cells in (4, 12, 40):
+            small = Image.fromarray(chance.integers(0, 256, (cells, cells, 3)).astype(np.uint8))
+            soft = small.resize((side, side), Image.Resampling.BICUBIC)
+            yield f"soft noise of {cells} cells {side}", np.asarray(soft)
+        x, y = np.meshgrid(np.arange(side), np.arange(side))
+        for name, plane in (("stripes", x // 8 % 2 * 255), ("checks", (x + y) // 12 % 2 * 255)):
+            yield f"{name} {side}", np.repeat(plane[:, :, None], 3, axis=2).astype(np.uint8)
+        fade = np.stack([x * 255 // side, y * 255 // side, 255 - x * 255 // side], axis=2)
+        yield f"fade {side}", fade.astype(np.uint8)
+
+
+@pytest.mark.parametrize("pixels", [pytest.param(each, id=name) for name, each in without_faces()])
+def test_colours_noise_and_textures_show_no_face(starter: Model, pixels: np.ndarray) -> None:
+    """Whatever the classifier would say of them."""
+    (prediction,) = detect_many([Request(image=pixels)], starter)
+    assert prediction.outcome == "no_face"
 
 
 def test_several_requests_get_the_answers_of_single_ones(starter: Model) -> None:
