@@ -43,7 +43,11 @@ def _fit(features_bytes: bytes, classes_bytes: bytes, seed: int) -> dict[str, An
     own = shape_features(features)
     mean, scale = own.mean(axis=0), np.maximum(own.std(axis=0), 1e-3)
     network = MLPClassifier(
-        (HIDDEN_UNITS,), max_iter=_EPOCHS, batch_size=256, alpha=1e-3, random_state=seed
+        (HIDDEN_UNITS,),
+        max_iter=_EPOCHS,
+        batch_size=min(256, len(rows)),
+        alpha=1e-3,
+        random_state=seed,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
