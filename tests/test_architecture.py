@@ -34,6 +34,7 @@ PLACES = {
     "sklearn": (
         "tasks/gesture/train.py",
         "tasks/gesture/rejection_training.py",
+        "tasks/emotion/expression/linear.py",
         "stages/check/metadata_baseline.py",
     ),
     "lightgbm": "tasks/gesture/train.py",

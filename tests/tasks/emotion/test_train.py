@@ -85,11 +85,11 @@ def test_a_missing_device_is_refused(prepared: Path, tmp_path: Path) -> None:
     ("params", "message"),
     [
         ({"candidates": ("yolox-nanu",)}, "Did you mean 'yolox-nano'"),
-        ({"candidates": ()}, "expected at least one detector size"),
+        ({"candidates": ()}, "expected at least one candidate"),
     ],
 )
-def test_unknown_sizes_are_refused(params: dict[str, object], message: str) -> None:
-    """A misspelt size names the nearest one."""
+def test_unknown_candidates_are_refused(params: dict[str, object], message: str) -> None:
+    """A misspelt one names the nearest."""
     with pytest.raises(ConfigError, match=message):
         candidates(Params(**params))  # type: ignore[arg-type]
 

@@ -15,7 +15,7 @@ from torch import nn
 
 log = logging.getLogger(__name__)
 
-_COUNTERS = ("epoch", "phase_steps", "best_epoch", "best_score", "history")
+_COUNTERS = ("epoch", "phase_steps", "best_epoch", "best_score", "cpu_s", "history")
 
 
 @dataclass
@@ -37,6 +37,8 @@ class TrainingState:
     """Completed steps of the phase; the EMA restarts with it, because a phase adds layers."""
     best_epoch: int = 0
     best_score: float = -1.0
+    cpu_s: float = 0.0
+    """CPU time of the completed epochs, in all processes that trained them."""
     history: list[dict[str, float]] = field(default_factory=list)
 
     def to_checkpoint(self, identity: str) -> dict[str, Any]:

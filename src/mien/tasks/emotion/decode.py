@@ -17,7 +17,8 @@ def decode_output(output: Floats, output_format: str) -> tuple[Floats, Floats]:
     """Split the raw output of ONE image into boxes and scores.
 
     Format "yolox": (anchors, 5 + labels) as cx, cy, w, h, objectness, classes; a score is
-    objectness x class. Format "yolo9": (4 + labels, anchors) as x1, y1, x2, y2, classes.
+    objectness x class; format "face-api" has the same rows. Format "yolo9": (4 + labels, anchors)
+    as x1, y1, x2, y2, classes.
 
     Returns:
         boxes (anchors, 4) x1 y1 x2 y2 in pixels of the canvas, scores (anchors, labels) in 0..1.
@@ -25,7 +26,7 @@ def decode_output(output: Floats, output_format: str) -> tuple[Floats, Floats]:
     Raises:
         ValueError: an unknown format.
     """
-    if output_format == "yolox":
+    if output_format in ("yolox", "face-api"):
         return boxes.xcycwh_to_xyxy(output[:, :4]), output[:, 4:5] * output[:, 5:]
     if output_format == "yolo9":
         return output[:4].T, output[4:].T

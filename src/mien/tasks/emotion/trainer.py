@@ -16,6 +16,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from time import process_time
 
 import torch
 from torch import Tensor, nn
@@ -59,9 +60,11 @@ def train(
     while state.epoch < setup.total_epochs and not _should_stop_early(setup, state):
         if state.epoch == setup.recipe.pretrain_epochs > 0:
             _begin_detector_phase(setup, state)
+        start = process_time()
         metrics = _train_epoch(setup, state)
         state.epoch += 1
         _validate(setup, state, metrics, work / BEST_CHECKPOINT)
+        state.cpu_s += process_time() - start
         checkpoint.save(state.to_checkpoint(setup.identity), work / LAST_CHECKPOINT)
         on_epoch(state.epoch, metrics)
     best = torch.load(work / BEST_CHECKPOINT, map_location="cpu", weights_only=True)
@@ -126,7 +129,9 @@ def _train_epoch(setup: TrainingSetup, state: TrainingState) -> dict[str, float]
         if pretraining:
             losses = pretrain_loss(setup, state.model, pixels, boxes, state.generator)
         else:
-            losses = detector_loss(setup, state.model, state.teacher, pixels, boxes)
+            losses = detector_loss(
+                setup, state.model, state.teacher, pixels, boxes, state.generator
+            )
         _optimizer_step(state, losses["loss"], lr, recipe.ema_decay)
         for name, value in losses.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach())

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from mien import config
 from mien.config import Schema
 from mien.errors import WeightsError
-from mien.mediapipe.pretrained_weights import PretrainedWeights
+from mien.mediapipe.pretrained_weights import DOWNLOAD_TIMEOUT_S, PretrainedWeights
 from mien.task import Fit
 
 from . import npm
@@ -77,25 +77,34 @@ def fit(out: Path, timeout_s: float) -> Fit:
         UnreachableError: npm or the registry is out of reach.
         WeightsError: the package holds other bytes than expected.
     """
-    files = cached(WEIGHTS, lambda: _download(timeout_s))
-    origin = face_detector_origin(out, timeout_s)
-    (out / SPEC.network).write_bytes(to_onnx(read_weights(files[MANIFEST], files[SHARD])))
+    weights = load(timeout_s)
+    detector = face_detector_origin(out, timeout_s)
+    (out / SPEC.network).write_bytes(to_onnx(weights))
     return Fit(
         preprocessing=SPEC.as_dict(),
         history=(),
         labels=LABELS,
-        lineage={
-            "package": f"npm {PACKAGE}",
-            "licence": "MIT, as the package states",
-            "sha256": dict(WEIGHTS.sha256),
-            "training_data": (
-                "unknown; the package's TUTORIAL.md says: trained on a variety of images from "
-                "publicly available datasets as well as images scraped from the web"
-            ),
-            "limits": "does not know contempt",
-            "face_detector": origin,
-        },
+        lineage={**origin(), "limits": "does not know contempt", "face_detector": detector},
     )
+
+
+def load(timeout_s: float = DOWNLOAD_TIMEOUT_S) -> Weights:
+    """The tensors of the package, from the cache or fetched into it; errors as those of `fit`."""
+    files = cached(WEIGHTS, lambda: _download(timeout_s))
+    return read_weights(files[MANIFEST], files[SHARD])
+
+
+def origin() -> dict[str, Any]:
+    """Where the network comes from, for the lineage of what is made of it."""
+    return {
+        "package": f"npm {PACKAGE}",
+        "licence": "MIT, as the package states",
+        "sha256": dict(WEIGHTS.sha256),
+        "training_data": (
+            "unknown; the package's TUTORIAL.md says: trained on a variety of images from "
+            "publicly available datasets as well as images scraped from the web"
+        ),
+    }
 
 
 def read_weights(manifest: bytes, shard: bytes) -> dict[str, NDArray[np.float32]]:
