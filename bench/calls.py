@@ -14,15 +14,15 @@ from dataclasses import dataclass, replace
 from inspect import getmembers, isfunction
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-from fastapi import FastAPI
-from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mien import config
 from mien.stages.serve import app as serve_app
 from mien.stages.serve import models
+from mien.stages.serve.dispatch import Application, call_endpoint
+from mien.stages.serve.errors import ErrorMiddleware
 from mien.stages.serve.inference import InferenceService
 from mien.stages.serve.metrics import RequestMetricsMiddleware
 from mien.storage.workspace import Workspace
@@ -107,7 +107,7 @@ class Clocked(RequestMetricsMiddleware):
 
 
 @asynccontextmanager
-async def served(home: Workspace, scratch: Path) -> AsyncIterator[FastAPI]:
+async def served(home: Workspace, scratch: Path) -> AsyncIterator[Application]:
     """The app as it is served, ready; its lines go to a file, as to a container's log."""
     (scratch / "log").unlink(missing_ok=True)
     logging.basicConfig(level=logging.INFO, format="%(message)s", filename=scratch / "log")
@@ -120,15 +120,19 @@ async def served(home: Workspace, scratch: Path) -> AsyncIterator[FastAPI]:
         yield app
 
 
-def _create(home: Workspace, prediction_log: Path, ready: Callable[[], None]) -> FastAPI:
+def _create(home: Workspace, prediction_log: Path, ready: Callable[[], None]) -> Application:
     settings = config.settings().model_copy(update={"threads": 1, "prediction_log": prediction_log})
     wanted = models.resolve_sources(home, ["emotion", "gesture"], [])
     return serve_app.create(home, wanted, settings, lambda _: ready())
 
 
 def _variant(
-    full: FastAPI, home: Workspace, scratch: Path, observe: Middleware, **silent: Any
-) -> FastAPI:
+    full: Application,
+    home: Workspace,
+    scratch: Path,
+    observe: Callable[[ASGIApp], ASGIApp],
+    **silent: Any,
+) -> Application:
     """Another app over the same models and threads: their place in memory changes speed too."""
     app = _create(home, scratch / "unused.db", lambda: None)
     own: InferenceService = app.state.service.inference
@@ -136,14 +140,13 @@ def _variant(
     own.workers.close()
     inference = replace(full.state.service.inference, **silent)
     app.state.service = replace(full.state.service, inference=inference)
-    app.user_middleware = [
-        observe if cast(object, each.cls) is RequestMetricsMiddleware else each
-        for each in app.user_middleware
-    ]
+    app.layers = observe(ErrorMiddleware(call_endpoint))
     return app
 
 
-def variants(full: FastAPI, home: Workspace, scratch: Path, clock: Clock) -> dict[str, FastAPI]:
+def variants(
+    full: Application, home: Workspace, scratch: Path, clock: Clock
+) -> dict[str, Application]:
     """The app with monitoring, without, and with a clock at each of its parts."""
     own: InferenceService = full.state.service.inference
     timed = {
@@ -152,16 +155,17 @@ def variants(full: FastAPI, home: Workspace, scratch: Path, clock: Clock) -> dic
         "drift_windows": clock.beside("the answer in the window of drift", own.drift_windows),
     }
     counters = clock.beside("counters of the request", own.metrics)
-    observe = Middleware(Clocked, metrics=counters, clock=clock)
     none = {name: Silent(getattr(own, name)) for name in timed}
     return {
         "with": full,
-        "without": _variant(full, home, scratch, Middleware(Plain), **none),
-        "timed": _variant(full, home, scratch, observe, **timed),
+        "without": _variant(full, home, scratch, Plain, **none),
+        "timed": _variant(
+            full, home, scratch, lambda layers: Clocked(layers, counters, clock), **timed
+        ),
     }
 
 
-async def send(app: FastAPI, ask: Ask) -> int:
+async def send(app: Application, ask: Ask) -> int:
     """Send one request and return the status, without a client library, which would cost more."""
     status = 0
 

@@ -26,7 +26,6 @@ from statistics import median
 from typing import Any, TypeVar
 from zipfile import ZipFile
 
-from fastapi import FastAPI
 from urllib3 import encode_multipart_formdata
 
 from bench.calls import Ask, Clock, send, served, variants
@@ -36,6 +35,7 @@ from mien.observability.drift import WINDOW_ROWS
 from mien.reporting import console
 from mien.stages.monitor import traffic
 from mien.stages.serve.collector import LIVE_ACCURACY_WINDOW
+from mien.stages.serve.dispatch import Application
 from mien.stages.serve.inference import InferenceService
 from mien.storage.workspace import Workspace
 
@@ -162,7 +162,7 @@ async def _cost_of_all(home: Workspace, scratch: Path) -> tuple[list[Row], list[
 
 
 async def _alternating(
-    apps: Mapping[str, FastAPI], asks: Sequence[Ask], seconds: float, clock: Clock
+    apps: Mapping[str, Application], asks: Sequence[Ask], seconds: float, clock: Clock
 ) -> dict[str, list[float]]:
     """CPU microseconds of a request in each block; the apps take turns in changing order."""
     used: dict[str, list[float]] = {name: [] for name in apps}
@@ -226,7 +226,7 @@ def _beside(parts: Mapping[str, Mapping[str, float]]) -> list[Row]:
     ]
 
 
-async def _scraped(app: FastAPI) -> Row:
+async def _scraped(app: Application) -> Row:
     """One page of metrics with full windows and feedback, after new answers of each task."""
     service: InferenceService = app.state.service.inference
     used = []
@@ -288,7 +288,7 @@ async def _memory_after(home: Workspace, scratch: Path, bad: float) -> list[Held
     return rows
 
 
-def _held(app: FastAPI, done: int, seconds: float) -> Held:
+def _held(app: Application, done: int, seconds: float) -> Held:
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     answers, size = app.state.service.inference.prediction_log.size()
     return Held(done, pages * os.sysconf("SC_PAGE_SIZE"), seconds, answers, size)
