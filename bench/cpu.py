@@ -41,7 +41,7 @@ class Plan:
     parts: float
 
 
-FULL, SMOKE_PLAN = Plan(0.3, 22.0, 2.0), Plan(0.05, 0.0, 0.1)
+FULL, SMOKE_PLAN = Plan(0.3, 12.0, 1.0), Plan(0.05, 0.0, 0.1)
 
 
 def main() -> None:
