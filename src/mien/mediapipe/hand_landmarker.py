@@ -58,17 +58,16 @@ class HandLandmarker:
         """Return up to two hands of a picture (height, width, 3), RGB, upright.
 
         Where the whole picture shows none, it is searched where a hand is most likely, and then
-        everywhere; but not at all where not even a candidate is found.
+        everywhere.
         """
         raw_detections, raw_scores = self.palm_network(palm_detector.preprocess(pixels))
         hands = self._detect_hands(pixels, raw_detections, raw_scores)
         if hands:
             return hands
         palms = palm_detector.decode(raw_detections, raw_scores, CANDIDATE_SCORE)
-        if palms:
-            around = (square_around(palm, pixels) for palm in palms[:MAX_CANDIDATES])
-            for left, top, side in chain(around, tiles(pixels.shape[1], pixels.shape[0])):
-                hands = hands or self._detect_in_square(pixels, left, top, side)
+        around = (square_around(palm, pixels) for palm in palms[:MAX_CANDIDATES])
+        for left, top, side in chain(around, tiles(pixels.shape[1], pixels.shape[0])):
+            hands = hands or self._detect_in_square(pixels, left, top, side)
         return hands
 
     def detect_once(self, pixels: Pixels) -> list[Hand]:
