@@ -1,4 +1,4 @@
-"""A classifier of faces on the frozen features of the public network: trained in about a minute.
+"""A classifier of faces on the frozen features of the public network: trained in minutes.
 
 The bundle is that of the starter, a face detector and the network, with another last layer.
 """
