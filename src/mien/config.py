@@ -57,7 +57,7 @@ class Policy(Schema):
     """Share of CPU time by which a variant may be slower than that candidate."""
     max_risk: float = Field(default=0.05, gt=0, le=1)
     """Share of wrong answers among those that are not `unsure`."""
-    max_rejected: float = Field(default=0.02, ge=0, lt=1)
+    max_rejected: float = Field(default=0.015, ge=0, lt=1)
     """Share of the subjects that show a class and may be `unsure` as if they showed none."""
 
 
