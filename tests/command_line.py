@@ -50,7 +50,7 @@ def command_line(
 
 @contextmanager
 def _as_a_new_process() -> Iterator[None]:
-    """Consoles learn their width anew, and SIGTERM is handled afterwards as before."""
+    """Consoles read their width again, and the handler of SIGTERM is put back afterwards."""
     handler = signal.getsignal(signal.SIGTERM)
     consoles = (console._out, console._err)
     for each in consoles:

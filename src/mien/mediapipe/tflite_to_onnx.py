@@ -4,11 +4,13 @@ The converted network computes what the original does, to float32's precision. W
 stay so in the file; ONNX Runtime widens them when it opens it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mien.model.onnx_graph import OnnxGraph
 
 from . import tflite
 from .tflite import Operator
@@ -28,43 +30,25 @@ def to_onnx(content: bytes, *, any_count: bool = False) -> bytes:
         content: the file.
         any_count: whether it is to take several images at once, or one.
     """
-    from onnx import TensorProto, checker, helper
-
     network = tflite.read(content)
-    graph = _OnnxGraph(network)
+    graph = _ConvertedGraph(network)
     for operator in network.operators:
         graph.convert(operator)
     names = [f"output_{index}" for index in range(len(network.outputs))]
     for name, output in zip(names, network.outputs, strict=True):
         graph.add("Identity", [graph.names[output]], name)
-    input_size = graph.size(network.input)
-    shape = ["n" if any_count else 1, graph.channels(network.input), *input_size]
-    model = helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            "mediapipe",
-            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape)],
-            [
-                helper.make_tensor_value_info(name, TensorProto.FLOAT, graph.free_shape(output))
-                for name, output in zip(names, network.outputs, strict=True)
-            ],
-            graph.initializers,
-        ),
-        opset_imports=[helper.make_opsetid("", 18)],
-        ir_version=9,
-        producer_name="mien",
-    )
-    checker.check_model(model)
-    converted: bytes = model.SerializeToString(deterministic=True)
-    return converted
+    shape = ["n" if any_count else 1, graph.channels(network.input), *graph.size(network.input)]
+    outputs = {
+        name: graph.free_shape(output) for name, output in zip(names, network.outputs, strict=True)
+    }
+    return graph.to_bytes("mediapipe", {INPUT: shape}, outputs)
 
 
-class _OnnxGraph:
-    """Nodes and constants of the ONNX graph. Pictures are (n, channels, height, width) in it."""
+class _ConvertedGraph(OnnxGraph):
+    """The ONNX graph. Pictures are (n, channels, height, width) in it."""
 
     def __init__(self, network: tflite.TfliteNetwork) -> None:
-        self.nodes: list[Any] = []
-        self.initializers: list[Any] = []
+        super().__init__()
         self.names = {network.input: INPUT}
         """Names of what is computed, by the number of the tensor."""
         self._shapes = [tensor.shape for tensor in network.tensors]
@@ -81,20 +65,11 @@ class _OnnxGraph:
         else:
             self.names[operator.output] = _CONVERSIONS[operator.kind](self, operator)
 
-    def add(self, kind: str, inputs: Sequence[str], output: str = "", **attributes: Any) -> str:
-        """Add a node; return the name of its output."""
-        from onnx import helper
-
-        output = output or f"value_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
-        return output
-
-    def store(self, values: NDArray[Any]) -> str:
+    def store(self, values: NDArray[Any], name: str = "") -> str:
         """Add a constant; one of 16 bits is widened by a node."""
-        from onnx import TensorProto, numpy_helper
+        from onnx import TensorProto
 
-        name = f"constant_{len(self.initializers)}"
-        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        name = super().store(values, name)
         if values.dtype != np.float16:
             return name
         return self.add("Cast", [name], f"{name}_float32", to=TensorProto.FLOAT)
@@ -133,7 +108,7 @@ class _OnnxGraph:
         return value
 
 
-def _convolution(graph: _OnnxGraph, operator: Operator) -> str:
+def _convolution(graph: _ConvertedGraph, operator: Operator) -> str:
     """Of a depthwise one, each channel has a kernel of its own."""
     by_channel = operator.kind == "DEPTHWISE_CONV_2D"
     kernel = graph.constant(operator, 1).transpose((3, 0, 1, 2) if by_channel else (0, 3, 1, 2))
@@ -148,7 +123,7 @@ def _convolution(graph: _OnnxGraph, operator: Operator) -> str:
     return graph.activate(convolved, operator, 4 if by_channel else 3)
 
 
-def _max_pool(graph: _OnnxGraph, operator: Operator) -> str:
+def _max_pool(graph: _ConvertedGraph, operator: Operator) -> str:
     assert operator.options
     sides = [operator.options.number(field, "i") for field in (4, 3)]
     return graph.add("MaxPool", graph.inputs(operator), kernel_shape=sides, **_steps(operator))
@@ -162,7 +137,7 @@ def _steps(operator: Operator) -> dict[str, Any]:
     return {"strides": strides, "auto_pad": "SAME_UPPER" if padding == _SAME else "VALID"}
 
 
-def _prelu(graph: _OnnxGraph, operator: Operator) -> str:
+def _prelu(graph: _ConvertedGraph, operator: Operator) -> str:
     """x where it is positive, else a * x: computed as x + (1 - a) * relu(-x).
 
     ONNX Runtime computes convolutions in a layout in which it has no PRelu, and would change the
@@ -180,7 +155,7 @@ def _prelu(graph: _OnnxGraph, operator: Operator) -> str:
     return graph.add("Add", [scale(negative, 1 - slopes), x])
 
 
-def _pad_channels(graph: _OnnxGraph, operator: Operator) -> str:
+def _pad_channels(graph: _ConvertedGraph, operator: Operator) -> str:
     """Further channels of zeros: a convolution, which stays in the layout as in `_prelu`."""
     paddings = graph.constant(operator, 1)
     added = int(paddings[3, 1])
@@ -191,7 +166,7 @@ def _pad_channels(graph: _OnnxGraph, operator: Operator) -> str:
     return graph.add("Conv", [*graph.inputs(operator), graph.store(kernel)], kernel_shape=[1, 1])
 
 
-def _resize(graph: _OnnxGraph, operator: Operator) -> str:
+def _resize(graph: _ConvertedGraph, operator: Operator) -> str:
     assert operator.options
     before, after = (graph.size(each) for each in (operator.inputs[0], operator.output))
     factors = np.array([1, 1, *np.divide(after, before)], np.float32)
@@ -205,32 +180,32 @@ def _resize(graph: _OnnxGraph, operator: Operator) -> str:
     )
 
 
-def _reshape(graph: _OnnxGraph, operator: Operator) -> str:
+def _reshape(graph: _ConvertedGraph, operator: Operator) -> str:
     """A picture of detections as a list of them."""
     by_cell = graph.add("Transpose", graph.inputs(operator), perm=[0, 2, 3, 1])
     shape = np.array([0, -1, graph.channels(operator.output)], np.int64)
     return graph.add("Reshape", [by_cell, graph.store(shape)])
 
 
-def _fully_connected(graph: _OnnxGraph, operator: Operator) -> str:
+def _fully_connected(graph: _ConvertedGraph, operator: Operator) -> str:
     constants = [graph.store(graph.constant(operator, index)) for index in (1, 2)]
     return graph.add("Gemm", [*graph.inputs(operator), *constants], transB=1)
 
 
-def _mean(graph: _OnnxGraph, operator: Operator) -> str:
+def _mean(graph: _ConvertedGraph, operator: Operator) -> str:
     """The mean of each channel of a picture."""
     return graph.add("Flatten", [graph.add("GlobalAveragePool", graph.inputs(operator))])
 
 
-def _add(graph: _OnnxGraph, operator: Operator) -> str:
+def _add(graph: _ConvertedGraph, operator: Operator) -> str:
     return graph.activate(graph.add("Add", graph.inputs(operator)), operator, 0)
 
 
-def _plain(kind: str, **attributes: Any) -> Callable[[_OnnxGraph, Operator], str]:
+def _plain(kind: str, **attributes: Any) -> Callable[[_ConvertedGraph, Operator], str]:
     return lambda graph, operator: graph.add(kind, graph.inputs(operator), **attributes)
 
 
-_CONVERSIONS: Mapping[str, Callable[[_OnnxGraph, Operator], str]] = {
+_CONVERSIONS: Mapping[str, Callable[[_ConvertedGraph, Operator], str]] = {
     "ADD": _add,
     "CONCATENATION": _plain("Concat", axis=1),
     "CONV_2D": _convolution,

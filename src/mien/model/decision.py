@@ -61,7 +61,9 @@ class AnswerDecision(Schema):
 
     def is_novel(self, novelty: float | None) -> bool:
         """Whether a subject is too unlike every class."""
-        return None not in (novelty, self.max_novelty) and novelty > self.max_novelty  # type: ignore[operator]
+        if novelty is None or self.max_novelty is None:
+            return False
+        return novelty > self.max_novelty
 
     def is_unsure(self, confidence: float, novelty: float | None) -> bool:
         """Whether an answer with this calibrated confidence does not count."""

@@ -18,6 +18,7 @@ from mien import config
 from mien.config import Schema
 from mien.errors import WeightsError
 from mien.mediapipe.pretrained_weights import DOWNLOAD_TIMEOUT_S, PretrainedWeights
+from mien.model.onnx_graph import OnnxGraph
 from mien.task import Fit
 
 from . import npm
@@ -142,9 +143,7 @@ def to_onnx(weights: Weights) -> bytes:
     Raises:
         WeightsError: a tensor is missing.
     """
-    from onnx import TensorProto, checker, helper
-
-    graph = _Graph(weights)
+    graph = _ExpressionGraph(weights)
     features = "images"
     try:
         for block in range(BLOCKS):
@@ -155,45 +154,24 @@ def to_onnx(weights: Weights) -> bytes:
             f"{MANIFEST}: expected a tensor {error}, found none. {_REMEDY}"
         ) from None
     graph.add("Softmax", [logits], "probabilities", axis=1)
-    side, float32 = SPEC.input_size, TensorProto.FLOAT
-    labels = weights["fc/bias"].size
-    model = helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            "expressions",
-            [helper.make_tensor_value_info("images", float32, ["n", 3, side, side])],
-            [helper.make_tensor_value_info("probabilities", float32, ["n", labels])],
-            graph.initializers,
-        ),
-        opset_imports=[helper.make_opsetid("", 18)],
-        ir_version=9,
-        producer_name="mien",
-    )
-    checker.check_model(model)
-    content: bytes = model.SerializeToString(deterministic=True)
-    return content
+    side, labels = SPEC.input_size, weights["fc/bias"].size
+    inputs = {"images": ("n", 3, side, side)}
+    return graph.to_bytes("expressions", inputs, {"probabilities": ("n", labels)})
 
 
-class _Graph:
-    """Nodes and initializers; tensors of TensorFlow turned into the order of ONNX."""
+class _ExpressionGraph(OnnxGraph):
+    """The ONNX graph; tensors of TensorFlow are turned into the order of ONNX."""
 
     def __init__(self, weights: Weights) -> None:
+        super().__init__()
         self._weights = weights
-        self.nodes: list[Any] = []
-        self.initializers: list[Any] = []
-
-    def add(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        from onnx import helper
-
-        self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
-        return output
 
     def dense_block(self, features: str, name: str, *, first: bool) -> str:
         """Each convolution sees the sum of the outputs of all earlier ones."""
         convolution = f"{name}/conv0"
         if first:
-            kernel = self._store(f"{convolution}/filters", (3, 2, 0, 1))
-            inputs = [features, kernel, self._store(f"{convolution}/bias")]
+            kernel = self._weight(f"{convolution}/filters", (3, 2, 0, 1))
+            inputs = [features, kernel, self._weight(f"{convolution}/bias")]
             outputs = self.add("Conv", inputs, convolution, strides=[2, 2], auto_pad=_SAME)
         else:
             outputs = self._separable(features, convolution, 2)
@@ -207,11 +185,11 @@ class _Graph:
     def classifier(self, features: str) -> str:
         pooled = self.add("GlobalAveragePool", [features], "pooled")
         flat = self.add("Flatten", [pooled], "flat")
-        inputs = [flat, self._store("fc/weights"), self._store("fc/bias")]
+        inputs = [flat, self._weight("fc/weights"), self._weight("fc/bias")]
         return self.add("Gemm", inputs, "logits")
 
     def _separable(self, features: str, name: str, stride: int) -> str:
-        kernel = self._store(f"{name}/depthwise_filter", (2, 3, 0, 1))
+        kernel = self._weight(f"{name}/depthwise_filter", (2, 3, 0, 1))
         groups = self._weights[f"{name}/depthwise_filter"].shape[2]
         strides = [stride, stride]
         by_channel = self.add(
@@ -222,16 +200,12 @@ class _Graph:
             strides=strides,
             auto_pad=_SAME,
         )
-        mixing = self._store(f"{name}/pointwise_filter", (3, 2, 0, 1))
-        return self.add("Conv", [by_channel, mixing, self._store(f"{name}/bias")], name)
+        mixing = self._weight(f"{name}/pointwise_filter", (3, 2, 0, 1))
+        return self.add("Conv", [by_channel, mixing, self._weight(f"{name}/bias")], name)
 
-    def _store(self, name: str, axes: tuple[int, ...] | None = None) -> str:
-        from onnx import numpy_helper
-
+    def _weight(self, name: str, axes: tuple[int, ...] | None = None) -> str:
         values = self._weights[name]
-        ordered = values if axes is None else values.transpose(axes)
-        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(ordered), name))
-        return name
+        return self.store(values if axes is None else values.transpose(axes), name)
 
 
 def _download(timeout_s: float) -> dict[str, bytes]:
