@@ -11,7 +11,14 @@ from typing import Any
 
 from mien import config
 
-TASK_SOURCES = ("boxes.py", "images", "mediapipe", "model/runtime.py", "task.py")
+TASK_SOURCES = (
+    "boxes.py",
+    "images",
+    "mediapipe",
+    "model/onnx_graph.py",
+    "model/runtime.py",
+    "task.py",
+)
 """Code outside of its folder on which the results of every task depend."""
 STAGE_SOURCES = {
     "sample": (),
