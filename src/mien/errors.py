@@ -100,6 +100,10 @@ class StackError(MienError):
     """A running stack that does not pass a check of `verify` or `drill`."""
 
 
+class ProgramError(MienError):
+    """An outside program, such as docker, that is missing, fails or does not end in time."""
+
+
 class NoResponseError(StackError):
     """A service of the stack that does not respond."""
 

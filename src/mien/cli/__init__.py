@@ -17,7 +17,7 @@ from mien.reporting import console
 from .options import app
 
 # The order of the imports is the order of the help.
-from . import stages, predictions, registry, pull, rebuilding, monitoring, data  # noqa: F401  # isort: skip
+from . import stages, predictions, registry, pull, rebuilding, monitoring, data, doctor  # noqa: F401  # isort: skip
 
 
 @app.callback(invoke_without_command=True)

@@ -198,25 +198,22 @@ def environment() -> dict[str, str]:
     """Versions of Python and of the installed packages that the lock file of trainings names; of
     all packages where mien is installed without its repository."""
     names = locked(ROOT / TRAINING_LOCK)
-    versions = {name: _version(name) for name in names or {each.name for each in distributions()}}
+    versions = {name: _version(name) for name in names or [each.name for each in distributions()]}
     installed = {name: each for name, each in sorted(versions.items()) if each is not None}
     return {"python": platform.python_version(), **installed}
 
 
-def locked(path: Path) -> set[str]:
-    """Names of the packages that a lock file installs on this system and Python; none where there
-    is no such file."""
+def locked(path: Path) -> dict[str, str]:
+    """Names and versions of the packages that a lock file installs on this system and Python; none
+    where there is no such file."""
     if not path.is_file():
-        return set()
+        return {}
     from packaging.markers import Marker  # comes with what trains
 
     lines = path.read_text(encoding="utf-8").splitlines()
     pins = [line.rstrip(" \\").partition(";") for line in lines if line[:1].isalnum()]
-    return {
-        pin.partition("==")[0].strip()
-        for pin, _, marker in pins
-        if not marker or Marker(marker).evaluate()
-    }
+    pairs = (pin.split("==") for pin, _, marker in pins if not marker or Marker(marker).evaluate())
+    return {name.strip(): each.strip() for name, each in pairs}
 
 
 @cache
