@@ -27,6 +27,7 @@ PLACES = {
     "onnxruntime.transformers": "model/variants.py",
     "mlflow": "tracking.py",
     "matplotlib": "reporting/figures.py",
+    "jinja2": "reporting/html.py",
     "pyarrow": "stages/batch/tables.py",
     "pycocotools": "reporting/scores.py",
     "libreyolo": "tasks/emotion/networks.py",

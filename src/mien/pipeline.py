@@ -3,12 +3,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from mien.config import FORMS, RunConfig
-from mien.errors import MienError
+from mien.errors import MienError, PolicyError
+from mien.model.evaluation import Evaluation
 from mien.reporting import console
-from mien.stages import Run
+from mien.stages import Run, report
 from mien.stages import check as data_check
 from mien.stages.data import accept_if_readable, data, fetch, prepare
 from mien.stages.evaluate import Evaluated, evaluate, on_other_data
@@ -17,7 +19,7 @@ from mien.stages.pull import pull as pull_bundle
 from mien.stages.register import Registered, register, register_pulled
 from mien.stages.train import Trained, fingerprint
 from mien.stages.train import train as fit
-from mien.storage.workspace import Workspace
+from mien.storage.workspace import CHAMPION, Workspace, read_latest
 from mien.task import Task
 
 T = TypeVar("T")
@@ -30,6 +32,8 @@ class RunReport:
     seconds: Mapping[str, float]
     skipped: Sequence[str]
     registered: Registered
+    page: Path
+    """The report of the run, for people."""
 
 
 def run(config: RunConfig, workspace: Workspace, force: str | None = None) -> RunReport:
@@ -70,10 +74,57 @@ def _run(run: Run, force: str | None) -> RunReport:
     stage("train", lambda: fit(run), lambda result: bool(result.fresh))
     if run.config.variants:
         stage("optimize", lambda: make_variants(run), lambda result: bool(result.fresh))
-    stage("evaluate", lambda: evaluate(run), lambda result: result.fresh)
+    try:
+        stage("evaluate", lambda: evaluate(run), lambda result: result.fresh)
+    except PolicyError as error:
+        _report_refusal(run, error, checked, seconds)
+        raise
     result = stage("register", lambda: register(run, force), lambda result: result.fresh)
     console.info(f"mien-{run.task.name} {result.summary}")
-    return RunReport(seconds, skipped, result)
+    page = report.path(run)
+    if len(skipped) < len(seconds) or not page.is_file():
+        page = _write_report(run, _outcome(run, result), checked, seconds)
+    return RunReport(seconds, skipped, result, page)
+
+
+def _write_report(
+    run: Run, outcome: report.Outcome, checked: data_check.CheckedData, seconds: Mapping[str, float]
+) -> Path:
+    verdict, rows = data_check.summary(checked)
+    check = report.CheckSummary(verdict, rows)
+    folder = read_latest(run.evaluated, run.config.name, "Evaluate first: `mien evaluate CONFIG`.")
+    return report.write(run, folder, outcome, check, seconds)
+
+
+def _report_refusal(
+    run: Run,
+    error: PolicyError,
+    checked: data_check.CheckedData,
+    seconds: Mapping[str, float],
+) -> None:
+    """Write the report of a run without a choice, and name it in the error."""
+    folder = read_latest(run.evaluated, run.config.name, "Evaluate first: `mien evaluate CONFIG`.")
+    if Evaluation.read(folder).choice is None:
+        again = f"mien run {run.config.name} --set policy.KEY=VALUE"
+        page = _write_report(run, report.Outcome(str(error), again), checked, seconds)
+        error.add_note(f"Report: {page}")
+
+
+def _outcome(run: Run, registered: Registered) -> report.Outcome:
+    task = run.task.name
+    is_champion = registered.alias == CHAMPION
+    command = f"mien serve {task}" if is_champion else f"mien promote {task} {registered.number}"
+    return report.Outcome(f"mien-{task} {registered.summary}", command)
+
+
+def register_choice(
+    config: RunConfig, workspace: Workspace, force: str | None = None
+) -> tuple[Registered, Path]:
+    """Register the choice of an evaluated run, and write the report of the run."""
+    run = Run.resolve(config, workspace)
+    with workspace.locked(config.task):
+        registered = register(run, force)
+        return registered, _write_report(run, _outcome(run, registered), _checked(run), {})
 
 
 def _how_to_resume(seconds: Mapping[str, float], failed: str) -> str:

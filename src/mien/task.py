@@ -27,6 +27,7 @@ from mien.model.runtime import Model
 Outcome = Literal["ok", "no_face", "no_hand", "unsure"]
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+Skeleton = tuple[tuple[int, int], ...]  # indices of points that a drawing joins by lines
 DECIMALS = 6  # of scores in JSON: the precision of a 32-bit float
 
 ParamsT = TypeVar("ParamsT", bound=Schema)
@@ -65,10 +66,7 @@ class Request:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Pixels of the picture as sent for each pixel of `image`, across and down; often 1.
-
-        Places are exact to within one pixel of `image`: its last column may stand for fewer.
-        """
+        """Pixels of the picture as sent for each pixel of `image`, across and down; often 1."""
         width, height = replace(self, sent=None).size
         return self.size[0] / width, self.size[1] / height
 
@@ -336,6 +334,8 @@ class Predictor:
     """Pixels of a picture's shorter side that are enough (`bench photos`); None: all are needed.
     A picture with twice as many is read at reduced size, also by `TaskData.examples`; places in
     predictions are in pixels of `Request.size`."""
+    skeleton: Skeleton = ()
+    """Of the points of a detection or a `Body`: the bones of a hand."""
     subject_counter: Callable[[], Callable[[Request], int]] | None = None
     """`subject_counter()` makes a function that counts the subjects of a picture, in one thread."""
     video_detector: Callable[[Model], Callable[[Request], Prediction]] | None = None

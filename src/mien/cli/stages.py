@@ -23,7 +23,8 @@ def run(
         from mien import pipeline
 
         chosen, workspace = run_config(file, source, overrides), workspace_at(home)
-    pipeline.run(chosen, workspace, force)
+    finished = pipeline.run(chosen, workspace, force)
+    console.result(f"Report: {finished.page}")
 
 
 @app.command(rich_help_panel="Stages")
@@ -104,13 +105,12 @@ def evaluate(
 def register(file: Config = None, force: Force = None, home: Home = None) -> None:
     """Register the chosen candidate; it becomes champion unless it is worse than the last one."""
     with console.bar("start"):
-        from mien.stages import Run
-        from mien.stages.register import register as stage
+        from mien import pipeline
 
         chosen, workspace = run_config(file, None, None), workspace_at(home)
-    with console.bar("register"), workspace.locked(chosen.task):
-        registration = stage(Run.resolve(chosen, workspace), force)
-    console.result(registration.summary)
+    with console.bar("register"):
+        registration, page = pipeline.register_choice(chosen, workspace, force)
+    console.result(f"{registration.summary}\nReport: {page}")
 
 
 @app.command(rich_help_panel="Stages")

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.task import DataReport, Detection, Example, Prediction
+from mien.task import DataReport, Example, Prediction, Skeleton
+
+from .details import ReliabilityBin
+from .drawings import points_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as Axes
@@ -70,43 +73,63 @@ def classes(f1: NDArray[np.float64], labels: Sequence[str], path: Path) -> None:
     save(figure, path)
 
 
-def reliability(before: NDArray[np.float64], after: NDArray[np.float64], path: Path) -> None:
+def reliability(
+    before: Sequence[ReliabilityBin], after: Sequence[ReliabilityBin], path: Path
+) -> None:
     """Accuracy against confidence, before and after calibration; calibrated confidence follows the
-    diagonal."""
+    diagonal. Lines up and down are 95 % intervals."""
     figure = sheet(8, 4)
-    for axes, rows, title in zip(
+    for axes, bins, title in zip(
         figure.subplots(1, 2), (before, after), ("before", "after"), strict=True
     ):
         axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1)
-        if len(rows):
-            axes.plot(rows[:, 0], rows[:, 1], color=ACCENT, marker="o")
-            axes.bar(rows[:, 0], rows[:, 2] / rows[:, 2].sum(), width=0.04, color=QUIET)
-        axes.set(xlim=(0, 1), ylim=(0, 1.02), title=f"Reliability {title} calibration")
-        axes.set(xlabel="confidence (bars: share of answers)", ylabel="accuracy")
+        for each in bins:
+            axes.plot([each.confidence] * 2, [each.low, each.high], color=QUIET, linewidth=2)
+        axes.plot(
+            [each.confidence for each in bins], [each.accuracy for each in bins], "o", color=ACCENT
+        )
+        axes.set(xlim=(0, 1.02), ylim=(0, 1.02), title=f"Reliability {title} calibration")
+        axes.set(xlabel="confidence", ylabel="accuracy")
     save(figure, path)
 
 
 def history(steps: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Every metric of a training by epoch or fold: losses left, scores in 0..1 right."""
-    figure = sheet(8, 3.2)
-    losses, scores = figure.subplots(1, 2)
+    """Every metric of a training: epochs as lines, losses left and scores in 0..1 right; folds,
+    which have no losses and no order, as points."""
     names = dict.fromkeys(name for step in steps for name in step)
-    for name in names:
-        points = [(place + 1, step[name]) for place, step in enumerate(steps) if name in step]
-        x, y = zip(*points, strict=True)
-        axes = losses if max(y) > 1 or "loss" in name else scores
-        axes.plot(x, y, marker="o", markersize=2, linewidth=1, label=name)
-    for axes, title in ((losses, "losses and others"), (scores, "scores")):
-        axes.set(xlabel="epoch or fold", title=title)
-        if axes.has_data():
-            axes.legend(frameon=False, fontsize=7)
-        else:
-            axes.set_axis_off()
+    losses = [name for name in names if "loss" in name or max(_column(steps, name)) > 1]
+    panels = [
+        (title, members)
+        for title, members in (
+            ("losses and others", losses),
+            ("scores", [name for name in names if name not in losses]),
+        )
+        if members
+    ]
+    figure = sheet(4 * max(len(panels), 1), 3.2)
+    style, unit = ("o-", "epoch") if losses else ("o", "fold")
+    for axes, (title, members) in zip(
+        figure.subplots(1, max(len(panels), 1), squeeze=False).flat, panels, strict=False
+    ):
+        for name in members:
+            steps_with = [place + 1 for place, step in enumerate(steps) if name in step]
+            axes.plot(steps_with, _column(steps, name), style, ms=3, linewidth=1, label=name)
+        axes.set(xlabel=unit, title=title)
+        axes.legend(frameon=False, fontsize=7)
     save(figure, path)
 
 
-def samples(shown: Sequence[tuple[Example, Prediction]], names: Sequence[str], path: Path) -> None:
-    """A sheet of examples with what the model found in them: box, points and label."""
+def _column(steps: Sequence[Mapping[str, float]], name: str) -> list[float]:
+    return [step[name] for step in steps if name in step]
+
+
+def samples(
+    shown: Sequence[tuple[Example, Prediction]],
+    names: Sequence[str],
+    path: Path,
+    skeleton: Skeleton = (),
+) -> None:
+    """A sheet of examples with what the model found in them: box, points with bones, and label."""
     columns = 6
     rows = max(1, -(-len(shown) // columns))
     figure = sheet(2 * columns, 2.25 * rows)
@@ -114,7 +137,7 @@ def samples(shown: Sequence[tuple[Example, Prediction]], names: Sequence[str], p
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, (example, prediction) in zip(grid.flat, shown, strict=False):
-        _sample(axes, example, prediction)
+        _sample(axes, example, prediction, skeleton)
     figure.suptitle(", ".join(names), fontsize=9)
     save(figure, path)
 
@@ -135,7 +158,7 @@ def save(figure: "Figure", path: Path) -> None:
     figure.savefig(path, dpi=DPI, metadata={"Software": None})
 
 
-def _sample(axes: Any, example: Example, prediction: Prediction) -> None:
+def _sample(axes: Any, example: Example, prediction: Prediction, skeleton: Skeleton) -> None:
     best = prediction.best
     right = (best.label if best else None) == example.label
     if example.request.image is not None:
@@ -147,7 +170,9 @@ def _sample(axes: Any, example: Example, prediction: Prediction) -> None:
     if best and best.box:
         x1, y1, x2, y2 = best.box
         axes.plot([x1, x2, x2, x1, x1], [y1, y1, y2, y2, y1], color=ACCENT, linewidth=1)
-    for points in _points(example, best):
+    for points in points_of(example, best):
+        for start, stop in skeleton:
+            axes.plot(*points[[start, stop], :2].T, color=QUIET, linewidth=1)
         axes.plot(points[:, 0], points[:, 1], ".", color=ACCENT, markersize=3)
     said = f"{best.label} {best.confidence:.2f}" if best else prediction.outcome
     axes.set_title(
@@ -155,11 +180,3 @@ def _sample(axes: Any, example: Example, prediction: Prediction) -> None:
         fontsize=7,
         color="black" if right else WARN,
     )
-
-
-def _points(example: Example, best: Detection | None) -> list[NDArray[np.float64]]:
-    """Points that came with the request or were found in its picture, as (n, 2 or more)."""
-    sent = example.request.body.model_dump() if example.request.body else {}
-    lists = [*sent.values(), *(best.extra.values() if best else ())]
-    arrays = [np.array(each, dtype=float) for each in lists if isinstance(each, list)]
-    return [array for array in arrays if array.ndim == 2]

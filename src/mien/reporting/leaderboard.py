@@ -6,18 +6,21 @@ from mien.model import policy
 from mien.model.evaluation import CandidateScores, Evaluation, VariantComparison
 from mien.reporting import console
 
-_TIMES = (
+COLUMN_NOTES = (
     "acc.: on test. CPU: CPU time of a request; 1 is decoding a 640x480 JPEG photo.\n"
     "p50, p95: by the clock, under the present load; no decision depends on them."
 )
 
 
-def show(evaluation: Evaluation) -> None:
-    """Print the table of all candidates, the policy's choice standing out."""
-    rows = evaluation.candidates
-    columns = ["candidate", "val F1", "test F1", "acc."]
-    columns += ["CPU", "p50 ms", "p95 ms", "MB", "limits"]
-    cells = [
+COLUMNS = (
+    *("candidate", "val F1", "test F1", "acc."),
+    *("CPU", "p50 ms", "p95 ms", "MB", "limits"),
+)
+
+
+def cells(evaluation: Evaluation) -> list[list[str]]:
+    """A row for each candidate, with a text for each of `COLUMNS`."""
+    return [
         [
             row.candidate,
             f"{row.val.macro_f1:.3f}",
@@ -29,12 +32,17 @@ def show(evaluation: Evaluation) -> None:
             f"{row.bundle_mb:.1f}",
             "broken" if row.fault else "kept",
         ]
-        for row in rows
+        for row in evaluation.candidates
     ]
+
+
+def show(evaluation: Evaluation) -> None:
+    """Print the table of all candidates, the policy's choice standing out."""
+    rows = evaluation.candidates
     data = f"; data: {evaluation.trained_on}" if evaluation.trained_on else ""
     title = f"Candidates of {evaluation.task} (F1: macro-F1{data})"
-    console.table(title, columns, cells, mark=_chosen(rows, evaluation.choice))
-    console.result(_TIMES)
+    console.table(title, COLUMNS, cells(evaluation), mark=_chosen(rows, evaluation.choice))
+    console.result(COLUMN_NOTES)
     for row in rows:
         if row.fault:
             console.result(f"{row.candidate} is not chosen: {row.fault}")
@@ -92,11 +100,11 @@ def _show_variants(evaluation: Evaluation) -> None:
     rows = evaluation.candidates
     variants = [(row, row.variant) for row in rows if row.variant]
     columns = ["variant", "MB", "CPU", "val F1", "test F1", "val mAP50-95", "test mAP50-95"]
-    cells = [_against(row, about, policy.base_candidate(row, rows)) for row, about in variants]
+    changes = [_against(row, about, policy.base_candidate(row, rows)) for row, about in variants]
     if variants:
-        width = max(len(each) for each in cells)
+        width = max(len(each) for each in changes)
         mark = _chosen([row for row, _ in variants], evaluation.choice)
-        console.table("Variants and their base candidates", columns[:width], cells, mark=mark)
+        console.table("Variants and their base candidates", columns[:width], changes, mark=mark)
     for why in dict.fromkeys(evaluation.without.values()):
         names = ", ".join(name for name, each in evaluation.without.items() if each == why)
         console.result(f"No variant of {names}: {why}")

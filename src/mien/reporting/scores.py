@@ -19,7 +19,8 @@ from mien.model.decision import AnswerDecision
 from mien.model.evaluation import Latency, MajorityComparison, Scores
 from mien.task import Example, Prediction, Request
 
-_NO_REQUEST = Request(image=np.zeros((1, 1, 3), np.uint8))
+NO_REQUEST = Request(image=np.zeros((1, 1, 3), np.uint8))
+"""In place of a picture that is not needed any more."""
 Pair = tuple[str | None, str | None]
 """The true and the predicted label; None for 'no subject'."""
 
@@ -66,7 +67,7 @@ def decided(answer: ScoredPrediction, decision: AnswerDecision) -> ScoredPredict
     """The same example with the prediction that a bundle with this decision gives."""
     if answer.prediction is None:
         raise ValueError("expected a scored prediction that holds its prediction, found none")
-    example = Example(_NO_REQUEST, answer.truth, answer.boxes, answer.name)
+    example = Example(NO_REQUEST, answer.truth, answer.boxes, answer.name)
     return scored(example, answer.prediction.decided(decision), answer.seconds)
 
 

@@ -23,14 +23,15 @@ TASK_SOURCES = (
 STAGE_SOURCES = {
     "sample": (),
     "samples": (),
-    "check": ("stages/check", "stages/check/page.html"),
+    "check": ("stages/check", "stages/check/page.html", "reporting/base.html", "reporting/html.py"),
     "prepare": ("stages/data/__init__.py",),
     "train": ("stages/train.py", "model/golden.py"),
     "pull": ("stages/pull.py", "model/golden.py"),
     "optimize": ("stages/optimize.py", "model/golden.py", "model/variants.py"),
     "evaluate": (
         *("stages/evaluate", "model/evaluation.py", "model/policy.py"),
-        *("reporting/scores.py", "observability/drift.py"),
+        *("reporting/details.py", "reporting/drawings.py", "reporting/figures.py"),
+        *("reporting/html.py", "reporting/scores.py", "observability/drift.py"),
     ),
     "sweep": (
         *("sweep/search_space.py", "sweep/study.py", "sweep/trial.py"),

@@ -47,6 +47,8 @@ REPORT = "report.json"
 """Beside prepared data: the data report."""
 DATA_QUALITY = "data_quality.json"
 """Beside the report of a check: what an evaluation reads of it."""
+DETAILS = "details"
+"""Beside evaluated bundles: what a report shows of each candidate, with pictures of the data."""
 RESULT = "evaluation.json"
 """Beside evaluated bundles: the leaderboard and the policy's choice."""
 

@@ -109,7 +109,7 @@ def _fit_and_score(
         manifest = bundle.describe(task.name, labels, candidate, fit.preprocessing)
         written = bundle.write(folder, manifest)
         with Model(written) as model:
-            answers, _ = predict_split(
+            answers = predict_split(
                 task, model, task.data.examples(context.prepared, "val"), candidate
             )
     return {**scores.summary(answers, labels).named(), BUNDLE_MB: written.megabytes}

@@ -87,6 +87,12 @@ def require_passed(checked: CheckedData) -> None:
         raise DataCheckError(report.error_message(document, path, checked.repaired_source))
 
 
+def summary(checked: CheckedData) -> tuple[str, list[tuple[str, str, str, str]]]:
+    """The verdict of a check, and (state, check, issues, description) of each, the worst first."""
+    document = report.read(checked.folder)
+    return report.verdict(document, checked.repaired_source), report.summary_rows(document)
+
+
 def repair(run: Run, version: Version) -> Version:
     """Repair what is safe to repair, as a new version; the same version if there is nothing.
 
@@ -127,7 +133,7 @@ def _write(
                 context.subject_count_error + "\n", encoding="utf-8"
             )
         report.write(document, context, temporary)
-        page.write(document, context.samples, temporary)
+        page.write(document, context.samples, temporary, run.task.inference.skeleton)
 
 
 @contextmanager

@@ -3,53 +3,47 @@
 It needs no network, no script and no other file. Everything that comes from the data is escaped.
 """
 
-import io
-from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from mien import images
 from mien.errors import ImageError, TooLargeError
-from mien.task import IssueExample, Sample
+from mien.reporting import html
+from mien.task import IssueExample, Sample, Skeleton
 
 from .examples import describe_sample
 from .report import PAGE, WITH_ISSUES, CheckReport, verdict
 
 _SIDE = 112
 """Pixels of the longer side of a thumbnail."""
-_QUALITY = 75
 _MAX_NAMES = 200
 """Names that the page lists for each check; the others are in report.json."""
 _AXES = 3
 """Rows of a multiple of three numbers are drawn as points x, y; z is not shown."""
 
 
-def write(report: CheckReport, samples: Sequence[Sample], folder: Path) -> None:
+def write(report: CheckReport, samples: Sequence[Sample], folder: Path, skeleton: Skeleton) -> None:
     """Write `report.html`, while the images of the samples can be read."""
-    (folder / PAGE).write_text(render(report, samples), encoding="utf-8")
+    (folder / PAGE).write_text(render(report, samples, skeleton), encoding="utf-8")
 
 
-def render(report: CheckReport, samples: Sequence[Sample]) -> str:
+def render(report: CheckReport, samples: Sequence[Sample], skeleton: Skeleton = ()) -> str:
     """The page of a report as HTML."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    functions = (describe_sample, is_shape, plot, remark, thumbnail)
-    environment.globals |= {each.__name__: each for each in functions}
     order = (*WITH_ISSUES, "passed", "off")
-    template = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
-    return environment.from_string(template).render(
-        report=report,
-        verdict=verdict(report),
-        checks=sorted(report.checks, key=lambda check: order.index(check.state)),
-        states=WITH_ISSUES,
-        samples={sample.name: sample for sample in samples},
-        largest=max((sum(each) for each in _class_sizes(report)), default=0) or 1,
-        max_names=_MAX_NAMES,
+    values = {
+        "report": report,
+        "verdict": verdict(report),
+        "checks": sorted(report.checks, key=lambda check: order.index(check.state)),
+        "states": WITH_ISSUES,
+        "samples": {sample.name: sample for sample in samples},
+        "skeleton": skeleton,
+        "largest": max((sum(each) for each in _class_sizes(report)), default=0) or 1,
+        "max_names": _MAX_NAMES,
+    }
+    functions = (describe_sample, is_shape, plot, remark, thumbnail)
+    return html.render(
+        Path(__file__).with_name("page.html"),
+        values | {each.__name__: each for each in functions},
     )
 
 
@@ -71,11 +65,7 @@ def thumbnail(path: Path) -> str | None:
         pixels = images.read(path.read_bytes(), min_side=_SIDE).pixels
     except (ImageError, TooLargeError):
         return None
-    small = Image.fromarray(pixels)
-    small.thumbnail((_SIDE, _SIDE))
-    out = io.BytesIO()
-    small.save(out, "JPEG", quality=_QUALITY)
-    return b64encode(out.getvalue()).decode()
+    return html.thumbnail(pixels, _SIDE)
 
 
 def is_shape(values: Sequence[float]) -> bool:

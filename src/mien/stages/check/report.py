@@ -143,6 +143,13 @@ def show(report: CheckReport, page: Path, repaired_source: str = "") -> None:
     console.result(f"Full report, with images: {page}")
 
 
+def summary_rows(report: CheckReport) -> list[tuple[str, str, str, str]]:
+    """State, slug, number of issues and description of each check that ran, the worst first."""
+    order: tuple[State, ...] = (*WITH_ISSUES, "passed")
+    results = sorted(report.in_state(*order), key=lambda each: order.index(each.state))
+    return [(each.state, each.slug, _count(each), each.description) for each in results]
+
+
 def verdict(report: CheckReport, repaired_source: str = "") -> str:
     """One or two sentences: whether the data pass, and what to do if they do not."""
     failed, warned = report.in_state("failed"), report.in_state("warned")

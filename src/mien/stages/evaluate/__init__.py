@@ -21,12 +21,14 @@ from mien.model.bundle import Bundle
 from mien.model.evaluation import BundleMetrics, CandidateScores, ChampionScores, Evaluation, Scores
 from mien.model.runtime import Model
 from mien.reporting import figures, leaderboard, scores
+from mien.reporting.details import describe
 from mien.reporting.scores import ScoredPrediction
 from mien.stages import Run
 from mien.storage.files import atomic_dir, atomic_write, write_json
 from mien.storage.workspace import (
     CHAMPION,
     DATA,
+    DETAILS,
     REPORT,
     RESULT,
     VARIANTS,
@@ -94,7 +96,7 @@ def on_other_data(run: Run, ready: Path) -> dict[str, dict[str, float]]:
         name = each.manifest.candidate
         with Model(each) as model:
             examples = chain.from_iterable(task.data.examples(ready, split) for split in SPLITS)
-            answers, _ = predict_split(task, model, examples, f"{name} on other data")
+            answers = predict_split(task, model, examples, f"{name} on other data")
             table[name] = {
                 **_summary(answers, each).named(),
                 **scores.latency(answers).model_dump(exclude_none=True),
@@ -181,8 +183,16 @@ def _complete(
     complete = manifest.model_copy(update=update)
     (folder / "card.md").write_text(card(complete, metrics), encoding="utf-8")
     bundle.write(folder, complete)
+    details = describe(
+        manifest.labels,
+        measured.uncalibrated.get("test", ()),
+        measured.answers["test"],
+        measured.mistakes,
+    )
+    write_json(target / DETAILS / f"{manifest.candidate}.json", details.model_dump(mode="json"))
     private = target / "samples" / manifest.candidate
-    figures.samples(measured.shown, ["sample predictions"], private / "samples.png")
+    skeleton = run.task.inference.skeleton
+    figures.samples(measured.shown, ["sample predictions"], private / "samples.png", skeleton)
     Tracker(run.workspace.home).complete(
         trained / WORK / manifest.candidate,
         measurements.flat(),
@@ -215,7 +225,7 @@ def _measure_champion(run: Run, folder: Path, ready: Path) -> None:
 
 def _score_champion(task: Task[Any], champion: Bundle, ready: Path, number: int) -> Scores:
     with runtime.load(champion.folder) as model:
-        answers, _ = predict_split(
+        answers = predict_split(
             task, model, task.data.examples(ready, "val"), f"evaluate champion {number}"
         )
     return _summary(answers, champion)

@@ -10,6 +10,7 @@ from mien.model.evaluation import BundleMetrics, MajorityComparison, Scores
 from mien.observability import drift
 from mien.observability.drift import DriftRow
 from mien.reporting import figures, scores
+from mien.reporting.details import reliability_bins
 from mien.reporting.scores import ScoredPrediction
 
 from .measuring import Measured
@@ -61,8 +62,7 @@ def draw(measured: Measured, folder: Path) -> None:
     figures.confusion(matrix, labels, folder / "confusion.png")
     figures.classes(scores.per_class(matrix)["f1"], labels, folder / "classes.png")
     before, after = (
-        scores.reliability(each.get("test", ()))
-        for each in (measured.uncalibrated, measured.answers)
+        reliability_bins(each.get("test", ())) for each in (measured.uncalibrated, measured.answers)
     )
     figures.reliability(before, after, folder / "reliability.png")
     steps = json.loads((measured.bundle.folder / "history.json").read_text())

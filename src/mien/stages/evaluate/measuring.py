@@ -1,6 +1,6 @@
 """Ask a model the examples of a split through the function that serves, and time it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from mien.model.decision import AnswerDecision
 from mien.model.evaluation import CpuRatio, Latency, Measurements, RiskCoverage, VariantComparison
 from mien.model.runtime import Model
 from mien.reporting import console, scores
+from mien.reporting.details import Mistake, WorstMistakes
 from mien.reporting.scores import ScoredPrediction
 from mien.task import Example, Prediction, Request, Split, Task
 
@@ -48,6 +49,8 @@ class Measured:
     """Fitted on val; `answers` have it applied."""
     uncalibrated: Mapping[str, Sequence[ScoredPrediction]] = field(default_factory=dict)
     """The answers before."""
+    mistakes: Sequence[Mistake] = ()
+    """The worst ones on test."""
 
     def measurements(self) -> Measurements:
         """Scores by split, what a request costs, size in megabytes."""
@@ -89,20 +92,23 @@ def measure(
     """Ask a bundle the splits that count and fit its decision on val; measure its CPU cost until it
     is clear of the limit, or for a bounded number of requests."""
     with Model(opened) as model:
+        samples, mistakes = _FewOfEachLabel(len(model.labels)), WorstMistakes()
         raw: dict[str, Sequence[ScoredPrediction]] = {}
-        shown: list[tuple[Example, Prediction]] = []
         for split in MEASURED:
             words = f"evaluate {opened.manifest.candidate} on {split}"
-            raw[split], shown = predict_split(task, model, task.data.examples(ready, split), words)
+            look = (samples.add, mistakes.add) if split == "test" else ()
+            examples = task.data.examples(ready, split)
+            raw[split] = predict_split(task, model, examples, words, look)
         model.decision = decision = calibration.fit(raw["val"], policy)
         answers = {
             split: [scores.decided(answer, decision) for answer in each]
             for split, each in raw.items()
         }
-        shown = [(example, prediction.decided(decision)) for example, prediction in shown]
+        shown = [(example, prediction.decided(decision)) for example, prediction in samples.shown]
         latency = _latency(task, model, answers["val"])
         cost = _cpu_cost(task, model, ready, policy.max_cpu_cost)
-        return Measured(model.bundle, answers, shown, latency, cost, leaked, decision, raw)
+        worst = mistakes.decided(decision)
+        return Measured(model.bundle, answers, shown, latency, cost, leaked, decision, raw, worst)
 
 
 def compare_latency(
@@ -124,11 +130,14 @@ def compare_latency(
 
 
 def predict_split(
-    task: Task[Any], model: Model, examples: Iterable[Example], words: str
-) -> tuple[list[ScoredPrediction], list[tuple[Example, Prediction]]]:
-    """Ask one example after the other; what was said, and a few of each label to look at."""
+    task: Task[Any],
+    model: Model,
+    examples: Iterable[Example],
+    words: str,
+    look: Sequence[Callable[[Example, Prediction], None]] = (),
+) -> list[ScoredPrediction]:
+    """Predict one example after the other, and show each one with its prediction to `look`."""
     answers: list[ScoredPrediction] = []
-    shown: dict[str | None, list[tuple[Example, Prediction]]] = {}
     with console.bar(words) as advance:
         for place, example in enumerate(examples):
             for _ in range(0 if place else _WARM_UP):
@@ -136,11 +145,27 @@ def predict_split(
             start = perf_counter()
             prediction = task.inference.predict(example.request, model)
             answers.append(scores.scored(example, prediction, perf_counter() - start))
-            kept = shown.setdefault(example.label, [])
-            if len(kept) < max(1, _SHOWN // len(model.labels)):
-                kept.append((example, prediction))
+            for each in look:
+                each(example, prediction)
             advance(place + 1, place + 1)
-    return answers, list(chain.from_iterable(shown.values()))[:_SHOWN]
+    return answers
+
+
+class _FewOfEachLabel:
+    """The first examples of each label with their predictions, to look at."""
+
+    def __init__(self, labels: int) -> None:
+        self._per_label = max(1, _SHOWN // labels)
+        self._by_label: dict[str | None, list[tuple[Example, Prediction]]] = {}
+
+    def add(self, example: Example, prediction: Prediction) -> None:
+        examples = self._by_label.setdefault(example.label, [])
+        if len(examples) < self._per_label:
+            examples.append((example, prediction))
+
+    @property
+    def shown(self) -> list[tuple[Example, Prediction]]:
+        return list(chain.from_iterable(self._by_label.values()))[:_SHOWN]
 
 
 def _latency(task: Task[Any], model: Model, answers: Sequence[ScoredPrediction]) -> Latency:

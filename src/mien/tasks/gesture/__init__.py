@@ -2,6 +2,7 @@
 
 from mien.task import Predictor, Task, TaskData, Trainer
 
+from .anatomy import BONES
 from .checks import CHECKS
 from .data import examples, prepare
 from .drawing import load_sample_picture
@@ -38,6 +39,7 @@ TASK = Task(
         sample_picture=load_sample_picture,
         Body=Body,
         min_side=MIN_SIDE,
+        skeleton=BONES,
         video_detector=video_detector,
         table_requests=read_table_requests,
     ),
