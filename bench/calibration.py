@@ -34,7 +34,7 @@ def main() -> None:
     source = page.real_data() / "gesture"
     with tempfile.TemporaryDirectory() as folder:
         home = Workspace(Path(folder))
-        run = config.load(page.ROOT / "configs" / "gesture.yaml")
+        run = tasks.run_config("gesture")
         run = run.model_copy(update={"source": str(source / "landmarks_iti.csv")})
         pipeline.run(run, home, "bench")
         parts = [*_calibration("gesture", run, home), "## Hands that show no gesture"]
@@ -52,7 +52,7 @@ def _processed(run: RunConfig, home: Workspace) -> Path:
 
 def _emotion() -> list[str]:
     home = Workspace(config.settings().home / "build" / "bench-emotion")
-    run = config.load(page.ROOT / "configs" / "emotion.yaml")
+    run = tasks.run_config("emotion")
     source = page.real_data() / "emotion" / "affectnet_yolo.zip"
     levels = dict.fromkeys(FAILED, CheckConfig(level="warn"))
     run = run.model_copy(update={"source": str(source), "checks": levels})

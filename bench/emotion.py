@@ -79,8 +79,7 @@ def _left_out(names: Sequence[str]) -> list[str]:
 
 def _config(name: str, source: Path) -> RunConfig:
     """The committed config of a candidate, for the data as they are shipped."""
-    file = "emotion.yaml" if name == SCRATCH else "emotion_pretrained.yaml"
-    run = config.load(page.ROOT / "configs" / file)
+    run = tasks.run_config("emotion" if name == SCRATCH else "emotion_pretrained")
     levels = dict.fromkeys(FAILED, CheckConfig(level="warn"))
     return run.model_copy(update={"source": str(source), "checks": levels})
 
@@ -116,7 +115,7 @@ def _candidates(trainings: Sequence[Training], source: Path) -> str:
         )
     return (
         "`affectnet_yolo.zip` as shipped, exported ONNX model, best detection of each image. The "
-        "candidates of `configs/emotion_pretrained.yaml`, one run each; validation chooses, test "
+        "candidates of `emotion_pretrained.yaml`, one run each; validation chooses, test "
         "is measured once. The CPU of a request of 96 x 96 pixels is relative to that of "
         f"{SCRATCH}, both asked in turn (median, 99 % interval). HOG features with an SVC reach "
         f"{MARK} on test. CPU minutes grow with the load of the machine.\n\n{page.table(rows)}"

@@ -2,7 +2,7 @@
 
 Four models of one size: trained on AffectNet as shipped (every box is the whole image) and on the
 version repaired by `mien data check --fix`, each with the recipe for faces that fill an image
-(configs/emotion.yaml) and with that for small faces (configs/emotion_faces.yaml). They detect faces
+(emotion.yaml) and with that for small faces (emotion_faces.yaml). They detect faces
 in photos of whole people, which no training has seen, and in AffectNet's test split. An interrupted
 bench continues where it stopped.
 """
@@ -141,7 +141,7 @@ def _introduction() -> list[str]:
     without = f" Left out, not measured here: {', '.join(left)}." if left else ""
     ready = f" Given ready, by a full recipe or as their maker chose: {', '.join(ready_bundles)}."
     return [
-        f"Trained by `configs/emotion.yaml` and `configs/emotion_faces.yaml` {recipe}, seed 0, "
+        f"Trained by `emotion.yaml` and `emotion_faces.yaml` {recipe}, seed 0, "
         f"data checks at level warn.{ready if ready_bundles else ''}{without} A face counts "
         "as found if the IoU of any detection with YuNet's box is at least 0.5 (0.3). The "
         "first detection is the most confident one. No training has seen the photos of "
@@ -165,7 +165,7 @@ def _bundle(variant: Variant, home: Path, data: Path) -> tuple[Path, str]:
         return Path(path), path
     workspace = Workspace(home / ("fixed" if variant.repaired else "shipped"))
     source = str(data / "emotion" / "affectnet_yolo.zip")
-    run = config.load(page.ROOT / "configs" / f"{variant.recipe}.yaml", _settings())
+    run = tasks.run_config(variant.recipe, overrides=_settings())
     run = run.model_copy(update={"source": source, "checks": _only_warnings()})
     if variant.repaired:
         pipeline.repair(run, workspace)

@@ -8,7 +8,7 @@ import numpy as np
 import requests
 
 from bench import page
-from mien import config, pipeline
+from mien import config, pipeline, tasks
 from mien.config import RunConfig
 from mien.model import bundle
 from mien.stages.serve import app as serve
@@ -25,7 +25,7 @@ def main() -> None:
         parts = []
         for source, name in ((str(data / "landmarks_iti.csv"), "iti"), ("sample", "sample")):
             home = Workspace(Path(folder) / name)
-            run = config.load(page.ROOT / "configs" / "gesture.yaml")
+            run = tasks.run_config("gesture")
             run = run.model_copy(update={"source": source})
             report = pipeline.run(run, home, "bench")
             title = "landmarks_iti.csv" if name == "iti" else "the project's own sample"

@@ -110,7 +110,7 @@ def models(task: Task[Any], home: Path) -> dict[str, Callable[[], Path]]:
         return golden.write(folder, manifest, task.inference.drawn_predictions()).folder
 
     def drawings() -> Path:
-        run = config.load(page.ROOT / "configs" / f"sample_{task.name}.yaml")
+        run = tasks.run_config(f"sample_{task.name}")
         workspace = Workspace(home / "drawings")
         pipeline.run(run.model_copy(update={"source": SAMPLE}), workspace, force="bench")
         folder = read_latest(workspace.evaluated(task.name), run.name, "")

@@ -115,7 +115,7 @@ def _landmarks() -> Path:
         return Path(named)
     home = Workspace(CACHE / "landmarks")
     candidate = bundle.read(folder("gesture")).manifest.candidate
-    command = [sys.executable, "-m", "mien.cli", "run", "configs/sample_gesture.yaml"]
+    command = [sys.executable, "-m", "mien.cli", "run", "sample_gesture"]
     command += ["--force", "bench"]
     wanted = ["params.accept_images=false", f"params.candidates=[{candidate}]"]
     command += [part for setting in wanted for part in ("--set", setting)]

@@ -62,8 +62,8 @@ def main() -> None:
     learnt += [("emotion", real)] if real.is_dir() else []
     parts = []
     for name, folder in learnt:
-        run = config.load(page.ROOT / "configs" / f"{name}.yaml")
-        parts += [f"## `configs/{name}.yaml`", candidates(run, Workspace(folder))]
+        run = tasks.run_config(name)
+        parts += [f"## `{name}.yaml`", candidates(run, Workspace(folder))]
         if run.task == "emotion":
             about = "Ways to quantise to 8 bits, on the validation split, measured in alternation:"
             parts += [about, page.table(ways(run, Workspace(folder)))]

@@ -2,7 +2,7 @@
 #
 #   docker build -f dockerfiles/train.Dockerfile -t mien-train .
 #   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/workspace" \
-#     mien-train run configs/gesture.yaml --source /workspace/landmarks.csv
+#     mien-train run gesture --source /workspace/landmarks.csv
 #
 # Data, models and the registry lie in /workspace. The code runs from /app: mount a checkout there
 # (-v "$PWD:/app:ro") to train with it, and the models' lineage then names its commit.
@@ -33,7 +33,6 @@ RUN awk '/^[a-z]/ {keep = /^(editables|hatchling|packaging|pathspec|pluggy|tomlk
     requirements_dev.txt > /tmp/build.txt \
     && pip install --no-cache-dir --require-hashes -r /tmp/build.txt \
     && rm /tmp/build.txt
-COPY configs configs
 COPY src src
 RUN pip install --no-cache-dir --no-index --no-deps --no-build-isolation --editable .
 # Any user may run it, also one without an entry in /etc/passwd: home and name are set here.

@@ -180,7 +180,8 @@ def test_every_run_names_what_is_there() -> None:
     """Each run has a config of its task, and every file that a stage depends on exists."""
     stages = [stage["do"] for stage in read("dvc.yaml")["stages"].values()]
     for task, run in read("params.yaml")["runs"].items():
-        assert read(f"configs/{run['config']}.yaml")["task"] == task
+        assert read(run["file"])["task"] == task
+        assert Path(run["file"]).stem == run["config"]
         known = {"${key}": task, **{f"${{item.{name}}}": value for name, value in run.items()}}
         for path in (path for stage in stages for path in stage["deps"]):
             for name, value in known.items():

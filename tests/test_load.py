@@ -13,6 +13,7 @@ import yaml
 from load import busy_loops, limited
 from project import ROOT
 
+from mien import tasks
 from mien.config import Policy
 from mien.storage.workspace import RESULT, Workspace, read_latest
 
@@ -25,7 +26,7 @@ def write_config(folder: Path) -> Path:
     """Two candidates that read pictures, under the limits of the shipped config."""
     path = tiny.write(folder)
     document = yaml.safe_load(path.read_text())
-    shipped = yaml.safe_load((ROOT / "configs" / "sample_gesture.yaml").read_text())
+    shipped = yaml.safe_load(tasks.configs()["sample_gesture"].read_text())
     document["params"] |= {"candidates": ["logistic_regression", "svm"], "accept_images": True}
     document["policy"] = shipped["policy"]
     path.write_text(yaml.safe_dump(document))

@@ -72,7 +72,7 @@ def test_the_commands_exist() -> None:
     from mien.cli import app
 
     commands = get_command(app).commands  # type: ignore[attr-defined]
-    names = set(re.findall(r"(?:^|`)(?:\.venv/bin/)?mien ([a-z]+)", README, flags=re.MULTILINE))
+    names = set(re.findall(r"(?:^|`)(?:\.venv/bin/)?mien ([a-z-]+)", README, flags=re.MULTILINE))
     assert len(names) >= 15
     assert names <= set(commands)
     recipes = (ROOT / "tasks.py").read_text(encoding="utf-8")

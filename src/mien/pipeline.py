@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mien.config import FORMS, RunConfig
+from mien import tasks
+from mien.config import FORMS, RunConfig, settings
 from mien.errors import MienError, PolicyError
 from mien.model.evaluation import Evaluation
 from mien.reporting import console
@@ -44,6 +45,30 @@ def run(config: RunConfig, workspace: Workspace, force: str | None = None) -> Ru
     resolved = Run.resolve(config, workspace)
     with workspace.locked(config.task):
         return _run(resolved, force)
+
+
+def run_named(
+    name: str | Path,
+    source: str | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    home: str | Path | None = None,
+    force: str | None = None,
+) -> RunReport:
+    """Run all training stages of a config in order; stages without changes are skipped.
+
+    Args:
+        name: of a config that comes with mien or lies in configs/, or a path to a YAML file.
+        source: a file, folder or zip; `sample` for drawn data; None for the newest version.
+        overrides: config keys, such as ``params.trees=50``.
+        home: the workspace; None for $MIEN_HOME or the current folder.
+        force: why a version that is not trusted may be champion.
+
+    Raises:
+        MienError: the config, the data or a stage failed; the message says what to do.
+    """
+    workspace = Workspace(Path(home) if home is not None else settings().home)
+    return run(tasks.run_config(name, source, overrides), workspace, force)
 
 
 def _run(run: Run, force: str | None) -> RunReport:

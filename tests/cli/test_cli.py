@@ -16,8 +16,6 @@ from project import ROOT, free_port
 from waiting import PATIENCE, until
 
 from mien import tasks
-from mien.cli import options
-from mien.errors import ConfigError
 from mien.storage.workspace import Workspace
 
 
@@ -82,24 +80,24 @@ def test_tasks_are_listed(command_line: CommandLine) -> None:
 
 
 MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
-    "no config": (("run", "configs/absent.yaml"), "configs/emotion.yaml"),
-    "no file": (("run",), "In configs/ there are: emotion,"),
-    "misspelled file": (("train", "gestur"), "Did you mean 'configs/gesture.yaml'?"),
-    "no source": (("run", "configs/emotion.yaml"), "--source"),
-    "no such source": (("data", "configs/emotion.yaml", "--source", "absent.zip"), "absent.zip"),
+    "no config": (("run", "configs/absent.yaml"), "no config file configs/absent.yaml"),
+    "no file": (("run",), "There are: emotion,"),
+    "misspelled file": (("train", "gestur"), "Did you mean 'gesture'?"),
+    "no source": (("run", "emotion"), "--source"),
+    "no such source": (("data", "emotion", "--source", "absent.zip"), "absent.zip"),
     "unknown param": (
-        ("run", "configs/sample_emotion.yaml", "--set", "params.epoch=5"),
+        ("run", "sample_emotion", "--set", "params.epoch=5"),
         "Did you mean 'epochs'?",
     ),
-    "bad param": (("run", "configs/sample_emotion.yaml", "--set", "params.epochs=0"), "epochs"),
-    "bad override": (("run", "configs/sample_emotion.yaml", "--set", "epochs"), "KEY=VALUE"),
+    "bad param": (("run", "sample_emotion", "--set", "params.epochs=0"), "epochs"),
+    "bad override": (("run", "sample_emotion", "--set", "epochs"), "KEY=VALUE"),
     "unknown task": (("models", "emotoin"), "Did you mean 'emotion'?"),
-    "too early": (("train", "configs/emotion.yaml"), "mien data"),
+    "too early": (("train", "emotion"), "mien data"),
     "no champion": (("predict", "README.md"), "There is no champion"),
     "nothing to serve": (("serve",), "no champion"),
     "no such task": (("predict", "README.md", "--task", "gestur"), "Did you mean 'gesture'?"),
     "a file as workspace": (("models", "--home", "README.md"), "README.md is a file"),
-    "no bundle": (("predict", "README.md", "--bundle", "configs"), "is no bundle"),
+    "no bundle": (("predict", "README.md", "--bundle", "tests"), "is no bundle"),
     "no version": (("promote", "emotion", "7"), "no version 7"),
     "no rollback": (("rollback", "emotion"), "expected a champion before the present one"),
 }
@@ -117,14 +115,6 @@ def test_a_mistake_ends_in_one_message(
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.rglob(".*"))
-
-
-def test_a_folder_without_configs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Most who read this started the command outside the project's folder."""
-    monkeypatch.chdir(tmp_path)
-    for file in (None, Path("gesture")):
-        with pytest.raises(ConfigError, match=r"has no configs/: change to mien's project folder"):
-            options.run_config(file, None, None)
 
 
 _TERMINATED = """

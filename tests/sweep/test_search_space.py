@@ -2,9 +2,8 @@
 
 import pytest
 import yaml
-from project import ROOT
 
-from mien import config
+from mien import tasks
 from mien.config import RunConfig
 from mien.errors import ConfigError
 from mien.sweep.search_space import SearchSpace
@@ -71,5 +70,5 @@ def test_a_key_with_dots_is_a_nested_one() -> None:
 @pytest.mark.parametrize("name", ["gesture", "gesture_sweep", "sample_gesture", "emotion"])
 def test_the_search_spaces_of_the_configs_are_valid(name: str) -> None:
     """The task accepts both ends of each range and every listed value."""
-    run = config.load(ROOT / "configs" / f"{name}.yaml")
+    run = tasks.run_config(name)
     assert SearchSpace.from_config(run).dimensions

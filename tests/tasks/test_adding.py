@@ -11,8 +11,8 @@ import pytest
 from project import ROOT
 from waiting import PATIENCE
 
-from mien.model import bundle
-from mien.model.bundle import MANIFEST
+from mien.errors import ConfigError
+from mien.stages import scaffold
 
 NEW = "signs"
 
@@ -36,13 +36,13 @@ with serve.running(Workspace(folder.parent / "home"), [], [folder], settings) as
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project with one more folder, a copy of `tasks/gesture`, and nothing else."""
+    """A copy of the project with the folder of a new task, and nothing else."""
     folder = tmp_path_factory.mktemp("project")
     ignore = shutil.ignore_patterns("__pycache__")
     for part in ("src", "tests"):
         shutil.copytree(ROOT / part, folder / part, ignore=ignore)
     shutil.copy(ROOT / "pyproject.toml", folder)
-    shutil.copytree(folder / "src/mien/tasks/gesture", folder / f"src/mien/tasks/{NEW}")
+    assert scaffold.write_task(NEW, folder) == folder / "src" / "mien" / "tasks" / NEW
     return folder
 
 
@@ -59,24 +59,48 @@ def python(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
 
 
 @pytest.mark.long
-def test_a_copied_folder_is_a_task(project: Path, fitted_gesture: Path) -> None:
-    """The command lists it, the contract suite runs it, and the server answers on its route."""
+def test_a_new_task_works_at_once(project: Path, tmp_path: Path) -> None:
+    """The command lists it, the contract suite passes, and its champion answers on its route."""
     assert NEW in python(project, "-m", "mien.cli", "tasks").stdout
     suite = python(
         project, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider",
-        "tests/tasks/test_contract.py", "-k", f"{NEW} and not champion and not empty_picture",
+        "tests/tasks/test_contract.py", "-k", f"{NEW} and not empty_picture",
     )  # fmt: skip
     assert suite.returncode == 0, suite.stdout
-    assert " passed" in suite.stdout
+    assert "skipped" not in suite.stdout
 
-    renamed = project / "bundle"
-    shutil.copytree(fitted_gesture, renamed)
-    manifest = bundle.read(renamed).manifest.model_copy(update={"task": NEW})
-    (renamed / MANIFEST).unlink()
-    bundle.write(renamed, manifest)
-    answer = python(project, "-c", ASK, str(renamed))
+    run = ("-m", "mien.cli", "run", NEW, "--source", "sample", "--home", str(tmp_path))
+    done = python(project, *run, "--force", "a test")
+    assert done.returncode == 0, done.stderr
+    assert "version 1 is champion" in done.stderr
+    answer = python(project, "-c", ASK, str(tmp_path / "models" / NEW / "versions" / "1"))
     assert answer.returncode == 0, answer.stderr
-    assert json.loads(answer.stdout)[NEW] == "like"
+    assert json.loads(answer.stdout)[NEW] == "blue"
+
+
+def test_a_new_task_passes_the_checkers(project: Path) -> None:
+    """Style and strict types hold for what the command writes."""
+    folder = project / "src" / "mien" / "tasks" / NEW
+    assert (folder / "configs" / f"{NEW}.yaml").is_file()
+    for command in (("ruff", "check"), ("ruff", "format", "--check")):
+        done = python(project, "-m", *command, str(folder))
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("Signs", "expected lower-case letters"), ("gesture", "There is a task 'gesture'")],
+)
+def test_a_name_that_is_none_is_refused(project: Path, name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        scaffold.write_task(name, project)
+
+
+def test_an_installed_package_gets_no_task(tmp_path: Path) -> None:
+    """Nothing is written where pip installed mien."""
+    with pytest.raises(ConfigError, match="expected a clone of its repository"):
+        scaffold.write_task(NEW, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_deleted_folder_takes_its_tests_along(project: Path, tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ import pytest
 import small
 from PIL import Image
 
-from mien import images, tasks
+from mien import images, pipeline, tasks
+from mien.config import RunConfig
 from mien.errors import ConfigError, DataError
 from mien.model import runtime
 from mien.observability.drift import NO_LABEL
 from mien.storage.files import sha256_file
+from mien.storage.workspace import Workspace
 from mien.task import SPLITS, DataReport, Prediction, Request, Task
 
 pytestmark = [
@@ -44,12 +46,14 @@ def prepared(
 
 
 @pytest.fixture
-def champion(task: Task[Any], request: pytest.FixtureRequest) -> Path:
+def champion(task: Task[Any], request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A trained bundle of the task; gestures need not wait for a detector."""
     homes = {"gesture": "small_gesture", "emotion": "small_models"}
-    if task.name not in homes:
-        pytest.skip(f"no small model of {task.name} is trained for tests")
-    return small.champion(request.getfixturevalue(homes[task.name]), task.name)
+    if task.name in homes:
+        return small.champion(request.getfixturevalue(homes[task.name]), task.name)
+    run, workspace = RunConfig(name="drawn", task=task.name, source="sample"), Workspace(tmp_path)
+    pipeline.run(run, workspace, force="test")
+    return small.champion(workspace, task.name)
 
 
 def test_it_is_named_by_its_folder(task: Task[Any]) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 from mien import config, pipeline, tasks
@@ -40,7 +39,7 @@ class TaskReport:
     """Why which model is served, where a public one or a champion of real data may be; else ""."""
 
 
-def demo(workspace: Workspace, configs: Path, stay: bool, pull: bool) -> None:
+def demo(workspace: Workspace, stay: bool, pull: bool) -> None:
     """Run the demo; with `stay`, serve until Ctrl-C. With `pull`, a public model of real data is
     fetched and served where there is one.
 
@@ -51,7 +50,7 @@ def demo(workspace: Workspace, configs: Path, stay: bool, pull: bool) -> None:
 
     app.listen(config.settings()).close()  # refused before the training and not after it
     stopwatch = console.Stopwatch()
-    reports = _train_all(workspace, configs, pull)
+    reports = _train_all(workspace, pull)
     training_s = stopwatch.seconds
     with app.running(workspace, tuple(reports), (), config.settings()) as address:
         start_s = stopwatch.seconds - training_s
@@ -90,7 +89,7 @@ def request_prediction(address: str, name: str) -> dict[str, Any]:
     return document
 
 
-def _train_all(workspace: Workspace, configs: Path, pull: bool) -> dict[str, TaskReport]:
+def _train_all(workspace: Workspace, pull: bool) -> dict[str, TaskReport]:
     """Train every task in its own process: a small model uses one core, not two."""
     names = tasks.names()
     context = get_context("spawn")  # forking a process with threads is not safe
@@ -101,16 +100,16 @@ def _train_all(workspace: Workspace, configs: Path, pull: bool) -> dict[str, Tas
         relay.drawn(f"train {' and '.join(names)}", queue),
         ProcessPoolExecutor(workers, context, initializer=relay.send, initargs=(queue,)) as pool,
     ):
-        jobs = {name: pool.submit(_train, name, workspace, configs, pull) for name in names}
+        jobs = {name: pool.submit(_train, name, workspace, pull) for name in names}
         return {name: job.result() for name, job in jobs.items()}
 
 
-def _train(name: str, workspace: Workspace, configs: Path, pull: bool) -> TaskReport:
-    path = configs / f"sample_{name}.yaml"
+def _train(name: str, workspace: Workspace, pull: bool) -> TaskReport:
+    sample = f"sample_{name}"
     run = (
-        config.load(path)
-        if path.is_file()
-        else RunConfig(name=path.stem, task=name, source=data.SAMPLE)
+        tasks.run_config(sample)
+        if sample in tasks.configs()
+        else RunConfig(name=sample, task=name, source=data.SAMPLE)
     )
     task = tasks.load(name)
     # A champion that knows real data stays, and is not fetched again.
@@ -122,7 +121,7 @@ def _train(name: str, workspace: Workspace, configs: Path, pull: bool) -> TaskRe
         # Forced, so that the demo also works in a clone with uncommitted changes.
         report = pipeline.run(run, workspace, force=None if knows_real_data else "demo")
     except MienError as error:
-        error.add_note(f"The demo runs {path.name}: `mien run {path} --set KEY=VALUE` changes it.")
+        error.add_note(f"The demo runs {sample}: `mien run {sample} --set KEY=VALUE` changes it.")
         raise
     stays = f"{name}: the champion stays (trained_on: {origin})."
     wait_s = longest_wait_s(report.skipped)

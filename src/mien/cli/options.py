@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from mien.config import RunConfig, Settings
     from mien.storage.workspace import Workspace
 
-CONFIGS = Path("configs")
 app = typer.Typer(
     cls=SectionedGroup,
     help="Read the emotion of a face and the gesture of a hand: from data set to service.",
@@ -26,8 +25,8 @@ app = typer.Typer(
 Config = Annotated[
     Path | None,
     typer.Argument(
-        help="The YAML file of the run, or its name: gesture is configs/gesture.yaml. Without it, "
-        "the command lists what there is.",
+        help="The name of a config, such as gesture, or a YAML file. Without it, the command "
+        "lists the names; configs/NAME.yaml in the current folder comes before mien's own.",
         show_default=False,
     ),
 ]
@@ -62,35 +61,19 @@ Force = Annotated[
 
 
 def run_config(file: Path | None, source: str | None, overrides: list[str] | None) -> "RunConfig":
-    """Load the config of a run by its path, or by the name of a file in configs/.
+    """Load the config of a run by its name or its path.
 
     Raises:
-        ConfigError: no file is named, or it cannot be used.
+        ConfigError: no config is named, or it cannot be used.
     """
-    from mien import config, tasks
+    from mien import tasks
 
     if file is None:
-        names = ", ".join(path.stem for path in sorted(CONFIGS.glob("*.yaml"))) or "none"
         raise ConfigError(
-            f"CONFIG: expected a YAML file or its name, found nothing. In {CONFIGS}/ there are: "
-            f"{names}. Name one, as in `mien run gesture`.{_where_configs_are()}"
+            "CONFIG: expected the name of a config or a YAML file, found nothing. There are: "
+            f"{', '.join(sorted(tasks.configs()))}. Name one, as in `mien run gesture`."
         )
-    if not file.suffix and not file.exists() and len(file.parts) == 1:
-        file = CONFIGS / f"{file}.yaml"
-        if not CONFIGS.is_dir():
-            raise ConfigError(f"There is no config file {file}.{_where_configs_are()}")
-    run = config.load(file, overrides or ())
-    tasks.load(run.task)  # an unknown task is refused here
-    return run.model_copy(update={"source": source}) if source else run
-
-
-def _where_configs_are() -> str:
-    if CONFIGS.is_dir():
-        return ""
-    return (
-        f" The current folder has no {CONFIGS}/: change to mien's project folder, or name a YAML "
-        "file by its path; --home says where the workspace is."
-    )
+    return tasks.run_config(file, source, overrides or ())
 
 
 def workspace_at(home: Path | None, settings: "Settings | None" = None) -> "Workspace":

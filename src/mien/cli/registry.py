@@ -85,7 +85,7 @@ def _show_versions(task: str, workspace: "Workspace") -> None:
     name, tracker = model_name(task), Tracker(workspace.home)
     versions = tracker.versions(name)
     if not versions:
-        console.result(f"{name} has no version yet: `mien run configs/{task}.yaml --source PATH`.")
+        console.result(f"{name} has no version yet: `mien run {task} --source PATH`.")
         return
     tags = ("candidate", "trained_on", "val_macro_f1", "test_macro_f1", "config")
     rows = [

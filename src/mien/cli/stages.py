@@ -30,9 +30,6 @@ def run(
 @app.command(rich_help_panel="Stages")
 def demo(
     leave: Annotated[bool, typer.Option("--exit", help="Exit after the predictions.")] = False,
-    configs: Annotated[Path, typer.Option(help="The folder of sample_TASK.yaml.")] = Path(
-        "configs"
-    ),
     pull: Annotated[
         bool,
         typer.Option("--pull/--no-pull", help="Fetch a public model of real data, and serve it."),
@@ -44,7 +41,7 @@ def demo(
         from mien.cli.demo import demo as run_demo
         from mien.stages.serve import app  # noqa: F401 - takes as long as the rest
 
-    run_demo(workspace_at(home), configs, stay=not leave, pull=pull)
+    run_demo(workspace_at(home), stay=not leave, pull=pull)
 
 
 @app.command(rich_help_panel="Stages")

@@ -189,7 +189,7 @@ class Workspace:
         raise RegistryError(
             f"There is no champion of {' or '.join(tasks)} in {self.home.resolve()}. "
             f"{''.join(hints)}Train one "
-            "with `mien run configs/TASK.yaml --source PATH`, or name a bundle with --bundle."
+            "with `mien run TASK --source PATH`, or name a bundle with --bundle."
         )
 
     @contextmanager

@@ -64,7 +64,7 @@ def test_half_an_hour_of_real_traffic_raises_none(real_data: Path, tmp_path: Pat
     """Hands that the model has not learnt from and the reference does not know."""
     home, source = tmp_path / "home", real_data / "gesture" / "landmarks_iti.csv"
     quick = ["--set", "params.candidates=[logistic_regression]", "--force", "test"]
-    done = mien("run", "configs/gesture.yaml", "--source", str(source), *quick, home=home)
+    done = mien("run", "gesture", "--source", str(source), *quick, home=home)
     assert done.returncode == 0, done.stderr
     unseen = traffic.load_requests("gesture", Workspace(home), split="test")
     with watched(home, tmp_path, "gesture") as stack:

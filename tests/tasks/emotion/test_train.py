@@ -119,7 +119,7 @@ def test_pretrained_weights_are_used_and_recorded(
 
 
 def test_training_with_small_faces_and_pretraining_on_crops(prepared: Path, tmp_path: Path) -> None:
-    """As in configs/emotion_faces.yaml: repeatable, and different from a training without."""
+    """As in emotion_faces.yaml: repeatable, and different from a training without."""
     changes = {"small_object_prob": 0.7, "pretrain_crop_size": 32, "epochs": 1}
     small = SHORT.model_copy(update=changes)
     one, two = (train("yolox-nano", prepared, tmp_path / name, small) for name in ("one", "two"))

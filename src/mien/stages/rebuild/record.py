@@ -139,20 +139,19 @@ def write_config(target: RebuildTarget, folder: Path) -> tuple[Path, RebuildStep
 
 
 def _compare_with_file(recorded: Mapping[str, Any], name: str) -> RebuildStep:
-    paths = [Path("configs", f"{name}.yaml"), lineage.ROOT / "configs" / f"{name}.yaml"]
-    path = next((each for each in paths if each.is_file()), None)
+    path = tasks.configs().get(name)
     if path is None:
-        return RebuildStep("config", "identical", f"as recorded; there is no {paths[0]} today")
+        return RebuildStep("config", "identical", f"as recorded; there is no config {name} today")
     try:
         today = config.load(path).model_dump(mode="json", exclude=lineage.LEFT_OUT)
     except ConfigError as error:
-        text = f"as recorded; {paths[0]} cannot be read today: {error}"
+        text = f"as recorded; {path.name} cannot be read today: {error}"
         return RebuildStep("config", "warning", text)
     differing = list(differences(recorded, today))
     if not differing:
-        return RebuildStep("config", "identical", f"as recorded, equal to {paths[0]}")
+        return RebuildStep("config", "identical", f"as recorded, equal to {path.name}")
     text = format_differences(differing, "recorded", "in the file")
-    return RebuildStep("config", "warning", f"as recorded; {paths[0]} differs today: {text}")
+    return RebuildStep("config", "warning", f"as recorded; {path.name} differs today: {text}")
 
 
 def _different(text: str) -> RebuildStep:
