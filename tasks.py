@@ -66,6 +66,20 @@ if Path(sys.prefix).resolve() == VENV.resolve():
                 loop.wait()
 
     @task
+    def train(context: Context, run: str) -> None:
+        """Train a run of params.yaml as CI does; its card goes to reports/TASK/card.md."""
+        import yaml
+
+        runs = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["runs"]
+        if run not in runs:
+            sys.exit(f"params.yaml: expected one of {', '.join(runs)}, found {run!r}.")
+        config, source = runs[run]["config"], runs[run]["source"]
+        if (ROOT / "dvc.lock").exists():  # the data are on a remote
+            _run(context, f"{BIN}/dvc pull data@{run}")
+            source = "@"
+        _run(context, f"{BIN}/mien run {config} --source {source} --home .")
+
+    @task
     def lint(context: Context) -> None:
         """Check style and form of the code."""
         _run(context, f"{BIN}/ruff check . && {BIN}/ruff format --check .")

@@ -56,7 +56,9 @@ def test_a_model_of_a_users_data_knows_real_data(done: Done) -> None:
     """What a model was trained on follows from its data version, into bundle, card and table."""
     folder = done.workspace.version("gesture", 1)
     assert bundle.read(folder).manifest.lineage.trained_on == "real"
-    assert "trained_on: real" in (folder / "card.md").read_text(encoding="utf-8")
+    card = (folder / "card.md").read_text(encoding="utf-8")
+    assert "trained_on: real" in card
+    assert (done.workspace.reports("gesture") / "card.md").read_text(encoding="utf-8") == card
 
 
 def test_a_second_run_does_nothing(done: Done) -> None:

@@ -39,7 +39,7 @@ from mien.storage.workspace import (
 from mien.task import SPLITS, DataReport, Task
 from mien.tracking import Tracker
 
-from .card import card, draw, reference
+from .card import CARD, card, draw, reference
 from .data_quality import DataQuality, read_data_quality
 from .measuring import Measured, compare_latency, measure, predict_split
 
@@ -181,7 +181,7 @@ def _complete(
     )
     update = {"metrics": metrics, "decision": measured.decision}
     complete = manifest.model_copy(update=update)
-    (folder / "card.md").write_text(card(complete, metrics), encoding="utf-8")
+    (folder / CARD).write_text(card(complete, metrics), encoding="utf-8")
     bundle.write(folder, complete)
     details = describe(
         manifest.labels,
@@ -237,8 +237,13 @@ def _summary(answers: Sequence[ScoredPrediction], measured: Bundle) -> Scores:
 
 
 def _publish(folder: Path, reports: Path) -> None:
-    for path in [*sorted(folder.rglob("*.png")), folder / RESULT]:
-        target = reports / path.relative_to(folder)
+    """Copy the figures, the evaluation and the card of the choice to where people look."""
+    paths = [*sorted(folder.rglob("*.png")), folder / RESULT]
+    targets = {path: reports / path.relative_to(folder) for path in paths}
+    (reports / CARD).unlink(missing_ok=True)
+    if (choice := Evaluation.read(folder).choice) is not None:
+        targets[folder / choice / CARD] = reports / CARD
+    for path, target in targets.items():
         with atomic_write(target) as temporary:
             shutil.copyfile(path, temporary)
 

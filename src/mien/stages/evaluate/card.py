@@ -15,6 +15,9 @@ from mien.reporting.scores import ScoredPrediction
 
 from .measuring import Measured
 
+CARD = "card.md"
+"""In a bundle, and for the choice in the task's reports."""
+
 
 def reference(
     answers: Sequence[ScoredPrediction], labels: Sequence[str], training: Mapping[str, Any]

@@ -27,12 +27,12 @@ def find_login(subject: Installation) -> Finding:
     """Whether an account and a project are chosen; needs no network."""
     if not_asked := _not_asked(subject):
         return not_asked
-    core = _core()
-    if not core.get("account"):
+    account, project = _login()
+    if not account:
         return failed("gcloud: no account is logged in.", "`gcloud auth login`.")
-    if not core.get("project"):
+    if not project:
         return failed("gcloud: no project is chosen.", "`gcloud config set project PROJECT`.")
-    return ok(f"{core['account']}, project {core['project']}")
+    return ok(f"{account}, project {project}")
 
 
 def find_apis(subject: Installation) -> Finding:
@@ -52,10 +52,9 @@ def find_roles(subject: Installation) -> Finding:
     """Whether the account has the roles of a deployment on the project."""
     if unasked := _not_asked(subject) or _unreachable(subject):
         return unasked
-    core = _core()
-    account, project = core.get("account"), core.get("project")
-    if not account or not project:
-        return Finding("skipped", "no account or no project")
+    account, project = _login()
+    if "@" not in account or not project:
+        return Finding("skipped", "no account with a name, or no project")
     policy = output(
         "gcloud", "projects", "get-iam-policy", project, "--format=json", limit_s=_LIMIT_S
     )
@@ -88,10 +87,13 @@ def _unreachable(subject: Installation) -> Finding | None:
     return None
 
 
-def _core() -> dict[str, str]:
+def _login() -> tuple[str, str]:
+    """The account and the project. A pipeline has a file of credentials instead of an account."""
     text = output("gcloud", "config", "list", "--format=json", limit_s=_LIMIT_S)
-    core: dict[str, str] = _json(text).get("core", {})
-    return core
+    sections = _json(text)
+    core, auth = sections.get("core", {}), sections.get("auth", {})
+    account = core.get("account") or auth.get("credential_file_override", "")
+    return account, core.get("project", "")
 
 
 def _json(text: str) -> Any:
