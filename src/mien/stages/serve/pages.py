@@ -11,7 +11,8 @@ from starlette.types import Receive, Scope, Send
 from mien.stages.serve.routes import add_get
 
 STATIC = Path(__file__).parent / "static"
-_FILES = StaticFiles(directory=STATIC, check_dir=False)
+# Swagger UI lies in a package that is not imported: decisions/0003-offline-swagger-ui.md
+_FILES = StaticFiles(directory=STATIC, packages=[("fastapi_swagger", "resources")], check_dir=False)
 
 
 def install(app: FastAPI) -> None:
