@@ -27,7 +27,7 @@ from PIL import Image
 from bench import page
 from mien import config, tasks
 from mien.mediapipe import palm_detector
-from mien.model import runtime
+from mien.model import cpus, runtime
 from mien.model.runtime import Model
 from mien.stages import batch as stage
 from mien.storage.workspace import Workspace
@@ -43,7 +43,7 @@ BATCH, THREADS, PROCESSES = "mien batch", "raw, threads", "raw, processes"
 
 def main() -> None:
     """Measure speed, then memory, then sequences."""
-    home, cores = Workspace(config.settings().home), runtime.available_cpus()
+    home, cores = Workspace(config.settings().home), cpus.available_cpus()
     with tempfile.TemporaryDirectory() as scratch:
         faces, photos = Path(scratch, "faces"), Path(scratch, "photos")
         _faces(faces)

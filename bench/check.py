@@ -23,7 +23,7 @@ from PIL import Image
 
 from bench import check_pairs, page
 from mien import images, tasks
-from mien.model import runtime
+from mien.model import cpus
 from mien.stages.check import image_stats, similarity
 from mien.stages.check.context import (
     MAX_COUNTED_IMAGES,
@@ -107,7 +107,7 @@ def _paths(context: CheckContext) -> list[Path]:
 
 
 def _speed(context: CheckContext, rival: ModuleType, folder: Path) -> list[str]:
-    paths, seen, cores = _paths(context), _stats(context), runtime.available_cpus()
+    paths, seen, cores = _paths(context), _stats(context), cpus.available_cpus()
     digests = [sample.digest for sample in context.samples]
     task = context.task
     raw, store = folder / "AffectNet", Store(folder / "store")

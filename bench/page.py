@@ -1,12 +1,11 @@
 """A page of measured numbers: what was run, on what, and the tables."""
 
-import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mien.model import lineage
+from mien.model import cpus, lineage
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL = ROOT.parent / "shared" / "data"
@@ -38,7 +37,7 @@ def code() -> str:
 def write(name: str, title: str, parts: Sequence[str]) -> None:
     """Print the page and write it to docs/source/measured/."""
     head = (
-        f"# {title}\n\nMade by `python3 tasks.py bench {name}` on {os.cpu_count()} cores, "
+        f"# {title}\n\nMade by `python3 tasks.py bench {name}` on {cpus.available_cpus()} cores, "
         f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {code()}."
     )
     text = "\n\n".join([head, *parts]) + "\n"

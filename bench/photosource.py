@@ -21,7 +21,7 @@ from sklearn.svm import SVC
 
 from bench import page
 from mien.mediapipe.hand_landmarks import Hand
-from mien.model import runtime
+from mien.model import cpus
 from mien.tasks.gesture import anatomy, csv_text, depth, photos, table
 from mien.tasks.gesture.landmarks import Convention, normalize, to_common_frame
 from mien.tasks.gesture.params import HAGRID_LABELS
@@ -95,15 +95,15 @@ def _speed(sample: Sequence[Photo]) -> list[dict[str, object]]:
         "two threads": [],
         "from the cache": [],
     }
-    available_cpus = runtime.available_cpus
+    available_cpus = cpus.available_cpus
     for _ in range(ROUNDS):
         for way, threads in (("one thread", 1), ("two threads", 2)):
-            runtime.available_cpus = lambda threads=threads: threads  # type: ignore[misc]
+            cpus.available_cpus = lambda threads=threads: threads  # type: ignore[misc]
             with TemporaryDirectory() as cache:
                 seconds_by_way[way].append(_seconds(sample, Path(cache)))
                 if threads == 2:
                     seconds_by_way["from the cache"].append(_seconds(sample, Path(cache)))
-    runtime.available_cpus = available_cpus  # type: ignore[misc]
+    cpus.available_cpus = available_cpus  # type: ignore[misc]
     alone = float(np.median(seconds_by_way["one thread"]))
     return [
         {

@@ -1,6 +1,5 @@
 """The page docs/source/performance.md: targets, tables and one plot, out of what was measured."""
 
-import os
 import platform
 from collections.abc import Iterator, Sequence
 from importlib import metadata
@@ -14,6 +13,7 @@ from bench.rounds import CLIENTS, CROWD, PAUSE, RAW, Key, Plan, Seen, middle
 from bench.servers import OBVIOUS, OURS, Server
 from bench.starts import Footprint
 from bench.workloads import Workload
+from mien.model import cpus
 from mien.reporting import figures
 
 PAGE = ROOT / "docs" / "source" / "performance.md"
@@ -66,7 +66,8 @@ def write(
 def _head(seen: Seen) -> list[str]:
     parts = [
         "# Performance",
-        f"Made by `python3 tasks.py bench serving` on {os.cpu_count()} cores ({_processor()}), "
+        f"Made by `python3 tasks.py bench serving` on {cpus.available_cpus()} cores "
+        f"({_processor()}), "
         f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {code()}. "
         "The server has one core, the load generator the other.",
         "`mien serve` against the raw limit (the same function in a loop, without HTTP), a simple "

@@ -6,7 +6,7 @@
 #     -v "$PWD:/workspace:ro" -v mien-prediction-log:/prediction_log mien-api
 #
 # The workspace must be readable by user 10001. MIEN_THREADS says how many pictures are worked on
-# at once (default: all cores of the machine, even where the container may use fewer). A volume
+# at once (default: one for each CPU that the container may use, as --cpus limits it). A volume
 # at /prediction_log keeps what was answered.
 
 FROM python:3.11-slim AS wheel

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from waiting import PATIENCE
 
 from mien.errors import BundleError, ScoreError
-from mien.model import bundle, runtime
+from mien.model import bundle, cpus, runtime
 from mien.model.runtime import Model
 
 
@@ -137,50 +137,6 @@ def test_a_network_that_is_not_there_is_told(model: Model) -> None:
     assert model.path("note.md") is not None
 
 
-def granted(root: Path, groups: str, **files: str) -> int:
-    """The cores of a machine whose files say that."""
-    (root / "proc/self").mkdir(parents=True)
-    (root / "proc/self/cgroup").write_text(groups)
-    for name, content in files.items():
-        path = root / "sys/fs/cgroup" / name.replace("__", "/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
-    return runtime.available_cpus(root)
-
-
-@pytest.mark.parametrize(
-    ("groups", "files", "cores"),
-    [
-        ("0::/\n", {"cpu.max": "150000 100000\n"}, 2),
-        ("0::/\n", {"cpu.max": "max 100000\n"}, 64),
-        ("0::/\n", {"cpu.max": "20000 100000\n"}, 1),
-        ("0::/a/b\n", {"a__cpu.max": "300000 100000", "a__b__cpu.max": "max 100000"}, 3),
-        ("0::/../host\n", {"cpu.max": "400000 100000"}, 4),
-        ("3:cpu,cpuacct:/\n", {"cpu__cpu.cfs_quota_us": "-1", "cpu__cpu.cfs_period_us": "1"}, 64),
-        (
-            "9:pids:/\n4:cpuacct,cpu:/docker/x\n",
-            {"cpu__cpu.cfs_quota_us": "250000\n", "cpu__cpu.cfs_period_us": "100000\n"},
-            3,
-        ),
-    ],
-)
-def test_cores_are_those_that_the_container_has(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: str, files: dict[str, str], cores: int
-) -> None:
-    """On a machine of 64: the quota of the group and of those above it, a part counts as one."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
-    assert granted(tmp_path, groups, **files) == cores
-
-
-def test_cores_are_at_most_those_that_the_process_may_run_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And at least one; where there are no control groups, too."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
-    assert granted(tmp_path, "0::/\n", **{"cpu.max": "800000 100000"}) == 1
-    assert runtime.available_cpus(tmp_path / "nowhere") == 1
-
-
 _STARTED = """
 import os, sys
 from pathlib import Path
@@ -231,7 +187,7 @@ def test_an_answer_that_is_no_number_is_refused(tmp_path: Path) -> None:
 
 def test_every_thread_maps_with_a_worker_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two threads work at once, no worker is called by both, and the results keep their order."""
-    monkeypatch.setattr(runtime, "available_cpus", lambda: 2)
+    monkeypatch.setattr(cpus, "available_cpus", lambda: 2)
     both = threading.Barrier(2)
 
     def make_worker() -> Callable[[int], int]:

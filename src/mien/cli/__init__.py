@@ -12,6 +12,7 @@ import typer
 
 from mien import __version__
 from mien.errors import MienError
+from mien.model import cpus
 from mien.reporting import console
 
 from .options import app
@@ -36,6 +37,7 @@ def _root(
 def main() -> None:
     """Run the command line; print one message for a user-fixable error."""
     signal.signal(signal.SIGTERM, _end)
+    cpus.limit_native_threads()  # before numpy is imported
     try:
         app()  # exits the program itself on success
     except MienError as error:

@@ -14,7 +14,7 @@ from typing import Any
 from mien import config, pipeline, tasks
 from mien.config import RunConfig
 from mien.errors import MienError
-from mien.model import runtime
+from mien.model import cpus
 from mien.model.evaluation import Evaluation
 from mien.pipeline import RunReport
 from mien.reporting import console, relay
@@ -93,7 +93,7 @@ def _train_all(workspace: Workspace, pull: bool) -> dict[str, TaskReport]:
     """Train every task in its own process: a small model uses one core, not two."""
     names = tasks.names()
     context = get_context("spawn")  # forking a process with threads is not safe
-    workers = min(len(names), runtime.available_cpus())
+    workers = min(len(names), cpus.available_cpus())
     console.info("\n".join(f"{name}: {tasks.load(name).summary}" for name in names))
     queue = context.SimpleQueue()
     with (

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from mien import __version__, config
 from mien.config import Form, RunConfig, Schema, TrainedOn
+from mien.model import cpus
 from mien.storage.cache_keys import source_hash
 from mien.storage.files import sha256_file
 from mien.storage.workspace import REPORT
@@ -275,12 +276,8 @@ _BY_CPUINFO = ("avx_vnni", "amx_int8", "i8mm")
 def threads() -> dict[str, Any]:
     """Processors of this process, and what the environment says of threads: for people. The bytes
     of a model do not depend on them (docs/source/decisions/0018-rebuilding.md)."""
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
-    limits = {name: os.environ[name] for name in _THREADS if name in os.environ}
-    return {"cores": len(affinity(0)) if affinity else os.cpu_count(), **limits}
-
-
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    limits = {name: os.environ[name] for name in cpus.NATIVE_THREADS if name in os.environ}
+    return {"cores": cpus.available_cpus(), **limits}
 
 
 def folder_hash(folder: Path) -> str:

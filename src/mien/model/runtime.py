@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import metadata
-from math import ceil
 from pathlib import Path
 from queue import SimpleQueue
 from time import perf_counter
@@ -21,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import BundleError, ScoreError
-from mien.model import bundle
+from mien.model import bundle, cpus
 from mien.model.bundle import Bundle
 
 if TYPE_CHECKING:
@@ -177,18 +176,6 @@ def tune_malloc(keep_bytes: int = KEPT_BYTES) -> None:
         mallopt(option, value)
 
 
-def available_cpus(root: Path = Path("/")) -> int:
-    """How many processors this process may keep busy, at least 1.
-
-    The fewer of those that it may run on and, on Linux, of what its control groups grant it
-    (`cpu.max` of version 2, `cpu.cfs_quota_us` of version 1), as containers limit it; a part of
-    a processor counts as one.
-    """
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
-    available = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, min([available, *(ceil(share) for share in _granted(root))]))
-
-
 def map_threads(
     items: Sequence[ItemT], make_worker: Callable[[], Callable[[ItemT], T]]
 ) -> Iterator[T]:
@@ -197,7 +184,7 @@ def map_threads(
     There are as many workers as available processors, and no worker is called by two threads at a
     time: each may hold a network of its own. An interrupt waits for few further items.
     """
-    threads = min(available_cpus(), len(items))
+    threads = min(cpus.available_cpus(), len(items))
     if not threads:
         return
     idle: SimpleQueue[Callable[[ItemT], T]] = SimpleQueue()
@@ -229,35 +216,6 @@ def load(folder: Path) -> Model:
         BundleError: the bundle is damaged, or ONNX Runtime cannot load it.
     """
     return Model(bundle.read(folder))
-
-
-def _granted(root: Path) -> Iterator[float]:
-    """Processors that each control group around this process grants."""
-    fixed = root / "sys" / "fs" / "cgroup"
-    try:
-        groups = (root / "proc" / "self" / "cgroup").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return  # no Linux
-    for line in groups:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        own = fixed / ("cpu" if controllers else "") / path.lstrip("/")
-        for folder in (own, *(each for each in own.parents if each.is_relative_to(fixed))):
-            yield from _quota(folder)
-
-
-def _quota(folder: Path) -> Iterator[float]:
-    try:
-        if (folder / "cpu.max").is_file():
-            quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
-        else:
-            quota = (folder / "cpu.cfs_quota_us").read_text(encoding="ascii").strip()
-            period = (folder / "cpu.cfs_period_us").read_text(encoding="ascii").strip()
-    except OSError:
-        return  # a group without a limit of its own
-    if quota not in ("max", "-1"):
-        yield int(quota) / int(period)
 
 
 def _open(model: Path | bytes) -> "onnxruntime.InferenceSession":

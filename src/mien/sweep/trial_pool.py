@@ -15,13 +15,11 @@ from multiprocessing.process import BaseProcess
 from threading import Thread
 
 from mien.errors import MienError, TrainingError
-from mien.model import runtime
+from mien.model import cpus
 from mien.reporting import console
 
 from .search_space import TrialParams
 from .trial import TrialContext, TrialResult, run_trial
-
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class TrialPool:
@@ -43,7 +41,7 @@ class TrialPool:
     def start(self, count: int) -> None:
         """Start processes until there are `count`."""
         spawn = get_context("spawn")  # forking a process with threads is not safe
-        threads = max(1, runtime.available_cpus() // self._size)
+        threads = max(1, cpus.available_cpus() // self._size)
         while len(self._processes) < count:
             own_end, worker_end = spawn.Pipe()
             arguments = (self._context, worker_end, threads)
@@ -96,7 +94,7 @@ def _worker_main(context: TrialContext, pipe: Connection, threads: int) -> None:
     Thread(target=_exit_with_parent, daemon=True).start()
     console.quiet()
     # For libraries that are loaded later; the call below is for those already loaded.
-    os.environ.update({name: str(threads) for name in _THREAD_VARIABLES})
+    os.environ.update({name: str(threads) for name in cpus.NATIVE_THREADS})
     threadpool_limits(threads)
     while True:
         try:

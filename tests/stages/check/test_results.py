@@ -18,7 +18,7 @@ from waiting import PATIENCE
 from mien import tasks
 from mien.config import CheckConfig, Level
 from mien.errors import ConfigError, WeightsError
-from mien.model import runtime
+from mien.model import cpus
 from mien.stages.check import context as check_context
 from mien.stages.check.checks import SHARED_CHECKS, split_leakage
 from mien.stages.check.context import CheckContext, build_context, train_leakage
@@ -228,7 +228,7 @@ def test_each_core_counts_with_a_counter_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two cores count at once, and no counter is asked by both at a time."""
-    monkeypatch.setattr(runtime, "available_cpus", lambda: 2)
+    monkeypatch.setattr(cpus, "available_cpus", lambda: 2)
     both = threading.Barrier(2)
 
     def subjects() -> Callable[[Request], int]:

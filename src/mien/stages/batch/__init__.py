@@ -18,7 +18,8 @@ from typing import Any
 
 from mien import tasks
 from mien.errors import BundleError, MienError
-from mien.model import golden, runtime
+from mien.model import golden
+from mien.model.cpus import available_cpus
 from mien.model.runtime import Model
 from mien.reporting import console
 from mien.storage.workspace import Workspace
@@ -111,7 +112,7 @@ def batch(
             finished = checkpoint.finished(batch_input.fingerprint)
             if finished:
                 return BatchResult(out, *finished, True, 0.0, resumed_rows=finished[0])
-            cpus = threads or runtime.available_cpus()
+            cpus = threads or available_cpus()
             return _score(batch_input, checkpoint, task, model, cpus, write_table)
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from mien import images
 from mien.errors import RequestError
-from mien.model import runtime
+from mien.model import cpus
 from mien.reporting import console
 
 from .worker_process import WorkerProcess
@@ -106,7 +106,7 @@ def _compute_chunks(
     for chunk in chunks[:inline]:
         yield _compute(chunk, min_side)
     rest = chunks[inline:]
-    count = min(workers or runtime.available_cpus(), len(rest))
+    count = min(workers or cpus.available_cpus(), len(rest))
     saved_s = watch.seconds / TIMED_IMAGES * sum(map(len, rest)) * (1 - 1 / max(count, 1))
     if count > 1 and (saved_s > MIN_SAVING_S or workers):
         yield from _compute_in_workers(rest, min_side, count)

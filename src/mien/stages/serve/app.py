@@ -24,7 +24,7 @@ from starlette.types import ASGIApp
 import mien
 from mien.config import Settings
 from mien.errors import BundleError, ConfigError, MienError
-from mien.model import runtime
+from mien.model import cpus, runtime
 from mien.observability.prediction_log.writer import PredictionLog
 from mien.reporting import console
 from mien.stages.serve import errors, headers, models, openapi, pages, protocol, routes, uploads
@@ -116,7 +116,7 @@ def _inference_service(
     inference = InferenceService(
         settings=settings,
         models=Models(sources, settings.max_batch_size),
-        workers=WorkerPool(settings.threads or runtime.available_cpus(), settings.max_in_flight),
+        workers=WorkerPool(settings.threads or cpus.available_cpus(), settings.max_in_flight),
         metrics=Metrics(),
         prediction_log=log,
         drift_windows=DriftWindows(log),
