@@ -1,7 +1,8 @@
 """Commands for tasks, registered versions and the champion."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -75,6 +76,23 @@ def rollback(task: str, reason: Reason = "by hand", force: Force = None, home: H
         before = workspace.aliases(name).get(CHAMPION)
         number = stage(name, reason, workspace, force)
     console.result(f"mien-{task} version {number} is champion again, instead of {before}")
+
+
+@app.command(rich_help_panel="Registry")
+def export(
+    alias: Annotated[Literal["champion", "challenger"], typer.Argument(help="The versions.")],
+    out: Annotated[Path, typer.Argument(help="The folder; an earlier export is replaced.")],
+    home: Home = None,
+) -> None:
+    """Write the models to a folder of their own, for an image or another machine."""
+    from mien.stages.export import export as stage
+
+    for task, model in stage(workspace_at(home), alias, out).items():
+        console.result(
+            f"mien-{task} version {model.version}, {model.candidate}, {model.megabytes} MB, "
+            f"digest {model.digest[:12]}"
+        )
+    console.result(f"exported: {out}; `mien serve --home {out}` serves it")
 
 
 def _show_versions(task: str, workspace: "Workspace") -> None:
