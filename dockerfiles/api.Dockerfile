@@ -1,7 +1,14 @@
-# The service and nothing else: no torch, no MLflow, no compiler. The models are not in the image;
-# they come with the workspace, which is mounted and only read.
+# The service and nothing else: no torch, no MLflow, no compiler. Two targets:
 #
-#   docker build -f dockerfiles/api.Dockerfile -t mien-api .
+# `model`, the last one, has the champions inside, so that one digest names code and models:
+#
+#   mien export champion champions/
+#   docker build -f dockerfiles/api.Dockerfile -t mien-model .
+#   docker run --rm -p 127.0.0.1:8000:8000 --read-only --tmpfs /tmp --cap-drop ALL mien-model
+#
+# `service` has none; they come with the workspace, which is mounted and only read:
+#
+#   docker build -f dockerfiles/api.Dockerfile --target service -t mien-api .
 #   docker run --rm -p 127.0.0.1:8000:8000 --read-only --tmpfs /tmp --cap-drop ALL \
 #     -v "$PWD:/workspace:ro" -v mien-prediction-log:/prediction_log mien-api
 #
@@ -34,7 +41,7 @@ WORKDIR /opt/mien/lib/python3.11/site-packages
 RUN rm -rf onnxruntime/transformers onnxruntime/tools \
     && find numpy -type d -name tests -prune -exec rm -rf {} +
 
-FROM python:3.11-slim
+FROM python:3.11-slim AS service
 RUN groupadd --gid 10001 mien \
     && useradd --uid 10001 --gid mien --no-create-home --home-dir /tmp --shell /usr/sbin/nologin mien \
     && install --directory --owner mien --group mien /prediction_log
@@ -58,3 +65,8 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as web; web.build_opener(web.ProxyHandler({})).open('http://127.0.0.1:' + os.environ['PORT'] + '/readyz', timeout=4)"]
 CMD ["mien", "serve"]
+
+FROM service AS model
+COPY champions /workspace
+# No volume is needed: only /tmp is written to, and what was answered ends with the container.
+ENV MIEN_PREDICTION_LOG=/tmp/predictions.db

@@ -1,8 +1,9 @@
-# Everything that `mien` can do, training above all; about 6 GB, most of it torch.
+# Everything that `mien` can do, training above all, on processors; most of it is torch.
 #
 #   docker build -f dockerfiles/train.Dockerfile -t mien-train .
 #   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/workspace" \
-#     mien-train run gesture --source /workspace/landmarks.csv
+#     mien-train run sample_gesture
+#   ... mien-train run gesture --source /workspace/landmarks.csv
 #
 # Data, models and the registry lie in /workspace. The code runs from /app: mount a checkout there
 # (-v "$PWD:/app:ro") to train with it, and the models' lineage then names its commit.
@@ -26,7 +27,15 @@ RUN apt-get update \
 ENV PATH=/opt/mien/bin:$PATH
 WORKDIR /app
 COPY requirements_train.txt ./
-RUN pip install --no-cache-dir --require-hashes --only-binary :all: -r requirements_train.txt
+# On Linux, PyPI has torch for CUDA alone, which does not load without most of CUDA's libraries.
+# Left out is what it loads on a graphics card only: whole packages, then single libraries.
+RUN awk '/^[a-z]/ {keep = !/^(cuda-[a-z]+|nvidia-cusolver|nvidia-nvtx|triton)==/} keep' \
+    requirements_train.txt > /tmp/train.txt \
+    && pip install --no-cache-dir --require-hashes --no-deps --only-binary :all: -r /tmp/train.txt \
+    && cd /opt/mien/lib/python3.11/site-packages \
+    && rm -f /tmp/train.txt torch/lib/libtorch_cuda_linalg.so nvidia/cudnn/lib/libcudnn_* \
+        nvidia/cu13/lib/libnvrtc.alt.* nvidia/cu13/lib/libnvperf_* \
+    && python -c "import torch"
 COPY LICENSE NOTICE README.md pyproject.toml requirements_dev.txt ./
 # What installs the project, out of the lock and with its hashes.
 RUN awk '/^[a-z]/ {keep = /^(editables|hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/} keep' \

@@ -1,10 +1,11 @@
-"""The container test: builds the image, starts docker-compose.yml as it stands, asks it, breaks it.
+"""The container test: builds the images, tries each, starts docker-compose.yml, asks it, breaks it.
 
     python3 tasks.py stack-test
 
 It needs a Docker engine, or root and Debian's docker.io to start one for the time of the test;
 where neither can be had it says so and ends without an error. `bases.py` has the images that are
-not built here, `engine.py` the engine, `compose.py` the stack, `trial.py` what is tried.
+not built here, `engine.py` the engine, `images.py` those that are; `compose.py` the stack and
+`trial.py` what is tried on it; `contract.py` what is tried on single containers.
 """
 
 import sys

@@ -15,7 +15,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from urllib.request import getproxies
 
 import yaml
 
@@ -65,7 +64,9 @@ def obtain(docker: Engine, scratch: Path) -> list[str]:
 
 def base() -> str:
     """What the service's image is built upon."""
-    (name,) = set(re.findall(r"^FROM (\S+)", DOCKERFILE.read_text(encoding="utf-8"), re.MULTILINE))
+    (name,) = set(
+        re.findall(r"^FROM (\S+:\S+)", DOCKERFILE.read_text(encoding="utf-8"), re.MULTILINE)
+    )
     return str(name)
 
 
@@ -73,14 +74,6 @@ def images() -> dict[str, str]:
     """Service and image of all that is not built here."""
     services = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
     return {name: each["image"] for name, each in services.items() if "build" not in each}
-
-
-def build_options(docker: Engine) -> list[str]:
-    """What a build on our own engine needs: it has no bridge, and pip may need the proxy."""
-    if not docker.own:
-        return []
-    proxies = {f"{name}_proxy": value for name, value in getproxies().items()}
-    return ["--network=host", *(f"--build-arg={name}={value}" for name, value in proxies.items())]
 
 
 def _not_pulled(docker: Engine, names: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is tried on the stack: the image's size, its confinement, traffic, metrics, drills."""
+"""What is tried on the stack: confinement, traffic, metrics, drills."""
 
 import io
 import json
@@ -16,14 +16,8 @@ from pathlib import Path
 from typing import IO
 
 from stack import ROOT, PromiseError, say
-from stack.bases import DOCKERFILE, build_options
 from stack.compose import VARIABLES, Stack, get
-from stack.engine import Engine
 
-BUDGET_MB = 400
-"""What the service's image may weigh, base included; ONNX Runtime and numpy are most of it.
-The unit is 10**6 bytes, as `docker images` prints it."""
-IMAGE = "mien-api"
 REAL = ROOT.parent / "shared" / "data"
 PICTURES = 60
 """Different photos of each task."""
@@ -65,21 +59,6 @@ def _demo(home: Path, out: IO[str]) -> Iterator["subprocess.Popen[bytes]"]:
     finally:
         process.terminate()
         process.wait()
-
-
-def build(docker: Engine) -> None:
-    """Build the service's image and hold it against the budget.
-
-    Raises:
-        PromiseError: it cannot be built, or weighs too much.
-    """
-    say(f"Building {IMAGE} ...")
-    options = ["--file", str(DOCKERFILE), "--tag", IMAGE, *build_options(docker)]
-    docker.run("docker", "build", "--quiet", *options, ".")
-    size = int(docker.ask("docker", "image", "inspect", "-f", "{{.Size}}", IMAGE).stdout) / 1e6
-    say(f"{IMAGE} is {size:.0f} MB (budget {BUDGET_MB} MB).")
-    if size > BUDGET_MB:
-        raise PromiseError(f"{IMAGE} is {size:.0f} MB, over the budget of {BUDGET_MB} MB")
 
 
 def watch(stack: Stack) -> None:

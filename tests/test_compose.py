@@ -123,7 +123,7 @@ def test_the_service_is_told_only_what_it_knows() -> None:
 def test_the_prediction_log_outlives_the_container() -> None:
     """It is written to a volume, which takes over the user of the folder in the image."""
     text = (ROOT / "dockerfiles" / "api.Dockerfile").read_text(encoding="utf-8")
-    (place,) = re.findall(r"MIEN_PREDICTION_LOG=(\S+)", text)
+    place, _ = re.findall(r"MIEN_PREDICTION_LOG=(\S+)", text)
     folder = str(Path(place).parent)
     assert {"type": "volume", "source": "prediction_log", "target": folder} in SERVICES["api"][
         "volumes"

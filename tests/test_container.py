@@ -35,13 +35,19 @@ def stages(path: Path) -> list[list[Instruction]]:
     return found
 
 
+def service() -> list[Instruction]:
+    """The stage that serves a mounted workspace."""
+    (found,) = (stage for stage in stages(API) if stage[0][1].endswith(" AS service"))
+    return found
+
+
 def arguments(stage: list[Instruction], keyword: str) -> list[str]:
     return [argument for name, argument in stage if name == keyword]
 
 
 def probe() -> list[str]:
     """The health check as a command of this machine."""
-    (check,) = arguments(stages(API)[-1], "HEALTHCHECK")
+    (check,) = arguments(service(), "HEALTHCHECK")
     command: list[str] = json.loads(check.partition(" CMD ")[2])
     assert command[0] == "python"
     return [sys.executable, *command[1:]]
@@ -79,8 +85,8 @@ def cells() -> list[tuple[str, str]]:
 
 
 def test_the_service_holds_the_serving_lock_and_the_package_alone() -> None:
-    """What is copied into the last stage was installed from requirements.txt, with its hashes."""
-    *_, packages, last = stages(API)
+    """What is copied into it was installed from requirements.txt, with its hashes."""
+    *_, packages, last, _ = stages(API)
     installs = re.findall(r"pip install ([^&]*)", " && ".join(arguments(packages, "RUN")))
     locked, own = (install.split() for install in installs)
     assert locked[locked.index("-r") + 1 :] == ["requirements.txt"]
@@ -104,10 +110,21 @@ def test_opencv_is_installed_once_or_in_one_version() -> None:
     assert len({*training.values(), *tests.values()}) == 1
 
 
+def test_the_image_with_models_is_the_service_and_an_export() -> None:
+    """It adds nothing else, and runs as the service does; the prediction log needs no volume."""
+    (start, *rest) = stages(API)[-1]
+    assert start == ("FROM", "service AS model")
+    assert rest == [
+        ("COPY", "champions /workspace"),
+        ("ENV", "MIEN_PREDICTION_LOG=/tmp/predictions.db"),
+    ]
+    assert "MIEN_HOME=/workspace" in " ".join(arguments(service(), "ENV"))
+
+
 @BOTH
 def test_images_do_not_run_as_root(path: Path) -> None:
     """The user is a number above 0, as Kubernetes needs it to see that it is not root."""
-    (user,) = arguments(stages(path)[-1], "USER")
+    (user,) = [user for stage in stages(path) for user in arguments(stage, "USER")]
     assert all(int(number) > 0 for number in user.split(":"))
 
 
@@ -135,7 +152,8 @@ def test_images_are_built_from_files_that_reach_the_builder(path: Path) -> None:
         name for copy in copies if not copy.startswith("--from") for name in copy.split()[:-1]
     }
     assert sources <= passed
-    assert [name for name in sorted(passed) if not (ROOT / name).exists()] == []
+    exported = {"champions"}  # made by `mien export` before the image
+    assert [name for name in sorted(passed - exported) if not (ROOT / name).exists()] == []
 
 
 @BOTH
