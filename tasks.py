@@ -101,9 +101,10 @@ if Path(sys.prefix).resolve() == VENV.resolve():
 
     @task
     def bench(context: Context, name: str) -> None:
-        """Measure what the docs say: answers, batch, check, colours, cpu, dashboards, drills,
-        emotion, faces, fuzz, gesture, hands, monitoring, normalization, photos, photosource,
-        pictures, processors, serving, soak, starter, structure, together, variants, versions."""
+        """Measure what the docs say: answers, batch, camera, check, colours, cpu, dashboards,
+        drills, emotion, faces, fuzz, gesture, hands, monitoring, normalization, pages, photos,
+        photosource, pictures, processors, serving, soak, starter, structure, together, variants,
+        versions."""
         _run(context, f"{BIN}/python -m bench.{name}")
 
     @task
@@ -137,6 +138,20 @@ if Path(sys.prefix).resolve() == VENV.resolve():
                 for library in Path(folder, "usr", "lib").glob(f"*/faketime/{fake}"):
                     shutil.copy2(library, bin)
         print(f"prometheus, promtool, alertmanager, amtool and {fake} are in {bin}")
+
+    @task
+    def chromium(context: Context) -> None:
+        """Install Chromium, which the tests of the pages drive; as root, by apt."""
+        if any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
+            return print("Chromium is on PATH")
+        if not shutil.which("apt-get") or os.geteuid():
+            sys.exit(
+                "Debian's package needs apt-get and root: `apt-get install chromium`. Elsewhere,\n"
+                "put chromium or google-chrome on PATH."
+            )
+        _run(context, "apt-get update -qq")
+        options = "--yes --no-install-recommends -qq"
+        _run(context, f"apt-get install {options} chromium fonts-dejavu-core")
 
     @task
     def lock(context: Context) -> None:

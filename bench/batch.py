@@ -33,7 +33,6 @@ from mien.stages import batch as stage
 from mien.storage.workspace import Workspace
 from mien.task import Request, Task
 from mien.tasks.gesture import TASK
-from mien.tasks.gesture.predict import video_detector
 
 FACES, PHOTOS, ROUNDS = 400, 50, 5
 FEW, MANY = 1000, 10_000
@@ -161,7 +160,7 @@ def _followed(home: Workspace) -> dict[str, object]:
         for path in photos[:: len(photos) // VIDEOS][:VIDEOS]:
             ways = {
                 "alone": lambda request: TASK.inference.predict(request, model),
-                "followed": video_detector(model),
+                "followed": stage.frame_predictor(TASK, model),
             }
             for frame in _video(path):
                 for way, answer in ways.items():

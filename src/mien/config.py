@@ -134,6 +134,9 @@ class Settings(BaseSettings):
     """Requests per second and client name; 0 is no limit."""
     cors_origins: str = Field(default="", alias="MIEN_CORS_ORIGINS")
     """Origins whose pages may send requests from a browser, separated by commas."""
+    notice: str = Field(default="", alias="MIEN_NOTICE")
+    """What people read before a camera shows them to a task that asks for a notice; `off` is
+    nothing."""
     prediction_log: Path | None = Field(default=None, alias="MIEN_PREDICTION_LOG")
     """The prediction log; None for `predictions.db` in the workspace."""
     prediction_log_days: float = Field(default=30.0, alias="MIEN_PREDICTION_LOG_DAYS", gt=0)

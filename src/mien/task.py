@@ -44,6 +44,8 @@ class Request:
     """An instance of the task's `Body`."""
     sent: tuple[int, int] | None = None
     """Width and height of the upright picture as it was sent, where `image` is reduced."""
+    video: bytes | None = None
+    """For a frame of a video: `Prediction.video` of the frame before, b"" for the first one."""
 
     def __post_init__(self) -> None:
         if (self.image is None) == (self.body is None):
@@ -114,6 +116,8 @@ class Prediction:
     detections: tuple[Detection, ...] = ()
     input_stats: Mapping[str, float] = field(default_factory=dict)
     """Named floats that monitoring watches: brightness, sharpness, subject size."""
+    video: bytes = b""
+    """What a task that tracks subjects must know of the video for its next frame."""
 
     @property
     def best(self) -> Detection | None:
@@ -126,7 +130,8 @@ class Prediction:
         known_first = sorted(self.detections, key=lambda each: decision.is_novel(each.novelty))
         detections = tuple(each.calibrated(decision) for each in known_first)
         unsure = decision.is_unsure(detections[0].confidence, detections[0].novelty)
-        return Prediction("unsure" if unsure else self.outcome, detections, self.input_stats)
+        outcome: Outcome = "unsure" if unsure else self.outcome
+        return replace(self, outcome=outcome, detections=detections)
 
     def as_json(self, task: str) -> dict[str, Any]:
         """The prediction as JSON values: the task's own key first."""
@@ -338,8 +343,8 @@ class Predictor:
     """Of the points of a detection or a `Body`: the bones of a hand."""
     subject_counter: Callable[[], Callable[[Request], int]] | None = None
     """`subject_counter()` makes a function that counts the subjects of a picture, in one thread."""
-    video_detector: Callable[[Model], Callable[[Request], Prediction]] | None = None
-    """Makes a function as `detect_many` for the frames of one video in order; None without gain."""
+    tracking: bool = False
+    """Whether frames of a video (`Request.video`) are answered with less work than pictures."""
     table_requests: Callable[[Path], Iterator[BaseModel | MienError] | None] | None = None
     """`table_requests(path)`: each row of a CSV as a `Body`, or why not; None for other files."""
 
@@ -350,11 +355,6 @@ class Predictor:
     def predict(self, request: Request, model: Model) -> Prediction:
         """Answer one request; raises as `detect_many`."""
         return self.predict_many([request], model)[0]
-
-    def video_predictor(self, model: Model) -> Callable[[Request], Prediction] | None:
-        """A function that answers the frames of one video in order; None without gain."""
-        detect = self.video_detector and self.video_detector(model)
-        return detect and (lambda frame: detect(frame).decided(model.decision))
 
     def drawn_predictions(self) -> list[Callable[[Model], Prediction]]:
         """Calls of `predict` for drawn requests: the picture, mirrored, and examples of `Body`."""
@@ -370,10 +370,8 @@ class Predictor:
         return Request.read(data, limits, self.min_side)
 
     def open(self, path: Path) -> Request:
-        """Make a request of a file: a picture, or the JSON body of a task that takes one.
-
-        Raises RequestError or ConfigError, where it is no such file; else as `images.read`.
-        """
+        """Make a request of a file: a picture, or JSON for a task that takes it. Raises
+        RequestError or ConfigError, where it is no such file; else as `images.read`."""
         try:
             raw = path.read_bytes()
             if path.suffix != ".json" or self.Body is None:
@@ -398,3 +396,5 @@ class Task(Generic[ParamsT]):
     data: TaskData[ParamsT]
     training: Trainer[ParamsT]
     inference: Predictor
+    notice: str = ""
+    """What people must read before a camera shows them to the task: some laws ask for it."""

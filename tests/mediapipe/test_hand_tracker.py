@@ -1,7 +1,7 @@
 """Hands of a video are tracked: the same gestures, far fewer runs of the palm detector."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from mien.errors import RequestError
 from mien.images import Pixels
 from mien.mediapipe import hand_tracker, weights
 from mien.mediapipe.hand_landmarker import HandLandmarker
@@ -16,11 +17,12 @@ from mien.mediapipe.hand_tracker import REDETECT_INTERVAL, HandTracker
 from mien.mediapipe.networks import RunNetwork
 from mien.model import bundle, runtime
 from mien.model.runtime import Model
+from mien.stages.batch import frame_predictor
 from mien.task import Prediction, Request
+from mien.tasks.emotion.sample import draw_face_image
 from mien.tasks.gesture import TASK, data
 from mien.tasks.gesture.drawing import draw_hand_picture
 from mien.tasks.gesture.params import HAGRID_LABELS, Params
-from mien.tasks.gesture.predict import video_detector
 from mien.tasks.gesture.sample import write_sample
 from mien.tasks.gesture.train import fit
 
@@ -97,7 +99,7 @@ def label(answer: Prediction) -> str:
 @pytest.mark.parametrize("gesture", ["like", "rock", "peace"])
 def test_a_moving_hand_keeps_its_gesture(model: Model, gesture: str) -> None:
     """As frame by frame on 98 % of those frames in which that finds the gesture at all."""
-    predict = video_detector(model)
+    predict = frame_predictor(TASK, model)
     pairs = [
         (
             label(predict(Request(image=frame))),
@@ -193,7 +195,7 @@ def test_each_video_has_its_own_state(model: Model) -> None:
     one, two = (list(frames(draw_hand_picture(name), 8)) for name in ("like", "peace"))
 
     def predict(*videos: list[Pixels]) -> list[list[Prediction]]:
-        trackers: list[Callable[[Request], Prediction]] = [video_detector(model) for _ in videos]
+        trackers = [frame_predictor(TASK, model) for _ in videos]
         predictions: list[list[Prediction]] = [[] for _ in videos]
         for turn in zip(*videos, strict=True):
             for video, frame in enumerate(turn):
@@ -201,3 +203,46 @@ def test_each_video_has_its_own_state(model: Model) -> None:
         return predictions
 
     assert predict(one, two) == [*predict(one), *predict(two)]
+
+
+def test_the_state_can_leave_the_process(landmarker: CountingLandmarker) -> None:
+    """A tracker made of the bytes after each frame goes on as one that stays."""
+    staying, state = HandTracker(), b""
+    for frame in frames(draw_hand_picture("palm"), 2 * REDETECT_INTERVAL):
+        moved = HandTracker.from_bytes(state)
+        (own,), (other,) = (each.detect(frame, landmarker) for each in (moved, staying))
+        np.testing.assert_array_equal(own.landmarks, other.landmarks)
+        state = moved.to_bytes()
+        assert state == staying.to_bytes()
+        assert len(state) <= 325
+    assert landmarker.runs["palm"] == 4, "both detected twice"
+
+
+def test_other_bytes_are_refused() -> None:
+    """Whatever their length."""
+    for length in (1, 4, 260, 262, 300, 326, 4000):
+        with pytest.raises(RequestError, match="Send the next frame as the first one"):
+            HandTracker.from_bytes(bytes(length))
+
+
+@pytest.mark.parametrize("region", [(0.0,) * 4, (np.nan,) * 4, (1e300,) * 4, (256, 256, 200, 0.3)])
+def test_no_state_invents_a_hand(landmarker: CountingLandmarker, region: tuple[float, ...]) -> None:
+    """The landmark network must confirm it, wherever the state says that it is."""
+    tracker = HandTracker()
+    tracker.detect(GREY, landmarker)
+    head = tracker.to_bytes()
+    forged = HandTracker.from_bytes(head + hand_tracker._REGION.pack(*region))
+    assert forged.detect(GREY, landmarker) == []
+
+
+def test_frames_without_a_hand_have_none(landmarker: CountingLandmarker) -> None:
+    """After frames with one, of the same size and light: faces, and the background alone."""
+    picture = draw_hand_picture("palm")
+    faces = [draw_face_image(label, 1).resize(picture.size) for label in ("happy", "anger", "fear")]
+    empty = np.full((512, 512, 3), picture.getpixel((2, 2)), np.uint8)
+    tracker = HandTracker()
+    for frame in (*map(np.asarray, faces), empty):
+        assert tracker.detect(np.asarray(picture), landmarker)
+        before = landmarker.detect(frame)
+        assert len(tracker.detect(frame, landmarker)) == len(before) == 0
+        assert tracker.detect(frame, landmarker) == []

@@ -4,11 +4,15 @@ MediaPipe's video mode detects palms in every frame with fewer hands than the ma
 `REDETECT_INTERVAL`-th frame has to do.
 """
 
+import struct
+
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.errors import RequestError
 from mien.images import Pixels
 
+from .crop import RotatedRoi
 from .hand_landmarker import MAX_HANDS, HandLandmarker
 from .hand_landmarks import Hand, next_roi, remove_duplicates
 
@@ -17,52 +21,103 @@ REDETECT_INTERVAL = 15
 SCENE_CHANGE = 0.1
 """Mean change of a thumbnail, 0..1, above which a frame belongs to another scene."""
 _THUMBNAIL_SIDE = 16
+_HEAD = struct.Struct("<HHB")
+"""Height and width of the last frame, and the frames since palms were detected."""
+_REGION = struct.Struct("<4d")
+"""Centre, side and rotation of a region, in pixels and radians."""
 
 
 class HandTracker:
-    """The state after the frames so far. For one video and one thread; frames in their order."""
+    """The state after the frames so far. For one video and one thread; frames in their order.
+
+    The state can leave the process as bytes and come back with the next frame. Whatever the bytes
+    say, a hand is one only where the landmark network confirms it.
+    """
 
     def __init__(self) -> None:
-        self._hands: list[Hand] = []
-        self._thumbnail: NDArray[np.float32] | None = None
-        self._shape: tuple[int, ...] = ()
+        self._rois: list[RotatedRoi] = []
+        """Where the hands of the last frame are expected in the next one."""
+        self._thumbnail: NDArray[np.uint8] | None = None
+        self._size = (0, 0)
         self._frames_since_detection = 0
+
+    @classmethod
+    def from_bytes(cls, state: bytes) -> "HandTracker":
+        """A tracker that goes on where `to_bytes` was called; b"" is that of a first frame.
+
+        Raises:
+            RequestError: the bytes are no such state.
+        """
+        tracker = cls()
+        if not state:
+            return tracker
+        start = _HEAD.size + _THUMBNAIL_SIDE**2
+        if len(state) not in [start + count * _REGION.size for count in range(MAX_HANDS + 1)]:
+            raise RequestError(
+                "the state of the video: expected what the answer to its last frame had, found "
+                "something else. Send the next frame as the first one of a video."
+            )
+        *size, tracker._frames_since_detection = _HEAD.unpack_from(state)
+        tracker._size = (size[0], size[1])
+        thumbnail = np.frombuffer(state[_HEAD.size : start], np.uint8)
+        tracker._thumbnail = thumbnail.reshape(_THUMBNAIL_SIDE, _THUMBNAIL_SIDE)
+        tracker._rois = [RotatedRoi(*values) for values in _REGION.iter_unpack(state[start:])]
+        return tracker
+
+    def to_bytes(self) -> bytes:
+        """The state after a frame, of at most 325 bytes."""
+        if self._thumbnail is None:
+            return b""
+        head = _HEAD.pack(*self._size, self._frames_since_detection)
+        regions = [_REGION.pack(each.x, each.y, each.side, each.rotation) for each in self._rois]
+        return b"".join([head, self._thumbnail.tobytes(), *regions])
 
     def detect(self, pixels: Pixels, landmarker: HandLandmarker) -> list[Hand]:
         """Return up to two hands of the next frame (height, width, 3), RGB, upright."""
         thumbnail = _thumbnail(pixels)
-        new_scene = pixels.shape != self._shape or self._scene_changed(thumbnail)
-        tracked = [] if new_scene else self._track(pixels, landmarker)
-        if not tracked or len(tracked) < len(self._hands):
-            self._hands, self._frames_since_detection = landmarker.detect(pixels), 0
-        elif self._frames_since_detection + 1 >= REDETECT_INTERVAL and len(tracked) < MAX_HANDS:
-            detected = landmarker.detect_once(pixels)
-            self._hands = remove_duplicates([*detected, *tracked])[:MAX_HANDS]
+        size = (pixels.shape[0], pixels.shape[1])
+        new_scene = size != self._size or self._scene_changed(thumbnail)
+        hands = [] if new_scene else self._track(pixels, landmarker)
+        self._frames_since_detection += 1
+        if not hands or len(hands) < len(self._rois):
+            hands, self._frames_since_detection = landmarker.detect(pixels), 0
+        elif len(hands) == MAX_HANDS:
             self._frames_since_detection = 0
-        else:
-            self._hands = tracked
-            self._frames_since_detection += 1
-        self._thumbnail, self._shape = thumbnail, pixels.shape
-        return self._hands
+        elif self._frames_since_detection >= REDETECT_INTERVAL:
+            hands = remove_duplicates([*landmarker.detect_once(pixels), *hands])[:MAX_HANDS]
+            self._frames_since_detection = 0
+        self._rois = [next_roi(hand.landmarks) for hand in hands]
+        self._thumbnail, self._size = thumbnail, size
+        return hands
 
     def _track(self, pixels: Pixels, landmarker: HandLandmarker) -> list[Hand]:
         """The hands of the previous frame that the landmark network confirms in this one."""
-        rois = [next_roi(hand.landmarks) for hand in self._hands]
-        hands = [landmarker.detect_in_roi(pixels, roi) for roi in rois if roi.side >= 1]
+        rois = [roi for roi in self._rois if _is_near(roi, max(pixels.shape[:2]))]
+        hands = [landmarker.detect_in_roi(pixels, roi) for roi in rois]
         return remove_duplicates([hand for hand in hands if hand is not None])
 
-    def _scene_changed(self, thumbnail: NDArray[np.float32]) -> bool:
-        previous = self._thumbnail
-        return previous is None or float(np.abs(thumbnail - previous).mean()) > SCENE_CHANGE
+    def _scene_changed(self, thumbnail: NDArray[np.uint8]) -> bool:
+        if self._thumbnail is None:
+            return True
+        change = np.abs(thumbnail.astype(np.float32) - self._thumbnail).mean() / 255
+        return float(change) > SCENE_CHANGE
 
 
-def _thumbnail(pixels: Pixels) -> NDArray[np.float32]:
-    """Brightness 0..1 at evenly spaced pixels: (_THUMBNAIL_SIDE, _THUMBNAIL_SIDE)."""
+def _is_near(roi: RotatedRoi, longer_side: int) -> bool:
+    """Whether a region may show a part of the picture; no for NaN."""
+    return (
+        1 <= roi.side <= 4 * longer_side
+        and all(-longer_side <= centre <= 2 * longer_side for centre in (roi.x, roi.y))
+        and np.isfinite(roi.rotation)
+    )
+
+
+def _thumbnail(pixels: Pixels) -> NDArray[np.uint8]:
+    """Brightness at evenly spaced pixels: (_THUMBNAIL_SIDE, _THUMBNAIL_SIDE)."""
     rows, columns = (
         ((np.arange(_THUMBNAIL_SIDE) + 0.5) * length / _THUMBNAIL_SIDE).astype(np.intp)
         for length in pixels.shape[:2]
     )
-    thumbnail: NDArray[np.float32] = (
-        pixels[np.ix_(rows, columns)].mean(axis=2, dtype=np.float32) / 255
-    )
+    brightness = pixels[np.ix_(rows, columns)].mean(axis=2, dtype=np.float32)
+    thumbnail: NDArray[np.uint8] = np.rint(brightness).astype(np.uint8)
     return thumbnail

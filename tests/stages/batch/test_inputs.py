@@ -124,8 +124,7 @@ def test_the_images_of_a_folder_are_frames_of_one_video(
     with runtime.load(hands) as model:
         for index, (row, frame) in enumerate(zip(rows, frames.values(), strict=True)):
             if index in (0, 5, 7):  # the start of a folder or of a chunk
-                predict_frame = task.inference.video_predictor(model)
-                assert predict_frame is not None
+                predict_frame = stage.frame_predictor(task, model)
             best = predict_frame(Request(image=np.asarray(frame))).best
             assert best is not None
             assert (row["label"], row["confidence"]) == (best.label, best.confidence)

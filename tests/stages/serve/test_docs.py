@@ -78,7 +78,7 @@ def test_every_address_is_described(client: TestClient) -> None:
         for method in methods
     }
     of_tasks = {"POST /predict/shape", "POST /predict/colour"}
-    others = {"GET /", "GET /docs", "GET /openapi.json", "POST /predict/{task}"}
+    others = {"GET /", "GET /status", "GET /docs", "GET /openapi.json", "POST /predict/{task}"}
     assert named == described - of_tasks | others
 
 

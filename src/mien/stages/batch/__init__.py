@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
@@ -123,7 +123,7 @@ def _champion(name: str | None, workspace: Workspace) -> tuple[Path, str]:
 
 
 def _announce(batch_input: BatchInput, task: Task[Any], identity: BatchIdentity) -> None:
-    if identity.sequence and task.inference.video_detector is None:
+    if identity.sequence and not task.inference.tracking:
         console.info(f"mien-{task.name} predicts each frame of a video independently.")
     model = f"mien-{task.name} {identity.version}".strip()
     console.info(f"{batch_input.count} {batch_input.key_column}s to score with {model}")
@@ -203,7 +203,8 @@ def _jobs(items: Iterator[BatchItem], size: int, sequence: bool) -> Iterator[lis
 def _predict_job(
     job: list[BatchItem], task: Task[Any], model: Model, sequence: bool
 ) -> list[ResultRow]:
-    if sequence and (predict_frame := task.inference.video_predictor(model)):
+    if sequence and task.inference.tracking:
+        predict_frame = frame_predictor(task, model)
         return [_predict_item(item, task, predict_frame) for item in job]
     if task.inference.batching and all(map(_is_small, job)):
         try:
@@ -220,6 +221,19 @@ def _predict_job(
         _predict_item(item, task, lambda request: task.inference.predict(request, model))
         for item in job
     ]
+
+
+def frame_predictor(task: Task[Any], model: Model) -> PredictOne:
+    """Make a function that answers the frames of one video, in their order."""
+    video = b""
+
+    def predict(request: Request) -> Prediction:
+        nonlocal video
+        prediction = task.inference.predict(replace(request, video=video), model)
+        video = prediction.video
+        return prediction
+
+    return predict
 
 
 def _is_small(item: BatchItem) -> bool:
@@ -243,4 +257,4 @@ def _predict_item(item: BatchItem, task: Task[Any], predict: PredictOne) -> Resu
         )
 
 
-__all__ = ["BatchResult", "batch", "map_in_order"]
+__all__ = ["BatchResult", "batch", "frame_predictor", "map_in_order"]

@@ -7,10 +7,11 @@ without feedback, has no series.
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
+from pydantic import BaseModel, Field
 
 from mien.errors import PredictionLogError
 from mien.observability import drift
@@ -28,6 +29,40 @@ SCORES = ("accuracy", "macro_f1", "map50", "map50_95")
 Reading = tuple[str, tuple[str, ...], float]
 """Name of a metric, values of its labels, value."""
 _log = logging.getLogger("mien.serve")
+
+
+class LiveScores(BaseModel):
+    """What the last feedbacks on a model say; the scores are 0 without any."""
+
+    samples: int
+    accuracy: float = 0.0
+    lower: Annotated[float, Field(description="of the 95 % interval of the accuracy")] = 0.0
+    upper: float = 0.0
+    macro_f1: float = 0.0
+
+
+def live_scores(prediction_log: PredictionLog, model: LoadedModel) -> LiveScores | None:
+    """Scores on the feedbacks of the sliding window; None where they cannot be read."""
+    try:
+        feedback = prediction_log.recent_feedback(model.digest, LIVE_ACCURACY_WINDOW)
+    except PredictionLogError:
+        return None
+    # As for the accuracy on the test split: examples with a subject only. Another server, of
+    # another model of the task, may have stored a label that this model does not have.
+    pairs = [
+        (each.true_label, each.predicted) for each in feedback if each.true_label in model.labels
+    ]
+    if not pairs:
+        return LiveScores(samples=0)
+    correct = sum(true_label == predicted for true_label, predicted in pairs)
+    lower, upper = scores.wilson(correct, len(pairs))
+    return LiveScores(
+        samples=len(pairs),
+        accuracy=correct / len(pairs),
+        lower=lower,
+        upper=upper,
+        macro_f1=scores.macro_f1(scores.confusion(pairs, model.labels)),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,26 +112,15 @@ class StateCollector(Collector):
 
     def _live(self, model: LoadedModel) -> Iterator[Reading]:
         of = (model.task.name, model.version)
-        try:
-            feedback = self.prediction_log.recent_feedback(model.digest, LIVE_ACCURACY_WINDOW)
-        except PredictionLogError:
+        live = live_scores(self.prediction_log, model)
+        if live is None:
             return
-        # As for the accuracy on the test split: examples with a subject only. Another server, of
-        # another model of the task, may have stored a label that this model does not have.
-        pairs = [
-            (each.true_label, each.predicted)
-            for each in feedback
-            if each.true_label in model.labels
-        ]
-        yield ("mien_live_accuracy_samples", of, float(len(pairs)))
-        if pairs:
-            correct = sum(true_label == predicted for true_label, predicted in pairs)
-            lower, upper = scores.wilson(correct, len(pairs))
-            matrix = scores.confusion(pairs, model.labels)
-            yield ("mien_live_accuracy", of, correct / len(pairs))
-            yield ("mien_live_accuracy_lower", of, lower)
-            yield ("mien_live_accuracy_upper", of, upper)
-            yield ("mien_live_macro_f1", of, scores.macro_f1(matrix))
+        yield ("mien_live_accuracy_samples", of, float(live.samples))
+        if live.samples:
+            yield ("mien_live_accuracy", of, live.accuracy)
+            yield ("mien_live_accuracy_lower", of, live.lower)
+            yield ("mien_live_accuracy_upper", of, live.upper)
+            yield ("mien_live_macro_f1", of, live.macro_f1)
 
     def _drift(self, model: LoadedModel) -> Iterator[Reading]:
         of = (model.task.name, model.version)

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from mien.errors import ConfigError
+from mien.stages.serve import uploads
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _log = logging.getLogger("mien.serve")
@@ -25,7 +26,7 @@ class CorsMiddleware(CORSMiddleware):
             # Keys are a header and not a cookie, so that pages can send no more than they know.
             # Tracing libraries add headers of their own to every request.
             allow_headers=["*"],
-            expose_headers=["X-Trace-Id", "Retry-After"],
+            expose_headers=["X-Trace-Id", "Retry-After", uploads.FRAME_HEADER],
         )
 
     def preflight_response(self, request_headers: Headers) -> Response:

@@ -17,6 +17,7 @@ from mien.model import runtime
 from mien.observability.prediction_log.schema import PredictionRecord
 from mien.observability.prediction_log.writer import PredictionLog
 from mien.stages.serve import batching, fault_injection, uploads
+from mien.stages.serve.answer_window import AnswerWindow
 from mien.stages.serve.batching import BatchHandler
 from mien.stages.serve.drift_window import DriftWindows
 from mien.stages.serve.loading import LoadedModel
@@ -52,6 +53,9 @@ class InferenceResult:
 
     prediction: Prediction
     record: PredictionRecord
+    is_frame: bool
+    """Whether it is of a frame of a video. Such frames are near copies of each other: they are
+    neither recorded nor watched for drift, and are no part of what monitoring counts."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class InferenceService:
     metrics: Metrics
     prediction_log: PredictionLog
     drift_windows: DriftWindows
+    answers: AnswerWindow = field(default_factory=AnswerWindow)
     # Not in `init`: a service that `replace` makes of another has handlers of its own, or its
     # predictions would go into the other's prediction log. Weak keys free a replaced model.
     _handlers: WeakKeyDictionary[
@@ -104,12 +109,15 @@ class InferenceService:
                     self.handler(model, upload), request, self.settings.deadline_s, is_disconnected
                 )
             finally:
-                prediction = result.prediction if result else None
+                prediction = result.prediction if result and not result.is_frame else None
                 self.metrics.observe_prediction(
                     model, len(upload.data), request.timings, prediction
                 )
         if result is not None:
-            self.drift_windows.add(result.record)
+            latency_s = time.perf_counter() - started_at
+            self.answers.add(model.task.name, result.prediction, result.is_frame, latency_s)
+            if not result.is_frame:
+                self.drift_windows.add(result.record)
         return result
 
     def handler(
@@ -186,10 +194,12 @@ class InferencePipeline:
     def _record(
         self, request: InferenceRequest, prediction: Prediction
     ) -> InferenceResult | Exception:
+        is_frame = request.upload.video is not None
         try:
             record = _record_of(request, prediction)
-            self.prediction_log.add(record)
-            return InferenceResult(prediction, record)
+            if not is_frame:
+                self.prediction_log.add(record)
+            return InferenceResult(prediction, record, is_frame)
         except Exception as error:  # noqa: BLE001 - raised where the result is awaited
             return error
 

@@ -111,7 +111,8 @@ class Metrics:
         timings: RequestTimings,
         prediction: Prediction | None,
     ) -> None:
-        """Observe a request whose upload was read; `prediction` is None where it failed."""
+        """Observe a request whose upload was read; `prediction` is None where it failed, or is of
+        a frame of a video."""
         task, version = model.task.name, model.version
         self._upload_bytes.observe(upload_bytes)
         self._upload_seconds.observe(timings.upload_s)

@@ -102,8 +102,13 @@ class ModelSlot:
             return self.source.task.name
         return self.source.folder.name
 
-    def as_json(self) -> dict[str, Any]:
-        """One entry of the health report."""
+    def notice(self, own: str) -> str | None:
+        """What people must read before a camera shows them to the task; `own` replaces its text."""
+        task = self.source.task if isinstance(self.source, BundleSource) else None
+        return (own or task.notice) if task and task.notice and own != "off" else None
+
+    def as_json(self, notice: str = "") -> dict[str, Any]:
+        """One entry of the health report; `notice` is the operator's own, see `notice`."""
         model = self.model
         return {
             "task": self.name,
@@ -114,6 +119,7 @@ class ModelSlot:
             "model_sha256": model.model.bundle.model_sha256 if model else None,
             "labels": list(model.labels) if model else [],
             "trained_on": model.trained_on if model else None,
+            "notice": self.notice(notice),
             "state": self.state,
             "reason": self.reason,
             "reload_error": self.reload_error,

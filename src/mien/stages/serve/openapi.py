@@ -14,6 +14,7 @@ from mien.stages.serve import response
 from mien.stages.serve.errors import MEDIA_TYPE, PROBLEM_TYPES, Problem
 from mien.stages.serve.feedback import FeedbackRequest, FeedbackResult
 from mien.stages.serve.forms import FIELD
+from mien.stages.serve.status import ServerStatus
 from mien.task import Task
 
 Description = dict[str, Any]
@@ -87,6 +88,12 @@ METRICS: Description = {
     "tags": ["state"],
     "summary": "Metrics for Prometheus",
     "responses": {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+}
+STATUS: Description = {
+    "tags": ["state"],
+    "summary": "Versions, answers of the last hour, latency, drift and live accuracy",
+    "description": "What the page /status shows, from the windows of this server.",
+    "responses": {200: {"model": ServerStatus}},
 }
 SAMPLE: Description = {
     "tags": ["predict"],

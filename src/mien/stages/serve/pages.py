@@ -21,6 +21,7 @@ def install(app: FastAPI) -> None:
     add_get(app, "/docs", docs)
     add_get(app, "/docs/", docs_without_slash)
     add_get(app, "/", index)
+    add_get(app, "/status", status)
     add_get(app, "/static/{path:path}", static)
 
 
@@ -38,6 +39,10 @@ async def docs_without_slash(_: Request) -> Response:
 
 async def index(_: Request) -> Response:
     return _WholeFile(FileResponse(STATIC / "index.html"))
+
+
+async def status(_: Request) -> Response:
+    return _WholeFile(FileResponse(STATIC / "status.html"))
 
 
 async def static(request: Request) -> Response:

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message
 
-from mien.stages.serve import errors, fault_injection, openapi, response, uploads
+from mien.stages.serve import errors, fault_injection, openapi, response, status, uploads
 from mien.stages.serve.auth import ApiKeyAuth
 from mien.stages.serve.dispatch import Endpoint
 from mien.stages.serve.errors import PROBLEM_TYPES, NotReadyError, RequestTimeoutError
@@ -55,6 +55,7 @@ def install(app: FastAPI, state: AppState) -> None:
     add_get(app, "/livez", livez, openapi.LIVEZ)
     add_get(app, "/readyz", readyz, openapi.READYZ)
     add_get(app, "/metrics", metrics, openapi.METRICS)
+    add_get(app, "/status.json", status_document, openapi.STATUS)
     add_get(app, "/sample/{task}", sample, openapi.SAMPLE)
     add_get(app, "/errors/{name}", problem_type, openapi.ERRORS)
 
@@ -110,7 +111,10 @@ async def _predict(request: Request, task_name: str) -> Response:
     if result is None:
         raise ClientDisconnect
     content = response.render(model, result.prediction, own["trace_id"])
-    return Response(content, headers=_NO_STORE, media_type="application/json")
+    sent = _NO_STORE
+    if result.is_frame:
+        sent = sent | uploads.frame_header(result.prediction.video)
+    return Response(content, headers=sent, media_type="application/json")
 
 
 def _is_disconnected(request: Request) -> bool:
@@ -144,8 +148,9 @@ async def feedback(request: Request) -> Response:
 
 
 async def health(request: Request) -> Response:
-    models = _state(request).inference.models
-    report = [slot.as_json() for slot in models.slots]
+    inference = _state(request).inference
+    models = inference.models
+    report = [slot.as_json(inference.settings.notice) for slot in models.slots]
     if models.reason:
         error = NotReadyError(models.reason)
         return errors.problem_response(error, request.scope, models=report)
@@ -172,6 +177,11 @@ async def metrics(request: Request) -> Response:
     async with state.scrape_lock:  # one scrape at a time
         page = await asyncio.to_thread(state.inference.metrics.render)
     return Response(page, media_type=MEDIA_TYPE)
+
+
+async def status_document(request: Request) -> Response:
+    report = await asyncio.to_thread(status.report, _state(request).inference)
+    return Response(report.model_dump_json(), headers=_NO_STORE, media_type="application/json")
 
 
 async def sample(request: Request) -> Response:

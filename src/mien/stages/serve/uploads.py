@@ -4,9 +4,11 @@ Knows content types and sizes; knows no task by name and decodes images through 
 An upload stays in memory: it is never written to a file, not even a temporary one.
 """
 
+import binascii
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -44,11 +46,40 @@ class Upload:
     data: bytes
     boundary: bytes | None = None
     is_image: bool = False
+    video: bytes | None = None
+    """For a frame of a video, what the answer to its last frame had; b"" for the first one."""
 
     @property
     def kind(self) -> Literal["json", "image"]:
         """What is predicted for."""
         return "image" if self.is_image or self.boundary is not None else "json"
+
+
+FRAME_HEADER = "X-Mien-Frame"
+FIRST_FRAME = "first"
+
+
+def video_of(request: HttpRequest) -> bytes | None:
+    """What the header says of the video whose frame is sent; None for a single picture.
+
+    Raises:
+        RequestError: neither `first` nor what an answer had.
+    """
+    text = _header(request, FRAME_HEADER.lower().encode())
+    if text in (b"", FIRST_FRAME.encode()):
+        return b"" if text else None
+    try:
+        return b64decode(text, b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise RequestError(
+            f"the header {FRAME_HEADER}: expected `{FIRST_FRAME}`, or that header of the answer to "
+            "the last frame, found something else. Send one of these."
+        ) from None
+
+
+def frame_header(video: bytes) -> dict[str, str]:
+    """The header for the answer to a frame, to be sent back with the next one."""
+    return {FRAME_HEADER: urlsafe_b64encode(video).decode() or FIRST_FRAME}
 
 
 def check_length(request: HttpRequest, limit: int) -> None:
@@ -97,13 +128,14 @@ async def read(request: HttpRequest, takes_json: bool, limit: int, take: Take) -
         MediaTypeError: neither an image nor a form nor, where the task takes it, JSON.
         TooLargeError: the declared or the counted length is beyond the limit.
         OverloadedError: all bodies together take too much memory now.
-        RequestError: a form without a boundary.
+        RequestError: a form without a boundary, or an unreadable header of a frame.
     """
     kind, options = _content_type(request)
     if kind == JSON and takes_json:
         return Upload(await _body(request, min(limit, MAX_JSON_BYTES), take))
+    video = video_of(request)
     if kind == BYTES or kind.startswith(b"image/"):
-        return Upload(await _body(request, limit, take), is_image=True)
+        return Upload(await _body(request, limit, take), is_image=True, video=video)
     if kind != FORM:
         more = f", or {JSON.decode()} as GET /docs describes it" if takes_json else ""
         raise MediaTypeError(
@@ -112,7 +144,7 @@ async def read(request: HttpRequest, takes_json: bool, limit: int, take: Take) -
         )
     if not options.get(b"boundary"):
         raise RequestError(forms.UNREADABLE)
-    return Upload(await _body(request, limit, take), options[b"boundary"])
+    return Upload(await _body(request, limit, take), options[b"boundary"], video=video)
 
 
 async def read_json(request: HttpRequest, schema: type[DocumentT]) -> DocumentT:
@@ -142,7 +174,8 @@ def decode(upload: Upload, task: Task[Any], limits: images.Limits) -> Request:
         RequestError: the body does not follow the task's schema.
     """
     if upload.kind == "image":
-        return task.inference.read(_image(upload), limits)
+        picture = task.inference.read(_image(upload), limits)
+        return picture if upload.video is None else replace(picture, video=upload.video)
     if task.inference.Body is None:
         raise MediaTypeError
     try:

@@ -39,4 +39,8 @@ TASK = Task(
         min_side=MIN_SIDE,
         subject_counter=subjects,
     ),
+    notice="This page estimates the emotions of people from their faces. In the European Union, "
+    "people must know it before they are recorded (Regulation (EU) 2024/1689, Article 50(3)), and "
+    "it may not be used at work or in education (Article 5(1)(f)). What it names is how a face "
+    "looks to others, not what a person feels.",
 )

@@ -8,7 +8,7 @@ from .data import examples, prepare
 from .drawing import load_sample_picture
 from .inspection import inspect
 from .params import HAGRID_LABELS, MIN_SIDE, Body, Params
-from .predict import detect_many, video_detector
+from .predict import detect_many
 from .repair import repair
 from .sample import write_sample
 from .table_requests import read_table_requests
@@ -40,7 +40,7 @@ TASK = Task(
         Body=Body,
         min_side=MIN_SIDE,
         skeleton=BONES,
-        video_detector=video_detector,
+        tracking=True,
         table_requests=read_table_requests,
     ),
 )

@@ -32,7 +32,6 @@ _DECIMALS = 5
 """Scores are rounded to it before the best is selected: a tie of the original (votes of a forest)
 stays a tie in float32 and goes to the first label in both."""
 
-DetectHands = Callable[[images.Pixels, HandLandmarker], list[Hand]]
 RunModel = Callable[[Mapping[str, NDArray[Any]]], list[NDArray[Any]]]
 
 
@@ -71,22 +70,30 @@ def detect_many(requests: Sequence[Request], model: Model) -> list[Prediction]:
 
     The classifier runs once for all hands. Of several hands one usually rests: on 27 photos with
     two hands the one with the best score showed the gesture in all 27, the larger one in 22, the
-    first one detected in 13.
+    first one detected in 13. In a frame of a video, the
+    palm detector is skipped while the landmark network confirms the hands of the frame before.
 
     Raises:
         BundleError: the bundle was trained with another normalization.
-        RequestError: a picture for a bundle without landmarker, or a hand without extent.
+        RequestError: a picture for a bundle without landmarker, a hand without extent, or a
+            `Request.video` that no prediction returned.
     """
-    return _predict(requests, model, lambda pixels, landmarker: landmarker.detect(pixels))
-
-
-def video_detector(model: Model) -> Callable[[Request], Prediction]:
-    """Make a function that predicts the frames of one video, in their order and from one thread.
-
-    It skips the palm detector while the landmark network confirms the hands of the previous frame.
-    """
-    tracker = HandTracker()
-    return lambda request: _predict([request], model, tracker.detect)[0]
+    spec = model.cached(
+        "classifier_spec", lambda: ClassifierSpec.from_preprocessing(model.preprocessing)
+    )
+    inputs = [_request_hands(request, model) for request in requests]
+    points = np.concatenate([each.points for each in inputs])
+    if not len(points):
+        return [Prediction("no_hand", (), each.input_stats, each.video) for each in inputs]
+    features = landmarks.normalize(points)
+    ends = np.cumsum([len(each.points) for each in inputs])[:-1]
+    scores = np.split(_class_scores(model.run, features), ends)
+    return [
+        _to_prediction(each, own_scores, own_features, model.labels, spec)
+        for each, own_scores, own_features in zip(
+            inputs, scores, np.split(features, ends), strict=True
+        )
+    ]
 
 
 def class_scores(run: RunModel, points: Floats) -> Floats:
@@ -111,39 +118,18 @@ class _RequestHands:
     """Those of a picture, in the order of `points`; none for a request of landmarks."""
     size: tuple[int, int] | None = None
     """Width and height of the picture."""
+    video: bytes = b""
+    """For the next frame of a video."""
 
 
-def _predict(
-    requests: Sequence[Request], model: Model, detect_hands: DetectHands
-) -> list[Prediction]:
-    spec = model.cached(
-        "classifier_spec", lambda: ClassifierSpec.from_preprocessing(model.preprocessing)
-    )
-    inputs = [_request_hands(request, model, detect_hands) for request in requests]
-    points = np.concatenate([each.points for each in inputs])
-    if not len(points):
-        return [Prediction("no_hand", (), each.input_stats) for each in inputs]
-    features = landmarks.normalize(points)
-    ends = np.cumsum([len(each.points) for each in inputs])[:-1]
-    scores = np.split(_class_scores(model.run, features), ends)
-    return [
-        _to_prediction(each, own_scores, own_features, model.labels, spec)
-        for each, own_scores, own_features in zip(
-            inputs, scores, np.split(features, ends), strict=True
-        )
-    ]
-
-
-def _request_hands(request: Request, model: Model, detect_hands: DetectHands) -> _RequestHands:
+def _request_hands(request: Request, model: Model) -> _RequestHands:
     if request.image is None:
         return _RequestHands(_body_points(request.body), {"hands": 1.0})
-    hands = [
-        _scale_to_original(hand, request.scale)
-        for hand in _detect(request.image, model, detect_hands)
-    ]
+    detected, video = _detect(request.image, model, request.video)
+    hands = [_scale_to_original(hand, request.scale) for hand in detected]
     points = np.stack([hand.landmarks for hand in hands]) if hands else np.empty((0, 21, 3))
     input_stats = {**images.image_stats(request.image), "hands": float(len(hands))}
-    return _RequestHands(points, input_stats, hands, request.size)
+    return _RequestHands(points, input_stats, hands, request.size, video)
 
 
 def _body_points(body: object) -> Floats:
@@ -158,7 +144,8 @@ def _body_points(body: object) -> Floats:
     return points
 
 
-def _detect(pixels: images.Pixels, model: Model, detect_hands: DetectHands) -> list[Hand]:
+def _detect(pixels: images.Pixels, model: Model, video: bytes | None) -> tuple[list[Hand], bytes]:
+    """The hands of a picture, or of a frame of a video with the state for its next one."""
     if model.path(PALM_DETECTOR) is None:
         raise RequestError(
             "this model: expected landmarks, found a picture; it was trained with "
@@ -166,8 +153,12 @@ def _detect(pixels: images.Pixels, model: Model, detect_hands: DetectHands) -> l
             "points."
         )
     landmarker = model.cached("hand_landmarker", lambda: HandLandmarker.of_bundle(model))
-    hands = detect_hands(pixels, landmarker)
-    return [hand for hand in hands if landmarks.has_extent(hand.landmarks[None])[0]]
+    if video is None:
+        hands, state = landmarker.detect(pixels), b""
+    else:
+        tracker = HandTracker.from_bytes(video)
+        hands, state = tracker.detect(pixels, landmarker), tracker.to_bytes()
+    return [hand for hand in hands if landmarks.has_extent(hand.landmarks[None])[0]], state
 
 
 def _class_scores(run: RunModel, features: NDArray[np.float32]) -> Floats:
@@ -183,7 +174,7 @@ def _to_prediction(
 ) -> Prediction:
     """The prediction for one request from the scores (hands, labels) and features of its hands."""
     if not len(scores):
-        return Prediction("no_hand", (), request.input_stats)
+        return Prediction("no_hand", (), request.input_stats, request.video)
     order = np.argsort(-scores.max(axis=1), kind="stable")
     best = order[0]
     novelty = spec.rejection.novelty(features).tolist() if spec.rejection else [None] * len(order)
@@ -195,7 +186,7 @@ def _to_prediction(
         input_stats[DISTANCE_STAT] = spec.outlier_model.distance(features[best])
     if request.size is not None:
         input_stats |= _hand_stats(request.hands[best], request.size)
-    return Prediction("ok", detections, input_stats)
+    return Prediction("ok", detections, input_stats, request.video)
 
 
 def _to_detection(

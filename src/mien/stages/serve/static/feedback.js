@@ -1,45 +1,32 @@
-/* "Is this correct?": sends the true label of the shown prediction to POST /feedback.
-   Gets the prediction and the labels of its task; knows no task by name and no image. */
+/* "Is this correct?": sends the true label of an answer to POST /feedback.
+   Gets the answer and the labels of its task; knows no task by name and no image. */
 
 import { request } from "./key.js";
+import { words } from "./dom.js";
 
-const at = (id) => document.getElementById(id);
-const [form, question, yes, trueLabel, status] =
-  ["feedback", "question", "yes", "true_label", "status"].map(at);
-
-let shown = null; // { trace, label, count } of the shown prediction; count of its feedbacks
 let queue = Promise.resolve(); // one request after the other, so that the last one wins
 
-/* ---- for the page ---- */
-
-export const labelText = (label) => label?.replaceAll("_", " ");
-
-export function openFeedback(trace, label, labels) {
-  shown = { trace, label, count: 0 };
+export function openFeedback(form, trace, label, labels) {
+  const select = form.querySelector("select");
   const others = [...labels, null].filter((other) => other !== label);
-  trueLabel.replaceChildren(new Option("Choose", ""), ...others.map(option));
-  status.textContent = "";
-  question.disabled = form.hidden = false;
+  select.replaceChildren(new Option("choose", ""), ...others.map(option));
+  form.querySelector(".yes").addEventListener("click", () => {
+    select.value = "";
+    submit(form, trace, label);
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    submit(form, trace, JSON.parse(select.value));
+  });
+  form.hidden = false;
 }
 
-/* While the shown prediction is still that of an earlier image. */
-export function pauseFeedback() {
-  question.disabled = true;
-}
-
-export function closeFeedback() {
-  shown = null;
-  form.hidden = true;
-}
-
-/* ---- one feedback ---- */
-
-function submit(label) {
-  const mine = shown;
-  const number = ++mine.count;
+function submit(form, trace, label) {
+  const status = form.querySelector("[role=status]");
+  const number = form.dataset.sent = Number(form.dataset.sent ?? 0) + 1;
   status.textContent = "Sending";
-  queue = queue.then(() => send(mine.trace, label)).then((message) => {
-    if (mine === shown && number === mine.count) status.textContent = message;
+  queue = queue.then(() => send(trace, label)).then((message) => {
+    if (number === Number(form.dataset.sent)) status.textContent = message;
   });
 }
 
@@ -59,17 +46,6 @@ async function send(trace, label) {
   }
 }
 
-const named = (label) => labelText(label) ?? "no subject";
+const named = (label) => words(label) ?? "no subject";
 /* The value is JSON, so that no label is mistaken for null. */
 const option = (label) => new Option(named(label), JSON.stringify(label));
-
-/* ---- wiring ---- */
-
-yes.addEventListener("click", () => {
-  trueLabel.value = "";
-  submit(shown.label);
-});
-form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  submit(JSON.parse(trueLabel.value));
-});

@@ -13,6 +13,9 @@ export const request = async (path, options) => {
   return key ? request(path, options) : response;
 };
 
+/* Whether this tab has a key. */
+export const hasKey = () => Boolean(sessionStorage.getItem(STORAGE_NAME));
+
 const withKey = (options, key) =>
   key ? { ...options, headers: { ...options.headers, Authorization: `Bearer ${key}` } } : options;
 

@@ -1,0 +1,193 @@
+/* The camera: frames go to every task of the server, one frame at a time; what the server must
+   know of the video to track a hand comes with each answer and goes back with the next frame. */
+
+import { bars, showLabel, outcomeText, labelOf, makeAnswer } from "./answers.js";
+import { at, make, say, showTrouble, words } from "./dom.js";
+import { draw } from "./drawing.js";
+import { request } from "./key.js";
+import { Steady } from "./steady.js";
+
+const [preview, overlay, idle, stage] = ["preview", "overlay", "idle", "stage"].map(at);
+const [start, stop, choice, cameras, mirror] = ["start", "stop", "choice", "cameras", "mirror"].map(at);
+const [speed, trouble, computed, live] = ["speed", "camera_trouble", "computed", "live_answers"].map(at);
+const LONGER_SIDE = 480;
+const QUALITY = 0.85;
+const RETRY_MS = 1000;
+const FRAME_HEADER = "X-Mien-Frame";
+/* Why a browser gives no camera, by the name of its error. */
+const REASONS = {
+  NotAllowedError: "The camera was not allowed. Allow it beside the address, then start again.",
+  NotFoundError: "No camera was found. Connect one, then start again.",
+  NotReadableError: "The camera is used by another program. Close it, then start again.",
+};
+
+let models = [];
+let session = null; // of the running camera: { stream, tasks, times }
+
+export function setCameraModels(ready) {
+  models = ready;
+  computed.textContent = ready.map((model) => words(model.task)).join(" and ");
+  start.disabled = !ready.length || !navigator.mediaDevices;
+}
+
+/* ---- start and stop ---- */
+
+async function startCamera() {
+  stopCamera();
+  showTrouble(trouble, "");
+  const device = cameras.value ? { deviceId: { exact: cameras.value } } : { facingMode: "user" };
+  let stream;
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({ video: { ...device, width: { ideal: 640 } } });
+  } catch (error) {
+    return showTrouble(trouble, REASONS[error.name] ?? `The camera cannot be used (${error.name}).`);
+  }
+  const parts = models.map((model) => makeAnswer(model.task));
+  live.replaceChildren(...parts);
+  const tasks = models.map((model, index) => (
+    { name: model.task, part: parts[index], frame: "first", steady: new Steady() }
+  ));
+  const own = session = { stream, tasks, times: [] };
+  stream.getVideoTracks()[0].addEventListener("ended", () => own === session && lost());
+  preview.srcObject = stream;
+  setRunning(true);
+  await listCameras(stream);
+  await preview.play();
+  await answerFrames(own);
+}
+
+export function stopCamera() {
+  session?.stream.getTracks().forEach((track) => track.stop());
+  session = null;
+  preview.srcObject = null;
+  setRunning(false);
+}
+
+function lost() {
+  stopCamera();
+  showTrouble(trouble, "The camera is gone. Connect it, then start again.");
+}
+
+function setRunning(running) {
+  start.hidden = running;
+  stop.hidden = !running;
+  idle.hidden = running;
+  preview.hidden = overlay.hidden = speed.hidden = !running;
+}
+
+async function listCameras(stream) {
+  const devices = await navigator.mediaDevices.enumerateDevices();
+  const own = devices.filter((device) => device.kind === "videoinput");
+  const settings = stream.getVideoTracks()[0].getSettings();
+  cameras.replaceChildren(...own.map((device, index) => (
+    new Option(device.label || `Camera ${index + 1}`, device.deviceId)
+  )));
+  cameras.value = settings.deviceId;
+  choice.hidden = own.length < 2;
+  if (settings.facingMode === "environment") mirror.checked = false;
+  turnPreview();
+}
+
+/* ---- frames ---- */
+
+async function answerFrames(own) {
+  while (own === session) {
+    await newFrame();
+    if (own !== session) return;
+    const frame = await takeFrame();
+    if (!frame) continue;
+    const answers = await Promise.all(own.tasks.map((task) => ask(task, frame.blob)));
+    if (own !== session) return;
+    const problem = answers.find((answer) => answer.problem)?.problem;
+    showTrouble(trouble, problem?.title, problem?.detail);
+    if (problem) await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    else showFrame(own, frame, answers);
+  }
+}
+
+/* The next picture of the camera; none comes while the tab is hidden. */
+const newFrame = () => new Promise((resolve) => {
+  if (preview.requestVideoFrameCallback) preview.requestVideoFrameCallback(resolve);
+  else requestAnimationFrame(resolve);
+});
+
+const canvas = make("canvas");
+
+async function takeFrame() {
+  const { videoWidth, videoHeight } = preview;
+  if (!videoWidth) return null;
+  const scale = Math.min(1, LONGER_SIDE / Math.max(videoWidth, videoHeight));
+  const size = { width: Math.round(videoWidth * scale), height: Math.round(videoHeight * scale) };
+  Object.assign(canvas, size);
+  canvas.getContext("2d").drawImage(preview, 0, 0, size.width, size.height);
+  const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", QUALITY));
+  return blob && { blob, size };
+}
+
+async function ask(task, blob) {
+  try {
+    const response = await request(`predict/${task.name}`, () => ({
+      method: "POST",
+      headers: { "Content-Type": "image/jpeg", [FRAME_HEADER]: task.frame },
+      body: blob,
+    }));
+    const document = await response.json();
+    task.frame = response.headers.get(FRAME_HEADER) ?? "first";
+    return response.ok ? document : { problem: document };
+  } catch {
+    return { problem: { title: "The server does not respond", detail: "Is it still running?" } };
+  }
+}
+
+/* ---- answers ---- */
+
+function showFrame(own, { size }, answers) {
+  const steady = answers.map((answer, index) => showSteady(own.tasks[index], answer));
+  const box = { width: stage.clientWidth, height: stage.clientHeight };
+  draw(overlay, null, size, box, steady, mirror.checked);
+  showSpeed(own);
+}
+
+/* Shows what the last frames agree on; returns the newest answer with that label. */
+function showSteady(task, answer) {
+  const before = task.steady.label;
+  const { label, outcome, confidence, scores } = task.steady.add(labelOf(answer), answer);
+  showLabel(task.part, label, confidence, outcome);
+  task.part.querySelector(".scores").replaceChildren(bars(scores, label, 3));
+  if (label !== before) say(`${words(task.name)}: ${words(label) ?? outcomeText(outcome)}`);
+  const [first, ...others] = answer.detections;
+  if (!first || label === null) return answer;
+  return { ...answer, outcome, detections: [{ ...first, label, confidence }, ...others] };
+}
+
+/* Answers of the last two seconds. */
+function showSpeed(own) {
+  const now = performance.now();
+  own.times = [...own.times.filter((time) => now - time < 2000), now];
+  const span = (now - own.times[0]) / 1000;
+  if (!span || (own.shown && now - own.shown < 500)) return;
+  own.shown = now;
+  speed.textContent = `${((own.times.length - 1) / span).toFixed(0)} frames per second`;
+}
+
+/* ---- wiring ---- */
+
+const turnPreview = () => preview.classList.toggle("mirrored", mirror.checked);
+
+start.addEventListener("click", startCamera);
+stop.addEventListener("click", stopCamera);
+cameras.addEventListener("change", startCamera);
+mirror.addEventListener("change", turnPreview);
+turnPreview();
+setRunning(false);
+if (!navigator.mediaDevices) {
+  const { hostname, port, protocol } = location;
+  const own = port || (protocol === "https:" ? "443" : "80");
+  showTrouble(
+    trouble,
+    `The browser gives no camera to a page from http://${hostname}: it allows one over https, or from this machine`,
+    `On the machine of the server, open http://localhost:${own}/. From another one, forward the ` +
+    `port with \`ssh -L ${own}:localhost:${own} ${hostname}\` and open http://localhost:${own}/, ` +
+    "or put a proxy with TLS in front of the server. Pictures work without this.",
+  );
+}

@@ -1,0 +1,80 @@
+"""The document behind the page /status, and the notice of a task."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from mien import tasks
+
+Draw = Callable[..., bytes]
+Serving = Callable[..., AbstractContextManager[TestClient]]
+STAR, NOTHING = (20, 40, 200), (0, 0, 0)
+
+
+def status(client: TestClient, task: str = "shape") -> Any:
+    reply = client.get("/status.json")
+    assert reply.status_code == 200
+    return next(each for each in reply.json()["models"] if each["task"] == task)
+
+
+def test_answers_latency_and_versions_are_named(client: TestClient, picture: Draw) -> None:
+    """Of each task, its own; frames are counted apart."""
+    for colour, count in ((STAR, 3), (NOTHING, 1)):
+        for _ in range(count):
+            client.post("/predict/shape", files={"file": picture(colour)})
+    headers = {"X-Mien-Frame": "first"}
+    client.post("/predict/shape", files={"file": picture()}, headers=headers)
+    shape, colour_task = status(client), status(client, "colour")
+    assert (shape["version"], shape["state"], shape["frames"]) == ("3", "ready", 1)
+    assert shape["answers"] == [
+        {"label": "star", "outcome": "ok", "count": 3},
+        {"label": None, "outcome": "no_hand", "count": 1},
+    ]
+    assert 0 < shape["latency"]["p50_ms"] <= shape["latency"]["p95_ms"]
+    assert (colour_task["answers"], colour_task["latency"]) == ([], None)
+
+
+def test_live_accuracy_is_that_of_the_metrics(client: TestClient, picture: Draw) -> None:
+    """Of the last feedbacks, with its interval."""
+    assert status(client)["live"]["samples"] == 0
+    for label in ("star", "star", "round"):
+        sent = client.post("/predict/shape", files={"file": picture(STAR)}).json()
+        client.post("/feedback", json={"trace_id": sent["trace_id"], "label": label})
+    live = status(client)["live"]
+    assert live["samples"] == 3
+    assert live["accuracy"] == pytest.approx(2 / 3)
+    assert live["lower"] < live["accuracy"] < live["upper"]
+
+
+def test_drift_is_named_by_quantity(client: TestClient) -> None:
+    """From two hundred answers on; before, how many are missing."""
+    body = {"point": {"values": [0.01, 0.01, 0.02]}}
+    client.post("/predict/shape", json=body)
+    assert status(client)["drift"] == {"rows": 1, "needed": 200, "drifting": [], "scores": {}}
+    for _ in range(199):
+        client.post("/predict/shape", json=body)
+    drift = status(client)["drift"]
+    assert "brightness" in drift["drifting"]
+    assert drift["scores"]["brightness"] > 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [("", "Read this."), ("Own words.", "Own words."), ("off", None)],
+)
+def test_the_notice_of_a_task_is_shown_unless_it_is_switched_off(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch, setting: str, expected: str | None
+) -> None:
+    """The operator's own text replaces it; a task without a notice gets none."""
+    shape = tasks.load("shape")
+    load = tasks.load
+    noticed = replace(shape, notice="Read this.")
+    monkeypatch.setattr(tasks, "load", lambda name: noticed if name == "shape" else load(name))
+    with serving(notice=setting) as client:
+        models = {each["task"]: each for each in client.get("/health").json()["models"]}
+    assert models["shape"]["notice"] == expected
+    assert models["colour"]["notice"] is None
