@@ -58,12 +58,16 @@ def table(
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding=encoding, newline="") as stream:
         stream.write(first)
-        writer = csv.writer(stream, **{"lineterminator": "\n", **how})
+        # Written apart: csv takes no line end with the delimiter in it, as lines of commas have.
+        line_end = how.pop("lineterminator", "\n")
+        writer = csv.writer(stream, lineterminator="", **how)
         if header is not None:
             writer.writerow(header)
+            stream.write(line_end)
         for number, (label, points) in enumerate(hands() if rows is None else rows):
             numbers = (points if depth else points[:, :2]).ravel().tolist()
             writer.writerow(cells(number, label, [repr(each) for each in numbers]))
+            stream.write(line_end)
 
 
 def relabelled(rows: Sequence[Hand], **names: str) -> list[Hand]:
