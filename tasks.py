@@ -103,8 +103,8 @@ if Path(sys.prefix).resolve() == VENV.resolve():
     def bench(context: Context, name: str) -> None:
         """Measure what the docs say: answers, batch, camera, check, colours, cpu, dashboards,
         drills, emotion, faces, fuzz, gesture, hands, monitoring, normalization, pages, photos,
-        photosource, pictures, processors, serving, soak, starter, structure, together, variants,
-        versions."""
+        photosource, pictures, processors, serving, soak, starter, structure, together, ui,
+        variants, versions."""
         _run(context, f"{BIN}/python -m bench.{name}")
 
     @task

@@ -16,7 +16,7 @@ SOURCE = ROOT / "src" / "mien"
 PLACES = {
     "fastapi": "stages/serve",
     "starlette": "stages/serve",
-    "uvicorn": "stages/serve",
+    "uvicorn": ("stages/serve", "tracking/page.py"),
     "prometheus_client": "stages/serve",
     "typer": "cli",
     "optuna": "sweep",
@@ -25,7 +25,7 @@ PLACES = {
     "onnxruntime": "model/runtime.py",
     "onnxruntime.quantization": "model/variants.py",
     "onnxruntime.transformers": "model/variants.py",
-    "mlflow": "tracking.py",
+    "mlflow": "tracking",
     "matplotlib": "reporting/figures.py",
     "jinja2": "reporting/html.py",
     "pyarrow": "stages/batch/tables.py",

@@ -2,12 +2,13 @@
 
 import shutil
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
 from mien.errors import RegistryError
 from mien.storage.workspace import CHAMPION
-from mien.tracking import Tracker, run_of
+from mien.tracking import ModelPage, TrackedData, Tracker, run_of
 
 LINEAGE = {"seed": 1, "code": {"commit": "abc"}}
 
@@ -28,6 +29,21 @@ def tracked(home: Path, name: str) -> str:
     return run_of(work)
 
 
+MODEL = ModelPage(
+    inputs=[{"type": "array", "items": {"type": "double"}, "name": "points", "required": True}],
+    outputs=[{"type": "string", "name": "gesture", "required": False}],
+    example={"points": [1.0, 2.0]},
+)
+
+
+def complete(tracker: Tracker, work: Path) -> None:
+    """End a run with a bundle of one file."""
+    bundle = work / "bundle"
+    bundle.mkdir(exist_ok=True)
+    (bundle / "model.onnx").write_text("model")
+    tracker.complete(work, {"f1": 0.5}, bundle, MODEL, "# gesture: svm")
+
+
 def never(_: int) -> bool:
     """No number belongs to another bundle."""
     return False
@@ -42,19 +58,63 @@ def test_a_run_keeps_params_lineage_and_metrics_by_step(home: Path) -> None:
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params == {"candidate": "svm", "cv_folds": "3"}
-    assert run.data.tags["lineage.seed"] == "1"
+    assert Tracker(home).lineage(run_id) == LINEAGE
     steps = client.get_metric_history(run_id, "macro_f1")
     assert [(each.step, each.value) for each in steps] == [(1, 0.5), (2, 0.7)]
 
 
 def test_a_lineage_of_any_length_is_kept_whole(home: Path) -> None:
-    """As an artifact; tags, which MLflow cuts or refuses, hold what is short."""
+    """As one artifact: MLflow cuts or refuses long tags, depending on the call."""
     tracker, work = Tracker(home), _work(home, "long")
     lineage = {"seed": 0, "environment": {f"package-{n}": "1.0" for n in range(9000)}}
     with tracker.run("g", "svm", work, {}, lineage) as run:
         assert tracker.lineage(run.run_id) == lineage, "from the first step on"
     tags = tracker._client.get_run(run_of(work)).data.tags
-    assert {name for name in tags if name.startswith("lineage.")} == {"lineage.seed"}
+    assert all(len(text) < 500 for text in tags.values())
+
+
+def test_mlflow_shows_what_a_run_read_and_what_it_made(home: Path) -> None:
+    """Kind of the experiment, data sets by split, description, and a model with its signature."""
+    from mlflow.models import Model
+
+    tracker, work = Tracker(home), _work(home, "shown")
+    data = TrackedData(
+        "gesture", "0123456789abcdef", "hands.csv", {"train": {"a": 3}, "val": {"a": 1}}
+    )
+    with tracker.run("shown", "svm", work, {}, LINEAGE, data):
+        pass
+    complete(tracker, work)
+    run = tracker._client.get_run(run_of(work))
+    experiment = tracker._client.get_experiment(run.info.experiment_id)
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    used = [(each.dataset.name, each.dataset.digest) for each in run.inputs.dataset_inputs]
+    assert sorted(used) == [("gesture train", "0123456789ab"), ("gesture val", "0123456789ab")]
+    assert run.data.tags["mlflow.note.content"] == "# gesture: svm"
+    tracker.register("mien-shown", work, "d1", {}, never, ("of the model", "of the version"))
+    version = tracker._client.get_model_version("mien-shown", "1")
+    assert version.description == "of the version"
+    assert tracker._client.get_registered_model("mien-shown").description == "of the model"
+    folder = Path(tracker._client.download_artifacts(run.info.run_id, "model"))
+    assert sorted(each.name for each in folder.iterdir()) == [
+        "MLmodel", "bundle", "input_example.json",
+    ]  # fmt: skip
+    model = Model.load(str(folder))
+    assert model.signature.inputs.input_names() == ["points"]
+    assert model.load_input_example(str(folder)) == {"points": [1.0, 2.0]}
+
+
+def test_the_comparison_is_of_the_newest_training(home: Path) -> None:
+    """Of a task, or of all; nothing where nothing was trained."""
+    tracker = Tracker(home)
+    assert tracker.comparison("compared") == ""
+    for name in ("old", "new"):
+        for candidate in ("forest", "svm"):
+            work = _work(home, f"models/compared/trained/{name}/work/{candidate}")
+            with tracker.run("compared", candidate, work, {}, LINEAGE):
+                pass
+    address = unquote(tracker.comparison("compared"))
+    assert "tags.`mien.work` LIKE 'models/compared/trained/new/work/%'" in address
+    assert tracker.comparison(None) == tracker.comparison("compared")
 
 
 def test_an_interrupted_run_fails_and_is_taken_up_again(home: Path) -> None:
@@ -162,7 +222,7 @@ def test_what_was_deleted_for_good_is_trained_again(mlflow_database: Path, tmp_p
     shutil.copy(mlflow_database, tmp_path)
     gone = rf"older copy.*delete {tmp_path}/trained/key and run again"
     with pytest.raises(RegistryError, match=gone):
-        Tracker(tmp_path).complete(work, {"f1": 0.5}, {})
+        complete(Tracker(tmp_path), work)
     with pytest.raises(RegistryError, match=gone):
         Tracker(tmp_path).register("mien-g", work, "d1", {}, never)
 
@@ -177,14 +237,14 @@ def test_a_deletion_says_how_to_undo_it(mlflow_database: Path, tmp_path: Path) -
     run_id = run_of(work)
     tracker._client.delete_run(run_id)
     with pytest.raises(RegistryError, match=rf"Run {run_id} was deleted.*mlflow runs restore"):
-        tracker.complete(work, {"f1": 0.5}, {})
+        complete(tracker, work)
     tracker._client.restore_run(run_id)
-    tracker.complete(work, {"f1": 0.5}, {})
+    complete(tracker, work)
     number = tracker._client.get_experiment_by_name("g2").experiment_id
     tracker._client.delete_experiment(number)
     restore = rf"'g2' was deleted.*sqlite:///{tmp_path}.*mlflow experiments restore -x {number}`"
     with pytest.raises(RegistryError, match=restore):
-        tracker.complete(work, {"f1": 0.5}, {})
+        complete(tracker, work)
     with pytest.raises(RegistryError, match=restore), tracker.run("g2", "a", tmp_path, {}, LINEAGE):
         pass
 
@@ -203,9 +263,9 @@ def test_a_workspace_that_was_moved_finds_its_artifacts(tmp_path: Path) -> None:
         uri = tracker._client.get_run(run_id).info.artifact_uri
         assert uri.startswith(f"{home.as_uri()}/mlruns/g/")
         stored = [each.path for each in tracker._client.list_artifacts(run_id)]
-        assert stored == ["bundle", "lineage.json"]
+        assert stored == ["lineage.json", "model"]
         version = tracker._client.get_model_version("mien-g", "1")
-        assert version.source == f"{uri}/bundle"
+        assert version.source == f"{uri}/model"
         others = tracker._client.get_experiment_by_name("of a person")
         assert others.artifact_location == elsewhere
 
@@ -243,8 +303,6 @@ def _with_artifact(home: Path) -> str:
     tracker, work = Tracker(home), _work(home, "svm")
     with tracker.run("g", "svm", work, {}, LINEAGE):
         pass
-    bundle = _work(home, "bundle")
-    (bundle / "model.onnx").write_text("model")
-    tracker.complete(work, {"f1": 0.5}, {"bundle": bundle})
+    complete(tracker, work)
     tracker.register("mien-g", work, "d1", {}, never)
     return run_of(work)

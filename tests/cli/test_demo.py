@@ -67,12 +67,16 @@ def test_tracking_holds_a_run_for_each_candidate(demo: Demo) -> None:
         assert {run.data.params["candidate"] for run in runs} == wanted
         for run in runs:
             assert run.info.status == "FINISHED"
-            assert {"lineage.data_fingerprint", "lineage.seed"} <= set(run.data.tags)
-            assert "test.macro_f1" in run.data.metrics
-            stored = {file.path for file in client.list_artifacts(run.info.run_id, "bundle")}
-            assert {"bundle/bundle.json", "bundle/model.onnx", "bundle/figures"} <= stored
-            drawn = {f.path for f in client.list_artifacts(run.info.run_id, "bundle/figures")}
-            assert {"bundle/figures/confusion.png", "bundle/figures/reliability.png"} <= drawn
+            assert "mlflow.source.git.commit" in run.data.tags
+            assert {"key/macro_f1", "test/macro_f1"} <= set(run.data.metrics)
+            assert len(run.inputs.dataset_inputs) == 3, "train, val and test"
+            folder = "model/bundle"
+            stored = {file.path for file in client.list_artifacts(run.info.run_id, folder)}
+            assert {f"{folder}/{name}" for name in ("bundle.json", "model.onnx")} <= stored
+            drawn = {f.path for f in client.list_artifacts(run.info.run_id, f"{folder}/figures")}
+            assert f"{folder}/figures/reliability.png" in drawn
+        chosen = next(run for run in runs if run.data.params["candidate"] == table.choice)
+        assert client.list_artifacts(chosen.info.run_id, "report"), "the report of the run"
 
 
 def test_the_champion_of_the_registry_is_the_one_that_is_served(demo: Demo) -> None:

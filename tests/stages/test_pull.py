@@ -66,7 +66,7 @@ def test_an_interrupted_pull_is_completed_by_the_next(
     pipeline.pull(task_with(toy=toy), workspace)
     (version,) = Tracker(workspace.home).versions("mien-gesture")
     (run,) = (workspace.home / "mlruns").rglob(f"{version.run_id}")
-    assert (run / "artifacts" / "bundle" / bundle.MANIFEST).is_file()
+    assert (run / "artifacts" / "model" / "bundle" / bundle.MANIFEST).is_file()
 
 
 def test_the_next_model_is_taken_where_the_first_cannot_be_fetched(workspace: Workspace) -> None:

@@ -225,15 +225,15 @@ def test_a_complete_sweep_is_not_changed(home: Home) -> None:
 
 def test_every_trial_is_a_tracked_run(home: Home) -> None:
     """With the names of sweep and trial, the params and the validation scores."""
-    runs = {int(each.data.tags["lineage.trial"]): each for each in reversed(_tracked(home))}
+    runs = {int(each.data.tags["trial"]): each for each in reversed(_tracked(home))}
     assert sorted(runs) == list(range(TRIALS))
     for number, (values, result) in home.complete.trials.items():
         tracked = runs[number]
-        assert tracked.data.tags["lineage.sweep"] == "few"
+        assert tracked.data.tags["sweep"] == "few"
         assert tracked.data.params["trees"] == str(values["trees"])
         assert tracked.info.status == ("FAILED" if result.error else "FINISHED")
-        assert tracked.data.tags.get("lineage.error", "") == result.error
-        assert result.error or tracked.data.metrics["val.macro_f1"] == result.value
+        assert tracked.data.tags.get("error", "") == result.error
+        assert result.error or tracked.data.metrics["val/macro_f1"] == result.value
         assert not [name for name in tracked.data.metrics if name.startswith("test")]
 
 
@@ -243,7 +243,7 @@ def _tracked(home: Home) -> list[Any]:
     client = MlflowClient(f"sqlite:///{home.path / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("gesture")
     assert experiment is not None
-    return list(client.search_runs([experiment.experiment_id], "tags.`lineage.sweep` = 'few'"))
+    return list(client.search_runs([experiment.experiment_id], "tags.`sweep` = 'few'"))
 
 
 def test_the_config_of_the_best_trial_gives_the_same_score(home: Home) -> None:

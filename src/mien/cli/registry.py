@@ -38,16 +38,22 @@ def models(
 
 @app.command(rich_help_panel="Registry")
 def ui(
+    task: Annotated[str | None, typer.Argument(help="Default: the one trained last.")] = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on.", min=0, max=65_535)] = 5000,
+    browser: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
+    ] = True,
     home: Home = None,
 ) -> None:
-    """Show runs, metrics and versions in MLflow's own page, until Ctrl-C."""
-    from mien.tracking import Tracker
+    """Compare the candidates of the last training in MLflow's own page, until Ctrl-C."""
+    with console.bar("start"):
+        from mien.tracking import Tracker
 
-    tracker = Tracker(workspace_at(home).home)
-    console.info(f"MLflow on http://{host}:{port}")
-    raise typer.Exit(tracker.serve_page(host, port))
+        tracker = Tracker(workspace_at(home).home)
+        start = f"http://{host}:{port}/{tracker.comparison(task)}"
+    console.info(f"MLflow on http://{host}:{port}\nCandidates of the last training: {start}")
+    tracker.serve_page(host, port, start if browser else "")
 
 
 @app.command(rich_help_panel="Registry")

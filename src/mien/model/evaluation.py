@@ -100,6 +100,10 @@ class RiskCoverage(Schema):
     test_risk: float = 0.0
 
 
+_GROUPS = {"latency": "time/", "cpu_cost": "time/cpu_cost_", "majority": "versus_majority/"}
+"""Prefixes of numbers in MLflow, which sorts its charts and tables by name."""
+
+
 class Measurements(Schema):
     """One candidate: its scores by split, what a request costs, and its size."""
 
@@ -117,19 +121,31 @@ class Measurements(Schema):
     """CPU time of one request, in units of the reference workload."""
     bundle_mb: float
 
+    def headline(self) -> dict[str, float]:
+        """The eight numbers to compare candidates by; of test, but for one of val."""
+        return {
+            "accuracy": self.test.accuracy,
+            "calibration_error": self.test.calibration_error,
+            "coverage": self.test.coverage,
+            "cpu_cost": self.cpu_cost.median,
+            "macro_f1": self.test.macro_f1,
+            "macro_f1_val": self.val.macro_f1,
+            "miss_rate": self.test.miss_rate,
+            "size_mb": self.bundle_mb,
+        }
+
     def flat(self) -> dict[str, float]:
-        """Every number under one name such as `val.macro_f1`."""
-        flat: dict[str, float] = {}
+        """Every number in groups, such as `val/miss_rate`; those of the headline sort first."""
+        flat = {f"key/{name}": value for name, value in self.headline().items()}
         for name in Measurements.model_fields:
             value = getattr(self, name)
             if isinstance(value, tuple):
                 continue
             if isinstance(value, Schema):
-                numbers = {f"{name}.{inner}": number for inner, number in value}
-            else:
-                numbers = {name: value}
-            flat |= {key: float(each) for key, each in numbers.items() if each is not None}
-        return flat
+                group = _GROUPS.get(name, f"{name}/")
+                numbers = {f"{group}{inner}": number for inner, number in value}
+                flat |= {key: float(each) for key, each in numbers.items() if each is not None}
+        return flat | {"test/raw_calibration_error": self.raw_calibration_error}
 
 
 class VariantComparison(Schema):

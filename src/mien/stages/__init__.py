@@ -3,6 +3,7 @@
 The stages of a training take a `Run`: the config resolved once, with all that it refers to.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from mien.config import RunConfig, Schema
 from mien.reporting import console
 from mien.storage.cache_keys import stage_key
 from mien.storage.versions import Store
-from mien.storage.workspace import Workspace
+from mien.storage.workspace import REPORT, Workspace
 from mien.task import Task
+from mien.tracking import TrackedData
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,12 @@ class Run:
         known = {name: getattr(self.params, name) for name in self.task.data.param_names}
         params: Schema = self.task.training.Params(**known)
         return params
+
+    def data_set(self, ready: Path) -> TrackedData:
+        """What MLflow shows of prepared data."""
+        document = json.loads((ready / REPORT).read_text(encoding="utf-8"))
+        root = str(document["data_fingerprint"])
+        return TrackedData(self.task.name, root, self.store.find(root).source, document["counts"])
 
     @property
     def cache(self) -> Path:

@@ -16,7 +16,7 @@ from mien.errors import UnreachableError
 from mien.model import bundle, golden, lineage
 from mien.model.bundle import Manifest
 from mien.model.lineage import Lineage
-from mien.reporting import console
+from mien.reporting import console, registry_page
 from mien.storage.cache_keys import stage_key
 from mien.storage.files import atomic_dir
 from mien.storage.workspace import WORK, Workspace
@@ -98,10 +98,11 @@ def _make(task: Task[Any], name: str, folder: Path, workspace: Workspace, timeou
         )
         with atomic_dir(folder) as temporary:
             bundle.copy_networks(work, temporary)
-            (temporary / "card.md").write_text(_card(manifest, fit), encoding="utf-8")
+            (temporary / "card.md").write_text(card := _card(manifest, fit), encoding="utf-8")
             golden.write(temporary, manifest, task.inference.drawn_predictions())
             # Before the folder has its name: a pull that was killed here is repeated.
-            tracker.complete(work, {}, {"bundle": temporary})
+            model, text = registry_page.model_page(task), registry_page.description(card)
+            tracker.complete(work, {}, temporary, model, text)
     return folder
 
 

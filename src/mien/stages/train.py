@@ -21,7 +21,7 @@ from mien.stages import Run
 from mien.storage.files import atomic_dir, atomic_write, write_json
 from mien.storage.workspace import DATA, REPORT, WORK, read_latest, write_latest
 from mien.task import Recorder
-from mien.tracking import Tracker
+from mien.tracking import COMMIT, Tracker
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,14 @@ def _fit(run: Run, folder: Path, candidate: str, ready: Path, origin: Lineage) -
     params = run.params
     work = folder / WORK / candidate
     work.mkdir(parents=True, exist_ok=True)
-    recorded = origin.recorded()
     with Tracker(run.workspace.home).run(
-        run.task.name, candidate, work, run.config.params, recorded
+        run.task.name,
+        candidate,
+        work,
+        run.config.params,
+        origin.recorded(),
+        run.data_set(ready),
+        {COMMIT: origin.code.commit or ""},
     ) as tracked:
         with console.bar(f"train {candidate}") as advance:
             fit = task.training.fit(
@@ -105,7 +110,7 @@ def _fit(run: Run, folder: Path, candidate: str, ready: Path, origin: Lineage) -
 
 def _recorder(log: Any, advance: console.Advance) -> Recorder:
     def record(step: int, total: int, metrics: Mapping[str, float]) -> None:
-        log(step, metrics)
+        log(step, {f"train/{name}": value for name, value in metrics.items()})
         words = "  ".join(f"{name} {value:.3f}" for name, value in list(metrics.items())[:3])
         advance(step, total, words)
 

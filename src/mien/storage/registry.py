@@ -59,7 +59,7 @@ class AliasChange:
     ) -> "AliasChange":
         """A change that the present user makes now."""
         when = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(_who(), action, when, reason[:_MAX_REASON], alias, before, after)
+        return cls(user_name(), action, when, reason[:_MAX_REASON], alias, before, after)
 
     @classmethod
     def parse(cls, tag: str, text: str) -> "AliasChange":
@@ -127,7 +127,7 @@ def _champions(history: Sequence[tuple[str, str]]) -> Iterator[int]:
                 yield change.after
 
 
-def _who() -> str:
+def user_name() -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError):

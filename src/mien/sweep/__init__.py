@@ -172,14 +172,14 @@ def _track(
     name = result.best or context.candidate or "none"
     metrics = {"seconds": result.seconds}
     for score, value in result.metrics.get(name, {}).items():
-        metrics[score if score == BUNDLE_MB else f"val.{score}"] = value
+        metrics["key/size_mb" if score == BUNDLE_MB else f"val/{score}"] = value
     tags = {"sweep": context.run.name, "trial": str(number), "sweep_key": context.work.parent.name}
     tags |= {"error": result.error} if result.error else {}
     params = {**context.run.params, **values}
     tracker = Tracker(workspace.home)
     with (
         suppress(_FailedTrialError),
-        tracker.run(context.run.task, name, folder, params, tags) as tracked,
+        tracker.run(context.run.task, name, folder, params, tags, tags=tags) as tracked,
     ):
         tracked.log(0, metrics)
         if result.error:

@@ -20,7 +20,7 @@ from mien.model import bundle, lineage, policy, runtime
 from mien.model.bundle import Bundle
 from mien.model.evaluation import BundleMetrics, CandidateScores, ChampionScores, Evaluation, Scores
 from mien.model.runtime import Model
-from mien.reporting import figures, leaderboard, scores
+from mien.reporting import figures, leaderboard, registry_page, scores
 from mien.reporting.details import describe
 from mien.reporting.scores import ScoredPrediction
 from mien.stages import Run
@@ -183,21 +183,29 @@ def _complete(
     complete = manifest.model_copy(update=update)
     (folder / CARD).write_text(card(complete, metrics), encoding="utf-8")
     bundle.write(folder, complete)
-    details = describe(
-        manifest.labels,
-        measured.uncalibrated.get("test", ()),
-        measured.answers["test"],
-        measured.mistakes,
-    )
-    write_json(target / DETAILS / f"{manifest.candidate}.json", details.model_dump(mode="json"))
+    _write_details(measured, target / DETAILS / f"{manifest.candidate}.json")
     private = target / "samples" / manifest.candidate
     skeleton = run.task.inference.skeleton
     figures.samples(measured.shown, ["sample predictions"], private / "samples.png", skeleton)
     Tracker(run.workspace.home).complete(
         trained / WORK / manifest.candidate,
         measurements.flat(),
-        {"bundle": folder, "samples": private},
+        folder,
+        registry_page.model_page(run.task),
+        registry_page.description(card(complete, metrics)),
+        {"samples": private},
     )
+
+
+def _write_details(measured: Measured, path: Path) -> None:
+    """What the report of the run shows of a candidate."""
+    details = describe(
+        measured.bundle.manifest.labels,
+        measured.uncalibrated.get("test", ()),
+        measured.answers["test"],
+        measured.mistakes,
+    )
+    write_json(path, details.model_dump(mode="json"))
 
 
 def _measure_champion(run: Run, folder: Path, ready: Path) -> None:

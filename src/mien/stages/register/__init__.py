@@ -29,7 +29,7 @@ from mien.storage.workspace import CHAMPION, WORK, Workspace, model_name, read_d
 from mien.tracking import CHALLENGER, Tracker
 
 from . import promotion
-from .export import deleted_version, export, exported, holds, version_tags
+from .export import deleted_version, export, exported, holds, version_descriptions, version_tags
 from .history import previous_champion, sync_aliases
 from .promotion import Candidate, Champion
 from .trust import record_commit, remedy, require_registered, trust_issues
@@ -216,7 +216,8 @@ def _register_version(
         folder = workspace.version(task, number)
         return folder.is_dir() and not holds(folder, digest)
 
-    version = tracker.register(name, work, digest, version_tags(source, config), taken)
+    tags, texts = version_tags(source, config), version_descriptions(source)
+    version = tracker.register(name, work, digest, tags, taken, texts)
     tracker.set_tag(name, version.number, UNTRUSTED, issues)
     record_commit(tracker, version.number, source.manifest)
     export(source, task, version.number, workspace)

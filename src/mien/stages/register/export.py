@@ -3,8 +3,10 @@
 from collections.abc import Set
 from pathlib import Path
 
+from mien import tasks
 from mien.model import bundle
 from mien.model.bundle import MANIFEST, Bundle
+from mien.reporting.registry_page import description
 from mien.storage.files import sha256_file
 from mien.storage.workspace import CHAMPION, Workspace
 
@@ -39,6 +41,18 @@ def exported(digest: str, task: str, workspace: Workspace) -> tuple[str, int] | 
         if folder.is_dir() and bundle.read(folder).digest == digest:
             return alias, number
     return None
+
+
+def version_descriptions(source: Bundle) -> tuple[str, str]:
+    """What the registry says of the model, and of the version, as Markdown."""
+    task = tasks.load(source.manifest.task)
+    model = (
+        f"{task.summary}\n\nEach version is a bundle of mien: networks, calibration, "
+        "card. The alias `champion` names the one that is served. mien moves it by its policy, "
+        f"and `mien promote {task.name} VERSION` by hand."
+    )
+    card = source.folder / "card.md"
+    return model, description(card.read_text(encoding="utf-8")) if card.is_file() else ""
 
 
 def version_tags(source: Bundle, config_name: str) -> dict[str, str]:

@@ -20,8 +20,9 @@ from mien.reporting import html, leaderboard, scores
 from mien.reporting.details import CandidateDetails
 from mien.stages import Run
 from mien.storage.files import atomic_write
-from mien.storage.workspace import DETAILS, REPORT, read_document
+from mien.storage.workspace import DETAILS, REPORT, WORK, read_document
 from mien.task import DataReport
+from mien.tracking import Tracker
 
 PAGE = "index.html"
 
@@ -112,6 +113,9 @@ def write(
     text = html.render(Path(__file__).with_name("run.html"), values)
     with atomic_write(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
+    if evaluation.choice:
+        work = run.trained / evaluation.trained / WORK / evaluation.choice
+        Tracker(run.workspace.home).attach(work, "report", target.parent)
     return target
 
 

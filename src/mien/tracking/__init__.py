@@ -1,22 +1,19 @@
 """Runs and registry in MLflow on SQLite; the only importer of mlflow.
 
 The rest of mien knows runs as objects with `log` and versions as whole numbers. Nothing here
-knows a task, a metric's name or a stage.
+knows a task, a metric's name or a stage. `entries.py`: what MLflow shows of a run and a model;
+`page.py`: its own page.
 """
 
 import json
-import logging
 import os
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from functools import cached_property
-from math import isfinite
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import RegistryError
@@ -28,10 +25,16 @@ from mien.storage.registry import (
     AliasChange,
     ModelVersion,
     read_registry,
-    refuse_lost,
-    relocate,
+    user_name,
 )
 from mien.storage.workspace import CHAMPION, Workspace
+
+from . import page
+from .client import TrackedRun, open_client, registry_errors
+from .entries import COMMIT as COMMIT
+from .entries import EXPERIMENT_TAGS, NOTE, SOURCE, USER
+from .entries import ModelPage as ModelPage
+from .entries import TrackedData as TrackedData
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -39,47 +42,14 @@ if TYPE_CHECKING:
 CHALLENGER = "challenger"
 COMMITTED = "mien.committed"
 """Tag of a version that was trained with uncommitted changes: the commit that holds them since."""
-_LINEAGE = "lineage"
-"""Prefix of a run's tags, and the name of its artifact that holds all of it."""
-_MAX_TAG = 500
-"""Characters of a tag of the lineage: MLflow cuts or refuses long ones, depending on the call."""
+_LINEAGE = "lineage.json"
+"""The artifact of a run that holds what it was made of: MLflow cuts long tags."""
+_MODEL = "model"
+"""The artifact of a run that a version of the registry refers to: bundle, signature, example."""
 _RUN_FILE = "run.txt"
 _WORK = "mien.work"
 _RUNNING, _FINISHED = "RUNNING", "FINISHED"
 _ACTIVE = "active"
-
-
-@contextmanager
-def _registry_errors() -> Iterator[None]:
-    """Turn errors of MLflow and its database into one `RegistryError`."""
-    try:
-        yield
-    except Exception as error:
-        if not type(error).__module__.startswith(("mlflow", "sqlalchemy")):
-            raise
-        reason = str(error).splitlines()[0][:300]
-        raise RegistryError(
-            f"The registry (mlflow.db) cannot do this: {reason} If the database was deleted or "
-            "damaged, bring it back, or move models/ away and train again."
-        ) from error
-
-
-class TrackedRun:
-    """An MLflow run that is going on."""
-
-    def __init__(self, client: "MlflowClient", run_id: str) -> None:
-        self._client = client
-        self.run_id = run_id
-
-    def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Store the metrics of one step, in one transaction; those that are no number are not."""
-        from mlflow.entities import Metric
-
-        now = int(datetime.now(UTC).timestamp() * 1000)
-        # MLflow stores NaN as 0 and infinity as the largest float.
-        finite = {name: float(value) for name, value in metrics.items() if isfinite(value)}
-        rows = [Metric(name, value, now, step) for name, value in finite.items()]
-        self._client.log_batch(self.run_id, metrics=rows)
 
 
 class Tracker:
@@ -97,9 +67,11 @@ class Tracker:
         work: Path,
         params: Mapping[str, Any],
         lineage: Mapping[str, Any],
+        data: TrackedData | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> Iterator[TrackedRun]:
         """Open the run of a training, or the one that an interrupted training left in `work`; a
-        new one where that was deleted in MLflow.
+        new one where that was deleted in MLflow. `lineage` is stored whole, `tags` for searches.
 
         Raises:
             RegistryError: the experiment was deleted in MLflow.
@@ -109,11 +81,13 @@ class Tracker:
         if run_id and self._is_active(run_id):
             self._client.set_tag(run_id, "mien.resumed", "true")
         else:
-            run_id = self._start(task, candidate, work, params, lineage)
+            run_id = self._start(task, candidate, work, params, lineage, tags or {})
+            if data:
+                self._client.log_inputs(run_id, data.inputs())
             with atomic_write(note) as temporary:
                 temporary.write_text(run_id + "\n")
         try:
-            with _registry_errors():
+            with registry_errors():
                 yield TrackedRun(self._client, run_id)
                 self._client.set_terminated(run_id, status=_FINISHED)
         except BaseException as error:
@@ -126,25 +100,49 @@ class Tracker:
                 ) from error
             raise
 
-    @_registry_errors()
+    @registry_errors()
     def complete(
-        self, work: Path, metrics: Mapping[str, float], folders: Mapping[str, Path]
+        self,
+        work: Path,
+        metrics: Mapping[str, float],
+        bundle: Path,
+        model: ModelPage,
+        description: str,
+        folders: Mapping[str, Path] | None = None,
     ) -> None:
-        """Add final metrics and artifact folders to the run that was started in `work`.
+        """Add final metrics, the model and a description to the run that was started in `work`.
+
+        Args:
+            work: of the run.
+            metrics: its final ones.
+            bundle: the folder of its bundle.
+            model: what the registry shows of the bundle.
+            description: of the run, as Markdown.
+            folders: further artifacts by name.
 
         Raises:
             RegistryError: that run was deleted in MLflow.
         """
         run_id = run_of(work)
         self._require_run(run_id, work)
-        TrackedRun(self._client, run_id).log(0, metrics)
-        for name, folder in folders.items():
-            self._client.log_artifacts(run_id, str(folder), name)
+        TrackedRun(self._client, run_id).log(0, metrics, {NOTE: description})
+        with TemporaryDirectory(prefix="mien-model-") as folder:
+            model.write(Path(folder), run_id)
+            self._client.log_artifacts(run_id, folder, _MODEL)
+        for name, path in {f"{_MODEL}/bundle": bundle, **(folders or {})}.items():
+            self._client.log_artifacts(run_id, str(path), name)
         # A process that was killed between its last file and its last word left the run open.
         if self._client.get_run(run_id).info.status == _RUNNING:
             self._client.set_terminated(run_id, status=_FINISHED)
 
-    @_registry_errors()
+    @registry_errors()
+    def attach(self, work: Path, name: str, folder: Path) -> None:
+        """Add a folder to the run that was started in `work`, if that is still in MLflow."""
+        run_id = run_of(work)
+        if self._is_active(run_id):
+            self._client.log_artifacts(run_id, str(folder), name)
+
+    @registry_errors()
     def register(
         self,
         model: str,
@@ -152,6 +150,7 @@ class Tracker:
         digest: str,
         tags: Mapping[str, str],
         taken: Callable[[int], bool],
+        descriptions: tuple[str, str] = ("", ""),
     ) -> ModelVersion:
         """Return the version that holds this bundle, made now if there is none yet.
 
@@ -162,6 +161,7 @@ class Tracker:
             tags: of the version.
             taken: whether a number belongs to another bundle: MLflow counts from 1 again where a
                 registered model was deleted, and bundles of the deleted one are never overwritten.
+            descriptions: of the registered model, and of the version, as Markdown.
 
         Raises:
             RegistryError: that run was deleted in MLflow.
@@ -172,23 +172,22 @@ class Tracker:
         run_id = run_of(work)
         self._require_run(run_id, work)
         if not self._models(model):
-            self._client.create_registered_model(model)
-        source = f"{self._client.get_run(run_id).info.artifact_uri}/bundle"
+            self._client.create_registered_model(model, description=descriptions[0])
+        source = f"{self._client.get_run(run_id).info.artifact_uri}/{_MODEL}"
         while True:
-            made = self._client.create_model_version(
-                model, source, run_id, tags={DIGEST: digest, **tags}
-            )
+            named, text = {DIGEST: digest, **tags}, descriptions[1]
+            made = self._client.create_model_version(model, source, run_id, named, description=text)
             if not taken(int(made.version)):
                 return self._version(made, {})
             self._client.delete_model_version(model, made.version)
 
-    @_registry_errors()
+    @registry_errors()
     def lineage(self, run_id: str) -> Any:
         """What was recorded of a run when it began, as JSON values."""
-        path = Path(self._client.download_artifacts(run_id, f"{_LINEAGE}.json"))
+        path = Path(self._client.download_artifacts(run_id, _LINEAGE))
         return json.loads(path.read_text(encoding="utf-8"))
 
-    @_registry_errors()
+    @registry_errors()
     def set_tag(self, model: str, number: int, tag: str, value: str) -> None:
         """Write a tag of a version; "" takes it away."""
         if value:
@@ -196,7 +195,7 @@ class Tracker:
         elif tag in next(each.tags for each in self.versions(model) if each.number == number):
             self._client.delete_model_version_tag(model, str(number), tag)
 
-    @_registry_errors()
+    @registry_errors()
     def versions(self, model: str) -> list[ModelVersion]:
         """All versions of a registered model, oldest first; none if it is not registered."""
         models = self._models(model)
@@ -208,7 +207,7 @@ class Tracker:
         records = self._client.search_model_versions(f"name = '{model}'", max_results=1000)
         return sorted((self._version(each, aliases) for each in records), key=lambda v: v.number)
 
-    @_registry_errors()
+    @registry_errors()
     def aliases(self, model: str) -> dict[str, int]:
         """Which version each alias names."""
         registry = read_registry(self._database, model)
@@ -217,7 +216,7 @@ class Tracker:
         models = self._models(model)
         return {name: int(number) for name, number in models[0].aliases.items()} if models else {}
 
-    @_registry_errors()
+    @registry_errors()
     def move(self, model: str, alias: str, number: int, action: str, reason: str) -> AliasChange:
         """Let an alias name another version, and record it in the history.
 
@@ -238,7 +237,7 @@ class Tracker:
         self._client.set_registered_model_tag(model, f"{HISTORY}.{index:06d}", entry)
         return change
 
-    @_registry_errors()
+    @registry_errors()
     def history(self, model: str) -> list[AliasChange]:
         """Every move of an alias, oldest first."""
         return [AliasChange.parse(*pair) for pair in self._history_tags(model).items()]
@@ -249,38 +248,22 @@ class Tracker:
         entry = re.compile(rf"{re.escape(HISTORY)}\.\d+")
         return {name: tags[name] for name in sorted(tags) if entry.fullmatch(name)}
 
-    def serve_page(self, host: str, port: int) -> int:
-        """Run MLflow's page of this workspace until it is stopped; return its exit status."""
-        store = self._client.tracking_uri  # the tables exist now, and moved paths are corrected
-        command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store]
-        command += ["--host", host, "--port", str(port), "--workers", "1"]
-        # Its job runners are for features of MLflow that need a language model.
-        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        return subprocess.run(command, env=environment, check=False).returncode
+    @registry_errors()
+    def comparison(self, task: str | None) -> str:
+        """The part of the page's address that compares the candidates of the newest training, of
+        one task or of all; "" where nothing was trained."""
+        return page.comparison(self._client, _WORK, task)
+
+    def serve_page(self, host: str, port: int, start: str) -> None:
+        """Run MLflow's page of this workspace until it is stopped; open `start` in a browser."""
+        # The tables exist now, and moved paths are corrected.
+        page.serve(self._client.tracking_uri, host, port, start)
 
     @cached_property
     def _client(self) -> "MlflowClient":
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-        logging.getLogger("alembic").setLevel(logging.ERROR)
-        from filelock import FileLock
-        from mlflow.tracking import MlflowClient
+        return open_client(self._home, self._database)
 
-        self._home.mkdir(parents=True, exist_ok=True)
-        # Two processes that make the tables at once leave one of them with an error.
-        with FileLock(self._database.with_suffix(".lock")):
-            if not self._database.is_file():
-                refuse_lost(self._database, self._home)
-                # A process killed on the way would leave tables that MLflow refuses for good.
-                unfinished = self._database.with_name(".mlflow.db.unfinished")
-                for left in self._home.glob(f"{unfinished.name}*"):
-                    left.unlink()
-                _opened(MlflowClient, unfinished)
-                unfinished.replace(self._database)
-            relocate(self._database, self._home)
-            return _opened(MlflowClient, self._database)
-
-    @_registry_errors()
+    @registry_errors()
     def _start(
         self,
         task: str,
@@ -288,27 +271,28 @@ class Tracker:
         work: Path,
         params: Mapping[str, Any],
         lineage: Mapping[str, Any],
+        tags: Mapping[str, str],
     ) -> str:
+        from mlflow.entities import Param
+
         experiment = self._client.get_experiment_by_name(task)
         self._require_active(experiment)
         number = (
             experiment.experiment_id
             if experiment
-            else self._client.create_experiment(task, (self._home / ARTIFACTS / task).as_uri())
+            else self._client.create_experiment(
+                task, (self._home / ARTIFACTS / task).as_uri(), EXPERIMENT_TAGS
+            )
         )
         relative_path = os.path.relpath(work.resolve(), self._home)
         run_id = self._left_open(number, relative_path)
         if run_id is None:
-            texts = {f"{_LINEAGE}.{name}": _text(value) for name, value in lineage.items()}
-            tags = {name: text for name, text in texts.items() if len(text) <= _MAX_TAG}
-            run = self._client.create_run(
-                number, run_name=candidate, tags={**tags, _WORK: relative_path}
-            )
+            named = {_WORK: relative_path, USER: user_name(), SOURCE: "mien", **tags}
+            run = self._client.create_run(number, run_name=candidate, tags=named)
             run_id = str(run.info.run_id)
-        self._client.log_dict(run_id, dict(lineage), f"{_LINEAGE}.json")
-        self._client.log_param(run_id, "candidate", candidate)
-        for name, value in params.items():
-            self._client.log_param(run_id, name, _text(value))
+        self._client.log_dict(run_id, dict(lineage), _LINEAGE)
+        rows = [Param(name, _text(value)) for name, value in params.items()]
+        self._client.log_batch(run_id, params=[Param("candidate", candidate), *rows])
         return run_id
 
     def _is_active(self, run_id: str) -> bool:
@@ -376,14 +360,6 @@ class Tracker:
             aliases=tuple(sorted(aliases.get(number, []))),
             tags=tags,
         )
-
-
-def _opened(client: "type[MlflowClient]", database: Path) -> "MlflowClient":
-    """A client of a database; its tables are made where they are not there."""
-    store = f"sqlite:///{database}"
-    made = client(tracking_uri=store, registry_uri=store)
-    made.search_experiments(max_results=1)
-    return made
 
 
 def run_of(work: Path) -> str:

@@ -1,0 +1,87 @@
+"""Opens MLflow's client of a workspace, and turns its errors into mien's."""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mien.errors import RegistryError
+from mien.storage.registry import refuse_lost, relocate
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+
+@contextmanager
+def registry_errors() -> Iterator[None]:
+    """Turn errors of MLflow and its database into one `RegistryError`."""
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith(("mlflow", "sqlalchemy")):
+            raise
+        reason = str(error).splitlines()[0][:300]
+        raise RegistryError(
+            f"The registry (mlflow.db) cannot do this: {reason} If the database was deleted or "
+            "damaged, bring it back, or move models/ away and train again."
+        ) from error
+
+
+class TrackedRun:
+    """An MLflow run that is going on."""
+
+    def __init__(self, client: "MlflowClient", run_id: str) -> None:
+        self._client = client
+        self.run_id = run_id
+
+    def log(
+        self, step: int, metrics: Mapping[str, float], tags: Mapping[str, str] | None = None
+    ) -> None:
+        """Store the metrics of one step, in one transaction; those that are no number are not."""
+        from mlflow.entities import Metric, RunTag
+
+        now = int(datetime.now(UTC).timestamp() * 1000)
+        # MLflow stores NaN as 0 and infinity as the largest float.
+        finite = {name: float(value) for name, value in metrics.items() if isfinite(value)}
+        rows = [Metric(name, value, now, step) for name, value in finite.items()]
+        named = [RunTag(name, text) for name, text in (tags or {}).items()]
+        self._client.log_batch(self.run_id, metrics=rows, tags=named)
+
+
+def open_client(home: Path, database: Path) -> "MlflowClient":
+    """A client of a workspace's database, which is made where there is none.
+
+    Raises:
+        RegistryError: the database is missing where models were registered.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    from filelock import FileLock
+    from mlflow.tracking import MlflowClient
+
+    home.mkdir(parents=True, exist_ok=True)
+    # Two processes that make the tables at once leave one of them with an error.
+    with FileLock(database.with_suffix(".lock")):
+        if not database.is_file():
+            refuse_lost(database, home)
+            # A process killed on the way would leave tables that MLflow refuses for good.
+            unfinished = database.with_name(".mlflow.db.unfinished")
+            for left in home.glob(f"{unfinished.name}*"):
+                left.unlink()
+            _opened(MlflowClient, unfinished)
+            unfinished.replace(database)
+        relocate(database, home)
+        return _opened(MlflowClient, database)
+
+
+def _opened(client: "type[MlflowClient]", database: Path) -> "MlflowClient":
+    """A client of a database; its tables are made where they are not there."""
+    store = f"sqlite:///{database}"
+    made = client(tracking_uri=store, registry_uri=store)
+    made.search_experiments(max_results=1)
+    return made
