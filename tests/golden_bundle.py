@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper
+from onnx import TensorProto, checker, helper
 
 from mien.errors import MienError
 from mien.model import bundle, golden
@@ -21,6 +21,22 @@ def golden_bundle(folder: Path, manifest: Manifest) -> Bundle:
         return golden.write(folder, manifest, [_run_all])
     except MienError:
         return bundle.write(folder, manifest)
+
+
+def softmax_network() -> bytes:
+    """The bytes of an ONNX file: softmax of ten times three numbers."""
+    ten = helper.make_tensor("ten", TensorProto.FLOAT, [1], [10.0])
+    nodes = [
+        helper.make_node("Mul", ["x", "ten"], ["tenfold"]),
+        helper.make_node("Softmax", ["tenfold"], ["scores"], axis=1),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3])
+    scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, 3])
+    graph = helper.make_graph(nodes, "shape", [x], [scores], [ten])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    checker.check_model(model)
+    content: bytes = model.SerializeToString()
+    return content
 
 
 def _run_all(model: Model) -> None:

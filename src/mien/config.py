@@ -124,6 +124,8 @@ class Settings(BaseSettings):
     """Seconds from a complete upload to its prediction."""
     grace_s: float = Field(default=5.0, alias="MIEN_GRACE_S", ge=0)
     """Seconds after SIGTERM in which new requests are still accepted."""
+    drain_s: int = Field(default=30, alias="MIEN_DRAIN_S", ge=1)
+    """Seconds that running requests have after that to finish."""
     reload_interval_s: float = Field(default=2.0, alias="MIEN_RELOAD_INTERVAL_S", ge=0)
     """Seconds between two polls for new models; 0 is never."""
     api_keys: SecretStr = Field(default=SecretStr(""), alias="MIEN_API_KEYS")

@@ -92,6 +92,10 @@ class UnknownPredictionError(RequestError):
     """A prediction that the prediction log does not have, or no longer."""
 
 
+class OtherInstanceError(UnknownPredictionError):
+    """A prediction that another instance of the server made; each has a log of its own."""
+
+
 class PredictionLogError(MienError):
     """The prediction log cannot be read or written."""
 
@@ -106,6 +110,10 @@ class ProgramError(MienError):
 
 class NoResponseError(StackError):
     """A service of the stack that does not respond."""
+
+
+class DeploymentError(MienError):
+    """A deployment that did not reach its end; the message says who gets the traffic."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

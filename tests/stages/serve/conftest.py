@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from golden_bundle import golden_bundle
+from golden_bundle import golden_bundle, softmax_network
 from measured import candidate, scores
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
@@ -63,22 +63,9 @@ def only_made_up_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def network(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A real ONNX file: softmax of ten times three numbers."""
-    from onnx import TensorProto, checker, helper
-
-    ten = helper.make_tensor("ten", TensorProto.FLOAT, [1], [10.0])
-    nodes = [
-        helper.make_node("Mul", ["x", "ten"], ["tenfold"]),
-        helper.make_node("Softmax", ["tenfold"], ["scores"], axis=1),
-    ]
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3])
-    scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, 3])
-    graph = helper.make_graph(nodes, "shape", [x], [scores], [ten])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    checker.check_model(model)
-    content: bytes = model.SerializeToString()
-    return content
+def network() -> bytes:
+    """A real ONNX file."""
+    return softmax_network()
 
 
 @pytest.fixture(scope="session")

@@ -265,10 +265,10 @@ def _feedback_bodies() -> Iterator[Case]:
     }
     for name, text in raw.items():
         yield _feedback(name, text, MALFORMED, "malformed-request")
-    yield _feedback("unknown answer", json.dumps(good).encode(), 404, "unknown-prediction")
+    yield _feedback("unknown answer", json.dumps(good).encode(), 404, "other-instance")
     for label in (CANARY, "", "\0", "' OR 1=1 --", "a" * 2000, "\U0001f600"):
         body = json.dumps({**good, "label": label}).encode()
-        yield _feedback(f"label {label[:8]!a}", body, 404, "unknown-prediction")
+        yield _feedback(f"label {label[:8]!a}", body, 404, "other-instance")
     yield _feedback("too long", json.dumps(good).encode().ljust(70_000), LARGE, "too-large")
     yield Case(
         "feedback: as a form",

@@ -244,6 +244,12 @@ def test_sigterm_before_a_model_is_ready_has_no_grace_period(serving: Any) -> No
         assert waiting.should_exit
 
 
+def test_running_requests_have_the_drain_time(serving: Any) -> None:
+    """Where a container is killed 10 seconds after SIGTERM, 30 would lose them all."""
+    with serving(drain_s=8) as client:
+        assert app._Server(client.app).config.timeout_graceful_shutdown == 8
+
+
 def test_what_is_served_is_announced(
     workspace: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:

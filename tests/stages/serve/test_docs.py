@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from mien.config import Settings
 from mien.observability.prediction_log.schema import PredictionRecord
-from mien.stages.serve import app, auth, fault_injection, forms, protocol, uploads, workers
+from mien.stages.serve import auth, fault_injection, forms, protocol, uploads, workers
 from mien.stages.serve.errors import PROBLEM_TYPES
 from mien.stages.serve.feedback import FeedbackRequest, FeedbackResult
 from mien.storage.workspace import Workspace
@@ -64,7 +64,6 @@ def test_the_numbers_beside_the_tables_are_those_of_the_code() -> None:
     assert f"at most {protocol.MAX_HEADER_BYTES} bytes" in PAGE
     assert f"a form {forms.MAX_PARTS} parts" in PAGE
     assert f"at least {auth.MIN_KEY_LENGTH} characters" in PAGE
-    assert f"running requests have\n{app.SHUTDOWN_TIMEOUT_S} seconds to finish" in PAGE
     assert f"not read for {protocol.WRITE_TIMEOUT_S:g} seconds" in PAGE
     assert workers.MAX_HUNG_THREADS + 1 == 9, "the page says `when nine hang`"
 

@@ -141,7 +141,7 @@ def faults(picture: Draw) -> dict[str, tuple[str, str, dict[str, Any], int, str]
             "/feedback",
             {"json": {"trace_id": "0" * 32, "label": SECRET}},
             404,
-            "unknown-prediction",
+            "other-instance",
         ),
         "refused by the task": ("POST", "/predict", form(picture(GREEN)), 422, "malformed-request"),
         "crash": ("POST", "/predict", form(picture(RED)), 500, "internal"),
@@ -209,6 +209,7 @@ def test_every_kind_of_problem_is_brought_about_by_a_test(picture: Draw) -> None
         "rate-limit": "test_auth.py",
         "deadline": "test_workers.py",
         "out-of-memory": "test_inference.py",
+        "unknown-prediction": "test_feedback.py",
     }
     for slug, file in elsewhere.items():
         assert f"/errors/{slug}" in (Path(__file__).parent / file).read_text(encoding="utf-8")

@@ -17,6 +17,7 @@ from mien.observability.prediction_log.schema import Feedback
 from mien.observability.prediction_log.writer import PredictionLog
 from mien.reporting import scores
 from mien.stages.serve import collector
+from mien.stages.serve.trace_id import new_trace_id
 from mien.storage.workspace import Workspace
 
 Draw = Callable[..., bytes]
@@ -96,8 +97,19 @@ def test_null_says_that_there_is_no_subject(
 
 def test_an_answer_that_nobody_gave_is_404(client: TestClient) -> None:
     """So is one that has been forgotten."""
-    response = tell(client, "0" * 32, "star")
+    response = tell(client, new_trace_id(), "star")
     assert (response.status_code, response.json()["type"]) == (404, "/errors/unknown-prediction")
+
+
+def test_an_answer_of_another_instance_is_said_to_be_one(
+    client: TestClient, picture: Draw, server_process: StartServer, tmp_path: Path
+) -> None:
+    """Two processes of one service, each with a log of its own: the type of the problem differs."""
+    with server_process(MIEN_PREDICTION_LOG=str(tmp_path / "other.db")) as other:
+        answer = requests.post(f"{other.address}/predict/shape", files={"file": picture()})
+    response = tell(client, answer.json()["trace_id"], "star")
+    assert (response.status_code, response.json()["type"]) == (404, "/errors/other-instance")
+    assert "another instance" in response.json()["detail"].lower()
 
 
 def test_an_expired_answer_is_404(serving: Serving, workspace: Workspace, picture: Draw) -> None:

@@ -209,7 +209,7 @@ def test_rejections_are_counted_by_reason(
     assert {reason: count for reason, count in reasons.items() if count} == {
         "unsupported-image-type": 2,
         "malformed-request": 1,
-        "unknown-prediction": 1,
+        "other-instance": 1,
         "not-found": 1,
         "internal": 1,
     }

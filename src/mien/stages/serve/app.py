@@ -40,11 +40,10 @@ from mien.stages.serve.models import InvalidBundle, Models
 from mien.stages.serve.protocol import ConnectionLimits, LimitedHttpProtocol
 from mien.stages.serve.reloader import ModelReloader
 from mien.stages.serve.routes import AppState
+from mien.stages.serve.trace_id import new_trace_id
 from mien.stages.serve.workers import CLOSE_TIMEOUT_S, WorkerPool
 from mien.storage.workspace import Workspace
 
-SHUTDOWN_TIMEOUT_S = 30
-"""How long running requests may go on after the server stops accepting new ones."""
 DRAIN_UPLOADS = 5
 """How much of a refused request is read and dropped, in uploads of the largest size."""
 _DISK_THREADS = 2
@@ -256,7 +255,7 @@ class _Server(uvicorn.Server):
                 server_header=False,
                 ws="none",
                 timeout_keep_alive=settings.keep_alive_s,
-                timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
+                timeout_graceful_shutdown=settings.drain_s,
             )
         )
         self._exit_at: float | None = None
@@ -290,7 +289,7 @@ class _Server(uvicorn.Server):
 
     def _refuse(self, error: BaseException) -> bytes:
         """Count a refusal below HTTP, and return its response."""
-        trace_id = headers.new_trace_id()
+        trace_id = new_trace_id()
         self._inference.metrics.count_rejection(errors.problem_type_of(error).slug)
         return errors.raw_response(error, trace_id, headers.response_headers(trace_id))
 

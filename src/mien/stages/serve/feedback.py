@@ -9,8 +9,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mien.errors import RequestError, UnknownPredictionError
+from mien.errors import OtherInstanceError, RequestError, UnknownPredictionError
 from mien.observability.prediction_log.writer import PredictionLog
+from mien.stages.serve.trace_id import is_of_this_instance
 
 
 class FeedbackRequest(BaseModel):
@@ -46,11 +47,14 @@ def record_feedback(
         feedback: the true label of a prediction.
 
     Raises:
+        OtherInstanceError: another instance made the prediction.
         UnknownPredictionError: there is no record of the prediction.
         RequestError: the model has no such label.
         PredictionLogError: the prediction log cannot be read or written.
     """
     record = log.find(feedback.trace_id)
+    if record is None and not is_of_this_instance(feedback.trace_id):
+        raise OtherInstanceError
     if record is None:
         raise UnknownPredictionError("There is no prediction with that trace_id, or no longer.")
     known = labels.get(record.task)

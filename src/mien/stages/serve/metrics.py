@@ -30,6 +30,7 @@ from mien.stages.serve.dispatch import ADDRESS
 from mien.stages.serve.errors import PROBLEM_TYPES
 from mien.stages.serve.histogram import Histogram
 from mien.stages.serve.loading import LoadedModel
+from mien.stages.serve.trace_id import new_trace_id
 from mien.task import Prediction
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
@@ -189,7 +190,7 @@ class RequestMetricsMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        trace_id, start, status = headers.new_trace_id(), time.perf_counter(), 499
+        trace_id, start, status = new_trace_id(), time.perf_counter(), 499
         scope.setdefault("state", {}).update(trace_id=trace_id, started_at=start)
         route = scope[ADDRESS].template
 
