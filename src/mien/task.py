@@ -356,7 +356,7 @@ class Predictor:
         """Answer one request; raises as `detect_many`."""
         return self.predict_many([request], model)[0]
 
-    def drawn_predictions(self) -> list[Callable[[Model], Prediction]]:
+    def drawn_predictions(self) -> list[partial[Prediction]]:
         """Calls of `predict` for drawn requests: the picture, mirrored, and examples of `Body`."""
         picture = self.sample_picture().convert("RGB")
         requests = [Request(image=np.asarray(each)) for each in (picture, ImageOps.mirror(picture))]
