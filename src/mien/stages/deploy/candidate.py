@@ -164,11 +164,11 @@ def check_models(revision: Revision, expected: Sequence[ExpectedModel]) -> None:
             f"{revision.url}/health: {_bad_status(health)}. Its log has the reason."
         )
     served = {each.get("task"): each for each in health.json().get("models", [])}
-    wanted = {each.task: each.digest for each in expected}
+    own_digests = {each.task: each.digest for each in expected}
     digests = {task: each.get("digest") for task, each in served.items()}
-    if digests != wanted:
+    if digests != own_digests:
         raise DeploymentError(
-            f"{revision.url} serves other models than this workspace: expected {_short(wanted)}, "
+            f"{revision.url} serves other models than this workspace: expected {_short(own_digests)}, "
             f"found {_short(digests)}. Build the image from this workspace, or name the workspace "
             "of the image with --home."
         )

@@ -34,7 +34,7 @@ def gcloud(*arguments: str) -> str:
     command = ["gcloud", *arguments, "--quiet"]
     try:
         with deferred_signals():
-            done = subprocess.run(
+            process = subprocess.run(
                 command,
                 capture_output=True,
                 text=True,
@@ -50,9 +50,9 @@ def gcloud(*arguments: str) -> str:
         ) from None
     except subprocess.TimeoutExpired:
         raise GcloudError(f"gcloud did not end within {TIMEOUT_S} s. Try again.") from None
-    if done.returncode:
-        raise GcloudError(_explain(arguments, done.stderr), done.stderr)
-    return done.stdout
+    if process.returncode:
+        raise GcloudError(_explain(arguments, process.stderr), process.stderr)
+    return process.stdout
 
 
 @contextmanager

@@ -122,13 +122,13 @@ def restore(service: Service) -> str:
         return f"There is no service {service.name} in {service.region}."
     if CANDIDATE not in state.tags:
         return f"No deployment of {service.name} is under way. Traffic: {state}."
-    others = {
+    other_shares = {
         name: n for name, n in state.shares.items() if name != state.tags[CANDIDATE].revision_name
     }
     if PREVIOUS in state.tags:
         old = state.tags[PREVIOUS].revision_name
-    elif len(others) == 1:
-        old = next(iter(others))
+    elif len(other_shares) == 1:
+        old = next(iter(other_shares))
     else:
         raise DeploymentError(
             f"{service.name}: expected the tag {PREVIOUS} on the old revision, found none. "
