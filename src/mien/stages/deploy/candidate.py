@@ -168,9 +168,9 @@ def check_models(revision: Revision, expected: Sequence[ExpectedModel]) -> None:
     digests = {task: each.get("digest") for task, each in served.items()}
     if digests != own_digests:
         raise DeploymentError(
-            f"{revision.url} serves other models than this workspace: expected {_short(own_digests)}, "
-            f"found {_short(digests)}. Build the image from this workspace, or name the workspace "
-            "of the image with --home."
+            f"{revision.url} serves other models than this workspace: expected "
+            f"{_short(own_digests)}, found {_short(digests)}. Build the image from this workspace, "
+            "or name the workspace of the image with --home."
         )
     if unchecked := [task for task, each in served.items() if not each.get("golden")]:
         raise DeploymentError(f"{revision.url}: no golden answers of {', '.join(unchecked)}.")
