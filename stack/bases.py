@@ -129,6 +129,8 @@ def _python(root: Path) -> list[str]:
     for command in (["/sbin/ldconfig"], [f"/usr/local/bin/{version}", "-m", "ensurepip"]):
         _quietly("chroot", str(root), *command)
     (root / "usr/local/bin/pip").symlink_to("pip3")
+    for bytecode in (root / "usr/local").rglob("*.pyc"):
+        bytecode.unlink()  # the true image has none
     for waste in WASTE:
         shutil.rmtree(root / waste)
         (root / waste).mkdir()
