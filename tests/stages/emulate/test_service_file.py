@@ -1,0 +1,52 @@
+"""Promises of reading the file of a Cloud Run service."""
+
+from pathlib import Path
+
+import pytest
+
+from mien.errors import ConfigError
+from mien.stages.emulate import service_file
+from mien.stages.emulate.instances import Limits
+from mien.stages.emulate.service_file import DEFAULT, ServiceSettings
+
+FILE = """
+spec:
+  template:
+    spec:
+      containerConcurrency: 8
+      containers:
+        - image: IMAGE
+          resources:
+            limits: {cpu: %s, memory: %s}
+          env:
+            - {name: MIEN_GRACE_S, value: "0"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("cpu", "memory", "limits"),
+    [("1", "1Gi", Limits(1.0, 1024)), ("500m", "512Mi", Limits(0.5, 512))],
+)
+def test_what_is_deployed_is_what_is_tried(
+    tmp_path: Path, cpu: str, memory: str, limits: Limits
+) -> None:
+    """Limits in either unit, variables, and requests at once."""
+    path = tmp_path / "service.yaml"
+    path.write_text(FILE % (cpu, memory))
+    assert service_file.read(path) == ServiceSettings(limits, {"MIEN_GRACE_S": "0"}, 8)
+
+
+def test_what_is_left_out_stays_at_the_default(tmp_path: Path) -> None:
+    """One CPU, 1 GiB, no variables."""
+    path = tmp_path / "service.yaml"
+    path.write_text("spec: {template: {spec: {containers: [{image: x}]}}}")
+    assert service_file.read(path) == DEFAULT
+
+
+@pytest.mark.parametrize("text", ["", "a: [", "spec: {template: {}}", FILE % ("1", "5 GB")])
+def test_another_file_is_named(tmp_path: Path, text: str) -> None:
+    """Not half of it is used."""
+    path = tmp_path / "service.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"service\.yaml: expected the Knative file"):
+        service_file.read(path)
