@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -52,7 +53,7 @@ _fault, _calls = _os.environ["FAULT"], _count()
 
 def _detect(requests, model):
     predictions = detect_many(requests, model)
-    if _fault == "slow" or (_fault == "late" and next(_calls) > 20):
+    if _fault == "slow" or (_fault == "late" and next(_calls) > 14):
         _time.sleep(0.4)
     if _fault == "wrong":
         predictions = [
@@ -102,6 +103,7 @@ class Cloud:
             log=[],
             history=[],
             fail={},
+            conflicts=0,
             services={},
             project=PROJECT,
             resources=[*resources],
@@ -153,6 +155,7 @@ class Cloud:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # nohup ignores it
         )
 
 

@@ -85,6 +85,9 @@ def run(state: Json, arguments: list[str]) -> str:
     state["log"].append(" ".join(arguments))
     if text := state["fail"].get(command):
         raise RefusedError(text)
+    if command == "run services update-traffic" and state["conflicts"]:
+        state["conflicts"] -= 1
+        raise RefusedError("ERROR: ABORTED: Conflict for resource 'mien'.")
     kind, _, verb = command.rpartition(" ")
     if kind.startswith("run") or command == "run deploy":
         _require(state, "api run.googleapis.com", "run.googleapis.com", "SERVICE_DISABLED")

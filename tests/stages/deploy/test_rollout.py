@@ -30,6 +30,7 @@ def is_back(cloud: Cloud) -> bool:
 def few_rounds(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """A slow candidate is known after two rounds; a fast one may need more on a busy machine."""
     monkeypatch.setattr(candidate, "ROUNDS", 2)
+    monkeypatch.setattr(candidate, "REQUESTS", 6)
 
 
 def test_a_good_revision_gets_all_traffic_step_by_step(
@@ -112,9 +113,11 @@ def test_a_killed_deployment_is_undone_by_the_next_run(
     assert cloud.shares[-1] == {"good": 100}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["term", "int"])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=["term", "int", "hup"]
+)
 def test_a_signal_puts_the_old_revision_back(cloud: Cloud, number: signal.Signals) -> None:
-    """A pipeline that is cancelled, or Ctrl-C."""
+    """A pipeline that is cancelled, Ctrl-C, or a terminal that closes."""
     process = cloud.start("deploy", "cloud-run", *TARGET, "--image", image("good"))
     until(lambda: most(cloud, "good") == 5)
     process.send_signal(number)
@@ -122,6 +125,26 @@ def test_a_signal_puts_the_old_revision_back(cloud: Cloud, number: signal.Signal
     assert process.returncode != 0
     assert "The old revision is back. Traffic read back: mien-00001-abc 100 %" in text
     assert most(cloud, "good") == 5
+    assert is_back(cloud)
+
+
+def test_a_conflict_on_the_way_back_is_tried_again(cloud: Cloud, deploy: Deploy) -> None:
+    """Somebody else changed the service at the same moment; what is read back counts."""
+    cloud.write(conflicts=2)
+    done = deploy("--image", image("wrong"))
+    assert "The old revision is back. Traffic read back: mien-00001-abc 100 %" in done.stderr
+    assert is_back(cloud)
+
+
+def test_a_way_back_that_fails_is_said_with_what_to_do(cloud: Cloud, deploy: Deploy) -> None:
+    """The tags stay, so that the next run still finds the old revision."""
+    cloud.write(conflicts=100)
+    done = deploy("--image", image("wrong"))
+    assert "The old revision is NOT back" in done.stderr
+    assert f"mien deploy cloud-run --rollback --service {SERVICE} --region {REGION}" in done.stderr
+    assert sorted(cloud.tags) == ["candidate", "previous"]
+    cloud.write(conflicts=0)
+    assert deploy("--rollback").returncode == 0
     assert is_back(cloud)
 
 

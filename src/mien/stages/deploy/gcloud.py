@@ -14,7 +14,10 @@ from mien.errors import DeploymentError
 
 TIMEOUT_S = 900
 """A revision that never becomes ready makes gcloud wait for minutes."""
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+"""Windows has no SIGHUP."""
 
 
 class GcloudError(DeploymentError):
@@ -57,7 +60,7 @@ def gcloud(*arguments: str) -> str:
 
 @contextmanager
 def deferred_signals() -> Iterator[None]:
-    """Handle SIGINT and SIGTERM after the block."""
+    """Handle signals that end a process after the block."""
     received: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:
@@ -71,6 +74,19 @@ def deferred_signals() -> Iterator[None]:
             signal.signal(number, handler)
         for number in received[:1]:
             signal.raise_signal(number)
+
+
+@contextmanager
+def hangup_handled() -> Iterator[None]:
+    """Let a terminal that closes (SIGHUP) end the block as SIGTERM does, unless it is ignored."""
+    number = _SIGNALS[-1]
+    before = signal.getsignal(number)
+    if before == signal.SIG_DFL:
+        signal.signal(number, signal.getsignal(signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 def _explain(arguments: tuple[str, ...], text: str) -> str:

@@ -15,7 +15,7 @@ from mien.errors import ConfigError, DeploymentError
 from mien.reporting import console
 from mien.stages.deploy import candidate, service_file
 from mien.stages.deploy.candidate import ExpectedModel, Revision
-from mien.stages.deploy.gcloud import GcloudError, deferred_signals, gcloud
+from mien.stages.deploy.gcloud import GcloudError, deferred_signals, gcloud, hangup_handled
 from mien.stages.deploy.service import CANDIDATE, PREVIOUS, Service, ServiceState
 
 ATTEMPTS = 3
@@ -66,6 +66,7 @@ def parse(
     return Rollout(service, image, revision, tuple(shares), file, {"X-API-Key": key} if key else {})
 
 
+@hangup_handled()
 def deploy(rollout: Rollout, expected: Sequence[ExpectedModel]) -> str:
     """Deploy an image and move the traffic to it, step by step; returns the public address.
 
