@@ -14,6 +14,7 @@ import pytest
 import yaml
 from project import ROOT
 from typer.main import get_command
+from workflow_runner import Runner
 
 from mien.cli import app
 
@@ -209,6 +210,64 @@ def test_trainings_are_those_of_the_params() -> None:
 def test_pictures_of_the_data_stay_where_they_are() -> None:
     """An artifact of a public repository is public."""
     steps = WORKFLOWS["train.yml"]["jobs"]["train"]["steps"]
-    (upload,) = (each["with"]["path"] for each in steps if "upload-artifact" in str(each))
-    for path in upload.split("\n"):
+    uploads = [each["with"] for each in steps if "upload-artifact" in each.get("uses", "")]
+    paths = {each["name"].partition("-")[0]: each["path"] for each in uploads}
+    assert (set(paths), paths["champions"]) == ({"report", "champions"}, "champions")
+    for path in paths["report"].split("\n"):
         assert not path or path.endswith((".yaml", ".md", "evaluation.json"))
+
+
+DEPLOYED = "mien deploy cloud-run --service mien --region europe-west1"
+
+
+@pytest.mark.parametrize(
+    ("fail", "cancel", "ends"),
+    [
+        ("", "", "deploy"),
+        ("mien deploy cloud-run --service mien --region europe-west1 --image", "", "rollback"),
+        ("", "deploy", "rollback"),
+        ("push ", "", "nothing"),
+        ("", "push", "nothing"),
+    ],
+    ids=["well", "deployment fails", "is cancelled in it", "push fails", "is cancelled before"],
+)
+def test_a_deployment_that_does_not_end_well_is_undone(
+    fail: str, cancel: str, ends: str, tmp_path: Path
+) -> None:
+    """By the same command as `mien deploy` has for people; only where one had begun."""
+    job = WORKFLOWS["deploy.yml"]["jobs"]["deploy"]
+    values = {"GCP_REGION": "europe-west1", "GCP_PROJECT": "project", "GCP_SERVICE": "mien"}
+    contexts = {f"vars.{name}": value for name, value in values.items()}
+    runner = Runner(tmp_path, contexts | {"inputs.canary": "5,100"})
+    calls = runner.run(job, fail=fail.removeprefix("mien "), cancel=cancel)
+    deployments = [call for call in calls if call.startswith("mien deploy")]
+    image = f"--image region-docker.pkg.dev/project/mien/mien@sha256:{7:064d}"
+    deployed = f"{DEPLOYED} {image} --canary 5,100 --home champions"
+    undone = "mien deploy cloud-run --rollback --service mien --region europe-west1"
+    expected = {"deploy": [deployed], "rollback": [deployed, undone], "nothing": []}
+    assert deployments == expected[ends], calls
+
+
+def test_deployments_wait_for_each_other() -> None:
+    """A second one would take the first for an interrupted one."""
+    workflow = WORKFLOWS["deploy.yml"]
+    assert workflow["concurrency"]["cancel-in-progress"] is False
+    assert "GCP_SERVICE" in workflow["concurrency"]["group"]
+    steps = workflow["jobs"]["deploy"]["steps"]
+    assert "rollback" in steps[-1]["run"], "nothing runs after it"
+    login = next(number for number, each in enumerate(steps) if "auth@" in each.get("uses", ""))
+    assert "credentials_json" not in str(steps[login]), "a key would be a secret to guard"
+
+
+def test_only_the_deployment_gets_the_login_of_a_deployment() -> None:
+    """The page binds it to an environment, which no job of a pull request has."""
+    page = (ROOT / "docs/source/deploy.md").read_text(encoding="utf-8")
+    (bound,) = re.findall(r"subject/repo:\$GITHUB_REPOSITORY:environment:(\w+)", page)
+    jobs = [job for workflow in WORKFLOWS.values() for job in workflow["jobs"].values()]
+    assert [job for job in jobs if job.get("environment")] == [
+        WORKFLOWS["deploy.yml"]["jobs"]["deploy"]
+    ]
+    assert WORKFLOWS["deploy.yml"]["jobs"]["deploy"]["environment"] == bound
+    assert set(WORKFLOWS["deploy.yml"][True]) == {"workflow_dispatch"}
+    used = set(re.findall(r"vars\.(\w+)", TEXTS["deploy.yml"]))
+    assert used == set(re.findall(r"gh variable set (\w+)", page))

@@ -141,7 +141,7 @@ def _require_member(state: Json, member: str) -> None:
     kind, _, name = member.partition(":")
     if kind == "serviceAccount":
         _require(state, f"iam service-accounts {name.partition('@')[0]}", member, "NOT_FOUND")
-    if kind == "principalSet":
+    if kind in ("principal", "principalSet"):
         pool = name.partition("/workloadIdentityPools/")[2].partition("/")[0]
         _require(state, f"iam workload-identity-pools {pool}", member, "NOT_FOUND")
 

@@ -58,12 +58,12 @@ def dockerfiles(project: Path) -> list[ImageConfig]:
 def _parse(path: Path) -> ImageConfig:
     text = re.sub(r"(?m)^\s*#.*\n", "", path.read_text(encoding="utf-8"))
     lines = re.sub(r"\\\s*\n", " ", text).splitlines()
-    words = [line.partition(" ") for line in lines]
-    variables = [each for name, _, rest in words if name == "ENV" for each in rest.split()]
+    instructions = [line.partition(" ") for line in lines]
+    variables = [each for name, _, rest in instructions if name == "ENV" for each in rest.split()]
     return ImageConfig(
         path.name,
         tuple(variables),
-        tuple(rest for name, _, rest in words if name in ("ENTRYPOINT", "CMD")),
+        tuple(rest for name, _, rest in instructions if name in ("ENTRYPOINT", "CMD")),
         tuple(line for line in lines if line.startswith(("ARG ", "ENV "))),
     )
 

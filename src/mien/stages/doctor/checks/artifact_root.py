@@ -22,20 +22,20 @@ def find(subject: Installation) -> Finding:
             locations = dict(opened.execute(_QUERY).fetchall())
     except sqlite3.Error as error:
         return failed(f"{database}: {error}.", "See the check `database`.")
-    moved = []
+    relocated = []
     for name, location in locations.items():
         folder = Path(unquote(urlparse(str(location)).path))
         if not str(location).startswith("file:") or folder.is_relative_to(home):
             continue
         if folder.parts[-2:] == (ARTIFACTS, name):
-            moved.append(name)
+            relocated.append(name)
         elif not folder.is_dir():
             return failed(
                 f"{folder}: expected the files of experiment {name}, found no folder.",
                 "Bring it back, or delete the experiment in `mien ui`.",
             )
-    if moved:
-        text = f"the workspace was moved: {', '.join(moved)} point to its old place."
+    if relocated:
+        text = f"the workspace was moved: {', '.join(relocated)} point to its old place."
         return warning(text, "The next training corrects them.")
     return ok(f"{len(locations)} experiments write below {home / ARTIFACTS}")
 

@@ -14,8 +14,8 @@ def find(subject: Installation) -> Finding:
     if not subject.image:
         return Finding("skipped", "no --image")
     machine = platform.machine()
-    here = f"linux/{_MACHINES.get(machine, machine)}"
-    expected = CLOUD_RUN if subject.target == "cloud-run" else here
+    own = f"linux/{_MACHINES.get(machine, machine)}"
+    expected = CLOUD_RUN if subject.target == "cloud-run" else own
     architecture = image.inspect(subject.image).architecture
     if architecture != expected:
         return failed(

@@ -16,7 +16,7 @@ def find(subject: Installation) -> Finding:
     if not meminfo.is_file():
         return Finding("skipped", "this system has no /proc/meminfo")
     lines = (line.split() for line in meminfo.read_text().splitlines())
-    kilobytes = {words[0].rstrip(":"): int(words[1]) for words in lines if len(words) > 1}
+    kilobytes = {fields[0].rstrip(":"): int(fields[1]) for fields in lines if len(fields) > 1}
     available = kilobytes.get("MemAvailable", kilobytes.get("MemFree", 0)) * 1024
     limits = [_bytes(subject.root / name) for name in _LIMITS]
     gigabytes = min(available, *filter(None, limits), available) / 1e9

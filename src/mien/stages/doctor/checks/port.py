@@ -15,9 +15,9 @@ def find(subject: Installation) -> Finding:
     stack = compose_file.read(subject.project)
     if subject.target == "compose" and stack:
         ports = [host for name in stack.services for host, _ in stack.ports(name)]
-    taken = [port for port in ports if not _is_free(subject.settings.host, port)]
-    if taken:
-        numbers = " and ".join(map(str, taken))
+    in_use = [port for port in ports if not _is_free(subject.settings.host, port)]
+    if in_use:
+        numbers = " and ".join(map(str, in_use))
         return warning(
             f"port {numbers} of {subject.settings.host} cannot be used: another program listens "
             "there, perhaps mien itself, or it needs root.",
