@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import pytest
+from project import ROOT
 
+from mien.config import Settings
 from mien.errors import ConfigError
 from mien.stages.emulate import service_file
 from mien.stages.emulate.instances import Limits
 from mien.stages.emulate.service_file import DEFAULT, ServiceSettings
 
+FILES = sorted((ROOT / "deploy" / "cloudrun").glob("*.yaml"))
 FILE = """
 spec:
   template:
@@ -34,6 +37,16 @@ def test_what_is_deployed_is_what_is_tried(
     path = tmp_path / "service.yaml"
     path.write_text(FILE % (cpu, memory))
     assert service_file.read(path) == ServiceSettings(limits, {"MIEN_GRACE_S": "0"}, 8)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_the_files_of_the_project_can_be_tried(path: Path) -> None:
+    """As they are deployed: no grace after SIGTERM, and no more requests at once than are taken."""
+    settings = service_file.read(path)
+    variables = Settings(**settings.environment)
+    assert settings.limits == Limits(1.0, 1024)
+    assert variables.grace_s == 0
+    assert settings.concurrency <= variables.max_in_flight
 
 
 def test_what_is_left_out_stays_at_the_default(tmp_path: Path) -> None:
