@@ -108,6 +108,11 @@ if Path(sys.prefix).resolve() == VENV.resolve():
         _run(context, f"{BIN}/python -m bench.{name}")
 
     @task
+    def notebook(context: Context) -> None:
+        """Run the notebook on drawn data and store its outputs."""
+        _run(context, f"{BIN}/python -m bench.notebook")
+
+    @task
     def stack_test(context: Context, home: str = "") -> None:
         """Build the image and try the Compose stack for real, with an engine of its own."""
         _run(context, f"{BIN}/python -m stack {f'--home {home}' if home else ''}")

@@ -1,4 +1,4 @@
-"""Promises about images and the notebook that can be held without building or running either."""
+"""Promises about images that can be held without building them."""
 
 import json
 import re
@@ -17,7 +17,6 @@ from project import ROOT
 
 API, TRAIN = (ROOT / "dockerfiles" / f"{name}.Dockerfile" for name in ("api", "train"))
 BOTH = pytest.mark.parametrize("path", [API, TRAIN], ids=lambda path: path.stem)
-NOTEBOOK = ROOT / "notebooks" / "tour.ipynb"
 Instruction = tuple[str, str]
 
 
@@ -72,16 +71,6 @@ def answering(status: int) -> Iterator[int]:
         finally:
             server.shutdown()
             thread.join()
-
-
-def cells() -> list[tuple[str, str]]:
-    """Identifier and source of each code cell."""
-    book = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
-    return [
-        (cell["id"], "".join(cell["source"]))
-        for cell in book["cells"]
-        if cell["cell_type"] == "code"
-    ]
 
 
 def test_the_service_holds_the_serving_lock_and_the_package_alone() -> None:
@@ -180,14 +169,3 @@ def test_the_health_check_asks_whether_the_service_is_ready(status: int, healthy
         environment = {"PORT": str(port), "http_proxy": "http://127.0.0.1:9"}
         done = subprocess.run(probe(), env=environment, capture_output=True, check=False)
     assert (done.returncode == 0) is healthy, done.stderr
-
-
-def test_the_notebook_is_clean_code() -> None:
-    """Its cells compile, have names of their own, and carry no output."""
-    names = [name for name, _ in cells()]
-    assert len(names) == len(set(names)) > 0
-    for name, source in cells():
-        compile(source, name, "exec")
-    book = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
-    assert book["nbformat"] == 4
-    assert not [cell["id"] for cell in book["cells"] if cell.get("outputs")]

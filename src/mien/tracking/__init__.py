@@ -273,9 +273,9 @@ class Tracker:
         lineage: Mapping[str, Any],
         tags: Mapping[str, str],
     ) -> str:
-        from mlflow.entities import Param
-
         experiment = self._client.get_experiment_by_name(task)
+        from mlflow.entities import Param  # after its client, which makes MLflow quiet
+
         self._require_active(experiment)
         number = (
             experiment.experiment_id

@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
+from command_line import CommandLine
 from html_page import Page, require_readable_without_seeing, require_self_contained
 from small import GESTURE
 
@@ -94,6 +96,18 @@ def test_a_run_of_which_nothing_is_chosen_has_a_report(
     text = Page(page.read_text(encoding="utf-8")).text
     assert "Next: mien run small --set policy.KEY=VALUE" in text
     assert "is not chosen" in text
+
+
+def test_the_report_is_the_last_line_of_a_run(
+    small_gesture: Workspace, tmp_path: Path, command_line: CommandLine
+) -> None:
+    """On standard output, where a script finds it."""
+    shutil.copytree(small_gesture.home, tmp_path, dirs_exist_ok=True)
+    config = tmp_path / "small.yaml"
+    config.write_text(yaml.safe_dump(GESTURE.model_dump(mode="json", exclude={"name"})))
+    done = command_line("run", str(config), "--source", "@", home=tmp_path)
+    page = tmp_path / "reports" / "gesture" / "small" / "index.html"
+    assert done.stdout.splitlines()[-1] == f"Report: {page}"
 
 
 def test_an_unchanged_run_leaves_its_report_as_it_is(
