@@ -1,7 +1,8 @@
 """The recipes of this project: `python3 tasks.py RECIPE`, or `invoke RECIPE` inside `.venv`.
 
 An ordinary invoke file. The part at its foot needs nothing but the standard library: it makes
-`.venv`, installs the locked requirements there and hands over to invoke.
+`.venv`, installs the locked requirements there and hands over to invoke. `try` makes
+`.venv-try` and needs no invoke.
 """
 
 import os
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,6 +18,8 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 LOCK = "requirements_dev.txt"
+TRY_VENV, TRY_LOCK = ROOT / ".venv-try", "requirements_classical.txt"
+"""Without torch, for `python3 tasks.py try`."""
 UV = "uv==0.13.9"
 WORKERS = min((os.cpu_count() or 1) + 1, 8)
 """Processes of the tests: one more than cores, because some tests wait for time-outs."""
@@ -37,6 +41,11 @@ if Path(sys.prefix).resolve() == VENV.resolve():
     def demo(context: Context, exit: bool = False) -> None:
         """Train, evaluate, register and serve both tasks on drawn data."""
         _run(context, f"{BIN}/mien demo {'--exit' if exit else ''}")
+
+    @task(name="try")
+    def try_(context: Context, exit: bool = False) -> None:
+        """Try mien without torch: a public model of emotions, gestures trained on drawn hands."""
+        _run(context, f"{sys.executable} tasks.py try {'--exit' if exit else ''}")
 
     @task
     def test(context: Context, k: str = "") -> None:  # noqa: PT028 - a recipe, not a test
@@ -160,15 +169,16 @@ if Path(sys.prefix).resolve() == VENV.resolve():
 
     @task
     def lock(context: Context) -> None:
-        """Compile the three requirements files from pyproject.toml, with hashes."""
-        for name, extra in (
-            ("requirements.txt", "serve"),
-            ("requirements_train.txt", "train"),
-            ("requirements_dev.txt", "dev"),
+        """Compile the four requirements files from pyproject.toml, with hashes."""
+        for name, extra, limits in (
+            ("requirements.txt", "serve", ""),
+            ("requirements_train.txt", "train", ""),
+            (TRY_LOCK, "classical", "--constraints requirements_train.txt"),
+            ("requirements_dev.txt", "dev", ""),
         ):
             _run(
                 context,
-                f"{BIN}/uv pip compile pyproject.toml --extra {extra} --universal "
+                f"{BIN}/uv pip compile pyproject.toml --extra {extra} {limits} --universal "
                 f"--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate "
                 f"--no-header --quiet -o {name}",
             )
@@ -176,30 +186,56 @@ if Path(sys.prefix).resolve() == VENV.resolve():
 
 def _bootstrap() -> None:
     """Make `.venv` as the lock file says, then run this file again inside it."""
-    if not (BIN / "python").exists() and not (BIN / "python.exe").exists():
-        _call(sys.executable, "-m", "venv", str(VENV))
-    stamp = VENV / "installed.sha256"
-    wanted = sha256((ROOT / LOCK).read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
-    if not stamp.is_file() or stamp.read_text() != wanted:
-        _install()
-        stamp.write_text(wanted)
+    _make(VENV, LOCK, "6 GB")
     os.chdir(ROOT)
     # Without bytecode, each of the hundreds of processes that the tests start would compile all
     # that it imports.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    command = [str(BIN / "python"), "-m", "invoke", *(sys.argv[1:] or ["--list"])]
+    _replace(str(BIN / "python"), "-m", "invoke", *(sys.argv[1:] or ["--list"]))
+
+
+def _try(*options: str) -> None:
+    """Make the small environment, print what it costs, and run the quick demo in it."""
+    start = time.monotonic()
+    _make(TRY_VENV, TRY_LOCK, "0.6 GB")
+    seconds, mine, whole = time.monotonic() - start, _megabytes(TRY_VENV), _megabytes(VENV)
+    share = f"; {VENV.name}: {whole} MB, {mine / whole:.1%} of it" if whole else ""
+    print(f"installation {seconds:.1f} s, {TRY_VENV.name}: {mine} MB{share}", flush=True)
+    _replace(str(_bin(TRY_VENV) / "mien"), "demo", "--quick", *options)
+
+
+def _make(venv: Path, lock: str, size: str) -> None:
+    """Install what a lock file says, unless that was done."""
+    python = _bin(venv) / "python"
+    if not python.exists() and not python.with_suffix(".exe").exists():
+        _call(sys.executable, "-m", "venv", str(venv))
+    stamp = venv / "installed.sha256"
+    wanted = sha256((ROOT / lock).read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return
+    print(f"installing {lock} into {venv.name} (about {size}, once)", flush=True)
+    _call(str(python), "-m", "pip", "install", "--quiet", UV)
+    uv = [str(python), "-m", "uv", "pip", "install", "--quiet", "--python", str(python)]
+    _call(*uv, "--require-hashes", "-r", str(ROOT / lock))
+    isolation = ["--no-build-isolation"] if venv == VENV else []  # hatchling is in the lock of all
+    _call(*uv, "--no-deps", *isolation, "-e", str(ROOT))
+    stamp.write_text(wanted)
+
+
+def _megabytes(folder: Path) -> int:
+    files = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    return sum(path.stat().st_size for path in files if not path.is_symlink()) // 1_000_000
+
+
+def _replace(*command: str) -> None:
+    """Become another program: Ctrl-C then reaches it alone, and it ends cleanly."""
     if os.name == "nt":
         sys.exit(subprocess.call(command))
-    os.execv(command[0], command)  # Ctrl-C then reaches the recipe alone, which ends cleanly
+    os.execv(command[0], command)
 
 
-def _install() -> None:
-    print(f"installing {LOCK} into {VENV.name} (about 6 GB, once)", flush=True)
-    _call(str(BIN / "python"), "-m", "pip", "install", "--quiet", UV)
-    uv = [str(BIN / "python"), "-m", "uv", "pip", "install", "--quiet"]
-    uv += ["--python", str(BIN / "python")]
-    _call(*uv, "--require-hashes", "-r", str(ROOT / LOCK))
-    _call(*uv, "--no-deps", "--no-build-isolation", "-e", str(ROOT))
+def _bin(venv: Path) -> Path:
+    return venv / ("Scripts" if os.name == "nt" else "bin")
 
 
 def _call(*command: str) -> None:
@@ -211,4 +247,6 @@ def _call(*command: str) -> None:
 if __name__ == "__main__":
     if sys.version_info < (3, 11):  # noqa: UP036 - an older one may start it
         sys.exit(f"mien needs Python 3.11 or newer; this is {sys.version.split()[0]}.")
+    if sys.argv[1:2] == ["try"]:
+        _try(*sys.argv[2:])
     _bootstrap()

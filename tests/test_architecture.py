@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -128,9 +129,36 @@ def test_files_stay_readable() -> None:
     assert long == []
 
 
+LOCKS = (
+    "requirements.txt",
+    "requirements_classical.txt",
+    "requirements_train.txt",
+    "requirements_dev.txt",
+)
+
+
+def pins(name: str) -> set[str]:
+    """Packages with versions and markers that a lock file names."""
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    return {line.rstrip(" \\") for line in lines if line[:1].isalnum()}
+
+
+def test_a_smaller_installation_is_part_of_the_larger_one() -> None:
+    """The same versions for every training: a model of the one is a model of the other."""
+    for smaller, larger in pairwise(LOCKS[1:3]):
+        assert pins(smaller) <= pins(larger), (smaller, larger)
+
+
+def test_gestures_are_trained_without_torch() -> None:
+    """What `python3 tasks.py try` installs holds neither torch nor the large packages of MLflow."""
+    names = {pin.partition("==")[0] for pin in pins("requirements_classical.txt")}
+    assert names >= {"scikit-learn", "lightgbm", "mlflow-skinny", "onnxruntime"}
+    assert not names & {"torch", "libreyolo", "mlflow", "pyarrow", "opencv-python"}
+
+
 def test_lock_files_carry_hashes_and_no_addresses() -> None:
     """Every installation gets the same bytes, from any index."""
-    for name in ("requirements.txt", "requirements_train.txt", "requirements_dev.txt"):
+    for name in LOCKS:
         lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
         pins = [line for line in lines if line and line[0].isalnum()]
         assert pins, name

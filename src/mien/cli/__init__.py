@@ -42,6 +42,13 @@ def main() -> None:
         app()  # exits the program itself on success
     except MienError as error:
         console.failure("\n".join([str(error), *_notes(error)]))
+    except ModuleNotFoundError as error:
+        if (error.name or "mien").partition(".")[0] == "mien":
+            raise
+        console.failure(
+            f"Packages: expected {error.name}, found no such package. Install all that mien can "
+            "use: `pip install 'mien[train]'`, or `python3 tasks.py lint` in its repository."
+        )
     except OSError as error:
         text = f"{error.strerror or error}: {error.filename or 'no file named'}"
         console.failure("\n".join([text, *_notes(error)]))

@@ -5,11 +5,12 @@ It calls the same functions as the other commands, and the server over HTTP as a
 
 import io
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
-from typing import Any
+from typing import Any, TypeVar
 
 from mien import config, pipeline, tasks
 from mien.config import RunConfig
@@ -23,6 +24,7 @@ from mien.storage.workspace import CHAMPION, Workspace, read_latest
 
 from .starter import StarterFetch, longest_wait_s, served_origin
 
+T = TypeVar("T")
 REQUEST_TIMEOUT_S = 300
 """Only a server that hangs needs longer, also on a slow machine."""
 
@@ -50,7 +52,7 @@ def demo(workspace: Workspace, stay: bool, pull: bool) -> None:
 
     app.listen(config.settings()).close()  # refused before the training and not after it
     stopwatch = console.Stopwatch()
-    reports = _train_all(workspace, pull)
+    reports = in_processes("train", partial(_train, workspace=workspace, pull=pull))
     training_s = stopwatch.seconds
     with app.running(workspace, tuple(reports), (), config.settings()) as address:
         start_s = stopwatch.seconds - training_s
@@ -66,7 +68,7 @@ def demo(workspace: Workspace, stay: bool, pull: bool) -> None:
         )
         if stay:
             console.info("serving until Ctrl-C")
-            _wait_for_interrupt()
+            wait_for_interrupt()
 
 
 def request_prediction(address: str, name: str) -> dict[str, Any]:
@@ -89,29 +91,23 @@ def request_prediction(address: str, name: str) -> dict[str, Any]:
     return document
 
 
-def _train_all(workspace: Workspace, pull: bool) -> dict[str, TaskReport]:
-    """Train every task in its own process: a small model uses one core, not two."""
+def in_processes(title: str, work: Callable[[str], T]) -> dict[str, T]:
+    """Do the work of every task in its own process: a small model uses one core, not two."""
     names = tasks.names()
     context = get_context("spawn")  # forking a process with threads is not safe
     workers = min(len(names), cpus.available_cpus())
     console.info("\n".join(f"{name}: {tasks.load(name).summary}" for name in names))
     queue = context.SimpleQueue()
     with (
-        relay.drawn(f"train {' and '.join(names)}", queue),
+        relay.drawn(f"{title} {' and '.join(names)}", queue),
         ProcessPoolExecutor(workers, context, initializer=relay.send, initargs=(queue,)) as pool,
     ):
-        jobs = {name: pool.submit(_train, name, workspace, pull) for name in names}
+        jobs = {name: pool.submit(work, name) for name in names}
         return {name: job.result() for name, job in jobs.items()}
 
 
 def _train(name: str, workspace: Workspace, pull: bool) -> TaskReport:
-    sample = f"sample_{name}"
-    run = (
-        tasks.run_config(sample)
-        if sample in tasks.configs()
-        else RunConfig(name=sample, task=name, source=data.SAMPLE)
-    )
-    task = tasks.load(name)
+    run, task = drawn_run(name, "sample"), tasks.load(name)
     # A champion that knows real data stays, and is not fetched again.
     origin = served_origin(name, workspace)
     knows_real_data = origin in config.REAL_DATA
@@ -121,7 +117,8 @@ def _train(name: str, workspace: Workspace, pull: bool) -> TaskReport:
         # Forced, so that the demo also works in a clone with uncommitted changes.
         report = pipeline.run(run, workspace, force=None if knows_real_data else "demo")
     except MienError as error:
-        error.add_note(f"The demo runs {sample}: `mien run {sample} --set KEY=VALUE` changes it.")
+        command = f"mien run {run.name} --set KEY=VALUE"
+        error.add_note(f"The demo runs {run.name}: `{command}` changes it.")
         raise
     stays = f"{name}: the champion stays (trained_on: {origin})."
     wait_s = longest_wait_s(report.skipped)
@@ -129,6 +126,14 @@ def _train(name: str, workspace: Workspace, pull: bool) -> TaskReport:
     folder = read_latest(workspace.evaluated(name), run.name, "")
     alias = _alias(report, workspace.aliases(name))
     return TaskReport(report, Evaluation.read(folder), alias, sentence)
+
+
+def drawn_run(name: str, kind: str) -> RunConfig:
+    """The config KIND_TASK of a task, or all defaults on its drawn sample."""
+    config_name = f"{kind}_{name}"
+    if config_name in tasks.configs():
+        return tasks.run_config(config_name)
+    return RunConfig(name=config_name, task=name, source=data.SAMPLE)
 
 
 def _alias(report: RunReport, aliases: Mapping[str, int]) -> str:
@@ -175,7 +180,8 @@ def _version(report: TaskReport) -> str:
     return f"version {report.run.registered.number} is {report.alias}"
 
 
-def _wait_for_interrupt() -> None:
+def wait_for_interrupt() -> None:
+    """Let the server run until Ctrl-C."""
     try:
         threading.Event().wait()
     except KeyboardInterrupt:

@@ -34,14 +34,22 @@ def demo(
         bool,
         typer.Option("--pull/--no-pull", help="Fetch a public model of real data, and serve it."),
     ] = True,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Train only where there is no public model; needs no torch."),
+    ] = False,
     home: Home = None,
 ) -> None:
     """Train, register and serve every task on drawn data, and predict one picture of each."""
     with console.bar("start"):
         from mien.cli.demo import demo as run_demo
+        from mien.cli.quick import quick as run_quick
         from mien.stages.serve import app  # noqa: F401 - takes as long as the rest
 
-    run_demo(workspace_at(home), stay=not leave, pull=pull)
+    if quick:
+        run_quick(workspace_at(home), stay=not leave)
+    else:
+        run_demo(workspace_at(home), stay=not leave, pull=pull)
 
 
 @app.command(rich_help_panel="Stages")

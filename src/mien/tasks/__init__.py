@@ -64,14 +64,14 @@ def run_config(
         ConfigError: there is no such config, or it cannot be used.
         UnknownTaskError: the config is of a task that is not here.
     """
-    file, known = Path(name), configs()
+    file, available = Path(name), configs()
     if not file.suffix and len(file.parts) == 1 and not file.is_file():
-        if str(name) not in known:
+        if str(name) not in available:
             raise ConfigError(
-                f"There is no config {str(name)!r}.{nearest(str(name), known)} There are: "
-                f"{', '.join(sorted(known))}; the path of a YAML file works too."
+                f"There is no config {str(name)!r}.{nearest(str(name), available)} There are: "
+                f"{', '.join(sorted(available))}; the path of a YAML file works too."
             )
-        file = known[str(name)]
+        file = available[str(name)]
     run = config.load(file, overrides)
     load(run.task)  # an unknown task is refused here
     return run.model_copy(update={"source": source}) if source else run

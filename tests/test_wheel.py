@@ -1,0 +1,167 @@
+"""mien works outside of its clone: a wheel in an environment of its own, from an empty folder."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+import requests
+import yaml
+from project import ROOT, free_port
+from waiting import PATIENCE, until
+
+from mien import tasks
+from mien.tasks.gesture.sample import write_sample
+
+pytestmark = pytest.mark.long
+UV = Path(sys.executable).with_name("uv")
+QUICK = ("--set", "params.candidates=[logistic_regression]", "--set", "params.cv_folds=2")
+
+
+class Installation:
+    """An environment with the wheel and what trains gestures, and the seconds of each step."""
+
+    def __init__(self, folder: Path, python: str) -> None:
+        self.folder = folder
+        self.seconds: dict[str, float] = {}
+        venv, wheels = folder / "venv", folder / "wheels"
+        self.bin = venv / "bin"
+        with self.timed("build"):
+            build = ("build", "--wheel", "--no-build-isolation", "--python", sys.executable)
+            self._uv(*build, "--out-dir", wheels, ROOT)
+        with self.timed("install"):
+            self._uv("venv", "--python", python, venv)
+            lock = ROOT / "requirements_classical.txt"
+            self._uv(
+                "pip", "install", "--python", self.bin / "python", "--require-hashes", "-r", lock
+            )
+            (wheel,) = wheels.glob("*.whl")
+            self._uv("pip", "install", "--python", self.bin / "python", "--no-deps", wheel)
+
+    def _uv(self, *arguments: str | Path) -> None:
+        done = subprocess.run([UV, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        start = time.monotonic()
+        yield
+        self.seconds[step] = round(time.monotonic() - start, 1)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Of a user: nothing of the project's own paths, settings or environment."""
+        outer = {k: v for k, v in os.environ.items() if not k.startswith(("MIEN_", "PYTHON"))}
+        return {**outer, "VIRTUAL_ENV": str(self.bin.parent), "COLUMNS": "80", **more}
+
+    def mien(self, *arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+        done = subprocess.run(
+            [self.bin / "mien", *arguments],
+            cwd=folder, env=self.environment(), capture_output=True, text=True, timeout=PATIENCE,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done
+
+
+@pytest.fixture(scope="module", params=["3.11", "3.12", "3.13", "3.14"])
+def installed(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Installation:
+    """The installed wheel; each Python that is on this machine."""
+    python = shutil.which(f"python{request.param}") or "false"  # pyenv has names without a Python
+    if subprocess.run([python, "--version"], capture_output=True, check=False).returncode:
+        pytest.skip(f"no Python {request.param} here")
+    return Installation(tmp_path_factory.mktemp("installed"), python)
+
+
+def user_zip(folder: Path) -> Path:
+    """A table of hands as a user would bring it, in a zip."""
+    write_sample(folder, 3, 60)
+    archive = folder / "hands.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in folder.glob("*.csv"):
+            file.write(path, path.name)
+    return archive
+
+
+@contextmanager
+def server(installed: Installation, folder: Path) -> Iterator[str]:
+    """`mien serve` in a folder; ends with the block."""
+    port = free_port()
+    process = subprocess.Popen(
+        [installed.bin / "mien", "serve"],
+        cwd=folder, env=installed.environment(PORT=str(port)), stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+def ready(address: str) -> bool:
+    try:
+        with urlopen(f"{address}/readyz") as response:
+            return bool(response.status == 200)
+    except (URLError, ConnectionError):
+        return False
+
+
+def test_the_first_hour_from_an_empty_folder(installed: Installation, tmp_path: Path) -> None:
+    """Install, init, train on a user's zip, open the report, serve, answer; all without torch."""
+    with installed.timed("init"):
+        installed.mien("init", "mine", folder=tmp_path)
+    project = tmp_path / "mine"
+    (tmp_path / "data").mkdir()
+    archive = user_zip(tmp_path / "data")
+    with installed.timed("run"):
+        done = installed.mien("run", "gesture", "--source", str(archive), *QUICK, folder=project)
+    assert "mien-gesture version 1 is champion" in done.stderr
+    report = re.search(r"Report: (\S+\.html)", done.stdout + done.stderr)
+    assert report, done.stdout
+    assert "logistic_regression" in (project / report[1]).read_text(encoding="utf-8")
+    tasks.load("gesture").inference.sample_picture().convert("RGB").save(tmp_path / "hand.png")
+    with installed.timed("serve"), server(installed, project) as address:
+        until(lambda: ready(address), "the server is not ready")
+        files = {"file": ("hand.png", (tmp_path / "hand.png").read_bytes())}
+        answer = requests.post(f"{address}/predict/gesture", files=files, timeout=PATIENCE)
+        page = requests.get(f"{address}/static/swagger-ui-bundle.js", timeout=PATIENCE)
+    assert answer.json()["gesture"] == "like"
+    assert page.status_code == 200
+    sys.stdout.write(f"seconds by step: {installed.seconds}\n")
+
+
+def test_the_workflow_of_a_project_passes(installed: Installation, tmp_path: Path) -> None:
+    """Every command that `mien init` writes into the workflow, but the installation."""
+    installed.mien("init", ".", folder=tmp_path)
+    workflow = yaml.safe_load((tmp_path / ".github" / "workflows" / "mien.yml").read_text())
+    commands = [shlex.split(step["run"]) for step in workflow["jobs"]["train"]["steps"][2:]]
+    assert commands[0][:2] == ["pip", "install"]
+    out = ""
+    for command in commands[1:]:
+        assert command[0] == "mien"
+        extra = QUICK if command[1] == "run" else ()
+        out += installed.mien(*command[1:], *extra, folder=tmp_path).stdout
+    assert "gesture like" in out
+
+
+def test_what_needs_torch_says_so(installed: Installation, tmp_path: Path) -> None:
+    """One message with the command that installs it, and no traceback."""
+    done = subprocess.run(
+        [installed.bin / "mien", "run", "sample_emotion"],
+        cwd=tmp_path, env=installed.environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "expected torch, found no such package" in done.stderr
+    assert "pip install 'mien[train]'" in done.stderr
+    assert "Traceback" not in done.stderr
