@@ -122,9 +122,13 @@ if Path(sys.prefix).resolve() == VENV.resolve():
         _run(context, f"{BIN}/python -m bench.notebook")
 
     @task
-    def stack_test(context: Context, home: str = "") -> None:
-        """Build the image and try the Compose stack for real, with an engine of its own."""
-        _run(context, f"{BIN}/python -m stack {f'--home {home}' if home else ''}")
+    def stack_test(context: Context, home: str = "", only: str = "") -> None:
+        """Build the images and try them and the Compose stack, with an engine of its own.
+
+        `--only` stack, model or train; building the image for trainings takes longest.
+        """
+        options = f"{f'--home {home}' if home else ''} {f'--only {only}' if only else ''}"
+        _run(context, f"{BIN}/python -m stack {options}")
 
     @task
     def prometheus(context: Context) -> None:
