@@ -115,7 +115,7 @@ class Prediction:
     outcome: Outcome
     detections: tuple[Detection, ...] = ()
     input_stats: Mapping[str, float] = field(default_factory=dict)
-    """Named floats that monitoring watches: brightness, sharpness, subject size."""
+    """Named floats that monitoring watches: brightness, subject size; none for frames of videos."""
     video: bytes = b""
     """What a task that tracks subjects must know of the video for its next frame."""
 

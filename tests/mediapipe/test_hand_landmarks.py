@@ -1,11 +1,11 @@
-"""Decoding of the landmark network's output, the next region, and duplicates."""
+"""Decoding of the landmark network's output, and duplicates."""
 
 import numpy as np
 import pytest
 
 from mien.mediapipe import hand_landmarks
 from mien.mediapipe.crop import RotatedRoi
-from mien.mediapipe.hand_landmarks import Hand, next_roi, remove_duplicates
+from mien.mediapipe.hand_landmarks import Hand, remove_duplicates
 
 FINGER = np.array([[0, 0], [0, -30], [0, -50], [0, -65]])
 POINTS = np.zeros((21, 3))
@@ -58,29 +58,3 @@ def test_hands_without_extent_are_no_error() -> None:
     """Points that coincide have no box to overlap."""
     points = hand(np.ones((21, 3)))
     assert remove_duplicates([points, points]) == [points, points]
-
-
-def test_the_next_region_follows_the_hand() -> None:
-    """A moved, rotated and scaled hand has a region that is moved, rotated and scaled alike."""
-    points = POINTS[:, :2]
-    first = next_roi(points)
-    for angle, scale, shift in ((0.4, 2.0, (30, -5)), (3.0, 0.5, (0, 0)), (-1.5, 1.0, (900, 20))):
-        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        moved = next_roi(points @ turn.T * scale + shift)
-        middle = turn @ (first.x, first.y) * scale + shift
-        assert (moved.x, moved.y) == pytest.approx(tuple(middle))
-        assert moved.side == pytest.approx(first.side * scale)
-        assert np.cos(moved.rotation - first.rotation - angle) == pytest.approx(1)
-
-
-def test_the_next_region_is_mediapipes() -> None:
-    """Twice the longer side of the stable landmarks' box, shifted by a tenth of its height."""
-    points = np.zeros((21, 3))
-    points[:, 1] = 100
-    points[[5, 6, 9, 10, 13, 14], 1] = (40, 20, 40, 20, 40, 20)
-    points[[8, 12, 16], 1] = -500  # tips do not count
-    points[[1, 2], 0], points[[17, 18], 0] = -30, 30
-    roi = next_roi(points)
-    assert (roi.x, roi.y) == pytest.approx((0, 60 - 8))
-    assert roi.side == pytest.approx(160)
-    assert roi.rotation == pytest.approx(0)

@@ -5,10 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.mediapipe import crop, palm_detector, ssd
+from mien.mediapipe import crop, palm_detector, ssd, weights
+from mien.mediapipe.hand_landmarker import HandLandmarker
 from mien.mediapipe.palm_detector import Palm
+from mien.tasks.gesture.drawing import draw_hand_picture
 
 SIDES = st.integers(1, 700)
+
+
+@pytest.fixture(scope="module")
+def landmarker() -> HandLandmarker:
+    return HandLandmarker.from_tflite(weights.read_hand_networks())
 
 
 def palm_at(x: float, y: float, side: float = 20, score: float = 0.9) -> tuple[np.ndarray, float]:
@@ -97,3 +104,19 @@ def test_the_hand_region_follows_the_palm(x: float, y: float, side: float, turn:
     assert (aside.x, aside.y) == pytest.approx(
         (own.x * cos - own.y * sin, own.x * sin + own.y * cos), abs=1e-6
     )
+
+
+def test_the_palm_of_a_hand_is_the_one_that_was_detected(landmarker: HandLandmarker) -> None:
+    """About: its region moves by a sixth of its side at most, and turns by 20 degrees."""
+    for label in ("like", "palm", "peace", "fist", "call"):
+        pixels = np.asarray(draw_hand_picture(label))
+        palms = palm_detector.decode(*landmarker.palm_network(palm_detector.preprocess(pixels)))
+        palm = palm_detector.to_picture(palms[0], crop.full_picture_roi(pixels))
+        expected = palm_detector.hand_roi(palm)
+        hand = landmarker.detect_in_roi(pixels, expected)
+        assert hand is not None
+        roi = palm_detector.hand_roi(palm_detector.palm_of(hand.landmarks))
+        assert roi.is_near(expected)
+        assert abs(roi.x - expected.x) + abs(roi.y - expected.y) < expected.side / 6
+        assert roi.side == pytest.approx(expected.side, rel=0.25)
+        assert np.cos(roi.rotation - expected.rotation) > np.cos(np.radians(20))

@@ -33,6 +33,10 @@ class RotatedRoi:
     rotation: float = 0.0
     """Radians, clockwise as the picture is seen."""
 
+    def is_near(self, other: "RotatedRoi") -> bool:
+        """Whether both regions have about the same centre: one hand is in both."""
+        return max(abs(self.x - other.x), abs(self.y - other.y)) < other.side / 4
+
     def to_picture(self, points: NDArray[Any]) -> NDArray[np.float64]:
         """Map points (..., 2 or 3), in sides from the upper left corner, to pixels of the picture.
 

@@ -4,7 +4,7 @@ The networks and the steps of MediaPipe's HandLandmarker for single pictures; th
 results. Pictures without a detected hand are searched again where one may be.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
@@ -72,7 +72,12 @@ class HandLandmarker:
 
     def detect_once(self, pixels: Pixels) -> list[Hand]:
         """Return up to two hands that are detected in the whole picture, as MediaPipe does."""
-        return self._detect_hands(pixels, *self.palm_network(palm_detector.preprocess(pixels)))
+        return self.detect_others(pixels, ())
+
+    def detect_others(self, pixels: Pixels, tracked: Sequence[RotatedRoi]) -> list[Hand]:
+        """Return up to two hands as `detect_once`, without those in the regions of known hands."""
+        raw_detections, raw_scores = self.palm_network(palm_detector.preprocess(pixels))
+        return self._detect_hands(pixels, raw_detections, raw_scores, tracked)
 
     def detect_in_roi(self, pixels: Pixels, roi: RotatedRoi) -> Hand | None:
         """Run the landmark network on a region of a picture; None where it shows no hand."""
@@ -84,12 +89,18 @@ class HandLandmarker:
         return hand_landmarks.decode(landmarks, float(right_score[0]), roi)
 
     def _detect_hands(
-        self, pixels: Pixels, raw_detections: Floats, raw_scores: Floats
+        self,
+        pixels: Pixels,
+        raw_detections: Floats,
+        raw_scores: Floats,
+        tracked: Sequence[RotatedRoi] = (),
     ) -> list[Hand]:
         picture_roi = crop.full_picture_roi(pixels)
         hands = []
         for palm in palm_detector.decode(raw_detections, raw_scores)[:MAX_HANDS]:
             roi = palm_detector.hand_roi(palm_detector.to_picture(palm, picture_roi))
+            if any(roi.is_near(each) for each in tracked):
+                continue
             hand = self.detect_in_roi(pixels, roi)
             if hand is not None:
                 hands.append(hand)

@@ -26,15 +26,6 @@ DUPLICATE_DISTANCE, DUPLICATE_LANDMARKS, DUPLICATE_IOU = 0.2, 10, 0.2
 """Two hands are duplicates where this many landmarks are closer than this fraction of the larger
 palm, and the IoU of their boxes is larger than this."""
 
-_STABLE_LANDMARKS = [0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]
-"""The landmarks from which the next region is computed: the wrist and the inner joints, as in
-hand_landmarks_to_rect_calculator.cc."""
-_INDEX, _MIDDLE, _RING = 6, 10, 14
-"""The direction from the wrist to their mean is the hand's rotation; the second counts twice."""
-ROI_SCALE, ROI_SHIFT = 2.0, 0.1
-"""Side of the next region in longer sides of those landmarks' box, and its shift towards the
-fingers in heights of that box."""
-
 
 @dataclass(frozen=True)
 class Hand:
@@ -62,27 +53,6 @@ def decode(raw_landmarks: Floats, right_score: float, roi: RotatedRoi) -> Hand:
     return Hand(landmarks, handedness, max(right_score, 1 - right_score))
 
 
-def next_roi(landmarks: NDArray[np.float64]) -> RotatedRoi:
-    """The region of the hand in the next frame, given its landmarks (21, 2 or 3) in this one.
-
-    Aligned with the hand, around all joints except the outer ones of the fingers, as MediaPipe
-    computes it while it tracks a hand.
-    """
-    rotation = _rotation(landmarks)
-    cos, sin = np.cos(rotation), np.sin(rotation)
-    x, y = landmarks[_STABLE_LANDMARKS, 0], landmarks[_STABLE_LANDMARKS, 1]
-    across, along = x * cos + y * sin, y * cos - x * sin
-    width, height = np.ptp(across), np.ptp(along)
-    right = (across.min() + across.max()) / 2
-    down = (along.min() + along.max()) / 2 - ROI_SHIFT * height
-    return RotatedRoi(
-        float(right * cos - down * sin),
-        float(right * sin + down * cos),
-        float(max(width, height) * ROI_SCALE),
-        rotation,
-    )
-
-
 def remove_duplicates(hands: Sequence[Hand]) -> list[Hand]:
     """Return the hands without duplicates of an earlier one."""
     unique: list[Hand] = []
@@ -90,13 +60,6 @@ def remove_duplicates(hands: Sequence[Hand]) -> list[Hand]:
         if not any(_is_duplicate(hand, other) for other in unique):
             unique.append(hand)
     return unique
-
-
-def _rotation(landmarks: NDArray[np.float64]) -> float:
-    """Clockwise rotation of a hand in radians; 0 where its fingers point up."""
-    target = (landmarks[_INDEX, :2] + landmarks[_RING, :2]) / 4 + landmarks[_MIDDLE, :2] / 2
-    x, y = target - landmarks[WRIST, :2]
-    return float(np.arctan2(x, -y))
 
 
 def _is_duplicate(hand: Hand, other: Hand) -> bool:

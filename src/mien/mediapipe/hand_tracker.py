@@ -14,10 +14,12 @@ from mien.images import Pixels
 
 from .crop import RotatedRoi
 from .hand_landmarker import MAX_HANDS, HandLandmarker
-from .hand_landmarks import Hand, next_roi, remove_duplicates
+from .hand_landmarks import Hand, remove_duplicates
+from .palm_detector import hand_roi, palm_of
 
-REDETECT_INTERVAL = 15
-"""Frames after which palms are detected again while only one hand is tracked: half a second."""
+REDETECT_INTERVAL = 30
+"""Frames after which palms are detected again while only one hand is tracked: one second of a
+video, two or three of a camera."""
 SCENE_CHANGE = 0.1
 """Mean change of a thumbnail, 0..1, above which a frame belongs to another scene."""
 _THUMBNAIL_SIDE = 16
@@ -84,15 +86,16 @@ class HandTracker:
         elif len(hands) == MAX_HANDS:
             self._frames_since_detection = 0
         elif self._frames_since_detection >= REDETECT_INTERVAL:
-            hands = remove_duplicates([*landmarker.detect_once(pixels), *hands])[:MAX_HANDS]
+            others = landmarker.detect_others(pixels, _rois(hands))
+            hands = remove_duplicates([*hands, *others])[:MAX_HANDS]
             self._frames_since_detection = 0
-        self._rois = [next_roi(hand.landmarks) for hand in hands]
+        self._rois = _rois(hands)
         self._thumbnail, self._size = thumbnail, size
         return hands
 
     def _track(self, pixels: Pixels, landmarker: HandLandmarker) -> list[Hand]:
         """The hands of the previous frame that the landmark network confirms in this one."""
-        rois = [roi for roi in self._rois if _is_near(roi, max(pixels.shape[:2]))]
+        rois = [roi for roi in self._rois if _is_usable(roi, max(pixels.shape[:2]))]
         hands = [landmarker.detect_in_roi(pixels, roi) for roi in rois]
         return remove_duplicates([hand for hand in hands if hand is not None])
 
@@ -103,7 +106,12 @@ class HandTracker:
         return float(change) > SCENE_CHANGE
 
 
-def _is_near(roi: RotatedRoi, longer_side: int) -> bool:
+def _rois(hands: list[Hand]) -> list[RotatedRoi]:
+    """Where the hands are expected in the next frame."""
+    return [hand_roi(palm_of(hand.landmarks)) for hand in hands]
+
+
+def _is_usable(roi: RotatedRoi, longer_side: int) -> bool:
     """Whether a region may show a part of the picture; no for NaN."""
     return (
         1 <= roi.side <= 4 * longer_side

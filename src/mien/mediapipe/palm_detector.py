@@ -32,6 +32,12 @@ ROI_SCALE, ROI_SHIFT = 2.6, 0.5
 """Side of the hand's region in longer sides of the palm's box, and its shift towards the fingers
 in heights of that box."""
 
+PALM_LANDMARKS = [0, 5, 9, 13, 17, 1, 2]
+"""The landmarks of a hand that are the seven keypoints of its palm, in their order."""
+PALM_SIDE = 1.04
+"""Side of a palm's box in longer sides of the box around these; median of drawn hands and photos.
+"""
+
 
 @dataclass(frozen=True)
 class Palm:
@@ -82,6 +88,19 @@ def suppress(detections: NDArray[np.float64], scores: NDArray[np.float64]) -> li
 def to_picture(palm: Palm, roi: RotatedRoi) -> Palm:
     """Map a palm from the network's input to pixels of the picture that lies in `roi`."""
     return Palm(roi.to_picture(palm.points), palm.score)
+
+
+def palm_of(landmarks: NDArray[np.float64]) -> Palm:
+    """The palm that the network would detect of a hand, about; landmarks (21, 2 or 3) in pixels.
+
+    MediaPipe computes another region from landmarks, without the rotation of `TARGET_ANGLE`: the
+    landmarks in it, and so the answers, would be less like those of single pictures.
+    """
+    points = landmarks[PALM_LANDMARKS, :2]
+    low, high = points.min(axis=0), points.max(axis=0)
+    corner = (high - low).max() * PALM_SIDE / 2
+    centre = (low + high) / 2
+    return Palm(np.concatenate([[centre - corner, centre + corner], points]), 1.0)
 
 
 def hand_roi(palm: Palm) -> RotatedRoi:

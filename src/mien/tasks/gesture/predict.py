@@ -128,7 +128,9 @@ def _request_hands(request: Request, model: Model) -> _RequestHands:
     detected, video = _detect(request.image, model, request.video)
     hands = [_scale_to_original(hand, request.scale) for hand in detected]
     points = np.stack([hand.landmarks for hand in hands]) if hands else np.empty((0, 21, 3))
-    input_stats = {**images.image_stats(request.image), "hands": float(len(hands))}
+    input_stats: dict[str, float] = {}
+    if request.video is None:  # frames of a video are not monitored
+        input_stats = {**images.image_stats(request.image), "hands": float(len(hands))}
     return _RequestHands(points, input_stats, hands, request.size, video)
 
 
@@ -182,9 +184,9 @@ def _to_prediction(
         _to_detection(request, index, scores[index], labels, novelty[index]) for index in order
     )
     input_stats = dict(request.input_stats)
-    if spec.outlier_model:
+    if input_stats and spec.outlier_model:
         input_stats[DISTANCE_STAT] = spec.outlier_model.distance(features[best])
-    if request.size is not None:
+    if input_stats and request.size is not None:
         input_stats |= _hand_stats(request.hands[best], request.size)
     return Prediction("ok", detections, input_stats, request.video)
 
