@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from project import ROOT, free_port
 from waiting import PATIENCE
 
@@ -55,14 +56,43 @@ def test_the_examples_answer_as_printed(served_home: Path, tmp_path: Path) -> No
             assert any(label in done.stdout for label in labels)
 
 
-def test_the_documentation_builds_without_a_broken_link(tmp_path: Path) -> None:
-    """mkdocs in strict mode: every page is there, every link leads somewhere; no gap is left."""
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The documentation, built strictly: every link and every anchor leads somewhere."""
+    folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", "docs/mkdocs.yml"]
     done = subprocess.run(
-        [*command, "-d", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
+        [*command, "-d", str(folder)], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_documentation_has_every_page(site: Path) -> None:
+    """Each page is built, each entry of the navigation is a page; no gap is left."""
+    source = ROOT / "docs" / "source"
+    text = (ROOT / "docs" / "mkdocs.yml").read_text(encoding="utf-8")
+    listed = set(re.findall(r": ([\w/]+\.md)$", text, re.MULTILINE))
+    pages = {path.relative_to(source).as_posix() for path in source.rglob("*.md")}
+    assert listed <= pages
+    assert {page for page in pages - listed if not page.startswith("decisions/")} == set()
+    for page in pages:
+        name = page.removesuffix(".md").removesuffix("index")
+        assert (site / name / "index.html").is_file(), page
     assert "@@" not in README
+
+
+def test_the_documentation_loads_nothing_from_elsewhere(site: Path) -> None:
+    """No script, style sheet, font or picture of another server, so that it works offline; what the
+    theme would fetch for diagrams and for statistics of a repository is not used."""
+    for path in site.rglob("*.html"):
+        html = path.read_text(encoding="utf-8")
+        loads = re.findall(r"<(?:script|link|img|iframe)\b[^>]*?(?:src|href)=\"?([^\s\">]+)", html)
+        assert [each for each in loads if re.match(r"(https?:)?//", each)] == [], path
+        assert "mermaid" not in re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL), path
+    assert "fonts.googleapis" not in "".join(
+        path.read_text(encoding="utf-8") for path in site.rglob("*.css")
+    )
 
 
 def test_the_commands_exist() -> None:
