@@ -24,7 +24,7 @@ def code_cells(path: Path) -> list[dict[str, Any]]:
 def kinds(path: Path) -> dict[str, list[str]]:
     """What each cell puts out, by the cell's name."""
     return {
-        cell["id"]: [kind for each in cell["outputs"] for kind in each.get("data", {"text": ""})]
+        cell["id"]: sorted(kind for each in cell["outputs"] for kind in each.get("data", ["text"]))
         for cell in code_cells(path)
     }
 
