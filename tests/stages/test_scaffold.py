@@ -32,7 +32,9 @@ def test_a_project_holds_a_config_of_every_task_and_the_version(project: Path) -
     for name in tasks.names():
         assert tasks.configs()[name].resolve() == project / "configs" / f"{name}.yaml"
         assert tasks.run_config(name).task == name
-    assert (project / "requirements.txt").read_text() == f"mien[train]=={mien.__version__}\n"
+    assert (project / "requirements.txt").read_text() == (
+        f"./mien-{mien.__version__}-py3-none-any.whl[train]\n"
+    ), "a file: a package of that name on an index would be somebody else's"
 
 
 def test_what_mien_writes_is_not_committed(project: Path) -> None:
