@@ -29,7 +29,7 @@ case "$*" in
   "compose version") echo "Docker Compose version v5.0.0";;
   "image inspect "*) echo '{inspected}';;
   "history "*) echo 'COPY src src';;
-  "run "*) echo '["numpy"]';;
+  "run --rm --pull never "*) echo '["numpy"]';;
   *) echo "docker: unknown command: $*" >&2; exit 1;;
 esac
 """
@@ -270,6 +270,7 @@ BROKEN: dict[str, list[tuple[Break, str]]] = {
         (edited("prometheus/prometheus.yml", "api:8000", "api:8080"), "found api:8080"),
         (edited("prometheus/prometheus.yml", "rules/*.yml", "rule/*.yml"), "no file is rule/"),
         (written("project/prometheus/prometheus.yml", "a: [\n"), "not YAML"),
+        (written("project/prometheus/prometheus.yml", "- a\n"), "expected keys with values"),
     ],
     "build_secrets": [
         (edited(API, "WORKDIR /source", "ARG API_TOKEN\nWORKDIR /source"), "API_TOKEN"),

@@ -20,11 +20,11 @@ from project import ROOT
 from mien.config import Settings
 from mien.errors import ProgramError
 from mien.stages import doctor
-from mien.stages.doctor import programs
+from mien.stages.doctor import compose_file, programs
 from mien.stages.doctor.checks import DOCTOR_CHECKS
 from mien.stages.doctor.contract import DoctorCheck, Finding, ok
 
-from .cases import BROKEN, Break, Case, removed
+from .cases import BROKEN, GCLOUD, Break, Case, removed
 
 CHECKS = {check.slug: check for check in DOCTOR_CHECKS}
 BREAKS = [
@@ -137,6 +137,78 @@ def test_what_nobody_needs_is_no_alarm(case: Case) -> None:
     case.project.mkdir()
     results = doctor.examine(case.installation(target="local", image=None))
     assert {each.state for each in results} == {"ok", "skipped"}, results
+
+
+FOREIGN = """
+services:
+  web:
+    build: {context: ., args: }
+    ports: ["8080", "6000-6001:6000-6001", "127.0.0.1:PORT:80/tcp", {target: 81, published: 82}]
+    volumes: ["./web:/web:ro", "cache:/cache", /scratch]
+    tmpfs: /tmp
+  worker:
+"""
+
+
+def test_files_of_another_program_are_no_alarm(case: Case) -> None:
+    """A project of a user's own may have a Compose file and requirements in any of their forms."""
+    shutil.rmtree(case.project)
+    case.project.mkdir()
+    (case.project / "requirements.txt").write_text("requests>=2\n./mien.whl[train]\nnumpy\n")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = str(listener.getsockname()[1])
+        (case.project / "docker-compose.yml").write_text(FOREIGN.replace("PORT", port))
+        results = doctor.examine(case.installation(target="local", image=None))
+        assert {each.state for each in results} == {"ok", "skipped"}, results
+        assert f"port {port} " in examined("port", case, target="compose").text
+
+
+def test_volumes_are_read_in_both_forms(case: Case) -> None:
+    """The short one is SOURCE:TARGET:OPTIONS; what is mounted read-only cannot be written."""
+    (case.project / "docker-compose.yml").write_text(FOREIGN)
+    stack = compose_file.read(case.project)
+    assert stack is not None
+    assert [each.target for each in stack.binds("web")] == [Path("/web")]
+    assert stack.writable("web") == [Path("/tmp"), Path("/cache"), Path("/scratch")]
+
+
+@pytest.mark.parametrize(
+    ("slug", "command", "text"),
+    [
+        ("gcloud_apis", "services list ", "PERMISSION_DENIED: Permission denied to list services"),
+        ("gcloud_roles", "projects get-iam-policy ", "[me@example.org] does not have permission"),
+    ],
+)
+def test_an_account_that_may_not_look_is_a_warning(
+    case: Case, slug: str, command: str, text: str
+) -> None:
+    """One that may deploy and nothing else, as that of the workflow, must not fail here."""
+    refusal = f'case "$*" in "{command}"*) echo "ERROR: (gcloud) {text}" >&2; exit 1;; esac\n'
+    case.program("gcloud", GCLOUD.replace("\n", f"\n{refusal}", 1))
+    result = examined(slug, case)
+    assert (result.state, text in result.text) == ("warning", True)
+
+
+def test_a_secret_is_named_without_its_value(case: Case) -> None:
+    """The output of a check may end in a log that others read."""
+    arguments = "context: .\n      args: [API_TOKEN=hunter2]"
+    case.edit("docker-compose.yml", "context: .", arguments)
+    result = examined("build_secrets", case)
+    assert "API_TOKEN" in result.text
+    assert "hunter2" not in result.text
+
+
+def test_a_program_that_hangs_is_ended_without_process_groups(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows."""
+    monkeypatch.delattr(os, "killpg")
+    sleep = shutil.which("sleep", path=os.defpath)
+    case.program("docker", f"#!/bin/sh\nexec {sleep} 600\n")
+    with pytest.raises(ProgramError, match="did not end within"):
+        programs.output("docker", "version", limit_s=0.1)
 
 
 def test_a_check_that_hangs_ends_as_a_warning(case: Case) -> None:

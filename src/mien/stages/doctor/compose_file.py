@@ -12,6 +12,8 @@ import yaml
 from mien.errors import ConfigError
 
 NAME = "docker-compose.yml"
+_OWN = {"api", "grafana", "prometheus"}
+_PORTS = re.compile(r"(?:.*:)?(\d+):(\d+)(?:/\w+)?")
 _VARIABLE = re.compile(r"\$\{(\w+)(?::?-([^}]*))?\}")
 
 
@@ -30,26 +32,48 @@ class ComposeFile:
     project: Path
     services: dict[str, Any]
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is mien's stack; a user's project may have another file of this name."""
+        return self.services.keys() >= _OWN
+
     def binds(self, service: str) -> list[Bind]:
         """The folders that a service mounts."""
-        volumes = self.services.get(service, {}).get("volumes", [])
         return [
             Bind(self.project / each["source"], Path(each["target"]))
-            for each in volumes
+            for each in self._volumes(service)
             if each.get("type") == "bind"
         ]
 
     def writable(self, service: str) -> list[Path]:
         """Where a service with a read-only root can write: tmpfs and volumes."""
-        options = self.services[service]
-        volumes = [each for each in options.get("volumes", []) if not each.get("read_only")]
-        paths = [*options.get("tmpfs", []), *(each["target"] for each in volumes)]
+        tmpfs = self.services[service].get("tmpfs") or []
+        volumes = [each for each in self._volumes(service) if not each.get("read_only")]
+        paths = [*([tmpfs] if isinstance(tmpfs, str) else tmpfs), *(v["target"] for v in volumes)]
         return [Path(str(path).partition(":")[0]) for path in paths]
 
     def ports(self, service: str) -> list[tuple[int, int]]:
-        """Ports of a service: on the host, and in the container."""
-        pairs = [str(each).split(":")[-2:] for each in self.services[service].get("ports", [])]
-        return [(int(host), int(inside)) for host, inside in pairs]
+        """Ports of a service, on the host and in the container, where both are one number."""
+        texts = [
+            f"{each.get('published')}:{each.get('target')}" if isinstance(each, dict) else str(each)
+            for each in self.services[service].get("ports") or []
+        ]
+        matches = [match for text in texts if (match := _PORTS.fullmatch(text))]
+        return [(int(match[1]), int(match[2])) for match in matches]
+
+    def _volumes(self, service: str) -> list[dict[str, Any]]:
+        return [_volume(each) for each in self.services.get(service, {}).get("volumes") or []]
+
+
+def _volume(volume: Any) -> dict[str, Any]:
+    """A volume in its long form; the short one is [SOURCE:]TARGET[:OPTIONS]."""
+    if isinstance(volume, dict):
+        return volume
+    first, *rest = str(volume).split(":")
+    kind = "bind" if rest and first.startswith((".", "/", "~")) else "volume"
+    read_only = "ro" in "".join(rest[1:]).split(",")
+    target = rest[0] if rest else first
+    return {"type": kind, "source": first, "target": target, "read_only": read_only}
 
 
 def read(project: Path) -> ComposeFile | None:
@@ -68,8 +92,8 @@ def read(project: Path) -> ComposeFile | None:
 
     try:
         document = yaml.safe_load(_VARIABLE.sub(value, path.read_text(encoding="utf-8")))
-        services = dict(document["services"])
-    except (yaml.YAMLError, TypeError, KeyError, ValueError) as error:
+        services = {name: options or {} for name, options in document["services"].items()}
+    except (yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(
             f"{path}: expected the services of Compose, found no such YAML ({reason}). "

@@ -41,9 +41,9 @@ def output(*command: str, limit_s: float = LIMIT_S) -> str:
     try:
         out, err = process.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:
-        # The whole group: a child of the program would keep the pipes open.
+        # The whole group: a child of the program would keep the pipes open. Windows has none.
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
         process.communicate()
         raise ProgramError(f"`{name}` did not end within {limit_s:g} s.") from None
     if process.returncode:

@@ -33,9 +33,9 @@ def _problems(subject: Installation) -> Iterator[str]:
     stack = compose_file.read(subject.project)
     for name, options in (stack.services if stack else {}).items():
         build = options.get("build")
-        arguments = build.get("args", []) if isinstance(build, dict) else []
-        for argument in arguments:
-            if re.fullmatch(rf"{_NAME}(=.*)?", str(argument), re.IGNORECASE):
+        arguments = (build.get("args") or []) if isinstance(build, dict) else []
+        for argument in (str(each).partition("=")[0] for each in arguments):  # never the value
+            if re.fullmatch(_NAME, argument, re.IGNORECASE):
                 yield f"{compose_file.NAME}: {name} is built with the argument {argument}."
     yield from _workflows(subject.project / ".github" / "workflows")
 

@@ -18,8 +18,10 @@ _REMEDY = "Install torch's build for CPU there: the image loses gigabytes."
 def find(subject: Installation) -> Finding:
     """In the image if one is named, else in this environment."""
     if subject.image:
-        listing = ("--rm", "--network", "none", "--entrypoint", "python", subject.image, "-c")
-        names = json.loads(output("docker", "run", *listing, _LIST, limit_s=_LIMIT_S))
+        # Nothing is fetched for a name that is not there.
+        options = ("--rm", "--pull", "never", "--network", "none", "--entrypoint", "python")
+        command = ("docker", "run", *options, subject.image, "-c", _LIST)
+        names = json.loads(output(*command, limit_s=_LIMIT_S))
         if count := len(_cuda(names)):
             return failed(f"{subject.image} holds {count} CUDA packages.", _REMEDY)
         return ok(f"{subject.image} holds no CUDA package")

@@ -40,7 +40,10 @@ def find_apis(subject: Installation) -> Finding:
     if unasked := _not_asked(subject) or _unreachable(subject):
         return unasked
     form = ("--enabled", "--format=value(config.name)")
-    enabled = set(output("gcloud", "services", "list", *form, limit_s=_LIMIT_S).split())
+    try:
+        enabled = set(output("gcloud", "services", "list", *form, limit_s=_LIMIT_S).split())
+    except ProgramError as error:
+        return _not_visible(error)
     missing = [name for api in APIS if (name := f"{api}.googleapis.com") not in enabled]
     if missing:
         remedy = f"`gcloud services enable {' '.join(missing)}`."
@@ -55,9 +58,11 @@ def find_roles(subject: Installation) -> Finding:
     account, project = _login()
     if "@" not in account or not project:
         return Finding("skipped", "no account with a name, or no project")
-    policy = output(
-        "gcloud", "projects", "get-iam-policy", project, "--format=json", limit_s=_LIMIT_S
-    )
+    command = ("gcloud", "projects", "get-iam-policy", project, "--format=json")
+    try:
+        policy = output(*command, limit_s=_LIMIT_S)
+    except ProgramError as error:
+        return _not_visible(error)
     own = {
         binding["role"]
         for binding in _json(policy).get("bindings", [])
@@ -79,6 +84,16 @@ def _not_asked(subject: Installation) -> Finding | None:
     if not is_installed("gcloud"):
         return absent(subject, "gcloud is not installed.", _INSTALL, "cloud-run")
     return None
+
+
+def _not_visible(error: ProgramError) -> Finding:
+    """An account that may deploy need not be allowed to list APIs or roles."""
+    if "permission" not in str(error).lower():
+        raise error
+    return warning(
+        f"this account may not look: {error}.",
+        "Ask an owner of the project, or go on: a deployment names what it lacks.",
+    )
 
 
 def _unreachable(subject: Installation) -> Finding | None:

@@ -18,7 +18,7 @@ _RESTORE = "Correct the file, or restore it with git."
 def find_provisioning(subject: Installation) -> Finding:
     """Whether Grafana finds a data source of the stack and dashboards."""
     stack = compose_file.read(subject.project)
-    if stack is None:
+    if stack is None or not stack.is_own:
         return _no_stack(subject)
     problem = next(_provisioning_problems(stack), "")
     return failed(problem, _RESTORE) if problem else ok("one data source, and dashboards")
@@ -27,7 +27,7 @@ def find_provisioning(subject: Installation) -> Finding:
 def find_targets(subject: Installation) -> Finding:
     """Whether every target is a service of the stack at the port that it listens on."""
     stack = compose_file.read(subject.project)
-    if stack is None:
+    if stack is None or not stack.is_own:
         return _no_stack(subject)
     path = subject.project / CONFIG
     config = _yaml(path)
@@ -73,13 +73,16 @@ def _provisioning_problems(stack: ComposeFile) -> Iterator[str]:
 
 def _yaml(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
         raise OSError(0, f"not YAML: {str(error).splitlines()[0]}", str(path)) from None
+    if not isinstance(document, dict):
+        raise OSError(0, "expected keys with values, found another form", str(path))
+    return document
 
 
 def _no_stack(subject: Installation) -> Finding:
-    text = f"no {compose_file.NAME} in {subject.project.resolve()}"
+    text = f"no {compose_file.NAME} of mien's stack in {subject.project.resolve()}"
     return absent(subject, text, "Name mien's project folder: --project.", "compose")
 
 

@@ -13,9 +13,10 @@ _MAX_NAMES = 3
 
 def find(subject: Installation) -> Finding:
     """Which locked packages are missing, and which have another version."""
-    pins = {name: locked(subject.project / name) for name in (SERVING, TRAINING, ALL)}
-    if not pins[SERVING]:
-        return Finding("skipped", f"no {SERVING} here: mien runs without its repository")
+    paths = {name: subject.project / name for name in (SERVING, TRAINING, ALL)}
+    if not all(path.is_file() for path in paths.values()):
+        return Finding("skipped", "no lock files here: mien runs without its repository")
+    pins = {name: locked(path) for name, path in paths.items()}
     installed = {name: _installed(name) for each in pins.values() for name in each}
     if missing := [name for name in pins[SERVING] if not installed[name]]:
         return failed(f"{SERVING}: {_names(missing)} not installed.", _INSTALL)
