@@ -109,6 +109,11 @@ if Path(sys.prefix).resolve() == VENV.resolve():
         _run(context, f"{BIN}/mkdocs build --strict -f docs/mkdocs.yml -d {ROOT}/site")
 
     @task
+    def reference(context: Context) -> None:
+        """Write the pages of reference: commands, config keys and the HTTP API."""
+        _run(context, f"{BIN}/python docs/reference.py")
+
+    @task
     def bench(context: Context, name: str) -> None:
         """Measure what the docs say: answers, batch, camera, check, colours, cpu, dashboards,
         drills, emotion, faces, fuzz, gesture, hands, monitoring, normalization, pages, photos,

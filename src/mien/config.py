@@ -30,8 +30,7 @@ SchemaT = TypeVar("SchemaT", bound=BaseModel)
 Form = Literal["int8", "fp16"]
 FORMS: tuple[Form, ...] = get_args(Form)
 TrainedOn = Literal["synthetic", "real", "pretrained"]
-"""What a model was trained on: drawings of mien, data of its user, or data of others that are not
-here."""
+"""What a model was trained on: drawings of mien, data of its user, or data of others."""
 REAL_DATA: tuple[TrainedOn, ...] = ("real", "pretrained")
 """A model of drawings does not replace one that was trained on these."""
 Level = Literal["error", "warn", "off"]
@@ -47,10 +46,11 @@ class Policy(Schema):
     """Which candidate becomes champion: the best score within limits that a service can bear."""
 
     maximise: Literal["macro_f1", "accuracy", "map50", "map50_95"] = "macro_f1"
+    """The score of the validation split by which candidates are compared."""
     max_bundle_mb: float = Field(default=50.0, gt=0)
+    """Size of a bundle in 10^6 bytes, as a small container can carry it."""
     max_cpu_cost: float = Field(default=100.0, gt=0)
-    """CPU time that one request may take, in units of decoding a 640 x 480 JPEG photo. It protects
-    the number of requests that one core can answer; the load of the machine does not change it."""
+    """CPU time of a request, in units of decoding a 640 x 480 JPEG photo, whatever the load is."""
     max_score_drop: float = Field(default=0.01, ge=0, lt=1)
     """How much of any score a variant may lose against the candidate that it was made from."""
     max_latency_increase: float = Field(default=0.1, ge=0)
@@ -65,6 +65,7 @@ class CheckConfig(Schema):
     """Level and limit of one data check; what is left out stays at the check's default."""
 
     level: Level | None = None
+    """Whether an issue ends the run, is only reported, or is not looked for."""
     limit: float | None = Field(default=None, ge=0, le=1)
     """Share of issues up to which the check does not fail."""
 
@@ -80,11 +81,13 @@ class RunConfig(Schema):
     name: str = Field(pattern=r"^[\w.-]+$")
     """The file's own name without its ending."""
     task: str
+    """What is learned: `emotion`, `gesture` or a task of your own."""
     source: str | None = None
-    """What `stages/data` takes: a file, a folder, a zip, kaggle:OWNER/NAME, `sample` or @VERSION;
-    None is the version that was fetched last."""
+    """A file, folder or zip; kaggle:OWNER/SET; `sample`; @VERSION. Default: what was last fetched."""
     seed: int = Field(default=0, ge=0, lt=2**31)
+    """Of everything random; the same seed, data and config give the same model."""
     params: dict[str, Any] = Field(default_factory=dict)
+    """Hyperparameters of the task, and how it reads its data."""
     checks: dict[str, CheckConfig] = Field(default_factory=dict)
     """Levels and limits of single data checks, by slug."""
     search_space: dict[str, Any] = Field(default_factory=dict)
@@ -92,6 +95,7 @@ class RunConfig(Schema):
     variants: tuple[Form, ...] = ()
     """Smaller forms of every candidate that take part beside it."""
     policy: Policy = Policy()
+    """Which candidate is chosen, and within which limits."""
 
 
 class Settings(BaseSettings):
@@ -114,8 +118,7 @@ class Settings(BaseSettings):
     max_megapixels: float = Field(default=64.0, alias="MIEN_MAX_MEGAPIXELS", gt=0)
     """Of a picture; of a JPEG that is decoded at reduced size four times as many."""
     keep_alive_s: int = Field(default=90, alias="MIEN_KEEP_ALIVE_S", ge=1)
-    """Seconds after which an idle connection is closed; longer than proxies keep theirs, so that
-    a proxy never sends a request into a closing connection."""
+    """Seconds after which an idle connection is closed; longer than proxies keep theirs."""
     header_timeout_s: float = Field(default=10.0, alias="MIEN_HEADER_TIMEOUT_S", gt=0)
     """Seconds in which the headers of a request must arrive."""
     body_timeout_s: float = Field(default=30.0, alias="MIEN_BODY_TIMEOUT_S", gt=0)
@@ -137,8 +140,7 @@ class Settings(BaseSettings):
     cors_origins: str = Field(default="", alias="MIEN_CORS_ORIGINS")
     """Origins whose pages may send requests from a browser, separated by commas."""
     notice: str = Field(default="", alias="MIEN_NOTICE")
-    """What people read before a camera shows them to a task that asks for a notice; `off` is
-    nothing."""
+    """What people read before a task that asks for a notice sees them; `off` is nothing."""
     prediction_log: Path | None = Field(default=None, alias="MIEN_PREDICTION_LOG")
     """The prediction log; None for `predictions.db` in the workspace."""
     prediction_log_days: float = Field(default=30.0, alias="MIEN_PREDICTION_LOG_DAYS", gt=0)

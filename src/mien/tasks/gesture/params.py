@@ -50,12 +50,15 @@ class Params(Schema):
     aspect_ratio: float | None = Field(default=None, gt=0.1, lt=10)
     """Width / height of the pictures, for landmarks that have lost it."""
     val_fraction: float = Field(default=0.15, gt=0, lt=0.5)
+    """Share of the rows for validation, where the data have no splits."""
     test_fraction: float = Field(default=0.15, gt=0, lt=0.5)
+    """The same for the test split."""
     ignore_labels: tuple[str, ...] = NO_GESTURE
     """Labels whose rows are skipped, and counted."""
     candidates: tuple[Candidate, ...] = Field(
         default=("random_forest", "svm", "logistic_regression", "lightgbm"), min_length=1
     )
+    """Classifiers to train and compare."""
     cv_folds: int = Field(default=3, ge=2, le=10)
     """Folds of the cross-validation that selects each candidate's hyperparameters."""
     trees: int = Field(default=100, ge=10, le=1000)
