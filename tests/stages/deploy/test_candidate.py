@@ -66,3 +66,24 @@ def test_an_address_without_a_server_is_a_response_too() -> None:
     response = Revision("http://127.0.0.1:1").send("/health")
     assert response.status == 0
     assert response.json() == {}
+
+
+def test_an_error_whose_body_breaks_off_is_a_response_too() -> None:
+    """A revision that crashes while it answers."""
+
+    class Breaking(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(500)
+            self.send_header("Content-Length", "100")
+            self.end_headers()
+            self.wfile.write(b"much less")
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Breaking) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        response = Revision(f"http://127.0.0.1:{server.server_port}").send("/health")
+        thread.join()
+    assert response.status == 0

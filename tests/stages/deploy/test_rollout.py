@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from project import ROOT
 from waiting import PATIENCE, until
 
-from mien.stages.deploy import candidate
+from mien.stages.deploy import candidate, service_file
+from mien.stages.deploy.service import CANDIDATE, PREVIOUS
 
-from .cloud import DIGESTS, REGION, SERVICE, Cloud, Visitors, image, revision
+from .cloud import DIGESTS, PROJECT, REGION, SERVICE, Cloud, Visitors, image, revision
 
 Deploy = Callable[..., "subprocess.CompletedProcess[str]"]
 TARGET = ("--service", SERVICE, "--region", REGION)
@@ -125,6 +127,43 @@ def test_a_signal_puts_the_old_revision_back(cloud: Cloud, number: signal.Signal
     assert process.returncode != 0
     assert "The old revision is back. Traffic read back: mien-00001-abc 100 %" in text
     assert most(cloud, "good") == 5
+    assert is_back(cloud)
+
+
+def test_two_deployments_at_once_both_go_back(cloud: Cloud, tmp_path: Path) -> None:
+    """Both read the state before either changed it; the second one takes over the tag."""
+    process = cloud.start("deploy", "cloud-run", *TARGET, "--image", image("good"))
+    until(lambda: most(cloud, "good") == 5)
+    process.send_signal(signal.SIGSTOP)
+    traffic: list[dict[str, object]] = [
+        {"revisionName": "mien-00001-abc", "percent": 100, "tag": PREVIOUS},
+        {"revisionName": "mien-second", "tag": CANDIDATE},
+    ]
+    file = tmp_path / "service.yaml"
+    file.write_text(
+        service_file.render(
+            ROOT / service_file.DEFAULT, SERVICE, image("good"), "mien-second", PROJECT, traffic
+        )
+    )
+    cloud.gcloud("run", "services", "replace", str(file), f"--region={REGION}")
+    process.send_signal(signal.SIGCONT)
+    _, text = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert "found mien-second: another deployment runs" in text
+    assert is_back(cloud)
+
+
+def test_a_deployment_whose_tags_another_one_dropped_goes_back(
+    cloud: Cloud, deploy: Deploy
+) -> None:
+    """The second one took the first for an interrupted one; both end with status 1."""
+    process = cloud.start("deploy", "cloud-run", *TARGET, "--image", image("good"))
+    until(lambda: most(cloud, "good") == 5)
+    second = deploy("--image", image("good"))
+    _, text = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, second.returncode) == (1, 1)
+    assert "was interrupted, or still runs" in second.stderr
+    assert "Traceback" not in text
     assert is_back(cloud)
 
 

@@ -93,10 +93,12 @@ class Revision:
         headers = {**self.headers, **({"Content-Type": content_type} if body else {})}
         request, start = HttpRequest(f"{self.url}{path}", body, headers), time.perf_counter()
         try:
-            with urlopen(request, timeout=TIMEOUT_S) as answer:
+            try:
+                answer = urlopen(request, timeout=TIMEOUT_S)
+            except HTTPError as refusal:
+                answer = refusal
+            with answer:
                 status, content = answer.status, answer.read()
-        except HTTPError as refusal:
-            status, content = refusal.code, refusal.read()
         except (OSError, HTTPException) as error:
             status, content = 0, str(error).encode()
         return RevisionResponse(status, content, time.perf_counter() - start)

@@ -16,7 +16,7 @@ from mien.reporting import console
 from mien.stages.deploy import candidate, service_file
 from mien.stages.deploy.candidate import ExpectedModel, Revision
 from mien.stages.deploy.gcloud import GcloudError, deferred_signals, gcloud, hangup_handled
-from mien.stages.deploy.service import CANDIDATE, PREVIOUS, Service, ServiceState
+from mien.stages.deploy.service import CANDIDATE, PREVIOUS, Service, ServiceState, TrafficTarget
 
 ATTEMPTS = 3
 """To set the traffic: another change at the same moment makes one fail."""
@@ -235,7 +235,7 @@ def _move(rollout: Rollout, old: str | None, expected: Sequence[ExpectedModel]) 
     if old is None:
         new, shares = public, list[int]()
     else:
-        new = _reach(state.tags[CANDIDATE].url, rollout.headers)
+        new = _reach(_own_candidate(rollout, state).url, rollout.headers)
         present = _reach(state.tags[PREVIOUS].url, rollout.headers)
         shares = list(rollout.shares)
     for share in (0, *shares):
@@ -244,9 +244,23 @@ def _move(rollout: Rollout, old: str | None, expected: Sequence[ExpectedModel]) 
         candidate.check_models(new, expected)
         figures = candidate.compare(new, present, expected)
         console.info(f"{share if old else 100} % of the traffic: {figures}")
+        if old:  # else other answers were compared, and somebody else moves the traffic, too
+            _own_candidate(rollout, rollout.service.read() or ServiceState())
     if (status := public.send("/health").status) != 200:
         raise DeploymentError(f"{public.url}/health: expected status 200, found {status}.")
     return public.url
+
+
+def _own_candidate(rollout: Rollout, state: ServiceState) -> TrafficTarget:
+    """The target of the tag, which a second deployment would take over or drop."""
+    target = state.tags.get(CANDIDATE)
+    if target is None or target.revision_name != rollout.revision:
+        raise DeploymentError(
+            f"{rollout.service.name}: expected the tag {CANDIDATE} on {rollout.revision}, found "
+            f"{target.revision_name if target else 'none'}: another deployment runs. Run one at a "
+            "time: wait until it has ended, and run the command again."
+        )
+    return target
 
 
 def _split(rollout: Rollout, old: str, share: int) -> dict[str, int]:
