@@ -9,7 +9,7 @@ from select import select
 import pytest
 from waiting import until
 
-from mien.errors import ConfigError, StackError
+from mien.errors import ConfigError, ProgramError, StackError
 from mien.stages.emulate import cloud_run, scenario
 from mien.stages.emulate.cloud_run import REQUEST_CAP_BYTES, CloudRun
 from mien.stages.emulate.instances import Limits, Stopped
@@ -199,6 +199,18 @@ def test_a_service_that_does_not_answer_its_first_request_is_an_error(service: S
     with pytest.raises(StackError, match="expected status 200, found 503"):
         scenario.run(CloudRun(service.start), Limits(), requests=20, clients=2)
     assert not service.instances[0].running
+
+
+def test_a_failure_of_the_engine_under_load_ends_the_run(service: Service) -> None:
+    """The second instance cannot be made: no client may wait for it for ever."""
+
+    def start() -> SmallServer:
+        if service.instances:
+            raise ProgramError("`docker create`: no space left on device.")
+        return service.start()
+
+    with pytest.raises(ProgramError, match="no space left"):
+        scenario.run(CloudRun(start), Limits(), requests=20, clients=2)
 
 
 def test_a_setting_without_a_value_is_refused(tmp_path: Path) -> None:

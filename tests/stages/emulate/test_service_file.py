@@ -56,10 +56,24 @@ def test_what_is_left_out_stays_at_the_default(tmp_path: Path) -> None:
     assert service_file.read(path) == DEFAULT
 
 
-@pytest.mark.parametrize("text", ["", "a: [", "spec: {template: {}}", FILE % ("1", "5 GB")])
+NO_LIMITS = "spec: {template: {spec: {containers: [{resources: }]}}}"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a: [", "spec: {template: {}}", NO_LIMITS, FILE % ("1", "5 GB")]
+)
 def test_another_file_is_named(tmp_path: Path, text: str) -> None:
     """Not half of it is used."""
     path = tmp_path / "service.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"service\.yaml: expected the Knative file"):
+        service_file.read(path)
+
+
+def test_a_secret_that_is_not_here_is_named(tmp_path: Path) -> None:
+    """With what to do: the emulation has no Secret Manager."""
+    path = tmp_path / "service.yaml"
+    secret = "{name: MIEN_API_KEYS, valueFrom: {secretKeyRef: {name: keys, key: latest}}}"
+    path.write_text(FILE % ("1", "1Gi") + f"            - {secret}\n")
+    with pytest.raises(ConfigError, match=r"MIEN_API_KEYS: expected a value.*--env"):
         service_file.read(path)

@@ -15,7 +15,7 @@ from statistics import quantiles
 
 from mien import tasks
 from mien.config import Schema
-from mien.errors import StackError
+from mien.errors import MienError, StackError
 from mien.reporting import console
 
 from .cloud_run import REQUEST_CAP_BYTES, STOP_PATIENCE_S, CloudRun, Response, get
@@ -63,7 +63,7 @@ class Load:
         self.latencies_ms: list[float] = []
         self._platform, self._posts, self._clients = platform, posts, clients
         self._stop = threading.Event()
-        self._error: StackError | None = None
+        self._error: MienError | None = None
 
     def run(self, during: Callable[[], object]) -> None:
         """Send requests while `during` runs, and finish those that are on their way."""
@@ -80,7 +80,7 @@ class Load:
         """Wait until that many more responses are there.
 
         Raises:
-            StackError: an instance did not start.
+            MienError: an instance did not start.
         """
         goal = len(self.responses) + count
         while len(self.responses) < goal and self._error is None:
@@ -96,7 +96,7 @@ class Load:
                 self.responses.append(self._platform.request(*post))
                 self.latencies_ms.append((time.perf_counter() - start) * 1e3)
                 number += 1
-        except StackError as error:
+        except MienError as error:
             self._error = error
 
 

@@ -39,13 +39,22 @@ def read(path: Path) -> ServiceSettings:
         limits = container.get("resources", {}).get("limits", {})
         return ServiceSettings(
             Limits(_cpus(limits.get("cpu", "1")), _memory_mb(limits.get("memory", "1Gi"))),
-            {each["name"]: str(each["value"]) for each in container.get("env", ())},
+            {each["name"]: _value(each) for each in container.get("env", ())},
             int(spec.get("containerConcurrency", DEFAULT.concurrency)),
         )
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, IndexError) as error:
+    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
             f"{path}: expected the Knative file of a service, found {error!r}. Name another file."
         ) from None
+
+
+def _value(variable: Mapping[str, Any]) -> str:
+    if "value" not in variable:  # of a secret, which this machine does not have
+        raise ConfigError(
+            f"{variable['name']}: expected a value, found a reference to one. Leave it out of a "
+            "copy of the file, and give the value with --env."
+        )
+    return str(variable["value"])
 
 
 def _cpus(quantity: Any) -> float:
