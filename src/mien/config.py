@@ -83,7 +83,7 @@ class RunConfig(Schema):
     task: str
     """What is learned: `emotion`, `gesture` or a task of your own."""
     source: str | None = None
-    """A file, folder or zip; kaggle:OWNER/SET; `sample`; @VERSION. Default: what was last fetched."""
+    """A file, folder, zip, kaggle:OWNER/SET, `sample` or @VERSION; by default the last fetched."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Of everything random; the same seed, data and config give the same model."""
     params: dict[str, Any] = Field(default_factory=dict)
