@@ -145,6 +145,12 @@ def test_images_are_built_from_files_that_reach_the_builder(path: Path) -> None:
     assert [name for name in sorted(passed - exported) if not (ROOT / name).exists()] == []
 
 
+def test_what_a_server_recorded_reaches_no_image() -> None:
+    """`mien serve --home champions` writes there; the last line that matches counts."""
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert "champions/predictions.db*" in lines[lines.index("!champions") :]
+
+
 @BOTH
 def test_the_build_tools_are_all_named(path: Path) -> None:
     """The names picked from the lock are what hatchling needs; one missing would end the build."""

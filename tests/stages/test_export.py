@@ -93,6 +93,18 @@ def test_a_folder_of_something_else_is_left_alone(
     assert (tmp_path / name).is_dir()
 
 
+@pytest.mark.parametrize("name", ["predictions.db", "mlflow.db"])
+def test_what_was_written_to_an_export_is_not_deleted(
+    served_home: Path, tmp_path: Path, name: str
+) -> None:
+    """`mien serve --home OUT` keeps answers and feedback there."""
+    stage.export(Workspace(served_home), CHAMPION, tmp_path / "out")
+    (tmp_path / "out" / name).write_text("answers")
+    with pytest.raises(ConfigError, match=f"found {name}"):
+        stage.export(Workspace(served_home), CHAMPION, tmp_path / "out")
+    assert (tmp_path / "out" / name).read_text() == "answers"
+
+
 def test_a_damaged_bundle_is_not_exported(served_home: Path, tmp_path: Path) -> None:
     """Nothing is left of the folder then."""
     home = tmp_path / "home"

@@ -4,8 +4,8 @@
     OUT/models/<task>/aliases.json    the version, as champion
     OUT/export.json                   what is in it
 
-The folder is a workspace without data, runs and registry: `mien serve --home OUT` serves it and
-writes nothing to it. It depends on the bundles alone, not on when or where it was written.
+The folder is a workspace without data, runs and registry, which `mien serve --home OUT` serves. It
+depends on the bundles alone, not on when or where it was written.
 """
 
 from pathlib import Path
@@ -37,7 +37,7 @@ def export(workspace: Workspace, alias: str, out: Path) -> dict[str, ExportedMod
 
     Raises:
         RegistryError: no task has the alias.
-        ConfigError: `out` holds something else than an export.
+        ConfigError: `out` holds something else than an export, or was used as a workspace.
         BundleError: a bundle is damaged.
     """
     aliases = {name: workspace.aliases(name).get(alias) for name in tasks.names()}
@@ -77,4 +77,10 @@ def _refuse_other_content(out: Path) -> None:
         raise ConfigError(
             f"{out}: expected a new or empty folder, or an earlier export, found something else. "
             "Name another folder."
+        )
+    written = [path.name for path in (Workspace(out).database, Workspace(out).prediction_log)]
+    if kept := [name for name in written if (out / name).exists()]:
+        raise ConfigError(
+            f"{out}: expected an earlier export alone, found {', '.join(kept)}, which a training or "
+            "a server wrote there and an export would delete. Move it away, or name another folder."
         )
