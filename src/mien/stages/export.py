@@ -81,6 +81,6 @@ def _refuse_other_content(out: Path) -> None:
     written = [path.name for path in (Workspace(out).database, Workspace(out).prediction_log)]
     if kept := [name for name in written if (out / name).exists()]:
         raise ConfigError(
-            f"{out}: expected an earlier export alone, found {', '.join(kept)}, which a training or "
-            "a server wrote there and an export would delete. Move it away, or name another folder."
+            f"{out}: expected an earlier export alone, found {', '.join(kept)}, which a server or "
+            "a training wrote and an export would delete. Move it away, or name another folder."
         )
