@@ -16,7 +16,7 @@ import pytest
 from browser import Visit
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
-from waiting import PATIENCE
+from waiting import PATIENCE, until
 
 from mien.tasks.gesture.drawing import draw_hand_picture
 
@@ -51,6 +51,18 @@ WATCH_FRAMES = """() => {
     watched.most = Math.max(watched.most, watched.open);
     return send(address, options).finally(() => { watched.open -= 1; });
   };
+}"""
+
+HOLD_CAMERAS = """() => {
+  const devices = navigator.mediaDevices, open = devices.getUserMedia.bind(devices);
+  window.held = { streams: [], allow: [] };
+  devices.getUserMedia = async (wanted) => {
+    held.streams.push(await open(wanted));
+    const stream = held.streams.at(-1);
+    await new Promise((allow) => held.allow.push(allow));
+    return stream;
+  };
+  held.live = () => held.streams.filter((each) => each.active).length;
 }"""
 
 
@@ -329,6 +341,25 @@ def _recorded(server: Server) -> int:
     path = server.log.parent / "predictions.db"
     with closing(connect(path)) as database:
         return int(database.execute("select count(*) from predictions").fetchone()[0])
+
+
+def test_a_camera_that_is_allowed_too_late_is_switched_off(visit: Visit) -> None:
+    """After the view was left, and where a second click started another one."""
+    page = visit.page
+    page.evaluate(HOLD_CAMERAS)
+    _start_camera(page)
+    until(lambda: page.evaluate("held.allow.length === 1"))
+    page.get_by_role("link", name="Picture", exact=True).click()
+    page.evaluate("held.allow[0]()")
+    until(lambda: page.evaluate("held.live() === 0"))
+    assert page.locator("#preview").evaluate("(video) => video.srcObject") is None
+    for _ in range(2):
+        _start_camera(page)
+    until(lambda: page.evaluate("held.allow.length === 3"))
+    page.evaluate("held.allow.forEach((allow) => allow())")
+    until(lambda: page.evaluate("held.live() === 1"))
+    page.get_by_role("button", name="Stop").click()
+    until(lambda: page.evaluate("held.live() === 0"))
 
 
 def test_frames_are_small_and_sent_one_after_the_other(visit: Visit) -> None:

@@ -23,6 +23,7 @@ const REASONS = {
 
 let models = [];
 let session = null; // of the running camera: { stream, tasks, times }
+let changes = 0; // starts and stops: a camera that is allowed after the next one is switched off
 
 export function setCameraModels(ready) {
   models = ready;
@@ -35,13 +36,16 @@ export function setCameraModels(ready) {
 async function startCamera() {
   stopCamera();
   showTrouble(trouble, "");
+  const number = changes;
   const device = cameras.value ? { deviceId: { exact: cameras.value } } : { facingMode: "user" };
   let stream;
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { ...device, width: { ideal: 640 } } });
   } catch (error) {
+    if (number !== changes) return;
     return showTrouble(trouble, REASONS[error.name] ?? `The camera cannot be used (${error.name}).`);
   }
+  if (number !== changes) return stream.getTracks().forEach((track) => track.stop());
   const parts = models.map((model) => makeAnswer(model.task));
   live.replaceChildren(...parts);
   const tasks = models.map((model, index) => (
@@ -57,6 +61,7 @@ async function startCamera() {
 }
 
 export function stopCamera() {
+  changes += 1;
   session?.stream.getTracks().forEach((track) => track.stop());
   session = null;
   preview.srcObject = null;
