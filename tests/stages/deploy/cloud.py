@@ -155,8 +155,14 @@ class Cloud:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # nohup ignores it
+            preexec_fn=_default_signals,
         )
+
+
+def _default_signals() -> None:
+    """Undo what the tests inherit: nohup ignores SIGHUP, and a shell's background job SIGINT."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def write_gcloud(folder: Path) -> None:
