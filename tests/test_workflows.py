@@ -246,6 +246,8 @@ def test_a_deployment_that_does_not_end_well_is_undone(
     undone = "mien deploy cloud-run --rollback --service mien --region europe-west1"
     expected = {"deploy": [deployed], "rollback": [deployed, undone], "nothing": []}
     assert deployments == expected[ends], calls
+    (exported,) = (number for number, call in enumerate(calls) if call.startswith("mien export"))
+    assert calls[exported + 1].startswith("docker build"), "an image of champions listed together"
 
 
 def test_deployments_wait_for_each_other() -> None:
