@@ -38,6 +38,7 @@ PLACES = {
         "tasks/gesture/rejection_training.py",
         "tasks/emotion/expression/linear.py",
         "stages/check/metadata_baseline.py",
+        "stages/suspects/label_quality.py",
     ),
     "lightgbm": "tasks/gesture/train.py",
     "skl2onnx": "tasks/gesture/export.py",

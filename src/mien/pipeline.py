@@ -13,6 +13,7 @@ from mien.model.evaluation import Evaluation
 from mien.reporting import console
 from mien.stages import Run, report
 from mien.stages import check as data_check
+from mien.stages import suspects as data_suspects
 from mien.stages.data import accept_if_readable, data, fetch, prepare
 from mien.stages.evaluate import Evaluated, evaluate, on_other_data
 from mien.stages.optimize import optimize as make_variants
@@ -20,6 +21,7 @@ from mien.stages.pull import pull as pull_bundle
 from mien.stages.register import Registered, register, register_pulled
 from mien.stages.train import Trained, fingerprint
 from mien.stages.train import train as fit
+from mien.storage.versions import Version
 from mien.storage.workspace import CHAMPION, Workspace, read_latest
 from mien.task import Task
 
@@ -197,6 +199,25 @@ def repair(config: RunConfig, workspace: Workspace) -> data_check.CheckedData:
             repaired = data_check.repair(run, version)
         with accept_if_readable(run, repaired):
             return data_check.check(run, repaired, verbose=True)
+
+
+def suspects(config: RunConfig, workspace: Workspace) -> data_suspects.Suspects:
+    """Rank the labels of a run's data by how probably they are wrong."""
+    run = Run.resolve(config, workspace)
+    with console.bar(f"{config.task}: suspects"), workspace.locked(config.task):
+        version, _ = fetch(run)
+        with accept_if_readable(run, version):
+            return data_suspects.suspects(run, version)
+
+
+def relabel(config: RunConfig, workspace: Workspace, corrections: Path) -> Version:
+    """Make a new version of a run's data with the labels of a corrected ranking."""
+    run = Run.resolve(config, workspace)
+    with console.bar(f"{config.task}: relabel"), workspace.locked(config.task):
+        version, _ = fetch(run)
+        relabelled = data_suspects.relabel(run, version, corrections)
+        run.store.set_latest(relabelled.root)
+        return relabelled
 
 
 def train(config: RunConfig, workspace: Workspace) -> Trained:

@@ -130,8 +130,7 @@ class Prediction:
         known_first = sorted(self.detections, key=lambda each: decision.is_novel(each.novelty))
         detections = tuple(each.calibrated(decision) for each in known_first)
         unsure = decision.is_unsure(detections[0].confidence, detections[0].novelty)
-        outcome: Outcome = "unsure" if unsure else self.outcome
-        return replace(self, outcome=outcome, detections=detections)
+        return replace(self, outcome="unsure" if unsure else self.outcome, detections=detections)
 
     def as_json(self, task: str) -> dict[str, Any]:
         """The prediction as JSON values: the task's own key first."""
@@ -191,6 +190,7 @@ class Sample:
     """Whose face or hand it is; "" where that is unknown."""
     metadata: Mapping[str, str | float] = field(default_factory=dict)
     """Values that do not show the subject and may reveal the label: file type, source."""
+    box: Box | None = None  # of the first label, in shares of the image's sides; None: all of it
 
 
 @dataclass(frozen=True)
@@ -259,8 +259,8 @@ class RepairPlan:
 
     drop: frozenset[str] = frozenset()
     move: Mapping[str, Split] = field(default_factory=dict)
-    repair: bool = True
-    """Whether the task also repairs what it alone understands, such as boxes."""
+    relabel: Mapping[str, str] = field(default_factory=dict)  # of a sample's first subject
+    repair: bool = True  # whether the task also repairs what it alone understands, such as boxes
 
 
 @dataclass(frozen=True)
@@ -297,12 +297,13 @@ class TaskData(Generic[ParamsT]):
     """`inspect(raw, params, cache)` lists the samples of raw data and records the issues of
     `checks`; a bad single file is an issue, and `DataError` says that no data could be read."""
     repair: Callable[[Path, Path, RepairPlan, ParamsT, Path], tuple[str, ...]]
-    """`repair(raw, out, plan, params, cache)` writes a repaired copy of raw data for `inspect` and
-    `prepare`; returns further repairs, in sentences."""
+    """`repair(raw, out, plan, params, cache)` writes a changed copy; returns further repairs."""
     prepare: Callable[[Path, Path, ParamsT, Path], DataReport]
     """`prepare(raw, ready, params, cache)` turns raw files into what the trainer reads. `cache` is
     a permanent folder for slow results, by content of the file."""
     examples: Callable[[Path, Split], Iterator[Example]]
+    label_features: Callable[[Sequence[Sample]], NDArray[np.float32]] | None = None
+    """Numbers (samples, features) that tell labels apart, NaN where a sample has none; optional."""
 
 
 @dataclass(frozen=True)
@@ -336,9 +337,8 @@ class Predictor:
     batching: bool = True
     """Whether `detect_many` runs the network once for several requests; servers then batch."""
     min_side: int | None = None
-    """Pixels of a picture's shorter side that are enough (`bench photos`); None: all are needed.
-    A picture with twice as many is read at reduced size, also by `TaskData.examples`; places in
-    predictions are in pixels of `Request.size`."""
+    """Pixels of a picture's shorter side that are enough (`bench photos`); None: all are needed. A
+    picture with twice as many is read reduced; predictions are in pixels of `Request.size`."""
     skeleton: Skeleton = ()
     """Of the points of a detection or a `Body`: the bones of a hand."""
     subject_counter: Callable[[], Callable[[Request], int]] | None = None

@@ -90,6 +90,37 @@ def check(
 
 
 @group.command()
+def suspects(
+    file: Config = None, source: Source = None, overrides: Overrides = None, home: Home = None
+) -> None:
+    """Rank labels by how probably they are wrong, as a CSV to correct and a page to look at."""
+    with console.bar("start"):
+        from mien import pipeline
+
+        chosen, workspace = run_config(file, source, overrides), workspace_at(home)
+    found = pipeline.suspects(chosen, workspace)
+    console.result(f"{len(found.ranked):,} labels ranked, {found.unjudged:,} could not be judged")
+    console.result(f"Look: {found.page}")
+    console.result(f"Correct the column label, then: mien data relabel {file} {found.csv}")
+
+
+@group.command()
+def relabel(
+    file: Annotated[Path, typer.Argument(metavar="CONFIG", help="As for `mien data suspects`.")],
+    corrections: Annotated[Path, typer.Argument(metavar="CSV", help="The corrected ranking.")],
+    source: Source = None,
+    overrides: Overrides = None,
+    home: Home = None,
+) -> None:
+    """Make a new version with corrected labels; the old one and all splits stay."""
+    with console.bar("start"):
+        from mien import pipeline
+
+        chosen, workspace = run_config(file, source, overrides), workspace_at(home)
+    pipeline.relabel(chosen, workspace, corrections)
+
+
+@group.command()
 def log(task: TaskArgument, home: Home = None) -> None:
     """List the versions of a task's raw data."""
     from mien.stages.data import versions

@@ -5,18 +5,15 @@ split, and what the task itself knows how to repair. The old version stays as it
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import BinaryIO
 
 from mien.errors import DataError
 from mien.reporting import console
 from mien.stages import Run
-from mien.storage.files import sha256_file
-from mien.storage.versions import OPEN, Item, Version
+from mien.storage.versions import OPEN, Version
 from mien.task import SPLITS, RepairPlan, Sample, Split
 
 from .checks.label_conflict import conflicts
@@ -57,9 +54,7 @@ def repair(run: Run, version: Version, exact: Names, near: Names) -> Version:
         if not changes:
             repaired = version
         else:
-            items = list(_items(out))
-            reason = f"fixed: {', '.join(changes)}"
-            repaired = store.add(items, version.source, reason, version)
+            repaired = store.add_folder(out, f"fixed: {', '.join(changes)}", version)
     _print(task.name, version, repaired, planned)
     return repaired
 
@@ -151,17 +146,6 @@ def _plan_moves(
             capacity[split] -= count
         moves |= {index: target for index in group if samples[index].split != target}
     return moves, unresolved
-
-
-def _items(folder: Path) -> Iterator[Item]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    for path in console.track(paths, "fingerprint"):
-        name = path.relative_to(folder).as_posix()
-        yield Item(name, sha256_file(path), path.stat().st_size, partial(_open, path))
-
-
-def _open(path: Path) -> BinaryIO:
-    return path.open("rb")
 
 
 def _print(task: str, old: Version, new: Version, planned: PlannedRepairs) -> None:

@@ -21,11 +21,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import BinaryIO
 
 from mien.errors import DataError
-from mien.storage.files import atomic_write, write_json
+from mien.storage.files import atomic_write, sha256_file, write_json
 
 from . import manifest
 from .manifest import Item, RawFile, Version, root_of
@@ -92,6 +94,17 @@ class Store:
             )
             manifest.write(version, self._path(root))
         return version
+
+    def add_folder(self, folder: Path, reason: str, parent: Version) -> Version:
+        """Store the files of a folder as a version made from `parent`; raises as `add`."""
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        items = []
+        with self.progress("fingerprint") as advance:
+            for count, path in enumerate(paths, start=1):
+                name, size = path.relative_to(folder).as_posix(), path.stat().st_size
+                items.append(Item(name, sha256_file(path), size, partial(_open, path)))
+                advance(count, len(paths))
+        return self.add(items, parent.source, reason, parent)
 
     @property
     def latest_root(self) -> str:
@@ -253,3 +266,7 @@ class Store:
     @property
     def _refused(self) -> Path:
         return self.folder / "refused.json"
+
+
+def _open(path: Path) -> BinaryIO:
+    return path.open("rb")

@@ -5,6 +5,7 @@ from mien.task import Predictor, Task, TaskData, Trainer
 from .checks import CHECKS
 from .data import examples, prepare
 from .inspection import inspect
+from .label_features import label_features
 from .params import LABELS, MIN_SIDE, Params
 from .predict import detect_many
 from .repair import repair
@@ -25,6 +26,7 @@ TASK = Task(
         repair=repair,
         prepare=prepare,
         examples=examples,
+        label_features=label_features,
     ),
     training=Trainer(
         Params=Params,

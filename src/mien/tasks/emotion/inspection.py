@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
+from mien.boxes import Box
 from mien.task import Inspection, Issues, Sample, Split
 
 from . import dataset, label_csv, label_lines, yolo
@@ -99,34 +100,35 @@ def _record_image(
     ignored: Sequence[str],
     record: _Record,
 ) -> None:
-    labels: tuple[str, ...] = ()
+    subjects: list[tuple[str, Box | None]] = []
     if image.labels is None:
         record.add(MISSING_LABEL_FILE, image.name)
     else:
         record.totals["files"] += 1
         for issue in image.labels.issues:
             record.add(issue.slug, image.name)
-        labels = _labels(image, classes, ignored, record)
+        subjects = _subjects(image, classes, ignored, record)
     # A training reads neither an image without a label file nor one with a malformed file.
     used = image.labels is not None and image.labels.malformed is None
     digest = sha256(image.path.read_bytes()).hexdigest()
     record.samples.append(
         Sample(
             image.name,
-            labels,
+            tuple(label for label, _ in subjects),
             digest,
             split if used else None,
             image.path,
             metadata=_metadata(image),
+            box=subjects[0][1] if subjects else None,
         )
     )
 
 
-def _labels(
+def _subjects(
     image: LabelledImage, classes: ClassNames, ignored: Sequence[str], record: _Record
-) -> tuple[str, ...]:
-    """The label of each box, the largest first; a box without area still belongs to a face."""
-    sized = []
+) -> list[tuple[str, Box | None]]:
+    """Label and box of each face, the largest first; a box without area still belongs to one."""
+    sized: list[tuple[float, str, Box | None]] = []
     for each in image.labels.boxes if image.labels else ():
         record.totals["boxes"] += 1
         if is_ignored(each.number, classes, ignored):
@@ -137,8 +139,9 @@ def _labels(
             record.add(UNKNOWN_CLASS, image.name)
             has_name = 0 <= each.number < len(classes.written)
             record.unknown_classes.add(label if has_name else str(each.number))
-        sized.append((clipped[2] * clipped[3] if clipped else 0.0, label))
-    return tuple(label for _, label in sorted(sized, key=lambda each: -each[0]))
+        area = clipped[2] * clipped[3] if clipped else 0.0
+        sized.append((area, label, yolo.corners(clipped) if clipped else None))
+    return [(label, box) for _, label, box in sorted(sized, key=lambda each: -each[0])]
 
 
 def _metadata(image: LabelledImage) -> dict[str, str | float]:

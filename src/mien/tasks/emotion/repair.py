@@ -27,7 +27,9 @@ from mien.task import SPLITS, RepairPlan, Split
 from . import dataset, label_csv, label_lines, yolo
 from .data import link
 from .dataset import DataSet, LabelledImage
-from .label_lines import LabelFile, XcYcWh
+from .dataset.class_names import ClassNames
+from .dataset.usable import is_ignored
+from .label_lines import LabelFile, LabelledBox, XcYcWh
 from .params import MIN_SIDE, Params
 
 SAME_FACE_IOU = 0.5
@@ -77,7 +79,7 @@ def repair(raw: Path, out: Path, plan: RepairPlan, params: Params, cache: Path) 
     """
     data = dataset.read(raw, params, cache)
     classes = data.classes
-    items = list(_items(data, plan))
+    items = list(_items(data, plan, params.ignore_labels))
     faces: Mapping[str, list[XcYcWh]] = {}
     if plan.repair:
         faces = _detect_all([each for each in items if each.needs_faces], cache)
@@ -93,11 +95,13 @@ def repair(raw: Path, out: Path, plan: RepairPlan, params: Params, cache: Path) 
     )
 
 
-def _items(data: DataSet, plan: RepairPlan) -> Iterator[_Item]:
+def _items(data: DataSet, plan: RepairPlan, ignored: Sequence[str]) -> Iterator[_Item]:
     for split, image in data:
         if image.name not in plan.drop:
             target = plan.move.get(image.name, split)
             text = _label_text(data.root, image, plan.repair)
+            if image.name in plan.relabel:
+                text = _relabelled(image, data.classes, plan.relabel[image.name], ignored)
             yield _Item(image.name, image.path, image.labels, text, target, target != split)
 
 
@@ -111,6 +115,23 @@ def _label_text(root: Path, image: LabelledImage, repair_lines: bool) -> str | N
     if (ambiguous or converted) and not image.labels.malformed:
         return "".join(yolo.format_label(each.number, each.box) for each in image.labels.boxes)
     return label_lines.decode_text((root / image.label_source).read_bytes())
+
+
+def _relabelled(
+    image: LabelledImage, classes: ClassNames, label: str, ignored: Sequence[str]
+) -> str:
+    """The lines of a label file with another label for the face that `inspect` lists first."""
+    lines = image.labels.boxes if image.labels else ()
+
+    def area(each: LabelledBox) -> float:
+        clipped = yolo.clip_box(each.box, lambda _: None)
+        return clipped[2] * clipped[3] if clipped else 0.0
+
+    first = max((each for each in lines if not is_ignored(each.number, classes, ignored)), key=area)
+    number = classes.labels.index(label)
+    return "".join(
+        yolo.format_label(number if each is first else each.number, each.box) for each in lines
+    )
 
 
 def _boxes(labels: LabelFile | None) -> list[tuple[int, XcYcWh, bool]]:

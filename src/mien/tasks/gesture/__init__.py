@@ -6,7 +6,7 @@ from .anatomy import BONES
 from .checks import CHECKS
 from .data import examples, prepare
 from .drawing import load_sample_picture
-from .inspection import inspect
+from .inspection import inspect, label_features
 from .params import HAGRID_LABELS, MIN_SIDE, Body, Params
 from .predict import detect_many
 from .repair import repair
@@ -32,6 +32,7 @@ TASK = Task(
         repair=repair,
         prepare=prepare,
         examples=examples,
+        label_features=label_features,
     ),
     training=Trainer(Params=Params, candidates=candidates, fit=fit),
     inference=Predictor(

@@ -20,6 +20,7 @@ from mien.task import Inspection, Issues, Sample, Split
 
 from . import anatomy, checks, data, depth, labels, landmarks, sources, splits, table
 from .checks import CHECKS
+from .columns import POINTS
 from .landmarks import Convention, Floats
 from .outlier_model import GaussianOutlierModel, fit_outlier_model
 from .params import Params
@@ -102,6 +103,14 @@ def inspect(raw: Path, params: Params, cache: Path) -> Inspection:
         for check in CHECKS
     }
     return Inspection(samples, issues, learned)
+
+
+def label_features(samples: Sequence[Sample]) -> NDArray[np.float32]:
+    """The normalized landmarks (n, 63); NaN for a sample without a usable hand."""
+    missing = (np.nan,) * (3 * POINTS)
+    return np.array([each.values or missing for each in samples], np.float32).reshape(
+        -1, len(missing)
+    )
 
 
 def _inspect_labels(rows: Sequence[SourceRow], record: _HandRecord) -> None:

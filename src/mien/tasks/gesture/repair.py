@@ -12,12 +12,12 @@ import csv
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mien.errors import DataError
 from mien.task import Inspection, RepairPlan, Split
 
-from . import checks, data, photos, sources, splits, table
+from . import checks, data, labels, photos, sources, splits, table
 from .columns import ROW_NAME, Columns
 from .inspection import inspect
 from .params import Params
@@ -42,6 +42,8 @@ class _Assignment:
     dropped: Collection[str]
     people: Mapping[str, Split]
     """The split of each person who has one."""
+    labels: Mapping[str, str]
+    """New labels."""
 
     def of(self, row: SourceRow) -> Split:
         """The split of a hand: as inspected, else as its source says, else that of its person."""
@@ -60,6 +62,11 @@ def repair(raw: Path, out: Path, plan: RepairPlan, params: Params, cache: Path) 
     if all(each.name in assignment.dropped for each in inspection.samples):
         raise DataError("nothing would be left of the data. Correct the source by hand.")
     source = sources.find_source(raw, params.ignore_labels)
+    if plan.relabel and source.annotations and not (source.tables or source.photos):
+        raise DataError(
+            "the labels of annotations: expected a table or photos, found JSON, which is not "
+            "rewritten. Correct the labels in the source."
+        )
     for path in sorted(raw.rglob("*")):
         if path.is_file() and path not in _written(source):
             _copy(path, out / path.relative_to(raw))
@@ -86,7 +93,7 @@ def _assign(inspection: Inspection, plan: RepairPlan) -> tuple[_Assignment, tupl
         for each in samples
         if each.person and each.name in split_of
     }
-    return _Assignment(split_of, dropped, people), tuple(repairs)
+    return _Assignment(split_of, dropped, people, plan.relabel), tuple(repairs)
 
 
 def _written(source: GestureSource) -> set[Path]:
@@ -112,8 +119,8 @@ def _write_table(
             values = [*cells, *[""] * len(header)][: len(header)]
             values[positions["split"]] = assignment.of(row)
             values[positions[ROW_NAME]] = row.name
-            if "label" not in columns.roles:
-                values[positions["label"]] = row.label
+            if "label" not in columns.roles or assignment.labels:  # numbers become their names
+                values[positions["label"]] = assignment.labels.get(row.name, row.label)
             writer.writerow(values)
 
 
@@ -138,13 +145,27 @@ def _write_splits(source: GestureSource, assignment: _Assignment, cache: Path, o
         writer.writerow(["name", "split"])
         for row in _hands(source, cache):
             stays = row.name not in assignment.dropped
+            name = _relabelled(row, assignment, out) if photo_paths else row.name
             if stays and photo_paths:
-                _copy(photo_paths[row.name], out / row.name)
+                _copy(photo_paths[row.name], out / name)
             if stays or not photo_paths:
-                writer.writerow([row.name, assignment.of(row) if stays else EXCLUDED])
+                writer.writerow([name, assignment.of(row) if stays else EXCLUDED])
         writer.writerows(
             [name, EXCLUDED] for name in ([] if photo_paths else sources.excluded_names(source))
         )
+
+
+def _relabelled(row: SourceRow, assignment: _Assignment, out: Path) -> str:
+    """The path of a photo, in the folder of its new label if it has one."""
+    if row.name not in assignment.labels:
+        return row.name
+    path = PurePosixPath(row.name)
+    old, new = labels.normalize_spelling(row.label), assignment.labels[row.name]
+    folders = [new if labels.normalize_spelling(each) == old else each for each in path.parts[:-1]]
+    moved = PurePosixPath(*folders, path.name)
+    while (out / moved).exists():
+        moved = moved.with_stem(f"{moved.stem}_")
+    return moved.as_posix()
 
 
 def _hands(source: GestureSource, cache: Path) -> Iterator[SourceRow]:
