@@ -59,6 +59,18 @@ def remember(raw: Path, cache: Path, faces: Mapping[str, list[tuple[float, ...]]
         stream.write(b"half a li")
 
 
+def test_a_new_label_is_that_of_the_largest_face(tmp_path: Path, out: Path) -> None:
+    """The other faces of the picture and their boxes stay."""
+    text = "1 0.2 0.2 0.1 0.1\n4 0.6 0.6 0.5 0.5\n"
+    raw = yolo_set.write(tmp_path / "raw", {"train/a.png": text} | REST)
+    mended(raw, out, RepairPlan(relabel={"train/a.png": "sad"}, repair=False))
+    number = LABELS.index("sad")
+    lines = "1 0.200000 0.200000 0.100000 0.100000\n"
+    lines += f"{number} 0.600000 0.600000 0.500000 0.500000\n"
+    expected = {"train/a.png": lines, "valid/c.png": GOOD, "test/d.png": GOOD}
+    assert files(out) == expected
+
+
 def test_the_plan_is_kept_and_pictures_stay_the_same(tmp_path: Path, out: Path) -> None:
     """Left out, moved, and all others where they were; `val` becomes `valid`."""
     texts = {"train/a.png": GOOD, "train/b.png": "0 0.5 0.5 0.2 0.2\n", "train/e.png": ""}

@@ -258,6 +258,31 @@ def test_annotations_keep_their_bytes_and_get_a_list_of_splits(tmp_path: Path) -
     assert len(read(tmp_path / "out" / "splits.csv")) == len(labels)
 
 
+def test_labels_of_annotations_are_not_rewritten(tmp_path: Path) -> None:
+    """The message says so, instead of a version without the corrections."""
+    hands, _ = landmark_rows(1, 0)
+    document = {"p": {"bboxes": [[0, 0, 1, 1]], "labels": ["like"]}}
+    document["p"]["hand_landmarks"] = [(hands[0][:, :2] / 4000).tolist()]
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "all.json").write_text(json.dumps(document))
+    with pytest.raises(DataError, match="the labels of annotations"):
+        mended(tmp_path, RepairPlan(relabel={"all.json:p:1": "fist"}, repair=False), SQUARE)
+
+
+def test_a_photo_moves_to_the_folder_of_its_new_label(tmp_path: Path) -> None:
+    """Its bytes and its split stay, and no photo of that folder is replaced."""
+    draw(tmp_path / "raw")
+    before = divided(inspected(tmp_path))
+    mended(tmp_path, RepairPlan(relabel={"like/0.png": "fist"}, repair=False))
+    moved = (tmp_path / "out" / "fist").glob("0*.png")
+    source = (tmp_path / "raw" / "like" / "0.png").read_bytes()
+    name = next(path.name for path in moved if path.read_bytes() == source)
+    after = divided(inspected(tmp_path, "out"))
+    assert after == {
+        (f"fist/{name}" if each == "like/0.png" else each): split for each, split in before.items()
+    }
+
+
 def test_a_photo_that_the_list_does_not_name_is_an_error(tmp_path: Path) -> None:
     """Photos that are added to a repaired folder need a split."""
     draw(tmp_path / "raw")
@@ -268,6 +293,21 @@ def test_a_photo_that_the_list_does_not_name_is_an_error(tmp_path: Path) -> None
     with pytest.raises(DataError, match=r"like/new\.png: split: expected train"):
         prepared(tmp_path / "out", tmp_path)
     assert inspected(tmp_path, "out").issues["unknown_split"].names == ("like/new.png",)
+
+
+def test_numbers_of_classes_become_names_where_a_label_is_corrected(tmp_path: Path) -> None:
+    """A name among numbers would be a class of its own."""
+    table = rows(2)
+    names = sorted({row["label"] for row in table})
+    for row in table:
+        row["label"] = str(names.index(row["label"]))
+    write(table, tmp_path / "raw" / "hands.csv")
+    (tmp_path / "raw" / "labels.csv").write_text("\n".join(names) + "\n", encoding="utf-8")
+    before = inspected(tmp_path).samples
+    mended(tmp_path, RepairPlan(relabel={"hands.csv:2": names[5]}, repair=False))
+    after = inspected(tmp_path, "out").samples
+    assert after[0].labels == (names[5],)
+    assert [each.labels for each in after[1:]] == [each.labels for each in before[1:]]
 
 
 def test_numbers_keep_every_bit(tmp_path: Path) -> None:
