@@ -1,8 +1,10 @@
 """Promises of `mien.reporting.console`: something moves, and results stay clean."""
 
 import io
+import json
 
 import pytest
+from rich.console import Console
 from waiting import until
 
 from mien.reporting import console
@@ -35,6 +37,17 @@ def test_a_terminal_gets_whole_words(terminal: io.StringIO) -> None:
     lines = terminal.getvalue().splitlines()
     assert all(len(line) <= 80 for line in lines if path not in line)
     assert " ".join(lines).split() == sentence.split()
+
+
+def test_a_document_stays_valid_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A text of any length within it is not broken over lines."""
+    terminal = Console(force_terminal=True, width=80, highlight=False, soft_wrap=True)
+    monkeypatch.setattr(console, "_out", lambda: terminal)
+    value = {"text": "a sentence of many words [bold] " * 9}
+    console.document(json.dumps(value))
+    assert json.loads(capsys.readouterr().out) == value
 
 
 def test_a_log_gets_a_line_from_time_to_time(

@@ -28,7 +28,7 @@ def doctor(
 
     results = stage.examine(stage.installation(project, home, stage.target(target), image))
     if as_json:
-        console.result(json.dumps([each.model_dump() for each in results], indent=1))
+        console.document(json.dumps([each.model_dump() for each in results], indent=1))
     else:
         stage.show(results)
     if not stage.is_healthy(results):

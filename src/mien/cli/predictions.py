@@ -29,8 +29,10 @@ def predict(
     failed = False
     for path, prediction in stage.predict(files, task, bundle, workspace_at(home)):
         failed |= "error" in prediction
-        document = json.dumps({"file": str(path), **prediction})
-        console.result(document if as_json else f"{path}: {_format_prediction(prediction)}")
+        if as_json:
+            console.document(json.dumps({"file": str(path), **prediction}))
+        else:
+            console.result(f"{path}: {_format_prediction(prediction)}")
     if failed:
         raise typer.Exit(1)
 
@@ -85,7 +87,10 @@ def replay(
     workspace = workspace_at(home, settings)
     prediction_log = settings.prediction_log or workspace.prediction_log
     report = stage.replay(trace_id, workspace, prediction_log, file, bundle)
-    console.result(json.dumps(report.as_json()) if as_json else "\n".join(report.lines()))
+    if as_json:
+        console.document(json.dumps(report.as_json()))
+    else:
+        console.result("\n".join(report.lines()))
     if report.again and not report.again.same:
         raise typer.Exit(1)
 

@@ -36,7 +36,10 @@ def reproduce(
     options = stage.RebuildOptions(keep, build, present)
     outcome = stage.reproduce(model, workspace_at(home), options)
     name = f"{outcome.model} version {outcome.version} ({outcome.candidate})"
-    console.result(json.dumps(outcome.as_json()) if as_json else f"{name}: {outcome.verdict}")
+    if as_json:
+        console.document(json.dumps(outcome.as_json()))
+    else:
+        console.result(f"{name}: {outcome.verdict}")
     if not outcome.passed:
         raise typer.Exit(1)
 
@@ -50,7 +53,9 @@ def certify(model: Model, build: Build = False, as_json: Json = False, home: Hom
     outcome, written = stage.certify(model, workspace_at(home), build)
     name = f"{outcome.model} version {outcome.version} ({outcome.candidate})"
     note = "written to its card" if written else "not written: it could not be rebuilt"
-    text = f"{name}: {outcome.verdict}; {note}"
-    console.result(json.dumps({**outcome.as_json(), "written": written}) if as_json else text)
+    if as_json:
+        console.document(json.dumps({**outcome.as_json(), "written": written}))
+    else:
+        console.result(f"{name}: {outcome.verdict}; {note}")
     if not outcome.passed:
         raise typer.Exit(1)

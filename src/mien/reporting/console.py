@@ -1,8 +1,8 @@
 """What a person at the keyboard sees: sentences, tables and progress bars; the only user of rich.
 
 Everything here goes to standard error, so that results on standard output stay clean for
-machines; `result` alone writes to standard output. Rich is imported when something is shown: a
-server starts without it.
+machines; `result`, `document` and `table` alone write to standard output. Rich is imported when
+something is shown: a server starts without it.
 """
 
 import os
@@ -69,6 +69,11 @@ def info(text: str) -> None:
 def result(text: str) -> None:
     """Print what the command was asked for, to standard output."""
     _out().print(_fit(_out(), text), markup=False)
+
+
+def document(text: str) -> None:
+    """Print a JSON document to standard output; a line break within a text would spoil it."""
+    _out().print(text, markup=False)
 
 
 def failure(text: str) -> None:
