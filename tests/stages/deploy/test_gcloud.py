@@ -16,6 +16,9 @@ PRINTED = {
     "ERROR: (gcloud.auth.print-identity-token) No identity token can be obtained from the current "
     "credentials.": "gcloud run services add-iam-policy-binding",
     "ERROR: The required property [project] is not currently set.": "gcloud config set project",
+    "ERROR: (gcloud.run.services.describe) The [project] resource is not properly specified.\n"
+    "Please specify the argument [--project] on the command line or set the property "
+    "[core/project].": "gcloud config set project",
     "ERROR: (gcloud.run.services.replace) PERMISSION_DENIED: Permission "
     "'iam.serviceaccounts.actAs' denied on service account mien-run@p.iam.gserviceaccount.com (or "
     "it may not exist).": "roles/iam.serviceAccountUser",
@@ -38,7 +41,7 @@ PRINTED = {
     "ERROR: ABORTED: Conflict for resource 'mien': version '1' "
     "was specified but current version is '2'.": "Wait until they are done",
     "ERROR: gcloud crashed (ConnectionError): HTTPSConnectionPool(host='run.googleapis.com'): Max "
-    "retries exceeded": "Check the network",
+    "retries exceeded": "Check the network and --region",
 }
 """What gcloud prints, and a part of the fix; `test_each_known_error_has_a_text` knows them all."""
 
@@ -58,7 +61,7 @@ def test_a_known_error_names_its_cause_and_its_fix(
 
 def test_each_known_error_has_a_text() -> None:
     """A row of the table that no text reaches would never be read."""
-    assert len(PRINTED) == len(KNOWN_ERRORS)
+    assert len(set(PRINTED.values())) == len(KNOWN_ERRORS)
     for _, cause, fix in KNOWN_ERRORS:
         assert any(part in fix for part in PRINTED.values()), cause
 

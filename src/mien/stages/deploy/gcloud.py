@@ -106,7 +106,8 @@ KNOWN_ERRORS: tuple[tuple[str, str, str], ...] = (
         "Run `gcloud auth login`.",
     ),
     (
-        r"required property \[project\]|property \[project\] is required",
+        r"required property \[project\]|property \[project\] is required|"
+        r"\[project\] resource is not properly specified",
         "no project is chosen",
         "Run `gcloud config set project PROJECT_ID`.",
     ),
@@ -165,7 +166,7 @@ KNOWN_ERRORS: tuple[tuple[str, str, str], ...] = (
     (
         r"Could not resolve|unreachable|Max retries exceeded|Connection (refused|reset)",
         "Google Cloud cannot be reached",
-        "Check the network, and try again.",
+        "Check the network and --region, which is part of the address, and try again.",
     ),
 )
 """What gcloud prints; the cause; the fix. The first that matches counts."""
