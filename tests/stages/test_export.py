@@ -12,7 +12,7 @@ from mien.model import bundle
 from mien.stages import export as stage
 from mien.stages.serve import models
 from mien.stages.serve.loading import BundleSource
-from mien.storage.workspace import CHAMPION, Workspace
+from mien.storage.workspace import CHAMPION, EXPORT_CONTENTS, Workspace
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -38,7 +38,7 @@ def test_an_export_is_served_as_the_workspace_is(served_home: Path, tmp_path: Pa
     """The same champions under the same numbers, and `export.json` names them."""
     made = stage.export(Workspace(served_home), CHAMPION, tmp_path / "out")
     assert sources(tmp_path / "out") == sources(served_home)
-    listed = json.loads((tmp_path / "out" / stage.CONTENTS).read_text())
+    listed = json.loads((tmp_path / "out" / EXPORT_CONTENTS).read_text())
     assert {name: each["digest"] for name, each in listed.items()} == {
         name: digest for name, (_, digest) in sources(served_home).items()
     }

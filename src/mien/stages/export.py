@@ -15,10 +15,7 @@ from mien.config import Schema
 from mien.errors import ConfigError, RegistryError
 from mien.model import bundle
 from mien.storage.files import atomic_dir, write_json
-from mien.storage.workspace import CHAMPION, Workspace
-
-CONTENTS = "export.json"
-"""The list of models; a folder that has it may be replaced by the next export."""
+from mien.storage.workspace import CHAMPION, EXPORT_CONTENTS, Workspace
 
 
 class ExportedModel(Schema):
@@ -54,7 +51,7 @@ def export(workspace: Workspace, alias: str, out: Path) -> dict[str, ExportedMod
             for name, number in versions.items()
         }
         document = {name: model.model_dump(mode="json") for name, model in models.items()}
-        write_json(temporary / CONTENTS, document, sort_keys=True)
+        write_json(temporary / EXPORT_CONTENTS, document, sort_keys=True)
         for path in temporary.rglob("*"):  # an image's user is another one
             path.chmod(0o755 if path.is_dir() else 0o644)
     return models
@@ -73,7 +70,9 @@ def _copy(source: Workspace, target: Workspace, task: str, number: int) -> Expor
 
 
 def _refuse_other_content(out: Path) -> None:
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / CONTENTS).is_file()):
+    if out.is_file() or (
+        out.is_dir() and any(out.iterdir()) and not (out / EXPORT_CONTENTS).is_file()
+    ):
         raise ConfigError(
             f"{out}: expected a new or empty folder, or an earlier export, found something else. "
             "Name another folder."

@@ -33,6 +33,8 @@ from mien.storage.registry import read_registry
 
 _log = logging.getLogger(__name__)
 CHAMPION = "champion"
+EXPORT_CONTENTS = "export.json"
+"""In an export: the list of its models; a folder that has it may be replaced by the next export."""
 MANIFEST = "bundle.json"
 """In a bundle: its manifest, whose SHA-256 is the digest of the bundle."""
 WORK = "work"

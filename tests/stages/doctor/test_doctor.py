@@ -23,6 +23,7 @@ from mien.stages import doctor
 from mien.stages.doctor import compose_file, programs
 from mien.stages.doctor.checks import DOCTOR_CHECKS
 from mien.stages.doctor.contract import DoctorCheck, Finding, ok
+from mien.storage.workspace import EXPORT_CONTENTS
 
 from .cases import BROKEN, GCLOUD, Break, Case, removed
 
@@ -100,6 +101,14 @@ def test_a_broken_installation_fails(slug: str, apply: Break, text: str, case: C
     assert result.state in ("warning", "failed"), result
     assert text in result.text
     assert result.remedy or ". " in result.text
+
+
+def test_an_export_needs_no_database(case: Case) -> None:
+    """It is a workspace for serving; its models are not a registry that was lost."""
+    removed("home/mlflow.db")(case)
+    (case.home / EXPORT_CONTENTS).write_text("{}")
+    result = examined("database", case, target="local")
+    assert (result.state, "an export" in result.text) == ("skipped", True)
 
 
 def test_a_wrong_clock_is_seen_at_google(case: Case, late_google: str) -> None:

@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 
 from mien.storage.registry import refuse_lost
+from mien.storage.workspace import EXPORT_CONTENTS
 
 from ..contract import DoctorCheck, Finding, Installation, failed, ok
 
@@ -12,6 +13,8 @@ def find(subject: Installation) -> Finding:
     """Whether SQLite opens it and finds no damage."""
     database = subject.workspace.database
     if not database.is_file():
+        if (subject.workspace.home / EXPORT_CONTENTS).is_file():
+            return Finding("skipped", "an export has none: it is for serving, not for training")
         if subject.target == "local":
             refuse_lost(database, subject.workspace.home)
         return ok(f"no {database.name}; the first training makes it")
