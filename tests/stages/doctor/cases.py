@@ -64,7 +64,7 @@ class Case:
             source = ROOT / name
             copy = shutil.copytree if source.is_dir() else shutil.copy2
             copy(source, self.project / name)
-        lock = f"numpy=={version('numpy')} \\\n    --hash=sha256:0\n"
+        lock = f"numpy=={version('numpy')} \\\n    --hash=sha256:0\nsetuptools==0.1 \\\n"
         for name in ("requirements.txt", "requirements_train.txt", "requirements_dev.txt"):
             (self.project / name).write_text(lock)
         (self.root / "proc" / "meminfo").write_text("MemAvailable:  8000000 kB\n")

@@ -7,6 +7,8 @@ from mien.model.lineage import locked
 from ..contract import DoctorCheck, Finding, Installation, failed, ok, warning
 
 SERVING, TRAINING, ALL = "requirements.txt", "requirements_train.txt", "requirements_dev.txt"
+_FROM_PYTHON = ("pip", "setuptools")
+"""An environment has these from Python itself, in any version."""
 _INSTALL = "`python3 tasks.py lint` installs the locked packages."
 _MAX_NAMES = 3
 
@@ -24,12 +26,12 @@ def find(subject: Installation) -> Finding:
     other = [
         f"{name} (expected {pin}, found {installed[name]})"
         for name, pin in everything.items()
-        if installed[name] not in ("", pin)
+        if installed[name] not in ("", pin) and name not in _FROM_PYTHON
     ]
     if other:
         return warning(f"versions other than locked: {_names(other)}.", _INSTALL)
     if missing := [name for name in pins[TRAINING] if not installed[name]]:
-        text = f"serves and cannot train: {_names(missing)} of {TRAINING} not installed."
+        text = f"serves and cannot train every task: {_names(missing)} of {TRAINING} not installed."
         return warning(text, _INSTALL)
     return ok(f"{sum(map(bool, installed.values()))} packages have their locked versions")
 
