@@ -8,7 +8,7 @@ import { examples } from "./examples.js";
 const OUTCOMES = {
   no_face: "No face was detected.",
   no_hand: "No hand was detected.",
-  unsure: "The model is not sure enough to answer; this is its best guess.",
+  unsure: "Too little confidence, or unlike all that the model learned from; this is its best guess.",
 };
 /* What a model was trained on. */
 const ORIGINS = {
