@@ -6,9 +6,13 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import browser
 import pytest
 from project import ROOT, free_port
 from waiting import PATIENCE
@@ -93,6 +97,38 @@ def test_the_documentation_loads_nothing_from_elsewhere(site: Path) -> None:
     assert "fonts.googleapis" not in "".join(
         path.read_text(encoding="utf-8") for path in site.rglob("*.css")
     )
+
+
+@pytest.fixture(scope="module")
+def address(site: Path) -> Iterator[str]:
+    """Where the built documentation is served."""
+    handler = partial(QuietHandler, directory=str(site))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves files without a line for each."""
+
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing."""
+
+
+def test_a_browser_asks_no_other_server(address: str) -> None:
+    """On a page with pictures, on one with tables, and in a search; nothing fails either."""
+    browser.require()
+    with browser.running() as chromium:
+        for page in ("", "/tutorial/", "/commands/", "/decisions/"):
+            with browser.visiting(chromium, f"{address}{page}") as visit:
+                visit.page.wait_for_load_state("networkidle")
+                if page == "":
+                    visit.page.locator("input[name=query]").fill("drift")
+                    visit.page.locator(".md-search-result__link").first.wait_for()
+                assert visit.foreign == []
+                assert visit.errors == []
+                assert visit.page.locator(".md-content h1").is_visible()
 
 
 def test_the_commands_exist() -> None:
