@@ -17,7 +17,14 @@ from waiting import PATIENCE
 
 pytestmark = [pytest.mark.xdist_group("dvc"), pytest.mark.long]
 
-RUNS = {"gesture": {"config": "tiny", "source": "sample", "watch": "src/mien/tasks/gesture"}}
+RUNS = {
+    "gesture": {
+        "config": "tiny",
+        "file": "configs/tiny.yaml",
+        "source": "sample",
+        "watch": "src/mien/tasks/gesture",
+    }
+}
 TINY = {
     "task": "gesture",
     "source": "sample",
