@@ -53,8 +53,8 @@ class Place:
         for number, version in versions.items():
             uri = client.get_run(version.run_id).info.artifact_uri
             assert uri.startswith(f"{self.workspace.home.as_uri()}/mlruns/gesture/")
-            assert version.source == f"{uri}/bundle"
-            fetched = Path(client.download_artifacts(version.run_id, "bundle"))
+            assert version.source == f"{uri}/model"
+            fetched = Path(client.download_artifacts(version.run_id, "model/bundle"))
             exported = bundle.read(self.workspace.version("gesture", number))
             assert bundle.read(fetched).digest == exported.digest
 
@@ -129,7 +129,7 @@ def test_mlflows_page_gives_the_artifacts_of_a_moved_workspace(moved: Place) -> 
     try:
         until(lambda: _answers(f"{address}/health"))
         (version,) = Tracker(home).versions(MODEL)
-        asked = {"run_uuid": version.run_id, "path": "bundle/model.onnx"}
+        asked = {"run_uuid": version.run_id, "path": "model/bundle/model.onnx"}
         got = requests.get(f"{address}/get-artifact", asked, timeout=PATIENCE)
         assert got.content == (moved.workspace.version("gesture", 1) / "model.onnx").read_bytes()
     finally:
