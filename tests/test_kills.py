@@ -125,7 +125,7 @@ def whole(workspace: Workspace) -> None:
     runs = client.search_runs([experiment.experiment_id])
     assert [each.info.status for each in runs] == ["FINISHED"]
     assert runs[0].data.params["candidate"] == tiny.CANDIDATE
-    assert "test.macro_f1" in runs[0].data.metrics
+    assert "test/macro_f1" in runs[0].data.metrics
 
 
 def networks(workspace: Workspace) -> dict[str, str]:
