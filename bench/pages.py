@@ -64,7 +64,7 @@ VIEWS = (
 
 
 def scene(turn: float) -> Image.Image:
-    """A drawn hand, and a drawn face beside it."""
+    """A drawn face and a drawn hand next to each other."""
     hand = draw_hand_picture("like")
     background = hand.getpixel((2, 2))
     picture = Image.new("RGB", SIZE, background)

@@ -66,9 +66,9 @@ def write(
 def _head(seen: Seen) -> list[str]:
     parts = [
         "# Performance",
-        f"Made by `python3 tasks.py bench serving` on {cpus.available_cpus()} cores "
-        f"({_processor()}), "
-        f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {code()}. "
+        "Made by `python3 tasks.py bench serving` on "
+        f"{cpus.available_cpus()} cores ({_processor()}), {platform.system()} "
+        f"{platform.machine()}, Python {platform.python_version()}, {code()}. "
         "The server has one core, the load generator the other.",
         "`mien serve` against the raw limit (the same function in a loop, without HTTP), a simple "
         "stack of FastAPI and PyTorch, and three model servers. CPU time comes first: time on the "
@@ -386,10 +386,8 @@ def _share(seen: Seen, workload: Workload, name: str) -> float:
     if not against_raw or not seen.good((workload.name, name, SATURATED)):
         return 0.0
     own = median(against_raw)
-    if name == OURS:
-        return own
-    found = seen.ratios.get((workload.name, name, SATURATED))
-    return own / median(found) if found else 0.0
+    other = seen.ratios.get((workload.name, name, SATURATED)) if name != OURS else [1.0]
+    return own / median(other) if other else 0.0
 
 
 def _whiskers(axes: object, seen: Seen, asked: Sequence[Workload], rows: Sequence[float]) -> None:

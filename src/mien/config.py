@@ -93,7 +93,7 @@ class RunConfig(Schema):
     search_space: dict[str, Any] = Field(default_factory=dict)
     """Ranges and values for `mien sweep`, by key of `params`; other commands ignore it."""
     variants: tuple[Form, ...] = ()
-    """Smaller forms of every candidate that take part beside it."""
+    """Smaller forms of every candidate, evaluated as candidates too."""
     policy: Policy = Policy()
     """Which candidate is chosen, and within which limits."""
 

@@ -1,14 +1,17 @@
 """The document behind the page /status, and the notice of a task."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from threading import Barrier, BrokenBarrierError
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
 from mien import tasks
+from mien.stages.serve import status as stage
 
 Draw = Callable[..., bytes]
 Serving = Callable[..., AbstractContextManager[TestClient]]
@@ -60,6 +63,26 @@ def test_drift_is_named_by_quantity(client: TestClient) -> None:
     drift = status(client)["drift"]
     assert "brightness" in drift["drifting"]
     assert drift["scores"]["brightness"] > 1
+
+
+def test_reports_are_read_one_at_a_time(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many ask: the threads that read the disk stay free for feedback."""
+    both, report, together = Barrier(2), stage.report, []
+
+    def watched(inference: Any) -> Any:
+        try:
+            together.append(both.wait(timeout=0.2))  # passes only if two are inside
+        except BrokenBarrierError:
+            both.reset()
+        return report(inference)
+
+    monkeypatch.setattr(stage, "report", watched)
+    with ThreadPoolExecutor(2) as pool:
+        replies = list(pool.map(client.get, ["/status.json"] * 2))
+    assert [each.status_code for each in replies] == [200, 200]
+    assert together == []
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,9 @@ async def metrics(request: Request) -> Response:
 
 
 async def status_document(request: Request) -> Response:
-    report = await asyncio.to_thread(status.report, _state(request).inference)
+    state = _state(request)
+    async with state.scrape_lock:  # it reads the same windows and the same database
+        report = await asyncio.to_thread(status.report, state.inference)
     return Response(report.model_dump_json(), headers=_NO_STORE, media_type="application/json")
 
 

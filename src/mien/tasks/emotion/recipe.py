@@ -130,7 +130,7 @@ class FineTuning(Schema):
     frozen_blocks: int = Field(default=1, ge=0, le=4)
     """Blocks that keep their weights: the first sees edges, and costs a third of a step."""
     vote_loss_weight: float = 1.0
-    """Of the cross-entropy of emotions, beside the losses of boxes and objectness."""
+    """Weight of the cross-entropy of emotions, added to the losses of boxes and objectness."""
 
 
 @dataclass(frozen=True)
