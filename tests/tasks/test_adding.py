@@ -47,10 +47,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def python(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run Python in the copy; a pytest in it is no worker of the one that runs this test."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=project,
-        env={**os.environ, "PYTHONPATH": str(project / "src"), "MIEN_HOME": str(project)},
+        env={**own, "PYTHONPATH": str(project / "src"), "MIEN_HOME": str(project)},
         capture_output=True,
         text=True,
         timeout=PATIENCE,

@@ -56,7 +56,6 @@ async function startCamera() {
   preview.srcObject = stream;
   setRunning(true);
   await listCameras(stream);
-  await preview.play();
   await answerFrames(own);
 }
 
@@ -172,7 +171,8 @@ function showSpeed(own) {
   const span = (now - own.times[0]) / 1000;
   if (!span || (own.shown && now - own.shown < 500)) return;
   own.shown = now;
-  speed.textContent = `${((own.times.length - 1) / span).toFixed(0)} frames per second`;
+  const frames = Math.round((own.times.length - 1) / span);
+  speed.textContent = `${frames} ${frames === 1 ? "frame" : "frames"} per second`;
 }
 
 /* ---- wiring ---- */
