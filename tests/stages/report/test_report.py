@@ -4,6 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
+import browser
 import pytest
 import yaml
 from command_line import CommandLine
@@ -44,6 +45,18 @@ def test_the_verdict_and_the_next_command_come_first(html: str) -> None:
     assert "mien-gesture version 1 is champion" in head
     assert "Next: mien serve gesture" in head
     assert "accuracy on test" in head
+
+
+def test_the_page_fits_a_phone(small_gesture: Workspace, html: str) -> None:
+    """390 pixels: tables scroll inside of the page, not the page; the heading says a name once."""
+    assert "<h1>Training run small of gesture</h1>" in html
+    browser.require()
+    page = small_gesture.reports("gesture") / "small" / "index.html"
+    with browser.running() as chromium, browser.visiting(chromium, page.as_uri(), 390) as visit:
+        visit.page.evaluate(
+            "for (const each of document.querySelectorAll('details')) each.open = true"
+        )
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_every_part_of_a_run_is_there(html: str) -> None:
