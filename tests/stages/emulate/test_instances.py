@@ -10,11 +10,11 @@ import pytest
 from command_line import CommandLine
 
 from mien.errors import ProgramError, StackError
-from mien.stages.emulate import cloud_run
+from mien.stages.emulate import cloud_run, instances
 from mien.stages.emulate.instances import Container, Limits, Process
 
 DOCKER = """#!{python}
-import json, os, sys
+import json, os, signal, sys
 with open(os.environ["DOCKER_CALLS"], "a") as calls:
     calls.write(json.dumps(sys.argv[1:]) + "\\n")
 state = {{"Running": "false", "ExitCode": "137", "OOMKilled": "true",
@@ -22,6 +22,8 @@ state = {{"Running": "false", "ExitCode": "137", "OOMKilled": "true",
 answers = {{"create": "c1", "port": "127.0.0.1:4242", "exec": os.environ.get("DOCKER_FILE", "")}}
 if sys.argv[1] == "start" and "DOCKER_REFUSES" in os.environ:
     sys.exit("Error response from daemon: no such runtime")
+if sys.argv[1] == os.environ.get("DOCKER_HANGS"):
+    signal.pause()
 if sys.argv[1] == "inspect":
     print(state[sys.argv[3].removeprefix("{{{{.State.").removesuffix("}}}}")])
 else:
@@ -74,6 +76,16 @@ def test_a_container_that_does_not_start_is_removed(
     with pytest.raises(ProgramError, match=r"`docker start`.*no such runtime"):
         Container("image", Limits(), {}, 8080)
     assert called(calls)[-1] == ["rm", "--force", "--volumes", "c1"]
+
+
+def test_an_engine_that_does_not_answer_is_not_waited_for(
+    calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says which command, and what can be done without the engine."""
+    monkeypatch.setenv("DOCKER_HANGS", "start")
+    monkeypatch.setattr(instances, "ANSWER_S", 0.5)
+    with pytest.raises(ProgramError, match=r"`docker start`: expected an answer within 0.5 s"):
+        Container("image", Limits(), {}, 8080)
 
 
 @pytest.mark.parametrize(

@@ -59,14 +59,28 @@ def test_what_is_left_out_stays_at_the_default(tmp_path: Path) -> None:
 NO_LIMITS = "spec: {template: {spec: {containers: [{resources: }]}}}"
 
 
+NO_CONTAINER = "spec: {template: {spec: {containers: []}}}"
+
+
 @pytest.mark.parametrize(
-    "text", ["", "a: [", "spec: {template: {}}", NO_LIMITS, FILE % ("1", "5 GB")]
+    ("text", "reason"),
+    [
+        (None, "no such file or directory"),
+        ("", "a file of another form"),
+        ("a: [", "text that is not YAML"),
+        ("spec: {template: {}}", "no key 'spec'"),
+        (NO_CONTAINER, "no container"),
+        (NO_LIMITS, "a file of another form"),
+        (FILE % ("1", "5 GB"), "memory '5 GB'"),
+    ],
 )
-def test_another_file_is_named(tmp_path: Path, text: str) -> None:
-    """Not half of it is used."""
+def test_another_file_is_named(tmp_path: Path, text: str | None, reason: str) -> None:
+    """Not half of it is used; the reason is words, not an exception of Python."""
     path = tmp_path / "service.yaml"
-    path.write_text(text)
-    with pytest.raises(ConfigError, match=r"service\.yaml: expected the Knative file"):
+    if text is not None:
+        path.write_text(text)
+    expected = rf"service\.yaml: expected the Knative file of a service, found {reason}"
+    with pytest.raises(ConfigError, match=expected):
         service_file.read(path)
 
 

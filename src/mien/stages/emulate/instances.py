@@ -21,6 +21,8 @@ from mien.errors import ProgramError
 
 _MB = 1e6
 _LOG_LINES = 20
+ANSWER_S, PULL_S = 60.0, 900.0
+"""The longest that the engine may take for a command; `create` may fetch the image first."""
 _MEMORY = ("/sys/fs/cgroup/memory.peak", "/sys/fs/cgroup/memory/memory.max_usage_in_bytes")
 """Where a control group counts the most memory that it had, by version 2 and 1."""
 _CPU = ("/sys/fs/cgroup/cpu.stat", "/sys/fs/cgroup/cpuacct/cpuacct.usage")
@@ -186,6 +188,7 @@ class Container:
             *(f"--env={name}={value}" for name, value in variables.items()),
             *self.options,
             self.image,
+            timeout_s=PULL_S,
         )
         try:
             docker("start", self._name)
@@ -219,7 +222,7 @@ class Container:
     def stop(self, patience_s: float) -> Stopped:
         start = time.monotonic()
         try:
-            docker("stop", f"--time={patience_s:g}", self._name)
+            docker("stop", f"--time={patience_s:g}", self._name, timeout_s=patience_s + ANSWER_S)
             seconds = time.monotonic() - start
             status = int(self._state("ExitCode"))
             return Stopped(seconds, status == _KILLED, status, self._state("OOMKilled") == "true")
@@ -240,13 +243,13 @@ class Container:
 _KILLED = 128 + 9
 
 
-def docker(*arguments: str) -> str:
-    """Run the Docker client; returns what it writes.
+def docker(*arguments: str, timeout_s: float | None = None) -> str:
+    """Run the Docker client, for at most `timeout_s`; returns what it writes.
 
     Raises:
-        ProgramError: it is not installed, no engine answers, or the engine refuses.
+        ProgramError: it is not installed, no engine answers in time, or the engine refuses.
     """
-    done = _run(*arguments)
+    done = _run(*arguments, timeout_s=timeout_s)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason"])[-1]
         raise ProgramError(
@@ -256,9 +259,17 @@ def docker(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+def _run(*arguments: str, timeout_s: float | None = None) -> "subprocess.CompletedProcess[str]":
+    timeout_s = timeout_s or ANSWER_S
     try:
-        return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+        return subprocess.run(
+            ["docker", *arguments], capture_output=True, text=True, check=False, timeout=timeout_s
+        )
+    except subprocess.TimeoutExpired:
+        raise ProgramError(
+            f"`docker {arguments[0]}`: expected an answer within {timeout_s:g} s, found none. "
+            "Restart the engine; without --image, a process is emulated."
+        ) from None
     except FileNotFoundError:
         raise ProgramError(
             "docker: expected the Docker client on PATH, found none. Install it; without --image, "

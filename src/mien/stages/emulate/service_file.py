@@ -42,10 +42,19 @@ def read(path: Path) -> ServiceSettings:
             {each["name"]: _value(each) for each in container.get("env", ())},
             int(spec.get("containerConcurrency", DEFAULT.concurrency)),
         )
-    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(
-            f"{path}: expected the Knative file of a service, found {error!r}. Name another file."
-        ) from None
+    except OSError as error:
+        found = (error.strerror or "another error").lower()
+    except yaml.YAMLError as error:
+        found = f"text that is not YAML ({' '.join(str(error).split())})"
+    except LookupError as error:
+        found = f"no key {error}" if isinstance(error, KeyError) else "no container"
+    except ValueError as error:
+        found = str(error)
+    except (TypeError, AttributeError):
+        found = "a file of another form"
+    raise ConfigError(
+        f"{path}: expected the Knative file of a service, found {found}. Name another file."
+    )
 
 
 def _value(variable: Mapping[str, Any]) -> str:
@@ -67,5 +76,5 @@ def _memory_mb(quantity: Any) -> int:
     """MiB of a quantity such as 512Mi or 1Gi."""
     match = re.fullmatch(r"(\d+)(Mi|Gi)", str(quantity))
     if match is None:
-        raise ValueError(f"memory: {quantity}")
+        raise ValueError(f"memory {quantity!r}")
     return int(match[1]) * _MEBIBYTES[match[2]]
