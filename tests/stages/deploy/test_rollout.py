@@ -293,10 +293,11 @@ def test_options_are_checked_before_anything_is_asked(
 def test_destroy_deletes_the_service_after_a_confirmation(
     cloud: Cloud, command_line: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
 ) -> None:
-    """Without --yes it says what would be deleted; a service that is not there is no error."""
+    """Without --yes it fails and says what would be deleted; no such service is no error."""
     command = ("destroy", "cloud-run", *TARGET)
     done = command_line(*command, home=tmp_path)
-    assert "would be deleted (traffic: mien-00001-abc 100 %)" in done.stdout
+    assert done.returncode == 1, "a script must not take it for done"
+    assert "would be deleted (traffic: mien-00001-abc 100 %)" in done.stderr
     assert SERVICE in cloud.read()["services"]
     done = command_line(*command, "--yes", home=tmp_path)
     assert (done.returncode, cloud.read()["services"]) == (0, {})

@@ -169,13 +169,16 @@ def destroy(service: Service, confirmed: bool) -> str:
 
     Raises:
         GcloudError: gcloud failed.
-        DeploymentError: it is still there.
+        DeploymentError: nobody confirmed it, or it is still there.
     """
     state = service.read()
     if state is None:
         return f"There is no service {service.name} in {service.region}."
     if not confirmed:
-        return f"{state.status.url} would be deleted (traffic: {state}). Confirm it with --yes."
+        raise DeploymentError(
+            f"Nothing is deleted. {state.status.url} would be deleted (traffic: {state}); confirm "
+            "it with --yes."
+        )
     gcloud(*service.delete_command())
     if service.read() is not None:
         raise DeploymentError(f"{service.name}: expected no service, found it still there.")
