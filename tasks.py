@@ -5,6 +5,7 @@ An ordinary invoke file. The part at its foot needs nothing but the standard lib
 `.venv-try` and needs no invoke.
 """
 
+import ast
 import os
 import shutil
 import subprocess
@@ -115,10 +116,12 @@ if Path(sys.prefix).resolve() == VENV.resolve():
 
     @task
     def bench(context: Context, name: str) -> None:
-        """Measure what the docs say: answers, batch, camera, check, colours, cpu, dashboards,
-        drills, emotion, faces, fuzz, gesture, hands, monitoring, normalization, pages, photos,
-        photosource, pictures, processors, serving, soak, starter, structure, together, ui,
-        variants, versions."""
+        """Measure what the docs say.
+
+        NAME is one of answers, batch, camera, check, colours, cpu, dashboards, drills, emotion,
+        faces, fuzz, gesture, hands, monitoring, normalization, pages, photos, photosource,
+        pictures, processors, serving, soak, starter, structure, together, ui, variants, versions.
+        """
         _run(context, f"{BIN}/python -m bench.{name}")
 
     @task
@@ -193,6 +196,24 @@ if Path(sys.prefix).resolve() == VENV.resolve():
             )
 
 
+def _recipes() -> dict[str, str]:
+    """The first sentence of each recipe, read without `.venv`."""
+    functions = [
+        node
+        for node in ast.walk(ast.parse(Path(__file__).read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.decorator_list
+    ]
+    lines = {each.name: (ast.get_docstring(each) or "").splitlines()[0] for each in functions}
+    return {name.strip("_").replace("_", "-"): line for name, line in sorted(lines.items())}
+
+
+def _help() -> None:
+    """Print what there is; needs neither `.venv` nor a network."""
+    print("python3 tasks.py RECIPE [OPTIONS]; `RECIPE --help` prints its options\n")
+    for name, line in _recipes().items():
+        print(f"  {name:<11} {line}")
+
+
 def _bootstrap() -> None:
     """Make `.venv` as the lock file says, then run this file again inside it."""
     _make(VENV, LOCK, "6 GB")
@@ -200,7 +221,7 @@ def _bootstrap() -> None:
     # Without bytecode, each of the hundreds of processes that the tests start would compile all
     # that it imports.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    _replace(str(BIN / "python"), "-m", "invoke", *(sys.argv[1:] or ["--list"]))
+    _replace(str(BIN / "python"), "-m", "invoke", *sys.argv[1:])
 
 
 def _try(*options: str) -> None:
@@ -256,6 +277,11 @@ def _call(*command: str) -> None:
 if __name__ == "__main__":
     if sys.version_info < (3, 11):  # noqa: UP036 - an older one may start it
         sys.exit(f"mien needs Python 3.11 or newer; this is {sys.version.split()[0]}.")
-    if sys.argv[1:2] == ["try"]:
+    recipe = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if recipe in ("-h", "--help", "-l", "--list"):
+        sys.exit(_help())
+    if not recipe.startswith("-") and recipe not in _recipes():
+        sys.exit(f"tasks.py: expected one of {', '.join(_recipes())}, found {recipe!r}.")
+    if recipe == "try":
         _try(*sys.argv[2:])
     _bootstrap()
