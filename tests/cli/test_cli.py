@@ -27,6 +27,29 @@ def test_help_names_every_command(command_line: CommandLine) -> None:
     assert done.returncode == 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/sys is a folder where nobody may write")
+def test_a_folder_that_cannot_be_written_is_named_with_advice(
+    tmp_path: Path, command_line: CommandLine
+) -> None:
+    """What the system says, the path, and what to do."""
+    done = command_line("run", "sample_gesture", "--home", "/sys/mien", home=tmp_path)
+    assert done.returncode == 1
+    assert "/sys/mien" in done.stderr
+    assert "Name a folder that you may write to" in done.stderr
+
+
+def test_the_recipes_are_listed_without_an_installation(tmp_path: Path) -> None:
+    """A newcomer who asks for help, or misspells a recipe, does not install 6 GB first."""
+    shutil.copy(ROOT / "tasks.py", tmp_path)
+    for arguments, words in ((["--help"], "  demo  "), (["dmeo"], "expected one of bench, ")):
+        done = subprocess.run(
+            [sys.executable, "tasks.py", *arguments],
+            cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+        assert words in done.stdout + done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["tasks.py"]
+
+
 @pytest.mark.parametrize("command", ["serve", "ui"])
 def test_a_port_that_does_not_exist_is_refused(
     tmp_path: Path, command: str, command_line: CommandLine

@@ -123,6 +123,14 @@ def test_without_a_model_there_is_nothing_to_export(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_an_alias_that_does_not_exist_is_refused(tmp_path: Path, command_line: CommandLine) -> None:
+    """With the nearest one, in mien's own words."""
+    done = command_line("export", "champoin", str(tmp_path / "out"), home=tmp_path)
+    assert done.returncode == 1
+    message = "alias: expected champion or challenger, found 'champoin'. Did you mean 'champion'?"
+    assert message in done.stderr
+
+
 def test_the_command_names_what_it_exported(
     served_home: Path, tmp_path: Path, command_line: CommandLine
 ) -> None:

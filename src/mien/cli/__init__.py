@@ -3,6 +3,7 @@
 A user-fixable error ends with one message and exit status 1, without a traceback.
 """
 
+import errno
 import signal
 import sys
 from types import FrameType
@@ -50,9 +51,19 @@ def main() -> None:
             "use: `pip install 'mien[train]'`, or `python3 tasks.py lint` in its repository."
         )
     except OSError as error:
-        text = f"{error.strerror or error}: {error.filename or 'no file named'}"
-        console.failure("\n".join([text, *_notes(error)]))
+        text = f"{error.strerror or error}: {error.filename or 'no file named'}."
+        advice = [_ADVICE[error.errno]] if error.errno in _ADVICE else []
+        console.failure("\n".join([" ".join([text, *advice]), *_notes(error)]))
     sys.exit(1)
+
+
+_OTHER_FOLDER = "Name a folder that you may write to; --home or MIEN_HOME name a workspace."
+_ADVICE = {
+    errno.EROFS: _OTHER_FOLDER,
+    errno.EACCES: _OTHER_FOLDER,
+    errno.EPERM: _OTHER_FOLDER,
+    errno.ENOSPC: "Free some space on this disk, or name a folder on another one.",
+}
 
 
 def _end(number: int, frame: FrameType | None) -> None:

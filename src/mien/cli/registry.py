@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -86,7 +86,7 @@ def rollback(task: str, reason: Reason = "by hand", force: Force = None, home: H
 
 @app.command(rich_help_panel="Registry")
 def export(
-    alias: Annotated[Literal["champion", "challenger"], typer.Argument(help="The versions.")],
+    alias: Annotated[str, typer.Argument(help="champion or challenger.")],
     out: Annotated[Path, typer.Argument(help="The folder; an earlier export is replaced.")],
     home: Home = None,
 ) -> None:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from mien import tasks
 from mien.config import Schema
-from mien.errors import ConfigError, RegistryError
+from mien.errors import ConfigError, RegistryError, nearest
 from mien.model import bundle
 from mien.storage.files import atomic_dir, write_json
 from mien.storage.workspace import CHAMPION, EXPORT_CONTENTS, Workspace
+
+_ALIASES = (CHAMPION, "challenger")
 
 
 class ExportedModel(Schema):
@@ -34,9 +36,14 @@ def export(workspace: Workspace, alias: str, out: Path) -> dict[str, ExportedMod
 
     Raises:
         RegistryError: no task has the alias.
-        ConfigError: `out` holds something else than an export, or was used as a workspace.
+        ConfigError: no such alias; or `out` holds something else than an export, or was used as a
+            workspace.
         BundleError: a bundle is damaged.
     """
+    if alias not in _ALIASES:
+        raise ConfigError(
+            f"alias: expected {' or '.join(_ALIASES)}, found {alias!r}.{nearest(alias, _ALIASES)}"
+        )
     aliases = {name: workspace.aliases(name).get(alias) for name in tasks.names()}
     versions = {name: number for name, number in aliases.items() if number is not None}
     if not versions:
