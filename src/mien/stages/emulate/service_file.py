@@ -43,17 +43,17 @@ def read(path: Path) -> ServiceSettings:
             int(spec.get("containerConcurrency", DEFAULT.concurrency)),
         )
     except OSError as error:
-        found = (error.strerror or "another error").lower()
+        reason = (error.strerror or "another error").lower()
     except yaml.YAMLError as error:
-        found = f"text that is not YAML ({' '.join(str(error).split())})"
+        reason = f"text that is not YAML ({' '.join(str(error).split())})"
     except LookupError as error:
-        found = f"no key {error}" if isinstance(error, KeyError) else "no container"
+        reason = f"no key {error}" if isinstance(error, KeyError) else "no container"
     except ValueError as error:
-        found = str(error)
+        reason = str(error)
     except (TypeError, AttributeError):
-        found = "a file of another form"
+        reason = "a file of another form"
     raise ConfigError(
-        f"{path}: expected the Knative file of a service, found {found}. Name another file."
+        f"{path}: expected the Knative file of a service, found {reason}. Name another file."
     )
 
 

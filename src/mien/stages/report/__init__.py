@@ -96,10 +96,8 @@ def write(
     pages = [_candidate(evaluated, each) for each in evaluation.candidates]
     pages.sort(key=lambda each: _order(each.scores, evaluation))
     prepared = run.processed / evaluation.data / REPORT
-    name, task = run.config.name, run.task.name
     values = {
         "run": run,
-        "heading": f"Training run {name}" + (f" of {task}" if task != name else ""),
         "outcome": outcome,
         "check": check,
         "seconds": seconds,
