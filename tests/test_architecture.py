@@ -20,6 +20,7 @@ PLACES = {
     "uvicorn": ("stages/serve", "tracking/page.py"),
     "prometheus_client": "stages/serve",
     "typer": "cli",
+    "cryptography": "observability/review/encryption.py",
     "optuna": "sweep",
     "kagglehub": "stages/data/sources.py",
     "rich": "reporting/console.py",

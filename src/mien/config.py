@@ -24,7 +24,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from mien.errors import ConfigError, nearest
+from mien.errors import A_LIST, ConfigError, expectation, nearest
 
 SchemaT = TypeVar("SchemaT", bound=BaseModel)
 Form = Literal["int8", "fp16"]
@@ -145,6 +145,18 @@ class Settings(BaseSettings):
     """The prediction log; None for `predictions.db` in the workspace."""
     prediction_log_days: float = Field(default=30.0, alias="MIEN_PREDICTION_LOG_DAYS", gt=0)
     prediction_log_mb: float = Field(default=200.0, alias="MIEN_PREDICTION_LOG_MB", gt=0)
+    review: str = Field(default="", alias="MIEN_REVIEW")
+    """Inputs of doubtful answers that are kept for review, as TASK:KIND,TASK:KIND; empty is none.
+    KIND is `crops`, or a field of the task's JSON requests, such as `landmarks`."""
+    review_key: SecretStr = Field(default=SecretStr(""), alias="MIEN_REVIEW_KEY")
+    """64 hexadecimal digits that encrypt them: `openssl rand -hex 32`."""
+    review_share: float = Field(default=1.0, alias="MIEN_REVIEW_SHARE", gt=0, le=1)
+    """Share of the doubtful answers that is kept; of those that feedback corrects, all are."""
+    review_per_day: int = Field(default=200, alias="MIEN_REVIEW_PER_DAY", ge=1)
+    """Samples that a task keeps in a day (UTC)."""
+    review_days: float = Field(default=30.0, alias="MIEN_REVIEW_DAYS", gt=0)
+    review_mb: float = Field(default=100.0, alias="MIEN_REVIEW_MB", gt=0)
+    """Size of all samples in 10^6 bytes; the oldest are deleted first."""
     fault_injection: bool = Field(default=False, alias="MIEN_FAULT_INJECTION")
     """Whether the header X-Mien-Fault may slow a request down or make it fail."""
 
@@ -283,73 +295,6 @@ def _apply(document: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override}: the value is not YAML; quote it") from None
 
 
-def expectation(fault: Mapping[str, Any], echo: bool = True) -> str:
-    """What pydantic expected of a value and what it found there, as "expected X, found Y".
-
-    Args:
-        fault: one of `ValidationError.errors()`.
-        echo: whether the value may be repeated in the message.
-    """
-    kind, value, context = fault["type"], fault["input"], fault.get("ctx", {})
-    if kind in _EXPECTED:
-        wanted = _EXPECTED[kind].format_map(context)
-    elif kind in ("value_error", "json_invalid"):
-        return str(context["error"])
-    else:
-        text = str(fault["msg"])
-        wanted = text.removeprefix("Input should be ")
-        if wanted == text:
-            return text
-    if kind == "missing":
-        value_text = "nothing"
-    elif "actual_length" in context:
-        value_text = str(context["actual_length"])
-    elif echo and isinstance(value, str | int | float | None):
-        value_text = repr(value)
-    else:
-        value_text = _JSON_TYPES.get(type(value), "another type")
-    return f"expected {wanted}, found {value_text}"
-
-
-_LIST = "a list, as in [a, b]"
-_KEYS = "a section of keys and values"
-_EXPECTED = {
-    "missing": "a value",
-    "int_parsing": "a whole number",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_parsing": "a number",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "bool_parsing": "true or false",
-    "bool_type": "true or false",
-    "string_type": "a text",
-    "string_pattern_mismatch": "a text of the form {pattern}",
-    "literal_error": "{expected}",
-    "list_type": _LIST,
-    "tuple_type": _LIST,
-    "dict_type": _KEYS,
-    "model_type": _KEYS,
-    "model_attributes_type": _KEYS,
-    "too_short": "at least {min_length} items",
-    "too_long": "at most {max_length} items",
-    "greater_than": "a number greater than {gt:g}",
-    "greater_than_equal": "a number of at least {ge:g}",
-    "less_than": "a number less than {lt:g}",
-    "less_than_equal": "a number of at most {le:g}",
-}
-"""What each kind of pydantic's errors expects; others keep pydantic's words."""
-_JSON_TYPES = {
-    str: "a text",
-    int: "a number",
-    float: "a number",
-    bool: "true or false",
-    list: "a list",
-    dict: "keys and values",
-    type(None): "null",
-}
-
-
 def _explain(
     error: ValidationError, schema: type[BaseModel], where: str, overrides: Sequence[str] = ()
 ) -> str:
@@ -377,7 +322,7 @@ def _fault(fault: Mapping[str, Any], schema: type[BaseModel]) -> str:
         return f"unknown key {key!r}.{hint}"
     text = expectation(fault)
     if fault["type"] in ("list_type", "tuple_type") and len(location) == 1:
-        text = text.replace(_LIST, _list_of(schema, key))
+        text = text.replace(A_LIST, _list_of(schema, key))
     return f"{key}: {text}" if key else text
 
 
@@ -387,7 +332,7 @@ def _list_of(schema: type[BaseModel], key: str) -> str:
     if choices := field.get("items", {}).get("enum"):
         return f"a list of {', '.join(choices)}, as in [{choices[0]}]"
     default = field.get("default")
-    return f"a list, as in [{', '.join(map(str, default))}]" if default else _LIST
+    return f"a list, as in [{', '.join(map(str, default))}]" if default else A_LIST
 
 
 def _known_keys(schema: type[BaseModel], parents: tuple[int | str, ...]) -> list[str]:

@@ -4,8 +4,9 @@ Every message says what is wrong, what was expected and found, and what to do. T
 neither HTTP status codes (`stages/serve/errors.py` has the table) nor exit codes (`cli.py`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import Any
 
 
 class MienError(Exception):
@@ -100,6 +101,10 @@ class PredictionLogError(MienError):
     """The prediction log cannot be read or written."""
 
 
+class ReviewError(MienError):
+    """A sample for review that is not there, or cannot be read or written."""
+
+
 class StackError(MienError):
     """A running stack that does not pass a check of `verify` or `drill`."""
 
@@ -120,3 +125,71 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """Return a hint such as ``" Did you mean 'epochs'?"``, or an empty string."""
     match = get_close_matches(word, list(known), n=1)
     return f" Did you mean {match[0]!r}?" if match else ""
+
+
+def expectation(fault: Mapping[str, Any], echo: bool = True) -> str:
+    """What pydantic expected of a value and what it found there, as "expected X, found Y".
+
+    Args:
+        fault: one of `ValidationError.errors()`.
+        echo: whether the value may be repeated in the message.
+    """
+    kind, value, context = fault["type"], fault["input"], fault.get("ctx", {})
+    if kind in _EXPECTED:
+        expected = _EXPECTED[kind].format_map(context)
+    elif kind in ("value_error", "json_invalid"):
+        return str(context["error"])
+    else:
+        text = str(fault["msg"])
+        expected = text.removeprefix("Input should be ")
+        if expected == text:
+            return text
+    if kind == "missing":
+        value_text = "nothing"
+    elif "actual_length" in context:
+        value_text = str(context["actual_length"])
+    elif echo and isinstance(value, str | int | float | None):
+        value_text = repr(value)
+    else:
+        value_text = _JSON_TYPES.get(type(value), "another type")
+    return f"expected {expected}, found {value_text}"
+
+
+A_LIST = "a list, as in [a, b]"
+"""What an error calls a list whose content it does not know."""
+_KEYS = "a section of keys and values"
+_EXPECTED = {
+    "missing": "a value",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "string_pattern_mismatch": "a text of the form {pattern}",
+    "literal_error": "{expected}",
+    "list_type": A_LIST,
+    "tuple_type": A_LIST,
+    "dict_type": _KEYS,
+    "model_type": _KEYS,
+    "model_attributes_type": _KEYS,
+    "too_short": "at least {min_length} items",
+    "too_long": "at most {max_length} items",
+    "greater_than": "a number greater than {gt:g}",
+    "greater_than_equal": "a number of at least {ge:g}",
+    "less_than": "a number less than {lt:g}",
+    "less_than_equal": "a number of at most {le:g}",
+}
+"""What each kind of pydantic's errors expects; others keep pydantic's words."""
+_JSON_TYPES = {
+    str: "a text",
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "keys and values",
+    type(None): "null",
+}

@@ -19,7 +19,7 @@ from mien.reporting import console
 from .options import app
 
 # The order of the imports is the order of the help.
-from . import stages, predictions, registry, pull, rebuilding, monitoring, data, doctor  # noqa: F401  # isort: skip
+from . import stages, predictions, review, registry, pull, rebuilding, monitoring, data, doctor  # noqa: F401  # isort: skip
 from . import scaffold, deployment, emulation  # noqa: F401  # isort: skip
 
 

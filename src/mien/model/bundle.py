@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 
 from mien import config
 from mien.config import Schema
-from mien.errors import BundleError
+from mien.errors import BundleError, expectation
 from mien.model.decision import AnswerDecision
 from mien.model.evaluation import BundleMetrics
 from mien.model.lineage import Lineage
@@ -188,7 +188,7 @@ def _parse(raw: bytes, path: Path) -> Manifest:
     except ValidationError as error:
         fault = error.errors()[0]
         key = ".".join(str(part) for part in fault["loc"])
-        raise BundleError(f"{path}: {key}: {config.expectation(fault)}. {_REMEDY}") from None
+        raise BundleError(f"{path}: {key}: {expectation(fault)}. {_REMEDY}") from None
 
 
 def _verify_files(folder: Path, manifest: Manifest) -> None:

@@ -160,6 +160,14 @@ _TABLE: dict[tuple[str, Kind, Topic, Unit, str], str] = {
     ("mien_prediction_log_dropped_total", "counter", "server", "count", ""): (
         "Predictions that could not be written to the prediction log, or were deleted with it."
     ),
+    ("mien_review_kept_total", "counter", "server", "count", "task reason"): (
+        "Inputs kept for review, by reason: 'uncertain', 'drift' or 'wrong'; one may count for two."
+    ),
+    ("mien_review_dropped_total", "counter", "server", "count", "task reason"): (
+        "Inputs of doubtful answers that were not kept: 'busy', 'quota' (of the day) or 'failed'."
+    ),
+    ("mien_review_samples", "gauge", "server", "count", ""): "Inputs that are kept for review now.",
+    ("mien_review_bytes", "gauge", "server", "bytes", ""): "Size of the inputs kept for review.",
     ("process_cpu_seconds_total", "counter", "server", "seconds", ""): "CPU time of the server.",
     ("process_resident_memory_bytes", "gauge", "server", "bytes", ""): (
         "Resident memory of the server."

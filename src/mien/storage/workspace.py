@@ -12,6 +12,7 @@
     reports/<task>/                the newest reports and figures, for people
     mlflow.db, mlruns/             runs and registry
     predictions.db                 the prediction log: answers, and feedback on them
+    review/<task>/                 encrypted inputs that wait for people, and the labels they gave
 
 A stage's folder is named by a key of all its inputs. It is written under a temporary name and
 renamed at the end: a folder with its final name is complete, and the stage can be skipped.
@@ -106,6 +107,11 @@ class Workspace:
     def prediction_log(self) -> Path:
         """The default file of a server's prediction log."""
         return self.home / "predictions.db"
+
+    @property
+    def review(self) -> Path:
+        """Inputs that a server keeps for review, where its settings say so."""
+        return self.home / "review"
 
     @property
     def database(self) -> Path:

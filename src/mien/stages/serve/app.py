@@ -39,6 +39,7 @@ from mien.stages.serve.metrics import LogFormatter, Metrics, RequestMetricsMiddl
 from mien.stages.serve.models import InvalidBundle, Models
 from mien.stages.serve.protocol import ConnectionLimits, LimitedHttpProtocol
 from mien.stages.serve.reloader import ModelReloader
+from mien.stages.serve.review_sampler import ReviewSampler
 from mien.stages.serve.routes import AppState
 from mien.stages.serve.trace_id import new_trace_id
 from mien.stages.serve.workers import CLOSE_TIMEOUT_S, WorkerPool
@@ -112,15 +113,17 @@ def _inference_service(
         settings.prediction_log_days,
         settings.prediction_log_mb,
     )
+    served, windows = Models(sources, settings.max_batch_size), DriftWindows(log)
     inference = InferenceService(
         settings=settings,
-        models=Models(sources, settings.max_batch_size),
+        models=served,
         workers=WorkerPool(settings.threads or cpus.available_cpus(), settings.max_in_flight),
         metrics=Metrics(),
         prediction_log=log,
-        drift_windows=DriftWindows(log),
+        drift_windows=windows,
+        review=ReviewSampler.from_settings(workspace, served.tasks, settings, windows.status),
     )
-    collector = StateCollector(inference.models, inference.workers, log, inference.drift_windows)
+    collector = StateCollector(served, inference.workers, log, windows, inference.review)
     inference.metrics.registry.register(collector)
     return inference
 
@@ -223,7 +226,7 @@ def _lifespan(
             loader.join(CLOSE_TIMEOUT_S)  # with a limit: its model may hang in the warm-up
             inference.workers.close()
             served.close()
-            inference.prediction_log.close()
+            inference.close_logs()
             gc.unfreeze()  # or the app would stay in memory as long as the process
 
     return lifespan

@@ -17,10 +17,12 @@ from mien.errors import PredictionLogError
 from mien.observability import drift
 from mien.observability.metrics import BY_NAME
 from mien.observability.prediction_log.writer import PredictionLog
+from mien.observability.review.sample import REASONS
 from mien.reporting import scores
 from mien.stages.serve.drift_window import DriftWindows
 from mien.stages.serve.loading import LoadedModel
 from mien.stages.serve.models import Models, ModelSlot
+from mien.stages.serve.review_sampler import DROPPED, ReviewSampler
 from mien.stages.serve.workers import WorkerPool
 
 LIVE_ACCURACY_WINDOW = 500
@@ -73,6 +75,7 @@ class StateCollector(Collector):
     workers: WorkerPool
     prediction_log: PredictionLog
     drift_windows: DriftWindows
+    review: ReviewSampler | None = None
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         """Yield the metrics of the table that have a reading."""
@@ -91,6 +94,7 @@ class StateCollector(Collector):
 
     def _readings(self) -> Iterator[Reading]:
         yield from self._server()
+        yield from self._review()
         for slot in self.models.slots:
             yield ("mien_model_loaded", (slot.name,), float(slot.model is not None))
             if slot.model is not None:
@@ -109,6 +113,19 @@ class StateCollector(Collector):
             return  # the prediction log has logged the reason
         yield ("mien_prediction_log_rows", (), float(rows))
         yield ("mien_prediction_log_bytes", (), float(size_bytes))
+
+    def _review(self) -> Iterator[Reading]:
+        """Zeros where nothing is kept, so that a dashboard shows that nothing is."""
+        samples, size_bytes = self.review.size() if self.review else (0, 0)
+        yield ("mien_review_samples", (), float(samples))
+        yield ("mien_review_bytes", (), float(size_bytes))
+        for task in self.models.tasks:
+            for reason in REASONS:
+                count = self.review.stored[task.name, reason] if self.review else 0
+                yield ("mien_review_kept_total", (task.name, reason), float(count))
+            for cause in DROPPED:
+                count = self.review.dropped[task.name, cause] if self.review else 0
+                yield ("mien_review_dropped_total", (task.name, cause), float(count))
 
     def _live(self, model: LoadedModel) -> Iterator[Reading]:
         of = (model.task.name, model.version)

@@ -26,6 +26,11 @@ class DriftStatus:
     rows: int
     scores: Mapping[str, DriftScore]
 
+    @property
+    def is_drifting(self) -> bool:
+        """Whether any quantity is beyond its limit."""
+        return any(each.score > each.limit for each in self.scores.values())
+
 
 class _Window:
     def __init__(self, rows: list[DriftRow]) -> None:

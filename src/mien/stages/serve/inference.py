@@ -23,6 +23,7 @@ from mien.stages.serve.drift_window import DriftWindows
 from mien.stages.serve.loading import LoadedModel
 from mien.stages.serve.metrics import Metrics, RequestTimings
 from mien.stages.serve.models import Models
+from mien.stages.serve.review_sampler import ReviewSampler
 from mien.stages.serve.uploads import Upload
 from mien.stages.serve.workers import WorkerPool
 from mien.task import Prediction, Request
@@ -68,6 +69,8 @@ class InferenceService:
     metrics: Metrics
     prediction_log: PredictionLog
     drift_windows: DriftWindows
+    review: ReviewSampler | None = None
+    """None where no input is kept for review."""
     answers: AnswerWindow = field(default_factory=AnswerWindow)
     # Not in `init`: a service that `replace` makes of another has handlers of its own, or its
     # predictions would go into the other's prediction log. Weak keys free a replaced model.
@@ -78,6 +81,12 @@ class InferenceService:
     @property
     def max_upload_bytes(self) -> int:
         return int(self.settings.max_upload_mb * 1e6)
+
+    def close_logs(self) -> None:
+        """Write what waits, and close the prediction log and the sampler."""
+        self.prediction_log.close()
+        if self.review is not None:
+            self.review.close()
 
     async def predict(
         self,
@@ -130,7 +139,7 @@ class InferenceService:
             limits = Limits(pixels=int(self.settings.max_megapixels * 1e6))
             size = model.max_batch_sizes.get(upload.kind, 1)
             handlers[key] = BatchHandler(
-                InferencePipeline(limits, self.prediction_log),
+                InferencePipeline(limits, self.prediction_log, self.review),
                 min(size, batching.LARGE_UPLOAD_BATCH) if key[1] else size,
             )
         return handlers[key]
@@ -146,6 +155,7 @@ class InferencePipeline:
 
     limits: Limits
     prediction_log: PredictionLog
+    review: ReviewSampler | None = None
 
     def __call__(self, batch: Sequence[InferenceRequest]) -> list[InferenceResult | Exception]:
         """One result, or the error, for each request; an error of one does not affect others."""
@@ -186,19 +196,21 @@ class InferencePipeline:
             "postprocess": (finished - first - networks.inference_s) / len(batch),
         }
         results = []
-        for (request, _), prediction in zip(batch, predictions, strict=True):
+        for (request, task_request), prediction in zip(batch, predictions, strict=True):
             request.timings.stages_s.update(stages_s)
-            results.append(self._record(request, prediction))
+            results.append(self._record(request, task_request, prediction))
         return results
 
     def _record(
-        self, request: InferenceRequest, prediction: Prediction
+        self, request: InferenceRequest, task_request: Request, prediction: Prediction
     ) -> InferenceResult | Exception:
         is_frame = request.upload.video is not None
         try:
             record = _record_of(request, prediction)
             if not is_frame:
                 self.prediction_log.add(record)
+                if self.review is not None:
+                    self.review.offer(request.model, task_request, prediction, record)
             return InferenceResult(prediction, record, is_frame)
         except Exception as error:  # noqa: BLE001 - raised where the result is awaited
             return error

@@ -144,6 +144,8 @@ async def feedback(request: Request) -> Response:
         log, labels = inference.prediction_log, inference.models.labels
         result = await asyncio.to_thread(record_feedback, log, labels, sent)
     inference.metrics.count_feedback(result.task, result.version, result.correct)
+    if inference.review is not None and not result.correct:
+        inference.review.correct(result.task, result.trace_id, result.label)
     return JSONResponse(result.model_dump())
 
 

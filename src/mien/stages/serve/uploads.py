@@ -16,8 +16,8 @@ from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 
-from mien import config, images
-from mien.errors import OverloadedError, RequestError, TooLargeError
+from mien import images
+from mien.errors import OverloadedError, RequestError, TooLargeError, expectation
 from mien.stages.serve import forms
 from mien.stages.serve.errors import MediaTypeError
 from mien.task import Request, Task
@@ -257,7 +257,7 @@ def _explain(error: ValidationError, body: type[BaseModel]) -> str:
         for part in first["loc"]
         if isinstance(part, int) or part in valid
     )
-    message = config.expectation(first, echo=False)
+    message = expectation(first, echo=False)
     if first["type"] == "extra_forbidden":
         keys = ", ".join(body.model_fields)
         message = f"unknown key; the keys are {keys}, and an image is sent as a form or as bytes"

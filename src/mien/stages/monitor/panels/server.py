@@ -165,6 +165,20 @@ PROCESS = (
         unit=PER_SECOND,
     ),
 )
+REVIEW = (
+    Panel("Inputs kept for review", {INSTANCE: total("mien_review_samples", "instance")}),
+    Panel("Size of the inputs kept", {INSTANCE: total("mien_review_bytes", "instance")}),
+    Panel(
+        "Rate of inputs kept by reason",
+        {"{{task}} {{reason}}": rate("mien_review_kept_total", "task", "reason")},
+        unit=PER_SECOND,
+    ),
+    Panel(
+        "Rate of inputs not kept by reason",
+        {"{{task}} {{reason}}": rate("mien_review_dropped_total", "task", "reason")},
+        unit=PER_SECOND,
+    ),
+)
 PAGE = Dashboard(
     "server",
     "Availability, latency, queue and resources of the service.",
@@ -173,5 +187,6 @@ PAGE = Dashboard(
         "Requests": REQUESTS,
         "Queue and uploads": QUEUE,
         "Process and prediction log": PROCESS,
+        "Review": REVIEW,
     },
 )

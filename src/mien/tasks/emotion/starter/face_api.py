@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from mien import config
 from mien.config import Schema
-from mien.errors import WeightsError
+from mien.errors import WeightsError, expectation
 from mien.mediapipe.pretrained_weights import DOWNLOAD_TIMEOUT_S, PretrainedWeights
 from mien.model.onnx_graph import OnnxGraph
 from mien.task import Fit
@@ -119,7 +118,7 @@ def read_weights(manifest: bytes, shard: bytes) -> dict[str, NDArray[np.float32]
     except ValidationError as error:
         fault = error.errors()[0]
         place = ".".join(str(part) for part in fault["loc"])
-        raise WeightsError(f"{MANIFEST}: {place}: {config.expectation(fault)}. {_REMEDY}") from None
+        raise WeightsError(f"{MANIFEST}: {place}: {expectation(fault)}. {_REMEDY}") from None
     tensors, offset = {}, 0
     for tensor in [each for group in groups for each in group.weights]:
         stored = np.dtype(np.uint8 if tensor.quantization else "<f4")
