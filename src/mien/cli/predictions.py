@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -10,6 +10,24 @@ from mien.errors import ConfigError
 from mien.reporting import console
 
 from .options import BundleFolder, Home, Json, TaskName, app, workspace_at
+
+BatchEngine = Literal["local", "shard"]
+TableFormat = Literal["parquet", "csv", "jsonl"]
+BatchSource = Annotated[
+    Path | None, typer.Argument(help="A folder of pictures, or a CSV.", show_default=False)
+]
+BatchOut = Annotated[
+    Path | None,
+    typer.Option(help="The table: .parquet, .csv or .jsonl; or a folder for it in parts."),
+]
+BatchShard = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N",
+        help="Score share I of N of the parts, I from 0; --engine shard reads both from "
+        "JOB_COMPLETION_INDEX and JOB_COMPLETION_COUNT, or from Cloud Run's variables.",
+    ),
+]
 
 
 @app.command(rich_help_panel="Predictions")
@@ -39,8 +57,8 @@ def predict(
 
 @app.command(rich_help_panel="Predictions")
 def batch(
-    source: Annotated[Path, typer.Argument(help="A folder of pictures, or a CSV.")],
-    out: Annotated[Path, typer.Option(help="The table: .parquet, .csv or .jsonl.")],
+    source: BatchSource = None,
+    out: BatchOut = None,
     task: TaskName = None,
     bundle: BundleFolder = None,
     threads: Annotated[int, typer.Option(help="0: one per available CPU core.", min=0)] = 0,
@@ -49,6 +67,12 @@ def batch(
         typer.Option("--sequence", help="Treat the pictures of a folder as frames of one video."),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing table.")] = False,
+    engine: Annotated[BatchEngine, typer.Option(help="What scores the parts.")] = "local",
+    shard: BatchShard = None,
+    format: Annotated[TableFormat, typer.Option(help="Of the parts.")] = "parquet",
+    commit: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Close the folder of a finished batch.")
+    ] = None,
     home: Home = None,
 ) -> None:
     """Predict a folder of pictures or a CSV into a table; an interrupted batch resumes."""
@@ -57,12 +81,17 @@ def batch(
         from mien.stages import batch as stage
 
     runtime.tune_malloc()
-    result = stage.batch(
-        source, out, workspace_at(home), name=task, bundle=bundle, threads=threads,
-        sequence=sequence, force=force,
-    )  # fmt: skip
+    if commit:
+        result = stage.commit(commit)
+    elif source and out:
+        result = stage.batch(
+            source, out, workspace_at(home), name=task, bundle=bundle, threads=threads,
+            sequence=sequence, force=force, engine=engine, shard=shard, suffix=f".{format}",
+        )  # fmt: skip
+    else:
+        raise ConfigError("mien batch: expected SOURCE and --out, or --commit DIR. Give both.")
     console.result(result.summary)
-    if result.failed:
+    if result.failed and not result.shard:
         raise typer.Exit(1)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import file_digest
 from pathlib import Path
+from secrets import token_hex
 from tempfile import mkdtemp
 from typing import Any
 
@@ -53,6 +54,30 @@ def atomic_write(target: Path, durable: bool = False) -> Iterator[Path]:
         temporary.replace(target)
         if durable:
             sync(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_once(target: Path) -> Iterator[Path]:
+    """Give a file name to write to that becomes `target`, unless that exists by then; durable.
+
+    Any number of processes may write the same file: the first one is believed, and none ever
+    sees a part of it.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{token_hex(4)}")
+    try:
+        yield temporary
+        sync(temporary)
+        try:
+            os.link(temporary, target)
+        except FileExistsError:
+            return
+        except OSError:  # no links, as on a bucket that is mounted as a folder
+            if not target.exists():
+                temporary.replace(target)
+        sync(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,11 +1,16 @@
-"""Drawn pictures to score, and the table of a batch."""
+"""Drawn pictures to score, the table of a batch, and its end by a kill."""
 
 import json
+import subprocess
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from project import ROOT
+from waiting import PATIENCE
 
 from mien.stages import batch as stage
 from mien.storage.workspace import Workspace
@@ -24,3 +29,25 @@ def score(source: Path, out: Path, bundle: Path | None, **options: Any) -> stage
 
 def read(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+
+
+def kill(command: list[str], parts: int, seconds: float) -> None:
+    """Let the program write `parts` parts, and kill it `seconds` after the next one starts."""
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdin
+        assert running.stdout
+        patience = threading.Timer(PATIENCE, running.kill)
+        patience.start()
+        try:
+            for _ in range(parts + 1):
+                assert running.stdout.readline() == "part\n", "it ended, or hangs"
+                running.stdin.write("\n")
+                running.stdin.flush()
+            end = time.perf_counter() + seconds
+            while time.perf_counter() < end:
+                pass  # a part is written in less time than a sleep takes
+        finally:
+            patience.cancel()
+            running.kill()

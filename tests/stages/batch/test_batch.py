@@ -13,8 +13,7 @@ from command_line import CommandLine
 from mien import images, tasks
 from mien.errors import ConfigError, DataError
 from mien.model import runtime
-from mien.stages import batch as stage
-from mien.stages.batch import inputs
+from mien.stages.batch import inputs, scoring
 from mien.stages.batch.inputs import BatchItem
 
 from .drawn import draw, read, score
@@ -136,12 +135,12 @@ def test_few_results_are_in_memory() -> None:
 
     ahead = 0
     for number, (job, rows) in enumerate(
-        stage.map_in_order(jobs(), lambda job: [{"name": job[0].name}], threads=3), 1
+        scoring.map_in_order(jobs(), lambda job: [{"name": job[0].name}], threads=3), 1
     ):
         ahead = max(ahead, started - number)
         assert job[0].name == rows[0]["name"] == str(number)
     assert started == 5000
-    assert ahead <= 3 * stage.JOBS_PER_THREAD
+    assert ahead <= 3 * scoring.JOBS_PER_THREAD
 
 
 def test_one_faulty_file_does_not_end_the_batch(

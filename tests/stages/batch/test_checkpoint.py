@@ -6,20 +6,18 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import threading
-import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from project import ROOT
-from waiting import PATIENCE
 
 from mien.errors import ConfigError
-from mien.stages.batch.checkpoint import BatchIdentity, open_checkpoint
+from mien.stages.batch.checkpoint import open_checkpoint
 from mien.stages.batch.inputs import BatchItem
+from mien.stages.batch.result import BatchIdentity
 
-from .drawn import draw, score
+from .drawn import draw, kill, score
 
 
 def test_a_complete_result_is_not_changed(tmp_path: Path, bundle: Path) -> None:
@@ -68,9 +66,10 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from mien.stages import batch
+from mien.stages.batch import one_table, scoring
 from mien.stages.batch.checkpoint import BatchCheckpoint
 from mien.storage.workspace import Workspace
-batch.PART_INTERVAL_S, batch.BATCH_SIZE = 0.0, 3
+one_table.PART_INTERVAL_S, scoring.BATCH_SIZE = 0.0, 3
 write = BatchCheckpoint.write
 def wait_and_write(*arguments):
     print("part", flush=True)
@@ -83,28 +82,6 @@ print(f"resumed {result.resumed_rows}")
 """
 """Three files per part; before it writes one, it prints a line and waits for one on its input, or
 for the end of its input."""
-
-
-def kill(command: list[str], parts: int, seconds: float) -> None:
-    """Let the program write `parts` parts, and kill it `seconds` after the next one starts."""
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as running:
-        assert running.stdin
-        assert running.stdout
-        patience = threading.Timer(PATIENCE, running.kill)
-        patience.start()
-        try:
-            for _ in range(parts + 1):
-                assert running.stdout.readline() == "part\n", "it ended, or hangs"
-                running.stdin.write("\n")
-                running.stdin.flush()
-            end = time.perf_counter() + seconds
-            while time.perf_counter() < end:
-                pass  # a part is written in less time than a sleep takes
-        finally:
-            patience.cancel()
-            running.kill()
 
 
 @pytest.mark.long

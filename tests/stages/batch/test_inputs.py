@@ -12,7 +12,7 @@ from mien import tasks
 from mien.errors import ConfigError, DataError, RequestError
 from mien.model import runtime
 from mien.stages import batch as stage
-from mien.stages.batch import inputs
+from mien.stages.batch import inputs, scoring
 from mien.task import Request
 
 from .drawn import draw, read, score
@@ -116,7 +116,7 @@ def test_the_images_of_a_folder_are_frames_of_one_video(
     for name, frame in frames.items():
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         frame.save(tmp_path / "in" / name)
-    monkeypatch.setattr(stage, "VIDEO_CHUNK_FRAMES", 5)
+    monkeypatch.setattr(scoring, "VIDEO_CHUNK_FRAMES", 5)
     out = tmp_path / "r.jsonl"
     score(tmp_path / "in", out, hands, threads=2, sequence=True)
     rows = read(out)

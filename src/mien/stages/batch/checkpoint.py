@@ -16,29 +16,16 @@ from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
 
-from mien import __version__
 from mien.errors import ConfigError
 from mien.storage.files import atomic_write, sync
 
 from .inputs import BatchItem
+from .result import BatchIdentity
 
 _SCHEMA = """
     create table if not exists run (document text);
     create table if not exists rows (part int, name text, stamp text, failed int, document text);
 """
-
-
-@dataclass(frozen=True)
-class BatchIdentity:
-    """Everything that determines the rows; a checkpoint with another identity is refused."""
-
-    task: str
-    version: str
-    digest: str
-    """Of the bundle."""
-    source: str
-    sequence: bool
-    mien_version: str = __version__
 
 
 @dataclass(frozen=True)
@@ -157,12 +144,8 @@ class BatchCheckpoint:
         return self._database.execute(text, values)
 
     def _require_identity(self, saved: Mapping[str, Any]) -> None:
-        for name, value in asdict(self.identity).items():
-            if saved.get(name) != value:
-                raise self._refused(
-                    f"belongs to another {_DESCRIPTIONS[name]}: expected {value}, found "
-                    f"{saved.get(name)}"
-                )
+        if other := self.identity.difference(saved):
+            raise self._refused(f"belongs to {other}")
 
     def _refused(self, reason: str) -> ConfigError:
         return ConfigError(f"{self.out} {reason}. Give another --out, or --force to replace it.")
@@ -200,16 +183,6 @@ def open_checkpoint(out: Path, identity: BatchIdentity, force: bool) -> Iterator
         finally:
             if checkpoint.is_empty():
                 path.unlink()
-
-
-_DESCRIPTIONS = {
-    "task": "task",
-    "version": "model version",
-    "digest": "bundle",
-    "source": "input",
-    "sequence": "setting of --sequence",
-    "mien_version": "version of mien",
-}
 
 
 def _done_file(out: Path) -> Path:

@@ -19,7 +19,10 @@ from pydantic import BaseModel
 
 from mien import images
 from mien.errors import DataError, MienError, RequestError, TooLargeError
+from mien.reporting import console
 from mien.task import Request, Task
+
+from .result import BatchIdentity
 
 IMAGE_SUFFIXES = {
     ".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".avif",
@@ -30,7 +33,8 @@ FILE_COLUMNS = ("file", "filename", "path", "image")
 """Columns in which a CSV may name files; the first one present is used."""
 MAX_FILE_MB = 200
 """Larger files are not read; in 10^6 bytes."""
-_NO_STAMP = "-"
+NO_STAMP = "-"
+"""Of an item without a file."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +86,30 @@ def list_items(source: Path, task: Task[Any], out: Path, sequence: bool) -> Batc
     """
     if source.is_dir():
         excluded = _stat(out)
-        return _counted(lambda: list_images(source, excluded), "file", source)
+        return counted(lambda: list_images(source, excluded), "file", source)
     if not source.is_file():
         raise DataError(f"{source}: expected a folder of images or a CSV file, found neither.")
     read_table = None if sequence else task.inference.table_requests
     if read_table is not None and read_table(source) is not None:
-        return _counted(lambda: _table_rows(source, read_table(source) or iter(())), "row", source)
+        return counted(lambda: table_rows(source, task), "row", source)
     landmarks = f", or the columns of {task.name}'s landmarks" if read_table else ""
     column = _file_column(source, landmarks)
-    return _counted(lambda: _named_files(source, column), "file", source)
+    return counted(lambda: _named_files(source, column), "file", source)
+
+
+def announced(source: Path, task: Task[Any], out: Path, identity: BatchIdentity) -> BatchInput:
+    """List the items and say what is going to happen with them.
+
+    Raises:
+        DataError: there is nothing to score, or the CSV has no usable columns.
+    """
+    with console.bar("list the files"):
+        batch_input = list_items(source, task, out, identity.sequence)
+    if identity.sequence and not task.inference.tracking:
+        console.info(f"mien-{task.name} predicts each frame of a video independently.")
+    model = f"mien-{task.name} {identity.version}".strip()
+    console.info(f"{batch_input.count} {batch_input.key_column}s to score with {model}")
+    return batch_input
 
 
 def list_images(
@@ -105,7 +124,7 @@ def list_images(
 
     Args:
         folder: the folder.
-        excluded: a file that is left out.
+        excluded: a file or folder that is left out.
         prefix: what precedes the names of its files.
         parents: the folders that it is in.
     """
@@ -118,18 +137,18 @@ def list_images(
         if not prefix:
             raise DataError(f"{folder} cannot be listed: {error.strerror}.") from None
         fault = RequestError(f"The folder cannot be listed: {error.strerror}.")
-        yield BatchItem(f"{_to_utf8(prefix)}", _NO_STAMP, body=fault)
+        yield BatchItem(f"{_to_utf8(prefix)}", NO_STAMP, body=fault)
         return
     folders = []
     for name in names:
         path = folder / name
         status = _stat(path)
+        if status and excluded and os.path.samestat(status, excluded):
+            continue
         if status and stat.S_ISDIR(status.st_mode):
             folders.append(name)
-        elif status and excluded and os.path.samestat(status, excluded):
-            continue
         elif _is_image(path, status):
-            yield BatchItem(_to_utf8(prefix + name), _stamp(path), path)
+            yield BatchItem(_to_utf8(prefix + name), stamp_of(path), path)
     for name in folders:
         yield from list_images(folder / name, excluded, f"{prefix}{name}/", (*parents, own))
 
@@ -147,10 +166,15 @@ def _is_image(path: Path, status: os.stat_result | None) -> bool:
         return False
 
 
-def _counted(items: Callable[[], Iterator[BatchItem]], key_column: str, source: Path) -> BatchInput:
+def counted(items: Callable[[], Iterator[BatchItem]], key_column: str, source: Path) -> BatchInput:
+    """Count the items and take their fingerprint.
+
+    Raises:
+        DataError: there are none.
+    """
     number, state = 0, sha256()
     for number, item in enumerate(items(), 1):  # noqa: B007 - the last number is the count
-        state.update(f"{item.name}\0{item.stamp}\n".encode())
+        state.update(mark(item))
     if not number:
         raise DataError(
             f"{source}: expected images ({', '.join(images.FORMATS)}) below a folder, or a CSV "
@@ -159,8 +183,15 @@ def _counted(items: Callable[[], Iterator[BatchItem]], key_column: str, source: 
     return BatchInput(items, key_column, number, state.hexdigest())
 
 
-def _table_rows(source: Path, bodies: Iterator[BaseModel | MienError]) -> Iterator[BatchItem]:
-    stamp = _stamp(source)
+def mark(item: BatchItem) -> bytes:
+    """What an item adds to the fingerprint."""
+    return f"{item.name}\0{item.stamp}\n".encode()
+
+
+def table_rows(source: Path, task: Task[Any]) -> Iterator[BatchItem]:
+    """The rows of a CSV that has the columns of the task; none if it has not."""
+    read_table, stamp = task.inference.table_requests, stamp_of(source)
+    bodies = (read_table and read_table(source)) or iter(())
     for number, body in zip(count(1), bodies, strict=False):
         yield BatchItem(str(number), stamp, body=body)
 
@@ -170,9 +201,9 @@ def _named_files(source: Path, column: int) -> Iterator[BatchItem]:
         name = cells[column].strip() if column < len(cells) else ""
         if name:
             path = source.parent / name
-            yield BatchItem(_to_utf8(name), _stamp(path), path)
+            yield BatchItem(_to_utf8(name), stamp_of(path), path)
         else:
-            yield BatchItem("", _NO_STAMP, body=RequestError("The row names no file."))
+            yield BatchItem("", NO_STAMP, body=RequestError("The row names no file."))
 
 
 def _file_column(source: Path, other_columns: str) -> int:
@@ -217,9 +248,10 @@ _MACHINE_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
 """Faults of the machine, not of a file: the batch ends, and resumes there when started again."""
 
 
-def _stamp(path: Path) -> str:
+def stamp_of(path: Path) -> str:
+    """Size and modification time of a file; a dash if there is none."""
     status = _stat(path)
-    return f"{status.st_size} {status.st_mtime_ns}" if status else _NO_STAMP
+    return f"{status.st_size} {status.st_mtime_ns}" if status else NO_STAMP
 
 
 def _stat(path: Path) -> os.stat_result | None:

@@ -6,7 +6,7 @@ checkpoint.
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 from mien.errors import ConfigError
 from mien.task import Prediction
 
-from .checkpoint import BatchIdentity
+from .result import BatchIdentity
 
 ROW_GROUP_SIZE = 8192
 """Rows of a Parquet row group; so many are in memory at a time."""
@@ -53,7 +53,9 @@ def writer_for(out: Path) -> TableWriter:
     """
     suffix = out.suffix.lower()
     if suffix not in _WRITERS:
-        raise ConfigError(f"--out {out}: expected one of {', '.join(_WRITERS)} at its end.")
+        raise ConfigError(
+            f"--out {out}: expected one of {', '.join(_WRITERS)} at its end, or a folder."
+        )
     if suffix == ".parquet":
         try:
             import pyarrow.parquet  # noqa: F401 - fail now and not after hours of scoring
@@ -70,6 +72,37 @@ def result_row(
     """One row as JSON values; `name` is the name of the file or the number of the row."""
     document = prediction.as_json("label") if prediction else None
     return {"name": name, "prediction": document, "error": error}
+
+
+def read_back(path: Path, key_column: str) -> Iterator[tuple[str, bool]]:
+    """Key and failure of each row of a table.
+
+    Raises:
+        ValueError, LookupError, OSError: it is not a whole table.
+    """
+    for row in _READERS[path.suffix](path, (key_column, "error")):
+        yield str(row[key_column]), bool(row["error"])
+
+
+def _read_csv(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        lines = list(stream)
+    if not lines or not lines[-1].endswith("\n"):
+        raise ValueError("the last row is cut off")
+    yield from csv.DictReader(lines, strict=True)
+
+
+def _read_jsonl(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as stream:
+        yield from map(json.loads, stream)
+
+
+def _read_parquet(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(path) as table:
+        for group in table.iter_batches(columns=list(columns)):
+            yield from group.to_pylist()
 
 
 def _to_cells(row: dict[str, Any], schema: TableSchema) -> dict[str, Any]:
@@ -124,4 +157,9 @@ _WRITERS: dict[str, TableWriter] = {
     ".parquet": _write_parquet,
     ".csv": _write_csv,
     ".jsonl": _write_jsonl,
+}
+_READERS: dict[str, Callable[[Path, Sequence[str]], Iterator[dict[str, Any]]]] = {
+    ".parquet": _read_parquet,
+    ".csv": _read_csv,
+    ".jsonl": _read_jsonl,
 }
