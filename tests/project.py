@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from waiting import PATIENCE
+from waiting import TRAINING_PATIENCE
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL = ROOT.parent / "shared" / "data"
@@ -30,7 +30,7 @@ def mien(*arguments: str, home: Path, **environment: str) -> "subprocess.Complet
         env={**os.environ, "MIEN_HOME": str(home), "COLUMNS": "120", **environment},
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TRAINING_PATIENCE,
         check=False,
     )
 

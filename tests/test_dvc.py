@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from project import ROOT
-from waiting import PATIENCE
+from waiting import TRAINING_PATIENCE
 
 pytestmark = [pytest.mark.xdist_group("dvc"), pytest.mark.long]
 
@@ -48,7 +48,7 @@ class Repository:
             env=dict(self.environment),
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TRAINING_PATIENCE,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from project import ROOT, free_port
-from waiting import PATIENCE
+from waiting import TRAINING_PATIENCE
 
 SOURCE = ROOT / "docs" / "source"
 GUIDES = ("tutorial.md", "operation.md")
@@ -45,7 +45,7 @@ def test_every_command_of_the_guides_runs(tmp_path: Path) -> None:
         },
         capture_output=True,
         text=True,
-        timeout=3 * PATIENCE,  # two trainings
+        timeout=TRAINING_PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from project import ROOT
-from waiting import PATIENCE
+from waiting import TRAINING_PATIENCE
 
 NOTEBOOK = ROOT / "notebooks" / "tour.ipynb"
 
@@ -52,7 +52,7 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
         env={**os.environ, "TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TRAINING_PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -18,7 +18,7 @@ import pytest
 import requests
 import yaml
 from project import ROOT, free_port
-from waiting import PATIENCE, until
+from waiting import PATIENCE, TRAINING_PATIENCE, until
 
 from mien import tasks
 from mien.tasks.gesture.sample import write_sample
@@ -66,8 +66,8 @@ class Installation:
     def mien(self, *arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
         done = subprocess.run(
             [self.bin / "mien", *arguments],
-            cwd=folder, env=self.environment(), capture_output=True, text=True, timeout=PATIENCE,
-            check=False,
+            cwd=folder, env=self.environment(), capture_output=True, text=True,
+            timeout=TRAINING_PATIENCE, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done

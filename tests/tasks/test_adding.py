@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from project import ROOT
-from waiting import PATIENCE
+from waiting import TRAINING_PATIENCE
 
 from mien.errors import ConfigError
 from mien.stages import scaffold
@@ -55,7 +55,7 @@ def python(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
         env={**own, "PYTHONPATH": str(project / "src"), "MIEN_HOME": str(project)},
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TRAINING_PATIENCE,
         check=False,
     )
 

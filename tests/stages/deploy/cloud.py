@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from forked import Forked
 from project import ROOT
 from waiting import PATIENCE, until
 
@@ -186,21 +187,18 @@ def revision(cloud: Cloud, home: Path, fault: str) -> Iterator[str]:
     log = cloud.folder / f"{fault or home.name}.log"
     settings = {"FAULT": fault, "MIEN_HOME": str(home), "PORT": "0", "MIEN_THREADS": "1"}
     settings["MIEN_PREDICTION_LOG"] = str(log.with_suffix(".db"))
-    command = [sys.executable, "-c", MIEN, str(cloud.tasks), "serve"]
-    with (
-        log.open("wb") as out,
-        subprocess.Popen(
-            command, stdout=out, stderr=out, env={**os.environ, **settings, "COLUMNS": "1000"}
-        ) as process,
-    ):
-        try:
-            pattern = re.compile(r" on (http://\S+)")
-            until(lambda: pattern.search(log.read_text()) or process.poll() is not None)
-            (address,) = pattern.findall(log.read_text()) or [log.read_text()]
-            assert address.startswith("http"), address
-            yield address
-        finally:
-            process.kill()
+    environment = {**os.environ, **settings, "COLUMNS": "1000"}
+    log.write_text("")
+    process = Forked(MIEN, [str(cloud.tasks), "serve"], environment, log)
+    try:
+        pattern = re.compile(r" on (http://\S+)")
+        until(lambda: pattern.search(log.read_text()) or process.poll() is not None)
+        (address,) = pattern.findall(log.read_text()) or [log.read_text()]
+        assert address.startswith("http"), address
+        yield address
+    finally:
+        process.kill()
+        process.wait()
 
 
 class _Front(ThreadingHTTPServer):

@@ -3,26 +3,25 @@
 import io
 import json
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from queue import Queue
 from typing import Any
 
 import numpy as np
 import pytest
+from forked import Forked
 from golden_bundle import golden_bundle, softmax_network
 from measured import candidate, scores
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
-from waiting import PATIENCE
+from waiting import PATIENCE, until
 
-from mien import config, tasks
+from mien import tasks
 from mien.config import Settings
 from mien.model import bundle
 from mien.model.bundle import Bundle
@@ -201,39 +200,42 @@ serve.run(Workspace(Path(sys.argv[2])), [], [], config.settings())
 class Server:
     """A server in a process of its own; `address` is what its first line ends with."""
 
-    process: "subprocess.Popen[str]"
-    first: "Queue[str]" = field(default_factory=Queue)
-    lines: list[str] = field(default_factory=list)
+    process: Forked
+    log: Path
     address: str = ""
 
-    def read(self) -> None:
-        """Collect what it logs, so that it never waits for a reader."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line)
-            self.first.put(line.strip())
+    @property
+    def lines(self) -> list[str]:
+        """What it has logged."""
+        return self.log.read_text(encoding="utf-8").splitlines(keepends=True)
+
+    def started(self) -> str:
+        """The end of its first line; "" before."""
+        ended, lines = self.process.poll(), self.lines
+        assert ended is None or lines, f"it ended with {ended}, and logged nothing"
+        return lines[0].split()[-1] if lines and lines[0].endswith("\n") else ""
 
 
 @pytest.fixture
-def server_process(workspace: Workspace) -> Callable[..., AbstractContextManager[Server]]:
+def server_process(
+    workspace: Workspace, tmp_path: Path
+) -> Callable[..., AbstractContextManager[Server]]:
     """Start a real server process; keywords are its environment. It is killed at the end."""
+    numbers = count()
 
     @contextmanager
     def start(**environment: str) -> Iterator[Server]:
         surroundings = {**os.environ, "HOST": "127.0.0.1", "PORT": "0", "MIEN_THREADS": "1"}
-        surroundings["PYTHONPATH"] = str(Path(config.__file__).parents[1])
-        command = [sys.executable, "-c", _SCRIPT, str(FOLDER), str(workspace.home)]
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, env=surroundings | environment
-        ) as process:
-            server = Server(process)
-            reader = threading.Thread(target=server.read)
-            reader.start()
-            try:
-                server.address = server.first.get(timeout=PATIENCE).rpartition(" ")[2]
-                yield server
-            finally:
-                process.kill()
-                reader.join()
+        log = tmp_path / f"server_{next(numbers)}.log"
+        arguments = [str(FOLDER), str(workspace.home)]
+        log.touch()
+        process = Forked(_SCRIPT, arguments, surroundings | environment, log)
+        server = Server(process, log)
+        try:
+            server.address = until(server.started)
+            yield server
+        finally:
+            process.kill()
+            process.wait()
 
     return start

@@ -1,8 +1,6 @@
 """The real server process that the corpus and Schemathesis ask: started, warmed up, measured."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from project import ROOT, free_port
+from forked import Forked
+from project import free_port
 from waiting import until
 
 from . import corpus_files, corpus_json
@@ -26,6 +25,7 @@ from .corpus import (
     sent_json,
     without_trace,
 )
+from .server_process import SCRIPT
 
 SLOW = 5.0
 """Seconds in which the head and the body of a request must arrive."""
@@ -45,7 +45,7 @@ class Level:
 class Server:
     """The server that is sent everything."""
 
-    process: "subprocess.Popen[bytes]"
+    process: Forked
     port: int
     log: Path
     known: dict[bytes, Any] = field(default_factory=dict)
@@ -107,20 +107,15 @@ def running(home: Path, folder: Path) -> Iterator[Server]:
         "HOST": "127.0.0.1",
         "PORT": str(port),
     }
-    command = [sys.executable, "-m", "mien.cli", "serve", "emotion", "gesture"]
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=output, stderr=output
-        ) as process,
-    ):
-        try:
-            server = Server(process, port, log)
-            until(server.ready, log.read_text)
-            _warm_up(server)
-            yield server
-        finally:
-            process.kill()
+    process = Forked(SCRIPT, ["", "emotion", "gesture"], environment, log)
+    try:
+        server = Server(process, port, log)
+        until(server.ready, log.read_text)
+        _warm_up(server)
+        yield server
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _warm_up(server: Server) -> None:

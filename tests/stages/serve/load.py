@@ -95,7 +95,8 @@ class Load:
 
     Args:
         requests: as bytes; the clients take them in turn.
-        pause: seconds that a client waits after a 503, as Retry-After says; 0: none.
+        rest: seconds between an answer and the next request of a client.
+        pause: the same after a 503, as Retry-After says; 0: as after any answer.
         balanced: stop sending once /readyz is not 200, as a load balancer does.
         patience: seconds after which a request counts as failed.
     """
@@ -106,6 +107,7 @@ class Load:
         requests: Sequence[bytes],
         clients: int,
         *,
+        rest: float = 0.01,
         pause: float = 0.0,
         balanced: bool = False,
         patience: float = PATIENCE,
@@ -114,7 +116,8 @@ class Load:
         self.waiting = 0
         """Requests that were sent and have no response yet."""
         self._port, self._requests, self._clients = port, requests, clients
-        self._pause, self._balanced, self._patience = pause, balanced, patience
+        self._rest, self._pause = rest, pause
+        self._balanced, self._patience = balanced, patience
         self._stopping, self._next = False, 0
         self._thread = threading.Thread(target=lambda: asyncio.run(self._all()), name="load")
 
@@ -176,8 +179,8 @@ class Load:
                 streams = None
             record, streams = await self._send(number, streams)
             self.records.append(record)
-            if record.status == 503 and self._pause:
-                await asyncio.sleep(self._pause)
+            refused = record.status == 503 and self._pause
+            await asyncio.sleep(self._pause if refused else self._rest)
         if streams:
             streams[1].close()
 

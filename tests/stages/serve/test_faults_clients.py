@@ -281,7 +281,7 @@ def test_overload_costs_those_that_are_refused_alone(
     with serve(workspace.home, FOLDER, MIEN_MAX_IN_FLIGHT=str(places)) as server:
         for turn in range(6):
             clients = places if turn % 2 == 0 else 3 * places
-            with Load(server.port, [question], clients, pause=0.3) as load:
+            with Load(server.port, [question], clients, rest=0, pause=0.3) as load:
                 load.reach(30)
                 kinds["probes"] += [probe(server, path) for path in PROBES]
                 load.reach(50)

@@ -147,7 +147,7 @@ def test_more_clients_than_descriptors(workspace: Workspace) -> None:
     ):
         load.reach(20)
         crowd = [server.connect() for _ in range(100)]
-        load.reach(50)
+        load.reach(10)
         for each in crowd:
             each.close()
         until(lambda: answered(server), "there is room, and nobody is answered")
@@ -169,7 +169,7 @@ def test_descriptors_that_run_out_come_back(workspace: Workspace, make_bundle: M
         with limited(server, resource.RLIMIT_NOFILE, server.descriptors()):
             workspace.write_aliases("shape", {"champion": 4})
             crowd = [server.connect() for _ in range(20)]
-            load.reach(100)
+            load.reach(10)
         for each in crowd:
             each.close()
         until(lambda: answered(server), "there is room, and nobody is answered")
