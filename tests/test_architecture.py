@@ -24,7 +24,10 @@ PLACES = {
     "optuna": "sweep",
     "kagglehub": "stages/data/sources.py",
     "rich": "reporting/console.py",
-    "onnxruntime": "model/runtime.py",
+    "onnxruntime": (
+        "model/runtime.py",
+        "tasks/gesture/standalone.py",  # a program for machines without mien
+    ),
     "onnxruntime.quantization": "model/variants.py",
     "onnxruntime.transformers": "model/variants.py",
     "mlflow": "tracking",

@@ -2,7 +2,7 @@
 -> register."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,26 +73,42 @@ def run_named(
     return run(tasks.run_config(name, source, overrides), workspace, force)
 
 
-def _run(run: Run, force: str | None) -> RunReport:
-    seconds: dict[str, float] = {}
-    skipped: list[str] = []
+def try_out(config: RunConfig, workspace: Workspace) -> Path:
+    """Take a run from its source to the folder of its evaluated candidates; register nothing."""
+    run = Run.resolve(config, workspace)
+    with workspace.locked(config.task):
+        stage = _Stages(config.task)
+        _train_all(run, stage)
+        return stage("evaluate", lambda: evaluate(run), lambda result: result.fresh).folder
 
-    def stage(name: str, work: Callable[[], T], fresh: Callable[[T], bool]) -> T:
+
+@dataclass(frozen=True)
+class _Stages:
+    """Runs one stage after the other and prints its seconds."""
+
+    task: str
+    seconds: dict[str, float] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+
+    def __call__(self, name: str, work: Callable[[], T], fresh: Callable[[T], bool]) -> T:
         watch = console.Stopwatch()
         try:
-            with console.bar(f"{run.task.name}: {name}"):
+            with console.bar(f"{self.task}: {name}"):
                 result = work()
         except (MienError, OSError) as error:
-            if seconds:
-                error.add_note(_how_to_resume(seconds, name))
+            if self.seconds:
+                error.add_note(_how_to_resume(self.seconds, name))
             raise
-        seconds[name] = watch.seconds
+        self.seconds[name] = watch.seconds
         if not fresh(result):
-            skipped.append(name)
+            self.skipped.append(name)
         state = "done" if fresh(result) else "unchanged, skipped"
-        console.info(f"{run.task.name}: {name:<9}{watch.seconds:6.1f} s  {state}")
+        console.info(f"{self.task}: {name:<9}{watch.seconds:6.1f} s  {state}")
         return result
 
+
+def _train_all(run: Run, stage: _Stages) -> data_check.CheckedData:
+    """From the source to trained candidates; returns the check of the data."""
     version, _ = stage("data", lambda: fetch(run), lambda result: result[1])
     with accept_if_readable(run, version):
         checked = stage("check", lambda: data_check.check(run, version), lambda each: each.fresh)
@@ -101,6 +117,13 @@ def _run(run: Run, force: str | None) -> RunReport:
     stage("train", lambda: fit(run), lambda result: bool(result.fresh))
     if run.config.variants:
         stage("optimize", lambda: make_variants(run), lambda result: bool(result.fresh))
+    return checked
+
+
+def _run(run: Run, force: str | None) -> RunReport:
+    stage = _Stages(run.task.name)
+    seconds, skipped = stage.seconds, stage.skipped
+    checked = _train_all(run, stage)
     try:
         stage("evaluate", lambda: evaluate(run), lambda result: result.fresh)
     except PolicyError as error:

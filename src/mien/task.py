@@ -40,8 +40,7 @@ class Request:
 
     image: NDArray[np.uint8] | None = None
     """(height, width, 3), RGB, upright; reduced for a large picture, see `Predictor.min_side`."""
-    body: BaseModel | None = None
-    """An instance of the task's `Body`."""
+    body: BaseModel | None = None  # an instance of the task's `Body`
     sent: tuple[int, int] | None = None
     """Width and height of the upright picture as it was sent, where `image` is reduced."""
     video: bytes | None = None
@@ -80,8 +79,7 @@ class Detection:
     label: str
     confidence: float
     box: Box | None
-    scores: Mapping[str, float]
-    """In 0..1, for each label of the model."""
+    scores: Mapping[str, float]  # in 0..1, for each label of the model
     extra: Mapping[str, Any] = field(default_factory=dict)
     """What else the task tells, as JSON values: for hands `handedness` and `landmarks`."""
     novelty: float | None = None
@@ -116,8 +114,7 @@ class Prediction:
     detections: tuple[Detection, ...] = ()
     input_stats: Mapping[str, float] = field(default_factory=dict)
     """Named floats that monitoring watches: brightness, subject size; none for frames of videos."""
-    video: bytes = b""
-    """What a task that tracks subjects must know of the video for its next frame."""
+    video: bytes = b""  # what a task that tracks subjects must know for the next frame
 
     @property
     def best(self) -> Detection | None:
@@ -158,10 +155,8 @@ class DataReport:
     """What `prepare` wrote: items per split and label, and what it skipped."""
 
     counts: Mapping[str, Mapping[str, int]]
-    skipped: Mapping[str, int] = field(default_factory=dict)
-    """Rows or files that were left out, by reason."""
-    notes: tuple[str, ...] = ()
-    """Sentences that the user must read."""
+    skipped: Mapping[str, int] = field(default_factory=dict)  # rows or files left out, by reason
+    notes: tuple[str, ...] = ()  # sentences that the user must read
     files: Mapping[str, int] = field(default_factory=dict)
     """Every file of the version, by what became of it; empty where a task does not count them."""
 
@@ -186,8 +181,7 @@ class Sample:
     image_path: Path | None = None
     values: tuple[float, ...] | None = None
     """A row in the task's common frame, for near duplicates and outliers; None for an image."""
-    person: str = ""
-    """Whose face or hand it is; "" where that is unknown."""
+    person: str = ""  # whose face or hand it is; "" where that is unknown
     metadata: Mapping[str, str | float] = field(default_factory=dict)
     """Values that do not show the subject and may reveal the label: file type, source."""
     box: Box | None = None  # of the first label, in shares of the image's sides; None: all of it
@@ -206,15 +200,12 @@ class Issues:
     """What one check found, before it is compared with the limit."""
 
     names: tuple[str, ...] = ()
-    total: int = 0
-    """How many samples, files or boxes were checked; 0 switches the check off."""
+    total: int = 0  # how many samples, files or boxes were checked; 0 switches the check off
     examples: tuple[IssueExample, ...] = ()
-    count: int | None = None
-    """Of issues, where it is not the number of names."""
+    count: int | None = None  # of issues, where it is not the number of names
     setting: str = ""
     """A config key with its value that solves them, such as `params.convention=pixels`."""
-    hint: str = ""
-    """What to look at first, such as `Did you mean 'happy'?`."""
+    hint: str = ""  # what to look at first, such as `Did you mean 'happy'?`
 
 
 @dataclass(frozen=True)
@@ -222,8 +213,7 @@ class Inspection:
     """The samples of raw data, and the issues that the task's own checks report."""
 
     samples: tuple[Sample, ...]
-    issues: Mapping[str, Issues] = field(default_factory=dict)
-    """By slug of the task's checks."""
+    issues: Mapping[str, Issues] = field(default_factory=dict)  # by slug of the task's checks
     labels: tuple[str, ...] | None = None
     """That a model of the data learns, and train must hold; None for the task's default ones."""
 
@@ -239,10 +229,8 @@ class Check(Generic[ContextT]):
     """Finds the issues; a task's own checks look at its `Inspection`."""
     level: Level = "warn"
     """Effect of a share of issues above the limit: `error` stops the training."""
-    limit: float = 0.0
-    """Share of issues (0..1) up to which the check does not fail."""
-    fixable: bool = False
-    """Whether `mien data check --fix` repairs these issues."""
+    limit: float = 0.0  # share of issues (0..1) up to which the check does not fail
+    fixable: bool = False  # whether `mien data check --fix` repairs these issues
 
 
 def recorded_check(
@@ -269,8 +257,7 @@ class Fit:
 
     preprocessing: Mapping[str, Any]
     """JSON values: all that `predict` must know of this model."""
-    history: tuple[Mapping[str, float], ...]
-    """One mapping of metrics for each epoch or fold."""
+    history: tuple[Mapping[str, float], ...]  # metrics of each epoch or fold
     lineage: Mapping[str, Any] = field(default_factory=dict)
     """What only the trainer knows: the weights that it started from, chosen settings, parity."""
     labels: tuple[str, ...] = ()
@@ -310,10 +297,8 @@ class TaskData(Generic[ParamsT]):
 class Trainer(Generic[ParamsT]):
     """How a task is trained; used by the stage train."""
 
-    Params: type[ParamsT]
-    """Schema of the `params` of a config: frozen, with a default for every key."""
-    candidates: Callable[[ParamsT], tuple[str, ...]]
-    """Names of the models that a run trains."""
+    Params: type[ParamsT]  # schema of `params`: frozen, with a default for every key
+    candidates: Callable[[ParamsT], tuple[str, ...]]  # names of the models that a run trains
     fit: Callable[[str, Path, Path, ParamsT, int, Recorder], Fit]
     """`fit(candidate, ready, out, params, seed, record)` leaves the ONNX files in `out`."""
     external_weights: Callable[[ParamsT], Any] = lambda _: None
@@ -339,8 +324,7 @@ class Predictor:
     min_side: int | None = None
     """Pixels of a picture's shorter side that are enough (`bench photos`); None: all are needed. A
     picture with twice as many is read reduced; predictions are in pixels of `Request.size`."""
-    skeleton: Skeleton = ()
-    """Of the points of a detection or a `Body`: the bones of a hand."""
+    skeleton: Skeleton = ()  # of the points of a detection or a `Body`: the bones of a hand
     subject_counter: Callable[[], Callable[[Request], int]] | None = None
     """`subject_counter()` makes a function that counts the subjects of a picture, in one thread."""
     tracking: bool = False
@@ -385,16 +369,32 @@ class Predictor:
 
 
 @dataclass(frozen=True)
+class RecordedSubject:
+    """One subject of a picture as a row of a table: `Recordable.columns`, and left or right."""
+
+    numbers: tuple[float, ...]
+    side: str
+
+
+@dataclass(frozen=True)
+class Recordable:
+    """How people record samples of labels of their own before a camera, see `stages/studio`."""
+
+    columns: tuple[str, ...]  # of the numbers of a sample in the tables of the task
+    open_detector: Callable[[], Callable[[Request], RecordedSubject | None]]
+    script: tuple[Path, ...]  # `predict.py`, which runs a bundle without mien, and what it imports
+
+
+@dataclass(frozen=True)
 class Task(Generic[ParamsT]):
     """One thing that mien can learn, serve and watch, in three parts."""
 
-    name: str
-    """The name of its folder; also its route, and the first key of its answer."""
+    name: str  # of its folder; also its route, and the first key of its answer
     summary: str
-    default_labels: tuple[str, ...]
-    """Of the sample data, in alphabetical order; a bundle names those of its model."""
+    default_labels: tuple[str, ...]  # of the sample data, sorted; a bundle names those of its model
     data: TaskData[ParamsT]
     training: Trainer[ParamsT]
     inference: Predictor
     notice: str = ""
     """What people must read before a camera shows them to the task: some laws ask for it."""
+    recordable: Recordable | None = None  # optional

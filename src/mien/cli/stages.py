@@ -174,3 +174,30 @@ def serve(
     overrides = {name: value for name, value in options if value is not None}
     served = settings.model_copy(update=overrides)
     app.run(workspace_at(home, settings), names or [], bundles or [], served)
+
+
+@app.command(rich_help_panel="Stages")
+def studio(
+    port: Annotated[
+        int | None, typer.Option(help="Default $PORT or 8000.", min=0, max=65_535)
+    ] = None,
+    force_host: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Listen on this address, which other machines may reach, not on 127.0.0.1.",
+        ),
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Record gestures of your own before the camera, train on them, try and keep the model."""
+    from mien.stages.serve import exit_at_sigterm
+
+    exit_at_sigterm()  # before the imports, which take seconds on a slow machine
+    with console.bar("start"):
+        from mien import config
+        from mien.cli.studio import serve_studio
+
+        settings = config.settings()
+    update = {"host": force_host or "127.0.0.1", "port": settings.port if port is None else port}
+    serve_studio(workspace_at(home, settings), settings.model_copy(update=update))

@@ -1,4 +1,4 @@
-"""Opens a bundle with ONNX Runtime; the only importer of onnxruntime.
+"""Opens a bundle with ONNX Runtime; in mien the only importer of onnxruntime.
 
 A `Model` may be used by many threads at once. It knows no task: what goes in and what comes
 out is for the task's `predict` to say.

@@ -58,6 +58,16 @@ def show_on(display: Display) -> None:
         _remote.append(display)
 
 
+@contextmanager
+def shown_on(display: Display) -> Iterator[None]:
+    """Show lines and bars on this display while the block runs, and not on the terminal."""
+    _remote.append(display)
+    try:
+        yield
+    finally:
+        _remote.remove(display)
+
+
 def info(text: str) -> None:
     """Print one sentence about what is going on."""
     if _remote:

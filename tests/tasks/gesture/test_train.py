@@ -1,7 +1,9 @@
 """Four candidates: the same bytes twice, and an exported form that answers like its original."""
 
+import csv
 import importlib
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -209,6 +211,19 @@ def test_folds_are_grouped_by_person_if_users_are_given(tmp_path: Path) -> None:
     (tmp_path / "ready").mkdir()
     data.prepare(tmp_path / "raw", tmp_path / "ready", PARAMS, tmp_path / "cache")
     assert train_classifier("logistic_regression", tmp_path / "ready", PARAMS, 0).grouped_by_user
+
+
+def test_fewer_people_than_folds_are_no_obstacle(ready: Path, tmp_path: Path) -> None:
+    """Rows of a single person, such as one session before a camera, are divided one by one."""
+    with (ready / "train.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.reader(stream))
+    user = rows[0].index("user")
+    for row in rows[1:]:
+        row[user] = "session 1"
+    with (tmp_path / "train.csv").open("w", encoding="utf-8") as stream:
+        csv.writer(stream, lineterminator="\n").writerows(rows)
+    shutil.copy(ready / "val.csv", tmp_path)
+    assert not train_classifier("logistic_regression", tmp_path, PARAMS, 0).grouped_by_user
 
 
 @pytest.mark.long

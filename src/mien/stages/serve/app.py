@@ -33,6 +33,8 @@ from mien.stages.serve.collector import StateCollector
 from mien.stages.serve.cors import CorsMiddleware, parse_origins
 from mien.stages.serve.dispatch import Application, call_endpoint
 from mien.stages.serve.drift_window import DriftWindows
+from mien.stages.serve.extension import Extension
+from mien.stages.serve.extension import install as install_extension
 from mien.stages.serve.inference import InferenceService
 from mien.stages.serve.loading import BundleSource, LoadedModel
 from mien.stages.serve.metrics import LogFormatter, Metrics, RequestMetricsMiddleware
@@ -56,6 +58,7 @@ def create(
     sources: Sequence[BundleSource | InvalidBundle],
     settings: Settings,
     on_loaded: Callable[[Models], None] = lambda _: None,
+    extension: Extension | None = None,
 ) -> Application:
     """Make the app; its lifespan loads the models and polls for new ones. An app lives once.
 
@@ -64,6 +67,7 @@ def create(
         sources: what to serve, from `models.resolve_sources`.
         settings: where it runs.
         on_loaded: called, from the loading thread, when each model is ready or has failed.
+        extension: further addresses, of another stage.
 
     Raises:
         ConfigError: invalid API keys or origins.
@@ -84,6 +88,8 @@ def create(
     memory = uploads.UploadMemory(max(uploads.MAX_BYTES_IN_MEMORY, inference.max_upload_bytes))
     routes.install(app, AppState(inference, auth, memory))
     pages.install(app)
+    if extension:
+        install_extension(app, extension)
     app.layers = _layers(inference)
     app.openapi = _openapi_document(app, inference.models)  # type: ignore[method-assign]
     return app
@@ -137,13 +143,39 @@ def run(
         MienError: nothing to serve, or the address cannot be used. A model that cannot be loaded
             raises nothing: the server stays up and its /health has the reason.
     """
-    runtime.tune_malloc()
     sources = models.resolve_sources(workspace, tasks, bundles)
+    _run(workspace, sources, settings, _log_loaded)
+
+
+def run_extended(
+    workspace: Workspace,
+    extension: Extension,
+    settings: Settings,
+    on_ready: Callable[[str], None],
+) -> None:
+    """Serve what an extension brings, and its addresses, as `run` does; `on_ready` is called with
+    the server's address, whether or not a model is there yet.
+
+    Raises:
+        MienError: the address cannot be used.
+    """
+    _run(workspace, extension.sources, settings, lambda _, address: on_ready(address), extension)
+
+
+def _run(
+    workspace: Workspace,
+    sources: Sequence[BundleSource | InvalidBundle],
+    settings: Settings,
+    log_loaded: Callable[[Models, str], None],
+    extension: Extension | None = None,
+) -> None:
+    runtime.tune_malloc()
     for handler in logging.getLogger().handlers:
         handler.setFormatter(LogFormatter())
-    # Requests are always logged, whatever the level of other loggers; what Pillow says about
-    # invalid input is not. No line has the thread or the process.
-    logging.getLogger("mien").setLevel(logging.INFO)
+    # Requests are always logged, whatever the level of other loggers, but not the pictures that a
+    # page of an extension sends; what Pillow says about invalid input is not. No line has the
+    # thread or the process.
+    logging.getLogger("mien").setLevel(logging.WARNING if extension else logging.INFO)
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     warnings.filterwarnings("ignore", module="PIL")
     with listen(settings) as listener, ExitStack() as loading:
@@ -151,10 +183,11 @@ def run(
 
         def on_loaded(loaded: Models) -> None:
             loading.close()
-            _log_loaded(loaded, address)
+            log_loaded(loaded, address)
 
         loading.enter_context(console.bar("load the models"))
-        _Server(create(workspace, sources, settings, on_loaded)).run(sockets=[listener])
+        app = create(workspace, sources, settings, on_loaded, extension)
+        _Server(app).run(sockets=[listener])
 
 
 @contextmanager

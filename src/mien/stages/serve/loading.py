@@ -41,6 +41,12 @@ class BundleSource:
     task: Task[Any]
     folder: Path
     version: str | None = None
+    awaited: bool = False
+    """Whether the folder may be missing now, and is served as soon as it is there."""
+
+    @property
+    def is_missing(self) -> bool:
+        return self.awaited and not self.folder.is_dir()
 
 
 @dataclass(frozen=True, eq=False)

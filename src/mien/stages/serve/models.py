@@ -206,7 +206,9 @@ class Models:
         for slot in self.slots:
             if is_stopped():
                 return
-            if isinstance(slot.source, BundleSource):
+            if isinstance(slot.source, BundleSource) and slot.source.is_missing:
+                slot.state, slot.reason = "failed", "there is no model yet"
+            elif isinstance(slot.source, BundleSource):
                 self.swap_in(slot, slot.source, run_on_all_threads, on_ready)
 
     def swap_in(

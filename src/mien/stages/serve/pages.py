@@ -8,6 +8,7 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
+from mien.stages.serve.dispatch import Endpoint
 from mien.stages.serve.routes import add_get
 
 STATIC = Path(__file__).parent / "static"
@@ -18,31 +19,28 @@ _FILES = StaticFiles(directory=STATIC, packages=[("fastapi_swagger", "resources"
 def install(app: FastAPI) -> None:
     """Add the addresses of the pages to the app."""
     add_get(app, "/openapi.json", openapi_document)
-    add_get(app, "/docs", docs)
+    add_get(app, "/docs", whole_file("docs.html"))
     add_get(app, "/docs/", docs_without_slash)
-    add_get(app, "/", index)
-    add_get(app, "/status", status)
+    add_get(app, "/", whole_file("index.html"))
+    add_get(app, "/status", whole_file("status.html"))
     add_get(app, "/static/{path:path}", static)
+
+
+def whole_file(name: str) -> Endpoint:
+    """The endpoint of a page."""
+
+    async def page(_: Request) -> Response:
+        return _WholeFile(FileResponse(STATIC / name))
+
+    return page
 
 
 async def openapi_document(request: Request) -> Response:
     return JSONResponse(request.app.openapi())
 
 
-async def docs(_: Request) -> Response:
-    return _WholeFile(FileResponse(STATIC / "docs.html"))
-
-
 async def docs_without_slash(_: Request) -> Response:
     return RedirectResponse("../docs")  # the addresses in the page are relative
-
-
-async def index(_: Request) -> Response:
-    return _WholeFile(FileResponse(STATIC / "index.html"))
-
-
-async def status(_: Request) -> Response:
-    return _WholeFile(FileResponse(STATIC / "status.html"))
 
 
 async def static(request: Request) -> Response:

@@ -77,7 +77,7 @@ class ModelReloader:
 
     def _current(self, slot: ModelSlot) -> tuple[BundleSource, Signature] | None:
         """What the slot should serve now; None where that cannot be read."""
-        if not isinstance(slot.source, BundleSource):
+        if not isinstance(slot.source, BundleSource) or slot.source.is_missing:
             return None
         try:
             source = self._champion(slot.source)

@@ -27,7 +27,7 @@ from mien.stages.serve.protocol import RECEIVED
 
 T = TypeVar("T")
 UNDOCUMENTED: dict[str, Any] = {"include_in_schema": False}
-_NO_STORE = {"Cache-Control": "no-store"}
+NO_STORE = {"Cache-Control": "no-store"}
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ def install(app: FastAPI, state: AppState) -> None:
     app.state.service = state
     tasks = state.inference.models.tasks
     if tasks:
-        _add(app, "POST", "/predict", predict_default, openapi.predict_default(tasks))
+        add(app, "POST", "/predict", predict_default, openapi.predict_default(tasks))
     for task in tasks:
         path = f"/predict/{task.name}"
-        _add(app, "POST", path, _predict_task(task.name), openapi.predict_task(task))
-    _add(app, "POST", "/predict/{task}", predict_unknown, UNDOCUMENTED)
-    _add(app, "POST", "/feedback", feedback, openapi.FEEDBACK)
+        add(app, "POST", path, _predict_task(task.name), openapi.predict_task(task))
+    add(app, "POST", "/predict/{task}", predict_unknown, UNDOCUMENTED)
+    add(app, "POST", "/feedback", feedback, openapi.FEEDBACK)
     add_get(app, "/health", health, openapi.HEALTH)
     add_get(app, "/livez", livez, openapi.LIVEZ)
     add_get(app, "/readyz", readyz, openapi.READYZ)
@@ -64,18 +64,18 @@ def add_get(
     app: FastAPI, path: str, endpoint: Endpoint, description: dict[str, Any] = UNDOCUMENTED
 ) -> None:
     """Add an address for GET and HEAD, with what OpenAPI says about it."""
-    _add(app, "GET", path, endpoint, description)
-    _add(app, "HEAD", path, endpoint, UNDOCUMENTED)
+    add(app, "GET", path, endpoint, description)
+    add(app, "HEAD", path, endpoint, UNDOCUMENTED)
 
 
-def _add(
+def add(
     app: FastAPI, method: str, path: str, endpoint: Endpoint, description: dict[str, Any]
 ) -> None:
     app.add_api_route(path, endpoint, methods=[method], response_model=None, **description)
 
 
 async def predict_default(request: Request) -> Response:
-    first = _state(request).inference.models.tasks[0].name
+    first = state_of(request).inference.models.tasks[0].name
     return await _predict(request, request.query_params.get("task", first))
 
 
@@ -92,17 +92,17 @@ def _predict_task(name: str) -> Endpoint:
 
 async def _predict(request: Request, task_name: str) -> Response:
     """The cheapest checks first; nothing is read before the request is admitted."""
-    state, own = _state(request), request.scope["state"]
+    state, own = state_of(request), request.scope["state"]
     inference = state.inference
     model = inference.models.find(task_name)
-    _authorize(request, state)
+    authorize(request, state)
     limit = inference.max_upload_bytes
     uploads.check_length(request, limit)
     takes_json = model.task.inference.Body is not None
     with state.upload_memory.counted() as take:
         result = await inference.predict(
             model,
-            lambda: _within_timeout(request, uploads.read(request, takes_json, limit, take), state),
+            lambda: within_timeout(request, uploads.read(request, takes_json, limit, take), state),
             own["trace_id"],
             own["started_at"],
             lambda: _is_disconnected(request),
@@ -111,7 +111,7 @@ async def _predict(request: Request, task_name: str) -> Response:
     if result is None:
         raise ClientDisconnect
     content = response.render(model, result.prediction, own["trace_id"])
-    sent = _NO_STORE
+    sent = NO_STORE
     if result.is_frame:
         sent = sent | uploads.frame_header(result.prediction.video)
     return Response(content, headers=sent, media_type="application/json")
@@ -136,11 +136,11 @@ def _fault(request: Request, inference: InferenceService) -> str | None:
 
 
 async def feedback(request: Request) -> Response:
-    state = _state(request)
+    state = state_of(request)
     inference = state.inference
-    _authorize(request, state)
+    authorize(request, state)
     with inference.workers.admit():
-        sent = await _within_timeout(request, uploads.read_json(request, FeedbackRequest), state)
+        sent = await within_timeout(request, uploads.read_json(request, FeedbackRequest), state)
         log, labels = inference.prediction_log, inference.models.labels
         result = await asyncio.to_thread(record_feedback, log, labels, sent)
     inference.metrics.count_feedback(result.task, result.version, result.correct)
@@ -150,7 +150,7 @@ async def feedback(request: Request) -> Response:
 
 
 async def health(request: Request) -> Response:
-    inference = _state(request).inference
+    inference = state_of(request).inference
     models = inference.models
     report = [slot.as_json(inference.settings.notice) for slot in models.slots]
     if models.reason:
@@ -160,13 +160,13 @@ async def health(request: Request) -> Response:
 
 
 async def livez(request: Request) -> Response:
-    if _state(request).inference.workers.needs_restart:
+    if state_of(request).inference.workers.needs_restart:
         raise NotReadyError("The worker threads hang; the process needs a restart.")
     return JSONResponse({"status": "ok"})
 
 
 async def readyz(request: Request) -> Response:
-    models = _state(request).inference.models
+    models = state_of(request).inference.models
     if models.draining:
         raise NotReadyError("The server is shutting down.")
     if models.loading or not models.ready:
@@ -175,21 +175,21 @@ async def readyz(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    state = _state(request)
+    state = state_of(request)
     async with state.scrape_lock:  # one scrape at a time
         page = await asyncio.to_thread(state.inference.metrics.render)
     return Response(page, media_type=MEDIA_TYPE)
 
 
 async def status_document(request: Request) -> Response:
-    state = _state(request)
+    state = state_of(request)
     async with state.scrape_lock:  # it reads the same windows and the same database
         report = await asyncio.to_thread(status.report, state.inference)
-    return Response(report.model_dump_json(), headers=_NO_STORE, media_type="application/json")
+    return Response(report.model_dump_json(), headers=NO_STORE, media_type="application/json")
 
 
 async def sample(request: Request) -> Response:
-    model = _state(request).inference.models.find(request.path_params["task"])
+    model = state_of(request).inference.models.find(request.path_params["task"])
     return Response(model.sample_png, media_type="image/png")
 
 
@@ -201,13 +201,13 @@ async def problem_type(request: Request) -> Response:
     raise HTTPException(404)
 
 
-def _authorize(request: Request, state: AppState) -> None:
+def authorize(request: Request, state: AppState) -> None:
     if state.auth.keys:
         headers = request.headers
         state.auth.check(headers.get("authorization"), headers.get("x-api-key"))
 
 
-async def _within_timeout(request: Request, reading: Awaitable[T], state: AppState) -> T:
+async def within_timeout(request: Request, reading: Awaitable[T], state: AppState) -> T:
     if RECEIVED in request.scope:  # a timer would cost more than the reading
         return await reading
     try:
@@ -217,6 +217,6 @@ async def _within_timeout(request: Request, reading: Awaitable[T], state: AppSta
         raise RequestTimeoutError from None
 
 
-def _state(request: Request) -> AppState:
+def state_of(request: Request) -> AppState:
     state: AppState = request.app.state.service
     return state

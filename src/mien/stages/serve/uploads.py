@@ -217,6 +217,15 @@ def _header(request: HttpRequest, name: bytes) -> bytes:
     return next((value for key, value in request.scope["headers"] if key == name), b"")
 
 
+async def read_bytes(request: HttpRequest, limit: int, take: Take) -> bytes:
+    """Read a body of any type, at most `limit` bytes; `take` counts them.
+
+    Raises:
+        TooLargeError, OverloadedError: as `read`.
+    """
+    return await _body(request, limit, take)
+
+
 async def _body(request: HttpRequest, limit: int, take: Take | None = None) -> bytes:
     check_length(request, limit)
     chunks, size_bytes, more = list[bytes](), 0, True

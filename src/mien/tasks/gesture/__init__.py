@@ -9,6 +9,7 @@ from .drawing import load_sample_picture
 from .inspection import inspect, label_features
 from .params import HAGRID_LABELS, MIN_SIDE, Body, Params
 from .predict import detect_many
+from .recording import RECORDABLE
 from .repair import repair
 from .sample import write_sample
 from .table_requests import read_table_requests
@@ -44,4 +45,5 @@ TASK = Task(
         tracking=True,
         table_requests=read_table_requests,
     ),
+    recordable=RECORDABLE,
 )

@@ -26,7 +26,16 @@ _LABEL_NAMES = (
 )
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "label": ("label", "class", "gesture", "labels", "target", "category", *_LABEL_NAMES),
-    "user": ("user", "user_id", "person", "person_id", "subject", "subject_id", "participant"),
+    "user": (
+        "user",
+        "user_id",
+        "person",
+        "person_id",
+        "subject",
+        "subject_id",
+        "participant",
+        "session",
+    ),
     "split": ("split", "subset"),
     "width": ("width", "image_width", "img_width", "frame_width"),
     "height": ("height", "image_height", "img_height", "frame_height"),

@@ -198,8 +198,8 @@ def _check_labels(rows: LandmarkTable, folds: int) -> None:
 def _folds(rows: LandmarkTable, classes: Classes, count: int, seed: int) -> tuple[Folds, bool]:
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-    if any(rows.users):
-        groups = [f"u {u}" if u else f"r {n}" for u, n in zip(rows.users, rows.names, strict=True)]
+    groups = [f"u {u}" if u else f"r {n}" for u, n in zip(rows.users, rows.names, strict=True)]
+    if any(rows.users) and len(set(groups)) >= count:
         grouped = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
         folds = list(grouped.split(classes, classes, groups))
         # A label of a single person is missing in one fold; then rows cannot be grouped by person.

@@ -6,20 +6,12 @@ import { at, make, say, showTrouble, words } from "./dom.js";
 import { draw } from "./drawing.js";
 import { request } from "./key.js";
 import { Steady } from "./steady.js";
+import { FRAME_HEADER, cameraReason, newFrame, noCamera, openCamera, takeFrame } from "./video.js";
 
 const [preview, overlay, idle, stage] = ["preview", "overlay", "idle", "stage"].map(at);
 const [start, stop, choice, cameras, mirror] = ["start", "stop", "choice", "cameras", "mirror"].map(at);
 const [speed, trouble, computed, live] = ["speed", "camera_trouble", "computed", "live_answers"].map(at);
-const LONGER_SIDE = 480;
-const QUALITY = 0.85;
 const RETRY_MS = 1000;
-const FRAME_HEADER = "X-Mien-Frame";
-/* Why a browser gives no camera, by the name of its error. */
-const REASONS = {
-  NotAllowedError: "The camera was not allowed. Allow it beside the address, then start again.",
-  NotFoundError: "No camera was found. Connect one, then start again.",
-  NotReadableError: "The camera is used by another program. Close it, then start again.",
-};
 
 let models = [];
 let session = null; // of the running camera: { stream, tasks, times }
@@ -40,10 +32,10 @@ async function startCamera() {
   const device = cameras.value ? { deviceId: { exact: cameras.value } } : { facingMode: "user" };
   let stream;
   try {
-    stream = await navigator.mediaDevices.getUserMedia({ video: { ...device, width: { ideal: 640 } } });
+    stream = await openCamera(device);
   } catch (error) {
     if (number !== changes) return;
-    return showTrouble(trouble, REASONS[error.name] ?? `The camera cannot be used (${error.name}).`);
+    return showTrouble(trouble, cameraReason(error));
   }
   if (number !== changes) return stream.getTracks().forEach((track) => track.stop());
   const parts = models.map((model) => makeAnswer(model.task));
@@ -96,9 +88,9 @@ async function listCameras(stream) {
 
 async function answerFrames(own) {
   while (own === session) {
-    await newFrame();
+    await newFrame(preview);
     if (own !== session) return;
-    const frame = await takeFrame();
+    const frame = await takeFrame(preview);
     if (!frame) continue;
     const answers = await Promise.all(own.tasks.map((task) => ask(task, frame.blob)));
     if (own !== session) return;
@@ -107,25 +99,6 @@ async function answerFrames(own) {
     if (problem) await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     else showFrame(own, frame, answers);
   }
-}
-
-/* The next picture of the camera; none comes while the tab is hidden. */
-const newFrame = () => new Promise((resolve) => {
-  if (preview.requestVideoFrameCallback) preview.requestVideoFrameCallback(resolve);
-  else requestAnimationFrame(resolve);
-});
-
-const canvas = make("canvas");
-
-async function takeFrame() {
-  const { videoWidth, videoHeight } = preview;
-  if (!videoWidth) return null;
-  const scale = Math.min(1, LONGER_SIDE / Math.max(videoWidth, videoHeight));
-  const size = { width: Math.round(videoWidth * scale), height: Math.round(videoHeight * scale) };
-  Object.assign(canvas, size);
-  canvas.getContext("2d").drawImage(preview, 0, 0, size.width, size.height);
-  const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", QUALITY));
-  return blob && { blob, size };
 }
 
 async function ask(task, blob) {
@@ -185,14 +158,4 @@ cameras.addEventListener("change", startCamera);
 mirror.addEventListener("change", turnPreview);
 turnPreview();
 setRunning(false);
-if (!navigator.mediaDevices) {
-  const { hostname, port, protocol } = location;
-  const own = port || (protocol === "https:" ? "443" : "80");
-  showTrouble(
-    trouble,
-    `The browser gives no camera to a page from http://${hostname}: it allows one over https, or from this machine`,
-    `On the machine of the server, open http://localhost:${own}/. From another one, forward the ` +
-    `port with \`ssh -L ${own}:localhost:${own} ${hostname}\` and open http://localhost:${own}/, ` +
-    "or put a proxy with TLS in front of the server. Pictures work without this.",
-  );
-}
+if (!navigator.mediaDevices) showTrouble(trouble, ...noCamera(""));

@@ -10,6 +10,7 @@ const BONES = [
 /* One for each task, in the order of the server. */
 const COLOURS = ["#ffd166", "#5fe3c7", "#a9c1ff", "#ffa3b8"];
 const DARK = "rgb(0 0 0 / 55%)";
+const SMALL = 100; // pixels of a thumbnail, which gets finer lines
 
 /* What is written at a detection. */
 export const caption = (detection, outcome) =>
@@ -28,7 +29,7 @@ export function draw(canvas, image, size, box, answers, mirrored = false) {
   pen.scale(scale * sharp, scale * sharp);
   if (image) pen.drawImage(image, 0, 0, size.width, size.height);
   const turn = mirrored ? (x) => size.width - x : (x) => x;
-  const view = { pen, size, turn, unit: 1 / scale };
+  const view = { pen, size, turn, unit: (box.width < SMALL ? 0.4 : 1) / scale };
   answers.forEach((answer, number) => {
     const colour = COLOURS[number % COLOURS.length];
     answer.detections.forEach((detection) => {

@@ -2,6 +2,12 @@
    stored until this tab is closed, and sent to this server only. */
 
 const STORAGE_NAME = "mien-key";
+const IN_ADDRESS = "#key="; // an address with a key, as `mien studio` prints it
+
+if (location.hash.startsWith(IN_ADDRESS)) {
+  sessionStorage.setItem(STORAGE_NAME, location.hash.slice(IN_ADDRESS.length));
+  history.replaceState(null, "", location.pathname);
+}
 
 /* `options` makes the options of fetch for each try, as time-outs start with it. */
 export const request = async (path, options) => {
