@@ -125,6 +125,19 @@ if Path(sys.prefix).resolve() == VENV.resolve():
         _run(context, f"{BIN}/python -m bench.{name}")
 
     @task
+    def coverage(context: Context, paths: str = "tests") -> None:
+        """Run the tests and print which lines of the package they reach."""
+        several = f"-n {WORKERS} --dist loadgroup" if paths == "tests" else "-n 0"
+        run = f"{BIN}/python -m coverage run -m pytest {several} -m 'not long' {paths}"
+        _run(context, f"{BIN}/python -m coverage erase && {run}")
+        _run(context, f"{BIN}/python -m coverage combine -q && {BIN}/python -m coverage report")
+
+    @task
+    def profile(context: Context) -> None:
+        """Sample a training and a server, and write where their time goes."""
+        _run(context, f"{BIN}/python -m bench.profile")
+
+    @task
     def notebook(context: Context) -> None:
         """Run the notebook on drawn data and store its outputs."""
         _run(context, f"{BIN}/python -m bench.notebook")
