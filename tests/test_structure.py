@@ -35,7 +35,7 @@ PHRASES = {
 """Phrases of a private English, and what to write instead."""
 LISTS = ROOT / "bench" / "structure.py"
 """Holds the lists of words themselves."""
-_CODE = ("src/", "bench/", "stack/", "tasks.py")
+_CODE = ("src/", "bench/", "evidence/", "stack/", "tasks.py")
 _TEXTS = ("*.md", "*.yml", "*.yaml", "*.html", "*.js", "*.toml", "*.sh")
 
 

@@ -1,4 +1,4 @@
-"""The command that checks an installation."""
+"""The commands that check an installation, and the repository."""
 
 import json
 from pathlib import Path
@@ -33,3 +33,11 @@ def doctor(
         stage.show(results)
     if not stage.is_healthy(results):
         raise typer.Exit(1)
+
+
+@app.command(rich_help_panel="Deployment")
+def evidence() -> None:
+    """Run the checklist of a course on mien's clone, and write reports/README.md."""
+    from mien.stages import evidence as stage
+
+    raise typer.Exit(stage.collect())
