@@ -57,11 +57,11 @@ class Killer:
         return made
 
     def _now(self) -> str:
-        """The stage that is going on, as `pipeline.run` names it."""
+        """The stage that is going on, as `pipeline._Stages` names it."""
         frame = sys._getframe(1)
         while frame is not None:
             name = frame.f_globals.get("__name__")
-            if (name, frame.f_code.co_name) == ("mien.pipeline", "stage"):
+            if (name, frame.f_code.co_name) == ("mien.pipeline", "__call__"):
                 self._stage = str(frame.f_locals["name"])
             frame = frame.f_back  # type: ignore[assignment]
         return self._stage
