@@ -193,13 +193,19 @@ if Path(sys.prefix).resolve() == VENV.resolve():
         _run(context, f"apt-get install {options} chromium fonts-dejavu-core")
 
     @task
+    def ray(context: Context) -> None:
+        """Install Ray (214 MB), which a long test and `mien batch --engine ray` need."""
+        _run(context, f"{BIN}/uv pip install --require-hashes -r requirements_ray.txt")
+
+    @task
     def lock(context: Context) -> None:
-        """Compile the four requirements files from pyproject.toml, with hashes."""
+        """Compile the five requirements files from pyproject.toml, with hashes."""
         for name, extra, limits in (
             ("requirements.txt", "serve", ""),
             ("requirements_train.txt", "train", ""),
             (TRY_LOCK, "classical", "--constraints requirements_train.txt"),
             ("requirements_dev.txt", "dev", ""),
+            ("requirements_ray.txt", "ray", "--constraints requirements_dev.txt"),
         ):
             _run(
                 context,

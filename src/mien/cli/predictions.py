@@ -11,7 +11,7 @@ from mien.reporting import console
 
 from .options import BundleFolder, Home, Json, TaskName, app, workspace_at
 
-BatchEngine = Literal["local", "shard"]
+BatchEngine = Literal["local", "ray", "shard"]
 TableFormat = Literal["parquet", "csv", "jsonl"]
 BatchSource = Annotated[
     Path | None, typer.Argument(help="A folder of pictures, or a CSV.", show_default=False)

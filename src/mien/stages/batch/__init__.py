@@ -2,12 +2,12 @@
 
 `inputs.py` lists what to score and `scoring.py` predicts it. `one_table.py` writes one table, which
 `checkpoint.py` makes resumable. `in_parts.py` writes a folder: `plan.py` cuts the list into parts,
-`parts.py` has the rules by which any number of processes write them, `on_ray.py` runs them on a
-cluster. `tables.py` has the formats. This package knows no task by name.
+`parts.py` has the rules by which any number of processes write them, `local.py` and `on_ray.py`
+score them here or on a cluster. `tables.py` has the formats. This package knows no task by name.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mien import tasks
 from mien.errors import ConfigError
@@ -17,12 +17,10 @@ from mien.storage.workspace import Workspace
 from mien.task import Task
 
 from . import in_parts, one_table, tables
-from .in_parts import commit
+from .in_parts import Engine, commit
 from .result import BatchIdentity, BatchResult
 from .scoring import Scorer, frame_predictor
 from .shard import Shard
-
-Engine = Literal["local", "shard"]
 
 
 def batch(
@@ -54,7 +52,7 @@ def batch(
         ConfigError: `out` has an unknown suffix, or is the result of something else.
         RegistryError, BundleError: there is no model, it is damaged, or answers differently here.
     """
-    parts, share = _share(out, engine, shard)
+    parts, runner = _engine(out, engine, shard)
     write_table = tables.writer_for(Path(f"part{suffix}") if parts else out)
     folder, version = (bundle, "") if bundle else _champion(name, workspace)
     with golden.load(folder) as model:
@@ -64,19 +62,19 @@ def batch(
         scorer = Scorer(task, model, threads or available_cpus(), write_table)
         if not parts:
             return one_table.score(source, out, identity, force, scorer)
-        return in_parts.score(source, out, identity, suffix, force, scorer, share)
+        return in_parts.score(source, out, identity, suffix, force, scorer, runner)
 
 
-def _share(out: Path, engine: Engine, shard: str | None) -> tuple[bool, Shard | None]:
-    """Whether `out` is a folder for parts, and which of them this process scores; None: all."""
-    share = Shard.of(shard) if shard or engine == "shard" else None
+def _engine(out: Path, engine: Engine, shard: str | None) -> tuple[bool, Engine | Shard]:
+    """Whether `out` is a folder for parts, and what scores them."""
+    runner = Shard.of(shard) if shard or engine == "shard" else engine
     parts = out.is_dir() or not out.suffix
-    if not parts and (share or engine != "local"):
+    if not parts and runner != "local":
         raise ConfigError(
             f"--out {out}: expected a folder, which several processes can write to; found the name "
             "of a table. Give a name without a suffix."
         )
-    return parts, share
+    return parts, runner
 
 
 def _champion(name: str | None, workspace: Workspace) -> tuple[Path, str]:

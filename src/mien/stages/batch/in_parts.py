@@ -4,25 +4,23 @@ The parts that are missing are scored here, or by an engine elsewhere; what is t
 scored again. `mien batch` on a laptop, an Indexed Job and a cluster write the same bytes.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mien.errors import DataError
 from mien.reporting import console
 from mien.task import Task
 
-from . import inputs, parts, scoring
+from . import inputs, local, on_ray, parts
 from .parts import PartRecord
 from .plan import PLAN, Plan, PlannedItems, base_of, refused
 from .result import BatchIdentity, BatchResult
 from .scoring import Scorer
 from .shard import Shard
 
-Progress = Callable[[int, int], None]
-"""Receives numbers of new rows and of failed ones among them."""
+Engine = Literal["local", "ray", "shard"]
 
 
 def score(
@@ -32,7 +30,7 @@ def score(
     suffix: str,
     force: bool,
     scorer: Scorer,
-    shard: Shard | None,
+    engine: Engine | Shard,
 ) -> BatchResult:
     """Score the missing parts of a plan, of all or of one shard, and close it if none is left.
 
@@ -40,6 +38,7 @@ def score(
         DataError: there is nothing to score, or a part cannot be used.
         ConfigError: the folder has the result of something else.
     """
+    shard = engine if isinstance(engine, Shard) else None
     if force and shard:
         raise refused(folder, "may hold parts of other shards, and --force would delete them")
     if force:
@@ -50,7 +49,9 @@ def score(
         return BatchResult(
             folder, document.rows, document.failed, True, 0.0, resumed_rows=document.rows
         )
-    return _score_missing(source, folder, plan, scorer, shard)
+    items = PlannedItems(plan, folder, source, scorer.task)
+    score_parts = on_ray.score_parts if engine == "ray" else local.score_parts
+    return _score_missing(items, shard, scorer.task.name, partial(score_parts, scorer, items))
 
 
 def _plan(
@@ -82,16 +83,19 @@ def _plan(
 
 
 def _score_missing(
-    source: Path, folder: Path, plan: Plan, scorer: Scorer, shard: Shard | None
+    items: PlannedItems,
+    shard: Shard | None,
+    name: str,
+    score_parts: Callable[[list[int], local.Progress], Iterator[PartRecord]],
 ) -> BatchResult:
-    stopwatch = console.Stopwatch()
+    stopwatch, plan, folder = console.Stopwatch(), items.plan, items.folder
     count = len(plan.parts)
     own = shard.parts(count) if shard else range(count)
     records = parts.present(folder, plan, own)
     rows = resumed = sum(record.rows for record in records.values())
     failed = sum(record.failed for record in records.values())
     total = sum(plan.parts[number].rows for number in own)
-    with console.bar(f"mien-{scorer.task.name}") as advance:
+    with console.bar(f"mien-{name}") as advance:
 
         def progress(new_rows: int, new_failed: int) -> None:
             nonlocal rows, failed
@@ -99,7 +103,7 @@ def _score_missing(
             advance(rows, total, f"{failed} failed" if failed else "")
 
         numbers = [number for number in own if number not in records]
-        for _ in score_parts(scorer, folder, plan, source, numbers, progress):
+        for _ in score_parts(numbers, progress):
             pass
     lacking = len(parts.missing(folder, plan)) if shard else 0
     if not lacking:
@@ -108,30 +112,6 @@ def _score_missing(
         folder, rows, failed, False, stopwatch.seconds, resumed,
         shard=str(shard or ""), missing_parts=lacking,
     )  # fmt: skip
-
-
-def score_parts(
-    scorer: Scorer,
-    folder: Path,
-    plan: Plan,
-    source: Path,
-    numbers: Iterable[int],
-    progress: Progress,
-) -> Iterator[PartRecord]:
-    """Score parts in this process; the threads do not wait at the end of a part."""
-    sequence, waiting = plan.identity.sequence, deque(numbers)
-    items = PlannedItems(plan, folder, source, scorer.task)
-    jobs = (job for each in tuple(waiting) for job in scoring.split(items.of(each), sequence))
-    schema = scorer.schema(plan.key_column, plan.identity)
-    rows: list[scoring.ResultRow] = []
-    with closing(scorer.score(jobs, sequence)) as results:
-        for _, job_rows in results:
-            rows += job_rows
-            progress(len(job_rows), sum(row["error"] is not None for row in job_rows))
-            if len(rows) == plan.parts[waiting[0]].rows:
-                number = waiting.popleft()
-                yield parts.write(folder, plan, number, rows, schema, scorer.write_table)
-                rows = []
 
 
 def commit(folder: Path) -> BatchResult:

@@ -135,7 +135,7 @@ class PlannedItems:
     """Reads the items of parts, and refuses files that are not as the plan lists them."""
 
     def __init__(self, plan: Plan, folder: Path, source: Path, task: Task[Any]) -> None:
-        self._plan, self._folder, self._source, self._task = plan, folder, source, task
+        self.plan, self.folder, self.source, self._task = plan, folder, source, task
         self._rows: Iterator[BatchItem] = iter(())
         self._next: int | None = None
         """The number of the row of a CSV that comes next."""
@@ -146,11 +146,11 @@ class PlannedItems:
         Raises:
             ConfigError: a file has changed since the plan was made.
         """
-        records = self._plan._records(self._folder, number)
-        if self._plan.key_column == "row":
+        records = self.plan._records(self.folder, number)
+        if self.plan.key_column == "row":
             yield from self._table_rows(number, records)
             return
-        base = base_of(self._source)
+        base = base_of(self.source)
         for name, stamp, fault, path in records:
             if fault is not None:
                 yield BatchItem(name, stamp, body=RequestError(fault))
@@ -160,21 +160,21 @@ class PlannedItems:
             yield item
 
     def _table_rows(self, number: int, records: list[list[Any]]) -> Iterator[BatchItem]:
-        part = self._plan.parts[number]
+        part = self.plan.parts[number]
         if self._next is None or part.first < self._next:
-            self._rows, self._next = inputs.table_rows(self._source, self._task), 0
+            self._rows, self._next = inputs.table_rows(self.source, self._task), 0
         rows = islice(self._rows, part.first - self._next, part.first - self._next + part.rows)
         self._next = part.first + part.rows
-        now = inputs.stamp_of(self._source)
+        now = inputs.stamp_of(self.source)
         for record, item in zip(records, rows, strict=True):
-            self._require(self._source.name, record[1], now)
+            self._require(self.source.name, record[1], now)
             yield item
 
     def _require(self, name: str, expected: str, now: str) -> None:
         if expected != now:
             size, other = (text.partition(" ")[0] for text in (expected, now))
             raise refused(
-                self._folder,
+                self.folder,
                 f"was planned for another version of {name}: expected {size} bytes as of then, "
                 f"found {'none' if now == NO_STAMP else other}",
             )

@@ -1,0 +1,193 @@
+"""`mien batch --engine ray`: a real Ray whose nodes and driver are killed; the bytes of `local`."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from project import ROOT
+from waiting import PATIENCE, until
+
+from mien.errors import ConfigError
+from mien.stages.batch import on_ray
+
+from .drawn import draw, score
+
+MARK = "MIEN_TEST_OF_RAY"
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """97 items in 13 parts; decoding one part takes a fraction of a second."""
+    draw(tmp_path / "large.png", shade=0, side=2500)
+    for number in range(96):
+        link = tmp_path / f"in/{number:02}.png"
+        link.parent.mkdir(exist_ok=True)
+        os.link(tmp_path / "large.png", link)
+    (tmp_path / "in/bad.png").write_bytes(b"bad")
+    return tmp_path / "in"
+
+
+@pytest.mark.parametrize("address", ["10.0.0.7:6379", "ray://cluster:10001", "auto"])
+def test_a_cluster_without_login_is_refused(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """Anybody who reaches it could run code on it; one on this machine gets a token by itself."""
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    with pytest.raises(ConfigError, match=r"expected a cluster with token authentication, found"):
+        on_ray.require_login(address)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    on_ray.require_login(address)
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    on_ray.require_login("local")
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+
+
+def test_without_ray_the_message_names_the_extra(
+    tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan is there by then, and another engine may go on."""
+    draw(tmp_path / "in/a.png")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    with pytest.raises(ConfigError, match=r"pip install 'mien\[ray\]'"):
+        score(tmp_path / "in", tmp_path / "out", bundle, engine="ray")
+    assert score(tmp_path / "in", tmp_path / "out", bundle).rows == 1
+
+
+PROGRAM = """
+import os, sys, threading, time
+from pathlib import Path
+import ray
+from mien.stages import batch
+from mien.stages.batch import plan
+from mien.storage.workspace import Workspace
+
+source, out, bundle, nodes = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
+plan.PART_ROWS = 8
+args = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+failures = []
+
+def score():
+    try:
+        result = batch.batch(source, out, Workspace(Path()), bundle=bundle, threads=2, engine="ray")
+        print("rows", result.rows, result.failed, flush=True)
+    except BaseException as error:
+        failures.append(error)
+
+if nodes == "one":
+    score()
+else:
+    from ray.cluster_utils import Cluster
+    cluster = Cluster(initialize_head=True, head_node_args={**args, "include_dashboard": False})
+    second = cluster.add_node(**args)
+    ray.init(cluster.address, log_to_driver=False)
+    thread = threading.Thread(target=score)
+    thread.start()
+    while len(list(out.glob("part-*"))) < 3 and not failures:
+        time.sleep(0.01)
+    cluster.remove_node(second, allow_graceful=False)
+    print("node replaced", len(list(out.glob("part-*"))), flush=True)
+    cluster.add_node(**args)
+    thread.join()
+    ray.shutdown()
+    cluster.shutdown()
+if failures:
+    raise failures[0]
+"""
+
+
+class RayProgram:
+    """Starts `PROGRAM`, and ends what it leaves: agents of Ray outlive a killed driver."""
+
+    def __init__(self, folder: Path) -> None:
+        self._mark = uuid4().hex
+        self._log = folder / "log.txt"
+        self._environment = {
+            **os.environ, MARK: self._mark, "HOME": str(folder), "OMP_NUM_THREADS": "1",
+            "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64, "RAY_USAGE_STATS_ENABLED": "0",
+        }  # fmt: skip
+
+    def start(self, *arguments: str | Path) -> "subprocess.Popen[bytes]":
+        with self._log.open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, *arguments],
+                cwd=ROOT, env=self._environment, stdout=log, stderr=log,
+            )  # fmt: skip
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    def end(self) -> None:
+        """By their ids, which their environment tells apart from others."""
+        for environment in Path("/proc").glob("[0-9]*/environ"):
+            try:
+                if f"{MARK}={self._mark}".encode() in environment.read_bytes().split(b"\0"):
+                    os.kill(int(environment.parent.name), signal.SIGKILL)
+            except OSError:
+                continue  # it has ended
+
+
+@pytest.fixture
+def ray_program(tmp_path: Path) -> Iterator[RayProgram]:
+    if find_spec("ray") is None:
+        pytest.skip("NO RAY, batches on a cluster are not tested: run `python3 tasks.py ray`")
+    program = RayProgram(tmp_path)
+    try:
+        yield program
+    finally:
+        program.end()
+
+
+def parts(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in out.glob("*") if path.is_file()}
+
+
+@pytest.mark.long
+def test_a_node_that_is_killed_loses_nothing(
+    pictures: Path, tmp_path: Path, bundle: Path, ray_program: RayProgram,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """One of two nodes is replaced in the middle; the folder has the bytes of a local run."""
+    monkeypatch.setattr("mien.stages.batch.plan.PART_ROWS", 8)
+    running = ray_program.start(pictures, tmp_path / "out", bundle, "two")
+    assert running.wait(PATIENCE) == 0, ray_program.log
+    assert "rows 97 1" in ray_program.log
+    at = int(ray_program.log.partition("node replaced ")[2].split()[0])
+    assert 3 <= at < 13
+    score(pictures, tmp_path / "local", bundle)
+    assert parts(tmp_path / "out") == parts(tmp_path / "local")
+
+
+@pytest.mark.long
+def test_a_killed_driver_leaves_parts_to_another_engine(
+    pictures: Path, tmp_path: Path, bundle: Path, ray_program: RayProgram,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """What began on Ray ends locally: no part is scored twice, no temporary one is believed."""
+    monkeypatch.setattr("mien.stages.batch.plan.PART_ROWS", 8)
+    out = tmp_path / "out"
+    running = ray_program.start(pictures, out, bundle, "one")
+    try:
+        until(
+            lambda: running.poll() is not None or len(list(out.glob("part-*"))) >= 3,
+            lambda: ray_program.log,
+        )
+    finally:
+        running.kill()
+        running.wait(PATIENCE)
+        ray_program.end()
+    first = {path: path.stat().st_ino for path in out.glob("part-*")}
+    assert 3 <= len(first) < 13, ray_program.log
+    copy = shutil.copytree(out, tmp_path / "copy")
+    assert score(pictures, out, bundle).resumed_rows == sum(
+        1 if path.name.startswith("part-000012") else 8 for path in first
+    )
+    assert {path: path.stat().st_ino for path in first} == first
+    score(pictures, copy, bundle, force=True)
+    assert parts(copy) == parts(out)
