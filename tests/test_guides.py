@@ -1,4 +1,4 @@
-"""The tutorial and the guide to operation run as printed, one after the other, in one folder."""
+"""The tutorial and the guides after it run as printed, one after the other, in one folder."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from project import ROOT, free_port
 from waiting import TRAINING_PATIENCE
 
 SOURCE = ROOT / "docs" / "source"
-GUIDES = ("tutorial.md", "operation.md")
+GUIDES = ("tutorial.md", "operation.md", "shadow.md")
 _SERVE = """mien serve > server.log 2>&1 &
 trap "kill $!" EXIT
 curl -sS -o ready.json --retry 600 --retry-delay 1 --retry-all-errors http://localhost:8000/readyz

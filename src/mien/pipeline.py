@@ -11,16 +11,17 @@ from mien.config import FORMS, RunConfig, settings
 from mien.errors import MienError, PolicyError
 from mien.model.evaluation import Evaluation
 from mien.reporting import console
-from mien.stages import Run, report
+from mien.stages import Run, report, shadow
 from mien.stages import check as data_check
 from mien.stages import suspects as data_suspects
 from mien.stages.data import accept_if_readable, data, fetch, prepare
 from mien.stages.evaluate import Evaluated, evaluate, on_other_data
 from mien.stages.optimize import optimize as make_variants
 from mien.stages.pull import pull as pull_bundle
-from mien.stages.register import Registered, register, register_pulled
+from mien.stages.register import Registered, promote, register, register_pulled
 from mien.stages.train import Trained, fingerprint
 from mien.stages.train import train as fit
+from mien.storage.shadow import stop as stop_shadow
 from mien.storage.versions import Version
 from mien.storage.workspace import CHAMPION, Workspace, read_latest
 from mien.task import Task
@@ -283,6 +284,20 @@ def score_elsewhere(config: RunConfig, workspace: Workspace) -> dict[str, dict[s
         version, _ = fetch(run)  # not accepted: the next training uses the same data as before
         prepared = prepare(run, version)
     return on_other_data(run, prepared.folder)
+
+
+def promote_challenger(task: str, workspace: Workspace, log: Path) -> int:
+    """Make the version that answers after the champion champion, if it is better; its number.
+
+    Raises:
+        RegistryError: the test does not say so, or as for `register.promote`.
+        PredictionLogError: the prediction log cannot be read.
+    """
+    with workspace.locked(task):
+        compared = shadow.report(task, workspace, log)
+        promote(task, compared.challenger, shadow.require_better(compared), workspace)
+        stop_shadow(workspace, task)  # after a kill before it, servers ignore the new champion
+    return compared.challenger
 
 
 def _checked(run: Run) -> data_check.CheckedData:

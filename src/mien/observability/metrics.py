@@ -104,6 +104,28 @@ _TABLE: dict[tuple[str, Kind, Topic, Unit, str], str] = {
     ("mien_live_accuracy_floor", "gauge", "model", "ratio", "task version"): (
         "Lower end of the 95 % Wilson interval of the bundle's accuracy on its test split."
     ),
+    # A challenger that answers after it.
+    ("mien_shadow_active", "gauge", "model", "value", "task version"): (
+        "1 while a challenger answers after the champion, 0 when it was switched off."
+    ),
+    ("mien_shadow_answers_total", "counter", "model", "count", "task version result"): (
+        "Requests for a challenger, by result: 'agree', 'disagree', 'error' or 'dropped'."
+    ),
+    ("mien_shadow_cpu_seconds_total", "counter", "model", "seconds", "task version role"): (
+        "CPU time of the predictions for the same requests, of 'champion' and 'challenger'."
+    ),
+    ("mien_shadow_feedback_samples", "gauge", "model", "count", "task version"): (
+        "Answers of both models with a label by feedback."
+    ),
+    ("mien_shadow_accuracy_difference", "gauge", "model", "ratio", "task version"): (
+        "Accuracy of the challenger minus that of the champion; absent without feedback."
+    ),
+    ("mien_shadow_accuracy_difference_lower", "gauge", "model", "ratio", "task version"): (
+        "Lower end of its interval, which holds at every moment: above 0, it is better."
+    ),
+    ("mien_shadow_accuracy_difference_upper", "gauge", "model", "ratio", "task version"): (
+        "Upper end of its interval, which holds at every moment: below 0, it is worse."
+    ),
     # Its training data.
     ("mien_training_examples", "gauge", "data", "count", "task version split label"): (
         "Examples of the splits on which the model was trained and evaluated."

@@ -9,6 +9,7 @@
     models/<task>/evaluated/<key>/ the same bundles with metrics, figures and card
     models/<task>/versions/<n>/    bundles of the registry, served from here
     models/<task>/aliases.json     the registry's aliases, for servers without a tracker
+    models/<task>/shadow.json      the version that answers beside the champion, if any
     reports/<task>/                the newest reports and figures, for people
     mlflow.db, mlruns/             runs and registry
     predictions.db                 the prediction log: answers, and feedback on them

@@ -28,7 +28,7 @@ ALERTS = {
     *("MienServerDown", "MienErrorBudgetBurn", "MienLatencyBudgetBurn", "MienSaturated"),
     *("MienNoPredictions", "MienUploadsRejected", "MienClassCollapse", "MienDrift"),
     *("MienLiveAccuracyLow", "MienModelNotLoaded", "MienModelOld", "MienPredictionsNotRecorded"),
-    "MienModelRefused",
+    *("MienModelRefused", "MienShadowOff"),
 }
 RULES = [
     rule

@@ -5,18 +5,19 @@ import random
 import re
 import string
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
-from waiting import PATIENCE
+from waiting import PATIENCE, until
 
 from mien.observability import metrics
 from mien.observability.metrics import EXPOSED, METRICS, STAGES
 from mien.stages.serve import inference, uploads
 from mien.stages.serve.errors import PROBLEM_TYPES
+from mien.storage import shadow
 from mien.storage.workspace import Workspace
 
 Draw = Callable[..., bytes]
@@ -38,15 +39,34 @@ def values_of(found: Any, metric: str, label: str) -> dict[str, float]:
 
 
 @pytest.fixture
-def busy(client: TestClient, picture: Draw) -> TestClient:
+def busy(
+    workspace: Workspace, make_bundle: MakeBundle, picture: Draw, value: Value, serving: Serving
+) -> Iterator[TestClient]:
     """A service after one picture, one JSON body, one refused upload, a window full enough for
-    drift, and feedback on one answer."""
+    drift, and feedback on one answer, which a challenger answered too."""
+    make_bundle(workspace.version("shape", 4), reference=None)
+    shadow.start(workspace, "shape", 4, 1.0)
+    with serving() as client:
+        yield served(client, picture, value)
+
+
+def served(client: TestClient, picture: Draw, value: Value) -> TestClient:
+    challengers = client.app.state.service.inference.shadow.challengers  # type: ignore[attr-defined]
+    until(lambda: challengers, "a challenger")
     client.post("/predict/shape", files={"file": picture()})
     client.post("/predict/shape", files={"file": b"text"})
-    for _ in range(200):
+    for _ in range(199):
+        client.post("/predict/shape", json={"point": {"values": [0.4, 0.5, 0.6]}})
+
+    def compared() -> bool:
+        """Again where the challenger was too busy."""
         answer = client.post("/predict/shape", json={"point": {"values": [0.4, 0.5, 0.6]}})
-    sent = {"trace_id": answer.json()["trace_id"], "label": "star"}
-    assert client.post("/feedback", json=sent).status_code == 200
+        sent = {"trace_id": answer.json()["trace_id"], "label": "star"}
+        assert client.post("/feedback", json=sent).status_code == 200
+        of = {"task": "shape", "version": "4"}
+        return value(client, "mien_shadow_accuracy_difference", **of) is not None
+
+    until(compared, "an answer of both models with feedback")
     return client
 
 

@@ -325,3 +325,12 @@ def test_a_server_without_threads_asks_to_be_started_again(
         hung = {threading.Thread() for _ in range(MAX_HUNG_THREADS + 1)}
         monkeypatch.setattr(workers, "hung_threads", hung)
         assert client.get("/livez").status_code == 503
+
+
+def test_a_pool_says_whether_a_request_would_wait() -> None:
+    """Its only thread works, then it is idle again."""
+    workers = WorkerPool(1, 1)
+    assert workers.has_idle_thread
+    assert asked(workers, lambda: workers.has_idle_thread) is False
+    assert until(lambda: workers.has_idle_thread)
+    workers.close()

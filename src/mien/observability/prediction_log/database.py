@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import PredictionLogError
-from mien.observability.prediction_log import schema
+from mien.observability.prediction_log import schema, shadow
 
 DAY_S = 86_400.0
 SQLITE_BUSY_TIMEOUT_S = 0.25
@@ -67,17 +67,28 @@ class Database:
         Raises:
             sqlite3.Error: they could not be inserted.
         """
+        self._insert(schema.INSERT, rows)
+        self._rows_since_prune += len(rows)
+        self.prune_if_due(now)
+
+    def insert_shadow(self, rows: Sequence[Sequence[Any]]) -> None:
+        """Insert answers of challengers, all or none; they are deleted with their predictions.
+
+        Raises:
+            sqlite3.Error: they could not be inserted.
+        """
+        self._insert(shadow.INSERT, rows)
+
+    def _insert(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
         connection = self._opened()
         connection.execute("begin immediate")
         try:
-            connection.executemany(schema.INSERT, rows)
+            connection.executemany(statement, rows)
             connection.execute("commit")
         except sqlite3.Error:
             if connection.in_transaction:
                 connection.execute("rollback")
             raise
-        self._rows_since_prune += len(rows)
-        self.prune_if_due(now)
 
     def size(self) -> tuple[int, int]:
         """Count of rows, and bytes of the file."""
@@ -140,6 +151,7 @@ class Database:
         newest = now if too_large else now - self._max_age_s
         try:
             deleted = connection.execute(schema.DELETE_OLDEST, (MAX_PRUNED_ROWS, newest)).rowcount
+            connection.execute(shadow.DELETE_OLDEST, (MAX_PRUNED_ROWS,))
             connection.execute("pragma incremental_vacuum").fetchall()
             return deleted
         except sqlite3.Error as error:
@@ -216,6 +228,7 @@ def _create_or_check_table(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute(f"pragma user_version = {schema.FORMAT_VERSION}")
         connection.execute("commit")
     check_format(connection, path)
+    connection.execute(shadow.TABLE)
 
 
 def _is_empty(connection: sqlite3.Connection) -> bool:

@@ -1,15 +1,16 @@
-"""Finds a record of a prediction log, also while a server writes it. Reads only."""
+"""Reads a prediction log, also while a server writes it."""
 
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from mien.errors import PredictionLogError, UnknownPredictionError
-from mien.observability.prediction_log import schema, spool
+from mien.observability.prediction_log import schema, shadow, spool
 from mien.observability.prediction_log.database import check_format
 from mien.observability.prediction_log.schema import PredictionRecord
+from mien.observability.prediction_log.shadow import ShadowSummary
 
 
 def find_record(trace_id: str, path: Path) -> PredictionRecord:
@@ -36,14 +37,36 @@ def find_record(trace_id: str, path: Path) -> PredictionRecord:
     return PredictionRecord.from_row(row)
 
 
+def summarise_shadow(path: Path, digest: str, champion_digest: str) -> ShadowSummary:
+    """What the log says about two models; nothing where no server has written it yet.
+
+    Raises:
+        PredictionLogError: the file is not a prediction log.
+    """
+    if not path.is_file():
+        return ShadowSummary()
+    with _open_read_only(path) as connection:
+        return shadow.summarise(
+            lambda statement, *values: connection.execute(statement, values).fetchall(),
+            digest,
+            champion_digest,
+        )
+
+
 def _find_in_database(path: Path, trace_id: str) -> Sequence[Any] | None:
+    with _open_read_only(path) as connection:
+        row: Sequence[Any] | None = connection.execute(schema.FIND, [trace_id]).fetchone()
+        return row
+
+
+@contextmanager
+def _open_read_only(path: Path) -> Iterator[sqlite3.Connection]:
     # SQLite would create files beside one that no process has open, unless it is immutable.
     in_use = path.with_name(f"{path.name}-wal").exists()
     mode = "mode=ro" if in_use else "mode=ro&immutable=1"
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True)) as connection:
             check_format(connection, path)
-            row: Sequence[Any] | None = connection.execute(schema.FIND, [trace_id]).fetchone()
-            return row
+            yield connection
     except sqlite3.Error as error:
         raise PredictionLogError(f"{path} is not a readable prediction log: {error}.") from error

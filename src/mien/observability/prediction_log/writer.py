@@ -32,9 +32,11 @@ from typing import Any
 from pydantic_core import to_json
 
 from mien.errors import PredictionLogError
-from mien.observability.prediction_log import schema, spool
+from mien.observability.prediction_log import schema, shadow, spool
 from mien.observability.prediction_log.database import PRUNE_INTERVAL_ROWS, Database
 from mien.observability.prediction_log.schema import Feedback, PredictionRecord
+from mien.observability.prediction_log.shadow import ShadowRecord
+from mien.observability.sequential import PairCounts
 
 LOCK_TIMEOUT_S = 1.0
 """How long a thread waits for a lock: a disk that hangs must not stop the service."""
@@ -170,6 +172,18 @@ class PredictionLog:
         """Return the last `limit` feedbacks on predictions of a model, newest first."""
         oldest = self._database.oldest_timestamp()
         return [Feedback(*row) for row in self._read(schema.RECENT_FEEDBACK, digest, oldest, limit)]
+
+    def add_shadow(self, records: Sequence[ShadowRecord]) -> None:
+        """Insert answers of challengers at once, past the spool; a kill loses those that wait."""
+        try:
+            with self._database_lock.hold():
+                self._database.insert_shadow([record.as_row() for record in records])
+        except sqlite3.Error as error:
+            raise PredictionLogError(f"The prediction log cannot be written: {error}.") from error
+
+    def shadow_pairs(self, digest: str, champion_digest: str) -> PairCounts:
+        """Return the pairs of answers of a challenger and a champion that have feedback."""
+        return shadow.read_pairs(self._read, digest, champion_digest)[0]
 
     def size(self) -> tuple[int, int]:
         """Return the count of records and the bytes of the SQLite file.

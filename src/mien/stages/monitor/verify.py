@@ -56,6 +56,8 @@ _OF_TRAINING = (
     "mien_drift_threshold",
 )
 """Metrics that need the evaluation or the training data of a model; a pulled model has neither."""
+_OF_SHADOW = "mien_shadow_"
+_NO_SHADOW = "no version answers after the champion, or its answers have no feedback"
 _MAX_PRINTED = 3
 """Failures of one check that are printed; the report has all."""
 _ADDRESS = re.compile(r"http://localhost:8000(/[\w/]*)")
@@ -188,8 +190,8 @@ def _metrics(stack: Stack) -> Items:
     pulled = _pulled(stack)
     for row in METRICS:
         kind = kinds.pop(row.name, None)
-        if kind is None and pulled.all_models and row.name.startswith(_OF_TRAINING):
-            yield row.name, "", pulled.reason
+        if kind is None and (excuse := pulled.excuse(row.name, pulled.all_models)):
+            yield row.name, "", excuse
             continue
         failure = "" if kind == row.kind else f"{row.name} is {kind or 'not exposed'}"
         yield row.name, f"{failure}; {_reason(row.name)}".rstrip("; ") if failure else ""
@@ -261,15 +263,11 @@ def _panels(stack: Stack) -> Items:
             for target in panel.get("targets", ()):
                 expr = promql.fill(target["expr"], window=WINDOW)
                 failure = _query_failure(stack.prometheus, expr)
-                item, location = (
-                    f"{board.name}: {panel['title']}",
-                    f"{path}: panel {panel['title']!r}",
-                )
+                item = f"{board.name}: {panel['title']}"
+                location = f"{path}: panel {panel['title']!r}"
                 # A metric that another model must have is missed by `_metrics`.
-                if failure and pulled.tasks and any(name in expr for name in _OF_TRAINING):
-                    yield item, "", pulled.reason
-                else:
-                    yield item, failure and f"{location}: {failure}"
+                excuse = failure and pulled.excuse(expr, bool(pulled.tasks))
+                yield (item, "", excuse) if excuse else (item, failure and f"{location}: {failure}")
 
 
 @dataclass(frozen=True)
@@ -279,8 +277,12 @@ class _Pulled:
     tasks: tuple[str, ...]
     all_models: bool
 
-    @property
-    def reason(self) -> str:
+    def excuse(self, expr: str, is_enough: bool) -> str:
+        """Why a metric of an expression may be missing; "" if it must be there."""
+        if _OF_SHADOW in expr:
+            return _NO_SHADOW
+        if not is_enough or not any(name in expr for name in _OF_TRAINING):
+            return ""
         return f"{', '.join(self.tasks)}: a public pretrained model, which brings no training data"
 
 

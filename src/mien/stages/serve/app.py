@@ -43,6 +43,7 @@ from mien.stages.serve.protocol import ConnectionLimits, LimitedHttpProtocol
 from mien.stages.serve.reloader import ModelReloader
 from mien.stages.serve.review_sampler import ReviewSampler
 from mien.stages.serve.routes import AppState
+from mien.stages.serve.shadow import ShadowRunner
 from mien.stages.serve.trace_id import new_trace_id
 from mien.stages.serve.workers import CLOSE_TIMEOUT_S, WorkerPool
 from mien.storage.workspace import Workspace
@@ -119,17 +120,23 @@ def _inference_service(
         settings.prediction_log_days,
         settings.prediction_log_mb,
     )
-    served, windows = Models(sources, settings.max_batch_size), DriftWindows(log)
+    served, windows, metrics = (
+        Models(sources, settings.max_batch_size),
+        DriftWindows(log),
+        Metrics(),
+    )
+    workers = WorkerPool(settings.threads or cpus.available_cpus(), settings.max_in_flight)
     inference = InferenceService(
         settings=settings,
         models=served,
-        workers=WorkerPool(settings.threads or cpus.available_cpus(), settings.max_in_flight),
-        metrics=Metrics(),
+        workers=workers,
+        metrics=metrics,
         prediction_log=log,
         drift_windows=windows,
+        shadow=ShadowRunner(served, workspace, log, metrics, workers, settings.deadline_s),
         review=ReviewSampler.from_settings(workspace, served.tasks, settings, windows.status),
     )
-    collector = StateCollector(served, inference.workers, log, windows, inference.review)
+    collector = StateCollector(served, workers, log, windows, inference.shadow, inference.review)
     inference.metrics.registry.register(collector)
     return inference
 
@@ -238,9 +245,10 @@ def _lifespan(
         windows.retain({slot.model.digest for slot in served.slots if slot.model})
 
     def load() -> None:
-        interval_s = inference.settings.reload_interval_s
-        reloader = ModelReloader(served, workspace, interval_s, on_ready, on_reload)
+        follow, interval_s = inference.shadow.follow, inference.settings.reload_interval_s
+        reloader = ModelReloader(served, workspace, interval_s, on_ready, on_reload, follow)
         served.load(inference.workers.run_on_all_threads, on_ready, stop.is_set)
+        follow()
         gc.freeze()  # the models stay: collections that visit their objects would delay requests
         on_loaded(served)
         reloader.run(stop)

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from pydantic import BaseModel, Field
 
 from mien.errors import PredictionLogError
-from mien.observability import drift
+from mien.observability import drift, sequential
 from mien.observability.metrics import BY_NAME
 from mien.observability.prediction_log.writer import PredictionLog
 from mien.observability.review.sample import REASONS
@@ -23,6 +23,7 @@ from mien.stages.serve.drift_window import DriftWindows
 from mien.stages.serve.loading import LoadedModel
 from mien.stages.serve.models import Models, ModelSlot
 from mien.stages.serve.review_sampler import DROPPED, ReviewSampler
+from mien.stages.serve.shadow import ShadowRunner
 from mien.stages.serve.workers import WorkerPool
 
 LIVE_ACCURACY_WINDOW = 500
@@ -75,6 +76,7 @@ class StateCollector(Collector):
     workers: WorkerPool
     prediction_log: PredictionLog
     drift_windows: DriftWindows
+    shadow: ShadowRunner
     review: ReviewSampler | None = None
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
@@ -102,6 +104,7 @@ class StateCollector(Collector):
                 yield from _training(slot.model)
                 yield from self._live(slot.model)
                 yield from self._drift(slot.model)
+                yield from self._shadow(slot.model)
 
     def _server(self) -> Iterator[Reading]:
         yield ("mien_in_flight_requests", ("current",), float(self.workers.in_flight))
@@ -146,6 +149,23 @@ class StateCollector(Collector):
         for quantity, each in status.scores.items():
             yield ("mien_drift_score", (*of, quantity), each.score)
             yield ("mien_drift_threshold", (*of, quantity), each.limit)
+
+    def _shadow(self, champion: LoadedModel) -> Iterator[Reading]:
+        challenger = self.shadow.challengers.get(champion.task.name)
+        if challenger is None:
+            return
+        of = (champion.task.name, challenger.model.version)
+        yield ("mien_shadow_active", of, float(challenger.fault is None))
+        try:
+            pairs = self.prediction_log.shadow_pairs(challenger.model.digest, champion.digest)
+        except PredictionLogError:
+            return
+        yield ("mien_shadow_feedback_samples", of, float(pairs.total))
+        if pairs.total:
+            compared = sequential.compare(pairs)
+            yield ("mien_shadow_accuracy_difference", of, compared.difference)
+            yield ("mien_shadow_accuracy_difference_lower", of, compared.lower)
+            yield ("mien_shadow_accuracy_difference_upper", of, compared.upper)
 
 
 def _model(slot: ModelSlot, model: LoadedModel) -> Iterator[Reading]:

@@ -5,9 +5,10 @@
 nothing of HTTP.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -24,6 +25,7 @@ from mien.stages.serve.loading import LoadedModel
 from mien.stages.serve.metrics import Metrics, RequestTimings
 from mien.stages.serve.models import Models
 from mien.stages.serve.review_sampler import ReviewSampler
+from mien.stages.serve.shadow import ShadowRunner
 from mien.stages.serve.uploads import Upload
 from mien.stages.serve.workers import WorkerPool
 from mien.task import Prediction, Request
@@ -41,6 +43,8 @@ class InferenceRequest:
     """When the upload was complete."""
     fault: str | None = None
     """The fault that a fire drill asks for."""
+    shadowed: bool = False
+    """Whether a challenger answers it afterwards."""
     timings: RequestTimings = field(default_factory=RequestTimings)
 
 
@@ -57,6 +61,10 @@ class InferenceResult:
     is_frame: bool
     """Whether it is of a frame of a video. Such frames are near copies of each other: they are
     neither recorded nor watched for drift, and are no part of what monitoring counts."""
+    decoded: Request | None = None
+    """For the challenger, where one answers too."""
+    cpu_s: float = 0.0
+    """CPU time of the prediction then."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,7 @@ class InferenceService:
     metrics: Metrics
     prediction_log: PredictionLog
     drift_windows: DriftWindows
+    shadow: ShadowRunner
     review: ReviewSampler | None = None
     """None where no input is kept for review."""
     answers: AnswerWindow = field(default_factory=AnswerWindow)
@@ -83,7 +92,8 @@ class InferenceService:
         return int(self.settings.max_upload_mb * 1e6)
 
     def close_logs(self) -> None:
-        """Write what waits, and close the prediction log and the sampler."""
+        """Write what waits, and close the challengers, the prediction log and the sampler."""
+        self.shadow.close()
         self.prediction_log.close()
         if self.review is not None:
             self.review.close()
@@ -110,7 +120,10 @@ class InferenceService:
             read_at = time.perf_counter()
             upload = await read_upload()
             received_at = time.perf_counter()
-            request = InferenceRequest(model, upload, trace_id, started_at, received_at, fault)
+            shadowed = upload.video is None and self.shadow.wants(model.task.name, trace_id)
+            request = InferenceRequest(
+                model, upload, trace_id, started_at, received_at, fault, shadowed
+            )
             request.timings.upload_s = received_at - read_at
             result = None
             try:
@@ -123,11 +136,17 @@ class InferenceService:
                     model, len(upload.data), request.timings, prediction
                 )
         if result is not None:
-            latency_s = time.perf_counter() - started_at
-            self.answers.add(model.task.name, result.prediction, result.is_frame, latency_s)
-            if not result.is_frame:
-                self.drift_windows.add(result.record)
+            self._observe(result, time.perf_counter() - started_at)
         return result
+
+    def _observe(self, result: InferenceResult, latency_s: float) -> None:
+        record = result.record
+        self.answers.add(record.task, result.prediction, result.is_frame, latency_s)
+        if not result.is_frame:
+            self.drift_windows.add(record)
+        if result.decoded is not None:  # after the response, which is sent without a pause
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self.shadow.offer, result.decoded, record, result.cpu_s)
 
     def handler(
         self, model: LoadedModel, upload: Upload
@@ -181,6 +200,8 @@ class InferencePipeline:
         if not batch:
             return []
         model, start = batch[0][0].model, time.perf_counter()
+        shadowed = any(request.shadowed for request, _ in batch)
+        cpu_start = time.thread_time() if shadowed else 0.0
         try:
             with runtime.collect_timings() as networks:
                 requests = [task_request for _, task_request in batch]
@@ -188,6 +209,7 @@ class InferencePipeline:
         except Exception as error:  # noqa: BLE001 - raised where the result is awaited
             # One request of several may cause it: each is predicted alone.
             return [error] if len(batch) == 1 else [self._predict([each])[0] for each in batch]
+        cpu_s = (time.thread_time() - cpu_start) / len(batch) if shadowed else 0.0
         finished = time.perf_counter()
         first = networks.started_at or finished
         stages_s = {
@@ -198,7 +220,10 @@ class InferencePipeline:
         results = []
         for (request, task_request), prediction in zip(batch, predictions, strict=True):
             request.timings.stages_s.update(stages_s)
-            results.append(self._record(request, task_request, prediction))
+            result = self._record(request, task_request, prediction)
+            if request.shadowed and isinstance(result, InferenceResult):
+                result = replace(result, decoded=task_request, cpu_s=cpu_s)
+            results.append(result)
         return results
 
     def _record(

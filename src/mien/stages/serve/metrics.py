@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mien.observability.drift import NO_LABEL
 from mien.observability.metrics import BY_NAME, STAGES
+from mien.observability.prediction_log.shadow import ERROR, ShadowRecord
 from mien.stages.serve import headers
 from mien.stages.serve.dispatch import ADDRESS
 from mien.stages.serve.errors import PROBLEM_TYPES
@@ -72,6 +73,8 @@ class Metrics:
         self._upload_bytes = self._histogram("mien_upload_bytes").labels()
         self._queue_wait = self._histogram("mien_queue_wait_seconds").labels()
         self._model_reloads = self._instrument("mien_model_reloads_total")
+        self._shadow_answers = self._instrument("mien_shadow_answers_total")
+        self._shadow_cpu = self._instrument("mien_shadow_cpu_seconds_total")
         rejected = self._instrument("mien_rejected_total")
         self._rejected = {each.slug: rejected.labels(each.slug) for each in PROBLEM_TYPES.values()}
         self._children: dict[tuple[Any, ...], Any] = {}
@@ -138,6 +141,22 @@ class Metrics:
     def count_reload(self, task: str, loaded: bool) -> None:
         """Count a new bundle, by whether its model is served now."""
         self._child(self._model_reloads, task, "loaded" if loaded else "refused").inc()
+
+    def initialise_shadow(self, task: str, version: str) -> None:
+        """Create the series of a challenger at 0."""
+        for result in ("agree", "disagree", "error", "dropped"):
+            self._child(self._shadow_answers, task, version, result)
+
+    def observe_shadow(self, task: str, record: ShadowRecord) -> None:
+        """Count an answer of a challenger, and the CPU time of both models."""
+        result = "agree" if record.agrees else "disagree"
+        self.count_shadow(task, record.version, ERROR if record.outcome == ERROR else result)
+        for role, cpu_s in (("champion", record.champion_cpu_s), ("challenger", record.cpu_s)):
+            self._child(self._shadow_cpu, task, record.version, role).inc(cpu_s)
+
+    def count_shadow(self, task: str, version: str, result: str) -> None:
+        """Count a request for a challenger."""
+        self._child(self._shadow_answers, task, version, result).inc()
 
     def render(self) -> bytes:
         """All metrics in the text format of Prometheus."""

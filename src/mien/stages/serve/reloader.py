@@ -33,14 +33,16 @@ class ModelReloader:
         interval_s: float,
         on_ready: Callable[[LoadedModel], None],
         on_reload: Callable[[str, bool], None],
+        on_poll: Callable[[], None] = lambda: None,
     ) -> None:
         """`on_ready` is called with a model before its first request, `on_reload` with the name of
-        a task and whether its new model was swapped in."""
+        a task and whether its new model was swapped in, `on_poll` after each poll."""
         self._models = models
         self._workspace = workspace
         self._interval_s = interval_s
         self._on_ready = on_ready
         self._on_reload = on_reload
+        self._on_poll = on_poll
         self._unreadable: set[str] = set()
         # The sources that are about to be loaded; the aliases may change meanwhile.
         self._last = {id(slot): _present(slot) for slot in models.slots}
@@ -60,6 +62,7 @@ class ModelReloader:
             if current is not None and current != self._last[id(slot)]:
                 self._last[id(slot)] = current
                 self._reload(slot, current[0])
+        self._on_poll()
 
     def _reload(self, slot: ModelSlot, source: BundleSource) -> None:
         before = slot.model

@@ -36,9 +36,10 @@ class WorkerPool:
         """Requests that are admitted now; used by the event loop's thread alone."""
         self.hung_threads: set[threading.Thread] = set()
         """Threads that exceeded their deadline and still run."""
+        self._busy: set[threading.Thread] = set()
         self._queue: Queue = Queue()
         self._lock = threading.Lock()
-        """Guards the queue, the threads and the state of jobs."""
+        """Guards the queue, the threads, which of them are busy, and the state of jobs."""
         self._wake_ups: SimpleQueue[None] = SimpleQueue()
         """At least one for each entry of the queue: a condition would cost several times as much.
         """
@@ -48,6 +49,12 @@ class WorkerPool:
     def needs_restart(self) -> bool:
         """Whether so many threads hang that they are no longer replaced."""
         return len(self.hung_threads) > MAX_HUNG_THREADS
+
+    @property
+    def has_idle_thread(self) -> bool:
+        """Whether a request that came now would not wait."""
+        with self._lock:
+            return not self._queue and any(each not in self._busy for each in self._threads)
 
     @contextmanager
     def admit(self) -> Iterator[None]:
@@ -162,6 +169,7 @@ class WorkerPool:
                     continue  # another batch took the entry, or its client left
                 batch = batching.next_batch(self._queue, self.thread_count)
                 if isinstance(batch, list):
+                    self._busy.add(threading.current_thread())
                     for job in batch:
                         job.state, job.thread = "running", threading.current_thread()
                         job.started_at = monotonic()
@@ -172,6 +180,7 @@ class WorkerPool:
         with self._lock:
             for job in batch:
                 job.state = "done"
+            self._busy.discard(threading.current_thread())
             self.hung_threads.discard(threading.current_thread())
             goes_on = threading.current_thread() in self._threads
         loop = batch[0].loop  # a handler belongs to one service, which has one loop

@@ -125,6 +125,50 @@ LIVE_ACCURACY = (
         unit=PER_SECOND,
     ),
 )
+_SHADOW_CPU = rate("mien_shadow_cpu_seconds_total", "task", "role")
+_SHADOW_ANSWERS = rate("mien_shadow_answers_total", "task", where='result!="dropped"')
+SHADOW = (
+    Panel(
+        "Accuracy of the challenger, compared",
+        {
+            LEGEND: latest("mien_shadow_accuracy_difference", *MODEL),
+            f"{LEGEND} lower": latest("mien_shadow_accuracy_difference_lower", *MODEL),
+            f"{LEGEND} upper": latest("mien_shadow_accuracy_difference_upper", *MODEL),
+        },
+        size=(9, 8),
+        roles=("value", "bound", "bound"),
+        description="Accuracy of the challenger minus that of the champion on the same answers, "
+        "with an interval that holds at every moment. Above 0 the challenger is better, below 0 "
+        "it is worse.",
+    ),
+    Panel(
+        "Answers of the challenger",
+        {"{{task}} {{result}}": rate("mien_shadow_answers_total", "task", "result")},
+        size=(6, 8),
+        unit=PER_SECOND,
+    ),
+    Panel(
+        "CPU time of a prediction",
+        {
+            "{{task}} {{role}}": f"{_SHADOW_CPU} / on (task) group_left () ({_SHADOW_ANSWERS} > 0)",
+        },
+        size=(5, 8),
+    ),
+    Panel(
+        "Challenger",
+        {"{{task}}": latest("mien_shadow_active", "task")},
+        "stat",
+        (2, 8),
+        below=1,
+        texts={0: "off", 1: "on"},
+    ),
+    Panel(
+        "Feedback",
+        {LEGEND: latest("mien_shadow_feedback_samples", *MODEL)},
+        "stat",
+        (2, 8),
+    ),
+)
 PAGE = Dashboard(
     "model",
     "The served models, their scores, predictions and live accuracy.",
@@ -133,5 +177,6 @@ PAGE = Dashboard(
         "Evaluation of all candidates": LEADERBOARD,
         "Predictions": PREDICTIONS,
         "Live accuracy, by feedback": LIVE_ACCURACY,
+        "Challenger in the shadow": SHADOW,
     },
 )
