@@ -120,7 +120,7 @@ if Path(sys.prefix).resolve() == VENV.resolve():
 
         NAME is one of answers, batch, camera, check, colours, cpu, dashboards, drills, emotion,
         faces, fuzz, gesture, hands, monitoring, normalization, pages, photos, photosource,
-        pictures, processors, sequential, serving, soak, starter, structure, together, ui,
+        pictures, processors, sequential, serving, shadow, soak, starter, structure, together, ui,
         variants, versions.
         """
         _run(context, f"{BIN}/python -m bench.{name}")

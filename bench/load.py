@@ -1,5 +1,5 @@
 """A closed-loop load generator: so many clients, each with a connection that it keeps, each sending
-its next request when the last one is answered.
+its next request when the last one is answered. And an open loop: requests at random times.
 
 Raw sockets on asyncio, since a client library would cost more than the server that is measured.
 Knows HTTP/1.1 answers with a Content-Length, and nothing of what is asked.
@@ -7,6 +7,7 @@ Knows HTTP/1.1 answers with a Content-Length, and nothing of what is asked.
 
 import asyncio
 import gc
+import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -74,6 +75,47 @@ def send(port: int, requests: Sequence[bytes], clients: int, seconds: float) -> 
 def ask(port: int, wire: bytes) -> tuple[int, bytes]:
     """Send one request and return status and body of the answer."""
     return asyncio.run(_ask(port, wire))
+
+
+def send_at_random(
+    port: int, requests: Sequence[bytes], rate: float, seconds: float, seed: int
+) -> Slice:
+    """Send the requests in turn at random times, `rate` of them a second on average, whether or
+    not earlier ones are answered; latencies count from the time at which each was due."""
+    gc.collect()
+    gc.disable()
+    try:
+        return asyncio.run(_send_at_random(port, requests, rate, seconds, random.Random(seed)))
+    finally:
+        gc.enable()
+
+
+async def _send_at_random(
+    port: int, requests: Sequence[bytes], rate: float, seconds: float, chance: random.Random
+) -> Slice:
+    found, tasks = Slice(), list[asyncio.Task[None]]()
+    idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def send_one(wire: bytes, due: float) -> None:
+        line = idle.pop() if idle else await asyncio.open_connection("127.0.0.1", port)
+        line[1].write(wire)
+        head = await line[0].readuntil(b"\r\n\r\n")
+        await line[0].readexactly(_length(head))
+        found.latencies.append(perf_counter() - due)
+        if head[9:10] != b"2":
+            found.faults[head[9:12].decode()] += 1
+        idle.append(line)
+
+    start = due = perf_counter()
+    while (due := due + chance.expovariate(rate)) < start + seconds or not tasks:
+        await asyncio.sleep(due - perf_counter())
+        tasks.append(asyncio.create_task(send_one(requests[len(tasks) % len(requests)], due)))
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.gather(*tasks)
+    found.seconds, found.answers = perf_counter() - start, len(found.latencies)
+    for _, writer in idle:
+        writer.close()
+    return found
 
 
 async def _ask(port: int, wire: bytes) -> tuple[int, bytes]:

@@ -1,0 +1,145 @@
+"""What a challenger in the shadow costs the champion's answers at half load.
+
+    python3 tasks.py bench shadow
+
+Two servers of the same champions, pinned to one core with one thread each, take turns: one with a
+challenger that answers a tenth of the requests, one without. The challenger is a copy of the
+champion, so that it costs as much. Requests arrive at random times, at half of the rate that the
+server without a challenger answers; both get the same times. Latency counts from the time at which
+a request was due. Takes about fifteen minutes, on Linux with two cores and the real photos;
+MIEN_BENCH_SMOKE=1 runs it briefly. Prints a table and writes nothing.
+"""
+
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bench import load, rounds, servers, workloads
+from bench.load import Slice
+from bench.rivals.champions import folder
+from bench.servers import Running, Server
+from bench.serving import SMOKE
+from bench.workloads import Workload
+from mien.reporting import console
+from mien.storage import shadow
+from mien.storage.workspace import CHAMPION, Workspace
+
+SHARE = 0.1
+LOAD = 0.5
+TARGET = 1.03
+NAMES = ("emotion, 640 px", "gesture, 640 px", "gesture, landmarks")
+_TASKS = ("emotion", "gesture")
+_ANSWERS = re.compile(r'^mien_shadow_answers_total\{result="(\w+)".*\} (\S+)$', re.MULTILINE)
+
+
+def main() -> None:
+    """Start both servers, measure every workload and print the table."""
+    pairs, seconds = (1, 1.0) if os.environ.get(SMOKE) else (12, 12.0)
+    asked = [each for each in workloads.make(6, 40) if each.name in NAMES]
+    bundles = {task: folder(task) for task in _TASKS}
+    os.sched_setaffinity(0, {servers.LOAD_CORE})
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch, running = Path(temporary), list[Running]()
+        try:
+            for name in ("alone", "shadowed"):
+                home = _home(scratch / f"{name}-home", bundles, name == "shadowed")
+                running.append(servers.start(_server(name, home), scratch, asked))
+                running[-1].stop()
+            alone, shadowed = running
+            _wait_for_challengers(shadowed)
+            rows = [_measured(each, alone, shadowed, pairs, seconds) for each in asked]
+            results = _results(shadowed)
+        finally:
+            for each in running:
+                each.end()
+    columns = ["requests", "rate", "p50, ratio", "p99, ratio", "CPU of all, ratio", "<= 3 %"]
+    console.table(f"Champion's answers with a challenger for {SHARE:.0%}", columns, rows)
+    console.info(f"requests for the challengers: {results}")
+
+
+def _home(home: Path, bundles: dict[str, Path], shadowed: bool) -> Path:
+    workspace = Workspace(home)
+    for task, source in bundles.items():
+        for number in (1, 2):
+            shutil.copytree(source, workspace.version(task, number))
+        workspace.write_aliases(task, {CHAMPION: 1})
+        if shadowed:
+            shadow.start(workspace, task, 2, SHARE)
+    return home
+
+
+def _server(name: str, home: Path) -> Server:
+    settings = {"MIEN_HOME": str(home), "MIEN_THREADS": "1", "MIEN_PREDICTION_LOG": ""}
+    command = [sys.executable, "-m", "mien.cli", "serve"]
+    return Server(name, lambda _: command, servers.mien_wire, env=settings)
+
+
+def _measured(
+    workload: Workload, alone: Running, shadowed: Running, pairs: int, seconds: float
+) -> list[str]:
+    console.info(workload.name)
+    with alone.turn():
+        rate = LOAD * load.send(alone.port, alone.wires(workload), 4, seconds / 4).rate
+    ratios: dict[str, list[float]] = {"p50": [], "p99": [], "cpu": []}
+    for seed in range(pairs):
+        order = (alone, shadowed) if seed % 2 else (shadowed, alone)
+        slices = {each.server.name: _slice(each, workload, rate, seconds, seed) for each in order}
+        own, other = slices["shadowed"], slices["alone"]
+        for name, level in (("p50", 50), ("p99", 99)):
+            first, second = (np.percentile(each.latencies, level) for each in (own, other))
+            ratios[name].append(float(first / second))
+        ratios["cpu"].append(own.cpu_per_answer_s / other.cpu_per_answer_s)
+    kept = all(rounds.middle(ratios[name])[1] <= TARGET for name in ("p50", "p99"))
+    texts = [_text(values) for values in ratios.values()]
+    return [workload.name, f"{rate:.0f} a second", *texts, "yes" if kept else "NO"]
+
+
+def _slice(running: Running, workload: Workload, rate: float, seconds: float, seed: int) -> Slice:
+    wires = running.wires(workload)
+    with running.turn():
+        load.ask(running.port, wires[0])  # what was stopped has left the caches
+        start = running.cpu_s()
+        answered = load.send_at_random(running.port, wires, rate, seconds, seed)
+        answered.cpu_s = running.cpu_s() - start
+    if answered.faults:
+        raise SystemExit(f"{running.server.name}, {workload.name}: {dict(answered.faults)}")
+    return answered
+
+
+def _wait_for_challengers(running: Running) -> None:
+    end = time.monotonic() + servers.PATIENCE
+    while _metrics(running).count("\nmien_shadow_active{") < len(_TASKS):
+        if time.monotonic() > end:
+            raise SystemExit("The challengers were not loaded in time.")
+        with running.turn():
+            time.sleep(0.5)  # it loads them in its turn only
+
+
+def _metrics(running: Running) -> str:
+    with running.turn():
+        wire = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+        return load.ask(running.port, wire)[1].decode()
+
+
+def _results(running: Running) -> dict[str, int]:
+    """How many requests were compared, failed or were dropped, of all tasks."""
+    counts: dict[str, int] = {}
+    for result, value in _ANSWERS.findall(_metrics(running)):
+        counts[result] = counts.get(result, 0) + int(float(value))
+    return counts
+
+
+def _text(ratios: Sequence[float]) -> str:
+    low, middle, high = rounds.middle(ratios)
+    return f"{middle:.3f} ({low:.3f} to {high:.3f})"
+
+
+if __name__ == "__main__":
+    main()
