@@ -152,13 +152,14 @@ def deterministic_torch(threads: int, seed: int) -> Iterator[None]:
     """Fix all settings that determine the last digits of a sum; restore them afterwards."""
     # Returning memory to the system after each step costs a fifth of the time.
     runtime.tune_malloc(keep_bytes=_MAX_KEEP_BYTES)
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    before = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # `use_deterministic_algorithms` does the same, and loads torch's compiler for a second.
+    torch.set_deterministic_debug_mode("warn")
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             yield
     finally:
         torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
+        torch.set_deterministic_debug_mode(before[1])
