@@ -55,8 +55,8 @@ def distances(hands: Sequence[Hand], expected: Sequence[Hand]) -> list[float]:
 
 
 def test_drawn_hands_equal_mediapipes(pair: Pair) -> None:
-    """Nine gestures, upright, rotated, and two in one picture: landmarks, handedness, scores."""
-    drawn = [draw_hand_picture(label, 3) for label in HAGRID_LABELS[::2]]
+    """Five gestures, upright, rotated, and two in one picture: landmarks, handedness, scores."""
+    drawn = [draw_hand_picture(label, 3) for label in HAGRID_LABELS[:10:2]]
     both = Image.new("RGB", (1024, 512))
     both.paste(drawn[0], (0, 0))
     both.paste(drawn[2], (512, 0))
@@ -69,7 +69,7 @@ def test_drawn_hands_equal_mediapipes(pair: Pair) -> None:
             abs(one.score - other.score) < 0.1 for one, other in zip(own, expected, strict=True)
         )
         far += distances(own, expected)
-    assert len(far) == 15
+    assert len(far) == 11
     assert np.median(far) < 0.005
     assert max(far) < 0.05
 

@@ -13,7 +13,7 @@ from mien.errors import RequestError
 from mien.images import Pixels
 from mien.mediapipe import hand_tracker, weights
 from mien.mediapipe.hand_landmarker import HandLandmarker
-from mien.mediapipe.hand_tracker import REDETECT_INTERVAL, HandTracker
+from mien.mediapipe.hand_tracker import HandTracker
 from mien.mediapipe.networks import RunNetwork
 from mien.model import bundle, runtime
 from mien.model.runtime import Model
@@ -29,6 +29,8 @@ from mien.tasks.gesture.train import fit
 pytestmark = pytest.mark.xdist_group("tracker")
 
 FRAMES = 30
+INTERVAL = 10
+"""Frames from one detection of palms to the next in tests that go through several."""
 GREY = np.full((512, 512, 3), 127, np.uint8)
 
 
@@ -64,12 +66,18 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
     """A classifier that is sure of drawn hands, with the landmarker."""
     names = ("raw", "prepared", "bundle", "cache")
     raw, prepared, folder, cache = (tmp_path_factory.mktemp(name) for name in names)
-    write_sample(raw)
-    data.prepare(raw, prepared, Params(), cache)
-    trained = fit("svm", prepared, folder, Params(), 0, lambda *_: None)
+    params = Params(cv_folds=2)
+    write_sample(raw, per_label=60)
+    data.prepare(raw, prepared, params, cache)
+    trained = fit("svm", prepared, folder, params, 0, lambda *_: None)
     bundle.write(folder, bundle.describe("gesture", HAGRID_LABELS, "svm", trained.preprocessing))
     with runtime.load(folder) as opened:
         yield opened
+
+
+@pytest.fixture
+def _interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hand_tracker, "REDETECT_INTERVAL", INTERVAL)
 
 
 def frames(picture: Image.Image, count: int = FRAMES) -> Iterator[Pixels]:
@@ -96,7 +104,7 @@ def label(answer: Prediction) -> str:
     return answer.best.label if answer.best else answer.outcome
 
 
-@pytest.mark.parametrize("gesture", ["like", "rock", "peace"])
+@pytest.mark.parametrize("gesture", ["like", "rock"])
 def test_a_moving_hand_keeps_its_gesture(model: Model, gesture: str) -> None:
     """As frame by frame on 98 % of those frames in which that finds the gesture at all."""
     predict = frame_predictor(TASK, model)
@@ -113,13 +121,14 @@ def test_a_moving_hand_keeps_its_gesture(model: Model, gesture: str) -> None:
     assert sum(one == gesture for one, _ in pairs) >= sum(other == gesture for _, other in pairs)
 
 
+@pytest.mark.usefixtures("_interval")
 def test_palms_are_detected_at_the_interval(landmarker: CountingLandmarker) -> None:
     """While a second hand may come; the landmark network runs in each frame."""
     tracker = HandTracker()
     hands = [tracker.detect(frame, landmarker) for frame in frames(draw_hand_picture("palm"))]
     assert all(len(each) == 1 for each in hands)
-    assert landmarker.runs["palm"] == FRAMES / REDETECT_INTERVAL
-    assert landmarker.runs["landmark"] <= FRAMES + FRAMES / REDETECT_INTERVAL
+    assert landmarker.runs["palm"] == FRAMES / INTERVAL
+    assert landmarker.runs["landmark"] <= FRAMES + FRAMES / INTERVAL
 
 
 def test_tracked_landmarks_are_those_of_a_detection(landmarker: CountingLandmarker) -> None:
@@ -131,6 +140,7 @@ def test_tracked_landmarks_are_those_of_a_detection(landmarker: CountingLandmark
         assert far < 0.05 * np.linalg.norm(np.ptp(other.landmarks[:, :2], axis=0))
 
 
+@pytest.mark.usefixtures("_interval")
 def test_two_hands_are_tracked_without_any_detection(landmarker: CountingLandmarker) -> None:
     """Until one leaves."""
     one, two = draw_hand_picture("call", 3), draw_hand_picture("like", 3)
@@ -138,7 +148,7 @@ def test_two_hands_are_tracked_without_any_detection(landmarker: CountingLandmar
     both.paste(one, (0, 0))
     both.paste(two, (512, 0))
     tracker = HandTracker()
-    for _ in range(REDETECT_INTERVAL - 2):
+    for _ in range(INTERVAL - 2):
         assert len(tracker.detect(np.asarray(both), landmarker)) == 2
     assert landmarker.runs["palm"] == 1
     left = both.copy()
@@ -148,6 +158,7 @@ def test_two_hands_are_tracked_without_any_detection(landmarker: CountingLandmar
     assert hand.landmarks[:, 0].max() < 512
 
 
+@pytest.mark.usefixtures("_interval")
 def test_a_second_hand_is_detected(landmarker: CountingLandmarker) -> None:
     """After the interval at the latest."""
     one = draw_hand_picture("palm")
@@ -156,7 +167,7 @@ def test_a_second_hand_is_detected(landmarker: CountingLandmarker) -> None:
     both = alone.copy()
     both.paste(draw_hand_picture("like"), (512, 0))
     tracker.detect(np.asarray(alone), landmarker)
-    counts = [len(tracker.detect(np.asarray(both), landmarker)) for _ in range(REDETECT_INTERVAL)]
+    counts = [len(tracker.detect(np.asarray(both), landmarker)) for _ in range(INTERVAL)]
     assert counts[-1] == 2
 
 
@@ -205,10 +216,11 @@ def test_each_video_has_its_own_state(model: Model) -> None:
     assert predict(one, two) == [*predict(one), *predict(two)]
 
 
+@pytest.mark.usefixtures("_interval")
 def test_the_state_can_leave_the_process(landmarker: CountingLandmarker) -> None:
     """A tracker made of the bytes after each frame goes on as one that stays."""
     staying, state = HandTracker(), b""
-    for frame in frames(draw_hand_picture("palm"), 2 * REDETECT_INTERVAL):
+    for frame in frames(draw_hand_picture("palm"), 2 * INTERVAL):
         moved = HandTracker.from_bytes(state)
         (own,), (other,) = (each.detect(frame, landmarker) for each in (moved, staying))
         np.testing.assert_array_equal(own.landmarks, other.landmarks)
