@@ -1,4 +1,4 @@
-"""The speed of `mien batch` compared with the raw limit, its memory, and the gain of hand tracking.
+"""The speed of `mien batch` and its engines, its memory, and the gain of hand tracking.
 
 The raw limit reads, decodes and predicts on all cores and stores nothing: as many threads, or
 processes, as cores. All ways alternate on the same files, and ratios are taken within a round,
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench import page
+from bench import engines, page
 from mien import config, tasks
 from mien.mediapipe import palm_detector
 from mien.model import cpus, runtime
@@ -36,6 +36,7 @@ from mien.tasks.gesture import TASK
 
 FACES, PHOTOS, ROUNDS = 400, 50, 5
 FEW, MANY = 1000, 10_000
+ENGINE_FILES = 5000
 FRAMES, VIDEOS = 30, 12
 BATCH, THREADS, PROCESSES = "mien batch", "raw, threads", "raw, processes"
 
@@ -52,6 +53,11 @@ def main() -> None:
             _speed("gesture", "photos, 512 pixels", photos, home, Path(scratch), cores),
         ]
         sizes = _memory(faces, home, Path(scratch))
+        several = Path(scratch, "several")
+        _linked(faces, several, ENGINE_FILES)
+        with _champion("emotion", home) as (_, model):
+            bundle = model.bundle.folder
+        by_engine = engines.rows(several, bundle, Path(scratch), cores, ROUNDS)
     followed = _followed(home)
     parts = [
         f"Files per second with {cores} cores, medians of {ROUNDS} rounds; the ratio is the median "
@@ -60,6 +66,12 @@ def main() -> None:
         "listing the files are not part of the speed; they are part of the CPU time, on which "
         "other load of the machine has less effect.",
         page.table(rows),
+        "## Engines",
+        f"96-pixel faces with {cores} cores, medians of {ROUNDS} rounds; the ratio is the median "
+        "over rounds. Shards are as many processes as cores, with one thread each. Loading the "
+        "model, listing the files and the start of Ray are not part of the speed; the start of Ray "
+        "and of its workers is in the last column.",
+        page.table(by_engine),
         "## Memory",
         "Peak resident memory of `mien batch` on 96-pixel faces, in MB.",
         page.table(sizes),
@@ -113,13 +125,9 @@ def _speed(
 
 def _memory(faces: Path, home: Workspace, scratch: Path) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
-    some = sorted(faces.iterdir())
     for count in (FEW, MANY):
         folder = scratch / str(count)
-        for number in range(count):
-            link = folder / str(number // 1000) / f"{number}.jpg"
-            link.parent.mkdir(parents=True, exist_ok=True)
-            os.link(some[number % len(some)], link)
+        _linked(faces, folder, count)
         command = [sys.executable, "-m", "mien.cli", "batch", str(folder), "--task", "emotion"]
         command += ["--out", str(scratch / f"{count}.parquet"), "--home", str(home.home.resolve())]
         most = 0.0
@@ -133,6 +141,15 @@ def _memory(faces: Path, home: Workspace, scratch: Path) -> list[dict[str, objec
             sys.exit(f"this failed: {' '.join(command)}")
         rows.append({"files": count, "MB": f"{most:.0f}"})
     return rows
+
+
+def _linked(faces: Path, folder: Path, count: int) -> None:
+    """Fill a folder with so many faces, again and again the same ones."""
+    some = sorted(faces.iterdir())
+    for number in range(count):
+        link = folder / str(number // 1000) / f"{number}.jpg"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        os.link(some[number % len(some)], link)
 
 
 def _most_resident(process: int) -> float | None:

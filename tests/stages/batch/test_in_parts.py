@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from command_line import CommandLine
 from project import ROOT
 from waiting import PATIENCE
@@ -220,6 +221,28 @@ def test_the_environment_names_the_shard(
     assert (done.returncode, "27 rows; 2 failed" in done.stdout) == (1, True)
     done = command_line("batch", str(pictures), home=tmp_path)
     assert "expected SOURCE and --out, or --commit" in done.stderr
+
+
+def test_the_job_of_kubernetes_writes_a_whole_result(
+    pictures: Path, tmp_path: Path, served_home: Path, command_line: CommandLine
+) -> None:
+    """Its command with its environment, once for each index; the volumes are folders here."""
+    text = (ROOT / "deploy/kubernetes/batch.yaml").read_text(encoding="utf-8")
+    job = yaml.safe_load(text)["spec"]
+    assert job["completionMode"] == "Indexed"
+    (container,) = job["template"]["spec"]["containers"]
+    mounts = {each["mountPath"]: each.get("readOnly") for each in container["volumeMounts"]}
+    assert mounts == {"/photos": True, "/results": None, "/tmp": None}
+    (tmp_path / "results").mkdir()
+    places = {"/photos": str(pictures), "/results/photos": str(tmp_path / "results/photos")}
+    command = [places.get(word, word) for word in [*container["command"], *container["args"]]]
+    environment = {each["name"]: each["value"] for each in container["env"]}
+    for index in range(job["completions"]):
+        environment["JOB_COMPLETION_INDEX"] = str(index)
+        done = command_line(*command[1:], home=served_home, **environment)
+        assert done.returncode == 0, done.stderr
+    assert stage.commit(tmp_path / "results/photos").rows == 27
+    assert "parts are missing" not in done.stdout
 
 
 def test_engines_for_folders_write_no_single_table(
