@@ -139,6 +139,8 @@ class Settings(BaseSettings):
     """Requests per second and client name; 0 is no limit."""
     cors_origins: str = Field(default="", alias="MIEN_CORS_ORIGINS")
     """Origins whose pages may send requests from a browser, separated by commas."""
+    canary: str = Field(default="", alias="MIEN_CANARY")
+    """A version that answers some requests of a task instead of the champion: TASK:VERSION=5%."""
     notice: str = Field(default="", alias="MIEN_NOTICE")
     """What people read before a task that asks for a notice sees them; `off` is nothing."""
     prediction_log: Path | None = Field(default=None, alias="MIEN_PREDICTION_LOG")

@@ -155,6 +155,13 @@ def serve(
     bundles: Annotated[
         list[Path] | None, typer.Option("--bundle", help="Serve this bundle folder.")
     ] = None,
+    canary: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[TASK:]VERSION=SHARE%",
+            help="Let a version answer this share of the requests instead of the champion.",
+        ),
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Default $HOST or 127.0.0.1.")] = None,
     port: Annotated[
         int | None, typer.Option(help="Default $PORT or 8000.", min=0, max=65_535)
@@ -170,7 +177,7 @@ def serve(
         from mien.stages.serve import app
 
     settings = config.settings()
-    options = (("host", host), ("port", port))
+    options = (("host", host), ("port", port), ("canary", canary))
     overrides = {name: value for name, value in options if value is not None}
     served = settings.model_copy(update=overrides)
     app.run(workspace_at(home, settings), names or [], bundles or [], served)

@@ -89,6 +89,10 @@ RECENT_FEEDBACK = (
     "select label, true_label from predictions where digest = ? "
     "and feedback_timestamp is not null and timestamp > ? order by feedback_timestamp desc limit ?"
 )
+CORRECT_SINCE = (
+    "select label is true_label from predictions where digest = ? and timestamp > ? "
+    "and feedback_timestamp is not null and true_label is not null order by feedback_timestamp"
+)
 COUNT = "select coalesce(max(id) - min(id) + 1, 0) from predictions"
 """Only the oldest rows are ever deleted, so the ids have no gaps."""
 DELETE_OLDEST = (

@@ -173,6 +173,11 @@ class PredictionLog:
         oldest = self._database.oldest_timestamp()
         return [Feedback(*row) for row in self._read(schema.RECENT_FEEDBACK, digest, oldest, limit)]
 
+    def correct_since(self, digest: str, since: float) -> list[bool]:
+        """Return whether each prediction of a model after a timestamp was right, as far as there
+        is feedback with a label, oldest feedback first."""
+        return [bool(row[0]) for row in self._read(schema.CORRECT_SINCE, digest, since)]
+
     def add_shadow(self, records: Sequence[ShadowRecord]) -> None:
         """Insert answers of challengers at once, past the spool; a kill loses those that wait."""
         try:

@@ -29,6 +29,7 @@ from mien.observability.prediction_log.writer import PredictionLog
 from mien.reporting import console
 from mien.stages.serve import errors, headers, models, openapi, pages, protocol, routes, uploads
 from mien.stages.serve.auth import ApiKeyAuth
+from mien.stages.serve.canary import Canary
 from mien.stages.serve.collector import StateCollector
 from mien.stages.serve.cors import CorsMiddleware, parse_origins
 from mien.stages.serve.dispatch import Application, call_endpoint
@@ -133,6 +134,7 @@ def _inference_service(
         metrics=metrics,
         prediction_log=log,
         drift_windows=windows,
+        canary=Canary.from_settings(settings, workspace, served, log),
         shadow=ShadowRunner(served, workspace, log, metrics, workers, settings.deadline_s),
         review=ReviewSampler.from_settings(workspace, served.tasks, settings, windows.status),
     )
@@ -242,13 +244,13 @@ def _lifespan(
 
     def on_reload(task: str, loaded: bool) -> None:
         inference.metrics.count_reload(task, loaded)
-        windows.retain({slot.model.digest for slot in served.slots if slot.model})
+        windows.retain(inference.digests)
 
     def load() -> None:
         follow, interval_s = inference.shadow.follow, inference.settings.reload_interval_s
         reloader = ModelReloader(served, workspace, interval_s, on_ready, on_reload, follow)
         served.load(inference.workers.run_on_all_threads, on_ready, stop.is_set)
-        follow()
+        inference.load_others(on_ready)
         gc.freeze()  # the models stay: collections that visit their objects would delay requests
         on_loaded(served)
         reloader.run(stop)

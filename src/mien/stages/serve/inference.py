@@ -20,6 +20,7 @@ from mien.observability.prediction_log.writer import PredictionLog
 from mien.stages.serve import batching, fault_injection, uploads
 from mien.stages.serve.answer_window import AnswerWindow
 from mien.stages.serve.batching import BatchHandler
+from mien.stages.serve.canary import Canary
 from mien.stages.serve.drift_window import DriftWindows
 from mien.stages.serve.loading import LoadedModel
 from mien.stages.serve.metrics import Metrics, RequestTimings
@@ -78,6 +79,7 @@ class InferenceService:
     prediction_log: PredictionLog
     drift_windows: DriftWindows
     shadow: ShadowRunner
+    canary: Canary
     review: ReviewSampler | None = None
     """None where no input is kept for review."""
     answers: AnswerWindow = field(default_factory=AnswerWindow)
@@ -91,9 +93,21 @@ class InferenceService:
     def max_upload_bytes(self) -> int:
         return int(self.settings.max_upload_mb * 1e6)
 
+    def load_others(self, on_ready: Callable[[LoadedModel], None]) -> None:
+        """Load the canary and the challengers, after the champions."""
+        self.canary.load(on_ready)
+        self.shadow.follow()
+
+    @property
+    def digests(self) -> set[str]:
+        """Of the models whose answers clients get."""
+        served = [slot.model for slot in self.models.slots] + [self.canary.model]
+        return {model.digest for model in served if model is not None}
+
     def close_logs(self) -> None:
-        """Write what waits, and close the challengers, the prediction log and the sampler."""
+        """Write what waits, and close the other models, the prediction log and the sampler."""
         self.shadow.close()
+        self.canary.close()
         self.prediction_log.close()
         if self.review is not None:
             self.review.close()
@@ -120,24 +134,49 @@ class InferenceService:
             read_at = time.perf_counter()
             upload = await read_upload()
             received_at = time.perf_counter()
-            shadowed = upload.video is None and self.shadow.wants(model.task.name, trace_id)
+            is_frame, task = upload.video is not None, model.task.name
+            shadowed = not is_frame and self.shadow.wants(task, trace_id)
+            timings = RequestTimings(received_at - read_at)
             request = InferenceRequest(
-                model, upload, trace_id, started_at, received_at, fault, shadowed
+                *(model, upload, trace_id, started_at, received_at, fault, shadowed, timings)
             )
-            request.timings.upload_s = received_at - read_at
-            result = None
-            try:
-                result = await self.workers.run(
-                    self.handler(model, upload), request, self.settings.deadline_s, is_disconnected
-                )
-            finally:
-                prediction = result.prediction if result and not result.is_frame else None
-                self.metrics.observe_prediction(
-                    model, len(upload.data), request.timings, prediction
-                )
+            canary = None if is_frame else self.canary.choose(model, trace_id)
+            if canary is None:
+                result = await self._answer(request, is_disconnected)
+            else:
+                result = await self._answer_with(canary, request, is_disconnected)
         if result is not None:
             self._observe(result, time.perf_counter() - started_at)
         return result
+
+    async def _answer(
+        self, request: InferenceRequest, is_disconnected: Callable[[], bool]
+    ) -> InferenceResult | None:
+        model, upload, result = request.model, request.upload, None
+        try:
+            result = await self.workers.run(
+                self.handler(model, upload), request, self.settings.deadline_s, is_disconnected
+            )
+        finally:
+            prediction = result.prediction if result and not result.is_frame else None
+            self.metrics.observe_prediction(model, len(upload.data), request.timings, prediction)
+        return result
+
+    async def _answer_with(
+        self, canary: LoadedModel, request: InferenceRequest, is_disconnected: Callable[[], bool]
+    ) -> InferenceResult | None:
+        """The canary's answer, or the champion's where the canary fails; only what the champion
+        can answer is held against it."""
+        own = RequestTimings(request.timings.upload_s)
+        try:
+            return await self._answer(
+                replace(request, model=canary, shadowed=False, timings=own), is_disconnected
+            )
+        except Exception as error:  # noqa: BLE001 - a canary may fail in any way
+            result = await self._answer(request, is_disconnected)
+            if result is not None:
+                self.canary.end(f"it failed with {type(error).__name__}, the champion did not")
+            return result
 
     def _observe(self, result: InferenceResult, latency_s: float) -> None:
         record = result.record

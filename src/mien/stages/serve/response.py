@@ -20,11 +20,11 @@ class ModelReference(BaseModel):
     version: str = Field(examples=["3"])
 
 
-def render(model: LoadedModel, prediction: Prediction, trace_id: str) -> bytes:
-    """The response as JSON, its keys in the order of the schema."""
+def render(model: LoadedModel, version: str, prediction: Prediction, trace_id: str) -> bytes:
+    """The response as JSON, its keys in the order of the schema; `version` is what answered."""
     document = {
         **prediction.as_json(model.task.name),
-        "model": {"name": model.name, "version": model.version},
+        "model": {"name": model.name, "version": version},
         "trace_id": trace_id,
     }
     return to_json(document)

@@ -110,7 +110,8 @@ async def _predict(request: Request, task_name: str) -> Response:
         )
     if result is None:
         raise ClientDisconnect
-    content = response.render(model, result.prediction, own["trace_id"])
+    version = result.record.version
+    content = response.render(model, version, result.prediction, own["trace_id"])
     sent = NO_STORE
     if result.is_frame:
         sent = sent | uploads.frame_header(result.prediction.video)
@@ -143,6 +144,8 @@ async def feedback(request: Request) -> Response:
         sent = await within_timeout(request, uploads.read_json(request, FeedbackRequest), state)
         log, labels = inference.prediction_log, inference.models.labels
         result = await asyncio.to_thread(record_feedback, log, labels, sent)
+    if inference.canary.model is not None:
+        await asyncio.to_thread(inference.canary.check, result.task)
     inference.metrics.count_feedback(result.task, result.version, result.correct)
     if inference.review is not None and not result.correct:
         inference.review.correct(result.task, result.trace_id, result.label)
