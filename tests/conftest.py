@@ -89,10 +89,15 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
 
 
 @pytest.fixture(scope="session")
-def small_gesture(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def small_gesture(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Workspace:
     """A workspace whose champion of gestures was trained in seconds. Read only; copy it."""
     small.require("gesture")
-    return Workspace(made_once(tmp_path_factory, "small-gesture", small.train_gesture))
+
+    def make(home: Path) -> None:
+        shutil.copy(mlflow_database, home)
+        small.train_gesture(home)
+
+    return Workspace(made_once(tmp_path_factory, "small-gesture", make))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -39,8 +40,10 @@ class Done:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+def done(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Done:
     folder = tmp_path_factory.mktemp("skips")
+    (folder / "home").mkdir()
+    shutil.copy(mlflow_database, folder / "home")
     path = tiny.write(folder)
     made = Done(Workspace(folder / "home"), path)
     first = made.again()

@@ -1,6 +1,7 @@
 """Promises of the stages on golden answers: made by training, checked wherever a bundle answers."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,12 @@ pytestmark = pytest.mark.xdist_group("golden")
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Path:
     """The bundle of a gesture run that is over in seconds."""
     folder = tmp_path_factory.mktemp("golden")
     run = config.load(tiny.write(folder))
+    (folder / "home").mkdir()
+    shutil.copy(mlflow_database, folder / "home")
     pipeline.run(run, Workspace(folder / "home"))
     (made,) = (folder / "home").glob(f"models/gesture/trained/*/{tiny.CANDIDATE}")
     return made

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -87,9 +88,10 @@ def without_times(trials: Trials) -> dict[int, Any]:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+def home(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Home:
     """Seven trials by two processes on prepared data whose test split was deleted."""
     path = tmp_path_factory.mktemp("home")
+    shutil.copy(mlflow_database, path)
     file = _prepared(path)
     return Home(path, file, sweep(config.load(file), Workspace(path), TRIALS, jobs=2))
 

@@ -24,11 +24,12 @@ CSV = "landmarks.csv"
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def trained(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Workspace:
     """A workspace whose champion of gestures is a small forest."""
     raw = tmp_path_factory.mktemp("raw")
     write_sample(raw, per_label=20)
     workspace = Workspace(tmp_path_factory.mktemp("trained"))
+    shutil.copy(mlflow_database, workspace.home)
     run = RUN.model_copy(update={"source": str(raw / CSV)})
     # The code under test may be uncommitted; the version is made champion anyway.
     pipeline.run(run, workspace)

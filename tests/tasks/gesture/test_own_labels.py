@@ -1,5 +1,6 @@
 """Labels of one's own, from a table to a served model: nothing expects HaGRID's eighteen."""
 
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,9 +32,10 @@ RUN = RunConfig(
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Path:
     """A champion of two labels, trained on a table by the whole pipeline."""
     home = tmp_path_factory.mktemp("own")
+    shutil.copy(mlflow_database, home)
     rows = hands(("fist", "palm"), 24)
     table(home / "hands.csv", relabelled(rows, fist="thumb", palm="wave"))
     run = RUN.model_copy(update={"source": str(home / "hands.csv")})
@@ -91,8 +93,11 @@ def test_the_service_predicts_documents_and_learns_them(client: TestClient) -> N
     assert 'label="fist"' not in text
 
 
-def test_a_model_of_shuffled_labels_has_learnt_nothing(tmp_path: Path) -> None:
+def test_a_model_of_shuffled_labels_has_learnt_nothing(
+    tmp_path: Path, mlflow_database: Path
+) -> None:
     """It is registered, and the reason says why it is not champion."""
+    shutil.copy(mlflow_database, tmp_path)
     rows = hands(("fist", "palm"), 24)
     labels = np.random.default_rng(0).permutation([label for label, _ in rows]).tolist()
     shuffled = [(label, points) for label, (_, points) in zip(labels, rows, strict=True)]
