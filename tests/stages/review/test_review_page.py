@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from project import ROOT
 from waiting import PATIENCE
 
@@ -24,6 +25,7 @@ BLOCKS = re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)
 REVIEW = "mien review --reviewer ann\n"
 
 
+@pytest.mark.long
 def test_every_command_of_the_page_runs(
     workspace: Workspace, store: ReviewStore, keep: Callable[..., ReviewSample]
 ) -> None:

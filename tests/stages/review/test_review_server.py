@@ -129,6 +129,7 @@ def test_a_person_reviews_by_keyboard(
             page.keyboard.press("n")
             expect(page.locator("#done")).to_be_visible()
             page.get_by_role("link", name="gesture").click()
+            expect(progress).to_have_text("ann: 0 reviewed, 3 to go")  # no key counts before
             for key, said in (("2", 1), ("Enter", 2), ("u", 1), ("s", 2), ("3", 3)):
                 page.keyboard.press(key)
                 expect(progress).to_have_text(f"ann: {said} reviewed, {3 - said} to go")

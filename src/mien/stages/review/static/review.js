@@ -89,8 +89,10 @@ async function showNext() {
     return;
   }
   at("agreement").hidden = true;
+  const opened = queue; // another task may be chosen while the sample loads
   const next = await ask(`sample.json?task=${queue.task}&trace_id=${waiting[0]}`);
-  await show(next);
+  if (queue === opened) await show(next);
+  if (queue !== opened) return;
   sample = next;
   showProgress();
 }
