@@ -69,6 +69,8 @@ def write_once(target: Path) -> Iterator[Path]:
     temporary = target.with_name(f".{target.name}.{token_hex(4)}")
     try:
         yield temporary
+        if not temporary.exists() and target.exists():
+            return  # tidied away as useless
         sync(temporary)
         try:
             os.link(temporary, target)

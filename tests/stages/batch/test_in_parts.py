@@ -1,7 +1,9 @@
 """`mien batch --out FOLDER`: any number of processes, every row once, the same bytes."""
 
+import errno
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tracemalloc
@@ -18,12 +20,12 @@ from mien import tasks
 from mien.errors import ConfigError, DataError
 from mien.model import bundle as bundles
 from mien.stages import batch as stage
-from mien.stages.batch import inputs, scoring
+from mien.stages.batch import inputs, parts, scoring
 from mien.stages.batch import plan as planning
 from mien.stages.batch.inputs import BatchItem
 from mien.stages.batch.plan import PLAN, Plan
 from mien.stages.batch.result import BatchIdentity
-from mien.storage.files import is_temporary
+from mien.storage.files import is_temporary, write_once
 
 from .drawn import draw, kill, read, score
 
@@ -72,9 +74,9 @@ def test_every_engine_writes_the_same_bytes(pictures: Path, tmp_path: Path, bund
         assert shard.rows == {0: 11, 1: 8, 2: 8}[index]
     expected = content(tmp_path / "local")
     assert content(tmp_path / "shards") == expected
-    parts = [data for name, data in sorted(expected.items()) if name.startswith("part-")]
-    assert len(parts) == 7
-    assert b"".join(parts) == (tmp_path / "one.jsonl").read_bytes()
+    tables = [data for name, data in sorted(expected.items()) if name.startswith("part-")]
+    assert len(tables) == 7
+    assert b"".join(tables) == (tmp_path / "one.jsonl").read_bytes()
     again = score(pictures, tmp_path / "shards", bundle, suffix=JSONL)
     assert (again.already_complete, again.rows, again.failed) == (True, 27, 2)
 
@@ -148,6 +150,48 @@ def test_what_no_batch_wrote_is_left_alone(pictures: Path, tmp_path: Path, bundl
     assert content(tmp_path / "mine") == {"notes.txt": b"mine"}
 
 
+def test_a_part_that_another_process_writes_just_now_stays(
+    pictures: Path, tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the other one has tidied away the temporary file of this one."""
+    score(pictures, tmp_path / "first", bundle)
+    out, plan = tmp_path / "out", Plan.read(tmp_path / "first")
+    assert plan
+    (other,) = [path for path in part_files(tmp_path / "first") if "-000002-" in path.name]
+    real_exists = Path.exists
+
+    def exists(path: Path, **options: bool) -> bool:
+        there = real_exists(path, **options)
+        if path == out / other.name and not there:
+            shutil.copy(other, path)
+        return there
+
+    score(pictures, out, bundle, shard="0/7")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "exists", exists)
+        assert parts.present(out, plan, range(7)).keys() == {0}
+    assert (out / other.name).is_file()
+    with write_once(out / other.name) as temporary:
+        assert not temporary.exists()
+    assert (out / other.name).read_bytes() == other.read_bytes()
+
+
+def test_a_fault_of_the_disk_is_not_one_of_the_part(
+    pictures: Path, tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The part stays, and the batch ends with the error of the system."""
+    out = tmp_path / "out"
+    score(pictures, out, bundle, suffix=JSONL, shard="0/2")
+
+    def fails(path: Path) -> str:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(parts, "sha256_file", fails)
+    with pytest.raises(OSError, match="Input/output"):
+        score(pictures, out, bundle, suffix=JSONL, shard="0/2")
+    assert len(part_files(out)) == 4
+
+
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
 def test_only_whole_parts_are_believed(
     pictures: Path, tmp_path: Path, bundle: Path, suffix: str
@@ -193,8 +237,8 @@ def test_shards_share_a_table_of_landmarks(tmp_path: Path, hands: Path) -> None:
     for shard in ("1/2", "0/2"):
         result = score(tmp_path / "hands.csv", tmp_path / "out", hands, suffix=JSONL, shard=shard)
         assert result.failed == (shard == "0/2")
-    parts = b"".join(path.read_bytes() for path in part_files(tmp_path / "out"))
-    assert parts == (tmp_path / "one.jsonl").read_bytes()
+    rows = b"".join(path.read_bytes() for path in part_files(tmp_path / "out"))
+    assert rows == (tmp_path / "one.jsonl").read_bytes()
 
 
 def test_the_environment_names_the_shard(

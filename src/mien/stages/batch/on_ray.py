@@ -45,7 +45,8 @@ def score_parts(
         score_part = ray.remote(_score_part).options(num_cpus=1, max_retries=MAX_RETRIES)
         waiting, running = deque(numbers), dict[Any, int]()
         while waiting or running:
-            room = PARTS_PER_CPU * int(ray.cluster_resources().get("CPU", 1)) - len(running)
+            cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))  # 0: none has joined yet
+            room = PARTS_PER_CPU * cpus - len(running)
             for _ in range(min(room, len(waiting))):
                 number = waiting.popleft()
                 running[score_part.remote(*arguments, number)] = number

@@ -5,6 +5,7 @@ follows from the plan, a name is given to a whole file only and never taken away
 `_SUCCESS.json` is written when every part is there. Knows neither models nor engines.
 """
 
+import errno
 import json
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
@@ -80,8 +81,12 @@ def check(folder: Path, plan: Plan, number: int) -> PartRecord | None:
             file=path.name, rows=rows, failed=failed, size_bytes=path.stat().st_size,
             sha256=sha256_file(path),
         )  # fmt: skip
-    except (ValueError, LookupError, OSError):
+    except (ValueError, LookupError):
         return None
+    except OSError as error:
+        if error.errno in (None, errno.ENOENT):  # pyarrow's own errors have no number
+            return None
+        raise  # the fault of the disk or the network, not of the part
 
 
 def present(folder: Path, plan: Plan, numbers: Iterable[int]) -> dict[int, PartRecord]:
@@ -89,6 +94,8 @@ def present(folder: Path, plan: Plan, numbers: Iterable[int]) -> dict[int, PartR
     records: dict[int, PartRecord] = {}
     for number in numbers:
         path = folder / plan.part_file(number)
+        if not path.exists():
+            continue  # looked at first: another process may write it just now
         if record := check(folder, plan, number):
             records[number] = record
         else:

@@ -8,6 +8,7 @@ only: memory does not grow with the number of items. Both are made once and neve
 import json
 import os
 from collections.abc import Iterator
+from functools import cached_property
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -57,7 +58,7 @@ class Plan(Schema):
     list_file: str
     parts: tuple[PlannedPart, ...]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the plan."""
         return sha256(self.model_dump_json().encode()).hexdigest()
