@@ -126,6 +126,9 @@ _TABLE: dict[tuple[str, Kind, Topic, Unit, str], str] = {
     ("mien_shadow_accuracy_difference_upper", "gauge", "model", "ratio", "task version"): (
         "Upper end of its interval, which holds at every moment: below 0, it is worse."
     ),
+    ("mien_canary_share", "gauge", "model", "ratio", "task version"): (
+        "Share of the requests that a canary answers, 0 when it was rolled back."
+    ),
     # Its training data.
     ("mien_training_examples", "gauge", "data", "count", "task version split label"): (
         "Examples of the splits on which the model was trained and evaluated."

@@ -28,7 +28,7 @@ ALERTS = {
     *("MienServerDown", "MienErrorBudgetBurn", "MienLatencyBudgetBurn", "MienSaturated"),
     *("MienNoPredictions", "MienUploadsRejected", "MienClassCollapse", "MienDrift"),
     *("MienLiveAccuracyLow", "MienModelNotLoaded", "MienModelOld", "MienPredictionsNotRecorded"),
-    *("MienModelRefused", "MienShadowOff"),
+    *("MienModelRefused", "MienShadowOff", "MienCanaryRolledBack"),
 }
 RULES = [
     rule

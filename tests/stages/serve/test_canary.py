@@ -18,6 +18,7 @@ from mien.task import Prediction, Request
 Draw = Callable[..., bytes]
 Serving = Callable[..., AbstractContextManager[TestClient]]
 MakeBundle = Callable[..., Any]
+Value = Callable[..., float | None]
 
 
 @pytest.fixture(autouse=True)
@@ -75,18 +76,21 @@ def test_the_share_is_that_of_the_requests(serving: Serving, percent: int) -> No
 
 
 def test_a_canary_that_fails_costs_no_request(
-    serving: Serving, picture: Draw, caplog: pytest.LogCaptureFixture
+    serving: Serving, picture: Draw, value: Value, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The champion answers that request, and all later ones."""
 
     def fail(_: Request) -> Prediction:
         raise ZeroDivisionError
 
+    of = {"task": "shape", "version": "4"}
     with serving(("shape",), canary="4=100%") as client:
         canary = canary_of(client)
         replace_answers(canary, fail)
+        assert value(client, "mien_canary_share", **of) == 1
         assert [ask(client, picture)["model"]["version"] for _ in range(3)] == ["3"] * 3
         assert canary.model is None
+        assert value(client, "mien_canary_share", **of) == 0
     assert caplog.text.count("is rolled back: it failed with ZeroDivisionError") == 1
 
 

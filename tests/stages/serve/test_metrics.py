@@ -46,16 +46,16 @@ def busy(
     drift, and feedback on one answer, which a challenger answered too."""
     make_bundle(workspace.version("shape", 4), reference=None)
     shadow.start(workspace, "shape", 4, 1.0)
-    with serving() as client:
+    with serving(canary="shape:4=1%") as client:
         yield served(client, picture, value)
 
 
 def served(client: TestClient, picture: Draw, value: Value) -> TestClient:
     challengers = client.app.state.service.inference.shadow.challengers  # type: ignore[attr-defined]
-    until(lambda: challengers, "a challenger")
+    until(lambda: challengers, "a challenger, after the canary")
     client.post("/predict/shape", files={"file": picture()})
     client.post("/predict/shape", files={"file": b"text"})
-    for _ in range(199):
+    for _ in range(230):  # few of them by the canary
         client.post("/predict/shape", json={"point": {"values": [0.4, 0.5, 0.6]}})
 
     def compared() -> bool:

@@ -56,8 +56,10 @@ _OF_TRAINING = (
     "mien_drift_threshold",
 )
 """Metrics that need the evaluation or the training data of a model; a pulled model has neither."""
-_OF_SHADOW = "mien_shadow_"
-_NO_SHADOW = "no version answers after the champion, or its answers have no feedback"
+_OPTIONAL = {
+    "mien_shadow_": "no version answers after the champion, or its answers have no feedback",
+    "mien_canary_": "no canary is served",
+}
 _MAX_PRINTED = 3
 """Failures of one check that are printed; the report has all."""
 _ADDRESS = re.compile(r"http://localhost:8000(/[\w/]*)")
@@ -190,11 +192,9 @@ def _metrics(stack: Stack) -> Items:
     pulled = _pulled(stack)
     for row in METRICS:
         kind = kinds.pop(row.name, None)
-        if kind is None and (excuse := pulled.excuse(row.name, pulled.all_models)):
-            yield row.name, "", excuse
-            continue
-        failure = "" if kind == row.kind else f"{row.name} is {kind or 'not exposed'}"
-        yield row.name, f"{failure}; {_reason(row.name)}".rstrip("; ") if failure else ""
+        excuse = "" if kind else pulled.excuse(row.name, pulled.all_models)
+        wrong = f"{row.name} is {kind or 'not exposed'}; {_reason(row.name)}".rstrip("; ")
+        yield (row.name, "", excuse) if excuse or kind == row.kind else (row.name, wrong)
     for name in sorted(kinds):
         if name.startswith("mien_"):
             yield name, f"{name} is exposed and not in the table of observability/metrics.py"
@@ -279,11 +279,10 @@ class _Pulled:
 
     def excuse(self, expr: str, is_enough: bool) -> str:
         """Why a metric of an expression may be missing; "" if it must be there."""
-        if _OF_SHADOW in expr:
-            return _NO_SHADOW
-        if not is_enough or not any(name in expr for name in _OF_TRAINING):
-            return ""
-        return f"{', '.join(self.tasks)}: a public pretrained model, which brings no training data"
+        if is_enough and any(name in expr for name in _OF_TRAINING):
+            names = ", ".join(self.tasks)
+            return f"{names}: a public pretrained model, which brings no training data"
+        return next((why for name, why in _OPTIONAL.items() if name in expr), "")
 
 
 def _pulled(stack: Stack) -> _Pulled:

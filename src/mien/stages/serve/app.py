@@ -138,7 +138,8 @@ def _inference_service(
         shadow=ShadowRunner(served, workspace, log, metrics, workers, settings.deadline_s),
         review=ReviewSampler.from_settings(workspace, served.tasks, settings, windows.status),
     )
-    collector = StateCollector(served, workers, log, windows, inference.shadow, inference.review)
+    other_models = inference.shadow, inference.canary
+    collector = StateCollector(served, workers, log, windows, *other_models, inference.review)
     inference.metrics.registry.register(collector)
     return inference
 

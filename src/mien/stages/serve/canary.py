@@ -70,6 +70,14 @@ class Canary:
         self._plan, self._models, self._prediction_log = plan, models, log
         self._since = 0.0
 
+    @property
+    def share(self) -> tuple[str, str, float] | None:
+        """Task, version and present share of the requests; None before it answers the first."""
+        if self._plan is None or not self._since:
+            return None
+        source = self._plan.source
+        return source.task.name, str(source.version), self._plan.share if self.model else 0.0
+
     @classmethod
     def from_settings(
         cls, settings: Settings, workspace: Workspace, models: Models, log: PredictionLog

@@ -19,6 +19,7 @@ from mien.observability.metrics import BY_NAME
 from mien.observability.prediction_log.writer import PredictionLog
 from mien.observability.review.sample import REASONS
 from mien.reporting import scores
+from mien.stages.serve.canary import Canary
 from mien.stages.serve.drift_window import DriftWindows
 from mien.stages.serve.loading import LoadedModel
 from mien.stages.serve.models import Models, ModelSlot
@@ -77,6 +78,7 @@ class StateCollector(Collector):
     prediction_log: PredictionLog
     drift_windows: DriftWindows
     shadow: ShadowRunner
+    canary: Canary
     review: ReviewSampler | None = None
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
@@ -96,6 +98,7 @@ class StateCollector(Collector):
 
     def _readings(self) -> Iterator[Reading]:
         yield from self._server()
+        yield from self._canary()
         yield from self._review()
         for slot in self.models.slots:
             yield ("mien_model_loaded", (slot.name,), float(slot.model is not None))
@@ -149,6 +152,10 @@ class StateCollector(Collector):
         for quantity, each in status.scores.items():
             yield ("mien_drift_score", (*of, quantity), each.score)
             yield ("mien_drift_threshold", (*of, quantity), each.limit)
+
+    def _canary(self) -> Iterator[Reading]:
+        if share := self.canary.share:
+            yield ("mien_canary_share", share[:2], share[2])
 
     def _shadow(self, champion: LoadedModel) -> Iterator[Reading]:
         challenger = self.shadow.challengers.get(champion.task.name)

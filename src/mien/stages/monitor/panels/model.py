@@ -135,7 +135,7 @@ SHADOW = (
             f"{LEGEND} lower": latest("mien_shadow_accuracy_difference_lower", *MODEL),
             f"{LEGEND} upper": latest("mien_shadow_accuracy_difference_upper", *MODEL),
         },
-        size=(9, 8),
+        size=(8, 8),
         roles=("value", "bound", "bound"),
         description="Accuracy of the challenger minus that of the champion on the same answers, "
         "with an interval that holds at every moment. Above 0 the challenger is better, below 0 "
@@ -144,7 +144,7 @@ SHADOW = (
     Panel(
         "Answers of the challenger",
         {"{{task}} {{result}}": rate("mien_shadow_answers_total", "task", "result")},
-        size=(6, 8),
+        size=(5, 8),
         unit=PER_SECOND,
     ),
     Panel(
@@ -168,6 +168,7 @@ SHADOW = (
         "stat",
         (2, 8),
     ),
+    Panel("Canary", {LEGEND: latest("mien_canary_share", *MODEL)}, "stat", (2, 8), below=0.0001),
 )
 PAGE = Dashboard(
     "model",
@@ -177,6 +178,6 @@ PAGE = Dashboard(
         "Evaluation of all candidates": LEADERBOARD,
         "Predictions": PREDICTIONS,
         "Live accuracy, by feedback": LIVE_ACCURACY,
-        "Challenger in the shadow": SHADOW,
+        "Challenger in the shadow, and canary": SHADOW,
     },
 )
