@@ -1,0 +1,134 @@
+"""The page of the studio in a real Chromium: from the camera to a model that is exported."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import browser
+import pytest
+from playwright.sync_api import Locator, Page, expect
+from project import ROOT
+from studio_page import CLASSES, COUNT, TRAINING_MS, camera, card, record
+from waiting import PATIENCE
+
+from mien.storage.workspace import CHAMPION, Workspace
+
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.long]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    browser.require()
+    return tmp_path_factory.mktemp("studio")
+
+
+@pytest.fixture(scope="module")
+def address(home: Path) -> Iterator[str]:
+    """Where `mien studio` says that it is, with its key."""
+    command = [sys.executable, "-m", "mien.cli", "studio", "--home", str(home), "--port", "0"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            yield process.stdout.readline().removeprefix("open ").strip()
+        finally:
+            process.terminate()
+
+
+def tab_to(page: Page, target: Locator) -> None:
+    while not target.evaluate("(element) => element === document.activeElement"):
+        page.keyboard.press("Tab")
+
+
+def first_session(address: str, folder: Path) -> None:
+    """By the mouse: every class is made and recorded."""
+    for label in CLASSES:
+        with camera(address, folder, label, 1) as visit:
+            page = visit.page
+            page.get_by_label("Name of a new class").fill(label)
+            page.get_by_role("button", name="Add class").click()
+            card(page, label).locator(".hold").hover()
+            record(page, label, page.mouse.down, page.mouse.up)
+            expect(page.get_by_role("button", name="Train", exact=True)).to_be_disabled()
+            expect(page.locator("#missing")).to_contain_text("one session")
+
+
+def second_session(address: str, folder: Path) -> None:
+    """By the keyboard alone: the next session, and the button that is held by Space."""
+    for label in CLASSES:
+        with camera(address, folder, label, 2) as visit:
+            page = visit.page
+            if label == CLASSES[0]:  # a new page goes on with the last session
+                tab_to(page, page.locator("#next_session"))
+                page.keyboard.press("Enter")
+            expect(page.locator("#session")).to_have_text("2")
+            tab_to(page, card(page, label).locator(".hold"))
+            record(
+                page,
+                label,
+                lambda page=page: page.keyboard.down(" "),
+                lambda page=page: page.keyboard.up(" "),
+            )
+
+
+def test_from_the_camera_to_an_exported_model(address: str, home: Path, tmp_path: Path) -> None:
+    """Two classes in two sessions; a training; the right live answer; the model is registered, and
+    answers alike without mien. Nothing of the pictures is stored."""
+    first_session(address, tmp_path)
+    second_session(address, tmp_path)
+    recording = (home / "data" / "studio" / "gesture" / "recording.csv").read_text("utf-8")
+    for label in CLASSES:
+        for session in (1, 2):
+            assert recording.count(f"\n{label},{session},") >= COUNT
+    with camera(address, tmp_path, "peace", 2) as visit:
+        page = visit.page
+        page.get_by_role("button", name="Train", exact=True).click()
+        expect(page.locator("#training_state")).to_contain_text("Trained in", timeout=TRAINING_MS)
+        expect(page.locator("#log")).to_contain_text("gesture: evaluate")
+        expect(page.locator("#confusion td")).to_have_count(4)
+        expect(page.locator("#live_answers .label").first).to_have_text("peace")
+        page.get_by_role("button", name="Keep").click()
+        expect(page.locator("#kept")).to_contain_text("version 1 is champion")
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Export as zip").click()
+        download.value.save_as(tmp_path / "model.zip")
+        page.set_viewport_size({"width": 390, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert Workspace(home).aliases("gesture")[CHAMPION] == 1
+    assert list(home.rglob("*.jpg")) == []
+    assert exported_answer(tmp_path, recording) == "peace"
+
+
+def exported_answer(folder: Path, recording: str) -> str:
+    """What the exported script says of the last recorded hand."""
+    with zipfile.ZipFile(folder / "model.zip") as archive:
+        archive.extractall(folder / "model")
+    numbers = [float(each) for each in recording.splitlines()[-1].split(",")[-63:]]
+    points = [numbers[start : start + 3] for start in range(0, 63, 3)]
+    (folder / "hand.json").write_text(json.dumps({"landmarks": points}), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "predict.py", str(folder / "hand.json")],
+        cwd=folder / "model",
+        env={**os.environ, "PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    return str(json.loads(done.stdout)["gesture"])
+
+
+def test_without_the_key_the_page_asks_for_it(address: str, home: Path) -> None:
+    """The browser itself logs the refused request."""
+    with (
+        browser.running() as chromium,
+        browser.visiting(chromium, address.partition("#")[0]) as visit,
+    ):
+        expect(visit.page.locator("#key")).to_be_visible()
+        visit.page.get_by_role("textbox", name="Key").fill(address.partition("#key=")[2])
+        visit.page.get_by_role("button", name="Use this key").click()
+        expect(visit.page.locator("#session_hint")).not_to_be_empty()
+        assert all("401" in error for error in visit.errors)
