@@ -98,7 +98,8 @@ def _tile(panel: Json, spot: Json, window: _Window, values: Mapping[str, str]) -
     form = panel["fieldConfig"]["defaults"]
     if kind == "table":
         header, rows = _table(panel, window)
-        return Tile(kind, panel["title"], place, header=header, rows=rows)
+        nothing = form["noValue"]
+        return Tile(kind, panel["title"], place, header=header, rows=rows, nothing=nothing)
     roles = _roles(panel)
     series = [
         one
@@ -117,6 +118,7 @@ def _tile(panel: Json, spot: Json, window: _Window, values: Mapping[str, str]) -
         below=below,
         top=form.get("max"),
         span=window.seconds,
+        nothing=form["noValue"],
         words={
             number: shown["text"]
             for mapping in form["mappings"]

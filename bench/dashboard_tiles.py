@@ -61,6 +61,8 @@ class Tile:
     span: float = 1800
     """Seconds that the axis of time shows."""
     words: Mapping[str, str] = field(default_factory=dict)
+    nothing: str = "no data"
+    """What stands in an empty tile; in red where data are missing."""
 
     @property
     def empty(self) -> bool:
@@ -145,7 +147,8 @@ def _tile(sheet: Any, tile: Tile, cells: int) -> None:
         va="center",
     )
     if tile.empty:
-        frame.text(0.5, 0.45, "no data", color=RED, fontsize=12, ha="center", va="center")
+        colour = RED if tile.nothing == "no data" else QUIET
+        frame.text(0.5, 0.45, tile.nothing, color=colour, fontsize=12, ha="center", va="center")
         return
     _KINDS[tile.kind](tile, axes, width, height)
 

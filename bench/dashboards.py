@@ -1,4 +1,4 @@
-"""Pictures of the three dashboards: reports/figures/dashboard_*.png.
+"""Pictures of the four dashboards: reports/figures/dashboard_*.png.
 
     python3 tasks.py bench dashboards
 

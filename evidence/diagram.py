@@ -33,10 +33,12 @@ def flow(root: Path = ROOT) -> str:
 
 
 def _stages(path: Path) -> list[str]:
-    """The stages of `mien run` in order: the calls `stage("NAME", ...)`."""
+    """The stages of `mien run` in order: the calls `stage("NAME", ...)` of `_run`."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    (run,) = [each for each in tree.body if getattr(each, "name", "") == "_run"]
     calls = [
         node
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(run)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
         and node.func.id == "stage"

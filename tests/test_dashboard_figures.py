@@ -1,6 +1,7 @@
 """Promises about the picture of a dashboard: it asks what Grafana would ask, and shows gaps."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +83,8 @@ def test_a_repeated_panel_is_drawn_for_each_value(drawn: list[Tile], tmp_path: P
 
 def test_what_a_query_is_for_and_its_words_are_kept(drawn: list[Tile], tmp_path: Path) -> None:
     """Legends are filled in, limits stay limits, numbers with a word become words."""
-    picture.draw(
-        dashboards.as_json(DASHBOARDS[0]), RecordingPrometheus(), tmp_path / "page.png", end=END
-    )
+    (model,) = [board for board in DASHBOARDS if board.name == "model"]
+    picture.draw(dashboards.as_json(model), RecordingPrometheus(), tmp_path / "page.png", end=END)
     by_title = {tile.title: tile for tile in drawn}
     names = [(series.name, series.role) for series in by_title["Live accuracy"].series]
     assert names[0] == ("shape v2", "value")
@@ -101,11 +101,13 @@ def test_what_a_query_is_for_and_its_words_are_kept(drawn: list[Tile], tmp_path:
 def test_a_panel_without_data_says_so(drawn: list[Tile], tmp_path: Path) -> None:
     """Red words stand in an empty panel, and no red is in one with data."""
     full = Tile("stat", "full", Spot(0, 0, 4, 4), series=[Series("a", np.zeros(1), np.ones(1))])
-    for name, tile in {"empty": Tile("stat", "empty", Spot(0, 0, 4, 4)), "full": full}.items():
+    empty = Tile("stat", "empty", Spot(0, 0, 4, 4))
+    for name, tile in {"empty": empty, "full": full}.items():
         tiles.draw("", "", [tile], tmp_path / f"{name}.png")
-    red = {name: reds(tmp_path / f"{name}.png") for name in ("empty", "full")}
+    tiles.draw("", "", [replace(empty, nothing="none")], tmp_path / "well.png")
+    red = {name: reds(tmp_path / f"{name}.png") for name in ("empty", "full", "well")}
     assert red["empty"] > 50
-    assert red["full"] == 0
+    assert red["full"] == red["well"] == 0, "no alert is no missing number"
     picture.draw(
         dashboards.as_json(DASHBOARDS[1]), RecordingPrometheus(empty=True), tmp_path / "page.png"
     )

@@ -21,7 +21,7 @@ def dashboards(
         "grafana/provisioning/dashboards"
     ),
 ) -> None:
-    """Write the three Grafana dashboards."""
+    """Write the four Grafana dashboards."""
     from mien.stages.monitor import dashboards as stage
     from mien.stages.monitor.panels import DASHBOARDS
 
@@ -73,6 +73,9 @@ Timeout = Annotated[
 ]
 
 
+Hold = Annotated[float, typer.Option(help="Seconds that the fault continues after its alert.")]
+
+
 @app.command(rich_help_panel="Monitoring")
 def drill(
     name: Fault,
@@ -81,11 +84,10 @@ def drill(
     ] = None,
     api: Address = None,
     prometheus: Address = None,
+    grafana: Address = None,
     rate: Annotated[float, typer.Option(help="Requests per second.", min=0.1)] = 5.0,
     timeout: Timeout = None,
-    hold: Annotated[
-        float, typer.Option(help="Seconds that the fault continues after its alert.")
-    ] = 60.0,
+    hold: Hold = 60.0,
     kill: Annotated[
         str | None,
         typer.Option(help="Command that kills the server. Default: docker-compose kill api."),
@@ -108,6 +110,7 @@ def drill(
         Prometheus(
             HttpClient(compose.address("prometheus", project, prometheus), service="prometheus")
         ),
+        grafana=HttpClient(compose.address("grafana", project, grafana), compose.login(project)),
         kill=stage.command(kill or compose.command("kill"), project),
         start=stage.command(start or compose.command("start"), project),
     )

@@ -48,7 +48,8 @@ def asked(board: dashboards.Dashboard) -> Iterator[tuple[str, str]]:
         for target in panel["targets"]:
             yield panel["title"], target["expr"]
     for note in made(board)["annotations"]["list"]:
-        yield note["name"], note["expr"]
+        if "expr" in note:
+            yield note["name"], note["expr"]
 
 
 def settings(path: str) -> dict[str, Any]:
@@ -69,7 +70,7 @@ def test_the_command_writes_the_committed_files(tmp_path: Path, command_line: Co
     done = command_line("dashboards", "--out", str(tmp_path / "new"), home=tmp_path)
     assert done.returncode == 0, done.stderr
     written = {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()}
-    assert set(written) == {"model.json", "data.json", "server.json"}
+    assert set(written) == {"overview.json", "model.json", "data.json", "server.json"}
     for name, content in written.items():
         assert content == (PROVISIONING / "dashboards" / name).read_bytes()
 
@@ -79,8 +80,11 @@ def test_labels_of_a_question_exist(board: dashboards.Dashboard) -> None:
     """A misspelt label selects nothing or groups everything together, without a word."""
     target = {"job", "instance"}
     for title, expr in asked(board):
+        labels = [
+            row.labels if row else promql.FOREIGN[name] for name, row in promql.metrics_of(expr)
+        ]
         rows = [row for _, row in promql.metrics_of(expr) if row]
-        known = target.union(*(row.labels for row in rows))
+        known = target.union(*labels)
         known |= {"le"} if any(row.kind == "histogram" for row in rows) else set()
         for name, matchers in re.findall(r"(\w+){([^}]*)}", expr):
             row = metrics.EXPOSED.get(name)
@@ -159,6 +163,7 @@ def test_panels_fit_on_the_grid(board: dashboards.Dashboard) -> None:
 def test_addresses_of_dashboards_are_unique() -> None:
     """The uids that docs and links name."""
     assert [made(board)["uid"] for board in DASHBOARDS] == [
+        "mien-overview",
         "mien-model",
         "mien-data",
         "mien-server",
@@ -216,6 +221,52 @@ def mount(volume: str | dict[str, Any]) -> tuple[str, str]:
         volume.split(":")[:2] if isinstance(volume, str) else (volume["source"], volume["target"])
     )
     return source.removeprefix("./").rstrip("/"), target.rstrip("/")
+
+
+def test_the_overview_is_opened_first_and_answers_whether_all_is_well() -> None:
+    """Alerts, versions, accuracy, drift and latency; the other dashboards are a click away."""
+    environment = settings("docker-compose.yml")["services"]["grafana"]["environment"]
+    assert environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"].endswith("/overview.json")
+    text = " ".join(expr for _, expr in asked(DASHBOARDS[0]))
+    names = "ALERTS up model_info live_accuracy drift_score drift_threshold request_seconds_bucket"
+    assert [name for name in names.split() if name not in text] == []
+    assert {link["type"] for link in made(DASHBOARDS[0])["links"]} == {"dashboards", "link"}
+
+
+def test_an_alert_leads_to_its_runbook() -> None:
+    """By its name, which is an anchor of the page; the address is that of the alerts."""
+    (table,) = [panel for panel in panels(DASHBOARDS[0]) if "runbooks" in panel["title"]]
+    (link,) = table["fieldConfig"]["overrides"][0]["properties"][0]["value"]
+    assert link["url"] == "${docs}/runbooks/#${__value.text}"
+    page = (ROOT / "docs/source/runbooks.md").read_text(encoding="utf-8")
+    groups = settings("prometheus/rules/alerts.yml")["groups"]
+    alerts = {rule["alert"] for group in groups for rule in group["rules"]}
+    assert {name for name in alerts if f'<a id="{name}"></a>' not in page} == set()
+    assert settings("prometheus/prometheus.yml")["global"]["external_labels"]["docs"] == (
+        dashboards.DOCS
+    )
+
+
+@EACH
+def test_deployments_alerts_and_drills_are_marked(board: dashboards.Dashboard) -> None:
+    """On every dashboard; each has the variable of the task."""
+    notes = {note["name"]: note for note in made(board)["annotations"]["list"]}
+    assert set(notes) == {"Deployment", "Alerts", "Drills"}
+    assert notes["Drills"]["target"]["tags"] == list(dashboards.DRILL_TAGS)
+    assert "task" in [variable["name"] for variable in made(board)["templating"]["list"]]
+
+
+def test_series_of_zero_are_hidden_where_labels_are_many() -> None:
+    """A reason that never occurs is no line; a panel of such zeros alone says none."""
+    shown = Panel("x", {"": promql.rate("mien_rejected_total", "reason")}, hides_zero=True)
+    document = grafana.as_json(shown)
+    assert document["targets"][0]["expr"].endswith(" > 0")
+    assert document["fieldConfig"]["defaults"]["noValue"] == "none"
+    for board in DASHBOARDS:
+        for title in ("Rate of rejected requests by reason", "Rate of predictions by outcome"):
+            for panel in panels(board):
+                if panel["title"] == title:
+                    assert panel["targets"][0]["expr"].endswith(" > 0")
 
 
 def test_no_rate_is_taken_over_less_than_four_scrapes() -> None:

@@ -8,13 +8,16 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from mien.observability import metrics
 from mien.stages.monitor import grafana, promql
 from mien.stages.monitor.grafana import RED, SOURCE, SOURCE_UID, Json, Panel
 from mien.storage.files import atomic_write
 
 COLUMNS = 24
+DOCS = "http://localhost:8001"
+DRILL_TAGS = ("mien", "drill")
+"""Of annotations that `mien drill` writes into Grafana."""
 SCHEMA = 41
 """Schema version of Grafana 12.0; newer versions migrate it."""
 
@@ -23,7 +26,7 @@ SCHEMA = 41
 class Dashboard:
     """One dashboard; its file, uid and title have its name."""
 
-    name: metrics.Topic
+    name: str
     description: str
     rows: Mapping[str, tuple[Panel, ...]]
     """Panels of one topic, by its heading."""
@@ -56,7 +59,7 @@ def as_json(board: Dashboard) -> Json:
         "description": board.description,
         "editable": True,
         "graphTooltip": 1,
-        "links": [_link()],
+        "links": [_link("dashboards", "mien"), _link("link", "Runbooks", "${docs}/runbooks/")],
         "panels": _panels(board.rows),
         "refresh": "10s",
         "schemaVersion": SCHEMA,
@@ -102,18 +105,18 @@ def _panels(rows: Mapping[str, Sequence[Panel]]) -> list[Json]:
     return panels
 
 
-def _link() -> Json:
+def _link(kind: Literal["dashboards", "link"], title: str, url: str = "") -> Json:
     return {
         "asDropdown": False,
         "icon": "external link",
-        "includeVars": True,
-        "keepTime": True,
-        "tags": ["mien"],
-        "targetBlank": False,
-        "title": "mien",
+        "includeVars": kind == "dashboards",
+        "keepTime": kind == "dashboards",
+        "tags": ["mien"] if kind == "dashboards" else [],
+        "targetBlank": kind == "link",
+        "title": title,
         "tooltip": "",
-        "type": "dashboards",
-        "url": "",
+        "type": kind,
+        "url": url,
     }
 
 
@@ -125,7 +128,19 @@ def _variables(board: Dashboard) -> list[Json]:
     repeats = [panel.repeat for own in board.rows.values() for panel in own if panel.repeat]
     for label in repeats:
         queries[label] = f'label_values(mien_input_stat_count{{task=~"$task"}}, {label})'
-    return [_source_variable(), *(_variable(name, query) for name, query in queries.items())]
+    own = [_variable(name, query) for name, query in queries.items()]
+    return [_source_variable(), *own, _docs_variable()]
+
+
+def _docs_variable() -> Json:
+    """Where the runbooks are read; as `docs` of the alerts, in prometheus/prometheus.yml."""
+    return {
+        "current": {"selected": True, "text": DOCS, "value": DOCS},
+        "label": "docs",
+        "name": "docs",
+        "query": DOCS,
+        "type": "textbox",
+    }
 
 
 def _source_variable() -> Json:
@@ -163,12 +178,19 @@ def _variable(name: str, query: str) -> Json:
 
 
 def _annotations() -> list[Json]:
-    """Annotations: a new version, for the minute after its start; alerts while they fire."""
+    """A deployed version, for the minute after its start; alerts while they fire; drills."""
     info = promql.select("mien_model_info")
     came = f"{info} unless on (task, version) last_over_time({info}[1d] offset 1m)"
     return [
-        _annotation("New version", "blue", came, "{{task}}: version {{version}}", "task,version"),
+        _annotation("Deployment", "blue", came, "{{task}}: version {{version}}", "task,version"),
         _annotation("Alerts", RED, 'ALERTS{alertstate="firing"}', "{{alertname}}", "severity,task"),
+        {
+            "datasource": {"type": "grafana", "uid": "-- Grafana --"},
+            "enable": True,
+            "iconColor": "purple",
+            "name": "Drills",
+            "target": {"limit": 100, "matchAny": False, "tags": list(DRILL_TAGS), "type": "tags"},
+        },
     ]
 
 

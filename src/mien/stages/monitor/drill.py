@@ -18,6 +18,7 @@ from pathlib import Path
 from mien.errors import StackError, nearest
 from mien.reporting import console
 from mien.stages.monitor import traffic
+from mien.stages.monitor.annotation import annotated
 from mien.stages.monitor.traffic import LabelledRequest, endless
 from mien.stages.monitor.web import HttpClient, Prometheus
 
@@ -71,6 +72,8 @@ class DrillTarget:
     prometheus: Prometheus
     kill: Callable[[], None]
     start: Callable[[], None]
+    grafana: HttpClient | None = None
+    """Where the time of the drill is marked."""
 
 
 def find(name: str) -> Drill:
@@ -111,7 +114,8 @@ def run(
     """
     _ready(drill, stack, requests)
     result = DrillResult()
-    with _fault(drill, stack, requests, rate, seed, result):
+    fault = _fault(drill, stack, requests, rate, seed, result)
+    with annotated(stack.grafana, drill.name), fault:
         _watch(drill, stack.prometheus, timeout_s, hold_s, result)
     unexpected = sorted(set(result.fired) - {drill.alert})
     if unexpected:

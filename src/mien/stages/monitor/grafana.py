@@ -48,6 +48,12 @@ class Panel:
     """How each query is drawn; "value" for all by default."""
     column_units: Mapping[str, str] = field(default_factory=dict)
     """Units of single columns of a table."""
+    column_links: Mapping[str, str] = field(default_factory=dict)
+    """Addresses that the values of a table's columns lead to."""
+    hides_zero: bool = False
+    """Whether series that are zero are left out; a panel of zeros alone is then `empty`."""
+    empty: str = ""
+    """What stands in a panel without series."""
     unit: str = ""
     description: str = ""
     above: float | None = None
@@ -76,8 +82,8 @@ def as_json(panel: Panel) -> Json:
         "description": panel.description or "\n\n".join(meanings),
         "datasource": SOURCE,
         "targets": [
-            _target(panel.kind, number, *query)
-            for number, query in enumerate(panel.queries.items())
+            _target(panel.kind, number, legend, f"{expr} > 0" if panel.hides_zero else expr)
+            for number, (legend, expr) in enumerate(panel.queries.items())
         ],
         "options": _OPTIONS[panel.kind],
         "fieldConfig": {
@@ -110,7 +116,7 @@ def _defaults(panel: Panel, unit: str) -> Json:
     document: Json = {
         "custom": _custom(panel),
         "mappings": [_mapping(panel.texts)] if panel.texts else [],
-        "noValue": "no data",
+        "noValue": panel.empty or ("none" if panel.hides_zero else "no data"),
         "thresholds": {"mode": "absolute", "steps": _steps(panel)},
         "unit": unit,
     }
@@ -197,19 +203,23 @@ def _joined(panel: Panel) -> list[Json]:
 def _labels(panel: Panel) -> list[str]:
     """The labels that make the columns of a table, in the order of the metrics table."""
     first = next(iter(panel.queries.values()))
-    (row,) = [row for _, row in promql.metrics_of(first) if row]
+    ((name, row),) = promql.metrics_of(first)
     queries = set(re.findall(r"\w+", first.partition("(")[2].partition(")")[0]))
-    return [label for label in row.labels if label in queries]
+    return [label for label in (row.labels if row else promql.FOREIGN[name]) if label in queries]
 
 
 def _columns(panel: Panel) -> list[Json]:
-    """The unit of each column that has one of its own."""
+    """The unit or the link of each column that has one of its own."""
+    own: list[tuple[str, str, Any]] = [
+        *((title, "unit", unit) for title, unit in panel.column_units.items()),
+        *(
+            (title, "links", [{"title": "Runbook", "url": url, "targetBlank": True}])
+            for title, url in panel.column_links.items()
+        ),
+    ]
     return [
-        {
-            "matcher": {"id": "byName", "options": title},
-            "properties": [{"id": "unit", "value": unit}],
-        }
-        for title, unit in panel.column_units.items()
+        {"matcher": {"id": "byName", "options": title}, "properties": [{"id": id, "value": value}]}
+        for title, id, value in own
     ]
 
 

@@ -16,7 +16,8 @@ WINDOW = "$__rate_interval"
 MODEL = ("task", "version")
 LEGEND = "{{task}} v{{version}}"
 """Labels that name a served model, and its name in a legend."""
-FOREIGN = {"up": ("job", "instance"), "ALERTS": ("alertname", "alertstate", "severity", "task")}
+ALERTS = "ALERTS"
+FOREIGN = {"up": ("job", "instance"), ALERTS: ("alertname", "alertstate", "severity", "task")}
 """Series of Prometheus itself, with their labels."""
 _NAME = re.compile(r"\b(?:mien_\w+|process_\w+|up|ALERTS)\b(?!\s*=)")
 _QUOTED = re.compile(r'"[^"]*"')

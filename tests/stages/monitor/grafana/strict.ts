@@ -48,6 +48,10 @@ interface Asked {
   tagKeys: string;
   titleFormat: string;
 }
+// The annotations that Grafana itself keeps, asked for by their tags.
+interface Tagged {
+  target: { limit: number; matchAny: boolean; tags: string[]; type: "tags" };
+}
 
 type Of<Kind, Options, Look> = Omit<Panel, "type" | "options" | "fieldConfig" | "targets"> & {
   type: Kind;
@@ -69,6 +73,6 @@ type AnyPanel =
 export type Strict = Plain<
   Omit<Dashboard, "panels" | "annotations"> & {
     panels: AnyPanel[];
-    annotations: { list: Array<AnnotationQuery & Asked> };
+    annotations: { list: Array<Omit<AnnotationQuery, "target"> & (Asked | Tagged)> };
   }
 >;

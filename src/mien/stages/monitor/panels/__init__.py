@@ -3,6 +3,6 @@
 What is not said there (description, unit) comes from the metrics table.
 """
 
-from mien.stages.monitor.panels import data, model, server
+from mien.stages.monitor.panels import data, model, overview, server
 
-DASHBOARDS = (model.PAGE, data.PAGE, server.PAGE)
+DASHBOARDS = (overview.PAGE, model.PAGE, data.PAGE, server.PAGE)

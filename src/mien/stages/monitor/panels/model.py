@@ -39,6 +39,7 @@ SERVED = (
         {"{{task}} {{result}}": f"round({_RELOADS})"},
         "stat",
         (5, 5),
+        hides_zero=True,
         unit="short",
         description="A server polls for a new champion. A refused bundle is not served; the "
         "previous model stays.",
@@ -75,6 +76,7 @@ PREDICTIONS = (
     Panel(
         "Rate of predictions by outcome",
         {"{{task}} {{outcome}}": rate("mien_predictions_total", "task", "outcome")},
+        hides_zero=True,
         unit=PER_SECOND,
     ),
     Panel("Mean confidence", {LEGEND: mean("mien_confidence", *MODEL)}, top=1),
@@ -122,6 +124,7 @@ LIVE_ACCURACY = (
         "Rate of feedback",
         {"{{task}} {{result}}": rate("mien_feedback_total", "task", "result")},
         size=(6, 8),
+        hides_zero=True,
         unit=PER_SECOND,
     ),
 )

@@ -80,8 +80,9 @@ AVAILABILITY = (
 REQUESTS = (
     Panel(
         "Rate of requests by route and status",
-        {"{{route}} {{status}}": f"{rate('mien_requests_total', 'route', 'status')} > 0"},
+        {"{{route}} {{status}}": rate("mien_requests_total", "route", "status")},
         unit="reqps",
+        hides_zero=True,
     ),
     Panel(
         "Share of failed predictions",
@@ -95,6 +96,7 @@ REQUESTS = (
         "Rate of rejected requests by reason",
         {"{{reason}}": rate("mien_rejected_total", "reason")},
         unit="reqps",
+        hides_zero=True,
     ),
     Panel(
         "Time of a prediction by route",
@@ -113,6 +115,7 @@ REQUESTS = (
         "Requests in progress",
         {"{{route}}": total("mien_requests_in_progress", "route")},
         size=(7, 8),
+        hides_zero=True,
     ),
 )
 QUEUE = (
@@ -162,6 +165,7 @@ PROCESS = (
         "Rate of predictions that were not recorded",
         {INSTANCE: rate("mien_prediction_log_dropped_total", "instance")},
         size=(12, 8),
+        hides_zero=True,
         unit=PER_SECOND,
     ),
 )
