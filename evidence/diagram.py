@@ -33,18 +33,20 @@ def flow(root: Path = ROOT) -> str:
 
 
 def _stages(path: Path) -> list[str]:
-    """The stages of `mien run` in order: the calls `stage("NAME", ...)` of `_run`."""
+    """The stages of `mien run` in order: the calls `stage("NAME", ...)` that `_run` leads to."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    (run,) = [each for each in tree.body if getattr(each, "name", "") == "_run"]
-    calls = [
-        node
-        for node in ast.walk(run)
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id == "stage"
-        and isinstance(node.args[0], ast.Constant)
-    ]
-    return [str(call.args[0].value) for call in sorted(calls, key=lambda call: call.lineno)]
+    functions = {each.name: each for each in tree.body if isinstance(each, ast.FunctionDef)}
+    return list(dict.fromkeys(_stages_of("_run", functions)))
+
+
+def _stages_of(name: str, functions: dict[str, ast.FunctionDef]) -> Iterator[str]:
+    calls = [node for node in ast.walk(functions[name]) if isinstance(node, ast.Call)]
+    for call in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
+        target = getattr(call.func, "id", "")
+        if target == "stage" and isinstance(call.args[0], ast.Constant):
+            yield str(call.args[0].value)
+        elif target in functions and target != name:
+            yield from _stages_of(target, functions)
 
 
 def _watching(root: Path) -> Iterator[str]:
