@@ -41,6 +41,7 @@ def main() -> None:
         with runtime.load(home.version("gesture", home.aliases("gesture")["champion"])) as model:
             parts.append(_photos(model, source / "photos"))
         parts.append(_left_out(_processed(run, home), run.seed))
+        parts += ["## The model of drawn hands", _sample(Path(folder) / "sample", source / "photos")]
     parts += _emotion()
     page.write("calibration", "Confidence and unsure", parts)
 
@@ -131,6 +132,14 @@ def _photos(model: Model, folder: Path) -> str:
         f"{page.table(rows)}\n\nOf {right} photos whose best hand is named right, {lost} "
         f"({lost / max(1, right):.1%}) are `unsure`."
     )
+
+
+def _sample(folder: Path, photos: Path) -> str:
+    """The model that the demo trains and `mien pull gesture` makes, on the photos of people."""
+    home = Workspace(folder)
+    pipeline.run(tasks.run_config("sample_gesture"), home, "bench")
+    with runtime.load(home.version("gesture", home.aliases("gesture")["champion"])) as model:
+        return _photos(model, photos)
 
 
 def _left_out(ready: Path, seed: int) -> str:

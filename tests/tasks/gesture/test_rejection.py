@@ -49,6 +49,18 @@ def test_fingers_mixed_within_a_gesture_show_it(rejection: RejectionModel) -> No
     assert (rejection.novelty(mixed) > np.quantile(known, 0.98)).mean() < 0.1
 
 
+def test_a_gesture_that_is_seen_a_little_differently_is_no_new_one(
+    rejection: RejectionModel,
+) -> None:
+    """The hands of people differ more from the training hands than these do from each other."""
+    known = landmarks.normalize(landmark_rows(20, 1)[0])
+    noise = 0.06 * np.random.default_rng(3).standard_normal((len(known), 21, 2))
+    hands = known.reshape(-1, 21, 3).astype(np.float64)
+    hands[:, :, :2] += noise
+    threshold = np.quantile(rejection.novelty(known), 0.98)
+    assert (rejection.novelty(landmarks.normalize(hands)) > threshold).mean() < 0.16
+
+
 def test_the_shape_of_a_hand_and_of_its_mirror_image_are_the_same() -> None:
     """Left and right hands of one gesture: all but the normalized landmarks themselves."""
     mirrored = landmarks.normalize(ROWS[:50] * [-1.0, 1.0, 1.0])
@@ -66,9 +78,12 @@ def test_shapes_are_finite_for_degenerate_hands() -> None:
 
 
 def test_training_hands_hold_the_given_ones_and_a_class_more() -> None:
-    """The last class is that of hands without a gesture; two calls give the same hands."""
+    """The given hands come first, some of them with noise; the last class is that of hands without
+    a gesture; two calls give the same hands."""
     rows, classes = training_hands(FEATURES[:360], CLASSES[:360], 3)
-    assert np.array_equal(rows[:360], FEATURES[:360])
+    assert np.array_equal(classes[:360], CLASSES[:360])
+    same = (rows[:360] == FEATURES[:360]).all(axis=1)
+    assert 0.2 < same.mean() < 0.6
     assert set(classes) == {*CLASSES[:360], CLASSES[:360].max() + 1}
     assert np.array_equal(training_hands(FEATURES[:360], CLASSES[:360], 3)[0], rows)
 

@@ -22,6 +22,9 @@ _EPOCHS = 12
 _SAME, _MIXED, _ANY_PALM, _DRAWN = 1.8, 3.2, 0.5, 1.1
 """Hands of each kind for one training hand: mixed within a gesture, between gestures with palms
 alike and with any palms, and drawn."""
+_SHAKEN, _SHAKE = 0.6, 0.06
+"""Share of all hands whose landmarks are moved in the picture, and by how much (standard deviation
+of a feature): a hand that a camera sees a little differently than the training hands is no new one."""
 _DIGITS = 5
 Features = NDArray[np.float32]
 Classes = NDArray[np.int64]
@@ -72,9 +75,17 @@ def training_hands(features: Features, classes: Classes, seed: int) -> tuple[Fea
         mix_fingers(features, classes, rng, any_palm, any_palm=True)[0],
         landmarks.normalize(hands_without_gesture(drawn, rng)),
     ]
-    rows = np.concatenate([features, showing, *without])
+    rows = _shake(np.concatenate([features, showing, *without]), rng)
     none = np.full(sum(map(len, without)), classes.max() + 1)
     return rows, np.concatenate([classes, palms, none])
+
+
+def _shake(rows: Features, rng: np.random.Generator) -> Features:
+    """The same hands (n, 63), a share of them with noise on x and y of each landmark."""
+    hands = rows.reshape(-1, 21, 3).astype(np.float64)
+    shaken = np.flatnonzero(rng.random(len(hands)) < _SHAKEN)
+    hands[shaken, :, :2] += _SHAKE * rng.standard_normal((len(shaken), 21, 2))
+    return landmarks.normalize(hands)
 
 
 def _rounded(values: Any) -> Any:
