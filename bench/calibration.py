@@ -41,7 +41,8 @@ def main() -> None:
         with runtime.load(home.version("gesture", home.aliases("gesture")["champion"])) as model:
             parts.append(_photos(model, source / "photos"))
         parts.append(_left_out(_processed(run, home), run.seed))
-        parts += ["## The model of drawn hands", _sample(Path(folder) / "sample", source / "photos")]
+        drawn = _sample(Path(folder) / "sample", source / "photos")
+        parts += ["## The model of drawn hands", drawn]
     parts += _emotion()
     page.write("calibration", "Confidence and unsure", parts)
 

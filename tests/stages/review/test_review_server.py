@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -78,6 +79,19 @@ def test_a_label_needs_the_key_too(address: str, keep: Keep, store: ReviewStore)
     assert post(address, {**body, "label": "x" * 5000}).status_code == 400
     assert post(address, body).json()["reviewer"] == "ann"
     assert store.labels("gesture").latest()[sample.trace_id, "ann"].label == "fist"
+
+
+@pytest.mark.parametrize("length", ["-1", "many", "4097"])
+def test_a_body_of_another_length_is_refused_at_once(address: str, length: str) -> None:
+    """It is not waited for."""
+    base, _, key = address.partition("#")
+    connection = HTTPConnection(urlsplit(base).netloc, timeout=PATIENCE)
+    sent = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    connection.request("POST", "/label.json", headers={**sent, "Content-Length": length})
+    response = connection.getresponse()
+    assert response.status == 400
+    assert "expected JSON of at most 4096 bytes" in response.read().decode()
+    connection.close()
 
 
 def test_every_answer_has_the_headers_of_a_closed_page(address: str, keep: Keep) -> None:

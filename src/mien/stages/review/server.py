@@ -112,10 +112,10 @@ class _Handler(BaseHTTPRequestHandler):
         raise _NotFoundError(f"{parts.path}: expected an address of the review, found another.")
 
     def _post(self) -> BaseModel:
-        size = int(self.headers.get("Content-Length", "0"))
-        if size > MAX_BODY_BYTES or not self.headers.get("Content-Type", "").startswith(
-            "application/json"
-        ):
+        length = self.headers.get("Content-Length", "0")
+        size = int(length) if length.isascii() and length.isdecimal() else -1
+        is_json = self.headers.get("Content-Type", "").startswith("application/json")
+        if not is_json or not 0 <= size <= MAX_BODY_BYTES:
             self.close_connection = True
             raise RequestError(f"expected JSON of at most {MAX_BODY_BYTES} bytes, found another.")
         body = self.rfile.read(size)

@@ -24,7 +24,7 @@ _SAME, _MIXED, _ANY_PALM, _DRAWN = 1.8, 3.2, 0.5, 1.1
 alike and with any palms, and drawn."""
 _SHAKEN, _SHAKE = 0.6, 0.06
 """Share of all hands whose landmarks are moved in the picture, and by how much (standard deviation
-of a feature): a hand that a camera sees a little differently than the training hands is no new one."""
+of a feature): a hand that is seen a little differently than the training hands is no new one."""
 _DIGITS = 5
 Features = NDArray[np.float32]
 Classes = NDArray[np.int64]
