@@ -83,11 +83,10 @@ def reliability(
         figure.subplots(1, 2), (before, after), ("before", "after"), strict=True
     ):
         axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1)
-        for each in bins:
-            axes.plot([each.confidence] * 2, [each.low, each.high], color=QUIET, linewidth=2)
-        axes.plot(
-            [each.confidence for each in bins], [each.accuracy for each in bins], "o", color=ACCENT
-        )
+        confidences = [each.confidence for each in bins]
+        lows, highs = ([getattr(each, end) for each in bins] for end in ("low", "high"))
+        axes.vlines(confidences, lows, highs, color=QUIET, linewidth=2)
+        axes.plot(confidences, [each.accuracy for each in bins], "o", color=ACCENT)
         axes.set(xlim=(0, 1.02), ylim=(0, 1.02), title=f"Reliability {title} calibration")
         axes.set(xlabel="confidence", ylabel="accuracy")
     save(figure, path)
@@ -132,12 +131,13 @@ def samples(
     """A sheet of examples with what the model found in them: box, points with bones, and label."""
     columns = 6
     rows = max(1, -(-len(shown) // columns))
-    figure = sheet(2 * columns, 2.25 * rows)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for axes, (example, prediction) in zip(grid.flat, shown, strict=False):
-        _sample(axes, example, prediction, skeleton)
+    figure = sheet(2 * columns, 2.2 * rows + 0.4, layout=None)
+    axes = figure.add_axes((0, 0, 1, 1))  # one for all: many take seconds
+    for index, (example, prediction) in enumerate(shown):
+        row, column = divmod(index, columns)
+        _sample(axes, (column + 0.5, row + 0.55), example, prediction, skeleton)
+    axes.set(xlim=(0, columns), ylim=(rows, -0.4 / 2.2), aspect="auto")
+    axes.set_axis_off()
     figure.suptitle(", ".join(names), fontsize=9)
     save(figure, path)
 
@@ -158,25 +158,42 @@ def save(figure: "Figure", path: Path) -> None:
     figure.savefig(path, dpi=DPI, metadata={"Software": None})
 
 
-def _sample(axes: Any, example: Example, prediction: Prediction, skeleton: Skeleton) -> None:
-    best = prediction.best
+def _sample(
+    axes: Any,
+    centre: tuple[float, float],
+    example: Example,
+    prediction: Prediction,
+    skeleton: Skeleton,
+) -> None:
+    """Draw one example around a point, 0.8 wide and high at most."""
+    best, image = prediction.best, example.request.image
     right = (best.label if best else None) == example.label
-    if example.request.image is not None:
-        width, height = example.request.size  # a large picture may have been read reduced
-        axes.imshow(example.request.image, extent=(-0.5, width - 0.5, height - 0.5, -0.5))
+    hands = [points[:, :2] for points in points_of(example, best)]
+    if image is not None:
+        extent = np.array([[0, 0], example.request.size])  # the picture may have been read reduced
     else:
-        axes.set_aspect("equal")
-        axes.invert_yaxis()
+        extent = np.concatenate(hands or [np.eye(2)])
+    low, high = extent.min(axis=0), extent.max(axis=0)
+    scale = 0.8 / max(float((high - low).max()), 1e-9)
+
+    def at(points: Any) -> NDArray[np.float64]:
+        placed: NDArray[np.float64] = (np.asarray(points) - (low + high) / 2) * scale + centre
+        return placed
+
+    if image is not None:
+        (left, top), (end, bottom) = at(low - 0.5), at(high - 0.5)
+        axes.imshow(image, extent=(left, end, bottom, top))
     if best and best.box:
         x1, y1, x2, y2 = best.box
-        axes.plot([x1, x2, x2, x1, x1], [y1, y1, y2, y2, y1], color=ACCENT, linewidth=1)
-    for points in points_of(example, best):
-        for start, stop in skeleton:
-            axes.plot(*points[[start, stop], :2].T, color=QUIET, linewidth=1)
-        axes.plot(points[:, 0], points[:, 1], ".", color=ACCENT, markersize=3)
-    said = f"{best.label} {best.confidence:.2f}" if best else prediction.outcome
-    axes.set_title(
-        said if right else f"{said}\nis {example.label}",
-        fontsize=7,
-        color="black" if right else WARN,
-    )
+        corners = at([(x1, y1), (x2, y1), (x2, y2), (x1, y2), (x1, y1)])
+        axes.plot(*corners.T, color=ACCENT, linewidth=1)
+    for points in map(at, hands):
+        if skeleton:  # one line with gaps
+            bones = np.insert(points[np.array(skeleton)], 2, np.nan, axis=1)
+            axes.plot(*bones.reshape(-1, 2).T, color=QUIET, linewidth=1)
+        axes.plot(*points.T, ".", color=ACCENT, markersize=3)
+    answer = f"{best.label} {best.confidence:.2f}" if best else prediction.outcome
+    text = answer if right else f"{answer}\nis {example.label}"
+    ink = "black" if right else WARN
+    x, y = centre
+    axes.text(x, y - 0.42, text, fontsize=7, color=ink, ha="center", va="bottom")

@@ -4,7 +4,6 @@ import fcntl
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import default_signals
 from forked import Forked
 from project import ROOT
 from waiting import PATIENCE, until
@@ -156,14 +156,8 @@ class Cloud:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=_default_signals,
+            preexec_fn=default_signals.reset,
         )
-
-
-def _default_signals() -> None:
-    """Undo what the tests inherit: nohup ignores SIGHUP, and a shell's background job SIGINT."""
-    for number in (signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def write_gcloud(folder: Path) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import default_signals
 import pytest
 from project import ROOT
 from waiting import PATIENCE
@@ -75,11 +76,16 @@ def test_the_review_prints_its_address_and_ends_at_ctrl_c(
         stdout=subprocess.PIPE,
         text=True,
         executable=Path(sys.executable).with_name("mien"),
+        preexec_fn=default_signals.reset,
     ) as process:
-        assert process.stdout is not None
-        assert re.match(r"review on http://127\.0\.0\.1:\d+/#\S{20,} ", process.stdout.readline())
-        process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE) == 0
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert re.match(r"review on http://127\.0\.0\.1:\d+/#\S{20,} ", line)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
 
 
 def _environment() -> dict[str, str]:

@@ -219,6 +219,14 @@ READ: dict[str, Read] = {
         ),
         note="divided by user",
     ),
+    "session": Read(
+        "`session`, as the studio writes it",
+        "no session is in two splits",
+        plain(
+            header=[*AXES, "label", "session"], cells=lambda i, label, n: [*n, label, str(i // 3)]
+        ),
+        note="divided by user",
+    ),
     "byte_order_mark": Read(
         "UTF-8 with a byte order mark", "it is left out", plain(encoding="utf-8-sig")
     ),
