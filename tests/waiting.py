@@ -9,20 +9,22 @@ PATIENCE = 120.0
 that works takes so long, on a machine ten times slower either: no test may fail by a clock that
 only shows how busy the machine is. A failing test costs no more than this."""
 TRAINING_PATIENCE = 1800.0
-"""The same for a process that installs packages, trains or runs tests of its own."""
+"""The same for a process that installs packages, trains, runs tests of its own or starts Ray."""
 
 
-def until(condition: Callable[[], Any], what: str | Callable[[], str] = "") -> Any:
+def until(
+    condition: Callable[[], Any], what: str | Callable[[], str] = "", patience: float = PATIENCE
+) -> Any:
     """Poll until the condition holds and return what it gave; fail with `what` if it hangs.
 
     The pauses grow: a question to a server or a database may cost more than what is waited for.
     """
-    end, pause = time.monotonic() + PATIENCE, 0.005
+    end, pause = time.monotonic() + patience, 0.005
     while True:
         if found := condition():
             return found
         if time.monotonic() > end:
             reason = what() if callable(what) else what
-            raise AssertionError(f"not within {PATIENCE:g} s: {reason}")
+            raise AssertionError(f"not within {patience:g} s: {reason}")
         time.sleep(pause)
         pause = min(1.3 * pause, 0.2)
