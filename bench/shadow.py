@@ -119,7 +119,7 @@ def _wait_for_challengers(running: Running) -> None:
         if time.monotonic() > end:
             raise SystemExit("The challengers were not loaded in time.")
         with running.turn():
-            time.sleep(0.5)  # it loads them in its turn only
+            time.sleep(0.5)  # a server that waits for its turn loads nothing
 
 
 def _metrics(running: Running) -> str:

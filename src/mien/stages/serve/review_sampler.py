@@ -56,7 +56,7 @@ class Offer:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Correction:
     """Feedback with another label than the predicted one; None for no subject."""
 
     trace_id: str
@@ -78,7 +78,7 @@ class ReviewSampler:
         """Samples by task and reason; one that feedback corrects later counts for both."""
         self.dropped: Counter[tuple[str, str]] = Counter()
         self._store, self._settings, self._drift = sample_store, settings, drift
-        self._queue: queue.Queue[tuple[Offer, LoadedModel] | Verdict | None] = queue.Queue(
+        self._queue: queue.Queue[tuple[Offer, LoadedModel] | Correction | None] = queue.Queue(
             QUEUE_SIZE
         )
         self._recent: OrderedDict[str, Offer] = OrderedDict()
@@ -136,7 +136,7 @@ class ReviewSampler:
     def correct(self, task: str, trace_id: str, label: str | None) -> None:
         """Consider feedback with another label than the predicted one; never waits."""
         if task in self.kinds:
-            self._put(Verdict(trace_id, label), task)
+            self._put(Correction(trace_id, label), task)
 
     def size(self) -> tuple[int, int]:
         """Count of stored samples, and their bytes."""
@@ -150,7 +150,7 @@ class ReviewSampler:
             return
         self._thread.join(CLOSE_TIMEOUT_S)
 
-    def _put(self, entry: tuple[Offer, LoadedModel] | Verdict, task: str) -> None:
+    def _put(self, entry: tuple[Offer, LoadedModel] | Correction, task: str) -> None:
         try:
             self._queue.put_nowait(entry)
         except queue.Full:
@@ -171,9 +171,9 @@ class ReviewSampler:
                 _log.exception("a sample for review is lost")
             self._prune_if_due()
 
-    def _handle(self, entry: tuple[Offer, LoadedModel] | Verdict) -> None:
-        if isinstance(entry, Verdict):
-            self._judge(entry)
+    def _handle(self, entry: tuple[Offer, LoadedModel] | Correction) -> None:
+        if isinstance(entry, Correction):
+            self._apply(entry)
         else:
             self._consider(*entry)
 
@@ -198,22 +198,22 @@ class ReviewSampler:
         if reasons and _chance(offer.record.trace_id) < self._settings.review_share:
             self._keep(_sample(offer, tuple(reasons)))
 
-    def _judge(self, verdict: Verdict) -> None:
+    def _apply(self, correction: Correction) -> None:
         """Keep the input of a wrong answer, or add the reason to what is kept of it."""
-        offer = self._recent.get(verdict.trace_id)
+        offer = self._recent.get(correction.trace_id)
         for task in self.kinds:
             try:
-                sample = self._store.read(task, verdict.trace_id)
+                sample = self._store.read(task, correction.trace_id)
             except ReviewError:
                 continue
             if "wrong" not in sample.reasons:
                 reasons: tuple[Reason, ...] = (*sample.reasons, "wrong")
-                changes = {"reasons": reasons, "feedback": verdict.label}
+                changes = {"reasons": reasons, "feedback": correction.label}
                 self._write(sample.model_copy(update=changes), ("wrong",))
             return
         if offer is not None:
             sample = _sample(offer, ("wrong",))
-            self._keep(sample.model_copy(update={"feedback": verdict.label}))
+            self._keep(sample.model_copy(update={"feedback": correction.label}))
 
     def _keep(self, sample: ReviewSample) -> None:
         day, count = self._count_today(sample.task)

@@ -114,9 +114,9 @@ async function show(next) {
   at("caption").textContent = `${when}, version ${next.version}: ${next.reasons.map(words).join(", ")}`;
   const share = next.suggestion === null ? "" : ` (${percent(next.scores[next.suggestion])})`;
   const guess = next.suggestion === null ? "nothing" : `${words(next.suggestion)}${share}`;
-  const told = next.reasons.includes("wrong")
+  const feedback = next.reasons.includes("wrong")
     ? ` Feedback: ${next.feedback === null ? "nothing to be seen" : words(next.feedback)}.` : "";
-  at("suggestion").textContent = `Version ${next.suggested_by} suggests ${guess}. Enter accepts it.${told}`;
+  at("suggestion").textContent = `Version ${next.suggested_by} suggests ${guess}. Enter accepts it.${feedback}`;
   for (const button of at("labels").children) {
     button.classList.toggle("suggested", button.dataset.label === next.suggestion);
   }
