@@ -14,6 +14,8 @@ from mien.stages import batch as stage
 from mien.storage.workspace import Workspace
 
 TABLE, LOCAL, SHARDS, RAY = "one table", "parts, local", "shards, processes", "ray"
+_RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token"}
+_QUIET = {"log_to_driver": False, "logging_level": "error"}
 
 
 def rows(
@@ -62,18 +64,60 @@ def _seconds(
     return result.seconds
 
 
+def nodes(folder: Path, bundle: Path, scratch: Path, rounds: int) -> list[dict[str, object]]:
+    """Files per second of one Ray node of one core and of two, in alternation.
+
+    A node that has just joined scores once before it counts: its worker loads the model.
+    """
+    os.environ |= _RAY_ENVIRONMENT
+    try:
+        import ray
+        from ray.cluster_utils import Cluster
+    except ImportError:
+        return [{"nodes of one core": "ray is not installed"}]
+    files = sum(path.is_file() for path in folder.rglob("*"))
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+    )
+    ray.init(cluster.address, **_QUIET)
+    rates: dict[int, list[float]] = {1: [], 2: []}
+    try:
+        for _ in range(rounds):
+            for count in rates:
+                second = cluster.add_node(num_cpus=1) if count > 1 else None
+                cluster.wait_for_nodes()
+                for counts in (False, True):
+                    seconds = _seconds(folder, scratch / "nodes", bundle, 1, "ray")
+                    if counts:
+                        rates[count].append(files / seconds)
+                if second:
+                    cluster.remove_node(second)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    gains = [two / one for one, two in zip(rates[1], rates[2], strict=True)]
+    return [
+        {
+            "nodes of one core": count,
+            "files": files,
+            "files/s": f"{median(each):.1f}",
+            "relative to one node": f"{median(gains):.2f}" if count > 1 else "1.00",
+        }
+        for count, each in rates.items()
+    ]
+
+
 @contextmanager
 def _ray(cores: int) -> Iterator[float | None]:
     """Ray on this machine and the seconds of its start; None where it is not installed."""
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token"}
+    os.environ |= _RAY_ENVIRONMENT
     start = time.perf_counter()
     try:
         import ray
     except ImportError:
         yield None
         return
-    options = {"include_dashboard": False, "log_to_driver": False, "logging_level": "error"}
-    ray.init(address="local", num_cpus=cores, **options)
+    ray.init(address="local", num_cpus=cores, include_dashboard=False, **_QUIET)
     try:
         yield time.perf_counter() - start
     finally:
