@@ -1,6 +1,6 @@
 """Diagrams of the architecture, from the code and the configs, as Mermaid.
 
-The first shows data and requests: the stages as pipeline.py calls them, the services of
+The first shows data and requests: the stages as pipeline/ calls them, the services of
 docker-compose.yml, and who asks whom by the configs of Prometheus and Grafana. The second shows the
 packages in the layers that import-linter enforces, with their imports.
 """
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def flow(root: Path = ROOT) -> str:
     """From a source of data to a dashboard."""
-    stages = _stages(root / "src" / "mien" / "pipeline.py")
+    stages = _stages(root / "src" / "mien" / "pipeline" / "__init__.py")
     services = _yaml(root / "docker-compose.yml")["services"]
     lines = ["flowchart LR", "  subgraph run [mien run]"]
     lines += [f"    source --> {stages[0]}"]

@@ -57,7 +57,7 @@ class Killer:
         return made
 
     def _now(self) -> str:
-        """The stage that is going on, as `pipeline._Stages` names it."""
+        """The stage that is going on, as `pipeline.Stages` names it."""
         frame = sys._getframe(1)
         while frame is not None:
             name = frame.f_globals.get("__name__")

@@ -159,6 +159,8 @@ class Settings(BaseSettings):
     review_days: float = Field(default=30.0, alias="MIEN_REVIEW_DAYS", gt=0)
     review_mb: float = Field(default=100.0, alias="MIEN_REVIEW_MB", gt=0)
     """Size of all samples in 10^6 bytes; the oldest are deleted first."""
+    retrain_key: SecretStr = Field(default=SecretStr(""), alias="MIEN_RETRAIN_KEY")
+    """What Alertmanager must send to `mien retrain --listen`, 24 characters or more."""
     fault_injection: bool = Field(default=False, alias="MIEN_FAULT_INJECTION")
     """Whether the header X-Mien-Fault may slow a request down or make it fail."""
 

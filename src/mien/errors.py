@@ -105,6 +105,14 @@ class ReviewError(MienError):
     """A sample for review that is not there, or cannot be read or written."""
 
 
+class RetrainError(MienError):
+    """A retraining that cannot begin: another one runs, or there is no model to begin with."""
+
+
+class NotDueError(RetrainError):
+    """A retraining that its limits do not allow yet."""
+
+
 class StackError(MienError):
     """A running stack that does not pass a check of `verify` or `drill`."""
 

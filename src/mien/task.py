@@ -23,6 +23,7 @@ from mien.errors import MienError, RequestError, ScoreError
 from mien.images import Limits
 from mien.model.decision import AnswerDecision
 from mien.model.runtime import Model
+from mien.observability.review.sample import Reviewed
 
 Outcome = Literal["ok", "no_face", "no_hand", "unsure"]
 Split = Literal["train", "val", "test"]
@@ -82,8 +83,7 @@ class Detection:
     scores: Mapping[str, float]  # in 0..1, for each label of the model
     extra: Mapping[str, Any] = field(default_factory=dict)
     """What else the task tells, as JSON values: for hands `handedness` and `landmarks`."""
-    novelty: float | None = None
-    """How unlike every class the subject is; None for a model that does not say."""
+    novelty: float | None = None  # how unlike every class the subject is; None: the model is silent
 
     def __post_init__(self) -> None:
         # Also what a network answers that computes with NaN: nothing compares to it.
@@ -145,8 +145,7 @@ class Example:
 
     request: Request
     label: str | None
-    boxes: tuple[tuple[str, Box], ...] | None = None
-    """Every labelled box, for tasks that localise; None for tasks that do not."""
+    boxes: tuple[tuple[str, Box], ...] | None = None  # all, for tasks that localise; else None
     name: str = ""
 
 
@@ -291,6 +290,8 @@ class TaskData(Generic[ParamsT]):
     examples: Callable[[Path, Split], Iterator[Example]]
     label_features: Callable[[Sequence[Sample]], NDArray[np.float32]] | None = None
     """Numbers (samples, features) that tell labels apart, NaN where a sample has none; optional."""
+    add_reviewed: Callable[[Path, Sequence[Reviewed], ParamsT], None] | None = None
+    """`add_reviewed(raw, samples, params)` adds samples, named by trace_id, to train; optional."""
 
 
 @dataclass(frozen=True)
@@ -395,6 +396,5 @@ class Task(Generic[ParamsT]):
     data: TaskData[ParamsT]
     training: Trainer[ParamsT]
     inference: Predictor
-    notice: str = ""
-    """What people must read before a camera shows them to the task: some laws ask for it."""
+    notice: str = ""  # what people must read before a camera shows them to it: some laws ask for it
     recordable: Recordable | None = None  # optional

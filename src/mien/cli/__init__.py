@@ -20,7 +20,7 @@ from .options import app
 
 # The order of the imports is the order of the help.
 from . import stages, predictions, review, registry, pull, rebuilding, monitoring, data, doctor  # noqa: F401  # isort: skip
-from . import shadow, scaffold, deployment, emulation  # noqa: F401  # isort: skip
+from . import shadow, retraining, scaffold, deployment, emulation  # noqa: F401  # isort: skip
 
 
 @app.callback(invoke_without_command=True)

@@ -55,6 +55,17 @@ def test_the_decision_depends_on_score_trust_and_force(
     assert reason in decision.reason
 
 
+def test_a_version_that_is_held_becomes_challenger_at_most() -> None:
+    """With the comparison and the reason; another decision stays as it is."""
+    better = decide(candidate(0.9), champion(0.8), "", None).held("It waits.")
+    assert (better.alias, better.action) == ("challenger", "register")
+    assert better.reason.startswith("Not worse than the champion")
+    assert better.reason.endswith(" It waits.")
+    worse = decide(candidate(0.7), champion(0.8), "", None)
+    assert worse.held("It waits.") == worse
+    assert decide(candidate(0.9), champion(0.8), "", None).held("").alias == "champion"
+
+
 def test_a_variant_is_compared_by_its_base_candidate() -> None:
     """The policy limits what it may lose; its own score is in the reason."""
     decision = decide(candidate(0.9, variant_score=0.89), champion(0.895), "", None)

@@ -6,7 +6,7 @@ undoing it is one more line. Several reviewers may write at the same time.
 
 import json
 import os
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,6 +18,8 @@ from mien.observability.review.sample import TraceId
 from mien.storage.files import atomic_write, locked
 
 Verdict = Literal["label", "nothing", "skip", "undo"]
+Answer = str | None
+"""A label, or None for no subject."""
 
 
 class Label(Schema):
@@ -91,3 +93,15 @@ class ReviewLabels:
     def _locked(self) -> Iterator[None]:
         with locked(self.path.with_name(".labels.lock"), f"waiting for {self.path}"):
             yield
+
+
+def agreed(labels: Mapping[tuple[str, str], Label]) -> tuple[dict[str, Answer], set[str]]:
+    """The answer of each sample on which all its reviewers agree, and the disputed samples."""
+    answers: dict[str, set[Answer]] = {}
+    for (trace_id, _), label in labels.items():
+        if label.decides:
+            answers.setdefault(trace_id, set()).add(label.label)
+    disputed = {trace_id for trace_id, each in answers.items() if len(each) > 1}
+    return {
+        trace_id: next(iter(each)) for trace_id, each in answers.items() if trace_id not in disputed
+    }, disputed

@@ -1,5 +1,6 @@
 """What is kept of one answer, and what people say about it."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -55,6 +56,15 @@ class ReviewSample(Schema):
     def margin(self) -> float:
         """By how much the best score exceeds the second one."""
         return margin(list(self.scores.values()))
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """A sample on which all its reviewers agree."""
+
+    sample: ReviewSample
+    label: str | None
+    """None for no subject."""
 
 
 def margin(scores: list[float]) -> float:

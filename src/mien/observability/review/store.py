@@ -105,6 +105,11 @@ def paths(folder: Path, task: str = "*") -> list[Path]:
     return sorted((path for path in files if not is_temporary(path.name)), key=lambda it: it.name)
 
 
+def deleted(folder: Path) -> set[str]:
+    """The trace_ids whose samples `forget` deleted, while that is remembered."""
+    return {path.name for path in (folder / DELETED).glob("*")}
+
+
 def size(folder: Path) -> tuple[int, int]:
     """Count of samples, and their bytes."""
     sizes = [state for path in paths(folder) if (state := _size(path)) is not None]

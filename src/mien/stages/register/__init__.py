@@ -69,12 +69,13 @@ class _Choice:
     issues: str
 
 
-def register(run: Run, force: str | None = None) -> Registered:
+def register(run: Run, force: str | None = None, hold: str = "") -> Registered:
     """Register a run's choice; champion if it is trusted and not worse than the present one.
 
     Args:
         run: the run.
         force: why a choice that is not trusted may become champion nevertheless.
+        hold: why the choice becomes challenger at most, as a sentence; "" for no such reason.
 
     Raises:
         RegistryError: nothing was chosen, or MLflow names a champion that is not trusted.
@@ -103,7 +104,7 @@ def register(run: Run, force: str | None = None) -> Registered:
         choice.bundle, work, choice.run.config.name, choice.issues, workspace, tracker
     )
     candidate = Candidate.of(choice.evaluation, version.number, choice.bundle.manifest)
-    decision = promotion.decide(candidate, _champion(choice), choice.issues, force)
+    decision = promotion.decide(candidate, _champion(choice), choice.issues, force).held(hold)
     if decision.alias == CHAMPION or not decided:
         tracker.move(name, decision.alias, version.number, decision.action, decision.reason)
     workspace.write_aliases(task, tracker.aliases(name))

@@ -65,6 +65,12 @@ class Decision:
     action: str
     reason: str
 
+    def held(self, hold: str) -> "Decision":
+        """The same, with challenger in place of champion where there is a reason to hold it."""
+        if not hold or self.alias != CHAMPION:
+            return self
+        return Decision(CHALLENGER, "register", f"{self.reason} {hold}")
+
 
 def decide(
     candidate: Candidate, champion: Champion | None, issues: str, force: str | None

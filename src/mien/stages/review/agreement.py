@@ -1,4 +1,4 @@
-"""How far reviewers agree: Cohen's kappa of each pair, and the labels that all agree on.
+"""How far reviewers agree: Cohen's kappa of each pair.
 
 Cohen, A Coefficient of Agreement for Nominal Scales, Educational and Psychological Measurement 20
 (1960).
@@ -9,10 +9,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from mien.config import Schema
-from mien.observability.review.labels import Label
-
-Answer = str | None
-"""A label, or None for no subject."""
+from mien.observability.review.labels import Answer, Label
 
 
 class Agreement(Schema):
@@ -58,15 +55,3 @@ def cohen_kappa(pairs: Sequence[tuple[Answer, Answer]]) -> float | None:
     first, second = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
     chance = sum(first[each] * second[each] for each in first) / count**2
     return None if chance == 1 else (observed - chance) / (1 - chance)
-
-
-def agreed(labels: Mapping[tuple[str, str], Label]) -> tuple[dict[str, Answer], set[str]]:
-    """The answer of each sample on which all its reviewers agree, and the disputed samples."""
-    answers: dict[str, set[Answer]] = {}
-    for (trace_id, _), label in labels.items():
-        if label.decides:
-            answers.setdefault(trace_id, set()).add(label.label)
-    disputed = {trace_id for trace_id, each in answers.items() if len(each) > 1}
-    return {
-        trace_id: next(iter(each)) for trace_id, each in answers.items() if trace_id not in disputed
-    }, disputed

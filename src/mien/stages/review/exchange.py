@@ -20,13 +20,12 @@ import yaml
 
 from mien import boxes
 from mien.errors import DataError
-from mien.observability.review.labels import Label
+from mien.observability.review.labels import Label, agreed
 from mien.observability.review.sample import Crop, ReviewSample
 from mien.observability.review.store import ReviewStore
 from mien.storage.files import atomic_dir, atomic_write
 
 from . import value
-from .agreement import agreed
 from .session import label_set
 
 _TRACE_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")

@@ -8,13 +8,13 @@ from string import ascii_lowercase
 from mien.config import Schema
 from mien.errors import RequestError
 from mien.observability.review import store
-from mien.observability.review.labels import Label, Verdict
+from mien.observability.review.labels import Label, Verdict, agreed
 from mien.observability.review.sample import ReviewSample
 from mien.observability.review.store import ReviewStore
 from mien.reporting import drawings
 
 from . import value
-from .agreement import Agreement, agreed, agreements
+from .agreement import Agreement, agreements
 from .prelabel import Prelabels, as_answered
 
 SKIP_KEY, NOTHING_KEY, UNDO_KEY = "s", "n", "u"

@@ -9,6 +9,7 @@ from .label_features import label_features
 from .params import LABELS, MIN_SIDE, Params
 from .predict import detect_many
 from .repair import repair
+from .reviewed import add_reviewed
 from .sample import draw_face_image, write_sample
 from .starter import face_api, fer
 from .subjects import subjects
@@ -27,6 +28,7 @@ TASK = Task(
         prepare=prepare,
         examples=examples,
         label_features=label_features,
+        add_reviewed=add_reviewed,
     ),
     training=Trainer(
         Params=Params,

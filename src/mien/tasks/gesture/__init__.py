@@ -11,6 +11,7 @@ from .params import HAGRID_LABELS, MIN_SIDE, Body, Params
 from .predict import detect_many
 from .recording import RECORDABLE
 from .repair import repair
+from .reviewed import add_reviewed
 from .sample import write_sample
 from .table_requests import read_table_requests
 from .train import candidates, fit
@@ -34,6 +35,7 @@ TASK = Task(
         prepare=prepare,
         examples=examples,
         label_features=label_features,
+        add_reviewed=add_reviewed,
     ),
     training=Trainer(Params=Params, candidates=candidates, fit=fit),
     inference=Predictor(

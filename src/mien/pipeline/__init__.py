@@ -78,13 +78,13 @@ def try_out(config: RunConfig, workspace: Workspace) -> Path:
     """Take a run from its source to the folder of its evaluated candidates; register nothing."""
     run = Run.resolve(config, workspace)
     with workspace.locked(config.task):
-        stage = _Stages(config.task)
+        stage = Stages(config.task)
         _train_all(run, stage)
         return stage("evaluate", lambda: evaluate(run), lambda result: result.fresh).folder
 
 
 @dataclass(frozen=True)
-class _Stages:
+class Stages:
     """Runs one stage after the other and prints its seconds."""
 
     task: str
@@ -108,21 +108,26 @@ class _Stages:
         return result
 
 
-def _train_all(run: Run, stage: _Stages) -> data_check.CheckedData:
+def _train_all(run: Run, stage: Stages) -> data_check.CheckedData:
     """From the source to trained candidates; returns the check of the data."""
     version, _ = stage("data", lambda: fetch(run), lambda result: result[1])
     with accept_if_readable(run, version):
         checked = stage("check", lambda: data_check.check(run, version), lambda each: each.fresh)
         data_check.require_passed(checked)
         stage("prepare", lambda: data(run, version), lambda result: result.fresh)
-    stage("train", lambda: fit(run), lambda result: bool(result.fresh))
-    if run.config.variants:
-        stage("optimize", lambda: make_variants(run), lambda result: bool(result.fresh))
+    fit_candidates(run, stage)
     return checked
 
 
+def fit_candidates(run: Run, stage: Stages) -> None:
+    """Train the candidates of prepared data, and make their variants."""
+    stage("train", lambda: fit(run), lambda result: bool(result.fresh))
+    if run.config.variants:
+        stage("optimize", lambda: make_variants(run), lambda result: bool(result.fresh))
+
+
 def _run(run: Run, force: str | None) -> RunReport:
-    stage = _Stages(run.task.name)
+    stage = Stages(run.task.name)
     seconds, skipped = stage.seconds, stage.skipped
     checked = _train_all(run, stage)
     try:
