@@ -34,6 +34,7 @@ PLACES = {
     "matplotlib": "reporting/figures.py",
     "jinja2": "reporting/html.py",
     "pyarrow": "stages/batch/tables.py",
+    "obstore": "storage/buckets.py",
     "ray": "stages/batch/on_ray.py",
     "pycocotools": "reporting/scores.py",
     "libreyolo": "tasks/emotion/networks.py",

@@ -25,6 +25,10 @@ class DataCheckError(DataError):
     """The data fail a check whose level is error."""
 
 
+class BucketError(MienError):
+    """A bucket that is missing, refuses the key or does not answer."""
+
+
 class BundleError(MienError):
     """A model folder that is incomplete, altered or of an unknown format."""
 

@@ -14,11 +14,17 @@ from .options import BundleFolder, Home, Json, TaskName, app, workspace_at
 BatchEngine = Literal["local", "ray", "shard"]
 TableFormat = Literal["parquet", "csv", "jsonl"]
 BatchSource = Annotated[
-    Path | None, typer.Argument(help="A folder of pictures, or a CSV.", show_default=False)
+    str | None,
+    typer.Argument(
+        help="A folder of pictures, also s3://BUCKET/FOLDER or gs://BUCKET/FOLDER, or a CSV.",
+        show_default=False,
+    ),
 ]
 BatchOut = Annotated[
-    Path | None,
-    typer.Option(help="The table: .parquet, .csv or .jsonl; or a folder for it in parts."),
+    str | None,
+    typer.Option(
+        help="The table: .parquet, .csv or .jsonl; or a folder for it in parts, also in a bucket."
+    ),
 ]
 BatchShard = Annotated[
     str | None,
@@ -71,7 +77,7 @@ def batch(
     shard: BatchShard = None,
     format: Annotated[TableFormat, typer.Option(help="Of the parts.")] = "parquet",
     commit: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Close the folder of a finished batch.")
+        str | None, typer.Option(metavar="DIR", help="Close the folder of a finished batch.")
     ] = None,
     home: Home = None,
 ) -> None:
@@ -79,14 +85,16 @@ def batch(
     with console.bar("start"):
         from mien.model import runtime
         from mien.stages import batch as stage
+        from mien.storage.buckets import location
 
     runtime.tune_malloc()
     if commit:
-        result = stage.commit(commit)
+        result = stage.commit(location(commit))
     elif source and out:
         result = stage.batch(
-            source, out, workspace_at(home), name=task, bundle=bundle, threads=threads,
-            sequence=sequence, force=force, engine=engine, shard=shard, suffix=f".{format}",
+            location(source), location(out), workspace_at(home), name=task, bundle=bundle,
+            threads=threads, sequence=sequence, force=force, engine=engine, shard=shard,
+            suffix=f".{format}",
         )  # fmt: skip
     else:
         raise ConfigError("mien batch: expected SOURCE and --out, or --commit DIR. Give both.")

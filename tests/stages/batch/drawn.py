@@ -13,6 +13,7 @@ from project import ROOT
 from waiting import PATIENCE
 
 from mien.stages import batch as stage
+from mien.storage.buckets import Location
 from mien.storage.workspace import Workspace
 
 
@@ -22,8 +23,11 @@ def draw(path: Path, shade: int = 90, side: int = 48) -> None:
     Image.fromarray(noise).save(path, path.suffix[1:].replace("jpg", "jpeg"))
 
 
-def score(source: Path, out: Path, bundle: Path | None, **options: Any) -> stage.BatchResult:
-    workspace = options.pop("workspace", Workspace(out.parent))
+def score(
+    source: Location, out: Location, bundle: Path | None, **options: Any
+) -> stage.BatchResult:
+    beside = out.parent if isinstance(out, Path) else Path()
+    workspace = options.pop("workspace", Workspace(beside))
     return stage.batch(source, out, workspace, bundle=bundle, **options)
 
 

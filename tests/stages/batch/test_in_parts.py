@@ -158,17 +158,16 @@ def test_a_part_that_another_process_writes_just_now_stays(
     out, plan = tmp_path / "out", Plan.read(tmp_path / "first")
     assert plan
     (other,) = [path for path in part_files(tmp_path / "first") if "-000002-" in path.name]
-    real_exists = Path.exists
+    real_iterdir = Path.iterdir
 
-    def exists(path: Path, **options: bool) -> bool:
-        there = real_exists(path, **options)
-        if path == out / other.name and not there:
-            shutil.copy(other, path)
-        return there
+    def iterdir(path: Path) -> Iterator[Path]:
+        there = list(real_iterdir(path))
+        shutil.copy(other, out)
+        return iter(there)
 
     score(pictures, out, bundle, shard="0/7")
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "exists", exists)
+        patch.setattr(Path, "iterdir", iterdir)
         assert parts.present(out, plan, range(7)).keys() == {0}
     assert (out / other.name).is_file()
     with write_once(out / other.name) as temporary:

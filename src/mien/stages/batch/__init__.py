@@ -13,6 +13,7 @@ from mien import tasks
 from mien.errors import ConfigError
 from mien.model import golden
 from mien.model.cpus import available_cpus
+from mien.storage.buckets import BucketPath, Location
 from mien.storage.workspace import Workspace
 from mien.task import Task
 
@@ -24,8 +25,8 @@ from .shard import Shard
 
 
 def batch(
-    source: Path,
-    out: Path,
+    source: Location,
+    out: Location,
     workspace: Workspace,
     *,
     name: str | None = None,
@@ -40,36 +41,36 @@ def batch(
     """Score every image of a folder, or every row of a CSV, into `out`.
 
     Args:
-        out: a table by its suffix, or a folder that gets a table in parts.
+        source: a folder, also in a bucket, or a CSV.
+        out: a table by its suffix, or a folder, also in a bucket, that gets a table in parts.
         name, bundle: the task or a bundle folder, instead of the first champion.
         threads: 0 means one for each core that the process may use.
         sequence: the images of each folder, sorted by name, are frames of one video.
-        force: replace an existing result.
         engine, shard, suffix: what scores parts, the share `I/N` of this process, the format.
 
     Raises:
         DataError: there is nothing to score, or the CSV has no usable columns.
-        ConfigError: `out` has an unknown suffix, or is the result of something else.
+        ConfigError, BucketError: `out` has an unknown suffix or another result; no bucket answers.
         RegistryError, BundleError: there is no model, it is damaged, or answers differently here.
     """
     parts, runner = _engine(out, engine, shard)
-    write_table = tables.writer_for(Path(f"part{suffix}") if parts else out)
+    write_table = tables.writer_for(Path(f"part{suffix}" if parts else str(out)))
     folder, version = (bundle, "") if bundle else _champion(name, workspace)
     with golden.load(folder) as model:
         task: Task[Any] = tasks.load(model.bundle.manifest.task)
         origin = "" if parts else str(source.resolve())
         identity = BatchIdentity(task.name, version, model.bundle.digest, origin, sequence)
         scorer = Scorer(task, model, threads or available_cpus(), write_table)
-        if not parts:
+        if isinstance(out, Path) and not parts:
             return one_table.score(source, out, identity, force, scorer)
         return in_parts.score(source, out, identity, suffix, force, scorer, runner)
 
 
-def _engine(out: Path, engine: Engine, shard: str | None) -> tuple[bool, Engine | Shard]:
+def _engine(out: Location, engine: Engine, shard: str | None) -> tuple[bool, Engine | Shard]:
     """Whether `out` is a folder for parts, and what scores them."""
     runner = Shard.of(shard) if shard or engine == "shard" else engine
-    parts = out.is_dir() or not out.suffix
-    if not parts and runner != "local":
+    parts = not out.suffix or (isinstance(out, Path) and out.is_dir())
+    if not parts and (runner != "local" or isinstance(out, BucketPath)):
         raise ConfigError(
             f"--out {out}: expected a folder, which several processes can write to; found the name "
             "of a table. Give a name without a suffix."

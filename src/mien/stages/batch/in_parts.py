@@ -6,11 +6,11 @@ scored again. `mien batch` on a laptop, an Indexed Job and a cluster write the s
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 from mien.errors import DataError
 from mien.reporting import console
+from mien.storage.buckets import Location
 from mien.task import Task
 
 from . import inputs, local, on_ray, parts
@@ -24,8 +24,8 @@ Engine = Literal["local", "ray", "shard"]
 
 
 def score(
-    source: Path,
-    folder: Path,
+    source: Location,
+    folder: Location,
     identity: BatchIdentity,
     suffix: str,
     force: bool,
@@ -55,8 +55,8 @@ def score(
 
 
 def _plan(
-    source: Path,
-    folder: Path,
+    source: Location,
+    folder: Location,
     identity: BatchIdentity,
     suffix: str,
     task: Task[Any],
@@ -114,7 +114,7 @@ def _score_missing(
     )  # fmt: skip
 
 
-def commit(folder: Path) -> BatchResult:
+def commit(folder: Location) -> BatchResult:
     """Close a folder whose parts are all there.
 
     Raises:

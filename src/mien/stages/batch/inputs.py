@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import count
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import BaseModel
 
 from mien import images
-from mien.errors import DataError, MienError, RequestError, TooLargeError
+from mien.errors import ConfigError, DataError, MienError, RequestError, TooLargeError
 from mien.reporting import console
+from mien.storage.buckets import BucketPath, Location
 from mien.task import Request, Task
 
 from .result import BatchIdentity
@@ -44,14 +45,27 @@ class BatchItem:
     name: str
     """The file's name relative to the folder, or the number of the row."""
     stamp: str
-    """Size and modification time of the file."""
-    path: Path | None = None
+    """Size and modification time of the file; size and ETag of an object in a bucket."""
+    path: Location | None = None
     body: BaseModel | MienError | None = None
 
     @property
     def folder(self) -> str:
         """The folder's name, which the frames of a video share."""
         return self.name.rpartition("/")[0]
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the file, now; of an object, when it was listed; 0 without one.
+
+        Raises:
+            OSError, ValueError: it cannot be looked at.
+        """
+        if self.path is None:
+            return 0
+        if isinstance(self.path, BucketPath):
+            return int(self.stamp.partition(" ")[0])
+        return self.path.stat().st_size
 
     def to_request(self, task: Task[Any]) -> Request:
         """Read it.
@@ -63,7 +77,7 @@ class BatchItem:
             raise self.body
         if self.body is not None:
             return Request(body=self.body)
-        return task.inference.read(_read_bytes(self.path or Path(self.name)))
+        return task.inference.read(_read_bytes(self))
 
 
 @dataclass(frozen=True)
@@ -78,14 +92,16 @@ class BatchInput:
     """Digest of all names, sizes and times."""
 
 
-def list_items(source: Path, task: Task[Any], out: Path, sequence: bool) -> BatchInput:
+def list_items(source: Location, task: Task[Any], out: Location, sequence: bool) -> BatchInput:
     """List and count the items of a folder or a CSV.
 
     Raises:
         DataError: there is nothing to score, or the CSV has no usable columns.
     """
+    if isinstance(source, BucketPath):
+        return counted(lambda: list_objects(source, out), "file", source)
     if source.is_dir():
-        excluded = _stat(out)
+        excluded = _stat(out) if isinstance(out, Path) else None
         return counted(lambda: list_images(source, excluded), "file", source)
     if not source.is_file():
         raise DataError(f"{source}: expected a folder of images or a CSV file, found neither.")
@@ -97,7 +113,9 @@ def list_items(source: Path, task: Task[Any], out: Path, sequence: bool) -> Batc
     return counted(lambda: _named_files(source, column), "file", source)
 
 
-def announced(source: Path, task: Task[Any], out: Path, identity: BatchIdentity) -> BatchInput:
+def announced(
+    source: Location, task: Task[Any], out: Location, identity: BatchIdentity
+) -> BatchInput:
     """List the items and say what is going to happen with them.
 
     Raises:
@@ -153,6 +171,26 @@ def list_images(
         yield from list_images(folder / name, excluded, f"{prefix}{name}/", (*parents, own))
 
 
+def list_objects(
+    folder: BucketPath, excluded: Location | None = None, prefix: str = ""
+) -> Iterator[BatchItem]:
+    """Objects below a folder of a bucket whose names end as those of images, in the same order.
+
+    Others are not looked at, since each look would be a request.
+    """
+    folders = []
+    for child in folder.children():
+        name = child if isinstance(child, str) else child.name
+        if name[:1] == "." or folder / name == excluded:
+            continue
+        if isinstance(child, str):
+            folders.append(name)
+        elif PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
+            yield BatchItem(prefix + name, f"{child.size_bytes} {child.e_tag}", folder / name)
+    for name in folders:
+        yield from list_objects(folder / name, excluded, f"{prefix}{name}/")
+
+
 def _is_image(path: Path, status: os.stat_result | None) -> bool:
     named = path.suffix.lower() in IMAGE_SUFFIXES
     if status is None or not stat.S_ISREG(status.st_mode):
@@ -166,7 +204,9 @@ def _is_image(path: Path, status: os.stat_result | None) -> bool:
         return False
 
 
-def counted(items: Callable[[], Iterator[BatchItem]], key_column: str, source: Path) -> BatchInput:
+def counted(
+    items: Callable[[], Iterator[BatchItem]], key_column: str, source: Location
+) -> BatchInput:
     """Count the items and take their fingerprint.
 
     Raises:
@@ -229,19 +269,32 @@ def _csv_lines(source: Path, skip: int = 0) -> Iterator[list[str]]:
         ) from None
 
 
-def _read_bytes(path: Path) -> bytes:
+def _read_bytes(item: BatchItem) -> bytes:
     try:
-        size = path.stat().st_size
+        size = item.size_bytes
         if size > MAX_FILE_MB * 1e6:
             raise TooLargeError(
                 f"size of the file: expected at most {MAX_FILE_MB} MB, found {size / 1e6:.0f}. "
                 "Make it smaller."
             )
-        return path.read_bytes()
+        if isinstance(item.path, BucketPath):
+            return _read_object(item, item.path)
+        return (item.path or Path(item.name)).read_bytes()
     except (OSError, ValueError) as error:
         if getattr(error, "errno", None) in _MACHINE_ERRORS:
             raise
         raise RequestError(f"cannot be read: {getattr(error, 'strerror', error)}.") from None
+
+
+def _read_object(item: BatchItem, path: BucketPath) -> bytes:
+    size, _, e_tag = item.stamp.partition(" ")
+    try:
+        return path.read_bytes(e_tag)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: expected the {size} bytes that were listed, found another object or none. "
+            "Give another --out, or --force to begin again."
+        ) from None
 
 
 _MACHINE_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from mien import tasks
 from mien.errors import ConfigError, DataError, MienError
 from mien.model import golden
+from mien.storage.buckets import location
 
 from . import local, tables
 from .local import Progress
@@ -41,7 +42,7 @@ def score_parts(
     """
     paths = (items.folder, items.source, scorer.model.bundle.folder)
     arguments = [*(str(path.resolve()) for path in paths), items.plan.digest]
-    with _connected(scorer.threads) as ray:
+    with connected(scorer.threads) as ray:
         score_part = ray.remote(_score_part).options(num_cpus=1, max_retries=MAX_RETRIES)
         waiting, running = deque(numbers), dict[Any, int]()
         while waiting or running:
@@ -51,7 +52,8 @@ def score_parts(
                 number = waiting.popleft()
                 running[score_part.remote(*arguments, number)] = number
             (ready, *_), _ = ray.wait(list(running))
-            record = _result(ray, ready, running.pop(ready))
+            document = result(ray, ready, f"Part {running.pop(ready)}")
+            record = PartRecord.model_validate(document)
             progress(record.rows, record.failed)
             yield record
 
@@ -73,14 +75,19 @@ def require_login(address: str) -> None:
         )
 
 
-def _result(ray: Any, reference: Any, number: int) -> PartRecord:
+def result(ray: Any, reference: Any, name: str) -> Any:
+    """What a task returned.
+
+    Raises:
+        MienError: what it raised, or that its worker ended several times.
+    """
     try:
-        return PartRecord.model_validate(ray.get(reference))
+        return ray.get(reference)
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", None)
         if isinstance(cause, MienError):
             raise cause from None
-        raise DataError(f"Part {number} cannot be scored on Ray: {error}") from None
+        raise DataError(f"{name} cannot be done on Ray: {error}") from None
 
 
 def _score_part(folder: str, source: str, bundle: str, digest: str, number: int) -> dict[str, Any]:
@@ -92,19 +99,26 @@ def _score_part(folder: str, source: str, bundle: str, digest: str, number: int)
 
 @lru_cache(maxsize=1)
 def _opened(folder: str, source: str, bundle: str, digest: str) -> tuple[Scorer, PlannedItems]:
-    plan, model = Plan.read(Path(folder)), golden.load(Path(bundle))
+    folders = location(folder), location(source)
+    plan, model = Plan.read(folders[0]), golden.load(Path(bundle))
     if plan is None or plan.digest != digest or plan.identity.digest != model.bundle.digest:
         raise ConfigError(
             f"{folder} and {bundle}: expected the plan and the bundle of the driver, found others "
             "on this node. Let all nodes see the same folders."
         )
     task = tasks.load(plan.identity.task)
-    scorer = Scorer(task, model, 1, tables.writer_for(Path(f"part{plan.suffix}")))
-    return scorer, PlannedItems(plan, Path(folder), Path(source), task)
+    write_table = tables.writer_for(Path(f"part{plan.suffix}"))
+    scorer = Scorer(task, model, 1, write_table)
+    return scorer, PlannedItems(plan, *folders, task)
 
 
 @contextmanager
-def _connected(cpus: int) -> Iterator[Any]:
+def connected(cpus: int) -> Iterator[Any]:
+    """The module `ray`, connected to the cluster of RAY_ADDRESS, or to one of this machine.
+
+    Raises:
+        ConfigError: ray is not installed, or the cluster is on the network and asks for no token.
+    """
     address = os.environ.get("RAY_ADDRESS") or "local"
     require_login(address)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"

@@ -5,6 +5,7 @@ from pathlib import Path
 from time import monotonic
 
 from mien.reporting import console
+from mien.storage.buckets import Location
 
 from . import inputs, scoring
 from .checkpoint import BatchCheckpoint, open_checkpoint
@@ -17,7 +18,7 @@ PART_ROWS, PART_INTERVAL_S = 2000, 5.0
 
 
 def score(
-    source: Path,
+    source: Location,
     out: Path,
     identity: BatchIdentity,
     force: bool,

@@ -5,9 +5,9 @@ follows from the plan, a name is given to a whole file only and never taken away
 `_SUCCESS.json` is written when every part is there. Knows neither models nor engines.
 """
 
-import errno
 import json
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
@@ -16,12 +16,16 @@ from pydantic import ValidationError
 
 from mien.config import Schema
 from mien.errors import DataError
-from mien.storage.files import is_temporary, sha256_file, write_once
+from mien.storage import buckets
+from mien.storage.buckets import Location, local_copy, matching, write_once
+from mien.storage.files import is_temporary, sha256_file
 
 from . import tables
 from .plan import PLAN, Plan, refused
 
 COMMIT = "_SUCCESS.json"
+CHECKS = 16
+"""Parts in a bucket that are read at a time."""
 MAX_NAMES = 10
 """Missing parts that a message names."""
 
@@ -48,7 +52,7 @@ class Commit(Schema):
 
 
 def write(
-    folder: Path,
+    folder: Location,
     plan: Plan,
     number: int,
     rows: Iterable[dict[str, Any]],
@@ -67,55 +71,53 @@ def write(
     raise DataError(f"{folder / plan.part_file(number)} was damaged while it was written.")
 
 
-def check(folder: Path, plan: Plan, number: int) -> PartRecord | None:
+def check(folder: Location, plan: Plan, number: int) -> PartRecord | None:
     """Read a part and compare its rows with the plan; None if it is absent or damaged."""
     path = folder / plan.part_file(number)
     rows = failed = 0
     try:
-        table = tables.read_back(path, plan.key_column)
-        for name, row in zip_longest(plan.names(folder, number), table):
-            if row is None or row[0] != name:
-                return None
-            rows, failed = rows + 1, failed + row[1]
-        return PartRecord(
-            file=path.name, rows=rows, failed=failed, size_bytes=path.stat().st_size,
-            sha256=sha256_file(path),
-        )  # fmt: skip
-    except (ValueError, LookupError):
+        with local_copy(path) as local:
+            table = tables.read_back(local, plan.key_column)
+            for name, row in zip_longest(plan.names(folder, number), table):
+                if row is None or row[0] != name:
+                    return None
+                rows, failed = rows + 1, failed + row[1]
+            return PartRecord(
+                file=path.name, rows=rows, failed=failed, size_bytes=local.stat().st_size,
+                sha256=sha256_file(local),
+            )  # fmt: skip
+    except (FileNotFoundError, ValueError, LookupError):
         return None
     except OSError as error:
-        if error.errno in (None, errno.ENOENT):  # pyarrow's own errors have no number
+        if error.errno is None:  # pyarrow's own errors have no number
             return None
         raise  # the fault of the disk or the network, not of the part
 
 
-def present(folder: Path, plan: Plan, numbers: Iterable[int]) -> dict[int, PartRecord]:
+def present(folder: Location, plan: Plan, numbers: Iterable[int]) -> dict[int, PartRecord]:
     """The whole parts among these; damaged ones are removed, so that they can be written again."""
-    records: dict[int, PartRecord] = {}
-    for number in numbers:
-        path = folder / plan.part_file(number)
-        if not path.exists():
-            continue  # looked at first: another process may write it just now
-        if record := check(folder, plan, number):
-            records[number] = record
-        else:
-            path.unlink(missing_ok=True)
-    return records
+    names = buckets.sizes(folder)  # looked at first: another process may write a part just now
+    existing = [number for number in numbers if plan.part_file(number) in names]
+    records = dict(zip(existing, _checked(folder, plan, existing), strict=True))
+    for number, record in records.items():
+        if record is None:
+            (folder / plan.part_file(number)).unlink(missing_ok=True)
+    return {number: record for number, record in records.items() if record}
 
 
-def missing(folder: Path, plan: Plan) -> list[int]:
+def missing(folder: Location, plan: Plan) -> list[int]:
     """The numbers of the parts that have no file."""
-    names = {path.name for path in folder.iterdir()}
+    names = buckets.sizes(folder)
     return [each for each in range(len(plan.parts)) if plan.part_file(each) not in names]
 
 
-def commit(folder: Path, plan: Plan) -> Commit:
+def commit(folder: Location, plan: Plan) -> Commit:
     """Check every part and write the file that makes them a result.
 
     Raises:
         DataError: parts are missing or damaged.
     """
-    records = [check(folder, plan, number) for number in range(len(plan.parts))]
+    records = _checked(folder, plan, range(len(plan.parts)))
     lacking = [number for number, record in enumerate(records) if record is None]
     if lacking:
         names = ", ".join(map(str, lacking[:MAX_NAMES])) + (" ..." if lacking[MAX_NAMES:] else "")
@@ -133,7 +135,7 @@ def commit(folder: Path, plan: Plan) -> Commit:
     return document
 
 
-def committed(folder: Path, plan: Plan) -> Commit | None:
+def committed(folder: Location, plan: Plan) -> Commit | None:
     """The commit of the plan; None if there is none.
 
     Raises:
@@ -144,11 +146,8 @@ def committed(folder: Path, plan: Plan) -> Commit | None:
         return None
     try:
         document = Commit.model_validate(json.loads(path.read_text(encoding="utf-8")))
-        wrong = [
-            part.file
-            for part in document.parts
-            if (folder / part.file).stat().st_size != part.size_bytes
-        ]
+        sizes = buckets.sizes(folder)
+        wrong = [part.file for part in document.parts if sizes.get(part.file) != part.size_bytes]
     except (OSError, ValueError, ValidationError) as error:
         raise DataError(f"{path}: expected a commit and its parts, found {error}.") from None
     if document.plan != plan.digest or wrong:
@@ -156,7 +155,7 @@ def committed(folder: Path, plan: Plan) -> Commit | None:
     return document
 
 
-def require_own(folder: Path) -> None:
+def require_own(folder: Location) -> None:
     """Refuse a folder with files that no batch wrote.
 
     Raises:
@@ -164,17 +163,26 @@ def require_own(folder: Path) -> None:
     """
     if (folder / PLAN).exists() or not folder.is_dir():
         return
-    if strange := [path.name for path in folder.iterdir() if not path.name.startswith(("_", "."))]:
+    if strange := [path.name for path in matching(folder, "[!_.]*")]:
         raise refused(folder, f"was not written by `mien batch`: it has {strange[0]}")
 
 
-def remove(folder: Path) -> None:
+def remove(folder: Location) -> None:
     """Delete what a batch wrote; the commit first."""
-    plan = [folder / PLAN, *(folder / PLAN).parent.glob("list-*.jsonl")]
-    for path in [folder / COMMIT, *plan, *folder.glob("part-*-*"), *_temporary(folder)]:
+    plan = [folder / PLAN, *matching(folder / "_plan", "list-*.jsonl")]
+    for path in [folder / COMMIT, *plan, *matching(folder, "part-*-*"), *_temporary(folder)]:
         path.unlink(missing_ok=True)
 
 
-def _temporary(folder: Path) -> Iterator[Path]:
-    """What killed processes left."""
-    return (path for path in folder.rglob(".*") if is_temporary(path.name))
+def _checked(folder: Location, plan: Plan, numbers: Iterable[int]) -> list[PartRecord | None]:
+    """`check` of these, several at a time where a network is in between."""
+    if isinstance(folder, Path):
+        return [check(folder, plan, number) for number in numbers]
+    with ThreadPoolExecutor(CHECKS) as pool:
+        return list(pool.map(lambda number: check(folder, plan, number), numbers))
+
+
+def _temporary(folder: Location) -> Iterator[Path]:
+    """What killed processes left; in a bucket, they leave nothing."""
+    if isinstance(folder, Path):
+        yield from (path for path in folder.rglob(".*") if is_temporary(path.name))

@@ -8,6 +8,7 @@ only: memory does not grow with the number of items. Both are made once and neve
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cached_property
 from hashlib import sha256
 from itertools import islice
@@ -18,7 +19,8 @@ from pydantic import ValidationError
 
 from mien.config import Schema
 from mien.errors import ConfigError, DataError, MienError, RequestError
-from mien.storage.files import write_once
+from mien.storage import buckets
+from mien.storage.buckets import BucketPath, Location, write_once
 from mien.task import Task
 
 from . import inputs, scoring
@@ -68,7 +70,7 @@ class Plan(Schema):
         return f"part-{number:06}-{self.digest[:8]}{self.suffix}"
 
     @classmethod
-    def make(cls, folder: Path, batch_input: BatchInput, base: Path, **about: Any) -> Self:
+    def make(cls, folder: Location, batch_input: BatchInput, base: Location, **about: Any) -> Self:
         """Make the plan and its list, unless another process was faster with the same one.
 
         Raises:
@@ -87,7 +89,7 @@ class Plan(Schema):
         return plan
 
     @classmethod
-    def read(cls, folder: Path) -> Self | None:
+    def read(cls, folder: Location) -> Self | None:
         """The plan of a folder; None if there is none.
 
         Raises:
@@ -105,7 +107,7 @@ class Plan(Schema):
             raise DataError(f"{path}: expected digest {digest}, found {plan.digest}. {_AGAIN}")
         return plan
 
-    def require(self, folder: Path, identity: BatchIdentity, suffix: str) -> None:
+    def require(self, folder: Location, identity: BatchIdentity, suffix: str) -> None:
         """Refuse a plan of another run.
 
         Raises:
@@ -117,25 +119,26 @@ class Plan(Schema):
         if other:
             raise refused(folder, f"belongs to {other}")
 
-    def names(self, folder: Path, number: int) -> Iterator[str]:
+    def names(self, folder: Location, number: int) -> Iterator[str]:
         """The names of a part's items."""
         for record in self._records(folder, number):
             yield record[0]
 
-    def _records(self, folder: Path, number: int) -> list[list[Any]]:
-        part = self.parts[number]
-        with (folder / self.list_file).open("rb") as stream:
-            stream.seek(part.offset)
-            lines = list(islice(stream, part.rows))
-        if sha256(b"".join(lines)).hexdigest() != part.digest:
+    def _records(self, folder: Location, number: int) -> list[list[Any]]:
+        part, last = self.parts[number], number + 1 == len(self.parts)
+        end = None if last else self.parts[number + 1].offset
+        lines = b""
+        with suppress(FileNotFoundError):
+            lines = buckets.read_range(folder / self.list_file, part.offset, end)
+        if sha256(lines).hexdigest() != part.digest:
             raise DataError(f"{folder / self.list_file} is not the list of the plan. {_AGAIN}")
-        return [json.loads(line) for line in lines]
+        return [json.loads(line) for line in lines.splitlines()]
 
 
 class PlannedItems:
     """Reads the items of parts, and refuses files that are not as the plan lists them."""
 
-    def __init__(self, plan: Plan, folder: Path, source: Path, task: Task[Any]) -> None:
+    def __init__(self, plan: Plan, folder: Location, source: Location, task: Task[Any]) -> None:
         self.plan, self.folder, self.source, self._task = plan, folder, source, task
         self._rows: Iterator[BatchItem] = iter(())
         self._next: int | None = None
@@ -156,19 +159,21 @@ class PlannedItems:
             if fault is not None:
                 yield BatchItem(name, stamp, body=RequestError(fault))
                 continue
-            item = BatchItem(name, stamp, base / (path or name))
-            self._require(name, stamp, inputs.stamp_of(base / (path or name)))
-            yield item
+            source = base / (path or name)
+            if isinstance(source, Path):  # of an object, the request that reads it asks
+                self._require(name, stamp, inputs.stamp_of(source))
+            yield BatchItem(name, stamp, source)
 
     def _table_rows(self, number: int, records: list[list[Any]]) -> Iterator[BatchItem]:
-        part = self.plan.parts[number]
+        part, source = self.plan.parts[number], self.source
+        assert isinstance(source, Path), "a CSV is on disk"
         if self._next is None or part.first < self._next:
-            self._rows, self._next = inputs.table_rows(self.source, self._task), 0
+            self._rows, self._next = inputs.table_rows(source, self._task), 0
         rows = islice(self._rows, part.first - self._next, part.first - self._next + part.rows)
         self._next = part.first + part.rows
-        now = inputs.stamp_of(self.source)
+        now = inputs.stamp_of(source)
         for record, item in zip(records, rows, strict=True):
-            self._require(self.source.name, record[1], now)
+            self._require(source.name, record[1], now)
             yield item
 
     def _require(self, name: str, expected: str, now: str) -> None:
@@ -181,18 +186,18 @@ class PlannedItems:
             )
 
 
-def base_of(source: Path) -> Path:
+def base_of(source: Location) -> Location:
     """The folder that the names of items are relative to."""
-    return source if source.is_dir() else source.parent
+    return source if isinstance(source, BucketPath) or source.is_dir() else source.parent
 
 
-def refused(folder: Path, reason: str) -> ConfigError:
+def refused(folder: Location, reason: str) -> ConfigError:
     """The error for a folder that another run wrote."""
     return ConfigError(f"{folder} {reason}. Give another --out, or --force to replace it.")
 
 
 def _write_list(
-    path: Path, batch_input: BatchInput, base: Path, sequence: bool
+    path: Path, batch_input: BatchInput, base: Location, sequence: bool
 ) -> Iterator[PlannedPart]:
     """Write a line for each item; a part ends with the job that fills it."""
     first, offset, lines = 0, 0, list[bytes]()
@@ -218,11 +223,11 @@ def _unchanged(batch_input: BatchInput) -> Iterator[BatchItem]:
         raise DataError("Files changed while they were listed. Run the command again.")
 
 
-def _line(item: BatchItem, base: Path, key_column: str) -> bytes:
+def _line(item: BatchItem, base: Location, key_column: str) -> bytes:
     fault = str(item.body) if key_column == "file" and isinstance(item.body, MienError) else None
     path = None
-    if item.path is not None and item.path != base / item.name:
-        path = os.path.relpath(item.path, base)  # the name has escaped bytes
+    if isinstance(item.path, Path) and item.path != base / item.name:
+        path = os.path.relpath(item.path, str(base))  # the name has escaped bytes
     return json.dumps([item.name, item.stamp, fault, path]).encode() + b"\n"
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from mien import __version__
+from mien.storage.buckets import Location
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class BatchIdentity:
 class BatchResult:
     """What a batch wrote."""
 
-    out: Path
+    out: Location
     rows: int
     failed: int
     already_complete: bool

@@ -9,11 +9,12 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from typing import Any
 
-from mien.errors import BundleError, MienError
+from mien.errors import BucketError, BundleError, ConfigError, MienError
 from mien.model.runtime import Model
+from mien.storage.buckets import BucketPath
 from mien.task import Prediction, Request, Task
 
 from . import tables
@@ -25,6 +26,8 @@ BATCH_SIZE = 8
 MAX_BATCHED_FILE_BYTES = 200_000
 """Jobs with a larger file are predicted one by one: decoding takes most of their time, and all of
 them decoded at once need much memory."""
+NETWORK_THREADS = 8
+"""Threads for each one of a processor where items come from a bucket: most of them wait for it."""
 VIDEO_CHUNK_FRAMES = 256
 """Frames of a video that are predicted in one job. Each job starts without the state of the one
 before, so that results do not depend on where a run was interrupted."""
@@ -50,7 +53,10 @@ class Scorer:
     def score(self, jobs: Iterator[Job], sequence: bool) -> Generator[ScoredJob, None, None]:
         """Predict jobs in threads; each job with its rows, in order."""
         predict = partial(_predict_job, task=self.task, model=self.model, sequence=sequence)
-        return map_in_order(jobs, predict, self.threads)
+        first = next(jobs, [])
+        over_network = any(isinstance(item.path, BucketPath) for item in first)
+        threads = self.threads * (NETWORK_THREADS if over_network else 1)
+        return map_in_order(chain([first] if first else [], jobs), predict, threads)
 
     def schema(self, key_column: str, identity: BatchIdentity) -> tables.TableSchema:
         """The columns of its tables."""
@@ -123,15 +129,15 @@ def frame_predictor(task: Task[Any], model: Model) -> PredictOne:
 
 def _is_small(item: BatchItem) -> bool:
     try:
-        return item.path is None or item.path.stat().st_size <= MAX_BATCHED_FILE_BYTES
-    except OSError:
+        return item.size_bytes <= MAX_BATCHED_FILE_BYTES
+    except (OSError, ValueError):
         return False
 
 
 def _predict_item(item: BatchItem, task: Task[Any], predict: PredictOne) -> ResultRow:
     try:
         return tables.result_row(item.name, predict(item.to_request(task)))
-    except (BundleError, MemoryError, OSError):
+    except (BucketError, BundleError, ConfigError, MemoryError, OSError):
         raise  # not the fault of this file
     except MienError as error:
         return tables.result_row(item.name, error=str(error))
