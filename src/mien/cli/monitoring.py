@@ -1,13 +1,16 @@
 """Commands for a running monitoring stack."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mien.reporting import console
 
 from .options import Home, app, workspace_at
+
+if TYPE_CHECKING:
+    from mien.stages.monitor.web import HttpClient
 
 Project = Annotated[Path, typer.Option(help="The folder of docker-compose.yml.")]
 Address = Annotated[
@@ -65,7 +68,10 @@ def verify(
 
 Fault = Annotated[
     str,
-    typer.Argument(help="drift, flood, corrupt, slow, errors, killed; or clean, without a fault."),
+    typer.Argument(
+        help="drift, flood, corrupt, slow, errors, killed; clean, without a fault; or loop, from a "
+        "changed world to a promoted model, on drawings."
+    ),
 ]
 Timeout = Annotated[
     float | None,
@@ -73,6 +79,13 @@ Timeout = Annotated[
 ]
 
 
+Kill = Annotated[
+    str | None,
+    typer.Option(help="Command that kills the server. Default: docker-compose kill api."),
+]
+Start = Annotated[
+    str | None, typer.Option(help="Command that starts it. Default: docker-compose start api.")
+]
 Hold = Annotated[float, typer.Option(help="Seconds that the fault continues after its alert.")]
 
 
@@ -88,13 +101,8 @@ def drill(
     rate: Annotated[float, typer.Option(help="Requests per second.", min=0.1)] = 5.0,
     timeout: Timeout = None,
     hold: Hold = 60.0,
-    kill: Annotated[
-        str | None,
-        typer.Option(help="Command that kills the server. Default: docker-compose kill api."),
-    ] = None,
-    start: Annotated[
-        str | None, typer.Option(help="Command that starts it. Default: docker-compose start api.")
-    ] = None,
+    kill: Kill = None,
+    start: Start = None,
     project: Project = Path(),
     home: Home = None,
 ) -> None:
@@ -104,12 +112,16 @@ def drill(
         from mien.stages.monitor import drill as stage
         from mien.stages.monitor.web import HttpClient, Prometheus
 
+    def client(service: str, address: str | None) -> HttpClient:
+        return HttpClient(compose.address(service, project, address), service=service)
+
+    if name == "loop":
+        _loop(task, client("api", api), rate, home)
+        return
     chosen = stage.find(name)
     stack = stage.DrillTarget(
-        HttpClient(compose.address("api", project, api), service="api"),
-        Prometheus(
-            HttpClient(compose.address("prometheus", project, prometheus), service="prometheus")
-        ),
+        client("api", api),
+        Prometheus(client("prometheus", prometheus)),
         grafana=HttpClient(compose.address("grafana", project, grafana), compose.login(project)),
         kill=stage.command(kill or compose.command("kill"), project),
         start=stage.command(start or compose.command("start"), project),
@@ -117,3 +129,13 @@ def drill(
     requests = traffic.select(task, chosen.needs_images, chosen.needs_reference, workspace_at(home))
     result = stage.run(chosen, stack, requests, rate, timeout or chosen.timeout_s, hold)
     console.result(stage.summary(chosen, result))
+
+
+def _loop(task: str | None, api: "HttpClient", rate: float, home: Path | None) -> None:
+    from mien import config
+    from mien.pipeline import loop_drill
+
+    settings = config.settings()
+    result = loop_drill.run(task, workspace_at(home, settings), settings, api, rate)
+    loop_drill.show(result)
+    loop_drill.require_passed(result)

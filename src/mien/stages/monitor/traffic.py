@@ -59,12 +59,22 @@ def load_requests(
     if ready is not None:
         requests = _encoded(task, ready, split)
     else:
-        with tempfile.TemporaryDirectory() as scratch:
-            requests = _encoded(task, _drawn(task, Path(scratch), seed + 1), split)
+        console.info(f"{name}: the champion's data are not in this workspace; the sample is used")
+        requests = draw_requests(name, [split], seed + 1)[split]
     if not requests:
         raise StackError(f"There are no examples of {name} to send.")
     random.Random(seed).shuffle(requests)
     return requests[:MAX_REQUESTS]
+
+
+def draw_requests(
+    name: str, splits: Sequence[Split], seed: int
+) -> dict[Split, list[LabelledRequest]]:
+    """Requests of a task's sample, drawn for them, by split."""
+    task = tasks.load(name)
+    with tempfile.TemporaryDirectory() as scratch:
+        ready = _drawn(task, Path(scratch), seed)
+        return {split: _encoded(task, ready, split) for split in splits}
 
 
 def select(
@@ -139,6 +149,13 @@ def darkened(request: LabelledRequest, share: float) -> LabelledRequest:
     return replace(request, body=form(_png(pixels))[0])
 
 
+def rotated(request: LabelledRequest, degrees: float) -> LabelledRequest:
+    """The same image, turned; the corners are black."""
+    with Image.open(io.BytesIO(_image_of(request.body))) as image:
+        turned = image.convert("RGB").rotate(degrees, Image.Resampling.BILINEAR, expand=True)
+    return replace(request, body=form(_png(np.asarray(turned)))[0])
+
+
 def truncated(request: LabelledRequest) -> LabelledRequest:
     """The same image without the second half of its bytes."""
     image = _image_of(request.body)
@@ -167,7 +184,6 @@ def _drawn(task: Task[Any], scratch: Path, seed: int) -> Path:
     raw, ready = scratch / "raw", scratch / "ready"
     raw.mkdir()
     ready.mkdir()
-    console.info(f"{task.name}: the champion's data are not in this workspace; the sample is used")
     task.data.write_sample(raw, seed)
     task.data.prepare(raw, ready, task.training.Params(), scratch / "cache")
     return ready
