@@ -17,7 +17,7 @@ from mien.model.lineage import CodeState
 from mien.storage.workspace import CHAMPION, Workspace
 from mien.tracking import Tracker
 
-pytest_plugins = ["command_line", "expensive", "offline"]
+pytest_plugins = ["command_line", "expensive", "grouped", "offline"]
 
 # Deadlines measure the machine, not the code; the same examples every time keep CI calm.
 settings.register_profile("mien", deadline=None, derandomize=True, max_examples=50)
@@ -73,6 +73,25 @@ def drawn_samples(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], P
 
 
 @pytest.fixture(scope="session")
+def few_samples(
+    drawn_samples: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """The same with fewer faces, `small.FACES`, which are enough for most. Read only."""
+
+    def make(folder: Path) -> None:
+        from mien.tasks.emotion.sample import write_sample
+
+        write_sample(folder, 0, small.FACES)
+
+    def sample(name: str) -> Path:
+        if name != "emotion":
+            return drawn_samples(name)
+        return made_once(tmp_path_factory, "few-faces", make)
+
+    return sample
+
+
+@pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """The real demo, once: for its own tests, and for drills, whose thresholds of drift need more
     validation data than the small models have."""
@@ -101,13 +120,17 @@ def small_gesture(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Pat
 
 
 @pytest.fixture(scope="session")
-def small_models(small_gesture: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def small_models(
+    small_gesture: Workspace,
+    few_samples: Callable[[str], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Workspace:
     """The same with a small detector of faces, which takes torch and longer. Read only; copy it."""
     small.require("emotion")
 
     def make(home: Path) -> None:
         shutil.copytree(small_gesture.home, home, dirs_exist_ok=True)
-        small.train_emotion(home)
+        small.train_emotion(home, few_samples("emotion"))
 
     return Workspace(made_once(tmp_path_factory, "small-models", make))
 

@@ -1,9 +1,11 @@
 """How many tests hang on one expensive fixture: where it fails, no more than `MOST` fail with it.
 
 A plugin of pytest. It counts at collection, before any test is left out, and measures how long
-fixtures take, which are printed at the end of a run; no test fails by a clock.
+fixtures take, which are printed at the end of a run; no test fails by a clock. It also notes which
+libraries the collection has loaded, because each worker of pytest-xdist collects every test.
 """
 
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -16,6 +18,12 @@ SECONDS = 10.0
 """What takes longer on two quiet cores is expensive, and is named below."""
 EXPENSIVE = frozenset({"demo", "small_gesture", "small_models"})
 """Names of the fixtures that are, see `SECONDS`."""
+SLOW_IMPORTS = frozenset(
+    {"lightgbm", "matplotlib", "mediapipe", "mlflow", "pandas", "schemathesis"}
+    | {"scipy", "sklearn", "torch"}
+)
+"""Libraries that tests import where they use them."""
+LOADED = pytest.StashKey[frozenset[str]]()
 COUNTED = pytest.StashKey[dict[str, int]]()
 _TAKEN = pytest.StashKey[dict[str, float]]()
 _KEY = "fixtures"
@@ -35,6 +43,10 @@ def pytest_collection_modifyitems(session: pytest.Session, items: list[Any]) -> 
         for name in {_name(fixtures[-1]) for fixtures in found}:
             counted[name] += 1
     session.config.stash[COUNTED] = counted
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    session.config.stash[LOADED] = SLOW_IMPORTS.intersection(sys.modules)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,6 +3,7 @@
 No limit of their policy can refuse them, so that a slow or busy machine trains the same champions.
 """
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -87,11 +88,9 @@ def fit_gesture(folder: Path, scratch: Path) -> None:
     golden.write(folder, manifest, task.inference.drawn_predictions())
 
 
-def train_emotion(home: Path) -> None:
+def train_emotion(home: Path, faces: Path) -> None:
     """A champion that finds drawn faces, and has an idea of what they show."""
-    from mien.tasks.emotion.sample import write_sample
-
-    write_sample(home / "drawn" / "emotion", 0, FACES)
+    shutil.copytree(faces, home / "drawn" / "emotion")
     _train(EMOTION, home)
 
 

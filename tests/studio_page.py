@@ -8,11 +8,10 @@ from pathlib import Path
 
 import browser
 from browser import Visit
+from hand_picture import hand_picture
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 from waiting import PATIENCE, TRAINING_PATIENCE
-
-from mien.tasks.gesture.drawing import draw_hand_picture
 
 expect.set_options(timeout=1000 * PATIENCE)
 TRAINING_MS = 1000 * TRAINING_PATIENCE
@@ -23,7 +22,7 @@ COUNT = 12
 
 @cache
 def drawn(label: str) -> Image.Image:
-    return draw_hand_picture(label)
+    return hand_picture(label)
 
 
 def frames(label: str, session: int) -> list[Image.Image]:

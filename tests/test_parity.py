@@ -17,7 +17,6 @@ from mien.stages.serve import app as serve
 from mien.storage.workspace import WORK, Workspace, read_latest
 from mien.task import Prediction, Request
 
-pytestmark = pytest.mark.xdist_group("parity")
 TOLERANCE = 1e-3
 Answer = tuple[str | None, float]
 

@@ -19,8 +19,6 @@ from mien.model import bundle
 from mien.pipeline import RunReport
 from mien.storage.workspace import Workspace
 
-pytestmark = pytest.mark.xdist_group("skips")
-
 STAGES = ["data", "check", "prepare", "train", "evaluate", "register"]
 HEAVY = {
     "alembic", "lightgbm", "matplotlib", "mlflow", "onnx", "onnxruntime", "pandas", "scipy",

@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ sys.path.insert(0, str(ROOT))
 
 from bench import structure
 
-FIGURES = structure.measure()
 PHRASES = {
     r"whoever": "users, clients",
     r"anew": "again",
@@ -39,42 +37,53 @@ _CODE = ("src/", "bench/", "evidence/", "stack/", "tasks.py")
 _TEXTS = ("*.md", "*.yml", "*.yaml", "*.html", "*.js", "*.toml", "*.sh")
 
 
-def test_names_say_what_a_value_is() -> None:
+@pytest.fixture(scope="module")
+def figures() -> structure.Figures:
+    return structure.measure()
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[tuple[str, str]]:
+    """Every piece of text that a user or a reader of the code sees, with its place."""
+    return list(_texts())
+
+
+def test_names_say_what_a_value_is(figures: structure.Figures) -> None:
     """`found`, `told`, `place` and the like are at most one in 200 of the names that are bound."""
-    assert FIGURES.filler_share <= 0.005, structure.filler_names()
+    assert figures.filler_share <= 0.005, structure.filler_names()
 
 
-def test_a_class_name_occurs_once() -> None:
+def test_a_class_name_occurs_once(figures: structure.Figures) -> None:
     """Two classes of one name in two files are two meanings of one word."""
-    assert len(FIGURES.repeated_classes) <= 3, FIGURES.repeated_classes
+    assert len(figures.repeated_classes) <= 3, figures.repeated_classes
 
 
-def test_the_package_root_shows_the_product_at_a_glance() -> None:
+def test_the_package_root_shows_the_product_at_a_glance(figures: structure.Figures) -> None:
     """At most 18 entries."""
-    assert FIGURES.root_entries <= 18
+    assert figures.root_entries <= 18
 
 
-def test_documents_between_stages_are_typed() -> None:
+def test_documents_between_stages_are_typed(figures: structure.Figures) -> None:
     """Evaluation, lineage and preprocessing are read by attribute, not by string keys."""
-    assert len(FIGURES.document_reads) <= 10, FIGURES.document_reads
+    assert len(figures.document_reads) <= 10, figures.document_reads
 
 
-def test_files_and_functions_fit_a_reader() -> None:
+def test_files_and_functions_fit_a_reader(figures: structure.Figures) -> None:
     """No file over 400 lines, no function over 40."""
-    assert FIGURES.longest_file[0] <= 400, FIGURES.longest_file
-    assert FIGURES.longest_function[0] <= 40, FIGURES.longest_function
+    assert figures.longest_file[0] <= 400, figures.longest_file
+    assert figures.longest_function[0] <= 40, figures.longest_function
 
 
-def test_the_terms_of_the_field_are_names() -> None:
+def test_the_terms_of_the_field_are_names(figures: structure.Figures) -> None:
     """A search for each term finds an identifier."""
-    assert FIGURES.missing_terms == ()
+    assert figures.missing_terms == ()
 
 
 @pytest.mark.parametrize("phrase", PHRASES, ids=lambda phrase: re.sub(r"\W+", "_", phrase))
-def test_texts_are_plain_english(phrase: str) -> None:
+def test_texts_are_plain_english(phrase: str, texts: list[tuple[str, str]]) -> None:
     """Docs, docstrings, messages and pages hold none of the phrases that need a second reading."""
     pattern = re.compile(rf"\b({phrase})\b", re.IGNORECASE)
-    places = [place for place, text in texts() if pattern.search(text)]
+    places = [place for place, text in texts if pattern.search(text)]
     assert places == [], f"write: {PHRASES[phrase]}"
 
 
@@ -88,12 +97,6 @@ def test_texts_are_spelled_right() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
-
-
-@cache
-def texts() -> tuple[tuple[str, str], ...]:
-    """Every piece of text that a user or a reader of the code sees, with its place."""
-    return tuple(_texts())
 
 
 def _texts() -> Iterator[tuple[str, str]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hand_picture import hand_picture
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -20,7 +21,6 @@ from mien.mediapipe.hand_landmarker import HandLandmarker, square_around, tiles
 from mien.mediapipe.hand_landmarks import Hand
 from mien.mediapipe.palm_detector import Palm
 from mien.tasks.gesture import landmarks, table
-from mien.tasks.gesture.drawing import draw_hand_picture
 from mien.tasks.gesture.params import HAGRID_LABELS
 
 
@@ -56,7 +56,7 @@ def distances(hands: Sequence[Hand], expected: Sequence[Hand]) -> list[float]:
 
 def test_drawn_hands_equal_mediapipes(pair: Pair) -> None:
     """Five gestures, upright, rotated, and two in one picture: landmarks, handedness, scores."""
-    drawn = [draw_hand_picture(label, 3) for label in HAGRID_LABELS[:10:2]]
+    drawn = [hand_picture(label, 3) for label in HAGRID_LABELS[:10:2]]
     both = Image.new("RGB", (1024, 512))
     both.paste(drawn[0], (0, 0))
     both.paste(drawn[2], (512, 0))
@@ -76,7 +76,7 @@ def test_drawn_hands_equal_mediapipes(pair: Pair) -> None:
 
 def test_depth_is_mediapipes(pair: Pair) -> None:
     """In the same unit, with the same sign."""
-    picture = np.asarray(draw_hand_picture("like", 1))
+    picture = np.asarray(hand_picture("like", 1))
     (own,), (expected,) = pair.own.detect(picture), pair.mediapipe.detect(picture)
     size = np.linalg.norm(np.ptp(expected.landmarks[:, :2], axis=0))
     assert np.abs(own.landmarks[:, 2] - expected.landmarks[:, 2]).max() < 0.02 * size
@@ -130,7 +130,7 @@ def fit_classifier(path: Path) -> Callable[[Sequence[Hand]], str]:
 
 def test_a_small_hand_is_detected_by_the_second_search(pair: Pair) -> None:
     """In a corner, where the whole picture shows too little; in pixels of the whole picture."""
-    hand = draw_hand_picture("like", 0)
+    hand = hand_picture("like", 0)
     picture = Image.new("RGB", (hand.width * 5, hand.height * 5), hand.getpixel((2, 2)))
     picture.paste(hand, (hand.width * 4, hand.height * 4))
     pixels = np.asarray(picture)
@@ -170,7 +170,7 @@ def test_the_square_around_a_palm_lies_in_the_picture(
 
 def test_the_reference_sees_the_pixels_of_a_view(pair: Pair) -> None:
     """A mirrored view as its copy: MediaPipe itself would read it without its strides."""
-    mirrored = np.asarray(draw_hand_picture("like", 1))[:, ::-1]
+    mirrored = np.asarray(hand_picture("like", 1))[:, ::-1]
     (of_view,), (of_copy,) = map(pair.mediapipe.detect, (mirrored, mirrored.copy()))
     (own,) = pair.own.detect_once(mirrored)
     assert distances([of_view], [of_copy]) == [0]
@@ -182,4 +182,4 @@ def test_a_service_needs_neither_mediapipe_nor_opencv(monkeypatch: pytest.Monkey
     for name in ("mediapipe", "cv2", "matplotlib"):
         monkeypatch.setitem(sys.modules, name, None)
     landmarker = HandLandmarker.from_tflite(weights.read_hand_networks())
-    assert landmarker.detect(np.asarray(draw_hand_picture("palm", 1)))
+    assert landmarker.detect(np.asarray(hand_picture("palm", 1)))

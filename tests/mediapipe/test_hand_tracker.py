@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hand_picture import hand_picture
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -21,12 +22,9 @@ from mien.stages.batch import frame_predictor
 from mien.task import Prediction, Request
 from mien.tasks.emotion.sample import draw_face_image
 from mien.tasks.gesture import TASK, data
-from mien.tasks.gesture.drawing import draw_hand_picture
 from mien.tasks.gesture.params import HAGRID_LABELS, Params
 from mien.tasks.gesture.sample import write_sample
 from mien.tasks.gesture.train import fit
-
-pytestmark = pytest.mark.xdist_group("tracker")
 
 FRAMES = 30
 INTERVAL = 10
@@ -113,7 +111,7 @@ def test_a_moving_hand_keeps_its_gesture(model: Model, gesture: str) -> None:
             label(predict(Request(image=frame))),
             label(TASK.inference.predict(Request(image=frame), model)),
         )
-        for frame in frames(draw_hand_picture(gesture))
+        for frame in frames(hand_picture(gesture))
     ]
     alike = [one == other for one, other in pairs if other == gesture]
     assert np.mean(alike) >= 0.98
@@ -125,7 +123,7 @@ def test_a_moving_hand_keeps_its_gesture(model: Model, gesture: str) -> None:
 def test_palms_are_detected_at_the_interval(landmarker: CountingLandmarker) -> None:
     """While a second hand may come; the landmark network runs in each frame."""
     tracker = HandTracker()
-    hands = [tracker.detect(frame, landmarker) for frame in frames(draw_hand_picture("palm"))]
+    hands = [tracker.detect(frame, landmarker) for frame in frames(hand_picture("palm"))]
     assert all(len(each) == 1 for each in hands)
     assert landmarker.runs["palm"] == FRAMES / INTERVAL
     assert landmarker.runs["landmark"] <= FRAMES + FRAMES / INTERVAL
@@ -134,7 +132,7 @@ def test_palms_are_detected_at_the_interval(landmarker: CountingLandmarker) -> N
 def test_tracked_landmarks_are_those_of_a_detection(landmarker: CountingLandmarker) -> None:
     """Within a few hundredths of the hand's size."""
     tracker = HandTracker()
-    for frame in frames(draw_hand_picture("palm"), 12):
+    for frame in frames(hand_picture("palm"), 12):
         (own,), (other,) = tracker.detect(frame, landmarker), landmarker.detect(frame)
         far = np.linalg.norm((own.landmarks - other.landmarks)[:, :2], axis=1).mean()
         assert far < 0.05 * np.linalg.norm(np.ptp(other.landmarks[:, :2], axis=0))
@@ -143,7 +141,7 @@ def test_tracked_landmarks_are_those_of_a_detection(landmarker: CountingLandmark
 @pytest.mark.usefixtures("_interval")
 def test_two_hands_are_tracked_without_any_detection(landmarker: CountingLandmarker) -> None:
     """Until one leaves."""
-    one, two = draw_hand_picture("call", 3), draw_hand_picture("like", 3)
+    one, two = hand_picture("call", 3), hand_picture("like", 3)
     both = Image.new("RGB", (1024, 512))
     both.paste(one, (0, 0))
     both.paste(two, (512, 0))
@@ -161,11 +159,11 @@ def test_two_hands_are_tracked_without_any_detection(landmarker: CountingLandmar
 @pytest.mark.usefixtures("_interval")
 def test_a_second_hand_is_detected(landmarker: CountingLandmarker) -> None:
     """After the interval at the latest."""
-    one = draw_hand_picture("palm")
+    one = hand_picture("palm")
     tracker, alone = HandTracker(), Image.new("RGB", (1024, 512), one.getpixel((2, 2)))
     alone.paste(one, (0, 0))
     both = alone.copy()
-    both.paste(draw_hand_picture("like"), (512, 0))
+    both.paste(hand_picture("like"), (512, 0))
     tracker.detect(np.asarray(alone), landmarker)
     counts = [len(tracker.detect(np.asarray(both), landmarker)) for _ in range(INTERVAL)]
     assert counts[-1] == 2
@@ -173,10 +171,10 @@ def test_a_second_hand_is_detected(landmarker: CountingLandmarker) -> None:
 
 def test_a_change_of_scene_is_detected(landmarker: CountingLandmarker) -> None:
     """In another picture palms are detected again, as if it were the first."""
-    first, second = draw_hand_picture("palm"), draw_hand_picture("like").resize((300, 300))
+    first, second = hand_picture("palm"), hand_picture("like").resize((300, 300))
     scene = Image.new("RGB", first.size, (20, 20, 30))
     scene.paste(second, (10, 200))
-    in_place = draw_hand_picture("like").point(lambda value: value // 2)
+    in_place = hand_picture("like").point(lambda value: value // 2)
     for other in (scene, in_place, second, scene.crop((0, 0, 400, 512))):
         tracker = HandTracker()
         tracker.detect(np.asarray(first), landmarker)
@@ -187,7 +185,7 @@ def test_a_change_of_scene_is_detected(landmarker: CountingLandmarker) -> None:
 
 def test_a_hand_that_leaves_is_not_tracked(landmarker: CountingLandmarker) -> None:
     """At once, even where light and background stay the same; it is detected when it is back."""
-    picture = draw_hand_picture("palm")
+    picture = hand_picture("palm")
     empty = np.full((512, 512, 3), picture.getpixel((2, 2)), np.uint8)
     tracker = HandTracker()
     default, hand_tracker.SCENE_CHANGE = hand_tracker.SCENE_CHANGE, 2.0
@@ -203,7 +201,7 @@ def test_a_hand_that_leaves_is_not_tracked(landmarker: CountingLandmarker) -> No
 
 def test_each_video_has_its_own_state(model: Model) -> None:
     """Two in turn give the predictions of each alone."""
-    one, two = (list(frames(draw_hand_picture(name), 8)) for name in ("like", "peace"))
+    one, two = (list(frames(hand_picture(name), 8)) for name in ("like", "peace"))
 
     def predict(*videos: list[Pixels]) -> list[list[Prediction]]:
         trackers = [frame_predictor(TASK, model) for _ in videos]
@@ -220,7 +218,7 @@ def test_each_video_has_its_own_state(model: Model) -> None:
 def test_the_state_can_leave_the_process(landmarker: CountingLandmarker) -> None:
     """A tracker made of the bytes after each frame goes on as one that stays."""
     staying, state = HandTracker(), b""
-    for frame in frames(draw_hand_picture("palm"), 2 * INTERVAL):
+    for frame in frames(hand_picture("palm"), 2 * INTERVAL):
         moved = HandTracker.from_bytes(state)
         (own,), (other,) = (each.detect(frame, landmarker) for each in (moved, staying))
         np.testing.assert_array_equal(own.landmarks, other.landmarks)
@@ -249,7 +247,7 @@ def test_no_state_invents_a_hand(landmarker: CountingLandmarker, region: tuple[f
 
 def test_frames_without_a_hand_have_none(landmarker: CountingLandmarker) -> None:
     """After frames with one, of the same size and light: faces, and the background alone."""
-    picture = draw_hand_picture("palm")
+    picture = hand_picture("palm")
     faces = [draw_face_image(label, 1).resize(picture.size) for label in ("happy", "anger", "fear")]
     empty = np.full((512, 512, 3), picture.getpixel((2, 2)), np.uint8)
     tracker = HandTracker()

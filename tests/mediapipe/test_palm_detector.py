@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
+from hand_picture import hand_picture
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.mediapipe import crop, palm_detector, ssd, weights
 from mien.mediapipe.hand_landmarker import HandLandmarker
 from mien.mediapipe.palm_detector import Palm
-from mien.tasks.gesture.drawing import draw_hand_picture
 
 SIDES = st.integers(1, 700)
 
@@ -109,7 +109,7 @@ def test_the_hand_region_follows_the_palm(x: float, y: float, side: float, turn:
 def test_the_palm_of_a_hand_is_the_one_that_was_detected(landmarker: HandLandmarker) -> None:
     """About: its region moves by a sixth of its side at most, and turns by 20 degrees."""
     for label in ("like", "fist", "call"):
-        pixels = np.asarray(draw_hand_picture(label))
+        pixels = np.asarray(hand_picture(label))
         palms = palm_detector.decode(*landmarker.palm_network(palm_detector.preprocess(pixels)))
         palm = palm_detector.to_picture(palms[0], crop.full_picture_roi(pixels))
         expected = palm_detector.hand_roi(palm)

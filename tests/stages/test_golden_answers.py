@@ -15,8 +15,6 @@ from mien.stages.batch import batch
 from mien.stages.predict import predict
 from mien.storage.workspace import Workspace
 
-pytestmark = pytest.mark.xdist_group("golden")
-
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Path:

@@ -20,8 +20,6 @@ from mien.model.evaluation import Evaluation
 from mien.stages import Run, evaluate, optimize, register
 from mien.storage.workspace import DATA, RESULT, VARIANTS, Workspace, read_latest
 
-pytestmark = pytest.mark.xdist_group("optimize")
-
 FREE = small.ANY.model_copy(update={"max_score_drop": 0.5, "max_latency_increase": 100})
 """Lets the size decide alone: scores of int8 and times depend on the machine."""
 

@@ -36,8 +36,6 @@ from mien.sweep.trial import TrialContext, TrialResult, run_trial
 from mien.sweep.trial_pool import TrialPool
 from mien.tasks.gesture.sample import write_sample
 
-pytestmark = pytest.mark.xdist_group("sweep")
-
 TRIALS = ROUND_SIZE + 3
 """One more than the search space has points."""
 CONFIG = """

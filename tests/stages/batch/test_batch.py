@@ -58,12 +58,12 @@ def test_a_folder_is_scored_file_by_file(tmp_path: Path, bundle: Path) -> None:
 
 
 def test_batching_does_not_change_results(
-    drawn_samples: Callable[[str], Path], tmp_path: Path, bundle: Path
+    few_samples: Callable[[str], Path], tmp_path: Path, bundle: Path
 ) -> None:
     """The network runs once for eight small files: each gets the result that it gets alone, except
     for the last digits of its scores."""
     task = tasks.load("emotion")
-    faces = sorted(drawn_samples("emotion").rglob("*.png"))[::36]
+    faces = sorted(few_samples("emotion").rglob("*.png"))[:140:7]
     for number, face in enumerate(faces):
         (tmp_path / "in").mkdir(exist_ok=True)
         (tmp_path / "in" / f"{number:02}.png").write_bytes(face.read_bytes())

@@ -103,9 +103,9 @@ def test_all_forms_of_a_photo_are_one_cluster(tmp_path: Path) -> None:
     )
 
 
-def test_different_faces_are_different(drawn_samples: Callable[[str], Path]) -> None:
+def test_different_faces_are_different(few_samples: Callable[[str], Path]) -> None:
     """Faces that the project draws look alike in most; hardly any passes for another's copy."""
-    paths = sorted(drawn_samples("emotion").rglob("*.png"))
+    paths = sorted(few_samples("emotion").rglob("*.png"))
     assert len(paths) > 100
     found = similarity.near_duplicate_images(compute_image_stats(paths))
     assert sum(len(group) for group in found) <= 0.02 * len(paths)

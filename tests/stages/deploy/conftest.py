@@ -40,7 +40,7 @@ def _write_workspace(home: Path, trained_by: str) -> Path:
     return home
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _region(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     folder = tmp_path_factory.mktemp("cloud")
     write_gcloud(folder)

@@ -13,8 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 COMMANDS = {
     "artifacts repositories add-iam-policy-binding": "--location --member --role",
     "artifacts repositories create": "--location --repository-format",
@@ -186,6 +184,8 @@ def _image(state: Json, names: list[str], flags: dict[str, str]) -> str:
 
 
 def _replace(state: Json, names: list[str], flags: dict[str, str]) -> str:
+    import yaml  # here: every other command ends before yaml is loaded
+
     document = yaml.safe_load(Path(names[0]).read_text(encoding="utf-8"))
     template = document["spec"]["template"]
     account = template["spec"]["serviceAccountName"]

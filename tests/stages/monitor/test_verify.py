@@ -3,11 +3,12 @@
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -24,7 +25,6 @@ from mien.stages.monitor.verify import Stack
 from mien.stages.monitor.web import HttpClient, Prometheus
 from mien.storage.workspace import Workspace
 
-pytestmark = pytest.mark.xdist_group("verify")
 FASTER = 6
 """A scrape has 2.5 seconds then, which a busy machine keeps; no test here waits for a window."""
 ELSEWHERE = frozenset({"alertmanager", "grafana"})
@@ -49,6 +49,24 @@ def running(small_models: Workspace, tmp_path_factory: pytest.TempPathFactory) -
         yield stack
 
 
+@dataclass(frozen=True)
+class Recorded(Prometheus):
+    """Prometheus, asked each question once: the tests change files, not what it has scraped."""
+
+    replies: dict[tuple[str, str], Any] = field(default_factory=dict, compare=False)
+
+    def get(self, path: str, parameters: Mapping[str, str] | None = None) -> Any:
+        question = (path, json.dumps(parameters))
+        if question not in self.replies:
+            self.replies[question] = super().get(path, parameters)
+        return self.replies[question]
+
+
+@pytest.fixture(scope="module")
+def recorded(running: Watched) -> Prometheus:
+    return Recorded(HttpClient(running.prometheus.address))
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the files that promise something."""
@@ -68,10 +86,9 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def stack(running: Watched, small_models: Workspace, project: Path) -> Stack:
-    watcher = Prometheus(HttpClient(running.prometheus.address))
+def stack(running: Watched, recorded: Prometheus, small_models: Workspace, project: Path) -> Stack:
     nobody = HttpClient("http://127.0.0.1:1")
-    return Stack(running.api, watcher, nobody, nobody, project, small_models, ELSEWHERE)
+    return Stack(running.api, recorded, nobody, nobody, project, small_models, ELSEWHERE)
 
 
 def faults(stack: Stack) -> list[str]:
@@ -180,6 +197,7 @@ def test_a_champion_that_is_not_served_is_named(stack: Stack, tmp_path: Path) ->
 
 def test_a_target_that_stopped_is_named(running: Watched, stack: Stack) -> None:
     """By its address and by its scrape job; green again once it is back."""
+    stack = replace(stack, prometheus=Prometheus(HttpClient(running.prometheus.address)))
     running.server.kill()
     try:
         up = 'up{job="mien"} == 1'

@@ -23,7 +23,7 @@ RUN = RunConfig(
 CSV = "landmarks.csv"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def trained(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Workspace:
     """A workspace whose champion of gestures is a small forest."""
     raw = tmp_path_factory.mktemp("raw")

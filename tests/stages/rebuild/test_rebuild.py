@@ -25,7 +25,6 @@ from mien.tracking import COMMITTED, Tracker
 from .conftest import RUN
 
 Rewrite = Callable[..., Bundle]
-pytestmark = pytest.mark.xdist_group("rebuild")
 
 
 def make_champion(workspace: Workspace) -> None:

@@ -20,11 +20,13 @@ from mien.tracking import CHALLENGER, Tracker
 
 @pytest.fixture
 def run(
-    drawn_detector: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_database: Path
+    drawn_detector: Path,
+    few_samples: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mlflow_database: Path,
 ) -> Callable[[str | None], RunReport]:
     """A run of the emotion task whose training leaves a detector with weights at random."""
-    from mien.tasks.emotion.sample import write_sample
-
     emotion = tasks.load("emotion")
 
     def fit(_name: str, _ready: Path, work: Path, *_rest: object) -> Fit:
@@ -32,12 +34,12 @@ def run(
         return Fit(bundle.read(drawn_detector).manifest.preprocessing, ({"loss": 1.0},))
 
     untrained = replace(emotion, training=replace(emotion.training, fit=fit))
+    faces = few_samples("emotion")
     monkeypatch.setattr(tasks, "load", lambda _: untrained)
-    write_sample(tmp_path / "drawn", 0, small.FACES)
     home = tmp_path / "home"
     home.mkdir()
     shutil.copy(mlflow_database, home)
-    config = small.EMOTION.model_copy(update={"source": str(tmp_path / "drawn")})
+    config = small.EMOTION.model_copy(update={"source": str(faces)})
     return lambda force: pipeline.run(config, Workspace(home), force)
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import cohen_kappa_score
 
 from mien import tasks
 from mien.errors import ConfigError, RequestError, ReviewError
@@ -152,6 +151,8 @@ def test_the_champion_suggests_a_label(store: ReviewStore, keep: Keep, served_ho
 @pytest.mark.parametrize("seed", range(3))
 def test_kappa_is_that_of_scikit_learn(seed: int) -> None:
     """On random answers, some of them 'nothing'."""
+    from sklearn.metrics import cohen_kappa_score
+
     chance = np.random.default_rng(seed)
     answers = np.array(["a", "b", "c", None])[chance.integers(0, 4, (50, 2))].tolist()
     one, other = ([str(each) for each in column] for column in zip(*answers, strict=True))

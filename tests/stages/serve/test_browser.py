@@ -15,11 +15,10 @@ from typing import Any
 import browser
 import pytest
 from browser import Visit
+from hand_picture import hand_picture
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 from waiting import PATIENCE, until
-
-from mien.tasks.gesture.drawing import draw_hand_picture
 
 from .corpus_server import Server, running
 
@@ -69,7 +68,7 @@ HOLD_CAMERAS = """() => {
 
 def hand(label: str = "like", turn: float = 0) -> Image.Image:
     """A drawn hand in a frame of a camera."""
-    drawn = draw_hand_picture(label)
+    drawn = hand_picture(label)
     background = drawn.getpixel((2, 2))
     picture = Image.new("RGB", SIZE, background)
     picture.paste(drawn.rotate(turn, fillcolor=background).resize((440, 440)), (100, 20))

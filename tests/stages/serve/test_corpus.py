@@ -28,10 +28,9 @@ from .corpus import (
 )
 from .corpus_server import Server, running
 
-pytestmark = [
-    pytest.mark.xdist_group("corpus"),
-    pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc"),
-]
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="reads Linux's /proc"
+)
 CASES = [
     case
     for part in (corpus_images, corpus_forms, corpus_json, corpus_http, corpus_framing)

@@ -1,21 +1,23 @@
 """`shrink_objects`: faces become small and stay inside their boxes."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
-import torch
 
-from mien.tasks.emotion import trainer
-from mien.tasks.emotion.augmentation import shrink_objects
 from mien.tasks.emotion.networks import family
 from mien.tasks.emotion.recipe import Recipe
-from mien.tasks.emotion.split_tensors import SplitTensors
-from mien.tasks.emotion.training_setup import TrainingSetup
+
+if TYPE_CHECKING:
+    import torch
 
 SIDE, COUNT = 96, 64
 
 
-def batch(count: int = COUNT) -> tuple[torch.Tensor, torch.Tensor]:
+def batch(count: int = COUNT) -> "tuple[torch.Tensor, torch.Tensor]":
     """Grey images with one white square and its box; the last one shows no face."""
+    import torch
+
     pixels = torch.full((count, 3, SIDE, SIDE), 60.0)
     pixels[:, :, 24:72, 16:64] = 255
     boxes = torch.tensor([[[2.0, 16, 24, 64, 72], [-1, 0, 0, 0, 0]]]).repeat(count, 1, 1)
@@ -23,8 +25,16 @@ def batch(count: int = COUNT) -> tuple[torch.Tensor, torch.Tensor]:
     return pixels, boxes
 
 
-def shrunk(prob: float, min_scale: float = 0.25) -> tuple[torch.Tensor, torch.Tensor]:
-    return shrink_objects(*batch(), prob, min_scale, torch.Generator().manual_seed(3))
+def shrunk(
+    prob: float,
+    min_scale: float = 0.25,
+    images: "tuple[torch.Tensor, torch.Tensor] | None" = None,
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    import torch
+
+    from mien.tasks.emotion.augmentation import shrink_objects
+
+    return shrink_objects(*(images or batch()), prob, min_scale, torch.Generator().manual_seed(3))
 
 
 def test_boxes_still_enclose_their_faces() -> None:
@@ -52,7 +62,7 @@ def test_an_image_without_a_face_gets_no_box() -> None:
     """Rows without a box stay without one."""
     pixels, boxes = batch(4)
     boxes[..., 0], boxes[..., 1:] = -1, 0
-    _, none = shrink_objects(pixels, boxes, 1.0, 0.25, torch.Generator().manual_seed(0))
+    _, none = shrunk(1.0, images=(pixels, boxes))
     assert none.shape == (4, 8, 5)
     assert none.reshape(-1, 5).unique(dim=0).tolist() == [[-1, 0, 0, 0, 0]]
 
@@ -73,9 +83,10 @@ def test_only_some_images_are_changed() -> None:
 
 def test_small_faces_do_not_alias() -> None:
     """Stripes of one pixel become grey, not stripes of another width."""
-    pixels = torch.zeros(32, 3, SIDE, SIDE)
+    pixels, boxes = batch(32)
+    pixels[...] = 0
     pixels[..., ::2] = 200
-    small, boxes = shrink_objects(pixels, batch(32)[1], 1.0, 0.2, torch.Generator().manual_seed(0))
+    small, boxes = shrunk(1.0, 0.2, (pixels, boxes))
     deviations = [
         float(image[0, round(y1) + 1 : round(y2) - 1, round(x1) + 1 : round(x2) - 1].std())
         for image, rows in zip(small, boxes, strict=True)
@@ -88,6 +99,11 @@ def test_small_faces_do_not_alias() -> None:
 
 def test_pretraining_uses_faces_at_full_size() -> None:
     """Small faces lose their expression: only the detector phase gets them, and only if asked."""
+    import torch
+
+    from mien.tasks.emotion import trainer
+    from mien.tasks.emotion.split_tensors import SplitTensors
+    from mien.tasks.emotion.training_setup import TrainingSetup
 
     def first_batch(prob: float, pretraining: bool) -> torch.Tensor:
         pixels, boxes = batch(8)

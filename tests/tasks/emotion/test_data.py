@@ -10,7 +10,6 @@ from mien.tasks.emotion.data import examples
 from mien.tasks.emotion.letterbox import letterbox
 from mien.tasks.emotion.params import LABELS
 from mien.tasks.emotion.sample import draw_face_image
-from mien.tasks.emotion.split_tensors import load_split
 
 
 def write_split(folder: Path) -> bytes:
@@ -42,6 +41,8 @@ def test_evaluation_sees_a_large_photo_as_the_service_does(tmp_path: Path) -> No
 
 def test_training_sees_a_large_photo_as_the_service_does(tmp_path: Path) -> None:
     """The network is trained on what `predict` gives to it, box included."""
+    from mien.tasks.emotion.split_tensors import load_split
+
     request = TASK.inference.read(write_split(tmp_path))
     (tmp_path / "data.yaml").write_text("val: val/images\n")
     split = load_split(tmp_path / "data.yaml", "val", 96, 114, len(LABELS))

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,15 @@ Cells = Callable[[int, str, list[str]], list[str]]
 
 def hands(labels: Sequence[str] = LABELS, per_label: int = PER_LABEL, seed: int = 3) -> list[Hand]:
     """Drawn hands of gestures, in turn."""
-    points, names = landmark_rows(per_label, seed)
-    by_label = {label: points[np.array(names) == label] for label in HAGRID_LABELS}
+    by_label = _drawn(per_label, seed)
     return [(label, by_label[label][n]) for n in range(per_label) for label in labels]
+
+
+@cache
+def _drawn(per_label: int, seed: int) -> dict[str, Floats]:
+    points, names = landmark_rows(per_label, seed)
+    points.flags.writeable = False  # shared by all tests
+    return {label: points[np.array(names) == label] for label in HAGRID_LABELS}
 
 
 def with_label(_: int, label: str, numbers: list[str]) -> list[str]:

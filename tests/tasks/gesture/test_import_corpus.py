@@ -1,5 +1,6 @@
 """Sources as public writers make them end as the same rows, or in a message that helps."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,18 +29,32 @@ def prepared(source: Read | Refused, home: Path) -> DataReport:
     return prepare(home / "raw", home / "ready", Params(), home / "cache")
 
 
+@dataclass(frozen=True)
+class Reading:
+    """A source that is read, and what `prepare` made of it."""
+
+    source: Read
+    home: Path
+    report: DataReport
+
+
+@pytest.fixture(scope="module", params=READ)
+def reading(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Reading:
+    """Each source, written and prepared once."""
+    source, home = READ[request.param], tmp_path_factory.mktemp("source")
+    return Reading(source, home, prepared(source, home))
+
+
 def features(points: Floats, depth: bool) -> list[tuple[float, ...]]:
     """What a classifier gets of hands, in an order of its own; without depth only x and y."""
     values = normalize(points).reshape(-1, 21, 3)[:, :, : 3 if depth else 2]
     return sorted(tuple(row) for row in values.reshape(len(values), -1).tolist())
 
 
-@pytest.mark.parametrize("name", READ)
-def test_a_source_is_read_as_its_plain_form(name: str, tmp_path: Path) -> None:
+def test_a_source_is_read_as_its_plain_form(reading: Reading) -> None:
     """The same hands under the same labels; every row is used or counted; splits are kept."""
-    source = READ[name]
-    report = prepared(source, tmp_path)
-    splits = [read_split(tmp_path / "ready", split) for split in SPLITS]
+    source, report = reading.source, reading.report
+    splits = [read_split(reading.home / "ready", split) for split in SPLITS]
     assert [tuple(each) for each in report.counts.values()] == [source.labels] * 3
     assert report.skipped == source.skipped
     assert any(source.note in note for note in report.notes), report.notes
@@ -56,12 +71,10 @@ def test_a_source_is_read_as_its_plain_form(name: str, tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("name", READ)
-def test_the_check_sees_what_is_prepared(name: str, tmp_path: Path) -> None:
+def test_the_check_sees_what_is_prepared(reading: Reading) -> None:
     """The same rows in the same splits, and no issue but those that are counted."""
-    source = READ[name]
-    report = prepared(source, tmp_path)
-    found = inspect(tmp_path / "raw", Params(), tmp_path / "cache")
+    source, report = reading.source, reading.report
+    found = inspect(reading.home / "raw", Params(), reading.home / "cache")
     assert found.labels == source.labels
     used = [each.split for each in found.samples if each.split]
     assert {split: used.count(split) for split in SPLITS} == {
@@ -71,18 +84,18 @@ def test_the_check_sees_what_is_prepared(name: str, tmp_path: Path) -> None:
     assert issues <= {*source.skipped, *(() if source.depth else ("missing_depth",))}
 
 
-@pytest.mark.parametrize("name", READ)
-def test_a_repaired_copy_is_read_the_same(name: str, tmp_path: Path) -> None:
+def test_a_repaired_copy_is_read_the_same(reading: Reading, tmp_path: Path) -> None:
     """In a form of mien's own: the same rows in the same splits, without those of no use."""
-    report = prepared(READ[name], tmp_path)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "again").mkdir()
-    repair(tmp_path / "raw", tmp_path / "out", RepairPlan(), Params(), tmp_path / "cache")
-    again = prepare(tmp_path / "out", tmp_path / "again", Params(), tmp_path / "cache")
-    assert again.counts == report.counts
+    home, params = reading.home, Params()
+    out, ready = tmp_path / "out", tmp_path / "ready"
+    for folder in (out, ready):
+        folder.mkdir()
+    repair(home / "raw", out, RepairPlan(), params, home / "cache")
+    again = prepare(out, ready, params, tmp_path / "cache")
+    assert again.counts == reading.report.counts
     assert set(again.skipped) <= {"ignored_label"}
     for split in SPLITS:
-        one, other = (read_split(tmp_path / each, split) for each in ("ready", "again"))
+        one, other = (read_split(folder, split) for folder in (home / "ready", ready))
         assert sorted(other.names) == sorted(one.names)
         order = [other.names.index(each) for each in one.names]
         np.testing.assert_array_equal(other.landmarks[order], one.landmarks)

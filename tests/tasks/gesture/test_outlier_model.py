@@ -1,6 +1,7 @@
 """How unusual a hand is: about 1 for hands like the training ones, far more for what is no hand."""
 
 import json
+from functools import cache
 
 import numpy as np
 import pytest
@@ -15,9 +16,11 @@ from mien.tasks.gesture.sample import landmark_rows
 Features = NDArray[np.float32]
 
 
+@cache
 def hands(seed: int, per_label: int = 40) -> landmarks.Floats:
     rows, _ = landmark_rows(per_label, seed)
-    return np.asarray(rows)
+    rows.flags.writeable = False  # shared by all tests
+    return rows
 
 
 TRAINING = landmarks.normalize(hands(0))

@@ -21,8 +21,6 @@ from mien.storage.workspace import Workspace, read_latest
 
 from .tables import hands, relabelled, table
 
-pytestmark = pytest.mark.xdist_group("own_labels")
-
 OWN = ("thumb", "wave")
 RUN = RunConfig(
     name="own",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hand_picture import hand_picture
 from PIL import Image
 from pydantic import ValidationError
 
@@ -21,12 +22,9 @@ from mien.model.decision import AnswerDecision
 from mien.model.runtime import Model
 from mien.task import Request
 from mien.tasks.gesture import TASK, data, landmarks
-from mien.tasks.gesture.drawing import draw_hand_picture
 from mien.tasks.gesture.params import HAGRID_LABELS, Body, Params
 from mien.tasks.gesture.sample import landmark_rows, write_sample
 from mien.tasks.gesture.train import fit
-
-pytestmark = pytest.mark.xdist_group("hands")
 
 GREY = np.full((480, 640, 3), 120, np.uint8)
 
@@ -323,7 +321,7 @@ def test_pictures_are_predicted_with_the_real_landmarker(trained: Path, tmp_path
 def test_threads_that_predict_at_once_answer_as_one_does(trained: Path, tmp_path: Path) -> None:
     """All threads share the networks."""
     labels = HAGRID_LABELS[::6]
-    requests = [Request(image=np.asarray(draw_hand_picture(label, 3))) for label in labels]
+    requests = [Request(image=np.asarray(hand_picture(label, 3))) for label in labels]
     with runtime.load(altered(trained, tmp_path / "shared", {}, pictures=True)) as model:
         expected = [TASK.inference.predict(request, model).best for request in requests]
         assert all(expected)

@@ -5,14 +5,11 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-import torch
 
 from mien.boxes import iou
 from mien.errors import ConfigError, UnreachableError
 from mien.tasks.emotion import networks
 from mien.tasks.emotion.decode import detect
-from mien.tasks.emotion.expression.detector import ExpressionDetector, losses, pool
-from mien.tasks.emotion.expression.network import ExpressionBlocks
 from mien.tasks.emotion.letterbox import Letterbox
 from mien.tasks.emotion.params import LABELS, Params
 from mien.tasks.emotion.starter import face_api, npm
@@ -30,6 +27,10 @@ SHORT = Params.model_validate(
 
 def test_the_blocks_compute_what_the_public_network_does() -> None:
     """With its own last layer on the pooled features, the probabilities of the converted file."""
+    import torch
+
+    from mien.tasks.emotion.expression.network import ExpressionBlocks
+
     tensors = package.draw().tensors
     pixels = np.random.default_rng(2).integers(0, 256, (2, 3, 112, 112)).astype(np.float32)
     with torch.no_grad():
@@ -44,6 +45,10 @@ def test_the_blocks_compute_what_the_public_network_does() -> None:
 
 def test_the_emotion_of_a_face_is_that_of_the_cells_in_its_box() -> None:
     """Two faces side by side: each box gets the logits of its own half."""
+    import torch
+
+    from mien.tasks.emotion.expression.detector import pool
+
     centres = torch.tensor(
         [[16.0 * (x + 0.5), 16.0 * (y + 0.5)] for y in range(4) for x in range(4)]
     )
@@ -58,6 +63,10 @@ def test_the_emotion_of_a_face_is_that_of_the_cells_in_its_box() -> None:
 
 def test_training_learns_boxes_and_emotions_of_two_faces_in_one_image() -> None:
     """After some steps on one image, decoding finds both, each with its own emotion."""
+    import torch
+
+    from mien.tasks.emotion.expression.detector import ExpressionDetector, losses
+
     torch.manual_seed(0)
     detector = ExpressionDetector(package.draw().tensors, label_count=3)
     pixels = torch.zeros(1, 3, 128, 128)
@@ -105,6 +114,8 @@ def model(training: ShortTraining) -> bytes:
 
 def test_the_exported_file_predicts_like_torch(public_network: Package, tmp_path: Path) -> None:
     """A batch of two, by both."""
+    import torch
+
     network, _ = networks.build("face-api", LABELS, 0, None)
     spec = networks.family("face-api").spec(96)
     networks.export(network, "face-api", spec, tmp_path / "model.onnx")
