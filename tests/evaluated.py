@@ -17,6 +17,7 @@ from mien.model.evaluation import (
     Measurements,
 )
 from mien.model.lineage import CodeState, Lineage
+from mien.reporting.model_card import CARD, SECTIONS
 from mien.storage.versions import Item, Store
 from mien.storage.workspace import WORK, Workspace, write_latest
 from mien.tracking import Tracker
@@ -30,6 +31,11 @@ def stored(home: Path, content: bytes = b"rows") -> str:
     """The fingerprint of raw data that the workspace's store holds."""
     item = Item("rows.csv", sha256(content).hexdigest(), len(content), lambda: io.BytesIO(content))
     return Store(Workspace(home).raw("gesture")).add([item], "rows.csv").root
+
+
+def complete_card() -> str:
+    """The shortest card with which a bundle is registered."""
+    return "# gesture: svm\n\n" + "\n".join(f"## {name}\n\nText.\n" for name in SECTIONS)
 
 
 def evaluated(
@@ -63,6 +69,7 @@ def evaluated(
         metrics=BundleMetrics(**measured),
         lineage=Lineage(**origin),
     )
+    (folder / "svm" / CARD).write_text(complete_card())
     bundle.write(folder / "svm", manifest)
     Evaluation(
         task="gesture",

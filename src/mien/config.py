@@ -59,6 +59,8 @@ class Policy(Schema):
     """Share of wrong answers among those that are not `unsure`."""
     max_rejected: float = Field(default=0.015, ge=0, lt=1)
     """Share of the subjects that show a class and may be `unsure` as if they showed none."""
+    max_slice_drop: float | None = Field(default=None, ge=0, lt=1)
+    """How much accuracy any slice of validation may lose against the champion; null: any."""
 
 
 class CheckConfig(Schema):
@@ -96,6 +98,8 @@ class RunConfig(Schema):
     """Smaller forms of every candidate, evaluated as candidates too."""
     policy: Policy = Policy()
     """Which candidate is chosen, and within which limits."""
+    rights: str = ""
+    """Licence and terms of the data, for the model card."""
 
 
 class Settings(BaseSettings):

@@ -147,6 +147,7 @@ class Example:
     label: str | None
     boxes: tuple[tuple[str, Box], ...] | None = None  # all, for tasks that localise; else None
     name: str = ""
+    metadata: Mapping[str, str | float] = field(default_factory=dict)  # handedness, source, ..
 
 
 @dataclass(frozen=True)
@@ -169,17 +170,13 @@ class DataReport:
 class Sample:
     """One labelled item of raw data, as a person would count it: an image, or a row of a table."""
 
-    name: str
-    """Unique in the data: the path of an image, or file and line of a row."""
+    name: str  # unique in the data: the path of an image, or file and line of a row
     labels: tuple[str, ...]
     """Of each subject, the largest first; empty where the data say that there is none."""
-    digest: str
-    """SHA-256 of what a model sees of it: equal digests are exact duplicates."""
-    split: Split | None = None
-    """As shipped; None where the source leaves the split to the task."""
+    digest: str  # SHA-256 of what a model sees of it: equal digests are exact duplicates
+    split: Split | None = None  # as shipped; None where the source leaves the split to the task
     image_path: Path | None = None
-    values: tuple[float, ...] | None = None
-    """A row in the task's common frame, for near duplicates and outliers; None for an image."""
+    values: tuple[float, ...] | None = None  # of a row, in the task's common frame
     person: str = ""  # whose face or hand it is; "" where that is unknown
     metadata: Mapping[str, str | float] = field(default_factory=dict)
     """Values that do not show the subject and may reveal the label: file type, source."""
@@ -396,5 +393,8 @@ class Task(Generic[ParamsT]):
     data: TaskData[ParamsT]
     training: Trainer[ParamsT]
     inference: Predictor
+    intended_use: str = ""
+    """For the model card, as `forbidden_use`: no model is registered without them."""
+    forbidden_use: str = ""
     notice: str = ""  # what people must read before a camera shows them to it: some laws ask for it
     recordable: Recordable | None = None  # optional

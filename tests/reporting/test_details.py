@@ -79,21 +79,6 @@ def test_bins_of_confidence_hold_equally_many_answers() -> None:
     assert details.reliability_bins([]) == ()
 
 
-def test_slices_divide_the_examples_by_what_the_input_is_like() -> None:
-    """The model fails in the dark: the first third says so."""
-    rows = [
-        ScoredPrediction("a", "a" if n >= 30 else "b", 0.9, "ok", (), None, {"brightness": n}, 0.0)
-        for n in range(90)
-    ]
-    found = details.describe(("a", "b"), [], rows, []).slices
-    assert [(each.stat, each.start, each.stop) for each in found] == [
-        ("brightness", 0, 29), ("brightness", 30, 59), ("brightness", 60, 89),
-    ]  # fmt: skip
-    assert [each.accuracy for each in found] == [0.0, 1.0, 1.0]
-    same = [ScoredPrediction("a", "a", 0.9, "ok", (), None, {"hands": 1.0}, 0.0)] * 90
-    assert details.describe(("a", "b"), [], same, []).slices == ()
-
-
 def test_a_picture_is_drawn_with_box_and_points_in_place() -> None:
     """In units of the drawing, whose longer side is 100."""
     extra = {"landmarks": [[8, 4, 0], [80, 40, 0]]}

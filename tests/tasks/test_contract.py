@@ -148,6 +148,12 @@ def test_examples_come_in_the_same_order(
     assert len(set(one)) == len(one)
 
 
+def test_the_uses_of_a_task_are_stated(task: Task[Any]) -> None:
+    """They fill two sections of the model card, without which no model is registered."""
+    assert task.intended_use.endswith(".")
+    assert task.forbidden_use.endswith(".")
+
+
 def test_an_empty_source_is_a_data_error(task: Task[Any], tmp_path: Path) -> None:
     """A folder without anything that the task knows ends in a message."""
     (tmp_path / "raw").mkdir()

@@ -100,6 +100,36 @@ class RiskCoverage(Schema):
     test_risk: float = 0.0
 
 
+class SliceDefinition(Schema):
+    """How an attribute divides examples: a number by its edges, a word by its frequent values."""
+
+    attribute: str
+    edges: tuple[float, ...] = ()
+    words: tuple[str, ...] = ()
+
+
+class SliceScores(Schema):
+    """Examples that are alike in one attribute, and the accuracy among them."""
+
+    attribute: str
+    name: str
+    start: float | None = None
+    """Of a number: values above it and up to `stop`; None where there is no limit."""
+    stop: float | None = None
+    examples: int
+    accuracy: float | None = None
+    """None, as the ends of its 95 % interval, where the examples are too few."""
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def span(self) -> str:
+        """The values of a number, "" for a word."""
+        if self.start is None:
+            return "" if self.stop is None else f"up to {self.stop:g}"
+        return f"over {self.start:g}" if self.stop is None else f"{self.start:g} to {self.stop:g}"
+
+
 _GROUPS = {"latency": "time/", "cpu_cost": "time/cpu_cost_", "majority": "versus_majority/"}
 """Prefixes of numbers in MLflow, which sorts its charts and tables by name."""
 
@@ -116,6 +146,9 @@ class Measurements(Schema):
     raw_calibration_error: float = 0.0
     """On test, before calibration."""
     risk_coverage: tuple[RiskCoverage, ...] = ()
+    slices: tuple[SliceScores, ...] = ()
+    """Of test; `val_slices` of val, by which the policy compares with the champion."""
+    val_slices: tuple[SliceScores, ...] = ()
     latency: Latency
     cpu_cost: CpuRatio
     """CPU time of one request, in units of the reference workload."""
@@ -194,6 +227,8 @@ class Evaluation(Schema):
     choice: str | None = None
     without: dict[str, str] = Field(default_factory=dict)
     """Candidates that have no variants, and why."""
+    slices: tuple[SliceDefinition, ...] = ()
+    """By the training data; the same for all candidates and for the champion."""
     candidates: tuple[CandidateScores, ...]
 
     @property
@@ -218,6 +253,7 @@ class ChampionScores(Schema):
 
     scores: Scores | None = None
     error: str = ""
+    slices: tuple[SliceScores, ...] = ()
     labels: tuple[str, ...] = ()
     """What the champion predicts; examples of other labels count as wrong."""
     trained_on: TrainedOn | None = None

@@ -25,7 +25,7 @@ from mien.storage.workspace import REPORT
 
 ROOT = Path(__file__).resolve().parents[3]
 """The repository, where mien runs from one."""
-LEFT_OUT = {"source", "search_space"}
+LEFT_OUT = {"source", "search_space", "rights"}
 """Keys of a config that decide nothing of a model: its data are known by their fingerprint."""
 TRAINING_LOCK = "requirements_train.txt"
 """All that a training can reach; the tools of development decide nothing of a model."""

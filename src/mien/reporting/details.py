@@ -6,7 +6,6 @@ It holds small pictures of the user's data, so it is not part of a bundle.
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mien.config import Schema
 from mien.model.decision import AnswerDecision
@@ -18,8 +17,6 @@ from .scores import ScoredPrediction
 
 MAX_MISTAKES = 24
 _CURVE_POINTS = 40
-_MIN_SLICE = 10
-"""Examples of a slice: of fewer, its accuracy says little."""
 _MIN_BIN = 10
 """Answers of a bin of confidence, as long as there are so many."""
 
@@ -43,19 +40,6 @@ class ReliabilityBin(Schema):
     answers: int
 
 
-class Slice(Schema):
-    """Examples whose input statistic lies in a range, and how many of the answers are right."""
-
-    stat: str
-    start: float
-    stop: float
-    examples: int
-    accuracy: float
-    low: float
-    """Lower end of the 95 % interval, as `high` is its upper end."""
-    high: float
-
-
 class Mistake(Schema):
     """A wrong answer; `truth` or `answer` is None where there is no subject."""
 
@@ -76,7 +60,6 @@ class CandidateDetails(Schema):
     uncalibrated: tuple[ReliabilityBin, ...]
     calibrated: tuple[ReliabilityBin, ...]
     curves: tuple[Curve, ...]
-    slices: tuple[Slice, ...]
     mistakes: tuple[Mistake, ...]
     """The most confident ones first, those that are `unsure` last."""
 
@@ -123,7 +106,6 @@ def describe(
         uncalibrated=reliability_bins(uncalibrated),
         calibrated=reliability_bins(answers),
         curves=tuple(_curve(label, answers) for label in labels),
-        slices=_slices(answers),
         mistakes=tuple(mistakes),
     )
 
@@ -167,36 +149,6 @@ def _curve(label: str, answers: Sequence[ScoredPrediction]) -> Curve:
     picked = np.unique(np.linspace(0, len(ends) - 1, _CURVE_POINTS).astype(int))
     points = [(round(float(recall[i]), 4), round(float(precision[i]), 4)) for i in picked]
     return Curve(label=label, average_precision=average, points=tuple(points))
-
-
-def _slices(answers: Sequence[ScoredPrediction]) -> tuple[Slice, ...]:
-    """Thirds of the test examples by each input statistic."""
-    stats = sorted({name for each in answers for name in each.input_stats})
-    found: list[Slice] = []
-    for stat in stats:
-        known = [each for each in answers if each.truth is not None and stat in each.input_stats]
-        values: NDArray[np.float64] = np.array([each.input_stats[stat] for each in known])
-        if len(known) < 3 * _MIN_SLICE or len(np.unique(values)) < 3 * _MIN_SLICE:
-            continue
-        order = np.argsort(values, kind="stable")
-        found += [
-            _slice(stat, [known[index] for index in part]) for part in np.array_split(order, 3)
-        ]
-    return tuple(found)
-
-
-def _slice(stat: str, members: Sequence[ScoredPrediction]) -> Slice:
-    right = sum(each.predicted == each.truth for each in members)
-    low, high = scores.wilson(right, len(members))
-    return Slice(
-        stat=stat,
-        start=members[0].input_stats[stat],
-        stop=members[-1].input_stats[stat],
-        examples=len(members),
-        accuracy=right / len(members),
-        low=low,
-        high=high,
-    )
 
 
 def _mistake(example: Example, prediction: Prediction, drawing: Drawing) -> Mistake:

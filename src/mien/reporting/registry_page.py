@@ -10,6 +10,8 @@ from mien.tracking import ModelPage
 
 _TYPES = {"number": "double", "integer": "long", "string": "string", "boolean": "boolean"}
 """Names of MLflow's types by those of JSON schema."""
+_MAX_DESCRIPTION = 5000
+"""Characters that a version's description may have in MLflow's database."""
 
 
 def model_page(task: Task[Any]) -> ModelPage:
@@ -34,9 +36,12 @@ def model_page(task: Task[Any]) -> ModelPage:
 
 
 def description(card: str) -> str:
-    """The paragraphs of a card before its first block of JSON, which MLflow would cut."""
+    """The paragraphs of a card before its first block of JSON that fit into MLflow's database."""
     text, _, block = card.partition("```")
-    return text.rstrip().rpartition("\n\n")[0] if block else text
+    text = text.rstrip().rpartition("\n\n")[0] if block else text
+    while len(text) > _MAX_DESCRIPTION:
+        text = text.rpartition("\n\n")[0]
+    return text
 
 
 def _column_type(field: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:

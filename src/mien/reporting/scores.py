@@ -7,8 +7,8 @@ accuracy, and is reported beside them as its own share.
 import contextlib
 import io
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,8 @@ class ScoredPrediction:
     """Of the best detection, see `Detection.novelty`."""
     prediction: Prediction | None = None
     """What was scored, for `decided`."""
+    attributes: Mapping[str, str | float] = field(default_factory=dict)
+    """Of the example, see `slices.attributes`; none where it is of no slice."""
 
 
 def scored(example: Example, prediction: Prediction, seconds: float) -> ScoredPrediction:
@@ -68,7 +70,8 @@ def decided(answer: ScoredPrediction, decision: AnswerDecision) -> ScoredPredict
     if answer.prediction is None:
         raise ValueError("expected a scored prediction that holds its prediction, found none")
     example = Example(NO_REQUEST, answer.truth, answer.boxes, answer.name)
-    return scored(example, answer.prediction.decided(decision), answer.seconds)
+    result = scored(example, answer.prediction.decided(decision), answer.seconds)
+    return replace(result, attributes=answer.attributes)
 
 
 def summary(answers: Sequence[ScoredPrediction], labels: Sequence[str]) -> Scores:

@@ -16,7 +16,8 @@ from mien.errors import UnreachableError
 from mien.model import bundle, golden, lineage
 from mien.model.bundle import Manifest
 from mien.model.lineage import Lineage
-from mien.reporting import console, registry_page
+from mien.reporting import console, model_card, registry_page
+from mien.reporting.model_card import CARD
 from mien.storage.cache_keys import stage_key
 from mien.storage.files import atomic_dir
 from mien.storage.workspace import WORK, Workspace
@@ -98,7 +99,7 @@ def _make(task: Task[Any], name: str, folder: Path, workspace: Workspace, timeou
         )
         with atomic_dir(folder) as temporary:
             bundle.copy_networks(work, temporary)
-            (temporary / "card.md").write_text(card := _card(manifest, fit), encoding="utf-8")
+            (temporary / CARD).write_text(card := _card(task, manifest, fit), encoding="utf-8")
             golden.write(temporary, manifest, task.inference.drawn_predictions())
             # Before the folder has its name: a pull that was killed here is repeated.
             model, text = registry_page.model_page(task), registry_page.description(card)
@@ -106,21 +107,27 @@ def _make(task: Task[Any], name: str, folder: Path, workspace: Workspace, timeou
     return folder
 
 
-def _card(manifest: Manifest, fit: Fit) -> str:
+def _card(task: Task[Any], manifest: Manifest, fit: Fit) -> str:
     """The model card: what the model is, where its networks come from, and what is not known."""
     origin = json.dumps(dict(fit.lineage), indent=1, sort_keys=True)
-    return (
-        f"# {manifest.task}: {manifest.candidate}\n\n"
-        f"A public pretrained model (trained_on: pretrained), converted and not trained by mien. "
-        f"Answers with one of {len(manifest.labels)} labels: {', '.join(manifest.labels)}.\n\n"
-        "Labels are expressions as annotators perceived them, not what a person feels. It was "
-        "not measured on data of this workspace, and not by groups such as skin tone, age or "
-        "disability. Its confidence is not calibrated, and it never answers `unsure`. "
-        "Drift is not computed: its training data are not here. In the European "
-        "Union, inferring emotions at work and in education is prohibited, but for medical or "
-        "safety reasons.\n\n"
-        f"Where it comes from:\n\n```json\n{origin}\n```\n\n"
-        f"Pulled by code {manifest.lineage.code.commit} (uncommitted changes: "
-        f"{manifest.lineage.code.dirty}). The networks are their owners'; mien does not "
-        "distribute them.\n"
+    sections = {
+        "Data": "Whatever its owners trained it on, see the end of this card.",
+        "Rights": (
+            "The networks are their owners'; mien does not distribute them. Their licences, as the "
+            "packages state them, are at the end of this card."
+        ),
+        "Measured": "Nothing: it was not measured on data of this workspace.",
+        "Limits": (
+            f"{model_card.GROUPS} Its confidence is not calibrated, and it never answers `unsure`. "
+            "Drift is not computed: its training data are not here."
+        ),
+        "Where it comes from": (
+            f"Pulled by code {manifest.lineage.code.commit} (uncommitted changes: "
+            f"{manifest.lineage.code.dirty}).\n\n```json\n{origin}\n```"
+        ),
+    }
+    summary = (
+        "A public pretrained model (trained_on: pretrained), converted and not trained by mien. "
+        f"Answers with one of {len(manifest.labels)} labels: {', '.join(manifest.labels)}."
     )
+    return model_card.render(task, manifest.candidate, summary, sections)

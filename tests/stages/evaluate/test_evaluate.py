@@ -1,18 +1,22 @@
 """Promises of the evaluate stage that need no training: the reference, and what takes part."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from measured import ratio
 
+from mien import tasks
 from mien.config import RunConfig
 from mien.model import bundle
-from mien.model.evaluation import Latency
+from mien.model.evaluation import BundleMetrics, Latency, SliceDefinition
 from mien.observability import drift
 from mien.observability.drift import DriftRow
+from mien.reporting.model_card import CARD, SECTIONS
 from mien.reporting.scores import ScoredPrediction
 from mien.stages import Run, evaluate
+from mien.stages.evaluate.card import card
 from mien.stages.evaluate.data_quality import DataQuality, read_data_quality
 from mien.stages.evaluate.measuring import Measured
 from mien.storage.files import write_json
@@ -106,3 +110,37 @@ def test_unchecked_data_have_no_leak_free_scores() -> None:
     """Nobody looked for copies: nothing is claimed about them."""
     measured = Measured(BUNDLE, {"val": [], "test": answers()}, [], LATENCY, COST, None)
     assert measured.measurements().test_leak_free is None
+
+
+def test_the_card_has_every_section_and_the_slices(small_gesture: Workspace) -> None:
+    """Of a real run: uses, data, rights, what was measured, limits."""
+    text = (small_gesture.reports("gesture") / CARD).read_text(encoding="utf-8")
+    headings = [line[3:] for line in text.splitlines() if line.startswith("## ")]
+    assert headings == [*SECTIONS, "Where it comes from"]
+    assert "Article 5(1)(f)" in text
+    assert "drawings that mien makes" in text or "Not stated: the config has no `rights`" in text
+    assert "Groups such as skin tone, age, gender or disability were not measured" in text
+
+
+def test_the_slices_of_an_evaluation_are_those_of_its_candidates() -> None:
+    """Test and val are cut at the same edges, and the card has the table."""
+    dark = [
+        ScoredPrediction("a", "b", 0.9, "ok", (), None, {}, 0.0, attributes={"brightness": 0.1})
+    ] * 40
+    bright = [replace(each, predicted="a", attributes={"brightness": 0.8}) for each in dark]
+    cut = SliceDefinition(attribute="brightness", edges=(0.3, 0.6))
+    measured = Measured(
+        *(BUNDLE, {"val": bright, "test": [*dark, *bright]}, [], LATENCY, COST, None),
+        slices=(cut,),
+    ).measurements()
+    assert [(each.name, each.accuracy) for each in measured.slices] == [
+        ("low", 0.0), ("middle", None), ("high", 1.0),
+    ]  # fmt: skip
+    assert [each.examples for each in measured.val_slices] == [0, 0, 40]
+    metrics = BundleMetrics(**dict(measured))
+    text = card(tasks.load("gesture"), BUNDLE.manifest, metrics, {"train": {"a": 3}}, "CC BY 4.0")
+    assert "| brightness | low (up to 0.3) | 40 | 0.000 | 0.000 to 0.088 |" in text
+    assert "| brightness | middle (0.3 to 0.6) | 0 |  | too few |" in text
+    assert "## Rights\n\nCC BY 4.0\n" in text
+    assert "no measure of a skin tone" in text
+    assert "Of 1 of its slices the test split has too few examples." in text

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from measured import scores
 
-from mien.model.evaluation import ChampionScores
+from mien.model.evaluation import ChampionScores, SliceScores
+from mien.reporting.scores import wilson
 from mien.stages.register.history import previous_champion
 from mien.stages.register.promotion import Candidate, Champion, decide, keeps_alias
 from mien.storage.registry import UNTRUSTED, AliasChange, ModelVersion
@@ -125,6 +126,44 @@ def test_a_pulled_model_replaces_one_of_drawings_only() -> None:
         assert decision.alias == "challenger"
         assert "`mien promote gesture 4` makes it champion." in decision.reason
     assert decide(pulled, knows("real"), "", "better").action == "forced register"
+
+
+def dark(accuracy: float | None, examples: int = 200) -> SliceScores:
+    """The dark examples of val, of which that share was answered rightly."""
+    if accuracy is None:
+        return SliceScores(attribute="brightness", name="low", examples=examples)
+    low, high = wilson(accuracy * examples, examples)
+    return SliceScores(
+        attribute="brightness", name="low", examples=examples, accuracy=accuracy, low=low, high=high
+    )
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "max_drop", "alias", "reason"),
+    [
+        (
+            0.60,
+            0.80,
+            0.05,
+            "challenger",
+            "brightness low 0.600 (0.531 to 0.665) against 0.800",
+        ),
+        (0.60, 0.80, 0.3, "champion", "nor in any of 1 slices"),
+        (0.60, 0.80, None, "champion", "Not worse than the champion: "),
+        (0.78, 0.80, 0.0, "champion", "nor in any of 1 slices"),  # the interval reaches 0.80
+        (None, 0.80, 0.0, "champion", "no slice could be compared"),
+        (0.60, None, 0.0, "champion", "no slice could be compared"),
+    ],
+)
+def test_a_slice_that_loses_too_much_keeps_a_better_model_from_promotion(
+    new: float | None, old: float | None, max_drop: float | None, alias: str, reason: str
+) -> None:
+    """If the policy asks for it: its whole interval is below the champion by more than that."""
+    better = replace(candidate(0.9), slices=(dark(new),), max_slice_drop=max_drop)
+    measured = ChampionScores(scores=scores(0.8), slices=(dark(old),))
+    decision = decide(better, Champion(3, measured), "", None)
+    assert decision.alias == alias
+    assert reason in decision.reason
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from starlette.testclient import TestClient
 
 from mien import tasks
 from mien.stages.serve import status as stage
+from mien.stages.serve.models import Models, log_loaded, resolve_sources
+from mien.storage.workspace import Workspace
 
 Draw = Callable[..., bytes]
 Serving = Callable[..., AbstractContextManager[TestClient]]
@@ -101,3 +103,34 @@ def test_the_notice_of_a_task_is_shown_unless_it_is_switched_off(
         models = {each["task"]: each for each in client.get("/health").json()["models"]}
     assert models["shape"]["notice"] == expected
     assert models["colour"]["notice"] is None
+
+
+def test_the_uses_of_a_task_are_in_health_and_in_the_description(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it is for and what it must not be used for, where clients and their tools look."""
+    load = tasks.load
+    stated = replace(load("shape"), intended_use="For games.", forbidden_use="Not at work.")
+    monkeypatch.setattr(tasks, "load", lambda name: stated if name == "shape" else load(name))
+    with serving() as client:
+        models = {each["task"]: each for each in client.get("/health").json()["models"]}
+        paths = client.get("/openapi.json").json()["paths"]
+    assert models["shape"]["intended_use"] == "For games."
+    assert models["shape"]["forbidden_use"] == "Not at work."
+    description = paths["/predict/shape"]["post"]["description"]
+    assert "Intended use: For games." in description
+    assert "Forbidden use: Not at work." in description
+    assert "Intended use" not in paths["/predict/colour"]["post"]["description"]
+
+
+def test_a_server_prints_the_forbidden_use_of_a_task_with_a_notice(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where the notice of the page is switched off; of other tasks nothing is printed."""
+    load = tasks.load
+    noticed = replace(load("shape"), notice="Read this.", forbidden_use="Not at work.")
+    monkeypatch.setattr(tasks, "load", lambda name: noticed if name == "shape" else load(name))
+    loaded = Models(resolve_sources(workspace, [], []))
+    log_loaded(loaded, "http://127.0.0.1:1")
+    printed = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert printed == ["shape: forbidden use: Not at work."]

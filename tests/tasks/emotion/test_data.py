@@ -51,3 +51,19 @@ def test_training_sees_a_large_photo_as_the_service_does(tmp_path: Path) -> None
     assert (split.pixels[0].numpy() == canvas.transpose(2, 0, 1)).all()
     box = placement.to_canvas(np.array([[450.3, 360.2, 1050.7, 1440.8]], np.float32))
     assert np.allclose(split.boxes[0, :, 1:].numpy(), box, atol=1e-3)
+
+
+def test_examples_say_where_their_picture_is_from(tmp_path: Path) -> None:
+    """By the word in the name of the file, unless it names the label."""
+    for name in ("images", "labels"):
+        (tmp_path / "val" / name).mkdir(parents=True)
+    for stem in ("ffhq_12", "image0007", "happy_3", "20190102"):
+        draw_face_image("happy").save(tmp_path / "val" / "images" / f"{stem}.png")
+        (tmp_path / "val" / "labels" / f"{stem}.txt").write_text("0 0.5 0.5 0.4 0.6\n")
+    found = {each.name: each.metadata for each in examples(tmp_path, "val")}
+    assert found == {
+        "val/20190102.png": {},
+        "val/ffhq_12.png": {"source": "ffhq"},
+        "val/happy_3.png": {},
+        "val/image0007.png": {"source": "image"},
+    }

@@ -334,3 +334,29 @@ def test_unprepared_data_are_an_error(tmp_path: Path) -> None:
     """The message names the command."""
     with pytest.raises(DataError, match="mien data"):
         read_split(tmp_path, "val")
+
+
+def test_examples_carry_what_slices_are_made_of(tmp_path: Path) -> None:
+    """Handedness, source and number of the session, and how much of the picture a hand covers."""
+    table = rows(
+        handedness=lambda n: "Left" if n % 2 else "Right",
+        source=lambda n: "phone",
+        user=lambda n: f"{n % 9}",
+        width=lambda n: 4000,
+        height=lambda n: 2000,
+    )
+    prepared(table, tmp_path)
+    every = [each for split in SPLITS for each in examples(tmp_path / "ready", split)]
+    assert {each.metadata["handedness"] for each in every} == {"Left", "Right"}
+    assert {each.metadata["source"] for each in every} == {"phone"}
+    assert {each.metadata["session"] for each in every} == set("012345678")
+    first = np.array([float(table[0][name]) for name in COLUMNS]).reshape(21, 3)
+    expected = np.ptp(first[:, 0]) * np.ptp(first[:, 1]) / 4000 / 2000
+    (found,) = [each for each in every if each.name == "hands.csv:2"]
+    assert found.metadata["subject_size"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_hand_without_a_picture_has_no_size(tmp_path: Path) -> None:
+    """Pixels of a picture of unknown size; and the name of a person is in no slice."""
+    prepared(rows(user=lambda n: f"person {n % 9}"), tmp_path)
+    assert {*next(examples(tmp_path / "ready", "val")).metadata} == set()

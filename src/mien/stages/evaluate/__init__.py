@@ -20,8 +20,9 @@ from mien.model import bundle, lineage, policy, runtime
 from mien.model.bundle import Bundle
 from mien.model.evaluation import BundleMetrics, CandidateScores, ChampionScores, Evaluation, Scores
 from mien.model.runtime import Model
-from mien.reporting import figures, leaderboard, registry_page, scores
+from mien.reporting import console, figures, leaderboard, registry_page, scores, slices
 from mien.reporting.details import describe
+from mien.reporting.model_card import CARD
 from mien.reporting.scores import ScoredPrediction
 from mien.stages import Run
 from mien.storage.files import atomic_dir, atomic_write, write_json
@@ -39,7 +40,7 @@ from mien.storage.workspace import (
 from mien.task import SPLITS, DataReport, Task
 from mien.tracking import Tracker
 
-from .card import CARD, card, draw, reference
+from .card import card, draw, reference
 from .data_quality import DataQuality, read_data_quality
 from .measuring import Measured, compare_latency, measure, predict_split
 
@@ -69,6 +70,7 @@ def evaluate(run: Run) -> Evaluated:
         trained.name,
         ready.name,
         run.config.policy,
+        run.config.rights,
         run.config.variants,
         digests,
         None if quality is None else (sorted(quality.leaked), dict(quality.completeness)),
@@ -110,7 +112,11 @@ def _measure_all(
     task = run.task
     bundles = _bundles(trained, run.config.variants)
     leaked = None if quality is None else quality.leaked
-    measured = [measure(task, each, ready, leaked, run.config.policy) for each in bundles]
+    with console.bar("slices of the training data"):
+        definitions = slices.define(map(slices.attributes, task.data.examples(ready, "train")))
+    measured = [
+        measure(task, each, ready, leaked, run.config.policy, definitions) for each in bundles
+    ]
     rows = [
         CandidateScores(
             candidate=each.bundle.manifest.candidate,
@@ -125,7 +131,9 @@ def _measure_all(
             f"policy.maximise is {run.config.policy.maximise!r}; there are: {', '.join(known)}."
         )
     trained_on = next((each.manifest.lineage.trained_on for each in bundles), None)
-    evaluation = _choose(run, rows, trained, ready, trained_on)
+    evaluation = _choose(run, rows, trained, ready, trained_on).model_copy(
+        update={"slices": definitions}
+    )
     report = DataReport.from_json(json.loads((ready / REPORT).read_text(encoding="utf-8")))
     training = {
         "examples": report.counts,
@@ -176,12 +184,15 @@ def _complete(
     measurements = measured.measurements()
     metrics = BundleMetrics(
         **dict(measurements),
-        leaderboard=evaluation.candidates,
+        leaderboard=tuple(
+            row.model_copy(update={"slices": (), "val_slices": ()}) for row in evaluation.candidates
+        ),
         processor=" ".join(lineage.processor_features()),
     )
     update = {"metrics": metrics, "decision": measured.decision}
     complete = manifest.model_copy(update=update)
-    (folder / CARD).write_text(card(complete, metrics), encoding="utf-8")
+    text = card(run.task, complete, metrics, training["examples"], run.config.rights)
+    (folder / CARD).write_text(text, encoding="utf-8")
     bundle.write(folder, complete)
     _write_details(measured, target / DETAILS / f"{manifest.candidate}.json")
     private = target / "samples" / manifest.candidate
@@ -192,7 +203,7 @@ def _complete(
         measurements.flat(),
         folder,
         registry_page.model_page(run.task),
-        registry_page.description(card(complete, metrics)),
+        registry_page.description(text),
         {"samples": private},
     )
 
@@ -221,8 +232,10 @@ def _measure_champion(run: Run, folder: Path, ready: Path) -> None:
         own = folder / champion.manifest.candidate
         if own.is_dir() and bundle.read(own).digest == champion.digest:
             return
+        answers = _ask_champion(run.task, champion, ready, number)
         scored = ChampionScores(
-            scores=_score_champion(run.task, champion, ready, number),
+            scores=_summary(answers, champion),
+            slices=slices.measure(answers, Evaluation.read(folder).slices),
             labels=champion.manifest.labels,
             trained_on=champion.manifest.lineage.trained_on,
         )
@@ -231,12 +244,13 @@ def _measure_champion(run: Run, folder: Path, ready: Path) -> None:
     write_json(path, scored.model_dump(mode="json"))
 
 
-def _score_champion(task: Task[Any], champion: Bundle, ready: Path, number: int) -> Scores:
+def _ask_champion(
+    task: Task[Any], champion: Bundle, ready: Path, number: int
+) -> list[ScoredPrediction]:
     with runtime.load(champion.folder) as model:
-        answers = predict_split(
+        return predict_split(
             task, model, task.data.examples(ready, "val"), f"evaluate champion {number}"
         )
-    return _summary(answers, champion)
 
 
 def _summary(answers: Sequence[ScoredPrediction], measured: Bundle) -> Scores:

@@ -6,17 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from mien.model import bundle
-from mien.model.evaluation import BundleMetrics, MajorityComparison, Scores
+from mien.model.evaluation import BundleMetrics, MajorityComparison, Scores, SliceScores
 from mien.observability import drift
 from mien.observability.drift import DriftRow
-from mien.reporting import figures, scores
+from mien.reporting import figures, model_card, scores, slices
 from mien.reporting.details import reliability_bins
 from mien.reporting.scores import ScoredPrediction
+from mien.task import Task
 
 from .measuring import Measured
 
-CARD = "card.md"
-"""In a bundle, and for the choice in the task's reports."""
+_NO_RIGHTS = (
+    "Not stated: the config has no `rights`. Who passes the model on must know the licence of the "
+    "data, and of the weights that the training started from, below."
+)
+_RIGHTS_OF_DRAWINGS = (
+    "The data are drawings that mien makes, under its own licence, Apache-2.0. The weights that "
+    "the training started from, if any, are below with their licences."
+)
 
 
 def reference(
@@ -28,20 +35,56 @@ def reference(
     return {**drift.make_reference(rows, labels), "training": training}
 
 
-def card(manifest: bundle.Manifest, metrics: BundleMetrics) -> str:
-    """The model card: what the model is, how it was measured, where it comes from."""
-    test, origin = metrics.test, manifest.lineage
+def card(
+    task: Task[Any],
+    manifest: bundle.Manifest,
+    metrics: BundleMetrics,
+    counts: Mapping[str, Mapping[str, int]],
+    rights: str,
+) -> str:
+    """The model card: what the model is for, how it was measured, where it comes from.
+
+    Args:
+        task: whose uses are stated.
+        manifest: of the evaluated bundle.
+        metrics: of the same.
+        counts: of the prepared data, by split and label.
+        rights: as the config states them.
+    """
+    origin = manifest.lineage
+    is_drawn = origin.trained_on == "synthetic"
+    training = json.dumps(origin.training, indent=1, sort_keys=True)
+    sections = {
+        "Data": (
+            f"trained_on: {origin.trained_on or 'unknown'}; the scores are on data of the same "
+            f"kind. Version {origin.data_fingerprint}: {_counts(counts)}."
+        ),
+        "Rights": rights or (_RIGHTS_OF_DRAWINGS if is_drawn else _NO_RIGHTS),
+        "Measured": _measured(manifest, metrics),
+        "Limits": _limits(manifest, metrics),
+        "Where it comes from": (
+            f"Code {origin.code.commit} (uncommitted changes: {origin.code.dirty}), "
+            f"config {origin.config_sha256}, seed {origin.seed}. "
+            f"Measured on {metrics.processor}.\n\n"
+            f"Training:\n\n```json\n{training}\n```"
+        ),
+    }
+    answers = f"Answers with one of {len(manifest.labels)} labels: {', '.join(manifest.labels)}."
+    return model_card.render(task, manifest.candidate, answers, sections)
+
+
+def _counts(counts: Mapping[str, Mapping[str, int]]) -> str:
+    return ", ".join(f"{sum(labels.values()):,} in {split}" for split, labels in counts.items())
+
+
+def _measured(manifest: bundle.Manifest, metrics: BundleMetrics) -> str:
+    test = metrics.test
     rows = "\n".join(
         f"| {row.candidate} | {row.val.macro_f1:.4f} | {row.test.macro_f1:.4f} | "
         f"{row.test.accuracy:.4f} | {row.bundle_mb:.2f} | {row.fault or 'kept'} |"
         for row in metrics.leaderboard
     )
-    training = json.dumps(origin.training, indent=1, sort_keys=True)
     return (
-        f"# {manifest.task}: {manifest.candidate}\n\n"
-        f"Answers with one of {len(manifest.labels)} labels: {', '.join(manifest.labels)}.\n\n"
-        f"trained_on: {origin.trained_on or 'unknown'}; the scores are on data of the same kind. "
-        "Labels are expressions and gestures as people perceived them.\n\n"
         f"On the test split ({test.examples} examples): accuracy {test.accuracy:.4f}, "
         f"macro-F1 {test.macro_f1:.4f}, nothing found in {test.miss_rate:.2%}, "
         f"expected calibration error {test.calibration_error:.4f} "
@@ -50,11 +93,27 @@ def card(manifest: bundle.Manifest, metrics: BundleMetrics) -> str:
         f"{_unsure(manifest, test)}"
         "| candidate | val macro-F1 | test macro-F1 | test accuracy | MB | limits |\n"
         f"| --- | --- | --- | --- | --- | --- |\n{rows}\n\n"
-        f"Code {origin.code.commit} (uncommitted changes: {origin.code.dirty}), "
-        f"data {origin.data_fingerprint}, config {origin.config_sha256}, seed {origin.seed}.\n\n"
-        f"Measured on {metrics.processor}.\n\n"
-        f"Training:\n\n```json\n{training}\n```\n"
+        f"{_slices(metrics.slices)}"
     )
+
+
+def _slices(measured: Sequence[SliceScores]) -> str:
+    if not measured:
+        return "Slices: none; nothing that is known of the training examples divides them."
+    return (
+        "Slices of the test split, defined by the training data: the thirds of a number, the "
+        "frequent values of a word. subject_brightness is the brightness of the region of the "
+        "subject, such as a face: it depends on light, camera and skin, and is no measure of a "
+        f"skin tone.\n\n{slices.table(measured)}"
+    )
+
+
+def _limits(manifest: bundle.Manifest, metrics: BundleMetrics) -> str:
+    few = sum(each.accuracy is None for each in metrics.slices)
+    more = f" Of {few} of its slices the test split has too few examples." if few else ""
+    synthetic = manifest.lineage.trained_on == "synthetic"
+    drawn = " It knows drawings only, and is often wrong on photos." if synthetic else ""
+    return model_card.GROUPS + more + drawn
 
 
 def draw(measured: Measured, folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Ask a model the examples of a split through the function that serves, and time it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from time import perf_counter
@@ -14,9 +14,16 @@ from mien.errors import RequestError
 from mien.model import runtime
 from mien.model.bundle import Bundle
 from mien.model.decision import AnswerDecision
-from mien.model.evaluation import CpuRatio, Latency, Measurements, RiskCoverage, VariantComparison
+from mien.model.evaluation import (
+    CpuRatio,
+    Latency,
+    Measurements,
+    RiskCoverage,
+    SliceDefinition,
+    VariantComparison,
+)
 from mien.model.runtime import Model
-from mien.reporting import console, scores
+from mien.reporting import console, scores, slices
 from mien.reporting.details import Mistake, WorstMistakes
 from mien.reporting.scores import ScoredPrediction
 from mien.task import Example, Prediction, Request, Split, Task
@@ -51,6 +58,7 @@ class Measured:
     """The answers before."""
     mistakes: Sequence[Mistake] = ()
     """The worst ones on test."""
+    slices: Sequence[SliceDefinition] = ()
 
     def measurements(self) -> Measurements:
         """Scores by split, what a request costs, size in megabytes."""
@@ -62,6 +70,8 @@ class Measured:
             majority=scores.compare_with_majority(self._unseen(), labels),
             raw_calibration_error=scores.calibration_error(self.uncalibrated.get("test", ())),
             risk_coverage=self._risk_coverage(),
+            slices=slices.measure(self.answers["test"], self.slices),
+            val_slices=slices.measure(self.answers["val"], self.slices),
             latency=self.latency,
             cpu_cost=self.cpu_cost,
             bundle_mb=self.bundle.megabytes,
@@ -87,7 +97,12 @@ class Measured:
 
 
 def measure(
-    task: Task[Any], opened: Bundle, ready: Path, leaked: frozenset[str] | None, policy: Policy
+    task: Task[Any],
+    opened: Bundle,
+    ready: Path,
+    leaked: frozenset[str] | None,
+    policy: Policy,
+    definitions: Sequence[SliceDefinition],
 ) -> Measured:
     """Ask a bundle the splits that count and fit its decision on val; measure its CPU cost until it
     is clear of the limit, or for a bounded number of requests."""
@@ -108,7 +123,10 @@ def measure(
         latency = _latency(task, model, answers["val"])
         cost = _cpu_cost(task, model, ready, policy.max_cpu_cost)
         worst = mistakes.decided(decision)
-        return Measured(model.bundle, answers, shown, latency, cost, leaked, decision, raw, worst)
+        return Measured(
+            *(model.bundle, answers, shown, latency, cost, leaked, decision, raw, worst),
+            slices=definitions,
+        )
 
 
 def compare_latency(
@@ -144,7 +162,8 @@ def predict_split(
                 task.inference.predict(example.request, model)
             start = perf_counter()
             prediction = task.inference.predict(example.request, model)
-            answers.append(scores.scored(example, prediction, perf_counter() - start))
+            answer = scores.scored(example, prediction, perf_counter() - start)
+            answers.append(replace(answer, attributes=slices.attributes(example)))
             for each in look:
                 each(example, prediction)
             advance(place + 1, place + 1)

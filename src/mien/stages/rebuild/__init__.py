@@ -23,6 +23,7 @@ from mien.model import bundle, lineage
 from mien.model.bundle import Bundle
 from mien.model.lineage import Certificate
 from mien.reporting import console
+from mien.reporting.model_card import CARD
 from mien.storage.files import atomic_dir
 from mien.storage.registry import DIGEST, PENDING, ModelVersion
 from mien.storage.workspace import Workspace, model_name
@@ -35,7 +36,6 @@ from .record import RebuildTarget
 
 CERTIFICATE_RUNS = 2
 """Rebuilds for a certificate: a single one could be identical at random."""
-_CARD = "card.md"
 _CARD_SECTION = "## Certified"
 _MARKS = {"identical": "=", "within_tolerance": "~", "warning": "!", "different": "x"}
 
@@ -212,7 +212,7 @@ def _store_certificate(
 
 def _write_certified_bundle(original: Bundle, folder: Path, certificate: Certificate) -> Bundle:
     shutil.copytree(original.folder, folder, dirs_exist_ok=True)
-    card = folder / _CARD
+    card = folder / CARD
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     text = text.partition(f"\n{_CARD_SECTION}\n")[0].rstrip("\n")
     section = f"{_CARD_SECTION}\n\n{_format_certificate(certificate)}"

@@ -22,7 +22,7 @@ from mien.errors import BundleError, RegistryError
 from mien.model import bundle
 from mien.model.bundle import Bundle
 from mien.model.evaluation import ChampionScores, Evaluation
-from mien.reporting import console
+from mien.reporting import console, model_card
 from mien.stages import Run
 from mien.storage.registry import UNTRUSTED, ModelVersion
 from mien.storage.workspace import CHAMPION, WORK, Workspace, model_name, read_document, read_latest
@@ -78,7 +78,7 @@ def register(run: Run, force: str | None = None, hold: str = "") -> Registered:
         hold: why the choice becomes challenger at most, as a sentence; "" for no such reason.
 
     Raises:
-        RegistryError: nothing was chosen, or MLflow names a champion that is not trusted.
+        RegistryError: nothing was chosen, its card is incomplete, or the champion is not trusted.
     """
     choice = _read_choice(run)
     task, workspace = run.task.name, run.workspace
@@ -116,7 +116,7 @@ def register_pulled(folder: Path, workspace: Workspace, force: str | None = None
     challenger.
 
     Raises:
-        RegistryError: MLflow names a champion that is not trusted.
+        RegistryError: its card is incomplete, or MLflow names a champion that is not trusted.
     """
     source = bundle.read(folder)
     task = source.manifest.task
@@ -210,6 +210,7 @@ def _register_version(
     source: Bundle, work: Path, config: str, issues: str, workspace: Workspace, tracker: Tracker
 ) -> ModelVersion:
     """The version of a bundle, tagged and exported; `config` names what made it."""
+    model_card.require_complete(source.folder)
     task, digest = source.manifest.task, source.digest
     name = model_name(task)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from mien import tasks
 from mien.model import bundle
 from mien.model.bundle import MANIFEST, Bundle
+from mien.reporting.model_card import CARD
 from mien.reporting.registry_page import description
 from mien.storage.files import sha256_file
 from mien.storage.workspace import CHAMPION, Workspace
@@ -51,8 +52,7 @@ def version_descriptions(source: Bundle) -> tuple[str, str]:
         "card. The alias `champion` names the one that is served. mien moves it by its policy, "
         f"and `mien promote {task.name} VERSION` by hand."
     )
-    card = source.folder / "card.md"
-    return model, description(card.read_text(encoding="utf-8")) if card.is_file() else ""
+    return model, description((source.folder / CARD).read_text(encoding="utf-8"))
 
 
 def version_tags(source: Bundle, config_name: str) -> dict[str, str]:

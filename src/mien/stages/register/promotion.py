@@ -1,10 +1,11 @@
 """Which alias a version gets, and why. Pure: knows neither MLflow nor files."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mien.config import REAL_DATA, TrainedOn
 from mien.model.bundle import Manifest
-from mien.model.evaluation import ChampionScores, Evaluation
+from mien.model.evaluation import ChampionScores, Evaluation, SliceScores
 from mien.model.policy import base_candidate
 from mien.storage.registry import UNTRUSTED, ModelVersion
 from mien.storage.workspace import CHAMPION
@@ -29,6 +30,9 @@ class Candidate:
     """The candidate that a variant was made from."""
     labels: tuple[str, ...] = ()
     trained_on: TrainedOn | None = None
+    slices: tuple[SliceScores, ...] = ()
+    max_slice_drop: float | None = None
+    """Of the policy; None: slices decide nothing."""
 
     @classmethod
     def of(cls, evaluation: Evaluation, version: int, manifest: Manifest) -> "Candidate":
@@ -40,7 +44,11 @@ class Candidate:
         own = row.val.named()[metric] if row.variant else None
         score = base.val.named()[metric]
         labels, trained_on = manifest.labels, manifest.lineage.trained_on
-        return cls(evaluation.task, version, metric, score, own, base.candidate, labels, trained_on)
+        return cls(
+            *(evaluation.task, version, metric, score, own, base.candidate, labels, trained_on),
+            slices=row.val_slices,
+            max_slice_drop=evaluation.policy.max_slice_drop,
+        )
 
     @classmethod
     def of_pulled(cls, version: int, manifest: Manifest) -> "Candidate":
@@ -178,6 +186,31 @@ def _compare(candidate: Candidate, champion: Champion | None) -> tuple[bool, str
     if candidate.variant_score is not None:
         own = f"itself {candidate.variant_score:.4f}, within the policy"
         numbers += f"; a variant of {candidate.base}, {own}"
-    if new >= old:
+    if new < old:
+        return False, f"Worse than the champion, which stays: {numbers}."
+    if candidate.max_slice_drop is None:
         return True, f"Not worse than the champion: {numbers}."
-    return False, f"Worse than the champion, which stays: {numbers}."
+    compared, worse = _compare_slices(candidate, champion.measured.slices)
+    if not compared:
+        return True, f"Not worse than the champion; no slice could be compared: {numbers}."
+    if worse:
+        return False, f"Worse than the champion in a slice: {'; '.join(worse)}. Over all {numbers}."
+    return True, f"Not worse than the champion, nor in any of {compared} slices: {numbers}."
+
+
+def _compare_slices(candidate: Candidate, champion: Sequence[SliceScores]) -> tuple[int, list[str]]:
+    """How many slices have enough examples, and those whose whole interval lies below the accuracy
+    of the champion by more than the policy allows."""
+    before = {(each.attribute, each.name): each.accuracy for each in champion}
+    compared, worse = 0, []
+    for each in candidate.slices:
+        old = before.get((each.attribute, each.name))
+        if old is None or each.accuracy is None or each.high is None:
+            continue
+        compared += 1
+        if each.high < old - (candidate.max_slice_drop or 0):
+            worse.append(
+                f"{each.attribute} {each.name} {each.accuracy:.3f} ({each.low:.3f} to "
+                f"{each.high:.3f}) against {old:.3f} on {each.examples} examples"
+            )
+    return compared, worse

@@ -18,6 +18,8 @@ from mien.model.bundle import Manifest
 from mien.model.evaluation import CandidateScores, Evaluation
 from mien.reporting import html, leaderboard, scores
 from mien.reporting.details import CandidateDetails
+from mien.reporting.model_card import CARD
+from mien.reporting.slices import MIN_EXAMPLES
 from mien.stages import Run
 from mien.storage.files import atomic_write
 from mien.storage.workspace import DETAILS, REPORT, WORK, read_document
@@ -95,7 +97,6 @@ def write(
     evaluation = Evaluation.read(evaluated)
     pages = [_candidate(evaluated, each) for each in evaluation.candidates]
     pages.sort(key=lambda each: _order(each.scores, evaluation))
-    prepared = run.processed / evaluation.data / REPORT
     values = {
         "run": run,
         "outcome": outcome,
@@ -106,24 +107,30 @@ def write(
         "columns": leaderboard.COLUMNS,
         "rows": leaderboard.cells(evaluation),
         "notes": leaderboard.COLUMN_NOTES,
-        "data": DataReport.from_json(json.loads(prepared.read_text(encoding="utf-8"))),
+        "data": _prepared(run, evaluation),
         "skeleton": run.task.inference.skeleton,
+        "min_slice": MIN_EXAMPLES,
     }
     target = path(run)
-    text = html.render(Path(__file__).with_name("run.html"), values)
+    template = Path(__file__).with_name("run.html")
     with atomic_write(target) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(html.render(template, values), encoding="utf-8")
     if evaluation.choice:
         work = run.trained / evaluation.trained / WORK / evaluation.choice
         Tracker(run.workspace.home).attach(work, "report", target.parent)
     return target
 
 
+def _prepared(run: Run, evaluation: Evaluation) -> DataReport:
+    text = (run.processed / evaluation.data / REPORT).read_text(encoding="utf-8")
+    return DataReport.from_json(json.loads(text))
+
+
 def _candidate(evaluated: Path, row: CandidateScores) -> CandidatePage:
     remedy = "Evaluate again: `mien evaluate CONFIG`."
     details = read_document(CandidateDetails, evaluated / DETAILS / f"{row.candidate}.json", remedy)
     folder = evaluated / row.candidate
-    card = (folder / "card.md").read_text(encoding="utf-8")
+    card = (folder / CARD).read_text(encoding="utf-8")
     return CandidatePage(row, details, bundle.read(folder).manifest, card)
 
 

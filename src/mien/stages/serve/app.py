@@ -154,7 +154,7 @@ def run(
             raises nothing: the server stays up and its /health has the reason.
     """
     sources = models.resolve_sources(workspace, tasks, bundles)
-    _run(workspace, sources, settings, _log_loaded)
+    _run(workspace, sources, settings, models.log_loaded)
 
 
 def run_extended(
@@ -390,10 +390,3 @@ def _advice(error: Exception) -> str:
 def _address(host: str, listener: socket.socket) -> str:
     host = f"[{host.strip('[]')}]" if ":" in host else host
     return f"http://{host}:{listener.getsockname()[1]}"
-
-
-def _log_loaded(loaded: Models, address: str) -> None:
-    if loaded.ready:
-        _log.info("mien serves %s on %s", ", ".join(loaded.ready), address)
-    else:
-        _log.error("mien serves no model on %s: %s", address, loaded.reason)

@@ -102,14 +102,19 @@ class ModelSlot:
             return self.source.task.name
         return self.source.folder.name
 
+    @property
+    def task(self) -> Task[Any] | None:
+        """None where it cannot be read."""
+        return self.source.task if isinstance(self.source, BundleSource) else None
+
     def notice(self, own: str) -> str | None:
         """What people must read before a camera shows them to the task; `own` replaces its text."""
-        task = self.source.task if isinstance(self.source, BundleSource) else None
+        task = self.task
         return (own or task.notice) if task and task.notice and own != "off" else None
 
     def as_json(self, notice: str = "") -> dict[str, Any]:
         """One entry of the health report; `notice` is the operator's own, see `notice`."""
-        model = self.model
+        model, task = self.model, self.task
         return {
             "task": self.name,
             "name": f"mien-{self.name}",
@@ -119,6 +124,8 @@ class ModelSlot:
             "model_sha256": model.model.bundle.model_sha256 if model else None,
             "labels": list(model.labels) if model else [],
             "trained_on": model.trained_on if model else None,
+            "intended_use": task.intended_use if task else None,
+            "forbidden_use": task.forbidden_use if task else None,
             "notice": self.notice(notice),
             "state": self.state,
             "reason": self.reason,
@@ -249,3 +256,14 @@ class Models:
         for slot in self.slots:
             if slot.model is not None:
                 slot.model.model.close()
+
+
+def log_loaded(loaded: Models, address: str) -> None:
+    """Print what is served, and what law forbids to do with it where a task has a notice."""
+    if loaded.ready:
+        _log.info("mien serves %s on %s", ", ".join(loaded.ready), address)
+    else:
+        _log.error("mien serves no model on %s: %s", address, loaded.reason)
+    for task in loaded.tasks:
+        if task.notice:
+            _log.warning("%s: forbidden use: %s", task.name, task.forbidden_use or task.notice)

@@ -126,11 +126,16 @@ def predict_task(task: Task[Any]) -> Description:
         "summary": task.summary[:1].upper() + task.summary[1:],
         "description": "A valid image without a subject is answered with null. The bytes of an "
         "image are taken without a form too, as image/jpeg, image/png, image/webp or "
-        f"application/octet-stream.\n\n{example}",
+        f"application/octet-stream.\n\n{example}{_use(task)}",
         "responses": {200: {"model": response.schema(task)}, **_PREDICT_PROBLEMS},
         "openapi_extra": {"requestBody": {"required": True, "content": content}},
         "operation_id": f"predict_{task.name}",
     }
+
+
+def _use(task: Task[Any]) -> str:
+    uses = (("Intended use", task.intended_use), ("Forbidden use", task.forbidden_use))
+    return "".join(f"\n\n{name}: {text}" for name, text in uses if text)
 
 
 def predict_default(tasks: Sequence[Task[Any]]) -> Description:

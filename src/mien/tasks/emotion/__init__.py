@@ -43,6 +43,13 @@ TASK = Task(
         min_side=MIN_SIDE,
         subject_counter=subjects,
     ),
+    intended_use="Research, and software in which people who know of it let the expression of "
+    "their own face be named, such as a camera app or a game. It names how a face looks to others, "
+    "not what a person feels.",
+    forbidden_use="At work and in education, hiring, exams and proctoring included: the European "
+    "Union has prohibited the inference of emotions there since 2 February 2025, but for medical "
+    "or safety reasons (Regulation (EU) 2024/1689, Article 5(1)(f)). People who were not told of "
+    "it (Article 50(3)). Decisions about people, such as insurance, policing or diagnoses.",
     notice="This page estimates the emotions of people from their faces. In the European Union, "
     "people must know it before they are recorded (Regulation (EU) 2024/1689, Article 50(3)), and "
     "it may not be used at work or in education (Article 5(1)(f)). What it names is how a face "

@@ -20,8 +20,10 @@ from mien.task import SPLITS, DataReport, Example, Request, Split
 from . import dataset, yolo
 from .dataset import DataSet, LabelledImage
 from .dataset.usable import Skip, UsableLabels, empty_split, usable_labels
+from .inspection import source
 from .label_lines import XcYcWh
 from .params import LABELS, MIN_SIDE, Params
+from .persons import persons
 
 UNREADABLE = "unreadable"
 PLAIN_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -51,7 +53,9 @@ def prepare(raw: Path, ready: Path, params: Params, cache: Path) -> DataReport:
 
 def examples(ready: Path, split: Split) -> Iterator[Example]:
     """Yield the images of a split; the label is that of the largest box, None without a box."""
-    for path in sorted((ready / split / "images").iterdir()):
+    paths = sorted((ready / split / "images").iterdir())
+    has_persons = persons([path.stem for path in paths]) is not None
+    for path in paths:
         request = Request.read(path.read_bytes(), min_side=MIN_SIDE)
         boxes = [
             (LABELS[number], yolo.corners(box, *request.size))
@@ -63,6 +67,7 @@ def examples(ready: Path, split: Split) -> Iterator[Example]:
             label=largest[0] if largest else None,
             boxes=tuple(boxes),
             name=f"{split}/{path.name}",
+            metadata={} if has_persons or not (word := source(path.name)) else {"source": word},
         )
 
 

@@ -80,6 +80,13 @@ def inspect(raw: Path, params: Params, cache: Path) -> Inspection:
     return Inspection(tuple(_with_persons(record.samples)), issues, declared)
 
 
+def source(file_name: str) -> str:
+    """The word before the number in the name of a file; "" where it names what the image shows."""
+    match = _SOURCE.match(file_name)
+    is_source = match and label_of(match[0]) is None and match[0].lower() != "nobody"
+    return match[0] if match and is_source else ""
+
+
 def _record_names(data: DataSet, ignored: Sequence[str], record: _Record) -> None:
     """Names in another spelling, and names of used classes that the task does not know."""
     classes = data.classes
@@ -147,10 +154,8 @@ def _subjects(
 def _metadata(image: LabelledImage) -> dict[str, str | float]:
     """File type by content, and the word before the number in the file's name, if there is one."""
     metadata: dict[str, str | float] = {"type": image.type}
-    source = _SOURCE.match(image.file_name)
-    # Files that are named by what they show: that word is no source.
-    if source and label_of(source[0]) is None and source[0].lower() != "nobody":
-        metadata["source"] = source[0]
+    if word := source(image.file_name):
+        metadata["source"] = word
     return metadata
 
 

@@ -48,4 +48,10 @@ TASK = Task(
         table_requests=read_table_requests,
     ),
     recordable=RECORDABLE,
+    intended_use="Commands and games by hand signs, in front of a camera that the person in it has "
+    "switched on.",
+    forbidden_use="Control of anything that can hurt somebody, identification of people, and "
+    "inference of emotions or intentions from their hands (at work and in education prohibited in "
+    "the European Union since 2 February 2025, Regulation (EU) 2024/1689, Article 5(1)(f)). It "
+    "reads no sign language: it knows single shapes of a hand.",
 )

@@ -20,6 +20,8 @@ DEPTHS = {63: True, 42: False}
 COLUMNS = tuple(f"{axis}{point}" for point in range(1, POINTS + 1) for axis in "xyz")
 ROW_NAME = "mien_row"
 """Column of prepared and repaired tables with file and line of the source."""
+SUBJECT_SIZE = "mien_subject_size"
+"""Column of prepared tables with the share of the picture that a hand covers."""
 _LABEL_NAMES = (
     *("class_name", "class_label", "gesture_name", "gesture_label", "label_name"),
     *("sign", "letter"),
@@ -42,6 +44,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "handedness": ("handedness", "hand", "hand_label", "hand_side"),
     "source": ("source",),
     ROW_NAME: (ROW_NAME,),
+    SUBJECT_SIZE: (SUBJECT_SIZE,),
 }
 """Names of the other columns, in lower case; the first one present is taken."""
 _MAYBE_SPLIT = ("set", "dataset", "partition", "usage", "phase", "fold")

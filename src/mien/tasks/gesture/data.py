@@ -94,6 +94,7 @@ def to_common_frame(
     rows = table.usable_rows(source_table, params.ignore_labels, skipped)
     convention, reason = table_convention(source_table, rows.landmarks, params)
     note = f"{title}: x and y were read as {_DESCRIPTION[convention]} ({reason})."
+    rows = _with_subject_sizes(rows, convention)
     sizes = rows.image_sizes if convention == "normalized" else None
     if sizes is not None:
         rows = _drop_unusable(rows, np.isfinite(sizes.sum(axis=1)), MISSING_IMAGE_SIZE, skipped)
@@ -111,6 +112,20 @@ def to_common_frame(
     rows = replace(rows, landmarks=points)
     rows = _drop_unusable(rows, landmarks.has_extent(points), IMPOSSIBLE_HAND, skipped)
     return rows, f"{note} {source_table.note}".strip()
+
+
+def _with_subject_sizes(rows: LandmarkTable, convention: Convention) -> LandmarkTable:
+    """The rows, with the share of the picture that each hand covers where that is known."""
+    extent = np.ptp(rows.landmarks[..., :2], axis=1)
+    if convention == "pixels" and rows.image_sizes is not None:
+        extent = extent / rows.image_sizes
+    elif convention != "normalized":
+        return rows
+    metadata_of_rows = [
+        {**metadata, "subject_size": round(float(size), 4)} if 0 < size <= 1 else metadata
+        for metadata, size in zip(rows.metadata, extent.prod(axis=1), strict=True)
+    ]
+    return replace(rows, metadata=tuple(metadata_of_rows))
 
 
 def _aspect_ratio_source(params: Params, aspect_ratio: float | None) -> str:
@@ -149,11 +164,13 @@ def with_depth(rows: LandmarkTable, title: str) -> tuple[LandmarkTable, tuple[st
 def examples(ready: Path, split: Split) -> Iterator[Example]:
     """Yield the rows of a split as JSON requests."""
     rows = read_split(ready, split)
-    for hand, label, name in zip(rows.landmarks, rows.labels, rows.names, strict=True):
+    for hand, label, name, metadata in zip(
+        rows.landmarks, rows.labels, rows.names, rows.metadata, strict=True
+    ):
         if landmarks.convention_of_hand(hand) == "normalized":
             hand = hand * 1024.0  # the frame has any scale; in a request, fractions need a picture
         body = Body(landmarks=hand.tolist())
-        yield Example(request=Request(body=body), label=label, name=name)
+        yield Example(request=Request(body=body), label=label, name=name, metadata=metadata)
 
 
 def read_split(ready: Path, split: Split) -> LandmarkTable:

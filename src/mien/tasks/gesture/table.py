@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 from mien.errors import DataError
 
 from . import csv_text
-from .columns import COLUMNS, POINTS, ROW_NAME, Columns, read_columns, role_cells
+from .columns import (
+    COLUMNS,
+    POINTS,
+    ROW_NAME,
+    SUBJECT_SIZE,
+    Columns,
+    read_columns,
+    role_cells,
+)
 from .csv_text import Line
 from .landmarks import Convention, Floats
 
@@ -47,6 +55,8 @@ class SourceRow:
     skip_reason: str = ""
     """Slug of the check that reports it, if there are no landmarks for another reason than missing
     numbers."""
+    subject_size: float = float("nan")
+    """Of a row of prepared data, see `SUBJECT_SIZE`."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,8 @@ class LandmarkTable:
     """File and line of each row."""
     image_sizes: NDArray[np.float64] | None
     """Width and height of each picture (n, 2), NaN if missing; None without the columns."""
+    metadata: tuple[Mapping[str, str | float], ...]
+    """See `Example.metadata`."""
 
 
 MISSING_VALUES = "missing_values"
@@ -211,7 +223,18 @@ def to_landmark_table(rows: Sequence[SourceRow], has_image_sizes: bool) -> Landm
         splits=tuple(row.split for row in rows),
         names=tuple(row.name for row in rows),
         image_sizes=sizes,
+        metadata=tuple(_metadata(row) for row in rows),
     )
+
+
+def _metadata(row: SourceRow) -> dict[str, str | float]:
+    """What slices of an evaluation are made of: no names of people, which a card would show."""
+    values = {key: row.facts.get(key, "") for key in _FACT_COLUMNS}
+    if row.user.isdigit():
+        values["session"] = row.user
+    if np.isfinite(row.subject_size):
+        values["subject_size"] = row.subject_size
+    return {name: value for name, value in values.items() if value != ""}
 
 
 @dataclass(frozen=True)
@@ -253,6 +276,7 @@ def concatenate(tables: Sequence[LandmarkTable]) -> LandmarkTable:
         splits=tuple(each for table in tables for each in table.splits),
         names=tuple(each for table in tables for each in table.names),
         image_sizes=None,
+        metadata=tuple(each for table in tables for each in table.metadata),
     )
 
 
@@ -265,6 +289,7 @@ def select_rows(rows: LandmarkTable, indices: Sequence[int]) -> LandmarkTable:
         splits=tuple(rows.splits[index] for index in indices),
         names=tuple(rows.names[index] for index in indices),
         image_sizes=None if rows.image_sizes is None else rows.image_sizes[list(indices)],
+        metadata=tuple(rows.metadata[index] for index in indices),
     )
 
 
@@ -272,11 +297,13 @@ def write_landmarks(rows: LandmarkTable, path: Path) -> None:
     """Write rows as a table for `read_landmarks`; numbers keep every bit."""
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow([*COLUMNS, "label", "user", ROW_NAME])
-        for hand, label, user, name in zip(
-            rows.landmarks, rows.labels, rows.users, rows.names, strict=True
+        facts = (*_FACT_COLUMNS, "subject_size")
+        writer.writerow([*COLUMNS, "label", "user", ROW_NAME, *_FACT_COLUMNS, SUBJECT_SIZE])
+        for hand, label, user, name, metadata in zip(
+            rows.landmarks, rows.labels, rows.users, rows.names, rows.metadata, strict=True
         ):
-            writer.writerow([*map(repr, hand.ravel().tolist()), label, user, name])
+            more = [metadata.get(key, "") for key in facts]
+            writer.writerow([*map(repr, hand.ravel().tolist()), label, user, name, *more])
 
 
 def _open(path: Path, title: str, labelled: bool = True) -> tuple[Columns, Iterator[Line]] | None:
@@ -321,6 +348,7 @@ def _to_row(cells: Sequence[str], columns: Columns, name: str, title: str) -> So
         split=by_role.get("split", ""),
         image_size=size,
         facts=facts,
+        subject_size=csv_text.to_size(by_role.get(SUBJECT_SIZE, "")),
     )
 
 

@@ -26,4 +26,7 @@ TASK = Task(
     ),
     training=Trainer(Params=Params, candidates=candidates, fit=fit),
     inference=Predictor(detect_many=detect_many, sample_picture=sample_picture),
+    # Both stand in the card of every model; without them none is registered.
+    intended_use="Trying mien: it names a colour, which nobody needs a model for.",
+    forbidden_use="Anything that depends on its answer.",
 )
