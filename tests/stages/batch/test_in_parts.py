@@ -150,6 +150,26 @@ def test_what_no_batch_wrote_is_left_alone(pictures: Path, tmp_path: Path, bundl
     assert content(tmp_path / "mine") == {"notes.txt": b"mine"}
 
 
+def test_force_deletes_only_what_a_batch_wrote(
+    pictures: Path, tmp_path: Path, bundle: Path
+) -> None:
+    """Not the parts of another program: without a plan nothing, beside one no other name."""
+    theirs = {"part-00000-9f3c-c000.parquet": b"theirs", "_SUCCESS.json": b"{}"}
+    out = tmp_path / "theirs"
+    out.mkdir()
+    for name, text in theirs.items():
+        (out / name).write_bytes(text)
+    with pytest.raises(ConfigError, match="it has part-00000-9f3c-c000"):
+        score(pictures, out, bundle, force=True)
+    assert content(out) == theirs
+    own = tmp_path / "own"
+    score(pictures, own, bundle, shard="0/2")
+    assert part_files(own)
+    (own / "part-00000-9f3c-c000.parquet").write_bytes(b"theirs")
+    parts.remove(own)
+    assert content(own) == {"part-00000-9f3c-c000.parquet": b"theirs"}
+
+
 def test_a_part_that_another_process_writes_just_now_stays(
     pictures: Path, tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

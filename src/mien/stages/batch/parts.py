@@ -6,6 +6,7 @@ follows from the plan, a name is given to a whole file only and never taken away
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
@@ -15,15 +16,17 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from mien.config import Schema
-from mien.errors import DataError
+from mien.errors import ConfigError, DataError
 from mien.storage import buckets
 from mien.storage.buckets import Location, local_copy, matching, write_once
 from mien.storage.files import is_temporary, sha256_file
 
 from . import tables
-from .plan import PLAN, Plan, refused
+from .plan import PLAN, Plan
 
 COMMIT = "_SUCCESS.json"
+_PART = re.compile(r"part-\d{6,}-[0-9a-f]{8}\.\w+")
+"""`Plan.part_file`; parts of other programs are named in other ways."""
 CHECKS = 16
 """Parts in a bucket that are read at a time."""
 MAX_NAMES = 10
@@ -164,13 +167,19 @@ def require_own(folder: Location) -> None:
     if (folder / PLAN).exists() or not folder.is_dir():
         return
     if strange := [path.name for path in matching(folder, "[!_.]*")]:
-        raise refused(folder, f"was not written by `mien batch`: it has {strange[0]}")
+        raise ConfigError(
+            f"{folder} was not written by `mien batch`: it has {strange[0]}. Give another --out."
+        )
 
 
 def remove(folder: Location) -> None:
-    """Delete what a batch wrote; the commit first."""
-    plan = [folder / PLAN, *matching(folder / "_plan", "list-*.jsonl")]
-    for path in [folder / COMMIT, *plan, *matching(folder, "part-*-*"), *_temporary(folder)]:
+    """Delete what a batch wrote, the commit first and the plan last; nothing without a plan: other
+    programs name their files alike."""
+    if not (folder / PLAN).exists():
+        return
+    parts = [path for path in matching(folder, "part-*-*") if _PART.fullmatch(path.name)]
+    lists = matching(folder / "_plan", "list-*.jsonl")
+    for path in [folder / COMMIT, *parts, *_temporary(folder), *lists, folder / PLAN]:
         path.unlink(missing_ok=True)
 
 
