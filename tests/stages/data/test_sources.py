@@ -6,7 +6,9 @@ import stat
 import sys
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ import pytest
 from mien.config import RunConfig
 from mien.errors import DataError
 from mien.stages import Run, data
-from mien.stages.data import archives, hash_cache, versions
+from mien.stages.data import archives, hash_cache, sources, versions, zip_archives
 from mien.storage.versions import Store, Version
 from mien.storage.workspace import Workspace
 
@@ -260,6 +262,38 @@ def test_a_zip_that_unpacks_to_too_much_is_refused_unread(
     """A small file that stands for a huge one stops at what its list of contents says."""
     monkeypatch.setattr(archives, "UNPACKED_LIMIT", 5)
     refused(zipped(tmp_path / "set.zip"), tmp_path / "home", "expected at most")
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 60_000, 200_000])
+def test_a_zip_that_changes_while_it_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept_bytes: int
+) -> None:
+    """What is stored has the fingerprints that were taken, from memory or from the file; what
+    does not is refused."""
+    monkeypatch.setattr(zip_archives, "KEPT_BYTES", kept_bytes)
+    files = {name: Random(name).randbytes(50_000) for name in FILES}
+    source = zipped(tmp_path / "set.zip", files)
+    store = Store(tmp_path / "store")
+    with sources.open_source(str(source), tmp_path / "cache") as opened:
+        version = store.add(opened.items, "all of it")
+    assert contents_of(store, version) == files
+    changed = Store(tmp_path / "changed")
+    with (
+        suppress(DataError),
+        sources.open_source(str(source), tmp_path / "cache2") as opened,
+    ):
+        source.write_bytes(source.read_bytes().replace(files["b/c.csv"][-9:], b"elsewhere"))
+        changed.add(opened.items, "in part")
+    if kept_bytes > 150_000:
+        assert contents_of(changed, changed.find(version.root)) == files
+    else:
+        assert changed.versions() == []
+
+
+def contents_of(store: Store, version: Version) -> dict[str, bytes]:
+    with store.unpacked(version) as folder:
+        paths = [path for path in folder.rglob("*") if path.is_file()]
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 def test_the_sample_is_drawn_once_for_each_seed(tmp_path: Path) -> None:

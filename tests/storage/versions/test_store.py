@@ -14,6 +14,16 @@ from mien.storage.versions import RawFile, Store, root_of, shards
 from .files import FILES, contents, items, packed, unpacked
 
 
+def test_a_content_of_several_pieces_is_copied_to_every_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of a single piece, or of none."""
+    monkeypatch.setattr(shards, "_CHUNK_BYTES", 2)
+    files = {**FILES, "as empty": b"", "long": b"12345", "as long": b"12345"}
+    store = Store(tmp_path)
+    assert unpacked(store, store.add(items(files), "here").root) == files
+
+
 def test_a_stored_version_is_read_back(tmp_path: Path) -> None:
     """Equal contents, empty files and nested folders; equal contents are stored once."""
     store = Store(tmp_path)

@@ -1,11 +1,13 @@
 """A zip as items of the store, read without unpacking it to disk."""
 
+import io
 import lzma
 import stat
 import zipfile
 import zlib
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -16,6 +18,9 @@ from mien.storage.versions import Item
 from .archives import Member, archive_items, hash_stream, is_data, require_limits
 from .hash_cache import FileHashCache
 
+KEPT_BYTES = 128 * 1024 * 1024
+"""Contents that stay in memory from their fingerprint until they are stored: to open small ones a
+second time takes longer than to read them."""
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError)
 
 
@@ -32,10 +37,13 @@ def zip_items(path: Path, hashes: FileHashCache) -> AbstractContextManager[list[
     return archive_items(path, hashes, open_zip, _DAMAGED)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Zip:
     path: Path
     file: zipfile.ZipFile
+    contents: dict[int, bytes] = field(default_factory=dict, repr=False)
+    """Contents by number, until they are stored."""
+    free_bytes: int = field(default_factory=lambda: KEPT_BYTES)
 
     def members(self) -> list[Member]:
         files = [
@@ -51,13 +59,27 @@ class _Zip:
                     "again with the files that its links name."
                 )
         return [
-            Member(number, each.filename.replace("\\", "/"), self._hash(number), each.file_size)
+            Member(
+                number,
+                each.filename.replace("\\", "/"),
+                self._hash(number, each.file_size),
+                each.file_size,
+            )
             for number, each in console.track(files, f"read {self.path.name}")
         ]
 
     def open(self, number: int) -> BinaryIO:
+        content = self.contents.pop(number, None)  # an item is stored once
+        return self._unpack(number) if content is None else io.BytesIO(content)
+
+    def _unpack(self, number: int) -> BinaryIO:
         return cast(BinaryIO, self.file.open(self.file.infolist()[number]))
 
-    def _hash(self, number: int) -> str:
-        with self.open(number) as stream:
-            return hash_stream(stream)
+    def _hash(self, number: int, size_bytes: int) -> str:
+        with self._unpack(number) as stream:
+            if size_bytes > self.free_bytes:
+                return hash_stream(stream)
+            content = stream.read()
+        self.free_bytes -= len(content)
+        self.contents[number] = content
+        return sha256(content).hexdigest()

@@ -221,7 +221,7 @@ class Store:
         try:
             with self.progress(f"unpack {version.short}") as advance:
                 for count, (content, chunks) in enumerate(self._shards.read(names), start=1):
-                    write_new(chunks, [target / name for name in names[content]])
+                    write_new(chunks, [f"{target}/{name}" for name in names[content]])
                     advance(count, len(names))
         except AlteredError as error:
             name = names[error.content][0]

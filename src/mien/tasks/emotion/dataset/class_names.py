@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from mien.errors import DataError, nearest
@@ -51,7 +52,7 @@ class ClassNames:
     """The file or the setting that names them."""
     notes: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def labels(self) -> tuple[str | None, ...]:
         """The task's label of each class; None for a class that the task does not know."""
         return tuple(label_of(name) for name in self.written)
