@@ -57,6 +57,7 @@ ENV PATH=/opt/mien/bin:$PATH \
     HOST=0.0.0.0 \
     MIEN_HOME=/workspace \
     MIEN_PREDICTION_LOG=/prediction_log/predictions.db \
+    MIEN_PREDICTION_LOG_SPOOL=/prediction_log/predictions.db-spool \
     ORT_DISABLE_TELEMETRY=1 \
     PORT=8000 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -73,4 +74,5 @@ CMD ["mien", "serve"]
 FROM service AS model
 COPY champions /workspace
 # No volume is needed: only /tmp is written to, and what was answered ends with the container.
-ENV MIEN_PREDICTION_LOG=/tmp/predictions.db
+ENV MIEN_PREDICTION_LOG=/tmp/predictions.db \
+    MIEN_PREDICTION_LOG_SPOOL=/tmp/predictions.db-spool

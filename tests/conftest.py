@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import postgresql
 import pytest
 import small
 from hypothesis import settings
@@ -49,6 +50,13 @@ def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pass
 
     return made_once(tmp_path_factory, "mlflow-database", make) / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[postgresql.Server]:
+    """One for all tests of a worker; a test empties it first."""
+    with postgresql.running() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

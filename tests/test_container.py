@@ -105,7 +105,11 @@ def test_the_image_with_models_is_the_service_and_an_export() -> None:
     assert start == ("FROM", "service AS model")
     assert rest == [
         ("COPY", "champions /workspace"),
-        ("ENV", "MIEN_PREDICTION_LOG=/tmp/predictions.db"),
+        (
+            "ENV",
+            "MIEN_PREDICTION_LOG=/tmp/predictions.db "
+            "MIEN_PREDICTION_LOG_SPOOL=/tmp/predictions.db-spool",
+        ),
     ]
     assert "MIEN_HOME=/workspace" in " ".join(arguments(service(), "ENV"))
 

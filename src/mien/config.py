@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -102,6 +103,12 @@ class RunConfig(Schema):
     """Licence and terms of the data, for the model card."""
 
 
+def _path_or_address(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return SecretStr(value) if "://" in value else Path(value)
+
+
 class Settings(BaseSettings):
     """Where mien runs: read from the environment, never from a config file."""
 
@@ -147,8 +154,13 @@ class Settings(BaseSettings):
     """A version that answers some requests of a task instead of the champion: TASK:VERSION=5%."""
     notice: str = Field(default="", alias="MIEN_NOTICE")
     """What people read before a task that asks for a notice sees them; `off` is nothing."""
-    prediction_log: Path | None = Field(default=None, alias="MIEN_PREDICTION_LOG")
-    """The prediction log; None for `predictions.db` in the workspace."""
+    prediction_log: Annotated[Path | SecretStr | None, BeforeValidator(_path_or_address)] = Field(
+        default=None, alias="MIEN_PREDICTION_LOG"
+    )
+    """An SQLite file, or the address of a PostgreSQL database, which may have a password; None for
+    `predictions.db` in the workspace."""
+    prediction_log_spool: Path | None = Field(default=None, alias="MIEN_PREDICTION_LOG_SPOOL")
+    """The file in which records wait for PostgreSQL; None for one in the workspace."""
     prediction_log_days: float = Field(default=30.0, alias="MIEN_PREDICTION_LOG_DAYS", gt=0)
     prediction_log_mb: float = Field(default=200.0, alias="MIEN_PREDICTION_LOG_MB", gt=0)
     review: str = Field(default="", alias="MIEN_REVIEW")

@@ -143,7 +143,7 @@ def test_the_same_input_gives_the_same_answer(home: Path) -> None:
     with serving(home) as address:
         answers = [ask(address) for _ in range(3)]
         last = answers[-1]["trace_id"]
-        assert reader._find_in_database(home / "predictions.db", last) is None
+        assert reader._find(home / "predictions.db", last) is None
         for answer in answers:
             same = again(home, answer["trace_id"], "hand.json")["again"]
             assert (same["same"], same["label"]) == (True, answer["gesture"])

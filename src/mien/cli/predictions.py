@@ -118,11 +118,12 @@ def replay(
 ) -> None:
     """Print the model, data, config and code behind a response; predict it again with --input."""
     from mien import config
+    from mien.observability.prediction_log.location import locate
     from mien.stages import replay as stage
 
     settings = config.settings()
     workspace = workspace_at(home, settings)
-    prediction_log = settings.prediction_log or workspace.prediction_log
+    prediction_log = locate(settings, workspace)
     report = stage.replay(trace_id, workspace, prediction_log, file, bundle)
     if as_json:
         console.document(json.dumps(report.as_json()))

@@ -32,6 +32,7 @@ def shadow(
     """Let a version answer after the champion, unseen by clients, and compare the two."""
     from mien import config, tasks
     from mien.errors import ConfigError
+    from mien.observability.prediction_log.location import locate
     from mien.stages import shadow as stage
     from mien.storage import shadow as state
 
@@ -39,7 +40,7 @@ def shadow(
         raise ConfigError("Expected VERSION, --stop or --promote, found several. Give one.")
     settings = config.settings()
     name, workspace = tasks.load(task).name, workspace_at(home, settings)
-    log = settings.prediction_log or workspace.prediction_log
+    log = locate(settings, workspace)
     if version is not None:
         stage.start(name, version, share, workspace)
         console.result(f"mien-{name} version {version} answers {share:.3g} of the requests too")

@@ -10,6 +10,7 @@ from mien import tasks
 from mien.config import FORMS, RunConfig, settings
 from mien.errors import MienError, PolicyError
 from mien.model.evaluation import Evaluation
+from mien.observability.prediction_log.location import PredictionLogLocation
 from mien.reporting import console
 from mien.stages import Run, report, shadow
 from mien.stages import check as data_check
@@ -291,12 +292,12 @@ def score_elsewhere(config: RunConfig, workspace: Workspace) -> dict[str, dict[s
     return on_other_data(run, prepared.folder)
 
 
-def promote_challenger(task: str, workspace: Workspace, log: Path) -> int:
+def promote_challenger(task: str, workspace: Workspace, log: PredictionLogLocation) -> int:
     """Make the version that answers after the champion champion, if it is better; its number.
 
     Raises:
         RegistryError: the test does not say so, or as for `register.promote`.
-        PredictionLogError: the prediction log cannot be read.
+        PredictionLogError: there is no prediction log, or it cannot be read.
     """
     with workspace.locked(task):
         compared = shadow.report(task, workspace, log)

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from mien.config import Settings
 from mien.errors import RegistryError, StackError
 from mien.model import bundle
 from mien.observability import sequential
+from mien.observability.prediction_log.location import PredictionLogLocation, locate
 from mien.observability.review import store
 from mien.observability.review.labels import Label
 from mien.observability.review.store import ReviewStore
@@ -125,8 +125,8 @@ class LoopDrill:
     max_requests: int
 
     @property
-    def log(self) -> Path:
-        return self.settings.prediction_log or self.workspace.prediction_log
+    def log(self) -> PredictionLogLocation:
+        return locate(self.settings, self.workspace)
 
     def review(self, requests: Sequence[LabelledRequest]) -> int:
         """Send requests, correct wrong answers as users do, and label what the server stored.

@@ -20,6 +20,7 @@ from mien import tasks
 from mien.errors import BundleError
 from mien.model import bundle, lineage, runtime
 from mien.model.lineage import CodeState
+from mien.observability.prediction_log.location import PredictionLogLocation
 from mien.observability.prediction_log.reader import find_record
 from mien.observability.prediction_log.schema import PredictionRecord
 from mien.storage.versions import Store
@@ -137,7 +138,7 @@ class Replay:
 def replay(
     trace_id: str,
     workspace: Workspace,
-    prediction_log: Path,
+    prediction_log: PredictionLogLocation,
     file: Path | None = None,
     folder: Path | None = None,
 ) -> Replay:
@@ -146,7 +147,7 @@ def replay(
     Args:
         trace_id: as the answer tells it.
         workspace: where the model was registered.
-        prediction_log: its SQLite file.
+        prediction_log: where it is.
         file: a picture or a JSON document, as it was sent.
         folder: the bundle, where it was served from outside the workspace.
 

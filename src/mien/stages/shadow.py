@@ -5,7 +5,6 @@ its prediction log. The comparison reads that log; it asks no server.
 """
 
 import math
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, Field
@@ -13,6 +12,7 @@ from pydantic import BaseModel, Field
 from mien.errors import RegistryError
 from mien.observability import sequential
 from mien.observability.prediction_log import reader
+from mien.observability.prediction_log.location import PredictionLogLocation
 from mien.observability.prediction_log.shadow import ShadowSummary
 from mien.observability.sequential import Verdict
 from mien.reporting import scores
@@ -92,12 +92,12 @@ def start(task: str, number: int, share: float, workspace: Workspace) -> Shadow:
     return shadow.start(workspace, task, number, share)
 
 
-def report(task: str, workspace: Workspace, log: Path) -> ShadowReport:
+def report(task: str, workspace: Workspace, log: PredictionLogLocation) -> ShadowReport:
     """Compare the champion with the challenger that answers after it.
 
     Raises:
         RegistryError: there is no challenger or no champion.
-        PredictionLogError: the file is not a prediction log.
+        PredictionLogError: there is no prediction log, or it cannot be read.
     """
     champion = _champion(task, workspace)
     plan = _plan(task, workspace, champion)

@@ -1,11 +1,13 @@
-"""A prediction log in a folder of its own."""
+"""A prediction log in a folder of its own, and one in a PostgreSQL server."""
 
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from postgresql import Server
 
+from mien.observability.prediction_log.location import PostgresLocation
 from mien.observability.prediction_log.writer import PredictionLog
 
 
@@ -18,3 +20,14 @@ def path(tmp_path: Path) -> Path:
 def log(path: Path) -> Iterator[PredictionLog]:
     with closing(PredictionLog(path)) as opened:
         yield opened
+
+
+@pytest.fixture
+def server(postgresql_server: Server) -> Server:
+    postgresql_server.clear()
+    return postgresql_server
+
+
+@pytest.fixture
+def location(server: Server, tmp_path: Path) -> PostgresLocation:
+    return PostgresLocation(server.address, tmp_path / "spools" / "spool")

@@ -12,7 +12,8 @@ from waiting import PATIENCE, until
 
 from mien.errors import PredictionLogError
 from mien.observability.prediction_log import spool
-from mien.observability.prediction_log.database import Database
+from mien.observability.prediction_log.database import StatementError
+from mien.observability.prediction_log.sqlite import SqliteDatabase
 from mien.observability.prediction_log.writer import FLUSH_ROWS, PredictionLog
 
 from .records import NOW, OURS, record, stored_rows
@@ -100,12 +101,12 @@ def test_a_file_that_cannot_be_written_is_logged_once(
     """However many readers try; and once more after a successful write in between."""
 
     def full(*_: object) -> None:
-        raise sqlite3.OperationalError("database or disk is full")
+        raise StatementError("database or disk is full")
 
     with closing(PredictionLog(path)) as log:
         for _ in range(2):
             with monkeypatch.context() as patch:
-                patch.setattr(Database, "insert", full)
+                patch.setattr(SqliteDatabase, "insert", full)
                 assert log.add(record())
                 for _ in range(5):
                     log.size()
@@ -123,7 +124,7 @@ def test_an_unusable_file_is_not_opened_for_each_record(
         spool = log._spool
         assert spool is not None
         reads, lines = [], spool.lines
-        monkeypatch.setattr(spool, "lines", lambda start=0: (reads.append(start), lines(start))[1])
+        monkeypatch.setattr(spool, "lines", lambda *of: (reads.append(of), lines(*of))[1])
         assert all(log.add(record()) for _ in range(1000))
         assert 1 <= len(reads) < 100
 
@@ -136,10 +137,10 @@ def test_a_single_disk_error_does_not_end_the_recording(
     assert spool is not None
     faults, lines = iter([OSError(5, "Input/output error")]), spool.lines
 
-    def failing(start: int = 0) -> tuple[list[bytes], int]:
+    def failing(*limits: int) -> tuple[list[bytes], int]:
         for fault in faults:
             raise fault
-        return lines(start)
+        return lines(*limits)
 
     monkeypatch.setattr(spool, "lines", failing)
     for _ in range(300):

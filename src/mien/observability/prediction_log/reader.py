@@ -8,59 +8,76 @@ from typing import Any
 
 from mien.errors import PredictionLogError, UnknownPredictionError
 from mien.observability.prediction_log import schema, shadow, spool
-from mien.observability.prediction_log.database import check_format
+from mien.observability.prediction_log.location import PostgresLocation, PredictionLogLocation
+from mien.observability.prediction_log.postgresql import PostgresDatabase
 from mien.observability.prediction_log.schema import PredictionRecord
-from mien.observability.prediction_log.shadow import ShadowSummary
+from mien.observability.prediction_log.shadow import Read, ShadowSummary
+from mien.observability.prediction_log.sqlite import check_format
+
+_HAS_SHADOW = "select count(*) from sqlite_master where name = 'shadow'"
+"""An SQLite file of before lacks the table until a server opens it."""
 
 
-def find_record(trace_id: str, path: Path) -> PredictionRecord:
+def find_record(trace_id: str, location: PredictionLogLocation) -> PredictionRecord:
     """Return the record of a prediction.
 
     Raises:
-        PredictionLogError: there is no such file, or it is not a prediction log.
+        PredictionLogError: there is no prediction log, or it cannot be read.
         UnknownPredictionError: it has no such record.
     """
-    if not path.is_file():
+    if isinstance(location, PostgresLocation):
+        name, spools = str(location.address), spool.all_of(location.spool)
+    elif location.is_file():
+        name, spools = str(location), [spool.path_of(location)]
+    else:
         raise PredictionLogError(
-            f"{path}: expected a prediction log, found no file. `mien serve` writes it into its "
-            "workspace (--home) or to MIEN_PREDICTION_LOG; name the same one."
+            f"{location}: expected a prediction log, found no file. `mien serve` writes it into "
+            "its workspace (--home) or to MIEN_PREDICTION_LOG; name the same one."
         )
     # The spool first: a row that leaves it meanwhile is in the database then.
-    row: Sequence[Any] | None = spool.find_row(
-        spool.path_of(path), trace_id, schema.COLUMN_COUNT
-    ) or _find_in_database(path, trace_id)
+    rows = [spool.find_row(each, trace_id, schema.COLUMN_COUNT) for each in spools]
+    row: Sequence[Any] | None = next(filter(None, rows), None) or _find(location, trace_id)
     if row is None:
         raise UnknownPredictionError(
-            f"{path} has no prediction {trace_id!r}. Give the trace_id as the response has it; old "
+            f"{name} has no prediction {trace_id!r}. Give the trace_id as the response has it; old "
             "records are deleted (MIEN_PREDICTION_LOG_DAYS, MIEN_PREDICTION_LOG_MB)."
         )
     return PredictionRecord.from_row(row)
 
 
-def summarise_shadow(path: Path, digest: str, champion_digest: str) -> ShadowSummary:
+def summarise_shadow(
+    location: PredictionLogLocation, digest: str, champion_digest: str
+) -> ShadowSummary:
     """What the log says about two models; nothing where no server has written it yet.
 
     Raises:
-        PredictionLogError: the file is not a prediction log.
+        PredictionLogError: it is not a prediction log, or cannot be read.
     """
-    if not path.is_file():
+    if isinstance(location, Path) and not location.is_file():
         return ShadowSummary()
-    with _open_read_only(path) as connection:
-        return shadow.summarise(
-            lambda statement, *values: connection.execute(statement, values).fetchall(),
-            digest,
-            champion_digest,
-        )
+    with _open_read_only(location) as read:
+        if isinstance(location, Path) and not read(_HAS_SHADOW)[0][0]:
+            return ShadowSummary()
+        return shadow.summarise(read, digest, champion_digest)
 
 
-def _find_in_database(path: Path, trace_id: str) -> Sequence[Any] | None:
-    with _open_read_only(path) as connection:
-        row: Sequence[Any] | None = connection.execute(schema.FIND, [trace_id]).fetchone()
-        return row
+def _find(location: PredictionLogLocation, trace_id: str) -> Sequence[Any] | None:
+    with _open_read_only(location) as read:
+        return next(iter(read(schema.FIND, trace_id)), None)
 
 
 @contextmanager
-def _open_read_only(path: Path) -> Iterator[sqlite3.Connection]:
+def _open_read_only(location: PredictionLogLocation) -> Iterator[Read]:
+    if isinstance(location, PostgresLocation):
+        with closing(PostgresDatabase(location.address, create=False)) as database:
+            yield database.execute
+    else:
+        with _open_file(location) as connection:
+            yield lambda statement, *values: connection.execute(statement, values).fetchall()
+
+
+@contextmanager
+def _open_file(path: Path) -> Iterator[sqlite3.Connection]:
     # SQLite would create files beside one that no process has open, unless it is immutable.
     in_use = path.with_name(f"{path.name}-wal").exists()
     mode = "mode=ro" if in_use else "mode=ro&immutable=1"

@@ -1,6 +1,7 @@
 """The schema of the prediction log: record types, table and SQL statements.
 
-The log never stores an input. A change of the columns raises `FORMAT_VERSION`.
+The log never stores an input. A change of the columns raises `FORMAT_VERSION`. The statements are
+those of SQLite; `postgresql.py` translates them.
 """
 
 import json
@@ -11,7 +12,7 @@ from typing import Any, Self
 from pydantic_core import to_json
 
 FORMAT_VERSION = 2
-"""Stored in the file as SQLite's `user_version`."""
+"""Stored in an SQLite file as its `user_version`, in PostgreSQL in the table `mien.format`."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,9 @@ CORRECT_SINCE = (
     "and feedback_timestamp is not null and true_label is not null order by feedback_timestamp"
 )
 COUNT = "select coalesce(max(id) - min(id) + 1, 0) from predictions"
-"""Only the oldest rows are ever deleted, so the ids have no gaps."""
+"""Only the oldest rows are ever deleted, so the ids have no gaps in SQLite. In PostgreSQL a batch
+that failed leaves one: the count is then a little too high."""
 DELETE_OLDEST = (
     "delete from predictions where id in (select id from "
-    "(select id, timestamp from predictions order by id limit ?) where timestamp <= ?)"
+    "(select id, timestamp from predictions order by id limit ?) as oldest where timestamp <= ?)"
 )

@@ -64,7 +64,12 @@ class ShadowSummary:
     disagreements_with_feedback: int = 0
 
 
+def _count(condition: str) -> str:
+    return f"count(*) filter (where {condition})"
+
+
 _NAMES = [column.name for column in fields(ShadowRecord)]
+_FAILED = f"s.outcome = '{ERROR}'"
 _AGREES = f"(s.outcome <> '{ERROR}' and s.label is s.champion_label)"
 _RIGHT = f"(s.outcome <> '{ERROR}' and s.label is p.true_label)"
 _CHAMPION_RIGHT = "(p.label is p.true_label)"
@@ -81,23 +86,22 @@ INSERT = (
 )
 DELETE_OLDEST = (
     "delete from shadow where id in (select id from "
-    "(select id, timestamp from shadow order by id limit ?) "
+    "(select id, timestamp from shadow order by id limit ?) as oldest "
     "where timestamp < (select timestamp from predictions order by id limit 1))"
 )
 """Of which the predictions were deleted."""
-_EXISTS = "select count(*) from sqlite_master where name = 'shadow'"
 _OF_PAIR = "from shadow s where s.digest = ? and s.champion_digest = ?"
 _TOTALS = (
-    f"select count(*), coalesce(sum({_AGREES}), 0), coalesce(sum(s.outcome = '{ERROR}'), 0), "
+    f"select count(*), {_count(_AGREES)}, {_count(_FAILED)}, "
     f"coalesce(min(s.timestamp), 0), coalesce(max(s.timestamp), 0) {_OF_PAIR}"
 )
 _CPU = f"select s.cpu_s, s.champion_cpu_s {_OF_PAIR} order by s.id desc limit {RECENT}"
 _PAIRS = (
-    f"select coalesce(sum({_RIGHT} and not {_CHAMPION_RIGHT}), 0), "
-    f"coalesce(sum({_CHAMPION_RIGHT} and not {_RIGHT}), 0), "
-    f"coalesce(sum({_RIGHT} and {_CHAMPION_RIGHT}), 0), "
-    f"coalesce(sum(not {_RIGHT} and not {_CHAMPION_RIGHT}), 0), "
-    f"coalesce(sum(not {_AGREES}), 0) "
+    f"select {_count(f'{_RIGHT} and not {_CHAMPION_RIGHT}')}, "
+    f"{_count(f'{_CHAMPION_RIGHT} and not {_RIGHT}')}, "
+    f"{_count(f'{_RIGHT} and {_CHAMPION_RIGHT}')}, "
+    f"{_count(f'not {_RIGHT} and not {_CHAMPION_RIGHT}')}, "
+    f"{_count(f'not {_AGREES}')} "
     "from predictions p join shadow s on s.trace_id = p.trace_id "
     "where p.digest = ? and p.feedback_timestamp is not null and p.true_label is not null "
     "and s.digest = ?"
@@ -113,8 +117,6 @@ def read_pairs(read: Read, digest: str, champion_digest: str) -> tuple[PairCount
 
 def summarise(read: Read, digest: str, champion_digest: str) -> ShadowSummary:
     """What the log says about a challenger and a champion, by the digests of their bundles."""
-    if not read(_EXISTS)[0][0]:
-        return ShadowSummary()
     answers, agreements, errors, first, last = read(_TOTALS, digest, champion_digest)[0]
     recent: Sequence[tuple[float, float]] = read(_CPU, digest, champion_digest)
     pairs, different = read_pairs(read, digest, champion_digest)

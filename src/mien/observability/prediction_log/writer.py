@@ -1,12 +1,13 @@
-"""The prediction log that a server writes: a spool file in front of a SQLite file.
+"""The prediction log that a server writes: a spool file in front of a database.
 
 A record is in the spool before its prediction is on the wire, so a killed process loses none.
-A thread moves records from the spool to SQLite many at a time, which costs a fraction of
-inserting each alone. A full disk loses records and counts them; it loses no prediction. So does a
-file that is deleted while it is in use: a new one begins.
+A thread moves records from the spool to the database many at a time, which costs a fraction of
+inserting each alone. A full disk loses records and counts them; it loses no prediction. So does an
+SQLite file that is deleted while it is in use: a new one begins.
 
-One process has the spool. Other servers with the same log insert each record at once, and look for
-a prediction of the first in its spool.
+In front of SQLite, one process has the spool. Other servers with the same file insert each record
+at once, and look for a prediction of the first in its spool. In front of PostgreSQL each process
+has a spool, which it empties each `FLUSH_INTERVAL_S`, as other servers wait for its records.
 
 Locks, in the order in which a thread takes them:
 
@@ -14,28 +15,33 @@ Locks, in the order in which a thread takes them:
 2. `_spool_lock` guards `_spool` and `_pending_rows`.
 
 A thread that has `_spool_lock` never waits for `_database_lock`. `add` takes `_spool_lock` alone,
-so that a prediction does not wait for SQLite, with two exceptions: where there is no spool (another
-process has it), `add` takes `_database_lock`, alone; and the last round of a drain of more than
-`MAX_SPOOL_BYTES` writes its rows while it has `_spool_lock`, so that `add` waits, for at most
-`LOCK_TIMEOUT_S`.
+so that a prediction does not wait for the database, with two exceptions, both for SQLite alone:
+where there is no spool (another process has it), `add` takes `_database_lock`, alone; and the last
+round of a drain of more than `MAX_SPOOL_BYTES` writes its rows while it has `_spool_lock`, so that
+`add` waits, for at most `LOCK_TIMEOUT_S`.
 """
 
 import logging
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 from pydantic_core import to_json
 
 from mien.errors import PredictionLogError
 from mien.observability.prediction_log import schema, shadow, spool
-from mien.observability.prediction_log.database import PRUNE_INTERVAL_ROWS, Database
+from mien.observability.prediction_log.database import (
+    PRUNE_INTERVAL_ROWS,
+    Database,
+    StatementError,
+)
+from mien.observability.prediction_log.location import PostgresLocation, PredictionLogLocation
+from mien.observability.prediction_log.postgresql import PostgresDatabase
 from mien.observability.prediction_log.schema import Feedback, PredictionRecord
 from mien.observability.prediction_log.shadow import ShadowRecord
+from mien.observability.prediction_log.sqlite import SqliteDatabase
 from mien.observability.sequential import PairCounts
 
 LOCK_TIMEOUT_S = 1.0
@@ -45,9 +51,15 @@ HUNG_INTERVAL_S, HUNG_LOCK_TIMEOUT_S = 2.0, 0.002
 DRAIN_RETRY_S = 2.0
 FLUSH_ROWS = 256
 """Rows that are inserted together: fewer than one prediction in a hundred meets the work."""
+FLUSH_INTERVAL_S = 0.5
+"""How long a row waits at most for others, where servers share a database that works."""
 DRAIN_ROUNDS, MAX_SPOOL_BYTES = 3, 1_000_000
 """How often a drain reads the spool again for rows that came meanwhile. Beyond so many bytes the
-last round keeps the spool locked, as it might else never be empty."""
+last round in front of SQLite keeps the spool locked, as it might else never be empty."""
+MAX_READ_BYTES = 500_000
+"""How much of the spool is read at a time, as `add` waits meanwhile."""
+CLOSE_TIMEOUT_S = 5.0
+"""How long `close` moves rows to the database; the rest stays in the spool."""
 _log = logging.getLogger(__name__)
 
 
@@ -80,31 +92,52 @@ class TimeoutLock:
 class PredictionLog:
     """The log of one server. Thread-safe.
 
-    Every method but `add` and `close` raises `PredictionLogError` where the file cannot be read or
-    written.
+    Every method but `add` and `close` raises `PredictionLogError` where the database cannot be read
+    or written.
     """
 
-    def __init__(self, path: Path, max_age_days: float = 30.0, max_size_mb: float = 200.0) -> None:
+    def __init__(
+        self,
+        location: PredictionLogLocation,
+        max_age_days: float = 30.0,
+        max_size_mb: float = 200.0,
+    ) -> None:
         """Open or create the files, and move what an earlier process left in the spool.
 
         Raises:
-            PredictionLogError: the file has another format.
+            PredictionLogError: the database has another format.
         """
         self._dropped = 0
         self._failing = self._flush_failing = False
         self._kept_in_a_row = 0
         """Records since the last one that was lost."""
         self._closing, self._drain_requested = threading.Event(), threading.Event()
+        self._flush_deadline = float("inf")
         self._database_lock, self._spool_lock = TimeoutLock(), TimeoutLock()
-        self._database = Database(path, max_age_days, max_size_mb)
-        self._spool_path = spool.path_of(path)
-        self._spool = spool.open_exclusive(self._spool_path)
-        self._pending_rows = len(self._spool.lines()[0]) if self._spool else 0
+        self._database: Database
+        if isinstance(location, PostgresLocation):
+            self._database = PostgresDatabase(location.address, max_age_days, max_size_mb)
+            self._spool_path = location.spool
+        else:
+            self._database = SqliteDatabase(location, max_age_days, max_size_mb)
+            self._spool_path = spool.path_of(location)
+        self._spool: spool.Spool | None
         self._spool_offset = 0
         """The rows before this offset of the spool are in the database already."""
+        self._open_spool()
         with suppress(PredictionLogError):  # logged by `_flush`; retried by the thread
             self._drain()
         threading.Thread(target=self._drain_loop, name="mien-prediction-log", daemon=True).start()
+
+    @property
+    def shared(self) -> bool:
+        """Whether the records of all servers are in one database, those of this one too."""
+        return self._database.shared
+
+    @property
+    def pending(self) -> int:
+        """Records that wait in the spool."""
+        return self._pending_rows
 
     @property
     def dropped(self) -> int:
@@ -119,7 +152,7 @@ class PredictionLog:
         """
         try:
             self._add(record)
-        except (sqlite3.Error, OSError, PredictionLogError) as error:
+        except (OSError, PredictionLogError) as error:
             if not self._failing:
                 _log.error("predictions are not recorded from now on: %s", error)
             self._failing, self._kept_in_a_row = True, 0
@@ -137,7 +170,7 @@ class PredictionLog:
         """Return the record of a prediction, also of another server; None if it is too old."""
         oldest = self._database.oldest_timestamp()
         rows = self._read(schema.FIND_SINCE, trace_id, oldest)
-        if not rows and self._spool is None:
+        if not rows and self._spool is None and not self.shared:
             self._insert_from_other_spool(trace_id)
             rows = self._read(schema.FIND_SINCE, trace_id, oldest)
         return PredictionRecord.from_row(rows[0]) if rows else None
@@ -152,11 +185,11 @@ class PredictionLog:
             with self._database_lock.hold():
                 self._drain()
                 oldest = self._database.oldest_timestamp()
-                cursor = self._database.execute(
+                changed = self._database.change(
                     schema.SET_FEEDBACK, true_label, timestamp, trace_id, oldest
                 )
-                return cursor.rowcount > 0
-        except sqlite3.Error as error:
+                return changed > 0
+        except StatementError as error:
             raise PredictionLogError(f"The feedback could not be stored: {error}.") from error
 
     def recent(self, digest: str, limit: int, since: float = 0.0) -> list[PredictionRecord]:
@@ -183,7 +216,7 @@ class PredictionLog:
         try:
             with self._database_lock.hold():
                 self._database.insert_shadow([record.as_row() for record in records])
-        except sqlite3.Error as error:
+        except StatementError as error:
             raise PredictionLogError(f"The prediction log cannot be written: {error}.") from error
 
     def shadow_pairs(self, digest: str, champion_digest: str) -> PairCounts:
@@ -191,7 +224,7 @@ class PredictionLog:
         return shadow.read_pairs(self._read, digest, champion_digest)[0]
 
     def size(self) -> tuple[int, int]:
-        """Return the count of records and the bytes of the SQLite file.
+        """Return the count of records and the bytes of the database.
 
         Also deletes old records, so that it happens in a server without requests.
         """
@@ -202,14 +235,15 @@ class PredictionLog:
                 self._database.prune_if_due(time.time())
                 rows, size_bytes = self._database.size()
                 return rows + self._pending_rows, size_bytes
-        except sqlite3.Error as error:
+        except StatementError as error:
             raise PredictionLogError(f"The prediction log cannot be read: {error}.") from error
 
     def close(self) -> None:
         """Close the files; later records are dropped.
 
-        Where the disk hangs, pending rows stay in the spool for the next process.
+        Where the database hangs, pending rows stay in the spool for the next process.
         """
+        self._flush_deadline = time.monotonic() + CLOSE_TIMEOUT_S
         self._closing.set()
         self._drain_requested.set()
         if not self._database_lock.lock.acquire(timeout=LOCK_TIMEOUT_S):
@@ -220,6 +254,8 @@ class PredictionLog:
                 self._drain()
             with self._spool_lock.lock:
                 if self._spool is not None:
+                    if self._spool.path is None and self._pending_rows:
+                        _log.error("%d predictions in memory are lost", self._pending_rows)
                     self._spool.close()
                     self._spool = None
             self._database.close()
@@ -235,6 +271,8 @@ class PredictionLog:
                 self._spool.append(line)
                 self._pending_rows += 1
                 spooled = True
+        if not spooled and self.shared:
+            raise PredictionLogError("The prediction log has no spool.")
         if not spooled:
             with self._database_lock.hold():
                 self._database.insert([row], record.timestamp)
@@ -249,8 +287,8 @@ class PredictionLog:
                     self._drain()
                 except PredictionLogError as error:
                     drain_error = error
-                rows = self._database.execute(statement, *values).fetchall()
-        except sqlite3.Error as error:
+                rows = self._database.execute(statement, *values)
+        except StatementError as error:
             raise PredictionLogError(f"The prediction log cannot be read: {error}.") from error
         if drain_error is not None and not rows:
             raise drain_error  # the row may be among the pending ones
@@ -262,14 +300,14 @@ class PredictionLog:
         try:
             with self._database_lock.hold():
                 self._database.insert([row] if row else [], time.time())
-        except sqlite3.Error as error:
+        except StatementError as error:
             raise PredictionLogError(f"The prediction log cannot be written: {error}.") from error
 
     def _drain_loop(self) -> None:
         while not self._closing.is_set():
-            self._drain_requested.wait()
+            self._drain_requested.wait(FLUSH_INTERVAL_S if self.shared else None)
             self._drain_requested.clear()
-            needed = self._failing or self._pending_rows >= FLUSH_ROWS
+            needed = self._failing or self._pending_rows >= (1 if self.shared else FLUSH_ROWS)
             if needed and not self._try_drain():
                 self._drain_requested.set()
                 self._closing.wait(DRAIN_RETRY_S)
@@ -290,34 +328,47 @@ class PredictionLog:
 
         Rows may be appended to the spool meanwhile.
         """
-        for round_number in range(DRAIN_ROUNDS + 1):
-            last = round_number == DRAIN_ROUNDS
+        rounds = 0
+        while rounds <= DRAIN_ROUNDS:
             with self._spool_lock.lock:
                 if self._spool is None:
                     return
-                lines, end = self._spool.lines(self._spool_offset)
-                self._pending_rows = len(lines)
-                if not lines or (last and end > MAX_SPOOL_BYTES):
+                lines, end = self._spool.lines(self._spool_offset, MAX_READ_BYTES)
+                whole = end == self._spool.size_bytes
+                last = whole and rounds == DRAIN_ROUNDS
+                if not lines or (last and end > MAX_SPOOL_BYTES and not self.shared):
                     self._flush(lines)
                     self._spool.clear()
                     self._spool_offset = self._pending_rows = 0
-                    if not self._spool.is_at(self._spool_path):  # it was deleted
+                    if not self._spool.is_in_place():  # it was deleted
                         self._spool.close()
-                        self._spool = spool.open_exclusive(self._spool_path)
+                        self._open_spool()
                     return
-            if not last:  # rows that came since the last round can wait
-                self._flush(lines)
+            if last:  # rows that came since the last round can wait
+                return
+            self._flush(lines)
+            with self._spool_lock.lock:
                 self._spool_offset = end
+                self._pending_rows -= len(lines)
+            rounds += whole
+
+    def _open_spool(self) -> None:
+        open_spool = spool.open_own if self.shared else spool.open_exclusive
+        self._spool = open_spool(self._spool_path)
+        self._pending_rows = len(self._spool.lines()[0]) if self._spool else 0
+        self._spool_offset = 0
 
     def _flush(self, lines: Sequence[bytes]) -> None:
-        rows = spool.parse_rows(lines, schema.COLUMN_COUNT)
         try:
-            for start in range(0, len(rows), PRUNE_INTERVAL_ROWS):  # old rows are deleted between
-                chunk = rows[start : start + PRUNE_INTERVAL_ROWS]
-                self._database.insert(chunk, max(row[1] for row in chunk))
-        except (sqlite3.Error, PredictionLogError) as error:
+            for start in range(0, len(lines), PRUNE_INTERVAL_ROWS):  # old rows are deleted between
+                if time.monotonic() > self._flush_deadline:
+                    raise PredictionLogError("The server ends before all of them are written.")
+                chunk = lines[start : start + PRUNE_INTERVAL_ROWS]
+                if rows := spool.parse_rows(chunk, schema.COLUMN_COUNT):
+                    self._database.insert(rows, max(row[1] for row in rows))
+        except PredictionLogError as error:
             if not self._flush_failing:
-                _log.warning("%d predictions wait in the spool: %s", len(lines), error)
+                _log.warning("%d predictions wait in the spool: %s", self._pending_rows, error)
             self._flush_failing = True
             raise PredictionLogError(f"The prediction log cannot be written: {error}.") from error
         self._flush_failing = False

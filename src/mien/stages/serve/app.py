@@ -25,6 +25,7 @@ import mien
 from mien.config import Settings
 from mien.errors import BundleError, ConfigError, MienError
 from mien.model import cpus, runtime
+from mien.observability.prediction_log.location import locate
 from mien.observability.prediction_log.writer import PredictionLog
 from mien.reporting import console
 from mien.stages.serve import errors, headers, models, openapi, pages, protocol, routes, uploads
@@ -72,7 +73,7 @@ def create(
         extension: further addresses, of another stage.
 
     Raises:
-        ConfigError: invalid API keys or origins.
+        ConfigError: invalid API keys, origins or address of the prediction log.
         PredictionLogError: the prediction log has another format.
     """
     auth = ApiKeyAuth.from_settings(settings)
@@ -117,7 +118,7 @@ def _inference_service(
     workspace: Workspace, sources: Sequence[BundleSource | InvalidBundle], settings: Settings
 ) -> InferenceService:
     log = PredictionLog(
-        settings.prediction_log or workspace.prediction_log,
+        locate(settings, workspace),
         settings.prediction_log_days,
         settings.prediction_log_mb,
     )

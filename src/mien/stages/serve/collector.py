@@ -147,6 +147,7 @@ class StateCollector(Collector):
 
     def _drift(self, model: LoadedModel) -> Iterator[Reading]:
         of = (model.task.name, model.version)
+        self.drift_windows.refresh(model)
         status = self.drift_windows.status(model)
         yield ("mien_drift_window_rows", of, float(status.rows))
         for quantity, each in status.scores.items():

@@ -1,7 +1,8 @@
 """The latest predictions of each served model, and how far they have drifted.
 
 Kept in memory and filled from the prediction log at the start, so that drift is still watched
-where the log cannot be read.
+where the log cannot be read. Where servers share a log, a window has the predictions of all: it is
+filled again before it is shown.
 """
 
 import threading
@@ -17,6 +18,9 @@ from mien.observability.prediction_log.database import DAY_S
 from mien.observability.prediction_log.schema import PredictionRecord
 from mien.observability.prediction_log.writer import PredictionLog
 from mien.stages.serve.loading import LoadedModel
+
+REFRESH_S = 10.0
+"""Time after which a window of a shared log is read again: shorter than between two scrapes."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class DriftStatus:
 class _Window:
     def __init__(self, rows: list[DriftRow]) -> None:
         self.rows = deque(rows, maxlen=WINDOW_ROWS)
-        self.added = 0
+        self.added, self.filled_at = 0, time.monotonic()
         self.cached: tuple[int, DriftStatus] | None = None
         """A status, and the value of `added` for which it holds."""
 
@@ -53,12 +57,29 @@ class DriftWindows:
 
         Records older than a day, as after a rollback, say nothing about the present.
         """
+        rows = self._recent(model) or []
+        with self._lock:
+            self._windows[model.digest] = _Window(rows)
+
+    def refresh(self, model: LoadedModel) -> None:
+        """Fill the window again with the predictions of all servers that share the log, if they do
+        and the last time is over `REFRESH_S` ago; reads the log, so it may wait."""
+        with self._lock:
+            window = self._windows.get(model.digest)
+        if not self._prediction_log.shared or window is None:
+            return
+        if time.monotonic() - window.filled_at >= REFRESH_S and (rows := self._recent(model)):
+            with self._lock:
+                if model.digest in self._windows:  # else it was just replaced
+                    self._windows[model.digest] = _Window(rows)
+
+    def _recent(self, model: LoadedModel) -> list[DriftRow] | None:
+        """None where the log cannot be read; it has logged the reason."""
         try:
             records = self._prediction_log.recent(model.digest, WINDOW_ROWS, time.time() - DAY_S)
         except PredictionLogError:
-            records = []  # the prediction log has logged the reason
-        with self._lock:
-            self._windows[model.digest] = _Window([_row(record) for record in records])
+            return None
+        return [_row(record) for record in records]
 
     def add(self, record: PredictionRecord) -> None:
         """Add a prediction to the window of its model; the oldest one leaves it."""

@@ -106,8 +106,9 @@ _TABLE: Mapping[tuple[type[Exception] | int, int, str, str], str] = {
         "Send the trace_id of a prediction of this server; old records are deleted."
     ),
     (OtherInstanceError, 404, "other-instance", "The prediction is not of this instance"): (
-        "Another instance of the server made it, or this one before its last start; each has a log "
-        "of its own. Send the feedback again: the next request may reach the right instance."
+        "Another instance of the server made it, or this one before its last start; its record is "
+        "in another log, or not written yet. Send the feedback again: the next request may reach "
+        "the right instance."
     ),
     (404, 404, "not-found", "There is no such address"): "GET /docs lists all addresses.",
     (405, 405, "method-not-allowed", "This address does not support that method"): (

@@ -13,6 +13,9 @@ from mien.errors import OtherInstanceError, RequestError, UnknownPredictionError
 from mien.observability.prediction_log.writer import PredictionLog
 from mien.stages.serve.trace_id import is_of_this_instance
 
+ARRIVAL_S = 1.0
+"""Age at which an answer of another server is in the database that both share, if that works."""
+
 
 class FeedbackRequest(BaseModel):
     """The true label of a prediction."""

@@ -16,14 +16,16 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message
 
+from mien.errors import UnknownPredictionError
 from mien.stages.serve import errors, fault_injection, openapi, response, status, uploads
 from mien.stages.serve.auth import ApiKeyAuth
 from mien.stages.serve.dispatch import Endpoint
 from mien.stages.serve.errors import PROBLEM_TYPES, NotReadyError, RequestTimeoutError
-from mien.stages.serve.feedback import FeedbackRequest, record_feedback
+from mien.stages.serve.feedback import ARRIVAL_S, FeedbackRequest, record_feedback
 from mien.stages.serve.inference import InferenceService
 from mien.stages.serve.metrics import MEDIA_TYPE
 from mien.stages.serve.protocol import RECEIVED
+from mien.stages.serve.trace_id import age_s
 
 T = TypeVar("T")
 UNDOCUMENTED: dict[str, Any] = {"include_in_schema": False}
@@ -143,7 +145,13 @@ async def feedback(request: Request) -> Response:
     with inference.workers.admit():
         sent = await within_timeout(request, uploads.read_json(request, FeedbackRequest), state)
         log, labels = inference.prediction_log, inference.models.labels
-        result = await asyncio.to_thread(record_feedback, log, labels, sent)
+        try:
+            result = await asyncio.to_thread(record_feedback, log, labels, sent)
+        except UnknownPredictionError:
+            if not log.shared or age_s(sent.trace_id) > ARRIVAL_S:
+                raise
+            await asyncio.sleep(ARRIVAL_S)  # the other server has not written its record yet
+            result = await asyncio.to_thread(record_feedback, log, labels, sent)
     if inference.canary.model is not None:
         await asyncio.to_thread(inference.canary.check, result.task)
     inference.metrics.count_feedback(result.task, result.version, result.correct)

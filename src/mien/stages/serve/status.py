@@ -96,6 +96,7 @@ def _latency(inference: InferenceService, task: str) -> LatencyStatus | None:
 def _drift(inference: InferenceService, slot: ModelSlot) -> DriftState | None:
     if slot.model is None or slot.model.reference is None:
         return None
+    inference.drift_windows.refresh(slot.model)
     status = inference.drift_windows.status(slot.model)
     scores = {name: round(each.score / each.limit, 3) for name, each in status.scores.items()}
     drifting = [name for name, score in scores.items() if score > 1]

@@ -4,6 +4,8 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryFile
 
+from mien.observability.prediction_log.location import PostgresLocation, locate
+
 from .. import compose_file, image
 from ..contract import DoctorCheck, Finding, Installation, existing_folder, failed, ok
 
@@ -14,7 +16,8 @@ _PATHS = ("HOME", "XDG_CACHE_HOME", "MIEN_PREDICTION_LOG")
 
 def find(subject: Installation) -> Finding:
     """The prediction log and temporary files here; in the Compose stack, what its image names."""
-    log = subject.settings.prediction_log or subject.workspace.prediction_log
+    location = locate(subject.settings, subject.workspace)
+    log = location.spool if isinstance(location, PostgresLocation) else location
     for folder in (existing_folder(log.parent), Path(tempfile.gettempdir())):
         try:
             with TemporaryFile(dir=folder):
