@@ -21,7 +21,7 @@ from mien.boxes import Box
 from mien.config import Level, Schema
 from mien.errors import MienError, RequestError, ScoreError
 from mien.images import Limits
-from mien.model.decision import AnswerDecision
+from mien.model.decision import AnswerDecision, UnsureReason
 from mien.model.runtime import Model
 from mien.observability.review.sample import Reviewed
 
@@ -44,8 +44,7 @@ class Request:
     body: BaseModel | None = None  # an instance of the task's `Body`
     sent: tuple[int, int] | None = None
     """Width and height of the upright picture as it was sent, where `image` is reduced."""
-    video: bytes | None = None
-    """For a frame of a video: `Prediction.video` of the frame before, b"" for the first one."""
+    video: bytes | None = None  # of a frame: `Prediction.video` of the one before, at first b""
 
     def __post_init__(self) -> None:
         if (self.image is None) == (self.body is None):
@@ -81,9 +80,8 @@ class Detection:
     confidence: float
     box: Box | None
     scores: Mapping[str, float]  # in 0..1, for each label of the model
-    extra: Mapping[str, Any] = field(default_factory=dict)
-    """What else the task tells, as JSON values: for hands `handedness` and `landmarks`."""
-    novelty: float | None = None  # how unlike every class the subject is; None: the model is silent
+    extra: Mapping[str, Any] = field(default_factory=dict)  # of the task: `landmarks`, ...
+    novelty: float | None = None  # how unlike every class; None for a model that does not say
 
     def __post_init__(self) -> None:
         # Also what a network answers that computes with NaN: nothing compares to it.
@@ -115,6 +113,7 @@ class Prediction:
     input_stats: Mapping[str, float] = field(default_factory=dict)
     """Named floats that monitoring watches: brightness, subject size; none for frames of videos."""
     video: bytes = b""  # what a task that tracks subjects must know for the next frame
+    unsure_reason: UnsureReason | None = None  # of the outcome `unsure`
 
     @property
     def best(self) -> Detection | None:
@@ -126,8 +125,9 @@ class Prediction:
             return self
         known_first = sorted(self.detections, key=lambda each: decision.is_novel(each.novelty))
         detections = tuple(each.calibrated(decision) for each in known_first)
-        unsure = decision.is_unsure(detections[0].confidence, detections[0].novelty)
-        return replace(self, outcome="unsure" if unsure else self.outcome, detections=detections)
+        reason = decision.unsure_reason(detections[0].confidence, detections[0].novelty)
+        outcome = "unsure" if reason else self.outcome
+        return replace(self, outcome=outcome, unsure_reason=reason, detections=detections)
 
     def as_json(self, task: str) -> dict[str, Any]:
         """The prediction as JSON values: the task's own key first."""
@@ -135,6 +135,7 @@ class Prediction:
             task: self.best.label if self.best else None,
             "confidence": round(self.best.confidence, DECIMALS) if self.best else 0.0,
             "outcome": self.outcome,
+            "unsure_reason": self.unsure_reason,
             "detections": [each.as_json() for each in self.detections],
         }
 

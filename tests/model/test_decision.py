@@ -52,6 +52,7 @@ def test_below_the_threshold_an_answer_is_unsure(threshold: float, outcome: str)
     decision = AnswerDecision(min_confidence=threshold)
     decided = Prediction("ok", (detection("a", 0.8),)).decided(decision)
     assert decided.outcome == outcome
+    assert decided.unsure_reason == (None if outcome == "ok" else "low_confidence")
     assert len(decided.detections) == 1
 
 
@@ -66,7 +67,8 @@ def test_a_subject_like_no_class_is_unsure_and_stands_last() -> None:
     decision = AnswerDecision(max_novelty=1.0)
     both = Prediction("ok", (resting, showing)).decided(decision)
     assert (both.outcome, both.best and both.best.label) == ("ok", "b")
-    assert Prediction("ok", (resting,)).decided(decision).outcome == "unsure"
+    rejected = Prediction("ok", (resting,)).decided(decision)
+    assert (rejected.outcome, rejected.unsure_reason) == ("unsure", "unlike_training")
     assert Prediction("ok", (detection("a", 0.9),)).decided(decision).outcome == "ok"
 
 

@@ -22,6 +22,7 @@ from mien.reporting import console, relay
 from mien.stages import data
 from mien.storage.workspace import CHAMPION, Workspace, read_latest
 
+from .predictions import format_prediction
 from .starter import StarterFetch, longest_wait_s, served_origin
 
 T = TypeVar("T")
@@ -167,8 +168,7 @@ def _print_task(name: str, report: TaskReport, prediction: Mapping[str, Any]) ->
     console.result(stages)
     if report.starter:
         console.result(report.starter)
-    label, confidence = prediction[name], prediction["confidence"]
-    console.result(f"prediction for a drawn picture: {label} {confidence:.3f}")
+    console.result(f"prediction for a drawn picture: {format_prediction(prediction)}")
     if report.starter and report.alias != CHAMPION:
         console.result(
             "The served model knows photos and is often wrong on drawings; `mien promote "

@@ -17,6 +17,7 @@ from mien.storage.workspace import CHAMPION, Workspace
 from mien.task import Task
 
 from .demo import drawn_run, in_processes, request_prediction, wait_for_interrupt
+from .predictions import format_prediction
 from .starter import served_origin
 
 
@@ -40,9 +41,8 @@ def quick(workspace: Workspace, stay: bool) -> None:
         for name, summary in summaries.items():
             console.result(f"{name}: {summary}")
         for name in names:
-            prediction = request_prediction(address, name)
-            label, outcome = prediction[name], prediction["outcome"]
-            console.result(f"{name}: prediction for a drawn picture: {label} ({outcome})")
+            answer = format_prediction(request_prediction(address, name))
+            console.result(f"prediction for a drawn picture: {answer}")
         console.result(
             f"models {models_s:.1f} s, server start {start_s:.1f} s\n"
             f"open {address}/ (try it with a camera), {address}/docs (API)"

@@ -6,11 +6,13 @@ serving, batches and the command line cannot differ. Numbers in, numbers out; `f
 """
 
 from math import exp, log
+from typing import Literal
 
 from pydantic import Field
 
 from mien.config import Schema
 
+UnsureReason = Literal["low_confidence", "unlike_training"]
 EPSILON = 1e-6
 """Scores are moved this far away from 0 and 1, whose logarithms are not finite."""
 
@@ -65,9 +67,11 @@ class AnswerDecision(Schema):
             return False
         return novelty > self.max_novelty
 
-    def is_unsure(self, confidence: float, novelty: float | None) -> bool:
-        """Whether an answer with this calibrated confidence does not count."""
-        return confidence < self.min_confidence or self.is_novel(novelty)
+    def unsure_reason(self, confidence: float, novelty: float | None) -> UnsureReason | None:
+        """Why an answer with this calibrated confidence does not count; None: it counts."""
+        if self.is_novel(novelty):
+            return "unlike_training"
+        return "low_confidence" if confidence < self.min_confidence else None
 
     @property
     def sentence(self) -> str:

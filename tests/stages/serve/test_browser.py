@@ -280,6 +280,9 @@ def test_a_screen_reader_hears_each_answer(visit: Visit, file: Path) -> None:
     )
     assert nameless == 0
     assert visit.page.get_by_role("img", name="my hand.png with").count() == 1
+    call = "import('/static/answers.js').then((each) => each.outcomeText('unsure', %r))"
+    text = visit.page.evaluate(call % "unlike_training")
+    assert text == "Unlike all that the model learned from. This is the model's best guess."
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -26,7 +26,9 @@ Draw = Callable[..., bytes]
 def test_an_answer_has_its_keys_in_the_promised_order(client: TestClient, picture: Draw) -> None:
     """The task's name and the confidence come first, the rest in the order of the papers."""
     answer = client.post("/predict/shape", files={"file": ("hand.png", picture())}).json()
-    assert list(answer) == ["shape", "confidence", "outcome", "detections", "model", "trace_id"]
+    assert list(answer) == [
+        *("shape", "confidence", "outcome", "unsure_reason", "detections", "model", "trace_id")
+    ]
     assert answer["shape"] == "star"
     assert answer["model"] == {"name": "mien-shape", "version": "3"}
     assert list(answer["detections"][0]) == ["label", "confidence", "box", "scores", "handedness"]

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic_core import to_json
 
+from mien.model.decision import UnsureReason
 from mien.stages.serve.loading import LoadedModel
 from mien.task import DECIMALS, Outcome, Prediction, Task
 
@@ -54,6 +55,7 @@ def schema(task: Task[Any]) -> type[BaseModel]:
         task.name: (str | None, Field(description="null where no subject was detected")),
         "confidence": share,
         "outcome": (Outcome, ...),
+        "unsure_reason": (UnsureReason | None, Field(description="of the outcome unsure")),
         "detections": (list[detection], Field(description="best first")),  # type: ignore[valid-type]
         "model": (ModelReference, ...),
         "trace_id": (str, Field(description="identifies this request in the server's log")),
@@ -100,6 +102,7 @@ def _example(task: Task[Any], labels: Sequence[str]) -> dict[str, Any]:
         task.name: label,
         "confidence": 0.982,
         "outcome": "ok",
+        "unsure_reason": None,
         "detections": [{"label": label, "confidence": 0.982, "box": box, "scores": scores}],
         "model": {"name": f"mien-{task.name}", "version": "3"},
         "trace_id": "0af7651916cd43dd8448eb211c80319c",

@@ -8,7 +8,12 @@ import { examples } from "./examples.js";
 const OUTCOMES = {
   no_face: "No face was detected.",
   no_hand: "No hand was detected.",
-  unsure: "Too little confidence, or unlike all that the model learned from; this is its best guess.",
+  unsure: "This is the model's best guess.",
+};
+/* Why an answer is `unsure`. */
+const REASONS = {
+  low_confidence: "Too little confidence.",
+  unlike_training: "Unlike all that the model learned from.",
 };
 /* What a model was trained on. */
 const ORIGINS = {
@@ -18,14 +23,15 @@ const ORIGINS = {
 };
 const TOP = 5;
 
-export const outcomeText = (outcome) => OUTCOMES[outcome] ?? "";
+export const outcomeText = (outcome, reason) =>
+  [REASONS[reason], OUTCOMES[outcome]].filter(Boolean).join(" ");
 export const labelOf = (answer) => Object.values(answer)[0];
 
 /* One sentence about an answer, for people who do not see the page. */
 export function sentence(task, answer) {
   const label = labelOf(answer);
   const text = label === null ? "" : ` ${words(label)}, ${percent(answer.confidence)}.`;
-  return `${words(task)}:${text} ${outcomeText(answer.outcome)}`.trim();
+  return `${words(task)}:${text} ${outcomeText(answer.outcome, answer.unsure_reason)}`.trim();
 }
 
 export function makeAnswer(task) {
@@ -38,7 +44,7 @@ export function makeAnswer(task) {
 /* Fills a part of `makeAnswer`. `file` is the name of the picture in the examples. */
 export function showAnswer(part, model, answer, file, milliseconds) {
   const label = labelOf(answer);
-  showLabel(part, label, answer.confidence, answer.outcome);
+  showLabel(part, label, answer);
   const scores = part.querySelector(".scores");
   answer.detections.forEach((detection, index) => {
     const title = `${index + 1}. ${words(detection.label)}, ${percent(detection.confidence)}`;
@@ -56,11 +62,11 @@ export function showAnswer(part, model, answer, file, milliseconds) {
   });
 }
 
-export function showLabel(part, label, confidence, outcome) {
+export function showLabel(part, label, { confidence, outcome, unsure_reason: reason }) {
   part.querySelector(".label").textContent =
     label === null ? "–" : `${words(label)}${outcome === "unsure" ? "?" : ""}`;
   const sure = label === null ? "" : `${percent(confidence)} confident. `;
-  part.querySelector(".outcome").textContent = sure + outcomeText(outcome);
+  part.querySelector(".outcome").textContent = sure + outcomeText(outcome, reason);
 }
 
 export function showProblem(part, problem) {

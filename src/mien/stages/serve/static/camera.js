@@ -128,9 +128,10 @@ function showFrame(own, { size }, answers) {
 /* Shows what the last frames agree on; returns the newest answer with that label. */
 function showSteady(task, answer) {
   const before = task.steady.label;
-  const { label, outcome, confidence, scores } = task.steady.add(labelOf(answer), answer);
-  showLabel(task.part, label, confidence, outcome);
-  task.part.querySelector(".scores").replaceChildren(bars(scores, label, 3));
+  const steady = task.steady.add(labelOf(answer), answer);
+  const { label, outcome, confidence } = steady;
+  showLabel(task.part, label, steady);
+  task.part.querySelector(".scores").replaceChildren(bars(steady.scores, label, 3));
   if (label !== before) say(`${words(task.name)}: ${words(label) ?? outcomeText(outcome)}`);
   const [first, ...others] = answer.detections;
   if (!first || label === null) return answer;

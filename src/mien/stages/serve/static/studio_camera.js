@@ -146,12 +146,12 @@ async function answer(own, { blob, size }) {
 }
 
 function showAnswer(index, reply) {
-  const steady = video.steady[index] ??= new Steady();
-  const last = steady.label;
-  const { label, outcome, confidence, scores } = steady.add(labelOf(reply), reply);
-  showLabel(parts[index], label, confidence, outcome);
-  parts[index].querySelector(".scores").replaceChildren(bars(scores, label, 4));
-  if (!index && label !== last) say(words(label) ?? outcomeText(outcome));
+  const frames = video.steady[index] ??= new Steady();
+  const last = frames.label;
+  const steady = frames.add(labelOf(reply), reply);
+  showLabel(parts[index], steady.label, steady);
+  parts[index].querySelector(".scores").replaceChildren(bars(steady.scores, steady.label, 4));
+  if (!index && steady.label !== last) say(words(steady.label) ?? outcomeText(steady.outcome));
 }
 
 /* ---- wiring ---- */
