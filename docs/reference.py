@@ -43,10 +43,14 @@ def commands() -> str:
 
 def _command(name: str, command: Any, heading: str) -> str:
     context = command.context_class(command, info_name=name)
-    records = [each.get_help_record(context) for each in command.params]
-    rows = [[f"`{name}`", text.replace("  [", " [")] for name, text in filter(None, records)]
+    records = [*command.rows(context, "argument"), *command.rows(context, "option")]
+    rows = [
+        [f"`{name}`", text.replace("  [", " [")]
+        for name, text in records
+        if not name.endswith("--help")
+    ]
     pieces = [each for each in command.collect_usage_pieces(context) if each != "[OPTIONS]"]
-    usage = " ".join([name, *(each.strip("{}").upper() for each in pieces)])
+    usage = " ".join([name, *pieces])
     return f"\n{heading} {usage}\n\n{command.help}\n" + _table(["argument", "meaning"], rows)
 
 

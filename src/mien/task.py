@@ -110,8 +110,7 @@ class Prediction:
 
     outcome: Outcome
     detections: tuple[Detection, ...] = ()
-    input_stats: Mapping[str, float] = field(default_factory=dict)
-    """Named floats that monitoring watches: brightness, subject size; none for frames of videos."""
+    input_stats: Mapping[str, float] = field(default_factory=dict)  # watched; none for frames
     video: bytes = b""  # what a task that tracks subjects must know for the next frame
     unsure_reason: UnsureReason | None = None  # of the outcome `unsure`
 

@@ -2,20 +2,26 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 from command_line import CommandLine
 from project import ROOT, free_port
+from typer.main import get_command
 from waiting import PATIENCE, until
 
 from mien import tasks
+from mien.cli import app
+from mien.cli.predictions import format_prediction
 from mien.storage.workspace import Workspace
 
 
@@ -25,6 +31,40 @@ def test_help_names_every_command(command_line: CommandLine) -> None:
     for command in ("run", "data", "train", "evaluate", "register", "serve", "predict", "tasks"):
         assert f" {command} " in done.stdout
     assert done.returncode == 0
+
+
+def help_pages(command: Any, name: str, above: Any = None) -> Iterator[tuple[str, Any, str]]:
+    """Address, command and page of a command and of all below it, 80 columns wide."""
+    context = command.context_class(command, info_name=name, parent=above, terminal_width=80)
+    yield context.command_path, context, command.get_help(context)
+    for part, each in getattr(command, "commands", {}).items():
+        yield from help_pages(each, part, context)
+
+
+def test_every_page_of_help_reads_well_in_80_columns() -> None:
+    """Nothing is cut or of Python; every argument and option says what it means."""
+    for path, context, page in help_pages(get_command(app), "mien"):
+        assert [line for line in page.splitlines() if len(line) > 80] == [], path
+        assert re.findall(r"<\w+.*?>|[{}]|\w\.\.\.$", page) == [], path
+        for each in context.command.params:
+            assert each.help, f"{path}: {each.name}"
+
+
+@pytest.mark.parametrize(
+    ("label", "outcome", "reason", "text"),
+    [
+        ("like", "ok", None, "gesture like 0.900 (ok)"),
+        ("like", "unsure", "low_confidence", "gesture like 0.900 (unsure: low confidence)"),
+        ("like", "unsure", "unlike_training", "gesture like 0.900 (unsure: unlike training)"),
+        (None, "no_hand", None, "gesture: no_hand"),
+    ],
+)
+def test_an_answer_says_whether_it_counts_and_why_not(
+    label: str | None, outcome: str, reason: str | None, text: str
+) -> None:
+    """In the same words wherever a command prints one."""
+    answer = {"gesture": label, "confidence": 0.9, "outcome": outcome, "unsure_reason": reason}
+    assert format_prediction(answer) == text
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/sys is a folder where nobody may write")

@@ -19,8 +19,8 @@ from mien.reporting import console
 from .options import app
 
 # The order of the imports is the order of the help.
-from . import stages, predictions, review, registry, pull, rebuilding, monitoring, data, doctor  # noqa: F401  # isort: skip
-from . import shadow, retraining, scaffold, deployment, emulation  # noqa: F401  # isort: skip
+from . import scaffold, stages, predictions, review, registry, pull, rebuilding, monitoring  # noqa: F401  # isort: skip
+from . import data, doctor, shadow, retraining, deployment, emulation  # noqa: F401  # isort: skip
 
 
 @app.callback(invoke_without_command=True)

@@ -7,8 +7,8 @@ import typer
 
 from mien.reporting import console
 
-from .help import SectionedGroup
-from .options import Config, Home, Overrides, Source, app, run_config, workspace_at
+from .help import App, SectionedGroup
+from .options import Config, Home, Overrides, Source, Task, app, run_config, workspace_at
 
 
 class _PrepareByDefault(SectionedGroup):
@@ -39,7 +39,7 @@ class _PrepareByDefault(SectionedGroup):
         return None
 
 
-group = typer.Typer(
+group = App(
     cls=_PrepareByDefault,
     no_args_is_help=True,
     help="Fetch, check and prepare data; list, compare and restore data versions. "
@@ -47,7 +47,6 @@ group = typer.Typer(
 )
 app.add_typer(group, name="data", rich_help_panel="Stages")
 
-TaskArgument = Annotated[str, typer.Argument(help="The task.")]
 VersionReference = Annotated[str, typer.Argument(help="A number, or the start of a hash.")]
 
 
@@ -121,7 +120,7 @@ def relabel(
 
 
 @group.command()
-def log(task: TaskArgument, home: Home = None) -> None:
+def log(task: Task, home: Home = None) -> None:
     """List the versions of a task's raw data."""
     from mien.stages.data import versions
 
@@ -130,7 +129,7 @@ def log(task: TaskArgument, home: Home = None) -> None:
 
 @group.command()
 def diff(
-    task: TaskArgument,
+    task: Task,
     old: VersionReference,
     new: Annotated[str | None, typer.Argument(help="Default: the newest version.")] = None,
     overrides: Overrides = None,
@@ -144,7 +143,7 @@ def diff(
 
 @group.command()
 def checkout(
-    task: TaskArgument,
+    task: Task,
     version: VersionReference,
     folder: Annotated[
         Path | None,
@@ -159,7 +158,7 @@ def checkout(
 
 
 @group.command()
-def forget(task: TaskArgument, version: VersionReference, home: Home = None) -> None:
+def forget(task: Task, version: VersionReference, home: Home = None) -> None:
     """Delete a version that no registered model was trained on."""
     from mien.stages.data import versions
 
@@ -167,7 +166,7 @@ def forget(task: TaskArgument, version: VersionReference, home: Home = None) -> 
 
 
 @group.command()
-def verify(task: TaskArgument, home: Home = None) -> None:
+def verify(task: Task, home: Home = None) -> None:
     """Check every byte of every version."""
     from mien.stages.data import versions
 

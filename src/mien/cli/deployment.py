@@ -7,13 +7,11 @@ import typer
 
 from mien.reporting import console
 
-from .help import SectionedGroup
+from .help import App, SectionedGroup
 from .options import Home, app, workspace_at
 
-deploy_group = typer.Typer(
-    cls=SectionedGroup, no_args_is_help=True, help="Deploy the service to a cloud."
-)
-destroy_group = typer.Typer(
+deploy_group = App(cls=SectionedGroup, no_args_is_help=True, help="Deploy the service to a cloud.")
+destroy_group = App(
     cls=SectionedGroup, no_args_is_help=True, help="Delete the service from a cloud."
 )
 app.add_typer(deploy_group, name="deploy", rich_help_panel="Deployment")

@@ -23,7 +23,7 @@ def doctor(
     as_json: Json = False,
     home: Home = None,
 ) -> None:
-    """Check this installation before anyone waits for a build; exit status 1 if a check fails."""
+    """Name what this installation lacks for its use; exit status 1 if a check fails."""
     from mien.stages import doctor as stage
 
     results = stage.examine(stage.installation(project, home, stage.target(target), image))

@@ -7,10 +7,10 @@ import typer
 
 from mien.reporting import console
 
-from .help import SectionedGroup
+from .help import App, SectionedGroup
 from .options import Home, Json, app, workspace_at
 
-group = typer.Typer(
+group = App(
     cls=SectionedGroup,
     no_args_is_help=True,
     help="Run the service under the contract of a platform, on this machine.",

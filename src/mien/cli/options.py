@@ -7,13 +7,13 @@ import typer
 
 from mien.errors import ConfigError
 
-from .help import SectionedGroup
+from .help import App, SectionedGroup
 
 if TYPE_CHECKING:
     from mien.config import RunConfig, Settings
     from mien.storage.workspace import Workspace
 
-app = typer.Typer(
+app = App(
     cls=SectionedGroup,
     help="Read the emotion of a face and the gesture of a hand: from data set to service.",
     no_args_is_help=True,
@@ -27,6 +27,7 @@ Config = Annotated[
     typer.Argument(
         help="The name of a config, such as gesture, or a YAML file. Without it, the command "
         "lists the names; configs/NAME.yaml in the current folder comes before mien's own.",
+        metavar="CONFIG",
         show_default=False,
     ),
 ]
@@ -41,6 +42,8 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a config key, as in seed=1."),
 ]
+Task = Annotated[str, typer.Argument(help="A task, as `mien tasks` lists them.")]
+Version = Annotated[int, typer.Argument(help="Its number, as `mien models` lists them.")]
 TaskName = Annotated[
     str | None, typer.Option("--task", help="The task. Default: the first with a champion.")
 ]

@@ -1,6 +1,7 @@
 """Commands that predict without a server."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,7 +10,7 @@ import typer
 from mien.errors import ConfigError
 from mien.reporting import console
 
-from .options import BundleFolder, Home, Json, TaskName, app, workspace_at
+from .options import BundleFolder, Home, Json, Task, TaskName, app, workspace_at
 
 BatchEngine = Literal["local", "ray", "shard"]
 TableFormat = Literal["parquet", "csv", "jsonl"]
@@ -56,7 +57,7 @@ def predict(
         if as_json:
             console.document(json.dumps({"file": str(path), **prediction}))
         else:
-            console.result(f"{path}: {_format_prediction(prediction)}")
+            console.result(f"{path}: {format_prediction(prediction)}")
     if failed:
         raise typer.Exit(1)
 
@@ -75,7 +76,7 @@ def batch(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing table.")] = False,
     engine: Annotated[BatchEngine, typer.Option(help="What scores the parts.")] = "local",
     shard: BatchShard = None,
-    format: Annotated[TableFormat, typer.Option(help="Of the parts.")] = "parquet",
+    format: Annotated[TableFormat, typer.Option(help="Of the parts of a folder.")] = "parquet",
     commit: Annotated[
         str | None, typer.Option(metavar="DIR", help="Close the folder of a finished batch.")
     ] = None,
@@ -135,7 +136,7 @@ def replay(
 
 @app.command(rich_help_panel="Predictions")
 def picture(
-    task: str, file: Annotated[Path, typer.Argument(help="A .jpg or .png file to write.")]
+    task: Task, file: Annotated[Path, typer.Argument(help="A .jpg or .png file to write.")]
 ) -> None:
     """Draw a picture with one clear subject, to send to the service."""
     from mien import tasks
@@ -146,10 +147,13 @@ def picture(
     console.result(f"drawn: {file}")
 
 
-def _format_prediction(document: dict[str, Any]) -> str:
+def format_prediction(document: Mapping[str, Any]) -> str:
+    """An answer as every command prints it: task, label, confidence, outcome and its reason."""
     if "error" in document:
         return f"error: {document['error']}"
     task, label = next(iter(document.items()))
     if label is None:
         return f"{task}: {document['outcome']}"
-    return f"{task} {label} {document['confidence']:.3f} ({document['outcome']})"
+    parts = (document["outcome"], document["unsure_reason"])
+    outcome = ": ".join(filter(None, parts)).replace("_", " ")
+    return f"{task} {label} {document['confidence']:.3f} ({outcome})"

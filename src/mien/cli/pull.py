@@ -1,18 +1,12 @@
 """`mien pull`: a public pretrained model as a registered version, without a training."""
 
-from typing import Annotated
-
-import typer
-
 from mien.reporting import console
 
-from .options import Force, Home, app, workspace_at
+from .options import Force, Home, Task, app, workspace_at
 
 
 @app.command(rich_help_panel="Registry")
-def pull(
-    task: Annotated[str, typer.Argument(help="The task.")], force: Force = None, home: Home = None
-) -> None:
+def pull(task: Task, force: Force = None, home: Home = None) -> None:
     """Register a model without data of yours: a public pretrained one, or one of drawings."""
     with console.bar("start"):
         from mien import pipeline, tasks

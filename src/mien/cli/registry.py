@@ -8,7 +8,7 @@ import typer
 
 from mien.reporting import console
 
-from .options import Force, Home, Reason, app, workspace_at
+from .options import Force, Home, Reason, Task, Version, app, workspace_at
 
 if TYPE_CHECKING:
     from mien.storage.workspace import Workspace
@@ -58,7 +58,11 @@ def ui(
 
 @app.command(rich_help_panel="Registry")
 def promote(
-    task: str, version: int, reason: Reason = "by hand", force: Force = None, home: Home = None
+    task: Task,
+    version: Version,
+    reason: Reason = "by hand",
+    force: Force = None,
+    home: Home = None,
 ) -> None:
     """Make a registered version the champion."""
     from mien import tasks
@@ -71,7 +75,9 @@ def promote(
 
 
 @app.command(rich_help_panel="Registry")
-def rollback(task: str, reason: Reason = "by hand", force: Force = None, home: Home = None) -> None:
+def rollback(
+    task: Task, reason: Reason = "by hand", force: Force = None, home: Home = None
+) -> None:
     """Undo the last promotion: make the champion before it champion again."""
     from mien import tasks
     from mien.stages.register import rollback as stage

@@ -6,7 +6,7 @@ import typer
 
 from mien.reporting import console
 
-from .options import Home, app, workspace_at
+from .options import Home, Task, app, workspace_at
 
 Listen = Annotated[
     int | None,
@@ -20,7 +20,7 @@ Listen = Annotated[
 
 @app.command(rich_help_panel="Registry")
 def retrain(
-    task: str,
+    task: Task,
     if_due: Annotated[
         bool, typer.Option("--if-due", help="Do nothing where the limits do not allow it.")
     ] = False,

@@ -7,8 +7,8 @@ import typer
 
 from mien.reporting import console
 
-from .help import SectionedGroup
-from .options import Home, app, workspace_at
+from .help import App, SectionedGroup
+from .options import Home, Task, app, workspace_at
 
 
 class _PageByDefault(SectionedGroup):
@@ -20,14 +20,12 @@ class _PageByDefault(SectionedGroup):
         return super().parse_args(ctx, args)
 
 
-group = typer.Typer(
+group = App(
     cls=_PageByDefault,
     help="Label inputs of doubtful answers that a server keeps. 'mien review' means "
     "'mien review page'.",
 )
 app.add_typer(group, name="review", rich_help_panel="Predictions")
-
-TaskArgument = Annotated[str, typer.Argument(help="The task.")]
 
 
 @group.command()
@@ -48,7 +46,7 @@ def page(
 
 @group.command()
 def export(
-    task: TaskArgument,
+    task: Task,
     out: Annotated[Path, typer.Argument(help="A new .csv of landmarks, or a folder of crops.")],
     home: Home = None,
 ) -> None:
@@ -66,7 +64,7 @@ def export(
 
 @group.command(name="import")
 def import_(
-    task: TaskArgument,
+    task: Task,
     source: Annotated[
         Path, typer.Argument(help="A .csv, a YOLO folder, or a .json of Label Studio.")
     ],
@@ -83,7 +81,7 @@ def import_(
 
 
 @group.command()
-def agreement(task: TaskArgument, home: Home = None) -> None:
+def agreement(task: Task, home: Home = None) -> None:
     """Print how far the reviewers agree, as Cohen's kappa of each pair."""
     from mien import config
     from mien.stages import review as stage

@@ -7,7 +7,7 @@ import typer
 
 from mien.reporting import console
 
-from .options import Home, Json, app, workspace_at
+from .options import Home, Json, Task, app, workspace_at
 
 if TYPE_CHECKING:
     from mien.stages.shadow import ShadowReport
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @app.command(rich_help_panel="Registry")
 def shadow(
-    task: str,
+    task: Task,
     version: Annotated[
         int | None, typer.Argument(help="The challenger. Default: show the comparison.")
     ] = None,
     share: Annotated[
         float, typer.Option(help="Share of the requests that it answers.", min=0.0001, max=1.0)
     ] = 0.1,
-    end: Annotated[bool, typer.Option("--stop", help="Let it answer no longer.")] = False,
+    end: Annotated[bool, typer.Option("--stop", help="End it.")] = False,
     promote: Annotated[
         bool, typer.Option("--promote", help="Make it champion if the comparison says better.")
     ] = False,

@@ -27,7 +27,7 @@ def run(
     console.result(f"Report: {finished.page}")
 
 
-@app.command(rich_help_panel="Stages")
+@app.command(rich_help_panel="Start")
 def demo(
     leave: Annotated[bool, typer.Option("--exit", help="Exit after the predictions.")] = False,
     pull: Annotated[
@@ -150,7 +150,8 @@ def sweep(
 @app.command(rich_help_panel="Stages")
 def serve(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Tasks to serve; default: all with a champion.")
+        list[str] | None,
+        typer.Argument(metavar="TASK", help="Tasks to serve; default: all with a champion."),
     ] = None,
     bundles: Annotated[
         list[Path] | None, typer.Option("--bundle", help="Serve this bundle folder.")
