@@ -1,8 +1,8 @@
-"""`mien run` in processes that end as `kill -9` ends them, at moments that are named.
+"""Commands in processes that end as `kill -9` ends them, at moments that are named.
 
 A process that has loaded the libraries once forks for each line on its standard input, a JSON list:
-config, home, stage, pattern, and files for the moments and for standard error. It answers with the
-exit status. A moment is when a file below the home is about to be opened for writing, moved or
+arguments, home, stage, pattern, and files for the moments and for standard error. It answers with
+the exit status. A moment is when a file below the home is about to be opened for writing, moved or
 removed, or when a statement is about to change its database; the process dies at the first one of
 the stage that the pattern matches.
 """
@@ -16,6 +16,8 @@ import sys
 from importlib import import_module
 from typing import Any
 
+BEGIN = "begin"
+"""What comes before the first stage, and commands without stages."""
 TABLES = "tables"
 """What the making of MLflow's database is called here: it is a part of the first training."""
 _LOADED = (
@@ -35,7 +37,7 @@ class Killer:
     def __init__(self, home: str, stage: str, pattern: str, log: str) -> None:
         self._home, self._at = home, (stage, pattern)
         self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        self._stage = ""
+        self._stage = BEGIN
         sys.addaudithook(self._see)
         sqlite3.connect = sqlite3.dbapi2.connect = self._open  # type: ignore[attr-defined]
 
@@ -67,20 +69,18 @@ class Killer:
         return self._stage
 
     def _pass(self, stage: str, what: str) -> None:
-        if not stage:
-            return  # before the first one
         os.write(self._log, f"{stage}: {' '.join(what.split())}\n".encode())
         if stage == self._at[0] and re.search(self._at[1], what):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _run(config: str, home: str, stage: str, pattern: str, moments: str, err: str) -> None:
+def _run(arguments: list[str], home: str, stage: str, pattern: str, moments: str, err: str) -> None:
     """The forked process."""
     from mien import cli
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(os.open(err, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), 2)
-    sys.argv = ["mien", "run", config, "--home", home, "--force", "test"]
+    sys.argv = ["mien", *arguments, "--home", home]
     Killer(home, stage, pattern, moments)
     cli.main()
 

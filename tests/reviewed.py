@@ -17,11 +17,17 @@ KEY = "ab" * 32
 
 
 def keep_hands(
-    store: ReviewStore, hands: Any, labels: Sequence[str | None], first: int = 0
+    store: ReviewStore,
+    hands: Any,
+    labels: Sequence[str | None],
+    first: int = 0,
+    known: Sequence[str] = ("fist", "like"),
 ) -> list[str]:
-    """Keep hands (n, 21, 3) that ann labelled; returns their trace_ids."""
+    """Keep hands (n, 21, 3) that ann labelled, of a model that knows some labels; returns their
+    trace_ids."""
+    content = {"scores": {each: 1 / len(known) for each in known}}
     return [
-        _keep(store, "gesture", first + number, label, body={"landmarks": hand.tolist()})
+        _keep(store, "gesture", first + number, label, body={"landmarks": hand.tolist()}, **content)
         for number, (hand, label) in enumerate(zip(hands, labels, strict=True))
     ]
 
@@ -35,7 +41,8 @@ def keep_faces(store: ReviewStore, labels: Sequence[str | None]) -> list[str]:
         Image.fromarray(noise).save(file, "PNG")
         picture = base64.b64encode(file.getvalue()).decode()
         crop = Crop(picture=picture, width=60, height=80, box=(10.0, 10.0, 50.0, 70.0))
-        names.append(_keep(store, "emotion", number, label, crop=crop))
+        scores = {"anger": 0.5, "happy": 0.5}
+        names.append(_keep(store, "emotion", number, label, crop=crop, scores=scores))
     return names
 
 
@@ -61,8 +68,7 @@ def _keep(store: ReviewStore, task: str, number: int, label: str | None, **conte
         timestamp=now,
         version="1",
         digest="d",
-        label="fist",
-        scores={"fist": 0.5, "like": 0.5},
+        label=next(iter(content["scores"])),
         reasons=("uncertain",),
         **content,
     )

@@ -156,6 +156,16 @@ def test_the_command_starts_shows_and_stops(
     assert mien("--stop") == (0, "mien-gesture: no version was answering")
 
 
+def test_a_promotion_that_was_killed_is_completed(workspace: Workspace) -> None:
+    """The alias had moved already: nothing is left to compare, and the shadow ends."""
+    state.start(workspace, "gesture", 2, 1.0)
+    workspace.write_aliases("gesture", {"champion": 2})
+    assert pipeline.promote_challenger("gesture", workspace, workspace.prediction_log) == 2
+    assert state.read(workspace, "gesture") is None
+    with pytest.raises(RegistryError, match="No version of mien-gesture answers after"):
+        pipeline.promote_challenger("gesture", workspace, workspace.prediction_log)
+
+
 def test_a_promotion_moves_the_alias_and_ends_the_shadow(
     tmp_path: Path, mlflow_database: Path
 ) -> None:

@@ -22,7 +22,7 @@ from mien.stages.pull import pull as pull_bundle
 from mien.stages.register import Registered, promote, register, register_pulled
 from mien.stages.train import Trained, fingerprint
 from mien.stages.train import train as fit
-from mien.storage.shadow import stop as stop_shadow
+from mien.storage import shadow as shadow_state
 from mien.storage.versions import Version
 from mien.storage.workspace import CHAMPION, Workspace, read_latest
 from mien.task import Task
@@ -295,15 +295,23 @@ def score_elsewhere(config: RunConfig, workspace: Workspace) -> dict[str, dict[s
 def promote_challenger(task: str, workspace: Workspace, log: PredictionLogLocation) -> int:
     """Make the version that answers after the champion champion, if it is better; its number.
 
+    A promotion that was killed is completed.
+
     Raises:
         RegistryError: the test does not say so, or as for `register.promote`.
         PredictionLogError: there is no prediction log, or it cannot be read.
     """
     with workspace.locked(task):
-        compared = shadow.report(task, workspace, log)
-        promote(task, compared.challenger, shadow.require_better(compared), workspace)
-        stop_shadow(workspace, task)  # after a kill before it, servers ignore the new champion
-    return compared.challenger
+        plan, aliases = shadow_state.read(workspace, task), workspace.aliases(task)
+        if plan is not None and plan.version == aliases.get(CHAMPION):
+            number = plan.version
+            workspace.write_aliases(task, aliases)
+        else:
+            compared = shadow.report(task, workspace, log)
+            number = compared.challenger
+            promote(task, number, shadow.require_better(compared), workspace)
+        shadow_state.stop(workspace, task)  # until then servers ignore the shadow of a champion
+    return number
 
 
 def _checked(run: Run) -> data_check.CheckedData:
