@@ -8,13 +8,14 @@ second process of the same folder takes the next number.
 """
 
 import errno
-import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import from_json
 
 try:
     import fcntl
@@ -101,8 +102,8 @@ def parse_rows(lines: Sequence[bytes], column_count: int) -> list[list[Any]]:
     rows = []
     for line in lines:
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
+            row = from_json(line)
+        except ValueError:
             row = None
         if isinstance(row, list) and len(row) == column_count and isinstance(row[1], int | float):
             rows.append(row)

@@ -51,7 +51,7 @@ HUNG_INTERVAL_S, HUNG_LOCK_TIMEOUT_S = 2.0, 0.002
 DRAIN_RETRY_S = 2.0
 FLUSH_ROWS = 256
 """Rows that are inserted together: fewer than one prediction in a hundred meets the work."""
-FLUSH_INTERVAL_S = 0.5
+FLUSH_INTERVAL_S = 1.0
 """How long a row waits at most for others, where servers share a database that works."""
 DRAIN_ROUNDS, MAX_SPOOL_BYTES = 3, 1_000_000
 """How often a drain reads the spool again for rows that came meanwhile. Beyond so many bytes the

@@ -13,7 +13,7 @@ from mien.errors import OtherInstanceError, RequestError, UnknownPredictionError
 from mien.observability.prediction_log.writer import PredictionLog
 from mien.stages.serve.trace_id import is_of_this_instance
 
-ARRIVAL_S = 1.0
+ARRIVAL_S = 2.0
 """Age at which an answer of another server is in the database that both share, if that works."""
 
 
