@@ -405,7 +405,7 @@ def test_a_full_spool_loses_records_and_counts_them(
     """The bound of SQLite's spool holds here; recording goes on when the database does."""
     monkeypatch.setattr(spool, "MAX_SIZE_BYTES", 10_000)
     before_insert(server, FULL)
-    assert not all([log.add(record()) for _ in range(100)])
+    assert not all(log.add(record()) for _ in range(100))
     before_insert(server, "null")
     until(lambda: log.add(record()))
     until(lambda: log.pending == 0)
