@@ -81,7 +81,12 @@ def test_imports_go_down_only() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def imports() -> Iterator[tuple[str, str]]:
+@pytest.fixture(scope="module")
+def imports() -> frozenset[tuple[str, str]]:
+    return frozenset(_imports())
+
+
+def _imports() -> Iterator[tuple[str, str]]:
     """Every imported library, as `PLACES` names it or by its top level, and the file that does."""
     for path in sorted(SOURCE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -95,11 +100,13 @@ def imports() -> Iterator[tuple[str, str]]:
                 yield library, path.relative_to(SOURCE).as_posix()
 
 
-def test_heavy_libraries_are_imported_in_one_place_each() -> None:
+def test_heavy_libraries_are_imported_in_one_place_each(
+    imports: frozenset[tuple[str, str]],
+) -> None:
     """Replacing a library means to change one file, or one folder."""
     astray = [
         f"{file} imports {name}"
-        for name, file in imports()
+        for name, file in imports
         if name in PLACES and not file.startswith(PLACES[name])
     ]
     assert astray == []
@@ -107,12 +114,12 @@ def test_heavy_libraries_are_imported_in_one_place_each() -> None:
     there = {
         name for name, places in listed.items() if any((SOURCE / each).exists() for each in places)
     }
-    assert {name for name, _ in imports()} >= there, "a place is listed that has no importer"
+    assert {name for name, _ in imports} >= there, "a place is listed that has no importer"
 
 
-def test_mediapipe_is_the_reference_of_tests_alone() -> None:
+def test_mediapipe_is_the_reference_of_tests_alone(imports: frozenset[tuple[str, str]]) -> None:
     """The product finds hands without it."""
-    assert [file for name, file in imports() if name in ("mediapipe", "cv2")] == []
+    assert [file for name, file in imports if name in ("mediapipe", "cv2")] == []
 
 
 def test_importing_the_command_line_imports_nothing_heavy() -> None:

@@ -126,13 +126,14 @@ class Study:
             sampler = TPESampler(seed=seed, **_SAMPLER)
             in_memory = optuna.create_study(direction="maximize", sampler=sampler)
             in_memory.add_trials(history)
-            proposal = in_memory.ask(self._distributions).params
+            proposal: dict[str, Any] = in_memory.ask(self._distributions).params
             if all(proposal != trial.params for trial in trials):
                 break
         return proposal
 
     def _trials(self) -> "list[FrozenTrial]":
-        return self._study.get_trials(deepcopy=False)
+        trials: list[FrozenTrial] = self._study.get_trials(deepcopy=False)
+        return trials
 
 
 def _running_trial(
