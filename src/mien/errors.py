@@ -101,6 +101,10 @@ class OtherInstanceError(UnknownPredictionError):
     """A prediction that another instance of the server made; each has a log of its own."""
 
 
+class StorageError(MienError):
+    """A database of trials that does not answer, or refuses."""
+
+
 class PredictionLogError(MienError):
     """The prediction log cannot be read or written."""
 

@@ -16,6 +16,7 @@ from threading import Thread, main_thread
 from typing import Any
 
 import optuna
+import postgresql
 import pytest
 from project import ROOT
 from waiting import until
@@ -295,6 +296,23 @@ def test_a_killed_process_raises_an_error_with_advice(home: Home) -> None:
         with pytest.raises(TrainingError, match=r"trial 5 ended with exit code -9.*--jobs"):
             next(results)
     assert set(active_children()) == before
+
+
+@pytest.mark.long
+def test_a_second_machine_goes_on_with_the_trials_of_the_first(
+    home: Home, tmp_path: Path, mlflow_database: Path, postgresql_server: postgresql.Server
+) -> None:
+    """Each with a workspace of its own; the trials are those of one machine."""
+    new = []
+    for name, trials in (("a", ROUND_SIZE - 1), ("b", TRIALS)):
+        (tmp_path / name).mkdir()
+        shutil.copy(mlflow_database, tmp_path / name)
+        workspace = Workspace(tmp_path / name)
+        last = sweep(home.run, workspace, trials, storage=postgresql_server.url)
+        new.append(sorted(last.new_trials))
+    assert new == [list(range(ROUND_SIZE - 1)), list(range(ROUND_SIZE - 1, TRIALS))]
+    assert without_times(last.trials) == without_times(home.complete.trials)
+    assert not (last.folder / DATABASE).exists()
 
 
 WIDE = {

@@ -1,13 +1,15 @@
 """Commands of the training stages and of the service."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from mien.reporting import console
 
 from .options import Config, Force, Home, Overrides, Source, app, run_config, workspace_at
+
+SweepEngine = Literal["local", "ray"]
 
 
 @app.command(rich_help_panel="Stages")
@@ -126,6 +128,14 @@ def sweep(
     ] = 20,
     jobs: Annotated[int, typer.Option(help="Parallel trials, each in a process.")] = 1,
     candidate: Annotated[str | None, typer.Option(help="Fit this candidate only.")] = None,
+    engine: Annotated[SweepEngine, typer.Option(help="What runs the trials.")] = "local",
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="postgresql://USER@HOST/DATABASE",
+            help="Share the trials with other machines; the password is read from PGPASSWORD.",
+        ),
+    ] = None,
     source: Source = None,
     overrides: Overrides = None,
     home: Home = None,
@@ -135,7 +145,7 @@ def sweep(
         from mien.sweep import sweep as run_sweep
 
         chosen, workspace = run_config(file, source, overrides), workspace_at(home)
-    result = run_sweep(chosen, workspace, trials, jobs, candidate)
+    result = run_sweep(chosen, workspace, trials, jobs, candidate, engine, storage)
     console.result(
         f"{len(result.trials)} trials finished, {len(result.new_trials)} of them now; "
         f"{result.folder}"

@@ -5,7 +5,8 @@
 
 The key of a sweep is a digest of everything that determines its trials. A sweep that is started
 again resumes; a finished trial never runs twice. Bundles are deleted: `mien run` on the best config
-trains its own. The test split is never used.
+trains its own. The test split is never used. `trial_pool.py` runs trials in processes, `on_ray.py`
+on a cluster; `claims.py` shares them among machines.
 """
 
 import shutil
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, Protocol
 
 from mien import config
 from mien.config import RunConfig
@@ -26,14 +28,27 @@ from mien.storage.files import locked
 from mien.storage.workspace import SWEEPS, Workspace
 from mien.tracking import Tracker
 
-from . import report
+from . import claims, report
 from .search_space import SearchSpace, TrialParams
-from .study import ROUND_SIZE, Study
+from .study import ROUND_SIZE, SharedStudy, Study
 from .trial import BUNDLE_MB, TrialContext, TrialResult, candidates_to_fit
 from .trial_pool import TrialPool
 
+Engine = Literal["local", "ray"]
 _TRIALS_FOLDER = "trials"
 """Beside the study: the work folders of running trials, in which they resume."""
+
+
+class Pool(Protocol):
+    """Runs trials, at most `size` at a time."""
+
+    size: int
+
+    def run(self, trials: Mapping[int, TrialParams]) -> Iterator[tuple[int, TrialResult]]:
+        """Run trials by number; yield each result as soon as it is there."""
+
+    def close(self) -> None:
+        """End what runs."""
 
 
 @dataclass(frozen=True)
@@ -56,19 +71,25 @@ def sweep(
     trials: int = 20,
     jobs: int = 1,
     candidate: str | None = None,
+    engine: Engine = "local",
+    storage: str | None = None,
 ) -> SweepResult:
     """Run trials until a sweep has `trials` of them, earlier ones included.
 
     Args:
-        jobs: parallel trials, each in a process; no result depends on it.
+        jobs: parallel trials of this process.
         candidate: fit this one only.
+        engine, storage: whether trials are tasks on Ray, and the address of a PostgreSQL database
+            whose trials several machines run. As of `jobs`, no result depends on them.
 
     Raises:
+        StorageError: the database does not answer.
         ConfigError: the search space, the candidate or a number is not usable.
         DataCheckError: the data fail a check.
         TrainingError: every trial failed.
     """
     _check_numbers(trials, jobs)
+    url = claims.database(storage) if storage else None
     space = SearchSpace.from_config(run)
     resolved = Run.resolve(run, workspace)
     candidates_to_fit(run.task, resolved.params, candidate)
@@ -76,13 +97,9 @@ def sweep(
     key = _sweep_key(resolved, space, candidate, prepared)
     folder = workspace.models(run.task) / SWEEPS / key
     context = TrialContext(run, space, prepared, folder / _TRIALS_FOLDER, candidate)
-    # Two processes of one sweep would run every trial twice: the second waits for the first.
-    waiting = "The same sweep is running in another process; waiting for it."
-    with locked(folder / "lock", waiting), closing(Study(folder, space, run.seed)) as study:
-        new, interrupted = _run_trials(context, study, workspace, trials, min(jobs, ROUND_SIZE))
-        finished = study.finished()
-        if finished:
-            report.show(run, finished, study.importances())
+    shared = SharedStudy(url, f"mien-{run.task}-{key}") if url else None
+    pool = _pool(context, min(jobs, ROUND_SIZE), engine)
+    new, interrupted, finished = _run_study(context, pool, workspace, trials, shared)
     best = _write_best(context, finished, version, workspace) if report.rank(finished) else None
     if best is None and not interrupted:
         raise TrainingError(f"All {len(finished)} trials failed; see above. Widen `search_space:`.")
@@ -112,18 +129,46 @@ def _sweep_key(run: Run, space: SearchSpace, candidate: str | None, prepared: Pa
     return run.key("sweep", *inputs, weights, lineage.lock_hash())
 
 
+def _pool(context: TrialContext, jobs: int, engine: Engine) -> Pool:
+    if engine == "ray":
+        from .on_ray import RayTrials
+
+        return RayTrials(context, jobs)
+    return TrialPool(context, jobs)
+
+
+def _run_study(
+    context: TrialContext, pool: Pool, workspace: Workspace, trials: int, shared: SharedStudy | None
+) -> tuple[tuple[int, ...], bool, report.FinishedTrials]:
+    """Run the missing trials, show all, and return what `_run_trials` does and all."""
+    run, folder = context.run, context.work.parent
+    # Two processes of one sweep would run every trial twice: the second waits for the first.
+    waiting = "The same sweep is running in another process; waiting for it."
+    if shared:
+        console.info(f"study {shared.name} in postgresql://{shared.url.host or ''}")
+    with (
+        locked(folder / "lock", waiting),
+        claims.reported(shared.url if shared else None),
+        closing(pool),
+        closing(Study(folder, context.space, run.seed, shared)) as study,
+    ):
+        new, interrupted = _run_trials(context, study, pool, workspace, trials)
+        finished = study.finished()
+        if finished:
+            report.show(run, finished, study.importances())
+    return new, interrupted, finished
+
+
 def _run_trials(
-    context: TrialContext, study: Study, workspace: Workspace, trials: int, jobs: int
+    context: TrialContext, study: Study, pool: Pool, workspace: Workspace, trials: int
 ) -> tuple[tuple[int, ...], bool]:
     """Run the missing trials; return their numbers and whether Ctrl-C ended it."""
     new: list[int] = []
     try:
-        with (
-            closing(TrialPool(context, jobs)) as pool,
-            console.bar(f"sweep {context.run.name}") as advance,
-        ):
+        with console.bar(f"sweep {context.run.name}") as advance:
             while proposals := study.ask(trials):
-                for number, result in _results(study, pool, proposals):
+                claimed = study.claim(proposals, pool.size)
+                for number, result in _results(study, pool, claimed):
                     # Tracked first: a trial that is killed here is tracked again, not lost.
                     _track(context, workspace, number, proposals[number], result)
                     study.tell(number, result)
@@ -139,24 +184,20 @@ def _run_trials(
 
 
 def _results(
-    study: Study, pool: TrialPool, proposals: Mapping[int, TrialParams]
+    study: Study, pool: Pool, proposals: Mapping[int, TrialParams]
 ) -> Iterator[tuple[int, TrialResult]]:
-    """Yield the results of proposals; params that an earlier trial had do not run again.
-
-    Of equal params in one round the first runs; the study asks for the others again, and then the
-    result exists.
-    """
+    """Yield the results of proposals; params that an earlier trial had do not run again."""
     earlier = {
         _digest(values): (number, result) for number, (values, result) in study.finished().items()
     }
-    first: dict[str, int] = {}
+    new = {}
     for number, values in proposals.items():
         if _digest(values) in earlier:
             same, result = earlier[_digest(values)]
             yield number, replace(result, seconds=0.0, same_as=same)
         else:
-            first.setdefault(_digest(values), number)
-    yield from pool.run({number: proposals[number] for number in first.values()})
+            new[number] = values
+    yield from pool.run(new)
 
 
 def _track(

@@ -2,23 +2,28 @@
 
 Trials are proposed in rounds. A proposal depends on the results of earlier rounds, the seed and the
 number of the trial only: not on how many processes run trials, which of them is faster, or how
-often the sweep was interrupted. Stored in SQLite, where Optuna's own tools can read it.
+often the sweep was interrupted. Stored in SQLite, or in PostgreSQL for several machines; Optuna's
+own tools can read both.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mien import config
+
+from .claims import CONNECT_ARGUMENTS, AdvisoryLocks, AllTrials, Claims
 from .search_space import Dimension, Range, SearchSpace, TrialParams
 from .trial import TrialResult
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
+    from sqlalchemy import URL
 
 ROUND_SIZE = 4
 """Trials that are proposed without the results of each other, and so may run in parallel."""
@@ -37,10 +42,20 @@ _STUDY_NAME = "sweep"
 _RESULT = "result"
 
 
-class Study:
-    """The trials of one folder. One process at a time may use it."""
+@dataclass(frozen=True)
+class SharedStudy:
+    """A study in a database of PostgreSQL."""
 
-    def __init__(self, folder: Path, space: SearchSpace, seed: int) -> None:
+    url: "URL"
+    name: str
+
+
+class Study:
+    """The trials of a folder, which one process at a time may use, or of a shared database."""
+
+    def __init__(
+        self, folder: Path, space: SearchSpace, seed: int, shared: "SharedStudy | None" = None
+    ) -> None:
         import optuna
         from optuna.storages import RDBStorage
 
@@ -48,15 +63,24 @@ class Study:
         folder.mkdir(parents=True, exist_ok=True)
         self._seed = seed
         self._distributions = {key: _distribution(d) for key, d in space.dimensions.items()}
-        self._storage = RDBStorage(f"sqlite:///{(folder / DATABASE).resolve()}")
-        self._study = optuna.create_study(
-            storage=self._storage, study_name=_STUDY_NAME, direction="maximize", load_if_exists=True
-        )
+        name, options = _STUDY_NAME, {}
+        address = f"sqlite:///{(folder / DATABASE).resolve()}"
+        self._claims: Claims = AllTrials()
+        if shared:
+            name, options = shared.name, {"connect_args": CONNECT_ARGUMENTS}
+            address = shared.url.render_as_string(hide_password=False)
+            self._claims = AdvisoryLocks(shared.url, name)
+        with self._claims.creating():
+            self._storage = RDBStorage(address, engine_kwargs=options)
+            self._study = optuna.create_study(
+                storage=self._storage, study_name=name, direction="maximize", load_if_exists=True
+            )
         sampler = {"name": "TPESampler", "optuna": optuna.__version__, "seed": seed, **_SAMPLER}
         self._study.set_user_attr("sampler", sampler)
 
     def close(self) -> None:
-        """Close the database."""
+        """Close the database, and let other processes have its trials."""
+        self._claims.close()
         self._storage.remove_session()
         self._storage.engine.dispose()
 
@@ -66,23 +90,45 @@ class Study:
         Proposed trials come first; if all of them are finished, the next round is proposed, up to
         but not including trial `until`. Empty when all trials before that one are finished.
         """
-        trials = self._trials()
-        if all(trial.state.is_finished() for trial in trials):
-            end = min(until, (len(trials) // ROUND_SIZE + 1) * ROUND_SIZE)
-            for _ in range(len(trials), end):
-                proposal = self._propose(self._trials())
-                self._study.add_trial(_running_trial(proposal, self._distributions))
-        return {
-            trial.number: _decode_params(trial.params)
-            for trial in self._trials()
-            if not trial.state.is_finished()
-        }
+        with self._claims.proposing():
+            trials = self._trials()
+            if all(trial.state.is_finished() for trial in trials):
+                end = min(until, (len(trials) // ROUND_SIZE + 1) * ROUND_SIZE)
+                for _ in range(len(trials), end):
+                    proposal = self._propose(self._trials())
+                    self._study.add_trial(_running_trial(proposal, self._distributions))
+        return self._unfinished()
+
+    def claim(self, proposals: Mapping[int, TrialParams], count: int) -> dict[int, TrialParams]:
+        """Return those of the proposals that this process runs now; empty after it waited for one.
+
+        Of equal params in one round the first one runs; when they are asked for again, its result
+        is there.
+        """
+        first: dict[str, int] = {}
+        for number in sorted(proposals):
+            first.setdefault(config.digest(dict(proposals[number])), number)
+        numbers = list(first.values())
+        claimed = self._claims.take(numbers, count)
+        if not claimed:
+            self._claims.wait(numbers[0])
+        unfinished = self._unfinished()  # another process may have ended some meanwhile
+        for number in claimed:
+            if number not in unfinished:
+                self._claims.release(number)
+        return {number: unfinished[number] for number in claimed if number in unfinished}
 
     def tell(self, number: int, result: TrialResult) -> None:
         """Store the result of a trial."""
+        self._store(number, result)
+        self._claims.release(number)
+
+    def _store(self, number: int, result: TrialResult) -> None:
         from optuna.trial import TrialState
 
         trial = self._trials()[number]
+        if trial.state.is_finished():
+            return  # by a process that had the trial after this one had lost its connection
         self._storage.set_trial_user_attr(trial._trial_id, _RESULT, asdict(result))
         if result.error:
             self._study.tell(number, state=TrialState.FAIL)
@@ -130,6 +176,13 @@ class Study:
             if all(proposal != trial.params for trial in trials):
                 break
         return proposal
+
+    def _unfinished(self) -> dict[int, TrialParams]:
+        return {
+            trial.number: _decode_params(trial.params)
+            for trial in self._trials()
+            if not trial.state.is_finished()
+        }
 
     def _trials(self) -> "list[FrozenTrial]":
         trials: list[FrozenTrial] = self._study.get_trials(deepcopy=False)

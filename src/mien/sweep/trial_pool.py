@@ -27,7 +27,7 @@ class TrialPool:
 
     def __init__(self, context: TrialContext, size: int) -> None:
         self._context = context
-        self._size = size
+        self.size = size
         self._processes: dict[Connection, BaseProcess] = {}
 
     def close(self) -> None:
@@ -41,7 +41,7 @@ class TrialPool:
     def start(self, count: int) -> None:
         """Start processes until there are `count`."""
         spawn = get_context("spawn")  # forking a process with threads is not safe
-        threads = max(1, cpus.available_cpus() // self._size)
+        threads = max(1, cpus.available_cpus() // self.size)
         while len(self._processes) < count:
             own_end, worker_end = spawn.Pipe()
             arguments = (self._context, worker_end, threads)
@@ -56,7 +56,7 @@ class TrialPool:
         Raises:
             MienError: an error that the next trial would have too, or a killed process.
         """
-        self.start(min(self._size, len(trials)))
+        self.start(min(self.size, len(trials)))
         queue, running = deque(trials.items()), dict[Connection, int]()
         idle = list(self._processes)
         while queue or running:
@@ -87,22 +87,29 @@ class TrialPool:
         return message
 
 
-def _worker_main(context: TrialContext, pipe: Connection, threads: int) -> None:
+def run_limited(
+    context: TrialContext, threads: int, number: int, values: TrialParams
+) -> TrialResult:
+    """Run a trial with so many threads; in a process of its own, whose environment it changes."""
     from threadpoolctl import threadpool_limits
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_exit_with_parent, daemon=True).start()
     console.quiet()
     # For libraries that are loaded later; the call below is for those already loaded.
     os.environ.update({name: str(threads) for name in cpus.NATIVE_THREADS})
     threadpool_limits(threads)
+    return run_trial(context, number, values)
+
+
+def _worker_main(context: TrialContext, pipe: Connection, threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_exit_with_parent, daemon=True).start()
     while True:
         try:
             number, values = pipe.recv()
         except EOFError:
             return
         try:
-            message: TrialResult | MienError = run_trial(context, number, values)
+            message: TrialResult | MienError = run_limited(context, threads, number, values)
         except MienError as error:
             message = error
         pipe.send(message)

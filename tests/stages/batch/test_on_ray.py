@@ -2,24 +2,19 @@
 
 import os
 import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
-from project import ROOT
+import ray_program
+from ray_program import RayProgram
 from waiting import TRAINING_PATIENCE, until
 
 from mien.errors import ConfigError
 from mien.stages.batch import on_ray
 
 from .drawn import draw, score
-
-MARK = "MIEN_TEST_OF_RAY"
 
 
 @pytest.fixture
@@ -106,47 +101,10 @@ if failures:
 """
 
 
-class RayProgram:
-    """Starts `PROGRAM`, and ends what it leaves: agents of Ray outlive a killed driver."""
-
-    def __init__(self, folder: Path) -> None:
-        self._mark = uuid4().hex
-        self._log = folder / "log.txt"
-        self._environment = {
-            **os.environ, MARK: self._mark, "HOME": str(folder), "OMP_NUM_THREADS": "1",
-            "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64, "RAY_USAGE_STATS_ENABLED": "0",
-        }  # fmt: skip
-
-    def start(self, *arguments: str | Path) -> "subprocess.Popen[bytes]":
-        with self._log.open("wb") as log:
-            return subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, *arguments],
-                cwd=ROOT, env=self._environment, stdout=log, stderr=log,
-            )  # fmt: skip
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text(encoding="utf-8", errors="replace")
-
-    def end(self) -> None:
-        """By their ids, which their environment tells apart from others."""
-        for environment in Path("/proc").glob("[0-9]*/environ"):
-            try:
-                if f"{MARK}={self._mark}".encode() in environment.read_bytes().split(b"\0"):
-                    os.kill(int(environment.parent.name), signal.SIGKILL)
-            except OSError:
-                continue  # it has ended
-
-
 @pytest.fixture
-def ray_program(tmp_path: Path) -> Iterator[RayProgram]:
-    if find_spec("ray") is None:
-        pytest.skip("NO RAY, batches on a cluster are not tested: run `python3 tasks.py ray`")
-    program = RayProgram(tmp_path)
-    try:
+def program(tmp_path: Path) -> Iterator[RayProgram]:
+    with ray_program.running(tmp_path, PROGRAM) as program:
         yield program
-    finally:
-        program.end()
 
 
 def parts(out: Path) -> dict[str, bytes]:
@@ -155,15 +113,15 @@ def parts(out: Path) -> dict[str, bytes]:
 
 @pytest.mark.long
 def test_a_node_that_is_killed_loses_nothing(
-    pictures: Path, tmp_path: Path, bundle: Path, ray_program: RayProgram,
+    pictures: Path, tmp_path: Path, bundle: Path, program: RayProgram,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """One of two nodes is replaced in the middle; the folder has the bytes of a local run."""
     monkeypatch.setattr("mien.stages.batch.plan.PART_ROWS", 8)
-    running = ray_program.start(pictures, tmp_path / "out", bundle, "two")
-    assert running.wait(TRAINING_PATIENCE) == 0, ray_program.log
-    assert "rows 97 1" in ray_program.log
-    at = int(ray_program.log.partition("node killed ")[2].split()[0])
+    running = program.start(pictures, tmp_path / "out", bundle, "two")
+    assert running.wait(TRAINING_PATIENCE) == 0, program.log
+    assert "rows 97 1" in program.log
+    at = int(program.log.partition("node killed ")[2].split()[0])
     assert 3 <= at < 13
     score(pictures, tmp_path / "local", bundle)
     assert parts(tmp_path / "out") == parts(tmp_path / "local")
@@ -171,25 +129,25 @@ def test_a_node_that_is_killed_loses_nothing(
 
 @pytest.mark.long
 def test_a_killed_driver_leaves_parts_to_another_engine(
-    pictures: Path, tmp_path: Path, bundle: Path, ray_program: RayProgram,
+    pictures: Path, tmp_path: Path, bundle: Path, program: RayProgram,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """What began on Ray ends locally: no part is scored twice, no temporary one is believed."""
     monkeypatch.setattr("mien.stages.batch.plan.PART_ROWS", 8)
     out = tmp_path / "out"
-    running = ray_program.start(pictures, out, bundle, "one")
+    running = program.start(pictures, out, bundle, "one")
     try:
         until(
             lambda: running.poll() is not None or len(list(out.glob("part-*"))) >= 3,
-            lambda: ray_program.log,
+            lambda: program.log,
             TRAINING_PATIENCE,
         )
     finally:
         running.kill()
         running.wait(TRAINING_PATIENCE)
-        ray_program.end()
+        program.end()
     first = {path: path.stat().st_ino for path in out.glob("part-*")}
-    assert 3 <= len(first) < 13, ray_program.log
+    assert 3 <= len(first) < 13, program.log
     copy = shutil.copytree(out, tmp_path / "copy")
     assert score(pictures, out, bundle).resumed_rows == sum(
         1 if path.name.startswith("part-000012") else 8 for path in first
