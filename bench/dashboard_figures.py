@@ -6,13 +6,14 @@ The queries are those of Grafana, so an empty panel here is an empty panel there
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench import dashboard_tiles as tiles
-from bench.dashboard_tiles import Series, Spot, Tile
+from bench.dashboard_tiles import Mark, Series, Spot, Tile
 from mien.stages.monitor import dashboards, promql
 from mien.stages.monitor.dashboards import Dashboard
 from mien.stages.monitor.grafana import Json
@@ -37,7 +38,12 @@ def write(boards: Iterable[Dashboard], ask: Ask, folder: Path, minutes: float = 
 def draw(board: Json, ask: Ask, path: Path, minutes: float = 30, end: float | None = None) -> None:
     """Draw a dashboard over the last minutes before `end` (seconds since 1970; now)."""
     window = _Window(ask, end or time.time(), 60 * minutes)
-    shown = [tile for panel in board["panels"] for tile in _tiles(panel, window)]
+    marks = list(window.marks(board["annotations"]["list"]))
+    shown = [
+        replace(tile, marks=marks) if tile.kind == "timeseries" else tile
+        for panel in board["panels"]
+        for tile in _tiles(panel, window)
+    ]
     tiles.draw(board["title"], board["description"], shown, path)
 
 
@@ -67,11 +73,19 @@ class _Window:
         expr = promql.fill(target["expr"], **values)
         for one in self.vector(expr) if target["instant"] else self.matrix(expr):
             points = np.array([(float(at), float(value)) for at, value in one["values"]])
-            name = _LABEL.sub(
-                lambda match, labels=one["metric"]: labels.get(match[1], ""),  # type: ignore[misc]
-                target["legendFormat"],
-            )
+            name = _named(target["legendFormat"], one["metric"])
             yield Series(name, points[:, 0] - self.end, points[:, 1], role)
+
+    def marks(self, annotations: Iterable[Json]) -> Iterator[Mark]:
+        """The starts of what Prometheus annotates; what lies in Grafana itself is left out."""
+        for each in annotations:
+            for one in self.matrix(promql.fill(each["expr"])) if "expr" in each else ():
+                name = f"{each['name']}: {_named(each['titleFormat'], one['metric'])}"
+                yield Mark(name, float(one["values"][0][0]) - self.end, each["iconColor"])
+
+
+def _named(form: str, labels: Mapping[str, str]) -> str:
+    return _LABEL.sub(lambda match: labels.get(match[1], ""), form)
 
 
 def _tiles(panel: Json, window: _Window) -> Iterator[Tile]:

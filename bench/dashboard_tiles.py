@@ -3,6 +3,7 @@
 Takes numbers and texts; knows neither Prometheus nor the JSON of Grafana.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from mien.reporting import figures
 
@@ -44,6 +46,16 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """An annotation: a deployment, or an alert that begins to fire; drawn as a line upwards."""
+
+    name: str
+    time: float
+    """Seconds before the end, as those of a series."""
+    colour: str
+
+
+@dataclass(frozen=True)
 class Tile:
     """One panel with its numbers."""
 
@@ -63,14 +75,29 @@ class Tile:
     words: Mapping[str, str] = field(default_factory=dict)
     nothing: str = "no data"
     """What stands in an empty tile; in red where data are missing."""
+    marks: Sequence[Mark] = ()
 
     @property
     def empty(self) -> bool:
         return not (self.rows if self.kind == "table" else self.series)
 
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """The last value of each series, or the lines of the table by their header; as drawn."""
+        if self.kind == "table":
+            return {"rows": [dict(zip(self.header, row, strict=True)) for row in self.rows]}
+        last = {each.name: float(each.values[-1]) for each in self.series}
+        return {
+            name: self.words.get(f"{value:g}", say(value, self.unit))
+            for name, value in last.items()
+        }
+
 
 def draw(title: str, words: str, tiles: Sequence[Tile], path: Path) -> None:
-    """Write one picture, `WIDTH` pixels wide and as high as the tiles need."""
+    """Write one picture, `WIDTH` pixels wide and as high as the tiles need.
+
+    Its numbers are in the file too, for `numbers`.
+    """
     cells = max(tile.spot.y + tile.spot.h for tile in tiles) + 1
     size = (WIDTH / figures.DPI, cells * CELL / figures.DPI)
     sheet = figures.sheet(*size, layout=None)
@@ -80,7 +107,16 @@ def draw(title: str, words: str, tiles: Sequence[Tile], path: Path) -> None:
     sheet.text(180 / WIDTH, middle, words, fontsize=10, va="center", color=QUIET)
     for tile in tiles:
         _tile(sheet, tile, cells)
-    figures.save(sheet, path)
+    shown = {tile.title: tile.numbers for tile in tiles if tile.kind != "row"}
+    marks = sorted({mark.name for tile in tiles for mark in tile.marks})
+    figures.save(sheet, path, {"Description": json.dumps({"panels": shown, "marks": marks})})
+
+
+def numbers(path: Path) -> dict[str, Any]:
+    """What a picture shows: `panels`, numbers by title, and `marks`, the names of annotations."""
+    with Image.open(path) as picture:
+        document: dict[str, Any] = json.loads(picture.info["Description"])
+    return document
 
 
 def say(value: float, unit: str) -> str:
@@ -88,7 +124,7 @@ def say(value: float, unit: str) -> str:
     if not np.isfinite(value):
         return "no number"
     if unit == "percentunit":
-        return f"{100 * value:.3g} %"
+        return f"{100 * value:.3g} %" if abs(value) < 10 else f"{100 * value:,.0f} %"
     if unit == "s":
         return _scaled(value, _TIMES)
     if unit == "decbytes":
@@ -170,6 +206,9 @@ def _timeseries(tile: Tile, axes: Axes, width: float, height: float) -> None:
         alone = "o" if np.isfinite(y).sum() < 3 else None
         plot.plot(x, y, style, color=colour, linewidth=thick, marker=alone, ms=3, label=series.name)
     _scale(plot, tile)
+    for mark in tile.marks:
+        plot.axvline(mark.time / 60, color=mark.colour, linewidth=0.8, linestyle=":")
+        plot.plot(mark.time / 60, 0, "^", color=mark.colour, ms=5, clip_on=False)
     for limit in (tile.above, tile.below):
         if limit is not None:
             plot.axhline(limit, color=RED, linewidth=1, linestyle="--")

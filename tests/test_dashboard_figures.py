@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from project import ROOT
 
 from bench import dashboard_figures as picture
 from bench import dashboard_tiles as tiles
@@ -63,6 +64,9 @@ def test_every_panel_is_drawn_with_its_numbers(
     with Image.open(tmp_path / "new" / "page.png") as image:
         assert image.width == pytest.approx(1600, abs=1)
     assert not [tile.title for tile in drawn if tile.kind != "row" and tile.empty]
+    assert tiles.numbers(tmp_path / "new" / "page.png")["marks"] == [
+        *("Alerts: ", "Deployment: shape: version 2")
+    ]
     assert not [question for question in prometheus.questions if "$" in question]
     spots = [tile.spot for tile in drawn]
     for panel in document["panels"]:
@@ -112,6 +116,40 @@ def test_a_panel_without_data_says_so(drawn: list[Tile], tmp_path: Path) -> None
         dashboards.as_json(DASHBOARDS[1]), RecordingPrometheus(empty=True), tmp_path / "page.png"
     )
     assert all(tile.empty for tile in drawn if tile.spot.h > 4)
+
+
+@pytest.mark.parametrize("board", DASHBOARDS, ids=lambda board: board.name)
+def test_the_committed_picture_shows_every_panel(board: dashboards.Dashboard) -> None:
+    """Also those that came after it was drawn; where none is missing, a number is in each."""
+    shown = committed(board.name)["panels"]
+    panels = [panel for own in board.rows.values() for panel in own]
+    assert [each.title for each in panels if not each.repeat and each.title not in shown] == []
+    may_be_empty = {each.title for each in panels if each.empty or each.hides_zero}
+    empty = {title for title, numbers in shown.items() if not (numbers.get("rows", numbers))}
+    assert empty <= may_be_empty
+
+
+def test_the_committed_pictures_show_one_story() -> None:
+    """Clean traffic of the demo's two champions, then darkened faces: drift, and its alert."""
+    overview, model, data = (committed(name) for name in ("overview", "model", "data"))
+    alerts = {row["alertname"] for row in overview["panels"]["Alerts and their runbooks"]["rows"]}
+    assert "MienDrift" in alerts
+    for each in (overview, model, data):
+        assert {"Alerts: MienDrift", "Deployment: gesture: version 1"} <= set(each["marks"])
+    drifted = {
+        row["quantity"]
+        for row in data["panels"]["Drift now"]["rows"]
+        if row["task"] == "emotion" and float(row["score"]) > float(row["threshold"])
+    }
+    assert "brightness" in drifted
+    scored = {row["candidate"] for row in model["panels"]["Scores of every candidate"]["rows"]}
+    served = {row["candidate"] for row in overview["panels"]["Served models"]["rows"]}
+    assert served < scored
+
+
+def committed(name: str) -> dict[str, Any]:
+    """The numbers in a picture of reports/figures/."""
+    return tiles.numbers(ROOT / "reports" / "figures" / f"dashboard_{name}.png")
 
 
 def reds(path: Path) -> int:

@@ -3,8 +3,9 @@
 import re
 
 import pytest
-from project import Demo, free_port, mien
+from project import ROOT, Demo, free_port, mien
 
+from bench import dashboard_tiles
 from mien import tasks
 from mien.model.evaluation import Evaluation
 from mien.storage.workspace import Workspace, read_latest
@@ -25,6 +26,24 @@ def test_every_task_gets_a_champion_that_learned(demo: Demo) -> None:
         assert row.test.macro_f1 >= 0.8, row
 
 
+def test_the_committed_dashboard_shows_the_scores_of_the_demo(demo: Demo) -> None:
+    """The same candidates; other processors train a little differently."""
+    picture = ROOT / "reports" / "figures" / "dashboard_model.png"
+    panels = dashboard_tiles.numbers(picture)["panels"]
+    rows = panels["Scores of every candidate"]["rows"]
+    shown = {
+        (row["task"], row["candidate"]): float(row["macro-F1"].removesuffix(" %")) / 100
+        for row in rows
+        if row["split"] == "test"
+    }
+    scores = {}
+    for name in tasks.names():
+        folder = read_latest(Workspace(demo.home).evaluated(name), f"sample_{name}", "")
+        for each in Evaluation.read(folder).candidates:
+            scores[name, each.candidate] = pytest.approx(each.test.macro_f1, abs=0.05)
+    assert shown == scores
+
+
 def test_it_prints_the_table_the_seconds_and_the_addresses(demo: Demo) -> None:
     """A user reads who won, how long each stage took, an answer, and where to go on."""
     for word in (
@@ -37,8 +56,8 @@ def test_it_prints_the_table_the_seconds_and_the_addresses(demo: Demo) -> None:
         "/docs",
     ):
         assert word in demo.out
-    assert re.search(r"prediction for a drawn picture: happy 0\.\d+", demo.out)
-    assert re.search(r"prediction for a drawn picture: like 0\.\d+", demo.out)
+    assert re.search(r"prediction for a drawn picture: emotion happy 0\.\d+ \(ok\)", demo.out)
+    assert re.search(r"prediction for a drawn picture: gesture like 0\.\d+ \(ok\)", demo.out)
 
 
 def test_a_second_run_skips_what_has_not_changed(demo: Demo) -> None:

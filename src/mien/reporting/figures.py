@@ -151,11 +151,11 @@ def sheet(
     return Figure(figsize=(width, height), layout=layout)
 
 
-def save(figure: "Figure", path: Path) -> None:
-    """Write it with `DPI` pixels an inch."""
+def save(figure: "Figure", path: Path, texts: Mapping[str, str] | None = None) -> None:
+    """Write it with `DPI` pixels an inch, and texts that stand in the file beside the picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Without the library's version in the file, the same numbers give the same bytes.
-    figure.savefig(path, dpi=DPI, metadata={"Software": None})
+    figure.savefig(path, dpi=DPI, metadata={"Software": None, **(texts or {})})
 
 
 def _sample(

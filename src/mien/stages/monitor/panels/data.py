@@ -34,10 +34,12 @@ TRAINED_ON = (
     ),
     Panel(
         "Completeness by check",
-        {"{{task}} {{check}}": f"sort({_COMPLETE})"},
+        {"{{task}} {{check}}": f"sort({_COMPLETE} < 1)"},
         "bargauge",
         (7, 11),
         top=1,
+        empty="complete",
+        description="Share of the samples without an issue, of each check that found one.",
     ),
 )
 MIX = (

@@ -1,5 +1,7 @@
 """The dashboard of the model: what is served, its scores, its predictions, its live accuracy."""
 
+from dataclasses import replace
+
 from mien.stages.monitor.dashboards import Dashboard
 from mien.stages.monitor.grafana import PER_SECOND, Panel
 from mien.stages.monitor.promql import LEGEND, MODEL, increase, latest, mean, quantile, rate
@@ -181,6 +183,9 @@ PAGE = Dashboard(
         "Evaluation of all candidates": LEADERBOARD,
         "Predictions": PREDICTIONS,
         "Live accuracy, by feedback": LIVE_ACCURACY,
-        "Challenger in the shadow, and canary": SHADOW,
+        # Without a challenger, nothing is missing.
+        "Challenger in the shadow, and canary": tuple(
+            replace(each, empty="none") for each in SHADOW
+        ),
     },
 )

@@ -1,5 +1,7 @@
 """The dashboard that is opened first: whether all is well, and where to look if not."""
 
+from dataclasses import replace
+
 from mien.stages.monitor.dashboards import Dashboard
 from mien.stages.monitor.grafana import Panel
 from mien.stages.monitor.panels import data, model, server
@@ -53,13 +55,17 @@ NOW = (
         column_links={"alertname": RUNBOOK},
         empty="none",
     ),
-    next(panel for panel in model.SERVED if panel.title == "Served models"),
+    replace(next(each for each in model.SERVED if each.title == "Served models"), size=(15, 6)),
 )
-TRENDS = (
-    next(panel for panel in model.LIVE_ACCURACY if panel.title == "Live accuracy"),
-    next(panel for panel in data.DRIFT if panel.title.endswith("as part of its threshold")),
-    next(panel for panel in server.REQUESTS if panel.title == "Time of a prediction by route"),
-    next(panel for panel in server.REQUESTS if panel.title.startswith("Rate of requests")),
+_TITLES = (
+    *("Live accuracy", "Drift score, as part of its threshold"),
+    *("Time of a prediction by route", "Rate of requests by route and status"),
+)
+TRENDS = tuple(
+    replace(each, size=(12, 8))
+    for title in _TITLES
+    for each in (*model.LIVE_ACCURACY, *data.DRIFT, *server.REQUESTS)
+    if each.title == title
 )
 PAGE = Dashboard(
     "overview",
