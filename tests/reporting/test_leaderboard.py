@@ -89,6 +89,6 @@ def test_what_unsure_costs_is_printed_and_a_missed_target_is_said(
     missed = AnswerDecision(min_confidence=2.0, max_risk=0.05)
     leaderboard.show(evaluation("emotion", row.model_copy(update={"decision": missed})))
     out = capsys.readouterr().out
-    assert "NOT REACHED on val: at most 5% wrong. Every answer is unsure." in out
+    assert "NOT REACHED on val: at most 5% wrong. Every answer is unsure: bring more data" in out
     (line,) = [line for line in out.splitlines() if line.split()[:1] == ["30%"]]
     assert line.split()[1:] == ["0.610", "50.0%", "28.0%", "48.0%", "31.0%"]

@@ -70,7 +70,8 @@ def _show_decision(evaluation: Evaluation) -> None:
     console.result(
         f"At most {limit}: {row.test.coverage:.1%} of test answered, {row.test.risk:.1%} wrong"
         if row.decision.is_reached
-        else f"NOT REACHED on val: at most {limit}. Every answer is unsure."
+        else f"NOT REACHED on val: at most {limit}. Every answer is unsure: bring more data, or "
+        "raise policy.max_risk."
     )
     console.table(
         f"Risk and coverage of {row.candidate} (thresholds from val)",
