@@ -5,6 +5,7 @@ time of the training is compared with that of its four classifiers alone, on the
 the pictures of the page, too.
 """
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -40,19 +41,21 @@ def main() -> None:
                 for label in CLASSES:
                     record_class(address, folder, label, session, steps)
             with camera(address, folder, CLASSES[1], 2) as visit:
-                training_s = train(visit.page, process.pid, steps)
+                model_s, training_s = train(visit.page, process.pid, steps)
         alone_s = classifiers_alone(home)
-    ratio = training_s / alone_s
     seconds = [{"step": step, "seconds": f"{value:.1f}"} for step, value in steps.items()]
     seconds.append({"step": "in all", "seconds": f"{sum(steps.values()):.1f}"})
     cost = [
-        {"what": "the training in the studio", "CPU seconds": f"{training_s:.1f}"},
+        {"what": "the training, until its model is there", "CPU seconds": f"{model_s:.1f}"},
+        {"what": "the training, with all it writes", "CPU seconds": f"{training_s:.1f}"},
         {"what": "its four classifiers alone", "CPU seconds": f"{alone_s:.1f}"},
     ]
     sentence = (
-        f"The training takes {ratio:.1f} times the CPU time of the four classifiers alone "
-        "(cross-validation and fit on the same rows, their libraries loaded before). It loads "
-        "these libraries and MLflow first; it checks, exports, calibrates and measures all four."
+        f"The training takes {model_s / alone_s:.1f} times the CPU time of the four classifiers "
+        "alone (cross-validation and fit on the same rows, their libraries loaded before) until "
+        f"its model answers, and {training_s / alone_s:.1f} times with all that it writes. It "
+        "checks the data, and exports, calibrates and measures all four. The studio loads the "
+        "libraries and makes MLflow's tables while people record, which does not count here."
     )
     rows = f"{len(CLASSES)} classes, 2 sessions, at least {COUNT} samples of each; wall time."
     write("studio", "Studio", [rows, table(seconds), sentence, table(cost)])
@@ -89,20 +92,24 @@ def record_class(address: str, folder: Path, label: str, session: int, steps: St
             save(page, "record")
 
 
-def train(page: Page, process_id: int, steps: Steps) -> float:
-    """Train and wait for the first live answer; returns the CPU seconds of the training."""
+def train(page: Page, process_id: int, steps: Steps) -> tuple[float, float]:
+    """Train, wait for the first live answer and for the end; returns the CPU seconds until the
+    model is there, and until the end."""
     start, cpu = time.monotonic(), cpu_seconds(process_id)
+    state = page.locator("#training_state")
     page.get_by_role("button", name="Train", exact=True).click()
-    expect(page.locator("#training_state")).to_contain_text("Trained in", timeout=TRAINING_MS)
-    cpu = cpu_seconds(process_id) - cpu
+    expect(state).to_contain_text(re.compile("The model answers|Trained in"), timeout=TRAINING_MS)
+    model_s = cpu_seconds(process_id) - cpu
     steps["train"] = time.monotonic() - start
     start = time.monotonic()
     expect(page.locator("#live_answers .label").first).to_have_text(CLASSES[1])
     steps["load the model, first live answer"] = time.monotonic() - start
+    expect(state).to_contain_text("Trained in", timeout=TRAINING_MS)
+    training_s = cpu_seconds(process_id) - cpu
     save(page, "result")
     page.set_viewport_size(PHONE)  # type: ignore[arg-type]
     save(page, "phone")
-    return cpu
+    return model_s, training_s
 
 
 def save(page: Page, name: str) -> None:

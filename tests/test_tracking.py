@@ -1,12 +1,16 @@
 """Promises of `mien.tracking`, on a real MLflow with SQLite."""
 
 import shutil
+import sqlite3
+from contextlib import closing
+from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
 from mien.errors import RegistryError
+from mien.storage.cache import CACHE_VARIABLE, cache_folder
 from mien.storage.workspace import CHAMPION
 from mien.tracking import ModelPage, TrackedData, Tracker, run_of
 
@@ -282,6 +286,44 @@ def test_a_lost_database_is_no_empty_registry(mlflow_database: Path, tmp_path: P
     shutil.copy(mlflow_database, tmp_path)
     with Tracker(tmp_path).run("g", "svm", tmp_path, {}, LINEAGE):
         pass
+
+
+def test_a_new_database_is_a_copy_of_the_cached_one(
+    mlflow_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow's migrations run once for each user; nothing of the first workspace is in the copy."""
+    assert mlflow_database.is_file()  # by now the cache of this user has the file
+    (cached,) = cache_folder().glob(f"mlflow-{version('mlflow-skinny')}.db")
+    (tmp_path / "cache").mkdir()
+    shutil.copy(cached, tmp_path / "cache")
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    with closing(sqlite3.connect(tmp_path / "cache" / cached.name)) as opened, opened:
+        opened.execute("create table mark (number)")
+        assert opened.execute("select count(*) from experiments").fetchone() == (0,)
+    Tracker(tmp_path / "home").open()
+    with closing(sqlite3.connect(tmp_path / "home" / "mlflow.db")) as opened:
+        assert opened.execute("select count(*) from mark").fetchone() == (0,)
+        assert opened.execute("select name from experiments").fetchall() == [("Default",)]
+
+
+@pytest.mark.long
+def test_without_a_cache_mlflow_makes_the_same_tables(
+    mlflow_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the cache folder cannot be made, such as on a disk that is read only."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file" / "cache"))
+    Tracker(tmp_path / "home").open()
+    tables = []
+    for path in (mlflow_database, tmp_path / "home" / "mlflow.db"):
+        with closing(sqlite3.connect(path)) as opened:
+            schema = opened.execute("select type, name, sql from sqlite_master order by 1, 2")
+            revision = opened.execute("select version_num from alembic_version")
+            # The order of columns in constraints follows the hashes of a process.
+            words = [(kind, name, sorted((sql or "").split())) for kind, name, sql in schema]
+            tables.append((words, revision.fetchall()))
+    assert tables[0] == tables[1]
+    assert len(tables[0][0]) > 100
 
 
 def test_a_metric_that_is_no_number_is_not_stored(home: Path) -> None:

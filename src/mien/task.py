@@ -380,6 +380,7 @@ class Recordable:
 
     columns: tuple[str, ...]  # of the numbers of a sample in the tables of the task
     open_detector: Callable[[], Callable[[Request], RecordedSubject | None]]
+    libraries: tuple[str, ...]  # that a training imports, for seconds
     script: tuple[Path, ...]  # `predict.py`, which runs a bundle without mien, and what it imports
 
 
@@ -393,8 +394,7 @@ class Task(Generic[ParamsT]):
     data: TaskData[ParamsT]
     training: Trainer[ParamsT]
     inference: Predictor
-    intended_use: str = ""
-    """For the model card, as `forbidden_use`: no model is registered without them."""
+    intended_use: str = ""  # for the model card: no model is registered without it and the next
     forbidden_use: str = ""
     notice: str = ""  # what people must read before a camera shows them to it: some laws ask for it
     recordable: Recordable | None = None  # optional

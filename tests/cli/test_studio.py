@@ -13,6 +13,7 @@ from mien.cli import studio as wiring
 from mien.config import Settings
 from mien.errors import ConfigError
 from mien.stages.serve.auth import ApiKeyAuth
+from mien.stages.studio.studio import Studio
 from mien.storage.workspace import Workspace
 
 
@@ -26,6 +27,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
         on_ready("http://127.0.0.1:8000")
 
     monkeypatch.setattr(wiring.app, "run_extended", serve)
+    monkeypatch.setattr(Studio, "warm_up", lambda studio: None)  # imports for seconds
     return settings
 
 

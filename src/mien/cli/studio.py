@@ -1,7 +1,9 @@
 """`mien studio`: wires the stage studio to the service and to the pipeline."""
 
 import secrets
+from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 from pydantic import SecretStr
 
@@ -31,13 +33,16 @@ def serve_studio(workspace: Workspace, settings: Settings) -> None:
     """
     settings, key = with_key(settings)
 
+    studio = open_studio(workspace)
+
     def on_ready(address: str) -> None:
+        Thread(target=studio.warm_up, name="mien-warm-up", daemon=True).start()
         console.result(f"open {address}/{NAME}#key={key}")
         console.info("Who has this address can use the studio. Serving until Ctrl-C")
 
     lock = workspace.home / "data" / NAME / "lock"
     with locked(lock, "Another studio is open in this workspace; waiting for its end."):
-        app.run_extended(workspace, extension(open_studio(workspace)), settings, on_ready)
+        app.run_extended(workspace, extension(studio), settings, on_ready)
 
 
 def with_key(settings: Settings) -> tuple[Settings, str]:
@@ -73,8 +78,8 @@ def open_studio(workspace: Workspace) -> Studio:
         policy = run.policy.model_copy(update={"max_risk": max(run.policy.max_risk, max_risk)})
         return run.model_copy(update={"name": NAME, "source": str(source), "policy": policy})
 
-    def train(source: Path, max_risk: float) -> Path:
-        return pipeline.try_out(config(source, max_risk), workspace)
+    def train(source: Path, max_risk: float, adopt: Callable[[Path], None]) -> None:
+        pipeline.try_out(config(source, max_risk), workspace, adopt)
 
     def keep(source: Path) -> str:
         return pipeline.register_choice(config(source, 0.0), workspace, REASON)[0].summary

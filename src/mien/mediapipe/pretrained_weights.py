@@ -4,7 +4,6 @@ MediaPipe 1.x ships no weights. Its Apache-2.0 networks are in the wheel of an o
 downloads it by its hash, and it is never installed. Which networks there are: `weights.py`.
 """
 
-import os
 import subprocess
 import sys
 import zipfile
@@ -17,8 +16,6 @@ from tempfile import TemporaryDirectory
 
 from mien.errors import UnreachableError, WeightsError
 
-CACHE_VARIABLE = "MIEN_CACHE"
-"""Environment variable that moves the cache folder."""
 WHEEL = "mediapipe==0.10.21"
 DOWNLOAD_TIMEOUT_S = 600
 
@@ -140,11 +137,3 @@ class PretrainedWeights:
                 f"{self.offline_advice}"
             )
         return [str(wheels[-1] / "pip")]
-
-
-def cache_folder() -> Path:
-    """The folder that caches weights for all workspaces of this user."""
-    own = os.environ.get(CACHE_VARIABLE)
-    if own:
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mien"

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mien.storage.cache import cache_folder
 from mien.storage.files import atomic_write
 
-from .pretrained_weights import DOWNLOAD_TIMEOUT_S, WHEEL, PretrainedWeights, cache_folder
+from .pretrained_weights import DOWNLOAD_TIMEOUT_S, WHEEL, PretrainedWeights
 from .tflite_to_onnx import to_onnx
 
 FACE_DETECTOR_VARIABLE = "MIEN_FACE_DETECTOR"

@@ -75,13 +75,16 @@ def run_named(
     return run(tasks.run_config(name, source, overrides), workspace, force)
 
 
-def try_out(config: RunConfig, workspace: Workspace) -> Path:
-    """Take a run from its source to the folder of its evaluated candidates; register nothing."""
+def try_out(config: RunConfig, workspace: Workspace, on_choice: Callable[[Path], None]) -> None:
+    """Take a run from its source to the folder of its evaluated candidates; register nothing.
+
+    `on_choice` gets that folder as soon as the choice in it is whole, see `stages/evaluate`.
+    """
     run = Run.resolve(config, workspace)
     with workspace.locked(config.task):
         stage = Stages(config.task)
         _train_all(run, stage)
-        return stage("evaluate", lambda: evaluate(run), lambda result: result.fresh).folder
+        stage("evaluate", lambda: evaluate(run, on_choice), lambda result: result.fresh)
 
 
 @dataclass(frozen=True)

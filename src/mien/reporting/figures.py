@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from mien.task import DataReport, Example, Prediction, Skeleton
 
@@ -152,10 +154,18 @@ def sheet(
 
 
 def save(figure: "Figure", path: Path, texts: Mapping[str, str] | None = None) -> None:
-    """Write it with `DPI` pixels an inch, and texts that stand in the file beside the picture."""
+    """Write it with `DPI` pixels an inch, and texts that stand in the file beside the picture; the
+    same numbers give the same bytes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure.set_dpi(DPI)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # `savefig` lays out and draws twice
+    stored = PngInfo()
+    for name, text in (texts or {}).items():
+        stored.add_text(name, text)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Without the library's version in the file, the same numbers give the same bytes.
-    figure.savefig(path, dpi=DPI, metadata={"Software": None, **(texts or {})})
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(path, pnginfo=stored)
 
 
 def _sample(

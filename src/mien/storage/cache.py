@@ -1,11 +1,13 @@
-"""Results that are slow to compute, remembered by the content that they belong to.
+"""Results that are slow to compute, remembered by the content that they belong to, and the folder
+of this user for what serves all workspaces.
 
-One append-only text file; a line is a CRC-32 and the JSON of digest and value. A line that was cut
-off is ignored, and its result computed again; nothing else is lost. Threads and processes may add
-lines at the same time.
+`ContentCache` is one append-only text file; a line is a CRC-32 and the JSON of digest and value. A
+line that was cut off is ignored, and its result computed again; nothing else is lost. Threads and
+processes may add lines at the same time.
 """
 
 import json
+import os
 import threading
 import zlib
 from collections.abc import Callable
@@ -13,6 +15,16 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+CACHE_VARIABLE = "MIEN_CACHE"
+"""Environment variable that moves the cache folder."""
+
+
+def cache_folder() -> Path:
+    """The folder that caches weights and other files for all workspaces of this user."""
+    own = os.environ.get(CACHE_VARIABLE)
+    if own:
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mien"
 
 
 class ContentCache(Generic[T]):

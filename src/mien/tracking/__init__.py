@@ -59,6 +59,14 @@ class Tracker:
         self._home = home.resolve()
         self._database = Workspace(self._home).database
 
+    def open(self) -> None:
+        """Import MLflow and make its tables where there are none: later calls take no seconds.
+
+        Raises:
+            RegistryError: the database is missing where models were registered.
+        """
+        _ = self._client
+
     @contextmanager
     def run(
         self,

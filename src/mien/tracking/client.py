@@ -2,14 +2,19 @@
 
 import logging
 import os
+import shutil
+import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.errors import RegistryError
+from mien.storage.cache import cache_folder
+from mien.storage.files import atomic_write
 from mien.storage.registry import refuse_lost, relocate
 
 if TYPE_CHECKING:
@@ -73,10 +78,39 @@ def open_client(home: Path, database: Path) -> "MlflowClient":
             unfinished = database.with_name(".mlflow.db.unfinished")
             for left in home.glob(f"{unfinished.name}*"):
                 left.unlink()
-            _opened(MlflowClient, unfinished)
+            _make(MlflowClient, unfinished)
             unfinished.replace(database)
         relocate(database, home)
         return _opened(MlflowClient, database)
+
+
+def _make(client: "type[MlflowClient]", target: Path) -> None:
+    """Make a database with MLflow's tables.
+
+    MLflow makes them by tens of migrations, which take seconds. They are done once for each
+    version of MLflow, in the cache folder of the user, and copied from there.
+    """
+    from filelock import FileLock
+
+    template = cache_folder() / f"mlflow-{version('mlflow-skinny')}.db"
+    if not template.is_file():
+        try:
+            template.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(template.with_suffix(".lock")):
+                if not template.is_file():
+                    with atomic_write(template) as temporary:
+                        _migrate(client, temporary)
+        except OSError:  # a cache that cannot be written
+            return _migrate(client, target)
+    shutil.copyfile(template, target)
+
+
+def _migrate(client: "type[MlflowClient]", database: Path) -> None:
+    """Let MLflow make its tables. Its default experiment names the present folder: it is removed,
+    and made again when a copy is opened."""
+    _opened(client, database)
+    with closing(sqlite3.connect(database)) as opened, opened:
+        opened.execute("delete from experiments")
 
 
 def _opened(client: "type[MlflowClient]", database: Path) -> "MlflowClient":

@@ -1,16 +1,18 @@
-"""Promises of the evaluate stage that need no training: the reference, and what takes part."""
+"""Promises of the evaluate stage: the reference, what takes part, and what is whole when."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import small
 from measured import ratio
 
 from mien import tasks
 from mien.config import RunConfig
 from mien.model import bundle
-from mien.model.evaluation import BundleMetrics, Latency, SliceDefinition
+from mien.model.evaluation import BundleMetrics, Evaluation, Latency, SliceDefinition
 from mien.observability import drift
 from mien.observability.drift import DriftRow
 from mien.reporting.model_card import CARD, SECTIONS
@@ -20,7 +22,7 @@ from mien.stages.evaluate.card import card
 from mien.stages.evaluate.data_quality import DataQuality, read_data_quality
 from mien.stages.evaluate.measuring import Measured
 from mien.storage.files import write_json
-from mien.storage.workspace import DATA_QUALITY, REPORT, Workspace, write_latest
+from mien.storage.workspace import DATA_QUALITY, DETAILS, REPORT, Workspace, write_latest
 
 TRAINING = {
     "examples": {"train": {"a": 70, "b": 20}, "val": {"a": 101, "b": 0}, "test": {"a": 9, "b": 3}},
@@ -99,7 +101,7 @@ def test_leaked_examples_are_left_out_of_the_leak_free_scores() -> None:
         for truth, word, name in said
     ]
     measured = Measured(BUNDLE, {"val": test, "test": test}, [], LATENCY, COST, frozenset({"2"}))
-    found = measured.measurements()
+    found = measured.measurements
     assert found.test.accuracy == pytest.approx(2 / 3)
     assert found.test_leak_free is not None
     assert found.test_leak_free.accuracy == pytest.approx(1 / 2)
@@ -109,7 +111,29 @@ def test_leaked_examples_are_left_out_of_the_leak_free_scores() -> None:
 def test_unchecked_data_have_no_leak_free_scores() -> None:
     """Nobody looked for copies: nothing is claimed about them."""
     measured = Measured(BUNDLE, {"val": [], "test": answers()}, [], LATENCY, COST, None)
-    assert measured.measurements().test_leak_free is None
+    assert measured.measurements.test_leak_free is None
+
+
+def test_the_choice_is_whole_before_the_rest_is_written(
+    small_gesture: Workspace, tmp_path: Path
+) -> None:
+    """The studio serves it from then on: the bundle is the final one, with scores beside it."""
+    shutil.copytree(small_gesture.home, tmp_path / "home")
+    policy = small.ANY.model_copy(update={"max_risk": 0.9})  # evaluated anew
+    config = small.GESTURE.model_copy(update={"policy": policy})
+    seen = []
+
+    def on_choice(folder: Path) -> None:
+        choice = Evaluation.read(folder).choice
+        assert choice == "logistic_regression"
+        assert (folder / DETAILS / f"{choice}.json").is_file()
+        assert not (folder / "samples").exists()
+        seen.append(bundle.read(folder / choice).digest)
+
+    run = Run.resolve(config, Workspace(tmp_path / "home"))
+    folder = evaluate.evaluate(run, on_choice).folder
+    assert seen == [bundle.read(folder / "logistic_regression").digest]
+    assert (folder / "samples").is_dir()
 
 
 def test_the_card_has_every_section_and_the_slices(small_gesture: Workspace) -> None:
@@ -132,7 +156,7 @@ def test_the_slices_of_an_evaluation_are_those_of_its_candidates() -> None:
     measured = Measured(
         *(BUNDLE, {"val": bright, "test": [*dark, *bright]}, [], LATENCY, COST, None),
         slices=(cut,),
-    ).measurements()
+    ).measurements
     assert [(each.name, each.accuracy) for each in measured.slices] == [
         ("low", 0.0), ("middle", None), ("high", 1.0),
     ]  # fmt: skip

@@ -55,7 +55,6 @@ def test_confused_labels_are_named() -> None:
         uncalibrated=(),
         calibrated=(),
         curves=(),
-        slices=(),
         mistakes=(),
     )
     pairs = readiness.confused_pairs(details)

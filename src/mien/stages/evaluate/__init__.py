@@ -8,7 +8,7 @@ is measured on the same data, so that `register` can compare like with like.
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -44,6 +44,8 @@ from .card import card, draw, reference
 from .data_quality import DataQuality, read_data_quality
 from .measuring import Measured, compare_latency, measure, predict_split
 
+OnChoice = Callable[[Path], None]
+
 
 @dataclass(frozen=True)
 class Evaluated:
@@ -53,8 +55,11 @@ class Evaluated:
     fresh: bool
 
 
-def evaluate(run: Run) -> Evaluated:
+def evaluate(run: Run, on_choice: OnChoice = lambda folder: None) -> Evaluated:
     """Measure every candidate of a run and let the policy choose; skip what is already there.
+
+    `on_choice` gets the folder as soon as the choice, its bundle and its details are whole in it;
+    the other candidates, their figures and what MLflow shows follow.
 
     Raises:
         PolicyError: no candidate keeps the policy's limits; the measurements are kept.
@@ -78,7 +83,7 @@ def evaluate(run: Run) -> Evaluated:
     fresh = not folder.is_dir()
     if fresh:
         with atomic_dir(folder) as temporary:
-            _measure_all(run, trained, ready, quality, temporary)
+            _measure_all(run, trained, ready, quality, temporary, on_choice)
         _publish(folder, run.reports)
     write_latest(run.evaluated, run.config.name, folder.name)
     if fresh:
@@ -86,6 +91,8 @@ def evaluate(run: Run) -> Evaluated:
     _measure_champion(run, folder, ready)
     if (evaluation := Evaluation.read(folder)).choice is None:
         raise PolicyError(policy.no_candidate_message(evaluation))
+    if not fresh:
+        on_choice(folder)
     return Evaluated(folder, fresh)
 
 
@@ -107,8 +114,9 @@ def on_other_data(run: Run, ready: Path) -> dict[str, dict[str, float]]:
 
 
 def _measure_all(
-    run: Run, trained: Path, ready: Path, quality: DataQuality | None, target: Path
-) -> None:
+    run: Run, trained: Path, ready: Path, quality: DataQuality | None, target: Path,
+    on_choice: OnChoice,
+) -> None:  # fmt: skip
     task = run.task
     bundles = _bundles(trained, run.config.variants)
     leaked = None if quality is None else quality.leaked
@@ -119,10 +127,10 @@ def _measure_all(
     ]
     rows = [
         CandidateScores(
-            candidate=each.bundle.manifest.candidate,
+            candidate=each.candidate,
             decision=each.decision,
             variant=compare_latency(task, each.bundle, ready, run.config.policy),
-            **dict(each.measurements()),
+            **dict(each.measurements),
         )
         for each in measured
     ]
@@ -134,14 +142,21 @@ def _measure_all(
     evaluation = _choose(run, rows, trained, ready, trained_on).model_copy(
         update={"slices": definitions}
     )
-    report = DataReport.from_json(json.loads((ready / REPORT).read_text(encoding="utf-8")))
-    training = {
-        "examples": report.counts,
-        "completeness": {} if quality is None else quality.completeness,
-    }
-    for each in measured:
-        _complete(each, evaluation, training, target, run, trained)
     evaluation.write(target)
+    training = _training(ready, quality)
+    for each in sorted(measured, key=lambda each: each.candidate != evaluation.choice):
+        _complete(each, evaluation, training, target, run)
+        if each.candidate == evaluation.choice:
+            on_choice(target)
+    for each in measured:
+        _track(each, target, run, trained)
+
+
+def _training(ready: Path, quality: DataQuality | None) -> dict[str, Any]:
+    """What a bundle says of its training data."""
+    report = DataReport.from_json(json.loads((ready / REPORT).read_text(encoding="utf-8")))
+    completeness = {} if quality is None else quality.completeness
+    return {"examples": report.counts, "completeness": completeness}
 
 
 def _choose(
@@ -172,18 +187,16 @@ def _complete(
     training: Mapping[str, Any],
     target: Path,
     run: Run,
-    trained: Path,
 ) -> None:
-    """Write one candidate's bundle with metrics, reference, figures and card, and track it."""
+    """Write one candidate's bundle with metrics, reference, figures and card, and its details."""
     manifest = measured.bundle.manifest
     folder = target / manifest.candidate
     shutil.copytree(measured.bundle.folder, folder, ignore=_but_the_manifest)
     known = reference(measured.answers["val"], manifest.labels, training)
     write_json(folder / "reference.json", known, sort_keys=True)
     draw(measured, folder / "figures")
-    measurements = measured.measurements()
     metrics = BundleMetrics(
-        **dict(measurements),
+        **dict(measured.measurements),
         leaderboard=tuple(
             row.model_copy(update={"slices": (), "val_slices": ()}) for row in evaluation.candidates
         ),
@@ -195,15 +208,19 @@ def _complete(
     (folder / CARD).write_text(text, encoding="utf-8")
     bundle.write(folder, complete)
     _write_details(measured, target / DETAILS / f"{manifest.candidate}.json")
-    private = target / "samples" / manifest.candidate
+
+
+def _track(measured: Measured, target: Path, run: Run, trained: Path) -> None:
+    """Draw samples of one candidate, and complete its run in MLflow."""
+    folder, private = target / measured.candidate, target / "samples" / measured.candidate
     skeleton = run.task.inference.skeleton
     figures.samples(measured.shown, ["sample predictions"], private / "samples.png", skeleton)
     Tracker(run.workspace.home).complete(
-        trained / WORK / manifest.candidate,
-        measurements.flat(),
+        trained / WORK / measured.candidate,
+        measured.measurements.flat(),
         folder,
         registry_page.model_page(run.task),
-        registry_page.description(text),
+        registry_page.description((folder / CARD).read_text(encoding="utf-8")),
         {"samples": private},
     )
 

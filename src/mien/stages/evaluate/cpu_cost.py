@@ -23,8 +23,9 @@ T = TypeVar("T")
 
 REFERENCE_SIZE = (640, 480)
 """Pixels of the JPEG photo whose decoding is one unit of CPU cost."""
-PAIRS_PER_ROUND = 20
-MAX_ROUNDS = 5
+PAIRS_PER_ROUND = 12
+"""The interval of the median of fewer pairs has no ends."""
+MAX_ROUNDS = 8
 _WARMUP_PAIRS = 3
 _Z = 2.576
 """Of the 99 % interval of the median."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from time import perf_counter
@@ -60,6 +61,12 @@ class Measured:
     """The worst ones on test."""
     slices: Sequence[SliceDefinition] = ()
 
+    @property
+    def candidate(self) -> str:
+        """Its name in the run."""
+        return self.bundle.manifest.candidate
+
+    @cached_property
     def measurements(self) -> Measurements:
         """Scores by split, what a request costs, size in megabytes."""
         labels = self.bundle.manifest.labels

@@ -3,18 +3,21 @@
 import json
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mien.errors import RequestError
+from mien.errors import MienError, RequestError
 from mien.model import bundle, runtime
 from mien.model.runtime import Model
 from mien.storage.files import write_json
 from mien.storage.workspace import Workspace, read_document
 from mien.task import Recordable, RecordedSubject, Request, Task
+from mien.tracking import Tracker
 
 from . import export, readiness
 from .recording import (
@@ -29,6 +32,8 @@ from .training import TrainingJob
 Query = Mapping[str, str]
 Reply = Mapping[str, Any] | tuple[str, bytes]
 _RESULT = "result.json"
+_LIBRARIES = ("mlflow.models", "matplotlib.backends.backend_agg")
+"""What every training imports."""
 
 
 class Names(BaseModel):
@@ -47,7 +52,7 @@ class Studio:
         task: Task[Any],
         recordable: Recordable,
         workspace: Workspace,
-        train: Callable[[Path, float], Path],
+        train: Callable[[Path, float, Callable[[Path], None]], None],
         keep: Callable[[Path], str],
     ) -> None:
         """Open the recording.
@@ -56,8 +61,9 @@ class Studio:
             task: what is recorded.
             recordable: how.
             workspace: where.
-            train: from a source, and the limit on the share of wrong answers, to the folder of
-                the evaluated bundles.
+            train: from a source and the limit on the share of wrong answers; gives the folder of
+                the evaluated bundles to its last argument as soon as the choice is whole, and
+                then writes the rest. It holds the lock of the task.
             keep: registers the choice of the last training on that source; returns a sentence.
 
         Raises:
@@ -69,7 +75,7 @@ class Studio:
         self.recording = Recording(source, recordable.columns)
         self.training = TrainingJob()
         self._models = workspace.models(task.name) / "studio"
-        self._lock = threading.Lock()
+        self._lock, self._detector_lock = threading.Lock(), threading.Lock()
         self._before: tuple[str, Model] | None = None
 
     @property
@@ -93,6 +99,17 @@ class Studio:
             "POST /studio/recording.csv": self.import_recording,
             "GET /studio/model.zip": self.export_model,
         }
+
+    def warm_up(self) -> None:
+        """Load what recordings and trainings need, and make MLflow's tables, so that nobody waits
+        for it later. Who needs what is missing says so."""
+        with suppress(MienError, OSError):
+            self._detector()
+        with suppress(MienError, OSError, ImportError):
+            Tracker(self._workspace.home).open()  # first: it makes MLflow quiet
+        for name in (*self._recordable.libraries, *_LIBRARIES):
+            with suppress(ImportError):
+                import_module(name)
 
     def state(self, _: bytes, __: Query) -> Reply:
         """Counts, what is missing, the training, and the newest model."""
@@ -131,7 +148,7 @@ class Studio:
     def record(self, data: bytes, query: Query) -> Reply:
         """Record what a picture shows; nothing is stored of the picture itself."""
         request = self.task.inference.read(data)
-        subject = self._detect(request)
+        subject = self._detector()(request)
         if subject is None:
             return {"recorded": 0, "numbers": None}
         sample = RecordedSample(query.get("label", ""), _session(query), subject, request.size)
@@ -163,7 +180,7 @@ class Studio:
         """
         if reasons := readiness.refusals(self.recording.samples):
             raise RequestError(" ".join(reasons))
-        self.training.start(self._train_and_adopt)
+        self.training.start(self._run_training)
         return {"started": True}
 
     def compare(self, data: bytes, _: Query) -> Reply:
@@ -201,21 +218,24 @@ class Studio:
     def _open_detector(self) -> Callable[[Request], RecordedSubject | None]:
         return self._recordable.open_detector()
 
-    def _detect(self, request: Request) -> RecordedSubject | None:
-        with self._lock:  # opened once; two pictures at once need no more than one of them
-            detect = self._open_detector
-        return detect(request)
+    def _detector(self) -> Callable[[Request], RecordedSubject | None]:
+        with self._detector_lock:  # opened once; two pictures at once need no more than one of them
+            return self._open_detector
 
-    def _train_and_adopt(self) -> None:
+    def _run_training(self) -> None:
         limit = readiness.provable_risk(self.recording.samples)
-        folder = self._train(self.recording.path, limit)
+        self._train(self.recording.path, limit, self._adopt)
+
+    def _adopt(self, folder: Path) -> None:
+        """Let the service load the choice of a training."""
         result = read_result(folder)
         choice = next(row.name for row in result.candidates if row.chosen)
-        with self._lock, self._workspace.locked(self.task.name):
+        with self._lock:
             if self.served.is_dir() and bundle.read(self.served).digest[:12] != result.version:
                 bundle.copy(self.served, self._models / "before")
             bundle.copy(folder / choice, self.served)
             write_json(self._models / _RESULT, result.model_dump(mode="json"))
+        self.training.model_is_there()
 
     def _result(self) -> StudioResult | None:
         path = self._models / _RESULT

@@ -28,6 +28,8 @@ class TrainingProgress(Schema):
     total: int = 0
     """Steps of that block; 0 where they are not counted."""
     seconds: float = 0.0
+    model_seconds: float = 0.0
+    """After how many seconds the model was there; 0 before. What follows is written about it."""
     error: str = ""
     """Why it failed, and what to do."""
 
@@ -49,6 +51,7 @@ class TrainingJob:
     _error: str = ""
     _start: float = 0.0
     _end: float = 0.0
+    _model: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _thread: threading.Thread | None = None
 
@@ -66,7 +69,7 @@ class TrainingJob:
             if self.running:
                 raise RequestError("A training is running. Wait for its end.")
             self._lines, self._bars, self._error = [], [], ""
-            self._start, self._state = monotonic(), "running"
+            self._start, self._model, self._state = monotonic(), 0.0, "running"
         self._thread = threading.Thread(
             target=self._run, args=(work,), name="mien-training", daemon=True
         )
@@ -88,8 +91,13 @@ class TrainingJob:
             step=bar.step,
             total=bar.total,
             seconds=round(end - self._start, 1),
+            model_seconds=round(self._model, 1),
             error=self._error,
         )
+
+    def model_is_there(self) -> None:
+        """The work has made its model, and goes on."""
+        self._model = monotonic() - self._start
 
     def line(self, text: str) -> None:
         """Add lines to the log."""

@@ -16,6 +16,11 @@ from mien.task import Recordable, RecordedSubject, Request
 from . import landmarks
 from .columns import COLUMNS
 
+LIBRARIES = (
+    *("sklearn.calibration", "sklearn.ensemble", "sklearn.neural_network", "sklearn.svm"),
+    *("lightgbm", "onnxmltools", "skl2onnx"),
+)
+"""What `train.py` and `export.py` import when they are called."""
 _DECIMALS = 3
 _HERE = Path(__file__).parent
 
@@ -50,5 +55,6 @@ def open_detector() -> Callable[[Request], RecordedSubject | None]:
 RECORDABLE = Recordable(
     columns=COLUMNS,
     open_detector=open_detector,
+    libraries=LIBRARIES,
     script=(_HERE / "standalone.py", _HERE / "hand_shape.py"),
 )

@@ -18,6 +18,7 @@ const POLL_MS = 300;
 let stream = null;
 let recording = null; // { goes, send } while a button is held
 let model = null; // { task, version, before } that answers now
+let awaited = ""; // version that the server is loading
 let parts = []; // of the newest model and the one before it
 let video = { frame: "first", steady: [] };
 
@@ -102,10 +103,13 @@ function show(size, answers) {
 
 /* Lets the camera ask the newest model, once the server has loaded it. */
 export async function setLive({ task, result, before, training }) {
-  if (!result || training.state === "running") return;
+  if (!result || (training.state === "running" && !training.model_seconds)) return;
   if (model?.version === result.version && model.before === before) return;
+  if (awaited === result.version) return;
+  awaited = result.version;
   hint.textContent = "The server loads the new model.";
   while (!(await isServed(result.version))) await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  awaited = "";
   model = { task, version: result.version, before };
   parts = before ? ["New model", "Model before"].map(titled) : ["New model"].map(titled);
   live.replaceChildren(...parts);

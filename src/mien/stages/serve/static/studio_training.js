@@ -40,12 +40,17 @@ function showProgress(training, running) {
   log.hidden = !training.log.length;
   log.textContent = training.log.join("\n");
   log.scrollTop = log.scrollHeight;
+  const model = training.model_seconds.toFixed(0);
   report.classList.toggle("fault", training.state === "failed");
   report.textContent = {
     idle: "",
-    running: `${training.seconds.toFixed(0)} s: ${training.doing}`,
-    done: `Trained in ${training.seconds.toFixed(0)} s.`,
-    failed: `The training failed. ${training.error}`,
+    running: training.model_seconds
+      ? `The model answers after ${model} s. Its report is being written: ${training.doing}`
+      : `${training.seconds.toFixed(0)} s: ${training.doing}`,
+    done: `Trained in ${model} s; the report was whole after ${training.seconds.toFixed(0)} s.`,
+    failed: training.model_seconds
+      ? `The model answers, but its report could not be written. ${training.error}`
+      : `The training failed. ${training.error}`,
   }[training.state];
 }
 

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mien.mediapipe import weights
-from mien.mediapipe.pretrained_weights import WHEEL, PretrainedWeights, cache_folder
+from mien.mediapipe.pretrained_weights import WHEEL, PretrainedWeights
 from mien.mediapipe.tflite_to_onnx import to_onnx
+from mien.storage.cache import cache_folder
 from mien.storage.files import atomic_write
 
 from .crops import FACE_DETECTOR
