@@ -72,7 +72,7 @@ class Server:
 
     def start(self) -> None:
         with (self.folder / "log").open("ab") as log:
-            command = _unprivileged("postgres", "-D", str(self.folder / "data"))
+            command = unprivileged("postgres", "-D", str(self.folder / "data"))
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         until(self._answers, (self.folder / "log").read_text)
 
@@ -117,7 +117,7 @@ def running() -> Iterator[Server]:
         (folder / "password").write_text(PASSWORD)
         options = ["--no-sync", "--auth=scram-sha-256", "--encoding=UTF8", "--no-locale"]
         command = ["initdb", "-D", str(folder / "data"), "-U", USER, *options]
-        initdb = _unprivileged(*command, f"--pwfile={folder / 'password'}")
+        initdb = unprivileged(*command, f"--pwfile={folder / 'password'}")
         subprocess.run(initdb, check=True, capture_output=True, timeout=PATIENCE)
         configure(folder / "data", port)
         server = Server(folder, port)
@@ -139,7 +139,7 @@ def configure(data: Path, port: int) -> None:
         file.write("\n".join(["", *lines, *QUICK, ""]))
 
 
-def _unprivileged(program: str, *arguments: str) -> list[str]:
+def unprivileged(program: str, *arguments: str) -> list[str]:
     """A command that is no root's: PostgreSQL refuses to run as root."""
     folder = programs()
     assert folder is not None

@@ -110,8 +110,8 @@ class Database(ABC):
         return self._connection
 
     def _open(self) -> None:
-        self._reopen_at = time.monotonic() + self.reopen_interval_s
         self._connection, error = self._connect()
+        self._reopen_at = time.monotonic() + self.reopen_interval_s if error else 0.0
         if error is not None and not self._reason:
             _log.error("the prediction log cannot be opened: %s (%s)", self._name, error)
         self._reason = (str(error) or type(error).__name__) if error else ""

@@ -180,15 +180,15 @@ class PostgresDatabase(Database):
                 connection.close()
 
     def _connect(self) -> tuple[Any, Exception | None]:
-        error: Exception | None = None
+        reasons = []
         for host, port in self._address.hosts:
             try:
                 return self._connect_to(host, port), None
             except PredictionLogError:
                 raise
             except Exception as failure:  # noqa: BLE001 - whatever listens there may answer anything
-                error = ConnectionError(f"{host}:{port}: {_cause(failure)}")
-        return None, error
+                reasons.append(f"{host}:{port}: {_cause(failure)}")
+        return None, ConnectionError("; ".join(reasons))
 
     def _connect_to(self, host: str, port: int) -> Any:
         from pg8000.native import Connection
