@@ -43,6 +43,7 @@ def run(
     return lambda force: pipeline.run(config, Workspace(home), force)
 
 
+@pytest.mark.long
 def test_a_detector_that_has_learnt_nothing_is_champion_by_force_alone(
     run: Callable[[str | None], RunReport], tmp_path: Path
 ) -> None:

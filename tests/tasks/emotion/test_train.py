@@ -118,6 +118,7 @@ def test_pretrained_weights_are_used_and_recorded(
     assert external_weights(SHORT)["yolox-nano"] is None
 
 
+@pytest.mark.long
 def test_training_with_small_faces_and_pretraining_on_crops(prepared: Path, tmp_path: Path) -> None:
     """As in emotion_faces.yaml: repeatable, and different from a training without."""
     changes = {"small_object_prob": 0.7, "pretrain_crop_size": 32, "epochs": 1}
