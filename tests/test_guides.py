@@ -27,17 +27,40 @@ def blocks(page: str) -> list[str]:
 @pytest.mark.long
 def test_every_command_of_the_guides_runs(tmp_path: Path) -> None:
     """From an empty folder to a second version that is promoted, served and undone."""
-    port = str(free_port())
     commands = "".join(block for page in GUIDES for block in blocks(page))
-    assert commands.count("mien serve\n") == 1
-    script = commands.replace("mien serve\n", _SERVE).replace("localhost:8000", f"localhost:{port}")
-    bins = [tmp_path / "bin", Path(sys.executable).parent]
+    output = run(commands, "mien serve\n", tmp_path)
+    assert "version 1 is champion" in output
+    assert "version 2 is challenger. It does not know 15 of the 18 labels" in output
+    assert re.search(r"hand\.jpg: gesture like 0\.\d+", output)
+    assert '"gesture":"like"' in output.replace(" ", ""), "what curl printed"
+    assert (tmp_path / "my_project/reports/gesture/gesture/index.html").is_file()
+
+
+@pytest.mark.long
+def test_every_command_of_the_loop_runs(tmp_path: Path) -> None:
+    """The retrained version is promoted, and names more of the changed world right."""
+    output = run("".join(blocks("loop.md")), "mien serve gesture\n", tmp_path)
+    assert "mien-gesture version 2 is challenger. " in output
+    assert "mien-gesture version 2 is champion" in output
+    before, *_, after = (float(each) for each in re.findall(r"^(0\.\d+) right$", output, re.M))
+    assert after > before + 0.1
+    assert (tmp_path / "loop" / "reports" / "gesture" / "retrain_2.md").is_file()
+
+
+def run(commands: str, serve: str, folder: Path) -> str:
+    """Run the commands of pages as where mien is installed, with the server in the background;
+    returns what they print."""
+    port = str(free_port())
+    assert commands.count(serve) == 1
+    script = commands.replace(serve, _SERVE.replace("mien serve", serve.strip()))
+    script = script.replace("localhost:8000", f"localhost:{port}")
+    bins = [folder / "bin", Path(sys.executable).parent]
     bins[0].mkdir()
-    (bins[0] / "git").write_text("#!/bin/sh\nexit 1\n")  # as where mien is installed
+    (bins[0] / "git").write_text("#!/bin/sh\nexit 1\n")
     (bins[0] / "git").chmod(0o755)
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
-        cwd=tmp_path,
+        cwd=folder,
         env={
             **os.environ,
             "PATH": os.pathsep.join([*map(str, bins), os.environ["PATH"]]),
@@ -49,12 +72,7 @@ def test_every_command_of_the_guides_runs(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    output = done.stdout + done.stderr
-    assert "version 1 is champion" in output
-    assert "version 2 is challenger. It does not know 15 of the 18 labels" in output
-    assert re.search(r"hand\.jpg: gesture like 0\.\d+", output)
-    assert '"gesture":"like"' in output.replace(" ", ""), "what curl printed"
-    assert (tmp_path / "my_project/reports/gesture/gesture/index.html").is_file()
+    return done.stdout + done.stderr
 
 
 def test_the_guides_name_commands_that_exist() -> None:
@@ -64,7 +82,7 @@ def test_the_guides_name_commands_that_exist() -> None:
     from mien.cli import app
 
     known = set(get_command(app).commands)  # type: ignore[attr-defined]
-    for page in (*GUIDES, "concepts.md", "faq.md"):
+    for page in (*GUIDES, "loop.md", "retraining.md", "concepts.md", "faq.md"):
         text = (SOURCE / page).read_text(encoding="utf-8")
         assert set(re.findall(r"(?:^|`)mien ([a-z-]+)", text, re.MULTILINE)) <= known, page
 
