@@ -119,9 +119,9 @@ if Path(sys.prefix).resolve() == VENV.resolve():
         """Measure what the docs say.
 
         NAME is one of answers, batch, calibration, camera, check, colours, cpu, dashboards, drills,
-        emotion, faces, fuzz, gesture, hands, loop, monitoring, normalization, pages, photos,
-        photosource, pictures, postgresql, processors, sequential, serving, shadow, soak, starter,
-        structure, studio, suspects, together, ui, variants, versions.
+        emotion, estimate, faces, fuzz, gesture, hands, loop, monitoring, normalization, pages,
+        photos, photosource, pictures, postgresql, processors, sequential, serving, shadow, soak,
+        starter, structure, studio, suspects, together, ui, variants, versions.
         """
         _run(context, f"{BIN}/python -m bench.{name}")
 

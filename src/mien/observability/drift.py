@@ -39,6 +39,7 @@ class DriftRow:
     label: str | None
     confidence: float
     input_stats: Mapping[str, float]
+    outcome: str = "ok"
 
 
 @dataclass(frozen=True)

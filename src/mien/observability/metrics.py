@@ -101,6 +101,16 @@ _TABLE: dict[tuple[str, Kind, Topic, Unit, str], str] = {
     ("mien_live_macro_f1", "gauge", "model", "ratio", "task version"): (
         "Macro-F1 of the same predictions, over the labels of the feedback."
     ),
+    ("mien_estimated_accuracy", "gauge", "model", "ratio", "task version"): (
+        "Accuracy of the last 1,000 predictions by their calibrated confidences, without labels; "
+        "absent under 200, with drift, and for a model that is not calibrated."
+    ),
+    ("mien_estimated_accuracy_lower", "gauge", "model", "ratio", "task version"): (
+        "Lower end of the 95 % interval of estimated accuracy."
+    ),
+    ("mien_estimated_accuracy_upper", "gauge", "model", "ratio", "task version"): (
+        "Upper end of the 95 % interval of estimated accuracy."
+    ),
     ("mien_live_accuracy_floor", "gauge", "model", "ratio", "task version"): (
         "Lower end of the 95 % Wilson interval of the bundle's accuracy on its test split."
     ),

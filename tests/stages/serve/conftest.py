@@ -94,7 +94,12 @@ def make_bundle(network: bytes, reference: dict[str, Any]) -> MakeBundle:
             (folder / "reference.json").write_text(json.dumps(known), encoding="utf-8")
         labels = changes.pop("labels", LABELS)
         origin = Lineage(trained_at="2026-01-02T03:04:05+00:00")
-        manifest = bundle.describe(task, labels, "only", {}, metrics=METRICS, lineage=origin)
+        manifest = bundle.describe(
+            *(task, labels, "only", {}),
+            decision=changes.pop("decision", None),
+            metrics=METRICS,
+            lineage=origin,
+        )
         return golden_bundle(folder, manifest)
 
     return make

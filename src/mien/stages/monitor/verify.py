@@ -59,6 +59,7 @@ _OF_TRAINING = (
 _OPTIONAL = {
     "mien_shadow_": "no version answers after the champion, or its answers have no feedback",
     "mien_canary_": "no canary is served",
+    "mien_estimated_": "no estimate: too few answers, drift, or a model that is not calibrated",
 }
 _MAX_PRINTED = 3
 """Failures of one check that are printed; the report has all."""

@@ -153,6 +153,14 @@ class StateCollector(Collector):
         for quantity, each in status.scores.items():
             yield ("mien_drift_score", (*of, quantity), each.score)
             yield ("mien_drift_threshold", (*of, quantity), each.limit)
+        estimated = status.accuracy
+        for name, value in (
+            ("mien_estimated_accuracy", estimated.accuracy),
+            ("mien_estimated_accuracy_lower", estimated.lower),
+            ("mien_estimated_accuracy_upper", estimated.upper),
+        ):
+            if value is not None:
+                yield (name, of, value)
 
     def _canary(self) -> Iterator[Reading]:
         if share := self.canary.share:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from mien.errors import PredictionLogError
 from mien.observability import drift
 from mien.observability.drift import MIN_ROWS, WINDOW_ROWS, DriftRow, DriftScore
+from mien.observability.estimate import AccuracyEstimate, estimate
 from mien.observability.prediction_log.database import DAY_S
 from mien.observability.prediction_log.schema import PredictionRecord
 from mien.observability.prediction_log.writer import PredictionLog
@@ -29,6 +30,8 @@ class DriftStatus:
 
     rows: int
     scores: Mapping[str, DriftScore]
+    accuracy: AccuracyEstimate
+    """Of the same window, without labels."""
 
     @property
     def is_drifting(self) -> bool:
@@ -99,15 +102,16 @@ class DriftWindows:
             window = self._windows.get(model.digest) or _Window([])
             added, rows = window.added, list(window.rows)
         if window.cached is None or window.cached[0] != added:
-            window.cached = (added, _compare(rows, model.reference))
+            window.cached = (added, _compare(rows, model))
         return window.cached[1]
 
 
 def _row(record: PredictionRecord) -> DriftRow:
-    return DriftRow(record.label, record.confidence, record.input_stats)
+    return DriftRow(record.label, record.confidence, record.input_stats, record.outcome)
 
 
-def _compare(rows: list[DriftRow], reference: Mapping[str, object] | None) -> DriftStatus:
-    if reference is None or len(rows) < MIN_ROWS:
-        return DriftStatus(len(rows), {})
-    return DriftStatus(len(rows), drift.compare(rows, reference))
+def _compare(rows: list[DriftRow], model: LoadedModel) -> DriftStatus:
+    scores: Mapping[str, DriftScore] = {}
+    if model.reference is not None and len(rows) >= MIN_ROWS:
+        scores = drift.compare(rows, model.reference)
+    return DriftStatus(len(rows), scores, estimate(rows, model.model.decision, scores))

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from mien.observability.drift import MIN_ROWS
+from mien.observability.estimate import AccuracyEstimate
 from mien.stages.serve.collector import LiveScores, live_scores
 from mien.stages.serve.inference import InferenceService
 from mien.stages.serve.models import ModelSlot
@@ -54,6 +55,9 @@ class ModelStatus(BaseModel):
     latency: LatencyStatus | None
     drift: DriftState | None
     live: LiveScores | None
+    estimated: Annotated[
+        AccuracyEstimate | None, Field(description="accuracy of the latest answers, without labels")
+    ]
 
 
 class ServerStatus(BaseModel):
@@ -83,6 +87,7 @@ def _model(inference: InferenceService, slot: ModelSlot) -> ModelStatus:
         latency=_latency(inference, slot.name),
         drift=_drift(inference, slot),
         live=live_scores(inference.prediction_log, model) if model else None,
+        estimated=inference.drift_windows.status(model).accuracy if model else None,
     )
 
 

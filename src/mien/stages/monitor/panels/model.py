@@ -115,7 +115,21 @@ LIVE_ACCURACY = (
         "Wilson interval. The floor is the lower end of the interval on the test split: an "
         "upper end below it means that the model is worse than in its evaluation.",
     ),
-    Panel("Live macro-F1", {LEGEND: latest("mien_live_macro_f1", *MODEL)}, size=(5, 8), top=1),
+    Panel(
+        "Accuracy, estimated without labels",
+        {
+            LEGEND: latest("mien_estimated_accuracy", *MODEL),
+            f"{LEGEND} lower": latest("mien_estimated_accuracy_lower", *MODEL),
+            f"{LEGEND} upper": latest("mien_estimated_accuracy_upper", *MODEL),
+        },
+        size=(9, 8),
+        roles=("value", "bound", "bound"),
+        top=1,
+        description="The mean calibrated confidence of the last 1,000 predictions, with a 95 % "
+        "interval. It is absent where it is known to be wrong: with drift, whose dashboard says in "
+        "what, and for a model that is not calibrated; and under 200 predictions.",
+    ),
+    Panel("Live macro-F1", {LEGEND: latest("mien_live_macro_f1", *MODEL)}, size=(6, 8), top=1),
     Panel(
         "Predictions with feedback",
         {LEGEND: latest("mien_live_accuracy_samples", *MODEL)},
@@ -177,12 +191,12 @@ SHADOW = (
 )
 PAGE = Dashboard(
     "model",
-    "The served models, their scores, predictions and live accuracy.",
+    "The served models, their scores, predictions, live and estimated accuracy.",
     {
         "Served models": SERVED,
         "Evaluation of all candidates": LEADERBOARD,
         "Predictions": PREDICTIONS,
-        "Live accuracy, by feedback": LIVE_ACCURACY,
+        "Live accuracy, by feedback, and estimated": LIVE_ACCURACY,
         # Without a challenger, nothing is missing.
         "Challenger in the shadow, and canary": tuple(
             replace(each, empty="none") for each in SHADOW

@@ -40,6 +40,7 @@ function card(model) {
   addNumber(numbers, "Latency p95", latency ? `${latency.p95_ms} ms` : "–");
   addNumber(numbers, "Drift", ...drift(model.drift));
   addNumber(numbers, "Live accuracy", ...accuracy(model.live));
+  addNumber(numbers, "Estimated accuracy", ...estimated(model.estimated));
   part.querySelector(".bars").append(...model.answers.map((each) => bar(each, total)));
   return part;
 }
@@ -63,6 +64,13 @@ function accuracy(live) {
   if (!live.samples) return ["–", { note: "no feedback" }];
   const interval = `${percent(live.lower)} to ${percent(live.upper)}`;
   return [percent(live.accuracy), { note: `of ${live.samples} feedbacks (${interval})` }];
+}
+
+function estimated(state) {
+  if (!state) return ["–"];
+  if (state.accuracy === null) return ["–", { note: state.reason }];
+  const interval = `${percent(state.lower)} to ${percent(state.upper)}`;
+  return [percent(state.accuracy), { note: `of ${state.answers} answers, without labels (${interval})` }];
 }
 
 function bar({ label, outcome, count }, total) {
