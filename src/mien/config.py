@@ -177,6 +177,16 @@ class Settings(BaseSettings):
     """Size of all samples in 10^6 bytes; the oldest are deleted first."""
     retrain_key: SecretStr = Field(default=SecretStr(""), alias="MIEN_RETRAIN_KEY")
     """What Alertmanager must send to `mien retrain --listen`, 24 characters or more."""
+    registry: str = Field(default="", alias="MIEN_REGISTRY")
+    """The address of a team's MLflow server, whose champions a server pulls and serves."""
+    registry_interval_s: float = Field(default=15.0, alias="MIEN_REGISTRY_INTERVAL_S", gt=0)
+    """Seconds between two questions to it."""
+    tracking_uri: str = Field(default="", alias="MLFLOW_TRACKING_URI")
+    """The address of a team's MLflow server, instead of `mlflow.db` in the workspace."""
+    tracking_username: str = Field(default="", alias="MLFLOW_TRACKING_USERNAME")
+    tracking_password: SecretStr = Field(default=SecretStr(""), alias="MLFLOW_TRACKING_PASSWORD")
+    tracking_token: SecretStr = Field(default=SecretStr(""), alias="MLFLOW_TRACKING_TOKEN")
+    """A login to such a server: user and password, or a token."""
     fault_injection: bool = Field(default=False, alias="MIEN_FAULT_INJECTION")
     """Whether the header X-Mien-Fault may slow a request down or make it fail."""
 

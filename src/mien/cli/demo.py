@@ -50,8 +50,9 @@ def demo(workspace: Workspace, stay: bool, pull: bool) -> None:
         MienError: the address is in use, a stage failed, or a model could not be loaded.
     """
     from mien.stages.serve import app
+    from mien.stages.serve.listener import listen
 
-    app.listen(config.settings()).close()  # refused before the training and not after it
+    listen(config.settings()).close()  # refused before the training and not after it
     stopwatch = console.Stopwatch()
     reports = in_processes("train", partial(_train, workspace=workspace, pull=pull))
     training_s = stopwatch.seconds

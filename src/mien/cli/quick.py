@@ -28,8 +28,9 @@ def quick(workspace: Workspace, stay: bool) -> None:
         MienError: the address is in use, a stage failed, or no task has a model.
     """
     from mien.stages.serve import app
+    from mien.stages.serve.listener import listen
 
-    app.listen(config.settings()).close()  # refused before the training and not after it
+    listen(config.settings()).close()  # refused before the training and not after it
     watch = console.Stopwatch()
     summaries = in_processes("make", partial(_make, workspace=workspace))
     models_s = watch.seconds

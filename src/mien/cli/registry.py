@@ -46,13 +46,17 @@ def ui(
     ] = True,
     home: Home = None,
 ) -> None:
-    """Compare the candidates of the last training in MLflow's own page, until Ctrl-C."""
+    """Compare the candidates of the last training in MLflow's own page, until Ctrl-C.
+
+    A team's server serves its page itself: the command opens it there.
+    """
     with console.bar("start"):
         from mien.tracking import Tracker
 
         tracker = Tracker(workspace_at(home).home)
-        start = f"http://{host}:{port}/{tracker.comparison(task)}"
-    console.info(f"MLflow on http://{host}:{port}\nCandidates of the last training: {start}")
+        address = tracker.server.address if tracker.server else f"http://{host}:{port}"
+        start = f"{address}/{tracker.comparison(task)}"
+    console.info(f"MLflow on {address}\nCandidates of the last training: {start}")
     tracker.serve_page(host, port, start if browser else "")
 
 
@@ -81,12 +85,13 @@ def rollback(
     """Undo the last promotion: make the champion before it champion again."""
     from mien import tasks
     from mien.stages.register import rollback as stage
-    from mien.storage.workspace import CHAMPION
+    from mien.storage.workspace import model_name
+    from mien.tracking import Tracker
 
     name, workspace = tasks.load(task).name, workspace_at(home)
     with workspace.locked(name):
-        before = workspace.aliases(name).get(CHAMPION)
         number = stage(name, reason, workspace, force)
+        before = Tracker(workspace.home).history(model_name(name))[-1].before
     console.result(f"mien-{task} version {number} is champion again, instead of {before}")
 
 
@@ -127,6 +132,8 @@ def _show_versions(task: str, workspace: "Workspace") -> None:
     for version in versions:
         if issues := version.tags.get(UNTRUSTED):
             console.result(f"version {version.number} is not trusted: {issues}")
+        if tracker.server:
+            continue  # hands out every bundle
         if not workspace.is_registered(task, version.number):
             console.result(
                 f"version {version.number} is not served: it was registered by other code than "

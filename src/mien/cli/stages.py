@@ -10,6 +10,13 @@ from mien.reporting import console
 from .options import Config, Force, Home, Overrides, Source, app, run_config, workspace_at
 
 SweepEngine = Literal["local", "ray"]
+Follow = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Follow the champions of the team's MLflow server; default $MIEN_REGISTRY.",
+    ),
+]
 
 
 @app.command(rich_help_panel="Stages")
@@ -173,6 +180,7 @@ def serve(
             help="Let a version answer this share of the requests instead of the champion.",
         ),
     ] = None,
+    registry: Follow = None,
     host: Annotated[str | None, typer.Option(help="Default $HOST or 127.0.0.1.")] = None,
     port: Annotated[
         int | None, typer.Option(help="Default $PORT or 8000.", min=0, max=65_535)
@@ -188,8 +196,8 @@ def serve(
         from mien.stages.serve import app
 
     settings = config.settings()
-    options = (("host", host), ("port", port), ("canary", canary))
-    overrides = {name: value for name, value in options if value is not None}
+    options = {"host": host, "port": port, "canary": canary, "registry": registry}
+    overrides = {name: value for name, value in options.items() if value is not None}
     served = settings.model_copy(update=overrides)
     app.run(workspace_at(home, settings), names or [], bundles or [], served)
 

@@ -148,7 +148,7 @@ def read(folder: Path) -> Bundle:
     if not path.is_file():
         raise BundleError(f"{folder} is no bundle: it has no {MANIFEST}. Train one: `mien run`.")
     raw = path.read_bytes()
-    manifest = _parse(raw, path)
+    manifest = parse(raw, path)
     if config.digest(manifest.preprocessing) != manifest.preprocessing_sha256:
         raise BundleError(f"{path}: `preprocessing` does not match its hash. {_REMEDY}")
     _verify_files(folder, manifest)
@@ -172,7 +172,12 @@ def copy(source: Path, target: Path) -> Bundle:
 _REMEDY = "The bundle was altered or damaged; fetch or train it again."
 
 
-def _parse(raw: bytes, path: Path) -> Manifest:
+def parse(raw: bytes, path: Path | str) -> Manifest:
+    """Read a manifest; `path` names it in messages.
+
+    Raises:
+        BundleError: not JSON, of another format, or with missing or unknown keys.
+    """
     try:
         document = json.loads(raw)
     except (ValueError, RecursionError):

@@ -203,6 +203,9 @@ _TABLE: dict[tuple[str, Kind, Topic, Unit, str], str] = {
     ),
     ("mien_review_samples", "gauge", "server", "count", ""): "Inputs that are kept for review now.",
     ("mien_review_bytes", "gauge", "server", "bytes", ""): "Size of the inputs kept for review.",
+    ("mien_registry_age_seconds", "gauge", "server", "seconds", "task"): (
+        "Time since the champion of a team's registry was last confirmed here; 0 without one."
+    ),
     ("process_cpu_seconds_total", "counter", "server", "seconds", ""): "CPU time of the server.",
     ("process_resident_memory_bytes", "gauge", "server", "bytes", ""): (
         "Resident memory of the server."

@@ -10,6 +10,7 @@ from mien import tasks
 from mien.config import FORMS, RunConfig, settings
 from mien.errors import MienError, PolicyError
 from mien.model.evaluation import Evaluation
+from mien.model.pulling import refresh_champion
 from mien.observability.prediction_log.location import PredictionLogLocation
 from mien.reporting import console
 from mien.stages import Run, report, shadow
@@ -26,6 +27,7 @@ from mien.storage import shadow as shadow_state
 from mien.storage.versions import Version
 from mien.storage.workspace import CHAMPION, Workspace, read_latest
 from mien.task import Task
+from mien.tracking import Tracker
 
 T = TypeVar("T")
 
@@ -135,7 +137,7 @@ def _run(run: Run, force: str | None) -> RunReport:
     seconds, skipped = stage.seconds, stage.skipped
     checked = _train_all(run, stage)
     try:
-        stage("evaluate", lambda: evaluate(run), lambda result: result.fresh)
+        stage("evaluate", lambda: evaluate_all(run), lambda result: result.fresh)
     except PolicyError as error:
         _report_refusal(run, error, checked, seconds)
         raise
@@ -270,7 +272,7 @@ def measure(config: RunConfig, workspace: Workspace) -> Evaluated:
     run = Run.resolve(config, workspace)
     with workspace.locked(config.task):
         _checked(run)
-        return evaluate(run)
+        return evaluate_all(run)
 
 
 def optimize(config: RunConfig, workspace: Workspace) -> tuple[tuple[str, ...], Evaluated]:
@@ -283,7 +285,7 @@ def optimize(config: RunConfig, workspace: Workspace) -> tuple[tuple[str, ...], 
     with workspace.locked(config.task):
         optimized = make_variants(run)
         _checked(run)
-        return optimized.fresh, evaluate(run)
+        return optimized.fresh, evaluate_all(run)
 
 
 def score_elsewhere(config: RunConfig, workspace: Workspace) -> dict[str, dict[str, float]]:
@@ -315,6 +317,12 @@ def promote_challenger(task: str, workspace: Workspace, log: PredictionLogLocati
             promote(task, number, shadow.require_better(compared), workspace)
         shadow_state.stop(workspace, task)  # until then servers ignore the shadow of a champion
     return number
+
+
+def evaluate_all(run: Run) -> Evaluated:
+    """Measure every candidate, and the champion: that of the team's server, where there is one."""
+    refresh_champion(run.task.name, Tracker(run.workspace.home).server, run.workspace)
+    return evaluate(run)
 
 
 def _checked(run: Run) -> data_check.CheckedData:

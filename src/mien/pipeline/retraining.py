@@ -16,17 +16,18 @@ from mien.config import RunConfig, Settings
 from mien.errors import MienError, RetrainError
 from mien.model import bundle, runtime
 from mien.model.bundle import Bundle
+from mien.model.pulling import refresh_champion
 from mien.observability.review.store import ReviewStore
-from mien.pipeline import Stages, fit_candidates
+from mien.pipeline import Stages, evaluate_all, fit_candidates
 from mien.reporting import console
 from mien.stages import Run
 from mien.stages import check as data_check
 from mien.stages import retrain as parts
 from mien.stages.data import prepare
-from mien.stages.evaluate import evaluate
 from mien.stages.register import Registered, register
 from mien.stages.retrain import RetrainLimits, RetrainReport, ReviewedData, webhook
 from mien.storage.workspace import Workspace, write_latest
+from mien.tracking import Tracker
 
 _HOLD = "It waits for a comparison in the shadow: `mien shadow {} VERSION`."
 
@@ -100,6 +101,7 @@ def retrain_on_alerts(
 
 
 def _trained_champion(task: str, workspace: Workspace) -> Bundle:
+    refresh_champion(tasks.load(task).name, Tracker(workspace.home).server, workspace)
     champion = bundle.read_champion(tasks.load(task).name, workspace)
     if champion is None or not champion.manifest.lineage.config:
         kind = "none" if champion is None else "a pulled one, whose training data are not here"
@@ -128,7 +130,7 @@ def _retrain(champion: Bundle, workspace: Workspace, samples: ReviewStore) -> Re
     prepared = stage("prepare", lambda: prepare(run, reviewed.version), lambda it: it.fresh)
     write_latest(run.processed, name, prepared.folder.name)
     fit_candidates(run, stage)
-    stage("evaluate", lambda: evaluate(run), lambda result: result.fresh)
+    stage("evaluate", lambda: evaluate_all(run), lambda result: result.fresh)
     hold = _HOLD.format(run.task.name)
     registered = stage("register", lambda: register(run, hold=hold), lambda it: it.fresh)
     return _compare(run, champion, registered, reviewed, prepared.folder, stage)

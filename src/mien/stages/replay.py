@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from mien import tasks
-from mien.errors import BundleError
+from mien.config import settings
+from mien.errors import BundleError, RegistryError
 from mien.model import bundle, lineage, runtime
 from mien.model.lineage import CodeState
+from mien.model.pulling import pull_version
 from mien.observability.prediction_log.location import PredictionLogLocation
 from mien.observability.prediction_log.reader import find_record
 from mien.observability.prediction_log.schema import PredictionRecord
+from mien.storage.registry_server import RegistryServer, read_binding
 from mien.storage.versions import Store
 from mien.storage.workspace import Workspace
 from mien.task import Prediction
@@ -184,7 +187,7 @@ def _bundle(
         BundleError: it is nowhere here.
     """
     own = workspace.version(event.task, int(event.version)) if event.version.isdigit() else None
-    notes = []
+    notes = _pull_missing(own, event, workspace) if own else []
     if own and own.is_dir() and _digest(own) != event.digest:
         notes.append(
             f"{own} holds another bundle now (digest {_digest(own)}): that version was "
@@ -206,6 +209,19 @@ def _bundle(
         f"{_given(event)} on {_given(event).when}. Bring that version back, name its "
         "workspace with --home, or its folder with --bundle."
     )
+
+
+def _pull_missing(folder: Path, event: PredictionRecord, workspace: Workspace) -> list[str]:
+    """Bring a version here that is only in the team's registry; a note where that fails."""
+    binding = read_binding(workspace.home)
+    if binding is None or folder.is_dir():
+        return []
+    try:
+        server = RegistryServer.at(binding.server, settings(), "the workspace's registry")
+        pull_version(event.task, int(event.version), server, workspace)
+    except (RegistryError, BundleError) as error:
+        return [str(error)]
+    return []
 
 
 def _digest(folder: Path) -> str:

@@ -61,6 +61,15 @@ class AliasChange:
         when = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(user_name(), action, when, reason[:_MAX_REASON], alias, before, after)
 
+    @property
+    def sentence(self) -> str:
+        """Who did what, and when."""
+        instead = f" instead of {self.before}" if self.before not in (None, self.after) else ""
+        return (
+            f"{self.who} let {self.alias} name version {self.after}{instead} ({self.action}, "
+            f"{self.when})."
+        )
+
     @classmethod
     def parse(cls, tag: str, text: str) -> "AliasChange":
         """Read an entry of the history.
@@ -108,17 +117,17 @@ def read_registry(database: Path, model: str) -> RegistryState | None:
             tagged = {int(row[0]) for row in opened.execute(_TAGGED, [model, UNTRUSTED])}
             rows = opened.execute(_DIGESTS, [model, DIGEST, PENDING]).fetchall()
             history = opened.execute(_CHANGES, [model, HISTORY]).fetchall()
-        champions = set(_champions(history))
+        promoted = set(champions(history))
         named = {str(alias): int(number) for alias, number in aliases.items()}
         digests: dict[int, frozenset[str]] = {}
         for number, digest in rows:
             digests[int(number)] = digests.get(int(number), frozenset()) | {str(digest)}
     except (sqlite3.Error, ValueError, TypeError):
         return None
-    return RegistryState(named, frozenset(tagged - champions), digests)
+    return RegistryState(named, frozenset(tagged - promoted), digests)
 
 
-def _champions(history: Sequence[tuple[str, str]]) -> Iterator[int]:
+def champions(history: Sequence[tuple[str, str]]) -> Iterator[int]:
     """Every version that was made champion through mien; entries that somebody edited are none."""
     for tag, text in history:
         with suppress(RegistryError):

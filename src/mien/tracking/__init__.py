@@ -1,14 +1,13 @@
-"""Runs and registry in MLflow on SQLite; the only importer of mlflow.
+"""Runs and registry in MLflow, on SQLite or a server; the only importer of mlflow.
 
 The rest of mien knows runs as objects with `log` and versions as whole numbers. Nothing here
 knows a task, a metric's name or a stage. `entries.py`: what MLflow shows of a run and a model;
-`page.py`: its own page.
+`page.py`: its own page; `lock.py`: one change of a model at a time, on a server.
 """
 
 import json
 import os
 import re
-import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -16,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from mien.config import settings
 from mien.errors import RegistryError
 from mien.storage.files import atomic_write
 from mien.storage.registry import (
@@ -27,14 +27,16 @@ from mien.storage.registry import (
     read_registry,
     user_name,
 )
+from mien.storage.registry_server import bind, from_environment, read_binding
 from mien.storage.workspace import CHAMPION, Workspace
 
-from . import page
-from .client import TrackedRun, open_client, registry_errors
+from . import deleted, experiments, page
+from .client import TrackedRun, connect, open_client, registry_errors
 from .entries import COMMIT as COMMIT
-from .entries import EXPERIMENT_TAGS, NOTE, SOURCE, USER
+from .entries import NOTE, SOURCE, USER
 from .entries import ModelPage as ModelPage
 from .entries import TrackedData as TrackedData
+from .lock import locked
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -48,16 +50,25 @@ _MODEL = "model"
 """The artifact of a run that a version of the registry refers to: bundle, signature, example."""
 _RUN_FILE = "run.txt"
 _WORK = "mien.work"
-_RUNNING, _FINISHED = "RUNNING", "FINISHED"
-_ACTIVE = "active"
+_FINISHED = "FINISHED"
 
 
 class Tracker:
-    """The runs and the registry of one workspace."""
+    """The runs and the registry of one workspace: its own, or those of its team's server.
+
+    Raises:
+        RegistryError: the workspace's registry is a server, which `MLFLOW_TRACKING_URI` lacks.
+    """
 
     def __init__(self, home: Path) -> None:
         self._home = home.resolve()
         self._database = Workspace(self._home).database
+        self.server = from_environment(settings())
+        if self.server is None and (binding := read_binding(self._home)):
+            raise RegistryError(
+                f"{self._home}: its registry is {binding.server}, and MLFLOW_TRACKING_URI is not "
+                "set. Set it to that address, or name another workspace with --home or MIEN_HOME."
+            )
 
     def open(self) -> None:
         """Import MLflow and make its tables where there are none: later calls take no seconds.
@@ -108,6 +119,11 @@ class Tracker:
                 ) from error
             raise
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the registry exists: a workspace's own one is made by its first run."""
+        return self.server is not None or self._database.is_file()
+
     @registry_errors()
     def complete(
         self,
@@ -140,7 +156,7 @@ class Tracker:
         for name, path in {f"{_MODEL}/bundle": bundle, **(folders or {})}.items():
             self._client.log_artifacts(run_id, str(path), name)
         # A process that was killed between its last file and its last word left the run open.
-        if self._client.get_run(run_id).info.status == _RUNNING:
+        if self._client.get_run(run_id).info.status == experiments.RUNNING:
             self._client.set_terminated(run_id, status=_FINISHED)
 
     @registry_errors()
@@ -192,8 +208,39 @@ class Tracker:
     @registry_errors()
     def lineage(self, run_id: str) -> Any:
         """What was recorded of a run when it began, as JSON values."""
-        path = Path(self._client.download_artifacts(run_id, _LINEAGE))
-        return json.loads(path.read_text(encoding="utf-8"))
+        with TemporaryDirectory(prefix="mien-lineage-") as folder:
+            path = Path(self._client.download_artifacts(run_id, _LINEAGE, folder))
+            return json.loads(path.read_text(encoding="utf-8"))
+
+    @registry_errors()
+    def store_bundle(self, run_id: str, bundle: Path) -> None:
+        """Replace the files of a run's bundle, if the run is still in MLflow."""
+        if self._is_active(run_id):
+            self._client.log_artifacts(run_id, str(bundle), f"{_MODEL}/bundle")
+
+    @contextmanager
+    def exclusive(self, model: str, as_seen: bool = False) -> Iterator[None]:
+        """Let one machine at a time change a model of a server. A workspace's own registry needs
+        no more than `Workspace.locked`.
+
+        Raises:
+            RegistryError: another machine takes too long; or, with `as_seen`, it moved an alias
+                while this one waited.
+        """
+        if self.server is None:
+            yield
+            return
+        earlier = self._history_tags(model).keys()
+        name = bind(self._home, self.server.address).workspace
+        with registry_errors(), locked(self._client, model, f"{name} {self._home}"):
+            later = self.history(model)[-1:] if self._history_tags(model).keys() - earlier else []
+            if later and as_seen:
+                raise RegistryError(
+                    f"{model} changed while this waited: {later[0].sentence} Nothing was done. "
+                    "`mien models` lists versions and aliases; run the same command again if it "
+                    "still makes sense."
+                )
+            yield
 
     @registry_errors()
     def set_tag(self, model: str, number: int, tag: str, value: str) -> None:
@@ -218,7 +265,7 @@ class Tracker:
     @registry_errors()
     def aliases(self, model: str) -> dict[str, int]:
         """Which version each alias names."""
-        registry = read_registry(self._database, model)
+        registry = None if self.server else read_registry(self._database, model)
         if registry is not None:
             return dict(registry.aliases)
         models = self._models(model)
@@ -263,13 +310,26 @@ class Tracker:
         return page.comparison(self._client, _WORK, task)
 
     def serve_page(self, host: str, port: int, start: str) -> None:
-        """Run MLflow's page of this workspace until it is stopped; open `start` in a browser."""
+        """Run MLflow's page of this workspace until it is stopped; open `start` in a browser. A
+        server has a page of its own."""
+        if self.server:
+            page.show(start)
+            return
         # The tables exist now, and moved paths are corrected.
         page.serve(self._client.tracking_uri, host, port, start)
 
     @cached_property
     def _client(self) -> "MlflowClient":
-        return open_client(self._home, self._database)
+        if self.server is None:
+            return open_client(self._home, self._database)
+        self.server.ping()  # MLflow's client tries for long where no server is
+        bind(self._home, self.server.address)
+        return connect(self.server.address)
+
+    @property
+    def _store(self) -> str:
+        """MLflow's name of where runs and registry are."""
+        return self.server.address if self.server else f"sqlite:///{self._database}"
 
     @registry_errors()
     def _start(
@@ -281,19 +341,12 @@ class Tracker:
         lineage: Mapping[str, Any],
         tags: Mapping[str, str],
     ) -> str:
-        experiment = self._client.get_experiment_by_name(task)
+        artifacts = None if self.server else (self._home / ARTIFACTS / task).as_uri()
+        number = experiments.find_or_create(self._client, task, artifacts, self._store)
         from mlflow.entities import Param  # after its client, which makes MLflow quiet
 
-        self._require_active(experiment)
-        number = (
-            experiment.experiment_id
-            if experiment
-            else self._client.create_experiment(
-                task, (self._home / ARTIFACTS / task).as_uri(), EXPERIMENT_TAGS
-            )
-        )
-        relative_path = os.path.relpath(work.resolve(), self._home)
-        run_id = self._left_open(number, relative_path)
+        relative_path = self._work_name(work)
+        run_id = experiments.left_open(self._client, number, f"tags.`{_WORK}` = '{relative_path}'")
         if run_id is None:
             named = {_WORK: relative_path, USER: user_name(), SOURCE: "mien", **tags}
             run = self._client.create_run(number, run_name=candidate, tags=named)
@@ -303,58 +356,20 @@ class Tracker:
         self._client.log_batch(run_id, params=[Param("candidate", candidate), *rows])
         return run_id
 
+    def _work_name(self, work: Path) -> str:
+        """The folder of a run for its tag: on a server, two workspaces have the same folders."""
+        path = os.path.relpath(work.resolve(), self._home)
+        return f"{bind(self._home, self.server.address).workspace}/{path}" if self.server else path
+
     def _is_active(self, run_id: str) -> bool:
         """Whether the run exists and was not deleted."""
-        return self._lifecycle(run_id) == _ACTIVE
-
-    def _lifecycle(self, run_id: str) -> str | None:
-        """`active` or `deleted`; None for a run that the database does not hold."""
-        from mlflow.exceptions import MlflowException
-        from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
-
-        try:
-            return str(self._client.get_run(run_id).info.lifecycle_stage)
-        except MlflowException as error:
-            if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
-                raise
-            return None
+        return deleted.lifecycle(self._client, run_id) == deleted.ACTIVE
 
     def _require_run(self, run_id: str, work: Path) -> None:
-        """Raise RegistryError where a run that was started in `work` is not there any more."""
-        lifecycle = self._lifecycle(run_id)
-        if lifecycle is None:
-            raise RegistryError(
-                f"Run {run_id} is not in {self._database}: it was deleted for good, or the "
-                "database is an older copy. Bring the newer one back, or delete "
-                f"{work.parents[1]} and run again, which trains again."
-            )
-        if lifecycle != _ACTIVE:
-            experiment = self._client.get_run(run_id).info.experiment_id
-            self._require_active(self._client.get_experiment(experiment))
-            restore = self._restore(f"runs restore -r {run_id}")
-            raise RegistryError(f"Run {run_id} was deleted in MLflow. {restore}.")
-
-    def _require_active(self, experiment: Any) -> None:
-        """Raise RegistryError where an experiment was deleted, and its runs with it."""
-        if experiment and experiment.lifecycle_stage != _ACTIVE:
-            restore = self._restore(f"experiments restore -x {experiment.experiment_id}")
-            raise RegistryError(
-                f"The experiment {experiment.name!r} was deleted in MLflow. {restore}."
-            )
-
-    def _restore(self, command: str) -> str:
-        """How a person undoes a deletion in MLflow."""
-        store = f"sqlite:///{self._database}"
-        return f"Restore it: `MLFLOW_TRACKING_URI={shlex.quote(store)} mlflow {command}`"
-
-    def _left_open(self, experiment: str, relative_path: str) -> str | None:
-        """The run of a process that was killed before it could note the run's name in `work`."""
-        query = f"tags.`{_WORK}` = '{relative_path}' and attributes.status = '{_RUNNING}'"
-        runs = self._client.search_runs([experiment], query, max_results=1)
-        return str(runs[0].info.run_id) if runs else None
+        deleted.require_run(self._client, run_id, work, self._store)
 
     def _models(self, model: str) -> list[Any]:
-        if not self._database.is_file():
+        if not self.is_there:
             return []  # asking makes no database
         return list(self._client.search_registered_models(f"name = '{model}'"))
 

@@ -1,4 +1,4 @@
-"""Opens MLflow's client of a workspace, and turns its errors into mien's."""
+"""Opens MLflow's client of a workspace or of a server, and turns its errors into mien's."""
 
 import logging
 import os
@@ -12,6 +12,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mien.config import settings
 from mien.errors import RegistryError
 from mien.storage.cache import cache_folder
 from mien.storage.files import atomic_write
@@ -23,13 +24,18 @@ if TYPE_CHECKING:
 
 @contextmanager
 def registry_errors() -> Iterator[None]:
-    """Turn errors of MLflow and its database into one `RegistryError`."""
+    """Turn errors of MLflow, its database and its server into one `RegistryError`."""
     try:
         yield
     except Exception as error:
-        if not type(error).__module__.startswith(("mlflow", "sqlalchemy")):
+        if not type(error).__module__.startswith(("mlflow", "sqlalchemy", "requests", "urllib3")):
             raise
         reason = str(error).splitlines()[0][:300]
+        if address := settings().tracking_uri:
+            raise RegistryError(
+                f"The registry {address} cannot do this: {reason} When the server is there again, "
+                "run the same command again: it goes on where it ended."
+            ) from error
         raise RegistryError(
             f"The registry (mlflow.db) cannot do this: {reason} If the database was deleted or "
             "damaged, bring it back, or move models/ away and train again."
@@ -57,14 +63,33 @@ class TrackedRun:
         self._client.log_batch(self.run_id, metrics=rows, tags=named)
 
 
+_QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "ERROR"}
+_BOUNDED = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # of 7, which take minutes where no server is
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    # Else files come straight from the bucket, which a client need not reach; then it hangs.
+    "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # at the end of every run
+}
+
+
+def connect(address: str) -> "MlflowClient":
+    """A client of a server; nothing is asked yet."""
+    for name, value in {**_QUIET, **_BOUNDED}.items():
+        os.environ.setdefault(name, value)
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(tracking_uri=address, registry_uri=address)
+
+
 def open_client(home: Path, database: Path) -> "MlflowClient":
     """A client of a workspace's database, which is made where there is none.
 
     Raises:
         RegistryError: the database is missing where models were registered.
     """
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.ERROR)
     from filelock import FileLock
     from mlflow.tracking import MlflowClient

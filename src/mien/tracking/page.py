@@ -51,6 +51,12 @@ def serve(store: str, host: str, port: int, start: str) -> None:
     uvicorn.run("mlflow.server.fastapi_app:app", host=host, port=port, log_level="warning")
 
 
+def show(address: str) -> None:
+    """Open a page of a server that runs already; nothing for ""."""
+    if address:
+        webbrowser.open(address)
+
+
 def _open(address: str) -> None:
     health = address.partition("#")[0] + "health"
     end = time.monotonic() + _WAIT_S

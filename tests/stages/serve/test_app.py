@@ -256,6 +256,6 @@ def test_what_is_served_is_announced(
     """A server without any model says so, as an error."""
     caplog.set_level(logging.INFO)
     made = models.Models(models.resolve_sources(workspace, ["shape"], []))
-    app._log_loaded(made, "http://127.0.0.1:1")
+    models.log_loaded(made, "http://127.0.0.1:1")
     assert caplog.records[-1].levelno == logging.ERROR
     assert "mien serves no model on http://127.0.0.1:1: shape: loading" in caplog.text

@@ -259,5 +259,7 @@ def _publish_digest(
         if hashlib.sha256(path.read_bytes()).hexdigest() == entry.digest:
             bundle.copy(workspace.version(target.task, target.number), path.parent)
     name = model_name(target.task)
+    if tracker.server:
+        tracker.store_bundle(entry.run_id, workspace.version(target.task, target.number))
     tracker.set_tag(name, target.number, DIGEST, digest)
     tracker.set_tag(name, target.number, PENDING, "")

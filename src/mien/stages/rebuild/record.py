@@ -13,6 +13,7 @@ from mien.errors import ConfigError, RegistryError
 from mien.model import bundle, lineage
 from mien.model.bundle import Bundle
 from mien.model.lineage import CodeState, Lineage
+from mien.model.pulling import pull_version, refresh_champion
 from mien.storage.registry import PENDING, ModelVersion
 from mien.storage.workspace import CHAMPION, Workspace, model_name
 from mien.tracking import COMMITTED, Tracker
@@ -65,6 +66,7 @@ def find_target(reference: str, workspace: Workspace) -> RebuildTarget:
     if parts["number"]:
         number = int(parts["number"])
     else:
+        refresh_champion(task, Tracker(workspace.home).server, workspace)
         aliases = workspace.aliases(task)
         alias = parts["alias"] or CHAMPION
         if alias not in aliases:
@@ -74,6 +76,8 @@ def find_target(reference: str, workspace: Workspace) -> RebuildTarget:
                 f"are: {names}. `mien models {task}` lists its versions."
             )
         number = aliases[alias]
+    if server := Tracker(workspace.home).server:
+        pull_version(task, number, server, workspace)
     if not workspace.version(task, number).is_dir():
         raise RegistryError(f"{model_name(task)} has no version {number} in {workspace.home}.")
     return RebuildTarget(task, number, bundle.read(workspace.version(task, number)))

@@ -15,6 +15,7 @@ history records both.
 elsewhere, `export.py` copies bundles.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from mien.errors import BundleError, RegistryError
 from mien.model import bundle
 from mien.model.bundle import Bundle
 from mien.model.evaluation import ChampionScores, Evaluation
+from mien.model.pulling import pull_version
 from mien.reporting import console, model_card
 from mien.stages import Run
 from mien.storage.registry import UNTRUSTED, ModelVersion
@@ -32,7 +34,7 @@ from . import promotion
 from .export import deleted_version, export, exported, holds, version_descriptions, version_tags
 from .history import previous_champion, sync_aliases
 from .promotion import Candidate, Champion
-from .trust import record_commit, remedy, require_registered, trust_issues
+from .trust import issues_of, record_commit, remedy, require_registered, trust_issues
 
 _UNCHANGED = "Registered before, nothing changed."
 _SET_ASIDE = "Registered before and set aside since; `mien promote` brings it back."
@@ -81,8 +83,14 @@ def register(run: Run, force: str | None = None, hold: str = "") -> Registered:
         RegistryError: nothing was chosen, its card is incomplete, or the champion is not trusted.
     """
     choice = _read_choice(run)
-    task, workspace = run.task.name, run.workspace
-    tracker, name = Tracker(workspace.home), model_name(task)
+    tracker = Tracker(run.workspace.home)
+    with tracker.exclusive(model_name(run.task.name)):
+        return _register(choice, tracker, force, hold)
+
+
+def _register(choice: _Choice, tracker: Tracker, force: str | None, hold: str) -> Registered:
+    task, workspace = choice.run.task.name, choice.run.workspace
+    name = model_name(task)
     sync_aliases(tracker, task, workspace, force)
     if unchanged := _unchanged(choice, force):
         return unchanged
@@ -98,13 +106,14 @@ def register(run: Run, force: str | None = None, hold: str = "") -> Registered:
         deleted = deleted_version(choice.bundle.digest, task, numbers, workspace)
         if deleted is not None:
             return Registered(deleted, None, _DELETED, fresh=False)
+    champion = _champion(choice)
     trained = choice.run.trained / choice.evaluation.trained
     work = trained / WORK / choice.bundle.manifest.candidate
     version = _register_version(
         choice.bundle, work, choice.run.config.name, choice.issues, workspace, tracker
     )
     candidate = Candidate.of(choice.evaluation, version.number, choice.bundle.manifest)
-    decision = promotion.decide(candidate, _champion(choice), choice.issues, force).held(hold)
+    decision = promotion.decide(candidate, champion, choice.issues, force).held(hold)
     if decision.alias == CHAMPION or not decided:
         tracker.move(name, decision.alias, version.number, decision.action, decision.reason)
     workspace.write_aliases(task, tracker.aliases(name))
@@ -118,9 +127,16 @@ def register_pulled(folder: Path, workspace: Workspace, force: str | None = None
     Raises:
         RegistryError: its card is incomplete, or MLflow names a champion that is not trusted.
     """
-    source = bundle.read(folder)
-    task = source.manifest.task
-    tracker, name = Tracker(workspace.home), model_name(task)
+    tracker, source = Tracker(workspace.home), bundle.read(folder)
+    with tracker.exclusive(model_name(source.manifest.task)):
+        return _register_pulled(source, tracker, workspace, force)
+
+
+def _register_pulled(
+    source: Bundle, tracker: Tracker, workspace: Workspace, force: str | None
+) -> Registered:
+    task, folder = source.manifest.task, source.folder
+    name = model_name(task)
     sync_aliases(tracker, task, workspace, force)
     if present := exported(source.digest, task, workspace):
         return Registered(present[1], present[0], _UNCHANGED, fresh=False)
@@ -131,7 +147,7 @@ def register_pulled(folder: Path, workspace: Workspace, force: str | None = None
     issues = trust_issues(source.manifest, workspace)
     work = folder.parent / WORK / folder.name
     version = _register_version(source, work, _PULLED, issues, workspace, tracker)
-    champion = _champion_of_origin(task, workspace)
+    champion = _champion_of_origin(task, workspace.aliases(task).get(CHAMPION), workspace)
     candidate = Candidate.of_pulled(version.number, source.manifest)
     decision = promotion.decide(candidate, champion, issues, force)
     tracker.move(name, decision.alias, version.number, decision.action, decision.reason)
@@ -150,9 +166,11 @@ def promote(
     Raises:
         RegistryError: there is no such version, its bundle is gone, or `force` does not say why it
             shall be champion although it is not trusted, or is a model of drawings and the present
-            champion knows real data.
+            champion knows real data; or another machine moved an alias at the same time.
     """
-    _set_champion(task, number, "promote", reason, force, workspace)
+    tracker = Tracker(workspace.home)
+    with tracker.exclusive(model_name(task), as_seen=True):
+        _set_champion(task, number, "promote", reason, force, workspace, tracker)
 
 
 def rollback(task: str, reason: str, workspace: Workspace, force: str | None = None) -> int:
@@ -163,13 +181,15 @@ def rollback(task: str, reason: str, workspace: Workspace, force: str | None = N
     Raises:
         RegistryError: there was none before, or it is not trusted, as for `promote`.
     """
-    number = previous_champion(Tracker(workspace.home).history(model_name(task)))
-    if number is None:
-        raise RegistryError(
-            f"{model_name(task)}: expected a champion before the present one, found none. "
-            f"`mien models {task}` lists its versions; `mien promote` takes any of them."
-        )
-    _set_champion(task, number, "rollback", reason, force, workspace)
+    tracker = Tracker(workspace.home)
+    with tracker.exclusive(model_name(task), as_seen=True):
+        number = previous_champion(tracker.history(model_name(task)))
+        if number is None:
+            raise RegistryError(
+                f"{model_name(task)}: expected a champion before the present one, found none. "
+                f"`mien models {task}` lists its versions; `mien promote` takes any of them."
+            )
+        _set_champion(task, number, "rollback", reason, force, workspace, tracker)
     return number
 
 
@@ -240,9 +260,19 @@ def _champion(choice: _Choice) -> Champion | None:
     return Champion(number, read_document(ChampionScores, path, remedy))
 
 
-def _champion_of_origin(task: str, workspace: Workspace) -> Champion | None:
-    """The present champion, of which only its labels and what it was trained on are compared."""
-    number = workspace.aliases(task).get(CHAMPION)
+def _champion_now(tracker: Tracker, task: str, workspace: Workspace) -> int | None:
+    """The present champion; the bundle of a team's server is brought here if it can be."""
+    if tracker.server is None:
+        return workspace.aliases(task).get(CHAMPION)
+    number = tracker.aliases(model_name(task)).get(CHAMPION)
+    if number is not None:
+        with suppress(BundleError, RegistryError):  # then it can no longer answer elsewhere either
+            pull_version(task, number, tracker.server, workspace)
+    return number
+
+
+def _champion_of_origin(task: str, number: int | None, workspace: Workspace) -> Champion | None:
+    """The champion, of which only its labels and what it was trained on are compared."""
     if number is None:
         return None
     try:
@@ -254,15 +284,21 @@ def _champion_of_origin(task: str, workspace: Workspace) -> Champion | None:
 
 
 def _set_champion(
-    task: str, number: int, action: str, reason: str, force: str | None, workspace: Workspace
+    task: str,
+    number: int,
+    action: str,
+    reason: str,
+    force: str | None,
+    workspace: Workspace,
+    tracker: Tracker,
 ) -> None:
-    tracker, name = Tracker(workspace.home), model_name(task)
+    name = model_name(task)
     if number not in [version.number for version in tracker.versions(name)]:
         raise RegistryError(f"{name} has no version {number}; `mien models {task}` lists them.")
-    require_registered(task, number, workspace)
+    require_registered(tracker, task, number, workspace)
     manifest = bundle.read(workspace.version(task, number)).manifest
-    issues = trust_issues(manifest, workspace)
-    champion = _champion_of_origin(task, workspace)
+    issues = issues_of(tracker, task, number, manifest, workspace)
+    champion = _champion_of_origin(task, _champion_now(tracker, task, workspace), workspace)
     drawings = promotion.drawings_obstacle(manifest.lineage.trained_on, champion)
     command = f"mien {action} {task}{f' {number}' if action == 'promote' else ''} --force REASON"
     if issues and not force:

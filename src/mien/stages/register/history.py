@@ -8,7 +8,7 @@ from mien.storage.registry import AliasChange
 from mien.storage.workspace import CHAMPION, Workspace, model_name
 from mien.tracking import Tracker
 
-from .trust import require_registered, trust_issues
+from .trust import issues_of, require_registered
 
 _UNRECORDED = "The alias stood so: moved in MLflow itself, or a registration was interrupted."
 
@@ -31,21 +31,21 @@ def sync_aliases(tracker: Tracker, task: str, workspace: Workspace, force: str |
 
     Raises:
         RegistryError: that champion is not trusted, or its bundle is not the one in MLflow.
-        BundleError: its bundle is not here, or damaged.
+        BundleError: its bundle is not here, or damaged, or altered on a team's server.
     """
     name = model_name(task)
-    if not workspace.database.is_file():
+    if not tracker.is_there:
         return
     aliases = tracker.aliases(name)
     number = aliases.get(CHAMPION)
     if number is not None:
-        require_registered(task, number, workspace)
+        require_registered(tracker, task, number, workspace)
     if aliases == workspace.exported_aliases(task):
         return
     champions = [change.after for change in tracker.history(name) if change.alias == CHAMPION]
     if number is not None and champions[-1:] != [number]:
         manifest = bundle.read(workspace.version(task, number)).manifest
-        issues = trust_issues(manifest, workspace)
+        issues = issues_of(tracker, task, number, manifest, workspace)
         if issues and number not in champions and not force:
             raise RegistryError(
                 f"In MLflow version {number} of {name} was made champion, which is not trusted: "

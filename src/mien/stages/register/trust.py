@@ -5,6 +5,8 @@ from mien.errors import RegistryError
 from mien.model import lineage
 from mien.model.bundle import Manifest
 from mien.model.lineage import CodeState
+from mien.model.pulling import pull_version
+from mien.storage.registry import UNTRUSTED
 from mien.storage.versions import Store
 from mien.storage.workspace import Workspace, model_name
 from mien.tracking import COMMITTED, Tracker
@@ -37,9 +39,24 @@ def trust_issues(manifest: Manifest, workspace: Workspace) -> str:
     return " and ".join(issues)
 
 
-def require_registered(task: str, number: int, workspace: Workspace) -> None:
-    """Raise RegistryError for a version whose bundle is not the one that MLflow names."""
-    if not workspace.is_registered(task, number):
+def issues_of(
+    tracker: Tracker, task: str, number: int, manifest: Manifest, workspace: Workspace
+) -> str:
+    """The trust issues of a registered version. What a team's server holds was trained anywhere:
+    there the machine that registered it had its data and its code, and noted what was missing."""
+    if tracker.server:
+        versions = tracker.versions(model_name(task))
+        if not any(each.number == number and UNTRUSTED in each.tags for each in versions):
+            return ""
+    return trust_issues(manifest, workspace)
+
+
+def require_registered(tracker: Tracker, task: str, number: int, workspace: Workspace) -> None:
+    """Raise RegistryError for a version whose bundle is not the one that MLflow names; a team's
+    server hands it out."""
+    if tracker.server:
+        pull_version(task, number, tracker.server, workspace)
+    elif not workspace.is_registered(task, number):
         raise RegistryError(
             f"Version {number} of {model_name(task)}: expected the bundle that MLflow names, found "
             f"none or another one in {workspace.version(task, number)}. It was registered by other "

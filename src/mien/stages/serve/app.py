@@ -1,17 +1,15 @@
 """The wiring of the service, in one place: models, threads, metrics, addresses, and uvicorn."""
 
 import asyncio
-import errno
 import gc
 import logging
 import signal
-import socket
 import threading
 import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import cache, partial
 from pathlib import Path
 from types import FrameType
@@ -23,7 +21,7 @@ from starlette.types import ASGIApp
 
 import mien
 from mien.config import Settings
-from mien.errors import BundleError, ConfigError, MienError
+from mien.errors import BundleError, MienError
 from mien.model import cpus, runtime
 from mien.observability.prediction_log.location import locate
 from mien.observability.prediction_log.writer import PredictionLog
@@ -38,10 +36,12 @@ from mien.stages.serve.drift_window import DriftWindows
 from mien.stages.serve.extension import Extension
 from mien.stages.serve.extension import install as install_extension
 from mien.stages.serve.inference import InferenceService
+from mien.stages.serve.listener import listen, listener_address
 from mien.stages.serve.loading import BundleSource, LoadedModel
 from mien.stages.serve.metrics import LogFormatter, Metrics, RequestMetricsMiddleware
 from mien.stages.serve.models import InvalidBundle, Models
 from mien.stages.serve.protocol import ConnectionLimits, LimitedHttpProtocol
+from mien.stages.serve.registry_follower import RegistryFollower
 from mien.stages.serve.reloader import ModelReloader
 from mien.stages.serve.review_sampler import ReviewSampler
 from mien.stages.serve.routes import AppState
@@ -62,6 +62,7 @@ def create(
     settings: Settings,
     on_loaded: Callable[[Models], None] = lambda _: None,
     extension: Extension | None = None,
+    follower: RegistryFollower | None = None,
 ) -> Application:
     """Make the app; its lifespan loads the models and polls for new ones. An app lives once.
 
@@ -69,15 +70,15 @@ def create(
         workspace: has the prediction log, unless the settings name another path.
         sources: what to serve, from `models.resolve_sources`.
         settings: where it runs.
-        on_loaded: called, from the loading thread, when each model is ready or has failed.
+        on_loaded: called in the loading thread when each model is ready or has failed.
         extension: further addresses, of another stage.
+        follower: brings the champions of a team's registry here.
 
     Raises:
-        ConfigError: invalid API keys, origins or address of the prediction log.
-        PredictionLogError: the prediction log has another format.
+        ConfigError, PredictionLogError: invalid API keys or origins; another prediction log.
     """
     auth = ApiKeyAuth.from_settings(settings)
-    inference = _inference_service(workspace, sources, settings)
+    inference = _inference_service(workspace, sources, settings, follower)
     app = Application(
         title="mien",
         version=mien.__version__,
@@ -88,14 +89,17 @@ def create(
         redirect_slashes=False,
         lifespan=_lifespan(inference, workspace, on_loaded),
     )
-    memory = uploads.UploadMemory(max(uploads.MAX_BYTES_IN_MEMORY, inference.max_upload_bytes))
-    routes.install(app, AppState(inference, auth, memory))
+    routes.install(app, AppState(inference, auth, _upload_memory(inference)))
     pages.install(app)
     if extension:
         install_extension(app, extension)
     app.layers = _layers(inference)
     app.openapi = _openapi_document(app, inference.models)  # type: ignore[method-assign]
     return app
+
+
+def _upload_memory(inference: InferenceService) -> uploads.UploadMemory:
+    return uploads.UploadMemory(max(uploads.MAX_BYTES_IN_MEMORY, inference.max_upload_bytes))
 
 
 def _openapi_document(app: FastAPI, served: Models) -> Callable[[], dict[str, Any]]:
@@ -115,7 +119,10 @@ def _layers(inference: InferenceService) -> ASGIApp:
 
 
 def _inference_service(
-    workspace: Workspace, sources: Sequence[BundleSource | InvalidBundle], settings: Settings
+    workspace: Workspace,
+    sources: Sequence[BundleSource | InvalidBundle],
+    settings: Settings,
+    follower: RegistryFollower | None,
 ) -> InferenceService:
     log = PredictionLog(
         locate(settings, workspace),
@@ -138,9 +145,12 @@ def _inference_service(
         canary=Canary.from_settings(settings, workspace, served, log),
         shadow=ShadowRunner(served, workspace, log, metrics, workers, settings.deadline_s),
         review=ReviewSampler.from_settings(workspace, served.tasks, settings, windows.status),
+        follower=follower,
     )
     other_models = inference.shadow, inference.canary
-    collector = StateCollector(served, workers, log, windows, *other_models, inference.review)
+    collector = StateCollector(
+        served, workers, log, windows, *other_models, inference.review, follower
+    )
     inference.metrics.registry.register(collector)
     return inference
 
@@ -154,8 +164,9 @@ def run(
         MienError: nothing to serve, or the address cannot be used. A model that cannot be loaded
             raises nothing: the server stays up and its /health has the reason.
     """
+    follower = RegistryFollower.started(workspace, tasks, settings)
     sources = models.resolve_sources(workspace, tasks, bundles)
-    _run(workspace, sources, settings, models.log_loaded)
+    _run(workspace, sources, settings, models.log_loaded, follower=follower)
 
 
 def run_extended(
@@ -179,6 +190,7 @@ def _run(
     settings: Settings,
     log_loaded: Callable[[Models, str], None],
     extension: Extension | None = None,
+    follower: RegistryFollower | None = None,
 ) -> None:
     runtime.tune_malloc()
     for handler in logging.getLogger().handlers:
@@ -190,14 +202,14 @@ def _run(
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     warnings.filterwarnings("ignore", module="PIL")
     with listen(settings) as listener, ExitStack() as loading:
-        address = _address(settings.host, listener)
+        address = listener_address(settings.host, listener)
 
         def on_loaded(loaded: Models) -> None:
             loading.close()
             log_loaded(loaded, address)
 
         loading.enter_context(console.bar("load the models"))
-        app = create(workspace, sources, settings, on_loaded, extension)
+        app = create(workspace, sources, settings, on_loaded, extension, follower)
         _Server(app).run(sockets=[listener])
 
 
@@ -229,7 +241,7 @@ def running(
                 raise MienError("The server ended before it was ready; its log has the reason.")
             if reasons:
                 raise BundleError(reasons[0])
-            yield _address(settings.host, listener)
+            yield listener_address(settings.host, listener)
         finally:
             server.should_exit = True
             thread.join()
@@ -239,6 +251,7 @@ def _lifespan(
     inference: InferenceService, workspace: Workspace, on_loaded: Callable[[Models], None]
 ) -> Any:
     served, windows, stop = inference.models, inference.drift_windows, threading.Event()
+    following = [inference.follower.thread(stop)] if inference.follower else []
 
     def on_ready(model: LoadedModel) -> None:
         inference.metrics.initialise_series(model)
@@ -259,11 +272,10 @@ def _lifespan(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        # For calls that wait for a disk; the size of asyncio's own pool depends on the machine.
-        disk_threads = ThreadPoolExecutor(_DISK_THREADS, thread_name_prefix="mien-disk")
-        asyncio.get_running_loop().set_default_executor(disk_threads)
+        asyncio.get_running_loop().set_default_executor(_disk_threads())
         loader = threading.Thread(target=load, name="mien-load", daemon=True)
-        loader.start()
+        for thread in (loader, *following):
+            thread.start()
         try:
             yield
         finally:
@@ -275,6 +287,11 @@ def _lifespan(
             gc.unfreeze()  # or the app would stay in memory as long as the process
 
     return lifespan
+
+
+def _disk_threads() -> ThreadPoolExecutor:
+    """For calls that wait for a disk; the size of asyncio's own pool depends on the machine."""
+    return ThreadPoolExecutor(_DISK_THREADS, thread_name_prefix="mien-disk")
 
 
 class _Server(uvicorn.Server):
@@ -340,54 +357,3 @@ class _Server(uvicorn.Server):
         trace_id = new_trace_id()
         self._inference.metrics.count_rejection(errors.problem_type_of(error).slug)
         return errors.raw_response(error, trace_id, headers.response_headers(trace_id))
-
-
-def listen(settings: Settings) -> socket.socket:
-    """Bind the address of the settings.
-
-    Raises:
-        ConfigError: it cannot be used.
-    """
-    host = settings.host.strip("[]")
-    try:
-        listener = socket.create_server(
-            (host, settings.port),
-            family=_family(host),
-            backlog=2048,
-            dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6(),
-        )
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigError(
-            f"HOST={settings.host} PORT={settings.port} cannot be used: {reason or error}. "
-            f"{_advice(error)}"
-        ) from None
-    # Connections inherit it. Without it, a response's body waits 40 ms for the header's receipt.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
-
-
-def _family(host: str) -> socket.AddressFamily:
-    if ":" not in host:
-        with suppress(socket.gaierror):
-            socket.getaddrinfo(host, None, socket.AF_INET)
-            return socket.AF_INET
-    socket.getaddrinfo(host, None, socket.AF_INET6)  # or its error, which `bind` would hide
-    return socket.AF_INET6
-
-
-def _advice(error: Exception) -> str:
-    """What to do about an address that cannot be bound."""
-    number = error.errno if isinstance(error, OSError) else None
-    if isinstance(error, socket.gaierror | UnicodeError):
-        return "Set HOST to an address or a name of this machine; 0.0.0.0 or :: is all of them."
-    if number in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-        return "This machine has no such address. Set another HOST; 0.0.0.0 is all of them."
-    if number in (errno.EACCES, errno.EPERM):
-        return "Ports below 1024 need privileges. Set another PORT."
-    return "Set another PORT; 0 takes any free one."
-
-
-def _address(host: str, listener: socket.socket) -> str:
-    host = f"[{host.strip('[]')}]" if ":" in host else host
-    return f"http://{host}:{listener.getsockname()[1]}"

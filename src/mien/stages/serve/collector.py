@@ -23,6 +23,7 @@ from mien.stages.serve.canary import Canary
 from mien.stages.serve.drift_window import DriftWindows
 from mien.stages.serve.loading import LoadedModel
 from mien.stages.serve.models import Models, ModelSlot
+from mien.stages.serve.registry_follower import RegistryFollower
 from mien.stages.serve.review_sampler import DROPPED, ReviewSampler
 from mien.stages.serve.shadow import ShadowRunner
 from mien.stages.serve.workers import WorkerPool
@@ -80,6 +81,7 @@ class StateCollector(Collector):
     shadow: ShadowRunner
     canary: Canary
     review: ReviewSampler | None = None
+    follower: RegistryFollower | None = None
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         """Yield the metrics of the table that have a reading."""
@@ -100,6 +102,7 @@ class StateCollector(Collector):
         yield from self._server()
         yield from self._canary()
         yield from self._review()
+        yield from self._registry()
         for slot in self.models.slots:
             yield ("mien_model_loaded", (slot.name,), float(slot.model is not None))
             if slot.model is not None:
@@ -119,6 +122,12 @@ class StateCollector(Collector):
             return  # the prediction log has logged the reason
         yield ("mien_prediction_log_rows", (), float(rows))
         yield ("mien_prediction_log_bytes", (), float(size_bytes))
+
+    def _registry(self) -> Iterator[Reading]:
+        followed = self.follower.tasks if self.follower else {}
+        for slot in self.models.slots:
+            age_s = followed[slot.name].age_s if slot.name in followed else 0.0
+            yield ("mien_registry_age_seconds", (slot.name,), age_s)
 
     def _review(self) -> Iterator[Reading]:
         """Zeros where nothing is kept, so that a dashboard shows that nothing is."""

@@ -25,6 +25,7 @@ from mien.stages.serve.drift_window import DriftWindows
 from mien.stages.serve.loading import LoadedModel
 from mien.stages.serve.metrics import Metrics, RequestTimings
 from mien.stages.serve.models import Models
+from mien.stages.serve.registry_follower import RegistryFollower
 from mien.stages.serve.review_sampler import ReviewSampler
 from mien.stages.serve.shadow import ShadowRunner
 from mien.stages.serve.uploads import Upload
@@ -82,6 +83,8 @@ class InferenceService:
     canary: Canary
     review: ReviewSampler | None = None
     """None where no input is kept for review."""
+    follower: RegistryFollower | None = None
+    """None where no team's registry is followed."""
     answers: AnswerWindow = field(default_factory=AnswerWindow)
     # Not in `init`: a service that `replace` makes of another has handlers of its own, or its
     # predictions would go into the other's prediction log. Weak keys free a replaced model.

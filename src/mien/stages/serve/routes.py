@@ -164,10 +164,11 @@ async def health(request: Request) -> Response:
     inference = state_of(request).inference
     models = inference.models
     report = [slot.as_json(inference.settings.notice) for slot in models.slots]
+    followed = {"registry": inference.follower.as_json()} if inference.follower else {}
     if models.reason:
         error = NotReadyError(models.reason)
-        return errors.problem_response(error, request.scope, models=report)
-    return JSONResponse({"status": "ok", "models": report})
+        return errors.problem_response(error, request.scope, models=report, **followed)
+    return JSONResponse({"status": "ok", "models": report, **followed})
 
 
 async def livez(request: Request) -> Response:

@@ -169,6 +169,13 @@ PROCESS = (
         unit=PER_SECOND,
     ),
 )
+REGISTRY = (
+    Panel(
+        "Time since the registry's champion was confirmed",
+        {"{{task}}": latest("mien_registry_age_seconds", "task")},
+        size=(12, 8),
+    ),
+)
 REVIEW = (
     Panel("Inputs kept for review", {INSTANCE: total("mien_review_samples", "instance")}),
     Panel("Size of the inputs kept", {INSTANCE: total("mien_review_bytes", "instance")}),
@@ -191,6 +198,7 @@ PAGE = Dashboard(
         "Requests": REQUESTS,
         "Queue and uploads": QUEUE,
         "Process and prediction log": PROCESS,
+        "Team's registry": REGISTRY,
         "Review": REVIEW,
     },
 )
