@@ -44,7 +44,7 @@ def _measure(command: list[str]) -> tuple[int, float]:
             stderr=subprocess.DEVNULL,
         )
         try:
-            _wait(f"http://127.0.0.1:{port}/health")
+            wait(f"http://127.0.0.1:{port}/health")
             time.sleep(_SETTLE_S)
             members = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
             sizes = [_pss_mb(each) for each in members if _session(each) == started.pid]
@@ -54,7 +54,8 @@ def _measure(command: list[str]) -> tuple[int, float]:
             started.wait(_LIMIT_S)
 
 
-def _wait(address: str) -> None:
+def wait(address: str) -> None:
+    """Wait until a page answers; end the program if it never does."""
     end = time.monotonic() + _LIMIT_S
     while time.monotonic() < end:
         try:

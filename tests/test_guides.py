@@ -2,15 +2,21 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from project import ROOT, free_port
+from typer.main import get_command
 from waiting import TRAINING_PATIENCE
 
+from mien.cli import app
+
 SOURCE = ROOT / "docs" / "source"
+PAGES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.md"))
 GUIDES = ("tutorial.md", "operation.md", "shadow.md")
 _SERVE = """mien serve > server.log 2>&1 &
 trap "kill $!" EXIT
@@ -75,16 +81,34 @@ def run(commands: str, serve: str, folder: Path) -> str:
     return done.stdout + done.stderr
 
 
-def test_the_guides_name_commands_that_exist() -> None:
+def test_every_command_and_option_on_a_page_exists() -> None:
     """Also those inside sentences."""
-    from typer.main import get_command
+    root = get_command(app)
+    for page in PAGES:
+        for words in commands(page):
+            found, rest = root, list(words)
+            while rest and rest[0] in getattr(found, "commands", {}):
+                found = found.commands[rest.pop(0)]  # type: ignore[attr-defined]
+            assert rest != words or rest[0] in _NO_COMMAND, f"{page}: {words}"
+            # A group has a command that may be omitted.
+            below = getattr(found, "commands", {}).values()
+            params = [each for one in (found, *below) for each in one.params]
+            known = {name for each in params for name in (*each.opts, *each.secondary_opts)}
+            options = {each.partition("=")[0] for each in rest if each.startswith("--")}
+            assert options - known - {"--help"} == set(), f"{page}: {words}"
 
-    from mien.cli import app
 
-    known = set(get_command(app).commands)  # type: ignore[attr-defined]
-    for page in (*GUIDES, "loop.md", "retraining.md", "concepts.md", "faq.md"):
-        text = (SOURCE / page).read_text(encoding="utf-8")
-        assert set(re.findall(r"(?:^|`)mien ([a-z-]+)", text, re.MULTILINE)) <= known, page
+_NO_COMMAND = ("COMMAND", "--help", "--version", "serves")
+"""The last one begins a line that a server prints."""
+
+
+def commands(page: str) -> Iterator[list[str]]:
+    """Every `mien` command of a page, in a block or in a sentence, as a shell splits it."""
+    text = (SOURCE / page).read_text(encoding="utf-8")
+    lines = [line for block in blocks(page) for line in block.splitlines()]
+    for line in [*lines, *re.findall(r"`(mien [^`]+)`", text)]:
+        if line.startswith("mien "):
+            yield shlex.split(line, comments=True)[1:]
 
 
 def test_the_diagram_shows_the_stages() -> None:

@@ -1,0 +1,98 @@
+"""Pictures of a run's report, of its candidates in MLflow, and of these docs.
+
+    python3 tasks.py bench screens
+
+Takes minutes: gestures are trained on drawn hands in a temporary workspace, and a Chromium opens
+what a reader would open then.
+"""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, FloatRect, Page
+
+from bench import ui
+from bench.page import ROOT
+from mien.reporting import console
+from mien.tracking import Tracker
+
+sys.path.insert(0, str(ROOT / "tests"))  # the tests have the browser
+import browser
+from project import free_port, mien
+
+FIGURES = ROOT / "reports" / "figures"
+RUN = ("run", "gesture", "--source", "sample", "--force", "for a picture")
+"""Forced, so that it also works in a clone with uncommitted changes."""
+
+
+def main() -> None:
+    """Train, then draw report.png, report_mistakes.png, mlflow.png and docs.png."""
+    with tempfile.TemporaryDirectory() as name, browser.running() as chromium:
+        home = Path(name)
+        done = mien(*RUN, home=home)
+        if done.returncode:
+            sys.exit(done.stderr)
+        draw_report(chromium, home / "reports" / "gesture" / "gesture" / "index.html")
+        draw_comparison(chromium, home)
+        draw_docs(chromium, home / "site")
+
+
+def draw_report(chromium: Browser, page: Path) -> None:
+    """From the verdict to the confusion, and the worst mistakes."""
+    with browser.visiting(chromium, page.as_uri(), width=1060) as visit:
+        save(visit.page, "report", "Training run", "Scores of each class")
+        save(visit.page, "report_mistakes", "The worst mistakes", "Card")
+
+
+def draw_comparison(chromium: Browser, home: Path) -> None:
+    """What `mien ui` opens."""
+    # MLflow opens an assistant beside the charts: in a narrow window these are too small.
+    with comparison(home) as address, browser.visiting(chromium, address, 1680) as visit:
+        visit.page.locator(".js-plotly-plot").nth(3).wait_for()
+        save(visit.page, "mlflow")
+
+
+@contextmanager
+def comparison(home: Path) -> Iterator[str]:
+    """`mien ui` while the block runs; the address that it prints."""
+    port = free_port()
+    command = ["ui", "--no-open", "--port", str(port), "--home", str(home)]
+    with subprocess.Popen([sys.executable, "-m", "mien.cli", *command], cwd=ROOT) as process:
+        try:
+            ui.wait(f"http://127.0.0.1:{port}/health")
+            yield f"http://127.0.0.1:{port}/{Tracker(home).comparison(None)}"
+        finally:
+            process.terminate()
+
+
+def draw_docs(chromium: Browser, site: Path) -> None:
+    """The first page of the built docs."""
+    build = ["-m", "mkdocs", "build", "--quiet", "--strict", "-f", "docs/mkdocs.yml", "-d"]
+    subprocess.run([sys.executable, *build, str(site)], cwd=ROOT, check=True)
+    with browser.visiting(chromium, (site / "tutorial" / "index.html").as_uri()) as visit:
+        save(visit.page, "docs")
+
+
+def save(page: Page, name: str, first: str = "", end: str = "") -> None:
+    """The window; or the whole width of the page, from one heading to another."""
+    target = FIGURES / f"{name}.png"
+    clip = None
+    if first:
+        tops = [
+            page.get_by_role("heading", name=each).first.evaluate(
+                "e => e.getBoundingClientRect().top"
+            )
+            for each in (first, end)
+        ]
+        width = page.evaluate("innerWidth")
+        clip = FloatRect(x=0, y=tops[0] - 16, width=width, height=tops[1] - tops[0])
+    page.screenshot(path=target, full_page=bool(first), clip=clip)
+    console.result(f"drawn: {target.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
