@@ -1,7 +1,8 @@
 """How many tests hang on one expensive fixture: where it fails, no more than `MOST` fail with it.
 
 A plugin of pytest. It counts at collection, before any test is left out, and measures how long
-fixtures take, which are printed at the end of a run; no test fails by a clock. It also notes which
+fixtures take. They are printed at the end of a run, and so is what tests recorded
+(`record_property`), such as the seconds of each step; no test fails by a clock. It also notes which
 libraries the collection has loaded, because each worker of pytest-xdist collects every test.
 """
 
@@ -79,7 +80,13 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Tell which fixtures were expensive, and how many tests need each."""
+    """Print which fixtures were expensive, how many tests need each, and what tests recorded."""
+    recorded = [each for each in terminalreporter.getreports("passed") if each.user_properties]
+    if recorded:
+        terminalreporter.section("recorded by tests")
+    for report in recorded:
+        values = ", ".join(f"{name} {value}" for name, value in report.user_properties)
+        terminalreporter.line(f"{report.nodeid}: {values}")
     taken, counted = config.stash.get(_TAKEN, {}), config.stash.get(COUNTED, {})
     slow = {name: seconds for name, seconds in taken.items() if seconds > SECONDS}
     if slow:
