@@ -120,8 +120,8 @@ if Path(sys.prefix).resolve() == VENV.resolve():
 
         NAME is one of answers, batch, calibration, camera, check, colours, cpu, dashboards, drills,
         emotion, estimate, faces, fuzz, gesture, hands, loop, monitoring, normalization, pages,
-        photos, photosource, pictures, postgresql, processors, screens, sequential, serving, shadow,
-        soak, starter, structure, studio, suspects, together, ui, variants, versions.
+        photos, photosource, pictures, postgresql, processors, scale, screens, sequential, serving,
+        shadow, soak, starter, structure, studio, suspects, together, ui, variants, versions.
         """
         _run(context, f"{BIN}/python -m bench.{name}")
 
