@@ -1,5 +1,7 @@
 """The page of the studio in a real Chromium: from the camera to a model that is exported."""
 
+import base64
+import io
 import json
 import os
 import subprocess
@@ -12,10 +14,14 @@ import browser
 import pytest
 from playwright.sync_api import Locator, Page, expect
 from project import ROOT
-from studio_page import CLASSES, COUNT, TRAINING_MS, camera, card, record
+from studio_page import CLASSES, COUNT, TRAINING_MS, camera, card, drawn, record
 from waiting import PATIENCE
 
+from mien import tasks
+from mien.stages.studio.recording import Recording
 from mien.storage.workspace import CHAMPION, Workspace
+
+from .recorded import recorded
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.long]
 
@@ -132,3 +138,37 @@ def test_without_the_key_the_page_asks_for_it(address: str, home: Path) -> None:
         visit.page.get_by_role("button", name="Use this key").click()
         expect(visit.page.locator("#session_hint")).not_to_be_empty()
         assert all("401" in error for error in visit.errors)
+
+
+DROPPED = """(pictures) => {
+  const transfer = new DataTransfer();
+  for (const [name, text] of pictures) {
+    transfer.items.add(new File([Uint8Array.from(atob(text), (each) => each.charCodeAt(0))], name));
+  }
+  return transfer;
+}"""
+
+
+def test_a_recording_is_imported_and_photos_are_dropped(address: str, tmp_path: Path) -> None:
+    """In dark mode; what is no photo is counted in words that stay."""
+    columns = tasks.load("gesture").recordable.columns  # type: ignore[union-attr]
+    Recording(tmp_path / "other.csv", columns).add(recorded("ok fist"), "take")
+    photo = io.BytesIO()
+    drawn("palm").convert("RGB").save(photo, "JPEG")
+    files = {"hand.jpg": photo.getvalue(), "notes.txt": b"no picture"}
+    texts = [[name, base64.b64encode(each).decode()] for name, each in files.items()]
+    with browser.running() as chromium, browser.visiting(chromium, address, dark=True) as visit:
+        page = visit.page
+        expect(page.locator("#session_hint")).not_to_be_empty()
+        page.locator("#csv").set_input_files(tmp_path / "other.csv")
+        expect(card(page, "fist").locator(".count")).to_contain_text("12 in session 2")
+        page.get_by_label("Name of a new class").fill("palm")
+        page.get_by_role("button", name="Add class").click()
+        transfer = page.evaluate_handle(DROPPED, texts)
+        card(page, "palm").dispatch_event("drop", {"dataTransfer": transfer})
+        expect(card(page, "palm").locator(".count")).to_contain_text("1 samples")
+        expect(page.locator("#trouble")).to_contain_text("1 of 2 photos recorded")
+        dark = "getComputedStyle(document.body).backgroundColor"
+        assert page.evaluate(dark) == "rgb(16, 21, 19)"
+        assert all("415" in error for error in visit.errors)
+        assert visit.foreign == []

@@ -1,13 +1,13 @@
 /* The page of the studio: classes and their samples. Training and results: studio_training.js;
    the camera: studio_camera.js. */
 
-import { at, copyOf, make, say, showTrouble } from "./dom.js";
+import { at, copyOf, make, say } from "./dom.js";
 import { draw } from "./drawing.js";
-import { ask, save } from "./studio_requests.js";
+import { ask, explain, save } from "./studio_requests.js";
 import { recordWhile, setLive } from "./studio_camera.js";
 import { showTraining } from "./studio_training.js";
 
-const [trouble, classes, undo, csv, form] = ["trouble", "classes", "undo", "csv", "new_class"].map(at);
+const [classes, undo, csv, form] = ["classes", "undo", "csv", "new_class"].map(at);
 const [number, hint] = ["session", "session_hint"].map(at);
 const SHOWN = 40;
 const ENOUGH = 20; // samples of a class in one session
@@ -136,7 +136,7 @@ async function addPhotos(label, files) {
   const without = files.length - recorded;
   const text = `${label}: ${recorded} of ${files.length} photos recorded.`;
   say(text);
-  if (without) showTrouble(trouble, text, `${without} show no hand, or were recorded before.`);
+  if (without) explain(text, `${without} show no hand, or were recorded before.`);
   await refresh();
 }
 

@@ -4,6 +4,13 @@ import { at, make, showTrouble } from "./dom.js";
 import { request } from "./key.js";
 
 const trouble = at("trouble");
+let explained = false; // by other code than `send`: stays until the next change
+
+/* Shows what is wrong although requests succeed. */
+export function explain(title, detail) {
+  explained = true;
+  showTrouble(trouble, title, detail);
+}
 
 /* `body` is a Blob, or JSON values. Returns the answer, or null after a problem. */
 export async function ask(method, path, body = undefined) {
@@ -26,9 +33,12 @@ async function send(path, options) {
   try {
     const response = await request(`studio/${path}`, () => options);
     if (response.ok) {
+      if (explained && (options.method ?? "GET") === "GET") return response;
+      explained = false;
       showTrouble(trouble, "");
       return response;
     }
+    explained = false;
     const problem = await response.json();
     showTrouble(trouble, problem.title, problem.detail);
   } catch {
