@@ -210,7 +210,9 @@ def test_verify_says_all_is_well_or_what_is_not(home: Workspace) -> None:
     expected = "gesture, version 1, 2: every byte is as it was stored\n"
     assert ask(home, "verify", "gesture") == expected
     shard = next(home.raw("gesture").rglob("*.zip"))
-    shard.write_bytes(shard.read_bytes().replace(b"0", b"1", 1))
+    content = shard.read_bytes()
+    assert b"label" in content
+    shard.write_bytes(content.replace(b"label", b"lobel", 1))
     assert "lacks landmarks.csv" in ask(home, "verify", "gesture", status=1)
 
 
