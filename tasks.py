@@ -24,6 +24,8 @@ TRY_VENV, TRY_LOCK = ROOT / ".venv-try", "requirements_classical.txt"
 UV = "uv==0.13.9"
 WORKERS = min((os.cpu_count() or 1) + 1, 8)
 """Processes of the tests: one more than cores, because some tests wait for time-outs."""
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+"""For these processes: threads of several that share the cores use them up by waiting."""
 LOOP = """
 import os, sys, threading
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
@@ -35,8 +37,8 @@ while True:
 if Path(sys.prefix).resolve() == VENV.resolve():
     from invoke import Context, task
 
-    def _run(context: Context, command: str) -> None:
-        context.run(command, echo=True, pty=sys.stdout.isatty())
+    def _run(context: Context, command: str, **env: str) -> None:
+        context.run(command, echo=True, pty=sys.stdout.isatty(), env=env)
 
     @task
     def demo(context: Context, exit: bool = False) -> None:
@@ -52,7 +54,8 @@ if Path(sys.prefix).resolve() == VENV.resolve():
     def test(context: Context, k: str = "") -> None:  # noqa: PT028 - a recipe, not a test
         """Run the tests: behaviour, style, types, imports, README."""
         only = f"-k '{k}'" if k else ""
-        _run(context, f"{BIN}/python -m pytest -n {WORKERS} --dist loadgroup -m 'not long' {only}")
+        command = f"{BIN}/python -m pytest -n {WORKERS} --dist loadgroup -m 'not long' {only}"
+        _run(context, command, **ONE_THREAD)
 
     @task
     def test_long(context: Context) -> None:
@@ -69,7 +72,7 @@ if Path(sys.prefix).resolve() == VENV.resolve():
         only = f"-k '{k}'" if k else ""
         command = f"{BIN}/python -m pytest -n {WORKERS} --dist loadgroup -m 'not long' {only}"
         try:
-            _run(context, f"nice -n 10 {command}")
+            _run(context, f"nice -n 10 {command}", **ONE_THREAD)
         finally:
             for loop in loops:
                 loop.kill()

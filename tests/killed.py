@@ -49,7 +49,7 @@ class Killer:
 
     def _open(self, database: Any, *arguments: Any, **named: Any) -> sqlite3.Connection:
         made = _connect(database, *arguments, **named)
-        making = TABLES if "unfinished" in str(database) else ""
+        making = TABLES if "/.mlflow-" in str(database) else ""  # in the cache of the user
 
         def see(text: str) -> None:
             if text.lstrip().upper().startswith(_WORDS):

@@ -26,6 +26,7 @@ from mien.observability.prediction_log.writer import PredictionLog
 from mien.observability.review.store import ReviewStore
 from mien.stages import retrain
 from mien.storage import shadow
+from mien.storage.cache import CACHE_VARIABLE, cache_folder
 from mien.storage.files import sha256_file
 from mien.storage.versions import Store
 from mien.storage.workspace import MANIFEST, Workspace, model_name
@@ -111,7 +112,18 @@ class Runs:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Runs]:
+def cache(tmp_path: Path) -> Path:
+    """The user's cache, but for MLflow's tables."""
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    for each in cache_folder().iterdir():
+        if not each.name.startswith("mlflow-"):
+            (folder / each.name).symlink_to(each)
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path, cache: Path) -> Iterator[Runs]:
     """See `killed.py`."""
     path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
     bin_ = tmp_path / "bin"
@@ -126,6 +138,7 @@ def run(tmp_path: Path) -> Iterator[Runs]:
             "PYTHONPATH": path,
             "PATH": os.pathsep.join([str(bin_), os.environ["PATH"]]),
             "MIEN_REVIEW_KEY": KEY,
+            CACHE_VARIABLE: str(cache),
         },
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -135,7 +148,9 @@ def run(tmp_path: Path) -> Iterator[Runs]:
         process.stdin.close()  # type: ignore[union-attr]
 
 
-def test_twenty_kills_leave_what_an_undisturbed_run_leaves(run: Runs, tmp_path: Path) -> None:
+def test_twenty_kills_leave_what_an_undisturbed_run_leaves(
+    run: Runs, tmp_path: Path, cache: Path
+) -> None:
     """One version, one champion, data that are whole, the same network to the byte, every run of
     MLflow closed, and nothing half made."""
     calm, torn = Workspace(tmp_path / "calm"), Workspace(tmp_path / "torn")
@@ -143,6 +158,9 @@ def test_twenty_kills_leave_what_an_undisturbed_run_leaves(run: Runs, tmp_path: 
     assert undisturbed.code == 0, undisturbed.err
     assert len(KILLS) == 20
     for stage, pattern, left in KILLS:
+        if stage == "tables":
+            for each in cache.glob("mlflow-*"):
+                each.unlink()
         killed = run(torn.home, stage, pattern)
         assert killed.code == -signal.SIGKILL, f"{left}: {killed.err}{killed.moments}"
         assert killed.moments[-1].startswith(f"{stage}: "), left
@@ -150,6 +168,7 @@ def test_twenty_kills_leave_what_an_undisturbed_run_leaves(run: Runs, tmp_path: 
     assert completed.code == 0, completed.err
     whole(torn)
     assert half_made(torn.home) == []
+    assert list(cache.glob(".mlflow-*")) == []
     assert networks(torn) == networks(calm)
     again = run(torn.home)
     assert again.err.count("unchanged, skipped") == 6, again.err

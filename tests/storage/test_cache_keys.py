@@ -12,6 +12,7 @@ from mien.storage.cache_keys import STAGE_SOURCES, TASK_SOURCES
 SOURCE = ROOT / "src" / "mien"
 WITHOUT_EFFECT = {
     *("config.py", "errors.py", "reporting/console.py", "observability/drift.py"),
+    "observability/review/sample.py",
     *("storage/cache.py", "storage/cache_keys.py", "storage/files.py"),
 }
 """Modules that tasks import to read, write and report, not to compute."""

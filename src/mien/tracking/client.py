@@ -123,6 +123,8 @@ def _make(client: "type[MlflowClient]", target: Path) -> None:
             template.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(template.with_suffix(".lock")):
                 if not template.is_file():
+                    for left in template.parent.glob(f".{template.name}.*"):
+                        left.unlink()  # of a killed process: half of the tables
                     with atomic_write(template) as temporary:
                         _migrate(client, temporary)
         except OSError:  # a cache that cannot be written
