@@ -28,10 +28,12 @@ from mien.model.lineage import CodeState, Lineage
 from mien.observability.prediction_log import reader
 from mien.stages import replay
 from mien.stages.serve import app as serve
+from mien.storage.files import sha256_file
 from mien.storage.versions import Item, Store
-from mien.storage.workspace import CHAMPION, Workspace
+from mien.storage.workspace import CHAMPION, MANIFEST, Workspace
 from mien.tasks.gesture.landmarks import NORMALIZATION_VERSION
 from mien.tasks.gesture.params import HAGRID_LABELS, LIKE
+from mien.tracking import BUNDLE_ARTIFACT
 
 HAND = {"landmarks": [list(point) for point in LIKE]}
 OTHER = {"landmarks": [[-x, y, z] for x, y, z in HAND["landmarks"]]}
@@ -201,7 +203,8 @@ def test_a_version_that_was_replaced_is_told(home: Path) -> None:
     replaced, elsewhere = found["notes"]
     assert "holds another bundle now" in replaced
     assert "evaluated" in elsewhere
-    measured = home / "mlruns" / "gesture" / "run" / "artifacts" / "bundle"
+    measured = home / "mlruns" / "gesture" / "run" / "artifacts" / BUNDLE_ARTIFACT
+    measured.parent.mkdir(parents=True)
     shutil.move(workspace.evaluated("gesture") / "key" / "drawn", measured)
     assert again(home, answer["trace_id"])["model"]["folder"] == str(measured)
     away = home.parent / "away"
@@ -210,6 +213,14 @@ def test_a_version_that_was_replaced_is_told(home: Path) -> None:
         again(home, answer["trace_id"])
     named = replay.replay(answer["trace_id"], workspace, home / "predictions.db", None, away)
     assert named.model.folder == str(away)
+
+
+def test_a_training_leaves_a_bundle_where_replay_looks(small_gesture: Workspace) -> None:
+    """Among the artifacts of MLflow's run, as it was measured."""
+    champion = sha256_file(small_gesture.version("gesture", 1) / MANIFEST)
+    runs = small_gesture.home / "mlruns" / "gesture"
+    manifests = runs.glob(f"*/artifacts/{BUNDLE_ARTIFACT}/{MANIFEST}")
+    assert champion in [sha256_file(each) for each in manifests]
 
 
 def test_data_that_are_gone_are_named_by_their_fingerprint(home: Path) -> None:

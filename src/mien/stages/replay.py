@@ -29,6 +29,7 @@ from mien.storage.registry_server import RegistryServer, read_binding
 from mien.storage.versions import Store
 from mien.storage.workspace import Workspace
 from mien.task import Prediction
+from mien.tracking import BUNDLE_ARTIFACT
 
 TOLERANCE = 2e-6
 """Confidence has 6 decimals; of answers that were given together the last may differ."""
@@ -197,7 +198,8 @@ def _bundle(
     others = [
         *sorted(models.glob("versions/*")),
         *sorted(models.glob("evaluated/*/*")),
-        *sorted(runs.glob("*/artifacts/bundle")),  # as it was measured, whatever came later
+        # As it was measured, whatever came later.
+        *sorted(runs.glob(f"*/artifacts/{BUNDLE_ARTIFACT}")),
     ]
     for folder in [each for each in (given, own, *others) if each]:
         if _digest(folder) == event.digest:

@@ -48,6 +48,7 @@ _LINEAGE = "lineage.json"
 """The artifact of a run that holds what it was made of: MLflow cuts long tags."""
 _MODEL = "model"
 """The artifact of a run that a version of the registry refers to: bundle, signature, example."""
+BUNDLE_ARTIFACT = f"{_MODEL}/bundle"
 _RUN_FILE = "run.txt"
 _WORK = "mien.work"
 _FINISHED = "FINISHED"
@@ -153,7 +154,7 @@ class Tracker:
         with TemporaryDirectory(prefix="mien-model-") as folder:
             model.write(Path(folder), run_id)
             self._client.log_artifacts(run_id, folder, _MODEL)
-        for name, path in {f"{_MODEL}/bundle": bundle, **(folders or {})}.items():
+        for name, path in {BUNDLE_ARTIFACT: bundle, **(folders or {})}.items():
             self._client.log_artifacts(run_id, str(path), name)
         # A process that was killed between its last file and its last word left the run open.
         if self._client.get_run(run_id).info.status == experiments.RUNNING:
@@ -216,7 +217,7 @@ class Tracker:
     def store_bundle(self, run_id: str, bundle: Path) -> None:
         """Replace the files of a run's bundle, if the run is still in MLflow."""
         if self._is_active(run_id):
-            self._client.log_artifacts(run_id, str(bundle), f"{_MODEL}/bundle")
+            self._client.log_artifacts(run_id, str(bundle), BUNDLE_ARTIFACT)
 
     @contextmanager
     def exclusive(self, model: str, as_seen: bool = False) -> Iterator[None]:
