@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small
 from PIL import Image
 from project import ROOT
 
@@ -28,15 +27,13 @@ def test_importing_mien_imports_nothing_else() -> None:
     assert {each for each in names if each.split(".")[0] not in sys.stdlib_module_names} == {"mien"}
 
 
-def test_every_form_of_a_picture_gets_the_same_answer(
-    small_gesture: Workspace, tmp_path: Path
-) -> None:
+def test_every_form_of_a_picture_gets_the_same_answer(fitted_gesture: Path, tmp_path: Path) -> None:
     """A file by name or path, its bytes, a Pillow image and its pixels."""
     drawn = tasks.load("gesture").inference.sample_picture().convert("RGB")
     drawn.save(tmp_path / "hand.png")
     file = tmp_path / "hand.png"
     pictures = [str(file), file, file.read_bytes(), drawn, np.asarray(drawn)]
-    with mien.load("gesture", home=small_gesture.home) as model:
+    with mien.load(fitted_gesture) as model:
         predictions = [model.predict(each) for each in pictures]
         assert model.predict_many(pictures) == predictions
         assert predictions[0].best is not None
@@ -44,19 +41,19 @@ def test_every_form_of_a_picture_gets_the_same_answer(
     assert all(each == predictions[0] for each in predictions)
 
 
-def test_a_photo_that_was_taken_sideways_is_turned_upright(small_gesture: Workspace) -> None:
+def test_a_photo_that_was_taken_sideways_is_turned_upright(fitted_gesture: Path) -> None:
     """Its EXIF entry counts, as in a file."""
     drawn = tasks.load("gesture").inference.sample_picture().convert("RGB")
     turned = drawn.transpose(Image.Transpose.ROTATE_90)
     turned.getexif()[0x0112] = 6
-    with mien.load(small.champion(small_gesture, "gesture")) as model:
+    with mien.load(fitted_gesture) as model:
         assert model.predict(turned) == model.predict(drawn)
 
 
-def test_what_cannot_be_opened_says_why(small_gesture: Workspace, tmp_path: Path) -> None:
+def test_what_cannot_be_opened_says_why(fitted_gesture: Path, tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match="There is no champion"):
         mien.load("gesture", home=tmp_path)
-    with mien.load("gesture", home=small_gesture.home) as model:
+    with mien.load(fitted_gesture) as model:
         for pixels in (np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32)):
             with pytest.raises(ImageError, match="expected RGB pixels, uint8"):
                 model.predict(pixels)  # type: ignore[arg-type]
