@@ -25,6 +25,10 @@ class DataCheckError(DataError):
     """The data fail a check whose level is error."""
 
 
+class ProcessError(MienError):
+    """A process of mien's own that ended before it was done."""
+
+
 class BucketError(MienError):
     """A bucket that is missing, refuses the key or does not answer."""
 

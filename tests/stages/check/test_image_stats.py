@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.errors import DataError
-from mien.stages.check import image_stats, worker_process
+from mien.errors import ProcessError
+from mien.model import worker_process
+from mien.stages.check import image_stats
 from mien.stages.check.image_stats import ImageStats, compute_image_stats
 
 
@@ -116,7 +117,7 @@ def test_few_pictures_start_no_process(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_process_that_ends_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A killed process ends in a sentence, not in an answer with holes and not in waiting."""
     monkeypatch.setattr(worker_process, "_START", "import os; os.kill(os.getpid(), 9)")
-    with pytest.raises(DataError, match=r"exit code -9.*memory"):
+    with pytest.raises(ProcessError, match=r"exit code -9.*memory"):
         compute_image_stats(_many(tmp_path, 2 * image_stats.CHUNK_SIZE), workers=2)
 
 

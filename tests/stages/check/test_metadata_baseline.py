@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.errors import DataError
+from mien.errors import ProcessError
+from mien.model.worker_process import WorkerProcess
 from mien.stages.check import metadata_baseline
 from mien.stages.check.checks import spurious_correlation
 from mien.stages.check.metadata_baseline import Metadata, measure
-from mien.stages.check.worker_process import WorkerProcess
 
 LABELS = ("happy", "sad", "angry", "fear")
 
@@ -158,5 +158,5 @@ def test_another_process_measures_the_same() -> None:
     unused = metadata_baseline.UNUSED_LIBRARIES
     with closing(WorkerProcess(measure, metadata_baseline.LIBRARIES, unused)) as process:
         assert process(_idle(100), _labels(100)) == measure(_idle(100), _labels(100))
-        with pytest.raises(DataError, match=r"exit code 1\b"):
+        with pytest.raises(ProcessError, match=r"exit code 1\b"):
             process(_idle(100), [])

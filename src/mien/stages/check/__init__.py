@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien.errors import DataCheckError
+from mien.model.worker_process import WorkerProcess
 from mien.stages import Run
 from mien.storage.files import atomic_dir, atomic_write
 from mien.storage.versions import Store, Version
@@ -26,7 +27,6 @@ from .context import CheckContext, build_context
 from .metadata_baseline import MetadataBaseline
 from .repair import repair as repair_version
 from .report import PAGE
-from .worker_process import WorkerProcess
 
 _MANY_FILES = 2_000
 """Files that take longer to read than a process takes to start."""

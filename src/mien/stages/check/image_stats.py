@@ -20,9 +20,8 @@ from PIL import Image
 from mien import images
 from mien.errors import RequestError
 from mien.model import cpus
+from mien.model.worker_process import WorkerProcess
 from mien.reporting import console
-
-from .worker_process import WorkerProcess
 
 THUMBNAIL_SIDE = 16
 """Pixels of a thumbnail's side."""
@@ -86,7 +85,7 @@ def compute_image_stats(
             time.
 
     Raises:
-        DataError: a worker process ended, for example because the system ran out of memory.
+        ProcessError: a worker process ended, for example because the system ran out of memory.
     """
     chunks = [paths[start : start + CHUNK_SIZE] for start in range(0, len(paths), CHUNK_SIZE)]
     parts: list[ImageStats] = []

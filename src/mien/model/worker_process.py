@@ -13,7 +13,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from mien.errors import DataError
+from mien.errors import ProcessError
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -48,7 +48,7 @@ class WorkerProcess(Generic[Parameters, Result]):
         """Run the function.
 
         Raises:
-            DataError: the process ended, for example because the system ran out of memory.
+            ProcessError: the process ended, for example because the system ran out of memory.
         """
         self._send((arguments, named))
         assert self._process.stdout is not None
@@ -57,25 +57,29 @@ class WorkerProcess(Generic[Parameters, Result]):
             return result
         raise self._exit_error()
 
-    def close(self) -> None:
-        """Kill the process."""
+    def kill(self) -> None:
+        """End the process at once: a call in another thread then raises."""
         self._process.kill()
+
+    def close(self) -> None:
+        """Kill the process and free what belongs to it; not during a call."""
+        self.kill()
         with suppress(OSError):  # the last request, which it did not read
             self._process.communicate()
 
     def _send(self, message: Any) -> None:
         assert self._process.stdin is not None
         try:
-            pickle.dump(message, self._process.stdin)
+            pickle.dump(message, self._process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
             self._process.stdin.flush()
         except OSError:
             raise self._exit_error() from None
 
-    def _exit_error(self) -> DataError:
-        return DataError(
-            f"A process that checked data ended (exit code {self._process.wait()}). A negative "
-            "code means that it was killed, perhaps for lack of memory. Make the largest images "
-            "smaller, or use fewer cores (taskset -c 0)."
+    def _exit_error(self) -> ProcessError:
+        return ProcessError(
+            f"A process that did a part of the work ended (exit code {self._process.wait()}). A "
+            "negative code means that it was killed, perhaps for lack of memory. Make the largest "
+            "images smaller, or use fewer cores (taskset -c 0)."
         )
 
 
