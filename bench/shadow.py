@@ -6,8 +6,9 @@ Two servers of the same champions, pinned to one core with one thread each, take
 challenger that answers a tenth of the requests, one without. The challenger is a copy of the
 champion, so that it costs as much. Requests arrive at random times, at half of the rate that the
 server without a challenger answers; both get the same times. Latency counts from the time at which
-a request was due. Takes about fifteen minutes, on Linux with two cores and the real photos;
-MIEN_BENCH_SMOKE=1 runs it briefly. Prints a table and writes nothing.
+a request was due. A workload takes about five minutes, on Linux with two cores and the real photos;
+MIEN_SHADOW_ONLY="emotion, 640 px" measures one of them, MIEN_BENCH_SMOKE=1 runs it briefly. Prints
+a table and the memory of the challengers' processes, and writes nothing.
 """
 
 import os
@@ -35,14 +36,19 @@ SHARE = 0.1
 LOAD = 0.5
 TARGET = 1.03
 NAMES = ("emotion, 640 px", "gesture, 640 px", "gesture, landmarks")
+ONLY = "MIEN_SHADOW_ONLY"
 _TASKS = ("emotion", "gesture")
+_PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
 _ANSWERS = re.compile(r'^mien_shadow_answers_total\{result="(\w+)".*\} (\S+)$', re.MULTILINE)
 
 
 def main() -> None:
     """Start both servers, measure every workload and print the table."""
     pairs, seconds = (1, 1.0) if os.environ.get(SMOKE) else (12, 12.0)
-    asked = [each for each in workloads.make(6, 40) if each.name in NAMES]
+    names = (only,) if (only := os.environ.get(ONLY)) else NAMES
+    asked = [each for each in workloads.make(6, 40) if each.name in names]
+    if not asked:
+        raise SystemExit(f"{ONLY}: expected one of {'; '.join(NAMES)}, found {only}.")
     bundles = {task: folder(task) for task in _TASKS}
     os.sched_setaffinity(0, {servers.LOAD_CORE})
     with tempfile.TemporaryDirectory() as temporary:
@@ -55,7 +61,7 @@ def main() -> None:
             alone, shadowed = running
             _wait_for_challengers(shadowed)
             rows = [_measured(each, alone, shadowed, pairs, seconds) for each in asked]
-            results = _results(shadowed)
+            results, memory = _results(shadowed), _memory_mb(shadowed)
         finally:
             for each in running:
                 each.end()
@@ -63,6 +69,7 @@ def main() -> None:
     columns = ["requests", "rate", *ratios, "failed, with / without", "<= 3 %"]
     console.table(f"Champion's answers with a challenger for {SHARE:.0%}", columns, rows)
     console.info(f"requests for the challengers: {results}")
+    console.info(f"memory of each challenger's process, MB: {memory}")
 
 
 def _home(home: Path, bundles: dict[str, Path], shadowed: bool) -> Path:
@@ -140,6 +147,12 @@ def _results(running: Running) -> dict[str, int]:
     for result, value in _ANSWERS.findall(_metrics(running)):
         counts[result] = counts.get(result, 0) + int(float(value))
     return counts
+
+
+def _memory_mb(running: Running) -> list[int]:
+    """Proportional set size of every process that the server has started."""
+    pages = (Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in running.tree()[1:])
+    return [round(int(_PSS.findall(page)[0]) / 1000) for page in pages]
 
 
 def _text(ratios: Sequence[float]) -> str:

@@ -95,7 +95,7 @@ def make_bundle(network: bytes, reference: dict[str, Any]) -> MakeBundle:
         labels = changes.pop("labels", LABELS)
         origin = Lineage(trained_at="2026-01-02T03:04:05+00:00")
         manifest = bundle.describe(
-            *(task, labels, "only", {}),
+            *(task, labels, "only", changes.pop("preprocessing", {})),
             decision=changes.pop("decision", None),
             metrics=METRICS,
             lineage=origin,

@@ -179,10 +179,10 @@ class StateCollector(Collector):
         challenger = self.shadow.challengers.get(champion.task.name)
         if challenger is None:
             return
-        of = (champion.task.name, challenger.model.version)
+        of = (champion.task.name, challenger.version)
         yield ("mien_shadow_active", of, float(challenger.fault is None))
         try:
-            pairs = self.prediction_log.shadow_pairs(challenger.model.digest, champion.digest)
+            pairs = self.prediction_log.shadow_pairs(challenger.digest, champion.digest)
         except PredictionLogError:
             return
         yield ("mien_shadow_feedback_samples", of, float(pairs.total))

@@ -1,30 +1,27 @@
 """Challengers that answer a share of the requests after the champion, for comparison only.
 
     event loop: champion's answer is sent -> `offer`: a full queue drops the request
-    one thread: waits until a worker thread is idle -> predicts -> prediction log, metrics
+    one thread: waits until a worker thread is idle -> asks the challenger's process
+    (`challenger.py`) -> prediction log, metrics
 
 The way of a request does not change: the champion's answer never waits for the challenger, and the
-pixels are those that the champion had, so that nothing is decoded twice. On Linux the thread has
-the lowest priority. A challenger that fails is counted; one that fails `MAX_FAILURES` times in a
-row, or does not end, is switched off until `mien shadow` is called again. Knows nothing of HTTP.
+pixels are those that the champion had, so that nothing is decoded twice. A challenger that fails is
+counted; one that fails `MAX_FAILURES` times in a row, does not end, or whose process ends, is
+switched off until `mien shadow` is called again. Knows nothing of HTTP.
 """
 
 import logging
-import os
-import sys
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 
-from mien.errors import MienError, PredictionLogError, RegistryError
-from mien.observability.prediction_log import shadow as shadow_log
+from mien.errors import MienError, PredictionLogError, ProcessError, RegistryError
 from mien.observability.prediction_log.schema import PredictionRecord
 from mien.observability.prediction_log.shadow import ShadowRecord
 from mien.observability.prediction_log.writer import PredictionLog
-from mien.stages.serve import loading
-from mien.stages.serve.loading import BundleSource, LoadedModel, run_with_timeout
+from mien.stages.serve.challenger import Challenger, ChallengerAnswer
+from mien.stages.serve.loading import BundleSource
 from mien.stages.serve.metrics import Metrics
 from mien.stages.serve.models import Models, ModelSlot
 from mien.stages.serve.workers import CLOSE_TIMEOUT_S, WorkerPool
@@ -43,22 +40,6 @@ MAX_FAILURES = 5
 FLUSH_ROWS = 64
 """Answers that are written together where the queue is never empty."""
 _log = logging.getLogger("mien.serve")
-
-
-@dataclass(eq=False)
-class Challenger:
-    """A loaded challenger of one task."""
-
-    plan: Shadow
-    model: LoadedModel
-    failures: int = 0
-    """In a row."""
-    fault: str | None = None
-    """Why it was switched off."""
-
-    def wants(self, trace_id: str) -> bool:
-        """Whether it answers a request: by the last 24 bits of its trace_id, which are random."""
-        return self.fault is None and int(trace_id[-6:], 16) < self.plan.share * 2**24
 
 
 @dataclass(frozen=True)
@@ -120,7 +101,7 @@ class ShadowRunner:
             return
         running, now = self._running, time.monotonic()
         if running is not None and now - running[0] > self._deadline_s:
-            self._abandon(running[1])
+            self._switch_off(running[1], f"an answer took longer than {self._deadline_s:g} s")
         too_large = request.image is not None and request.image.nbytes > MAX_IMAGE_BYTES
         if challenger.fault or too_large or self._queue.qsize() >= MAX_QUEUED:
             self._count(challenger, "dropped")
@@ -133,12 +114,11 @@ class ShadowRunner:
         """End the thread and free the challengers; what waits is not answered."""
         self._closing.set()
         self._queue.put(None)
+        for challenger in self.challengers.values():
+            challenger.close()
+        self.challengers = {}
         if self._thread is not None:
             self._thread.join(CLOSE_TIMEOUT_S)
-        for challenger in self.challengers.values():
-            if self._thread is None or not self._thread.is_alive():
-                challenger.model.model.close()
-        self.challengers = {}
 
     def _follow(self, slot: ModelSlot) -> None:
         task = slot.name
@@ -155,8 +135,10 @@ class ShadowRunner:
         if plan == self._plans.get(task):
             return
         self._plans[task] = plan
-        if self.challengers.pop(task, None) and plan is None:
-            _log.info("%s has no challenger any more", task)
+        if old := self.challengers.pop(task, None):
+            old.close()
+            if plan is None:
+                _log.info("%s has no challenger any more", task)
         if plan is not None:
             self._load_or_log(slot, plan)
 
@@ -173,31 +155,24 @@ class ShadowRunner:
         if not folder.is_dir() or not self._workspace.is_registered(slot.name, plan.version):
             raise RegistryError(f"version {plan.version} is not registered, or its bundle is gone.")
         assert isinstance(slot.source, BundleSource)
-        source = BundleSource(slot.source.task, folder, str(plan.version))
-        challenger = Challenger(plan, loading.load(source, run_with_timeout))
-        self._metrics.initialise_shadow(slot.name, challenger.model.version)
+        challenger = Challenger(plan, slot.source.task, folder)
+        self._metrics.initialise_shadow(slot.name, challenger.version)
         self.challengers[slot.name] = challenger
         share = f"{plan.share:.3g}"
-        _log.info("%s version %s answers %s of the requests too", slot.name, plan.version, share)
+        _log.info("%s version %d answers %s of the requests too", slot.name, plan.version, share)
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._work, name="mien-shadow", daemon=True)
         self._thread.start()
 
     def _work(self) -> None:
-        _lower_priority()
-        while self._is_current() and (entry := self._queue.get()) is not None:
+        while (entry := self._queue.get()) is not None:
             if self._is_due(entry):
-                self._answer(entry)
+                self._ask(entry)
             else:
                 self._count(entry.challenger, "dropped")
-            flushes = self._queue.empty() or len(self._records) >= FLUSH_ROWS
-            if self._records and flushes and self._is_current():
+            if self._records and (self._queue.empty() or len(self._records) >= FLUSH_ROWS):
                 self._flush()
-
-    def _is_current(self) -> bool:
-        """Whether the thread was not given up for hung."""
-        return threading.current_thread() is self._thread
 
     def _is_due(self, entry: ShadowEntry) -> bool:
         """Wait until a worker thread is idle; whether the entry is to be answered then."""
@@ -207,39 +182,40 @@ class ShadowRunner:
                 return False
         return entry.challenger.fault is None and not self._closing.is_set()
 
-    def _answer(self, entry: ShadowEntry) -> None:
-        challenger, champion = entry.challenger, entry.record
-        self._running, start = (time.monotonic(), challenger), time.thread_time()
-        prediction, model = None, challenger.model
+    def _ask(self, entry: ShadowEntry) -> None:
+        challenger = entry.challenger
+        self._running = time.monotonic(), challenger
         try:
-            prediction = model.task.inference.predict(entry.request, model.model)
-        except Exception as error:  # noqa: BLE001 - a challenger may fail in any way
-            failure = error
-        cpu_s = time.thread_time() - start
-        if not self._is_current():
+            answer = challenger.predict(entry.request)
+        except ProcessError as error:
+            if challenger.fault is None:
+                self._switch_off(challenger, str(error))
             return
-        self._running = None
-        best = prediction.best if prediction else None
+        finally:
+            self._running = None
+        self._record(entry, answer)
+
+    def _record(self, entry: ShadowEntry, answer: ChallengerAnswer) -> None:
+        challenger, champion = entry.challenger, entry.record
         record = ShadowRecord(
-            *(champion.trace_id, time.time(), model.version, model.digest),
-            prediction.outcome if prediction else shadow_log.ERROR,
-            best.label if best else None,
-            *(cpu_s, champion.digest, champion.label, entry.champion_cpu_s),
+            *(champion.trace_id, time.time(), challenger.version, challenger.digest),
+            *(answer.outcome, answer.label, answer.cpu_s),
+            *(champion.digest, champion.label, entry.champion_cpu_s),
         )
         self._records.append(record)
         self._metrics.observe_shadow(champion.task, record)
-        if prediction:
+        if answer.failure is None:
             challenger.failures = 0
         else:
-            self._failed(challenger, failure)
+            self._failed(challenger, answer.failure)
 
-    def _failed(self, challenger: Challenger, error: Exception) -> None:
+    def _failed(self, challenger: Challenger, failure: str) -> None:
         challenger.failures += 1
         if challenger.failures == 1:
-            _log.warning("the challenger of %s failed", challenger.model.task.name, exc_info=error)
+            _log.warning("the challenger of %s failed: %s", challenger.task.name, failure)
         if challenger.failures >= MAX_FAILURES:
-            last = type(error).__name__
-            self._switch_off(challenger, f"{MAX_FAILURES} failures in a row, the last a {last}")
+            last = failure.strip().rpartition("\n")[2]
+            self._switch_off(challenger, f"{MAX_FAILURES} failures in a row, the last: {last}")
 
     def _flush(self) -> None:
         records, self._records = self._records, []
@@ -251,23 +227,11 @@ class ShadowRunner:
                 _log.warning("answers of challengers are not recorded: %s", error)
             self._writable = False
 
-    def _abandon(self, challenger: Challenger) -> None:
-        """Give up the thread, which cannot be stopped from outside, and what it works on."""
-        self._running = self._thread = None
-        self._switch_off(challenger, f"an answer took longer than {self._deadline_s:g} s")
-
     def _switch_off(self, challenger: Challenger, reason: str) -> None:
-        challenger.fault = reason
-        task, version = challenger.model.task.name, challenger.plan.version
+        challenger.switch_off(reason)
+        task, version = challenger.task.name, challenger.version
         again = f"`mien shadow {task} {version}` starts it again"
         _log.error("%s: the challenger is switched off: %s; %s", task, reason, again)
 
     def _count(self, challenger: Challenger, result: str) -> None:
-        self._metrics.count_shadow(challenger.model.task.name, challenger.model.version, result)
-
-
-def _lower_priority() -> None:
-    """Let all other threads come first; on other systems than Linux, a priority is a process's."""
-    if sys.platform == "linux":
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+        self._metrics.count_shadow(challenger.task.name, challenger.version, result)
