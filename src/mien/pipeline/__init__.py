@@ -1,7 +1,8 @@
 """The training stages in a row: data -> check -> prepare -> train -> [optimize] -> evaluate
 -> register."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -218,18 +219,13 @@ def pull(task: Task[Any], workspace: Workspace, force: str | None = None) -> Reg
 
 def check(config: RunConfig, workspace: Workspace) -> data_check.CheckedData:
     """Check the data of a run's source and print the report."""
-    run = Run.resolve(config, workspace)
-    with console.bar(f"{config.task}: check"), workspace.locked(config.task):
-        version, _ = fetch(run)
-        with accept_if_readable(run, version):
-            return data_check.check(run, version, verbose=True)
+    with _fetched(config, workspace, "check") as (run, version), accept_if_readable(run, version):
+        return data_check.check(run, version, verbose=True)
 
 
 def repair(config: RunConfig, workspace: Workspace) -> data_check.CheckedData:
     """Repair the data of a run's source as a new version where that is safe, and check it."""
-    run = Run.resolve(config, workspace)
-    with console.bar(f"{config.task}: repair"), workspace.locked(config.task):
-        version, _ = fetch(run)
+    with _fetched(config, workspace, "repair") as (run, version):
         with accept_if_readable(run, version):
             repaired = data_check.repair(run, version)
         with accept_if_readable(run, repaired):
@@ -238,21 +234,25 @@ def repair(config: RunConfig, workspace: Workspace) -> data_check.CheckedData:
 
 def suspects(config: RunConfig, workspace: Workspace) -> data_suspects.Suspects:
     """Rank the labels of a run's data by how probably they are wrong."""
-    run = Run.resolve(config, workspace)
-    with console.bar(f"{config.task}: suspects"), workspace.locked(config.task):
-        version, _ = fetch(run)
-        with accept_if_readable(run, version):
-            return data_suspects.suspects(run, version)
+    ranked = _fetched(config, workspace, "suspects")
+    with ranked as (run, version), accept_if_readable(run, version):
+        return data_suspects.suspects(run, version)
 
 
 def relabel(config: RunConfig, workspace: Workspace, corrections: Path) -> Version:
     """Make a new version of a run's data with the labels of a corrected ranking."""
-    run = Run.resolve(config, workspace)
-    with console.bar(f"{config.task}: relabel"), workspace.locked(config.task):
-        version, _ = fetch(run)
+    with _fetched(config, workspace, "relabel") as (run, version):
         relabelled = data_suspects.relabel(run, version, corrections)
         run.store.set_latest(relabelled.root)
         return relabelled
+
+
+@contextmanager
+def _fetched(config: RunConfig, workspace: Workspace, stage: str) -> Iterator[tuple[Run, Version]]:
+    """The run of a config and the version of its source, while the task is locked."""
+    run = Run.resolve(config, workspace)
+    with console.bar(f"{config.task}: {stage}"), workspace.locked(config.task):
+        yield run, fetch(run)[0]
 
 
 def train(config: RunConfig, workspace: Workspace) -> Trained:
