@@ -24,6 +24,8 @@ TRY_VENV, TRY_LOCK = ROOT / ".venv-try", "requirements_classical.txt"
 UV = "uv==0.13.9"
 WORKERS = min((os.cpu_count() or 1) + 1, 8)
 """Processes of the tests: one more than cores, because some tests wait for time-outs."""
+DEBIAN_TEMPLATES = Path("/usr/share/prometheus/alertmanager")
+"""What Debian's Alertmanager reads at its start, from this very path."""
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 """For these processes: threads of several that share the cores use them up by waiting."""
 LOOP = """
@@ -168,9 +170,10 @@ if Path(sys.prefix).resolve() == VENV.resolve():
         if version in ("", "(none)"):
             sys.exit("apt knows no package prometheus: run `apt-get update` as root, then again.")
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        bin = cache / "mien" / "prometheus" / version / "bin"
+        made = cache / "mien" / "prometheus" / version
+        bin, templates = made / "bin", made / "alertmanager"
         fake = "libfaketimeMT.so.1"
-        if not ((bin / "amtool").exists() and (bin / fake).exists()):
+        if not ((bin / "amtool").exists() and templates.exists()):
             with tempfile.TemporaryDirectory() as folder, context.cd(folder):
                 _run(context, "apt-get download prometheus prometheus-alertmanager libfaketime")
                 _run(context, 'for package in *.deb; do dpkg-deb -x "$package" .; done')
@@ -180,6 +183,15 @@ if Path(sys.prefix).resolve() == VENV.resolve():
                     shutil.copy2(Path(folder, "usr", "bin", name), there)
                 for library in Path(folder, "usr", "lib").glob(f"*/faketime/{fake}"):
                     shutil.copy2(library, bin)
+                shutil.copytree(Path(folder, DEBIAN_TEMPLATES.relative_to("/")), templates)
+        if not DEBIAN_TEMPLATES.exists() and not os.geteuid():
+            shutil.copytree(templates, DEBIAN_TEMPLATES)
+        if not DEBIAN_TEMPLATES.exists():
+            print(
+                f"WARNING: Debian's Alertmanager starts only with {DEBIAN_TEMPLATES}: run this as "
+                "root, or tests of its alerts WILL BE SKIPPED",
+                file=sys.stderr,
+            )
         print(f"prometheus, promtool, alertmanager, amtool and {fake} are in {bin}")
 
     @task

@@ -16,9 +16,10 @@ from urllib.error import URLError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
+import clock
 import pytest
 import yaml
-from clock import UNITS, faster
+from clock import UNITS
 from project import ROOT, free_port
 from waiting import PATIENCE, until
 
@@ -109,7 +110,10 @@ def running(
     """
     program = require("prometheus")
     with ExitStack() as stack:
-        other = stack.enter_context(_alertmanager(folder, faster)) if alertmanager else None
+        other = None
+        if alertmanager:
+            text = (FOLDER / "alertmanager.yml").read_text(encoding="utf-8")
+            other = stack.enter_context(run_alertmanager(folder, clock.faster(text, faster)))
         config = configure(folder, targets, rules=rules, by=faster, alertmanager=other)
         address = f"127.0.0.1:{free_port()}"
         command = [program, f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
@@ -130,7 +134,9 @@ def configure(
     alertmanager: str | None = None,
 ) -> Path:
     """Write the project's configuration, with other targets and divided durations."""
-    config = yaml.safe_load(faster((FOLDER / "prometheus.yml").read_text(encoding="utf-8"), by))
+    config = yaml.safe_load(
+        clock.faster((FOLDER / "prometheus.yml").read_text(encoding="utf-8"), by)
+    )
     jobs = [job for job in config["scrape_configs"] if job["job_name"] in targets]
     for job in jobs:
         job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]
@@ -143,21 +149,20 @@ def configure(
     config["rule_files"] = config["rule_files"] if rules else []
     (folder / "rules").mkdir(parents=True, exist_ok=True)
     for path in sorted((FOLDER / "rules").glob("*.yml")):
-        text = faster(path.read_text(encoding="utf-8"), by)
+        text = clock.faster(path.read_text(encoding="utf-8"), by)
         (folder / "rules" / path.name).write_text(text, encoding="utf-8")
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     return folder / "prometheus.yml"
 
 
 @contextmanager
-def _alertmanager(folder: Path, by: int) -> Iterator[str]:
+def run_alertmanager(folder: Path, text: str) -> Iterator[str]:
+    """Run Alertmanager with a configuration until the block ends; yields HOST:PORT. Skips without
+    the binary or its templates."""
     program = require("alertmanager")
     if not TEMPLATE.is_file() and "mien" in Path(program).parts:
-        pytest.skip(
-            "Debian's Alertmanager runs only installed: apt-get install prometheus-alertmanager"
-        )
+        pytest.skip(f"no {TEMPLATE}: run `{RECIPE}` as root")
     folder.mkdir(parents=True, exist_ok=True)
-    text = faster((FOLDER / "alertmanager.yml").read_text(encoding="utf-8"), by)
     (folder / "alertmanager.yml").write_text(text, encoding="utf-8")
     address = f"127.0.0.1:{free_port()}"
     command = [program, f"--config.file={folder / 'alertmanager.yml'}", "--log.level=warn"]

@@ -4,12 +4,17 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from project import ROOT
+from waiting import until
 
 from mien.errors import ConfigError, NotDueError
 from mien.stages.retrain import webhook
+from prometheus import run_alertmanager
 
 KEY = "k" * 32
 DRIFT = {"status": "firing", "labels": {"alertname": "MienDrift", "task": "gesture"}, "other": 1}
@@ -78,6 +83,34 @@ def test_other_requests_ask_for_nothing(
     """Alerts that ended or are of another task, and what is no request of Alertmanager."""
     assert post(address.replace("/alerts", path), body)[0] == status
     assert asked == []
+
+
+def test_alertmanager_itself_asks_for_a_training(
+    address: str, asked: list[str], tmp_path: Path
+) -> None:
+    """A real one, with the configuration of the documentation; an alert of another task does not
+    reach this one."""
+    page = (ROOT / "docs" / "source" / "retraining.md").read_text(encoding="utf-8")
+    config = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])
+    config["route"] |= {"receiver": "nobody", "group_by": ["..."], "group_wait": "0s"}
+    (hook,) = config["receivers"][0]["webhook_configs"]
+    config["receivers"].append({"name": "nobody"})
+    (tmp_path / "key").write_text(KEY)
+    hook["url"] = address
+    hook["http_config"]["authorization"]["credentials_file"] = str(tmp_path / "key")
+    with run_alertmanager(tmp_path, yaml.safe_dump(config)) as alertmanager:
+        for task in ("emotion", "gesture"):
+            labels = {"alertname": "MienDrift", "task": task}
+            content = json.dumps([{"labels": labels}]).encode()
+            request = urllib.request.Request(
+                f"http://{alertmanager}/api/v2/alerts",
+                content,
+                {"Content-Type": "application/json"},
+            )
+            with urllib.request.urlopen(request) as response:
+                assert response.status == 200
+        until(lambda: asked, "a request of Alertmanager")
+    assert asked == ["MienDrift"]
 
 
 @pytest.mark.parametrize(
