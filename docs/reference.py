@@ -1,7 +1,8 @@
 """Writes the pages of reference that the code decides: `python3 tasks.py reference`.
 
 Commands from the command line, config keys from their schemas, the HTTP API from its OpenAPI
-description. A test compares the pages with what these functions return.
+description, the Python API from signatures and docstrings. A test compares the pages with what
+these functions return.
 """
 
 import ast
@@ -10,16 +11,22 @@ import textwrap
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
+from re import sub
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from typer.main import get_command
 
-from mien import cli, config, tasks
+import mien
+from mien import cli, config, errors, tasks
+from mien.pipeline import RunReport
+from mien.stages.predict import Recognizer
+from mien.stages.register import Registered
 from mien.stages.serve import app
 from mien.stages.serve.loading import BundleSource
 from mien.storage.workspace import Workspace
+from mien.task import Detection, Prediction
 from mien.tasks.emotion.params import Params as EmotionParams
 from mien.tasks.emotion.recipe import Augmentation, FineTuning
 from mien.tasks.gesture.params import Params as GestureParams
@@ -186,6 +193,77 @@ def _type(schema: Mapping[str, Any]) -> str:
     return str(kind)
 
 
+def python() -> str:
+    """The public functions, what they return, and what they raise."""
+    text = (
+        "# Python API\n\n`mien.load` opens a model, `mien.run` trains one; "
+        "[examples](own_project.md#from-python). All of it is typed. A `Picture` is a path, "
+        "the bytes of a file, a Pillow image, or RGB pixels (uint8, height x width x 3). Names "
+        "that are not on this page may change with any version.\n"
+    )
+    for name in ("load", "run"):
+        text += _function(f"mien.{name}", getattr(mien, name), "##")
+    for each in (Recognizer, Prediction, Detection, RunReport, Registered):
+        text += f"\n## {each.__name__}\n\n{inspect.getdoc(each)}\n" + _attributes(each)
+        for name, method in vars(each).items():
+            public = inspect.isfunction(method) and not name.startswith("_")
+            if public and each is Recognizer:
+                text += _function(name, method, "###")
+    rows = [
+        [f"`{name}`", f"`{each.__base__.__name__}`", inspect.getdoc(each) or ""]
+        for name, each in vars(errors).items()
+        if inspect.isclass(each) and issubclass(each, errors.MienError)
+    ]
+    text += "\n## Errors\n\nIn `mien.errors`; each message says what to do.\n"
+    return text + _table(["error", "is a", "meaning"], rows)
+
+
+def _function(name: str, function: Any, heading: str) -> str:
+    """A function with its arguments and errors, as its docstring has them."""
+    (node,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
+    assert isinstance(node, ast.FunctionDef)
+    assert node.returns is not None
+    node.args.args = [each for each in node.args.args if each.arg != "self"]
+    text, *sections = (inspect.getdoc(function) or "").split("\n\n")
+    signature = f"{name}({ast.unparse(node.args)}) -> {ast.unparse(node.returns)}"
+    page = f"\n{heading} {name}\n\n```py\n{signature}\n```\n\n{' '.join(text.split())}\n"
+    for section in sections:
+        title, _, lines = section.partition("\n")
+        if title not in ("Args:", "Raises:"):
+            page += f"\n{' '.join(section.split())}\n"
+            continue
+        rows = [
+            [f"`{each}`", meaning.replace("``", "`")]
+            for each, _, meaning in (line.partition(": ") for line in _joined(lines))
+        ]
+        page += _table(["argument" if title == "Args:" else "raises", "meaning"], rows)
+    return page
+
+
+def _joined(lines: str) -> list[str]:
+    """Entries of a section of a docstring, each in one line."""
+    return sub(r"\n {4,}", " ", textwrap.dedent(lines)).strip().splitlines()
+
+
+def _attributes(each: type) -> str:
+    """Fields by the comment behind or the text below them, and properties."""
+    source = textwrap.dedent(inspect.getsource(each))
+    (node,) = ast.parse(source).body
+    assert isinstance(node, ast.ClassDef)
+    texts, rows = _docstrings(each), []
+    for part in node.body:
+        kind: ast.expr | None
+        if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
+            name, kind, text = part.target.id, part.annotation, texts.get(part.target.id)
+        elif isinstance(part, ast.FunctionDef) and part.decorator_list and part.returns:
+            name, kind, text = part.name, part.returns, ast.get_docstring(part)
+        else:
+            continue
+        _, _, comment = source.splitlines()[part.lineno - 1].partition("  # ")
+        rows.append([f"`{name}`", f"`{ast.unparse(kind)}`", text or comment])
+    return _table(["attribute", "type", "meaning"], rows)
+
+
 def _table(header: list[str], rows: list[list[str]]) -> str:
     if not rows:
         return ""
@@ -194,7 +272,7 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
     return "\n" + "".join(f"| {text} |\n" for text in texts)
 
 
-PAGES = {"commands.md": commands, "configs.md": configs, "api.md": api}
+PAGES = {"commands.md": commands, "configs.md": configs, "api.md": api, "python.md": python}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

@@ -76,9 +76,9 @@ class Request:
 class Detection:
     """One face or hand."""
 
-    label: str
-    confidence: float
-    box: Box | None
+    label: str  # the class with the highest score
+    confidence: float  # its score, in 0..1; calibrated where the model is
+    box: Box | None  # x1, y1, x2, y2 in pixels of the picture as sent; None without a picture
     scores: Mapping[str, float]  # in 0..1, for each label of the model
     extra: Mapping[str, Any] = field(default_factory=dict)  # of the task: `landmarks`, ...
     novelty: float | None = None  # how unlike every class; None for a model that does not say
@@ -106,16 +106,16 @@ class Detection:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer to one request; `detections`: best first, those that are like no class last."""
+    """The answer to one request."""
 
-    outcome: Outcome
-    detections: tuple[Detection, ...] = ()
+    outcome: Outcome  # `ok`, `unsure`, or why there is no answer
+    detections: tuple[Detection, ...] = ()  # best first; those that are like no class last
     input_stats: Mapping[str, float] = field(default_factory=dict)  # watched; none for frames
     video: bytes = b""  # what a task that tracks subjects must know for the next frame
     unsure_reason: UnsureReason | None = None  # of the outcome `unsure`
 
     @property
-    def best(self) -> Detection | None:
+    def best(self) -> Detection | None:  # the first detection; None without any
         return self.detections[0] if self.detections else None
 
     def decided(self, decision: AnswerDecision | None) -> "Prediction":

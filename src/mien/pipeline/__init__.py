@@ -37,9 +37,9 @@ T = TypeVar("T")
 class RunReport:
     """What a run did: seconds by stage, which stages were skipped, and the registered version."""
 
-    seconds: Mapping[str, float]
-    skipped: Sequence[str]
-    registered: Registered
+    seconds: Mapping[str, float]  # wall time, by stage
+    skipped: Sequence[str]  # stages whose inputs have not changed
+    registered: Registered  # the version of the chosen candidate
     page: Path
     """The report of the run, for people."""
 

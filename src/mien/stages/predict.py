@@ -28,8 +28,8 @@ class Recognizer:
     `close`, or the end of a `with` block, frees its networks.
     """
 
-    task: Task[Any]
-    model: Model
+    task: Task[Any]  # whose model it is
+    model: Model  # the opened bundle
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -49,10 +49,10 @@ BY_HAND = "by hand"
 class Registered:
     """The version of a run's choice, the alias it got, and the reason."""
 
-    number: int
-    alias: str | None
-    reason: str
-    fresh: bool
+    number: int  # of the version
+    alias: str | None  # `champion`, `challenger`, or None where it is set aside
+    reason: str  # of the alias
+    fresh: bool  # False where this choice was registered before
 
     @property
     def summary(self) -> str:
