@@ -20,7 +20,7 @@ class CommandLine(Protocol):
     """Runs one command."""
 
     def __call__(
-        self, *arguments: str, home: Path, **environment: str
+        self, *arguments: str, home: Path, folder: Path = ROOT, **environment: str
     ) -> "subprocess.CompletedProcess[str]": ...
 
 
@@ -31,11 +31,13 @@ def command_line(
     """As `project.mien`, but in the process of the test, where most of a short command's time, its
     imports, is spent once."""
 
-    def run(*arguments: str, home: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    def run(
+        *arguments: str, home: Path, folder: Path = ROOT, **environment: str
+    ) -> "subprocess.CompletedProcess[str]":
         capsys.readouterr()
         variables = {"MIEN_HOME": str(home), "COLUMNS": "120", **environment}
         with monkeypatch.context() as patch, _as_a_new_process():
-            patch.chdir(ROOT)
+            patch.chdir(folder)
             patch.setattr(sys, "argv", ["mien", *arguments])
             patch.setattr(logging.root, "handlers", [])
             for name, value in variables.items():

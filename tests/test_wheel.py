@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,9 +14,12 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import browser
+import pages
 import pytest
 import requests
 import yaml
+from html_page import Page, require_self_contained
 from project import ROOT, free_port
 from waiting import PATIENCE, TRAINING_PATIENCE, until
 
@@ -26,6 +30,7 @@ pytestmark = pytest.mark.long
 UV = Path(sys.executable).with_name("uv")
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 QUICK = ("--set", "params.candidates=[logistic_regression]", "--set", "params.cv_folds=2")
+QUICK_PARAMS = "candidates: [logistic_regression], cv_folds: 2"
 
 
 class Installation:
@@ -117,6 +122,18 @@ def ready(address: str) -> bool:
         return False
 
 
+def open_report(path: Path) -> None:
+    """As a person does, in a browser where there is one: it shows the candidate, and loads nothing
+    from elsewhere."""
+    html = path.read_text(encoding="utf-8")
+    require_self_contained(html, links=("../check.html",))
+    assert "logistic_regression" in Page(html).text
+    if browser.binary():
+        with browser.running() as chromium, browser.visiting(chromium, path.as_uri()) as visit:
+            assert "logistic_regression" in visit.page.locator("body").inner_text()
+            assert (visit.errors, visit.foreign) == ([], [])
+
+
 def test_the_first_hour_from_an_empty_folder(
     installed: Installation, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
@@ -131,7 +148,8 @@ def test_the_first_hour_from_an_empty_folder(
     assert "mien-gesture version 1 is champion" in done.stderr
     report = re.search(r"Report: (\S+\.html)", done.stdout + done.stderr)
     assert report, done.stdout
-    assert "logistic_regression" in (project / report[1]).read_text(encoding="utf-8")
+    with installed.timed("report"):
+        open_report(project / report[1])
     tasks.load("gesture").inference.sample_picture().convert("RGB").save(tmp_path / "hand.png")
     with installed.timed("serve"), server(installed, project) as address:
         until(lambda: ready(address), "the server is not ready")
@@ -182,6 +200,66 @@ def commit(folder: Path) -> None:
     who = ("-c", "user.name=mien", "-c", "user.email=mien@example.invalid")
     for command in (("init", "--quiet"), ("add", "."), (*who, "commit", "--quiet", "-m", "Start")):
         subprocess.run(["git", *command], cwd=folder, check=True)
+
+
+def test_the_page_on_installation_runs(installed: Installation, tmp_path: Path) -> None:
+    """The wheel is built and installed as printed, over packages that are there already; what it
+    serves answers. A config of the same name in the user's project makes the training short."""
+    build, use = (
+        pages.script("own_project.md", first)
+        for first in ("python3 tasks.py lint", "pip install 'mien")
+    )
+    recipe, uv = build.splitlines()
+    assert recipe.startswith("python3 tasks.py lint")
+    assert Path(shlex.split(uv)[0]) == UV.relative_to(ROOT)
+    command = uv.replace(".venv/bin/uv", str(UV)).replace("--out-dir dist", f"--out-dir {tmp_path}")
+    quick = f"printf 'task: gesture\nparams: {{{QUICK_PARAMS}}}\n' > configs/gesture.yaml\n"
+    use = pages.served(use.replace("cd my_project\n", f"cd my_project\n{quick}"), "mien serve")
+    ask = "curl -sSF file=@hand.png http://localhost:8000/predict/gesture\n"
+    script = f"(cd {ROOT}\n{command}\n)\n{use}mien picture gesture hand.png\n{ask}"
+    path = os.pathsep.join([str(installed.bin), os.environ["PATH"]])
+    pip = {"PIP_NO_DEPS": "1", "PIP_NO_INDEX": "1", "PIP_FORCE_REINSTALL": "1"}
+    out = pages.run(f"export PATH={path}\n{script}", tmp_path, **pip)
+    assert "Successfully installed mien-" in out
+    assert "version 1 is champion" in out
+    assert '"gesture":"like"' in out.replace(" ", "")
+
+
+USER = """
+from pathlib import Path
+
+import mien
+from mien.errors import MienError
+
+reveal_type(mien.load("gesture").predict(Path("hand.jpg")))
+reveal_type(mien.run("gesture", source="landmarks.csv", overrides=["seed=1"]).registered.number)
+try:
+    mien.load(3)
+except MienError as error:
+    print(error)
+mien.load("gesture").predict("hand.jpg").confidence
+"""
+
+
+def test_a_users_checker_sees_the_types(installed: Installation, tmp_path: Path) -> None:
+    """mypy, strict, on a program beside the installed wheel: the functions have their types, wrong
+    arguments are errors, and the example of the docs has none."""
+    (example,) = (each.text for each in pages.blocks("own_project.md", "python"))
+    (tmp_path / "example.py").write_text(example)
+    (tmp_path / "user.py").write_text(USER.lstrip())
+    command = [sys.executable, "-m", "mypy", "--strict", "--python-executable"]
+    done = subprocess.run(
+        [*command, installed.bin / "python", "example.py", "user.py"],
+        cwd=tmp_path, env=installed.environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    lines = [line.partition(": ")[2] for line in done.stdout.splitlines()[:-1]]
+    assert lines == [
+        'note: Revealed type is "mien.task.Prediction"',
+        'note: Revealed type is "int"',
+        'error: Argument 1 to "load" has incompatible type "int"; expected "str | Path"  '
+        "[arg-type]",
+        'error: "Prediction" has no attribute "confidence"  [attr-defined]',
+    ], done.stdout
 
 
 def test_what_needs_torch_says_so(installed: Installation, tmp_path: Path) -> None:
