@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pages
 import pytest
 import yaml
 from project import ROOT
@@ -25,6 +26,7 @@ RUNS = {
         "watch": "src/mien/tasks/gesture",
     }
 }
+SAMPLE = "src/mien/tasks/gesture/configs/sample_gesture.yaml"
 TINY = {
     "task": "gesture",
     "source": "sample",
@@ -68,6 +70,7 @@ def environment(home: Path) -> dict[str, str]:
     commands.mkdir()
     for name, text in (
         ("python", f'exec "{sys.executable}" "$@"'),
+        ("dvc", f'exec "{sys.executable}" -m dvc "$@"'),
         ("mien", f'PYTHONPATH="$PWD/src" exec "{sys.executable}" -m mien.cli "$@"'),
     ):
         (commands / name).write_text(f"#!/bin/sh\n{text}\n")
@@ -168,6 +171,26 @@ def test_raw_data_come_back_in_a_fresh_clone(copy: Repository, tmp_path: Path) -
     assert all((clone.folder / raw / name).read_bytes() for name in names)
     assert (clone.folder / "reports" / "gesture" / "metrics.json").is_file()
     assert not (clone.folder / "models").joinpath("gesture", "trained").exists()
+
+
+def test_every_command_of_the_page_runs(copy: Repository, tmp_path: Path) -> None:
+    """In their order; the remote is a folder, and the training of the drawn sample a short one."""
+    run = {**RUNS["gesture"], "config": "sample_gesture", "file": SAMPLE}
+    (copy.folder / SAMPLE).write_text(yaml.safe_dump(TINY))
+    (copy.folder / "params.yaml").write_text(yaml.safe_dump({"runs": {"gesture": run}}))
+    copy.commit()
+    script = pages.script("dvc.md").replace("s3://bucket/path", str(tmp_path / "remote"))
+    *lines, pull = script.splitlines()
+    assert pull.startswith("dvc pull")
+    out = copy.run("bash", "-euc", "\n".join(lines))
+    assert "Running stage 'register@gesture'" in out
+    assert yaml.safe_load((copy.folder / SAMPLE).read_text())["params"]["trees"] == 200
+    assert "macro_f1" in out
+    copy.commit()
+    copy.run("git", "clone", "--quiet", str(copy.folder), str(tmp_path / "clone"))
+    clone = replace(copy, folder=tmp_path / "clone")
+    clone.run("bash", "-euc", pull)
+    assert "every byte is as it was stored" in clone.run("mien", "data", "verify", "gesture")
 
 
 def test_nothing_is_sent_to_anybody() -> None:

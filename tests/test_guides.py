@@ -1,40 +1,24 @@
 """The tutorial and the guides after it run as printed, one after the other, in one folder."""
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pages
 import pytest
-from project import ROOT, free_port
+from project import ROOT
 from typer.main import get_command
-from waiting import TRAINING_PATIENCE
 
 from mien.cli import app
-
-SOURCE = ROOT / "docs" / "source"
-PAGES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.md"))
-GUIDES = ("tutorial.md", "operation.md", "shadow.md")
-_SERVE = """mien serve > server.log 2>&1 &
-trap "kill $!" EXIT
-curl -sS -o ready.json --retry 600 --retry-delay 1 --retry-all-errors http://localhost:8000/readyz
-"""
-
-
-def blocks(page: str) -> list[str]:
-    """The commands of a page, one block after the other."""
-    text = (SOURCE / page).read_text(encoding="utf-8")
-    return re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)
 
 
 @pytest.mark.long
 def test_every_command_of_the_guides_runs(tmp_path: Path) -> None:
     """From an empty folder to a second version that is promoted, served and undone."""
-    commands = "".join(block for page in GUIDES for block in blocks(page))
-    output = run(commands, "mien serve\n", tmp_path)
+    shadow = pages.script("shadow.md", "mien shadow gesture 2 --share 0.2")
+    commands = pages.script("tutorial.md") + pages.script("operation.md") + shadow
+    output = pages.run(pages.served(commands, "mien serve"), tmp_path)
     assert "version 1 is champion" in output
     assert "version 2 is challenger. It does not know 15 of the 18 labels" in output
     assert re.search(r"hand\.jpg: gesture like 0\.\d+", output)
@@ -45,7 +29,16 @@ def test_every_command_of_the_guides_runs(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_every_command_of_the_loop_runs(tmp_path: Path) -> None:
     """The retrained version is promoted, and names more of the changed world right."""
-    output = run("".join(blocks("loop.md")), "mien serve gesture\n", tmp_path)
+    loop = pages.served(pages.script("loop.md"), "mien serve gesture")
+    promote, canary = (
+        pages.script("shadow.md", first)
+        for first in ("mien shadow gesture --promote", "mien serve gesture --canary")
+    )
+    assert promote in loop
+    # Version 2 answers a share of the requests again, after the champion was taken back.
+    canary = pages.serving(canary.strip()).replace("server.log", "canary.log")
+    loop += f"mien rollback gesture\nkill $!; wait $! || true\n{canary}python show.py 7 wrong\n"
+    output = pages.run(loop, tmp_path)
     assert "mien-gesture version 2 is challenger. " in output
     assert "mien-gesture version 2 is champion" in output
     before, *_, after = (float(each) for each in re.findall(r"^(0\.\d+) right$", output, re.M))
@@ -53,38 +46,10 @@ def test_every_command_of_the_loop_runs(tmp_path: Path) -> None:
     assert (tmp_path / "loop" / "reports" / "gesture" / "retrain_2.md").is_file()
 
 
-def run(commands: str, serve: str, folder: Path) -> str:
-    """Run the commands of pages as where mien is installed, with the server in the background;
-    returns what they print."""
-    port = str(free_port())
-    assert commands.count(serve) == 1
-    script = commands.replace(serve, _SERVE.replace("mien serve", serve.strip()))
-    script = script.replace("localhost:8000", f"localhost:{port}")
-    bins = [folder / "bin", Path(sys.executable).parent]
-    bins[0].mkdir()
-    (bins[0] / "git").write_text("#!/bin/sh\nexit 1\n")
-    (bins[0] / "git").chmod(0o755)
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=folder,
-        env={
-            **os.environ,
-            "PATH": os.pathsep.join([*map(str, bins), os.environ["PATH"]]),
-            "PORT": port,
-        },
-        capture_output=True,
-        text=True,
-        timeout=TRAINING_PATIENCE,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
 def test_every_command_and_option_on_a_page_exists() -> None:
     """Also those inside sentences."""
     root = get_command(app)
-    for page in PAGES:
+    for page in pages.pages():
         for words in commands(page):
             found, rest = root, list(words)
             while rest and rest[0] in getattr(found, "commands", {}):
@@ -104,19 +69,18 @@ _NO_COMMAND = ("COMMAND", "--help", "--version", "serves")
 
 def commands(page: str) -> Iterator[list[str]]:
     """Every `mien` command of a page, in a block or in a sentence, as a shell splits it."""
-    text = (SOURCE / page).read_text(encoding="utf-8")
-    lines = [line for block in blocks(page) for line in block.splitlines()]
-    for line in [*lines, *re.findall(r"`(mien [^`]+)`", text)]:
+    lines = [line for block in pages.blocks(page, "bash") for line in block.text.splitlines()]
+    for line in [*lines, *re.findall(r"`(mien [^`]+)`", pages.text(page))]:
         if line.startswith("mien "):
             yield shlex.split(line, comments=True)[1:]
 
 
 def test_the_diagram_shows_the_stages() -> None:
     """Every stage of a run and the service are in it, in their order."""
-    page = (SOURCE / "concepts.md").read_text(encoding="utf-8")
+    page = pages.text("concepts.md")
     first_line = page.partition("```text\n")[2].partition("\n")[0]
     steps = [each.strip() for each in first_line.split("-->")]
     stages = {path.stem for path in (ROOT / "src" / "mien" / "stages").iterdir()}
     assert set(steps) - stages == {"source", "prepare", "answer"}
-    training = (SOURCE / "training.md").read_text(encoding="utf-8")
+    training = pages.text("training.md")
     assert training.partition("```text\n")[2].startswith(" -> ".join(steps[:7]))

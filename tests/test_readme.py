@@ -13,7 +13,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import browser
+import pages
 import pytest
+from command_line import CommandLine
 from project import ROOT, free_port
 from waiting import PATIENCE
 
@@ -42,11 +44,12 @@ def served(home: Path, prediction_log: Path) -> Iterator[str]:
         yield address
 
 
-def test_the_examples_answer_as_printed(served_home: Path, tmp_path: Path) -> None:
-    """curl and requests, as they stand in the README, give a gesture and an emotion."""
-    (tmp_path / "hand.jpg").unlink(missing_ok=True)
-    tasks.load("gesture").inference.sample_picture().convert("RGB").save(tmp_path / "hand.jpg")
-    tasks.load("emotion").inference.sample_picture().convert("RGB").save(tmp_path / "face.jpg")
+def test_the_examples_answer_as_printed(
+    served_home: Path, tmp_path: Path, command_line: CommandLine
+) -> None:
+    """curl and requests, as they stand in the README, give a gesture and an emotion of the pictures
+    that `mien picture` draws."""
+    pages.run_here(pages.script("README.md", "mien picture"), command_line, tmp_path)
     labels = tasks.load("emotion").default_labels
     with served(served_home, tmp_path / "predictions.db") as address:
         shell = block("curl -X POST").replace(f"http://localhost:{PORT}", address)

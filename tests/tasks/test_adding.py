@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pages
 import pytest
 from project import ROOT
 from waiting import TRAINING_PATIENCE
@@ -78,6 +80,24 @@ def test_a_new_task_works_at_once(project: Path, tmp_path: Path) -> None:
     answer = python(project, "-c", ASK, str(tmp_path / "models" / NEW / "versions" / "1"))
     assert answer.returncode == 0, answer.stderr
     assert json.loads(answer.stdout)[NEW] == "blue"
+
+
+@pytest.mark.long
+def test_the_commands_of_the_page_make_a_task(project: Path, tmp_path: Path) -> None:
+    """In a clone; `mien`, `python` and `pytest` are those of its environment."""
+    clone = tmp_path / "clone"
+    shutil.copytree(project, clone)
+    shutil.rmtree(clone / "src" / "mien" / "tasks" / NEW)
+    (clone / "bin").mkdir()
+    for name, module in (("mien", "mien.cli"), ("pytest", "pytest")):
+        program = clone / "bin" / name
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
+        program.chmod(0o755)
+    script = pages.script("own_project.md", "mien new-task")
+    source = {"PYTHONPATH": str(clone / "src"), "MIEN_HOME": str(tmp_path)}
+    out = pages.run(script, clone, **source, PYTEST_ADDOPTS="-p no:cacheprovider")
+    assert f"mien-{NEW} version 1 is" in out
+    assert re.search(r"\d+ passed", out)
 
 
 def test_a_new_task_passes_the_checkers(project: Path) -> None:

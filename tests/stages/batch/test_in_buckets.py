@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import pages
 import pytest
 from command_line import CommandLine
 
@@ -244,3 +245,18 @@ def test_the_command_takes_buckets(
     assert (done.returncode, f"{out}: 3 rows" in done.stdout) == (0, True), done.stderr
     done = command_line("batch", "--commit", out, home=tmp_path, **variables(addresses))
     assert (done.returncode, f"{out}: 3 rows" in done.stdout) == (0, True), done.stderr
+
+
+def test_the_commands_of_the_page_take_buckets(
+    addresses: dict[str, str], environment: None, served_home: Path, tmp_path: Path,
+    command_line: CommandLine,
+) -> None:  # fmt: skip
+    """From S3 into S3, and from Cloud Storage to disk; the bucket of results is a folder here."""
+    draw(tmp_path / "in" / "a.png")
+    for address in addresses.values():
+        stores.upload(address, tmp_path / "in", "2026")
+    script = pages.script("scale.md", "mien batch s3://")
+    script = script.replace("s3://results/2026", f"s3://{stores.BUCKET}/results-2026")
+    out = pages.run_here(script, command_line, tmp_path, served_home)
+    assert out.count("1 rows") == 3
+    assert (tmp_path / "results" / "_SUCCESS.json").is_file()

@@ -1,13 +1,12 @@
 """`mien retrain`: a challenger from what people reviewed, and a report by class."""
 
-import re
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pages
 import pytest
 from command_line import CommandLine
-from project import ROOT
 from reviewed import KEY, keep_hands
 
 from mien.observability.review.store import ReviewStore
@@ -16,8 +15,6 @@ from mien.storage.workspace import Workspace
 from mien.tasks.gesture.sample import landmark_rows
 
 TASK, CHANGED = "gesture", "rock"
-PAGE = (ROOT / "docs" / "source" / "retraining.md").read_text(encoding="utf-8")
-"""Its commands run here."""
 TILT = np.array([1.5, 0.4, 1.0])
 """People show one gesture with the hand tilted away."""
 
@@ -46,7 +43,7 @@ def test_reviewed_samples_make_a_better_challenger(
         done = command_line(*arguments, home=workspace.home, MIEN_REVIEW_KEY=KEY)
         return done.returncode, done.stdout + done.stderr
 
-    by_command, by_schedule = re.findall(r"```bash\n(.*?)\n```", PAGE)
+    by_command, by_schedule, *_ = (each.first for each in pages.blocks("retraining.md", "bash"))
     latest = (workspace.raw(TASK) / "latest.txt").read_text()
     with one_at_a_time(workspace, TASK):
         code, text = mien(by_command)
