@@ -3,9 +3,9 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.error import URLError
@@ -31,6 +31,8 @@ class Server:
     tasks: tuple[str, ...]
     port: int
     process: "subprocess.Popen[bytes] | None" = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """More variables."""
 
     @property
     def address(self) -> str:
@@ -44,6 +46,7 @@ class Server:
             "MIEN_FAULT_INJECTION": "1",
             "MIEN_THREADS": "1",
             "PORT": str(self.port),
+            **self.environment,
         }
         command = [sys.executable, "-m", "mien.cli", "serve", *self.tasks]
         with (self.folder / "server.log").open("ab") as log:

@@ -43,6 +43,10 @@ def test_a_login_goes_into_the_header_and_nowhere_else(team: StandIn) -> None:
 
 ANSWERS: dict[str, tuple[Answer, str]] = {
     "no login": ((401, b"", {}), "expected a login that may read, .* MLFLOW_TRACKING_USERNAME"),
+    "another name": (
+        (403, b"Invalid Host header - possible DNS rebinding attack detected", {}),
+        "refuses it. Start it with `--allowed-hosts`",
+    ),
     "no right": ((403, b'{"error_code": "PERMISSION_DENIED"}', {}), "status 403"),
     "broken": ((500, b"<html>trace</html>", {}), "expected status 200, found 500"),
     "busy": ((503, b'{"error_code": "TEMPORARILY_UNAVAILABLE"}', {}), "503 TEMPORARILY_UNAV"),

@@ -170,7 +170,12 @@ class RegistryServer:
             ) from None
 
     def _refused(self, refusal: HTTPError) -> RegistryError:
-        code = _error_code(refusal)
+        code, text = _error_code(refusal)
+        if refusal.code == 403 and text.startswith("Invalid Host header"):
+            return RegistryError(
+                f"{self.address}: expected a server that answers to this name, found one that "
+                "refuses it. Start it with `--allowed-hosts` and this host and port."
+            )
         if refusal.code == 404 and code == _NO_SUCH:
             return _NoSuchThingError(f"{self.address} has no such model, version or file.")
         if refusal.code in (401, 403):
@@ -254,13 +259,15 @@ def _tags(document: Mapping[str, Any]) -> dict[str, str]:
     return {str(tag["key"]): str(tag.get("value", "")) for tag in document.get("tags", [])}
 
 
-def _error_code(refusal: HTTPError) -> str:
-    """MLflow's own word for an error; "" where another server answered."""
+def _error_code(refusal: HTTPError) -> tuple[str, str]:
+    """MLflow's own word for an error, "" where another server answered; and the answer's text."""
+    text = ""
     try:
-        code = json.loads(refusal.read(_CHUNK))["error_code"]
+        text = refusal.read(_CHUNK).decode(errors="replace")
+        code = json.loads(text)["error_code"]
     except (OSError, HTTPException, ValueError, KeyError, TypeError, RecursionError):
-        return ""
-    return code if isinstance(code, str) and re.fullmatch(r"[A-Z_]{1,60}", code) else ""
+        return "", text
+    return (code if isinstance(code, str) and re.fullmatch(r"[A-Z_]{1,60}", code) else ""), text
 
 
 @dataclass(frozen=True)

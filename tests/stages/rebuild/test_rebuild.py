@@ -4,6 +4,7 @@ One rebuild takes some seconds, so each test checks several promises.
 """
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from mien.errors import BundleError, ConfigError, MienError
 from mien.model import bundle
 from mien.model.bundle import Bundle
 from mien.stages import rebuild
-from mien.stages.rebuild import RebuildOptions, record
+from mien.stages.rebuild import RebuildOptions, record, scratch
+from mien.stages.rebuild.code import SourceTree
 from mien.stages.rebuild.outcome import COMPARED_STAGES, RebuildStep
 from mien.stages.serve import models
 from mien.stages.serve.reloader import ModelReloader
@@ -30,6 +32,24 @@ Rewrite = Callable[..., Bundle]
 def make_champion(workspace: Workspace) -> None:
     """Give MLflow the alias that the export has, although the code may be uncommitted."""
     Tracker(workspace.home).move("mien-gesture", "champion", 1, "forced promote", "for a test")
+
+
+def test_a_rebuild_has_a_registry_of_its_own(
+    trained: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A team's registry would get a version that nobody asked for."""
+    target, environments = record.find_target("gesture:1", trained), list[dict[str, str]]()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+
+    def run(_: list[str], environment: dict[str, str]) -> tuple[int, str]:
+        environments.append(environment)
+        return 1, "stopped"
+
+    monkeypatch.setattr(scratch, "_run_streaming", run)
+    python, tree = Path(sys.executable), SourceTree(tmp_path, tmp_path)
+    scratch.run_pipeline(target, tmp_path / "tiny.yaml", tree, python, Workspace(tmp_path))
+    assert "MLFLOW_TRACKING_URI" not in environments[0]
+    assert environments[0]["PYTHONSAFEPATH"] == "1"
 
 
 @pytest.mark.long

@@ -1,48 +1,25 @@
 """A team's registry: two workspaces share a real `mlflow server`, one order of changes for both."""
 
-import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from threading import Event, Thread
 
 import pytest
-from evaluated import CLEAN, MODEL, RUN, evaluated
+from evaluated import MODEL
 from project import free_port
-from team_server import team_server
+from team_server import Team, registered, team_server
 from waiting import PATIENCE
 
 from mien.cli.registry import models as list_versions
-from mien.config import Settings
 from mien.errors import RegistryError
 from mien.model import bundle
 from mien.model.pulling import pull_alias, refresh_champion
-from mien.stages import Run, register
+from mien.stages import register
 from mien.stages.rebuild.record import check_record, find_target
-from mien.stages.register import Registered
 from mien.storage.registry import UNTRUSTED, user_name
-from mien.storage.registry_server import RegistryServer
 from mien.storage.workspace import CHAMPION, WORK, Workspace
-from mien.tracking import ModelPage, Tracker, lock, run_of
-
-PAGE = ModelPage(
-    inputs=[{"type": "string", "name": "file", "required": True}],
-    outputs=[{"type": "string", "name": "gesture", "required": False}],
-    example={"file": "a.png"},
-)
-
-
-@dataclass(frozen=True)
-class Team:
-    """A server and the workspaces of two machines."""
-
-    server: RegistryServer
-    ada: Workspace
-    bob: Workspace
+from mien.tracking import Tracker, lock, run_of
 
 
 @pytest.fixture(scope="module")
@@ -58,36 +35,19 @@ def team(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Team:
     """Nothing is registered yet."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    made = Team(
-        RegistryServer.at(address, Settings(), "MLFLOW_TRACKING_URI"),
-        Workspace(tmp_path / "ada"),
-        Workspace(tmp_path / "bob"),
-    )
-    client = Tracker(made.ada.home)._client
-    for model in client.search_registered_models():
-        client.delete_registered_model(model.name)
-    return made
-
-
-def train(
-    workspace: Workspace, name: str, score: float, champion: tuple[int, float] | None = None
-) -> Registered:
-    """What a training and an evaluation leave, and its registration."""
-    evaluated(workspace.home, name, score, champion, code=CLEAN)
-    work = workspace.trained("gesture") / name / WORK / "svm"
-    folder = workspace.evaluated("gesture") / name / "svm"
-    Tracker(workspace.home).complete(work, {}, folder, PAGE, "")
-    return register.register(Run.resolve(RUN, workspace))
+    return Team.at(address, tmp_path)
 
 
 def test_two_machines_share_versions_aliases_and_bundles(
     team: Team, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Register, promote and roll back from either; the other one gets the bundle it lacks."""
-    assert train(team.ada, "first", 0.8).alias == CHAMPION
+    assert registered(team.ada, "first", 0.8).alias == CHAMPION
     refresh_champion("gesture", team.server, team.bob)
     assert bundle.read(team.bob.version("gesture", 1)).digest == _digest(team.ada, 1)
-    assert train(team.bob, "second", 0.7, (1, 0.8)).summary.startswith("version 2 is challenger")
+    assert registered(team.bob, "second", 0.7, (1, 0.8)).summary.startswith(
+        "version 2 is challenger"
+    )
     register.promote("gesture", 2, "a trial", team.ada)
     assert _digest(team.ada, 2) == _digest(team.bob, 2)
     assert register.rollback("gesture", "it was worse", team.bob) == 1
@@ -109,7 +69,7 @@ def test_a_third_machine_pulls_rebuilds_records_and_needs_no_history(
     team: Team, tmp_path: Path
 ) -> None:
     """The champion's bundle comes through the server; its record is that of the run."""
-    train(team.ada, "first", 0.8)
+    registered(team.ada, "first", 0.8)
     third = Workspace(tmp_path / "third")
     pulled = pull_alias("gesture", CHAMPION, team.server, third)
     assert pulled.digest == _digest(team.ada, 1)
@@ -121,37 +81,17 @@ def test_a_third_machine_pulls_rebuilds_records_and_needs_no_history(
 def test_a_champion_that_was_not_measured_is_named(team: Team) -> None:
     """Another machine registered first: the evaluation does not know its champion, and nothing is
     registered until it does."""
-    train(team.ada, "first", 0.8)
+    registered(team.ada, "first", 0.8)
     with pytest.raises(RegistryError, match="Champion 1 was not measured on this run's data"):
-        train(team.bob, "second", 0.9)
+        registered(team.bob, "second", 0.9)
     assert [each.number for each in Tracker(team.bob.home).versions(MODEL)] == [1]
     assert team.bob.version("gesture", 1).is_dir(), "for the next evaluation"
-
-
-PROMOTIONS = """
-import json, sys
-from pathlib import Path
-from mien.errors import RegistryError
-from mien.stages import register
-from mien.storage.workspace import Workspace
-workspace, number, rounds = Workspace(Path(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3])
-register.Tracker(workspace.home).versions("mien-gesture")
-print("ready", flush=True)
-for _ in range(rounds):
-    sys.stdin.readline()
-    try:
-        register.promote("gesture", number, f"by {number}", workspace)
-        print(json.dumps(""), flush=True)
-    except RegistryError as error:
-        print(json.dumps(str(error)), flush=True)
-"""
-ROUNDS = 6
 
 
 def test_who_waited_is_told_who_was_first(team: Team) -> None:
     """A promotion or a way back that another machine's change has overtaken does nothing: two
     people who roll back at once go back by one."""
-    train(team.ada, "first", 0.8)
+    registered(team.ada, "first", 0.8)
     tracker, refusals = Tracker(team.ada.home), list[str]()
 
     def late() -> None:
@@ -176,50 +116,10 @@ def test_who_waited_is_told_who_was_first(team: Team) -> None:
     assert [each.reason for each in tracker.history(MODEL)][1:] == ["first"]
 
 
-@pytest.mark.long
-def test_promotions_at_the_same_moment_have_one_order(team: Team) -> None:
-    """Two processes, started together in every round: each success is in the history, the alias is
-    that of the last one, and who came too late is told who was first."""
-    train(team.ada, "first", 0.8)
-    refresh_champion("gesture", team.server, team.bob)
-    train(team.bob, "second", 0.7, (1, 0.8))
-    earlier = len(Tracker(team.ada.home).history(MODEL))
-    machines = [_promotions(team.ada, 1), _promotions(team.bob, 2)]
-    for machine in machines:
-        assert machine.stdout
-        assert machine.stdout.readline() == "ready\n"
-    refused = []
-    for _ in range(ROUNDS):
-        for machine in machines:
-            assert machine.stdin
-            machine.stdin.write("\n")
-            machine.stdin.flush()
-        answers = [json.loads(m.stdout.readline()) for m in machines if m.stdout]
-        refused += [answer for answer in answers if answer]
-        history = Tracker(team.ada.home).history(MODEL)
-        assert Tracker(team.bob.home).aliases(MODEL)[CHAMPION] == history[-1].after
-    for machine in machines:
-        machine.communicate(timeout=PATIENCE)
-    assert len(history) - earlier == 2 * ROUNDS - len(refused)
-    for message in refused:
-        assert "mien-gesture changed while this waited" in message
-        assert "let champion name version" in message
-    champions = [(each.before, each.after) for each in history if each.alias == CHAMPION]
-    for (_, now), (before, _) in pairwise(champions):
-        assert before == now, "each change saw the one before it"
-    assert _locks(team) == []
-
-
-def _promotions(workspace: Workspace, number: int) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", PROMOTIONS, str(workspace.home), str(number), str(ROUNDS)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
-
-
 def test_trust_is_that_of_the_machine_that_registered(team: Team, tmp_path: Path) -> None:
     """Another one has neither the data nor the commit, and asks for no reason; what was not trusted
     there is not trusted anywhere."""
-    train(team.ada, "first", 0.8)
+    registered(team.ada, "first", 0.8)
     other = Workspace(tmp_path / "other")
     register.promote("gesture", 1, "from elsewhere", other)
     Tracker(team.ada.home).set_tag(MODEL, 1, UNTRUSTED, "its code is in no commit")
@@ -229,7 +129,7 @@ def test_trust_is_that_of_the_machine_that_registered(team: Team, tmp_path: Path
 
 def test_a_killed_holder_stops_nobody_for_good(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other machines are told who holds the lock; the same workspace takes it back."""
-    train(team.ada, "first", 0.8)
+    registered(team.ada, "first", 0.8)
     monkeypatch.setattr(lock, "WAIT_S", 0.1)
     killed = Tracker(team.ada.home).exclusive(MODEL)
     killed.__enter__()  # and nothing ever leaves it
@@ -238,7 +138,7 @@ def test_a_killed_holder_stops_nobody_for_good(team: Team, monkeypatch: pytest.M
     assert "promote" not in [each.action for each in Tracker(team.bob.home).history(MODEL)]
     register.promote("gesture", 1, "again", team.ada)
     register.promote("gesture", 1, "now", team.bob)
-    assert _locks(team) == []
+    assert team.locks() == []
 
 
 def test_runs_of_two_workspaces_are_not_mixed_up(team: Team) -> None:
@@ -260,7 +160,7 @@ def test_a_workspace_keeps_to_its_registry(
     team: Team, tmp_path: Path, mlflow_database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the address, with another one, and with a registry of its own."""
-    train(team.ada, "first", 0.8)
+    registered(team.ada, "first", 0.8)
     own = Workspace(tmp_path / "own")
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     with pytest.raises(RegistryError, match=f"its registry is {team.server.address}, and MLFLOW"):
@@ -284,8 +184,3 @@ def test_a_server_that_is_away_is_named_at_once(
 
 def _digest(workspace: Workspace, number: int) -> str:
     return bundle.read(workspace.version("gesture", number)).digest
-
-
-def _locks(team: Team) -> list[str]:
-    names = [each.name for each in Tracker(team.ada.home)._client.search_registered_models()]
-    return [name for name in names if name.endswith(".lock")]

@@ -76,9 +76,12 @@ def copy_data(target: RebuildTarget, workspace: Workspace, scratch: Workspace) -
 def run_pipeline(
     target: RebuildTarget, config_file: Path, tree: SourceTree, python: Path, scratch: Workspace
 ) -> Bundle | RebuildStep:
-    """Run the pipeline of that code; return the new bundle, or a step with the reason."""
+    """Run the pipeline of that code, in a registry of the scratch workspace; return the new bundle,
+    or a step with the reason."""
     command = _command(target, config_file, python, scratch)
-    status, message = _run_streaming(command, subprocess_env(tree, python))
+    environment = subprocess_env(tree, python)
+    environment.pop("MLFLOW_TRACKING_URI", None)  # a team's registry would get the rebuilt version
+    status, message = _run_streaming(command, environment)
     name = target.bundle.manifest.candidate
     manifests = sorted(scratch.evaluated(target.task).glob(f"*/{name}/{bundle.MANIFEST}"))
     if manifests:
