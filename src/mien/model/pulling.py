@@ -4,6 +4,8 @@ The registry names the digest of a bundle, which is the SHA-256 of its manifest;
 that of every file. What differs is refused, and a folder is there whole or not at all.
 """
 
+import json
+import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,13 +16,18 @@ from typing import BinaryIO
 from mien.errors import BundleError, RegistryError
 from mien.model import bundle
 from mien.model.bundle import MANIFEST, SUFFIXES, Manifest
-from mien.storage.files import atomic_dir
+from mien.storage.files import atomic_dir, write_json
 from mien.storage.registry_server import RegistryServer, ServedVersion, bind
 from mien.storage.workspace import CHAMPION, Workspace, model_name
 
 LIMIT_S = 600.0
 """Of all files of a bundle together, where nobody waits for anything else."""
 _MAX_MANIFEST = 10_000_000
+_KEPT = 2
+"""Bundles of a task that stay of those that `pull_alias` fetched: the present one, and one that may
+still be loading. The registry has all of them."""
+_FETCHED = "fetched.json"
+"""Beside the versions of a task: the numbers of those that `pull_alias` fetched, oldest first."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +72,11 @@ def pull_alias(
     confirmed = {
         each: number for each, number in exported.items() if model.aliases.get(each) == number
     }
-    if exported != (aliases := {**confirmed, alias: number}):
+    aliases = {**confirmed, alias: number}
+    if exported != aliases:
         workspace.write_aliases(task, aliases)
+    if pulled.fresh:
+        _remove_older(task, number, set(aliases.values()), workspace)
     return pulled
 
 
@@ -116,6 +126,18 @@ def _pull(
                 )
         bundle.read(temporary)
     return PulledVersion(version.number, digest, target, fresh=True)
+
+
+def _remove_older(task: str, number: int, named: set[int], workspace: Workspace) -> None:
+    """Remove what was fetched before: neither a server that runs for a year nor a pull every night
+    may fill the disk. What was registered here, or is named by an alias, stays."""
+    note = workspace.models(task) / _FETCHED
+    before = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else []
+    fetched = [each for each in before if each != number] + [number]
+    kept = {*fetched[-_KEPT:], *named}
+    write_json(note, [each for each in fetched if each in kept])
+    for old in set(fetched) - kept:
+        shutil.rmtree(workspace.version(task, old), ignore_errors=True)
 
 
 def _fetch(

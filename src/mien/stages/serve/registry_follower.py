@@ -6,7 +6,6 @@ metrics say so.
 """
 
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Sequence
@@ -16,14 +15,12 @@ from typing import Any
 from mien import tasks
 from mien.config import Settings
 from mien.errors import MienError, RegistryError
-from mien.model.pulling import PulledVersion, pull_alias
+from mien.model.pulling import pull_alias
 from mien.storage.registry_server import RegistryServer
 from mien.storage.workspace import CHAMPION, Workspace
 
 PULL_LIMIT_S = 120.0
 """Of the files of one bundle; the next poll tries again."""
-_BUNDLES_ON_DISK = 2
-"""Bundles of a task that stay on disk: the present one, and one that may still be loading."""
 _log = logging.getLogger("mien.serve")
 
 
@@ -51,7 +48,6 @@ class RegistryFollower:
         self._server = server
         self._workspace = workspace
         self._interval_s = interval_s
-        self._pulled: dict[str, list[PulledVersion]] = {name: [] for name in names}
         self.tasks = {name: FollowedTask() for name in names}
 
     @classmethod
@@ -107,22 +103,17 @@ class RegistryFollower:
             task.error, task.confirmed_at = None, time.monotonic()
             if pulled.fresh:
                 _log.info("%s version %s was pulled", name, pulled.number)
-                self._remove_older(name, pulled)
 
     def as_json(self) -> dict[str, Any]:
-        """What /health says."""
+        """What /health says: everybody may read it, so the registry's address stays in the log."""
+        address = self._server.address
         return {
-            "address": self._server.address,
             "tasks": {
-                name: {"followed": task.error is None, "reason": task.error, "age_s": task.age_s}
+                name: {
+                    "followed": task.error is None,
+                    "reason": task.error and task.error.replace(address, "the registry"),
+                    "age_s": task.age_s,
+                }
                 for name, task in self.tasks.items()
             },
         }
-
-    def _remove_older(self, name: str, pulled: PulledVersion) -> None:
-        """Remove bundles that this process pulled: a server that runs for a year must not fill its
-        disk. Those that were here before stay."""
-        recent = [each for each in self._pulled[name] if each.folder != pulled.folder] + [pulled]
-        for old in recent[:-_BUNDLES_ON_DISK]:
-            shutil.rmtree(old.folder, ignore_errors=True)
-        self._pulled[name] = recent[-_BUNDLES_ON_DISK:]
