@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from postgresql import Server
 
+from mien.observability.prediction_log import postgresql, writer
 from mien.observability.prediction_log.location import PostgresLocation
 from mien.observability.prediction_log.writer import PredictionLog
 
@@ -31,3 +32,13 @@ def server(postgresql_server: Server) -> Server:
 @pytest.fixture
 def location(server: Server, tmp_path: Path) -> PostgresLocation:
     return PostgresLocation(server.address, tmp_path / "spools" / "spool")
+
+
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limits of a server that answers late, and the pauses after a failure."""
+    monkeypatch.setattr(postgresql, "STATEMENT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(postgresql, "NETWORK_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(postgresql.PostgresDatabase, "reopen_interval_s", 0.1)
+    monkeypatch.setattr(writer, "DRAIN_RETRY_S", 0.05)
+    monkeypatch.setattr(writer, "FLUSH_INTERVAL_S", 0.02)

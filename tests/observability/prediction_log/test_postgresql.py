@@ -1,8 +1,6 @@
 """The prediction log in a real PostgreSQL server: shared, bounded, and never waited for."""
 
 import logging
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +15,7 @@ from pydantic import SecretStr
 from waiting import until
 
 from mien.errors import PredictionLogError, UnknownPredictionError
-from mien.observability.prediction_log import postgresql, reader, spool, writer
+from mien.observability.prediction_log import postgresql, reader
 from mien.observability.prediction_log.database import DAY_S, PRUNE_INTERVAL_ROWS
 from mien.observability.prediction_log.location import PostgresLocation
 from mien.observability.prediction_log.schema import Feedback
@@ -25,22 +23,12 @@ from mien.observability.prediction_log.shadow import ShadowRecord, ShadowSummary
 from mien.observability.prediction_log.writer import PredictionLog
 from mien.observability.sequential import PairCounts
 
+from .faults import FULL, before_insert, frozen, thawed
 from .records import NOW, OURS, record
 
-pytestmark = pytest.mark.xdist_group("postgresql")
+pytestmark = [pytest.mark.xdist_group("postgresql"), pytest.mark.usefixtures("short_waits")]
 
-FULL = "raise exception 'could not extend file: No space left on device' using errcode = '53100'"
 SLOW = "perform pg_sleep(60)"
-
-
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limits of a server that answers late, and the pauses after a failure."""
-    monkeypatch.setattr(postgresql, "STATEMENT_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(postgresql, "NETWORK_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(postgresql.PostgresDatabase, "reopen_interval_s", 0.1)
-    monkeypatch.setattr(writer, "DRAIN_RETRY_S", 0.05)
-    monkeypatch.setattr(writer, "FLUSH_INTERVAL_S", 0.02)
 
 
 @pytest.fixture
@@ -55,18 +43,6 @@ def other(location: PostgresLocation, tmp_path: Path) -> Iterator[PredictionLog]
     elsewhere = replace(location, spool=tmp_path / "elsewhere" / "spool")
     with closing(PredictionLog(elsewhere)) as opened:
         yield opened
-
-
-def before_insert(server: Server, body: str) -> None:
-    """Let PostgreSQL do something before each statement that inserts predictions."""
-    server.sql(
-        f"create or replace function mien.fault() returns trigger language plpgsql as "
-        f"$$ begin {body}; return null; end $$"
-    )
-    server.sql(
-        "create or replace trigger fault before insert on mien.predictions "
-        "for each statement execute function mien.fault()"
-    )
 
 
 def test_feedback_reaches_the_answer_of_another_server(
@@ -151,14 +127,6 @@ def test_a_server_starts_without_its_database(
         assert [log.add(each) for each in added[3:]] == [True] * 2
         assert log.recent(OURS, 99) == added
         assert (log.pending, log.dropped, log.size()[0]) == (0, 0, 5)
-
-
-def frozen(server: Server) -> None:
-    server.signal(signal.SIGSTOP)
-
-
-def thawed(server: Server) -> None:
-    server.signal(signal.SIGCONT)
 
 
 FAULTS: dict[str, tuple[Callable[[Server], None], Callable[[Server], None]]] = {
@@ -358,56 +326,3 @@ def test_a_wrong_password_is_in_no_message(
     shown = caplog.text + str(caught.value) + repr(wrong)
     assert "wrong-secret" not in shown
     assert PASSWORD not in shown
-
-
-def test_each_process_of_a_folder_has_its_spool(
-    server: Server, location: PostgresLocation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And what a killed process left, with half a line, is taken over by the next to start."""
-    kept = [record() for _ in range(3)]
-    monkeypatch.setattr(writer, "FLUSH_INTERVAL_S", 60.0)
-    with closing(PredictionLog(location)) as first, closing(PredictionLog(location)) as second:
-        assert first.add(kept[0])
-        assert second.add(kept[1])
-        left = [each.read_bytes() for each in spool.all_of(location.spool)]
-    assert [content.count(b"\n") for content in left] == [1, 1]
-    server.sql("truncate mien.predictions")
-    for path, content in zip(spool.all_of(location.spool), left, strict=True):
-        path.write_bytes(content + content[:20])
-    with closing(PredictionLog(location)) as log:
-        assert log.add(kept[2])
-        assert {each.trace_id for each in log.recent(OURS, 9)} == {each.trace_id for each in kept}
-    assert [each.read_bytes() for each in spool.all_of(location.spool)] == [b"", b""]
-
-
-@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="memory files are Linux's")
-def test_records_wait_in_memory_without_a_disk(
-    server: Server, location: PostgresLocation, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """As in a container whose file system is read-only: no answer waits for the database."""
-    (tmp_path / "file").write_text("no folder")
-    with closing(PredictionLog(replace(location, spool=tmp_path / "file" / "spool"))) as log:
-        assert "records wait in memory" in caplog.text
-        added = [record() for _ in range(3)]
-        for each in added:
-            assert log.add(each)
-        assert log.recent(OURS, 9) == added
-        frozen(server)
-        assert log.add(record())
-        thawed(server)
-        until(lambda: log.pending == 0)
-    assert (server.count(), log.dropped) == (4, 0)
-
-
-def test_a_full_spool_loses_records_and_counts_them(
-    server: Server, log: PredictionLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The bound of SQLite's spool holds here; recording goes on when the database does."""
-    monkeypatch.setattr(spool, "MAX_SIZE_BYTES", 10_000)
-    before_insert(server, FULL)
-    assert not all(log.add(record()) for _ in range(100))
-    before_insert(server, "null")
-    until(lambda: log.add(record()))
-    until(lambda: log.pending == 0)
-    assert log.dropped > 0
-    assert log.size()[0] >= 30
