@@ -59,14 +59,15 @@ def test_records_wait_in_memory_without_a_disk(
 
 
 def test_a_full_spool_loses_records_and_counts_them(
-    server: Server, log: PredictionLog, monkeypatch: pytest.MonkeyPatch
+    server: Server, location: PostgresLocation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bound of SQLite's spool holds here; recording goes on when the database does."""
     monkeypatch.setattr(spool, "MAX_SIZE_BYTES", 10_000)
-    before_insert(server, FULL)
-    assert not all(log.add(record()) for _ in range(100))
-    before_insert(server, "null")
-    until(lambda: log.add(record()))
-    until(lambda: log.pending == 0)
-    assert log.dropped > 0
-    assert log.size()[0] >= 30
+    with closing(PredictionLog(location)) as log:
+        before_insert(server, FULL)
+        assert not all(log.add(record()) for _ in range(100))
+        before_insert(server, "null")
+        until(lambda: log.add(record()))
+        until(lambda: log.pending == 0)
+        assert log.dropped > 0
+        assert log.size()[0] >= 30
