@@ -153,7 +153,8 @@ if Path(sys.prefix).resolve() == VENV.resolve():
     def stack_test(context: Context, home: str = "", only: str = "") -> None:
         """Build the images and try them and the Compose stack, with an engine of its own.
 
-        `--only` stack, model or train; building the image for trainings takes longest.
+        `--only` stack, scale, model, kubernetes or train; building the image for trainings takes
+        longest.
         """
         options = f"{f'--home {home}' if home else ''} {f'--only {only}' if only else ''}"
         _run(context, f"{BIN}/python -m stack {options}")
@@ -216,13 +217,14 @@ if Path(sys.prefix).resolve() == VENV.resolve():
 
     @task
     def lock(context: Context) -> None:
-        """Compile the five requirements files from pyproject.toml, with hashes."""
+        """Compile the six requirements files from pyproject.toml, with hashes."""
         for name, extra, limits in (
             ("requirements.txt", "serve", ""),
             ("requirements_train.txt", "train", ""),
             (TRY_LOCK, "classical", "--constraints requirements_train.txt"),
             ("requirements_dev.txt", "dev", ""),
             ("requirements_ray.txt", "ray", "--constraints requirements_dev.txt"),
+            ("requirements_registry.txt", "registry", "--constraints requirements_dev.txt"),
         ):
             _run(
                 context,

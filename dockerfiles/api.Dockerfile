@@ -44,14 +44,15 @@ RUN rm -rf onnxruntime/transformers onnxruntime/tools \
 FROM python:3.11-slim AS service
 RUN groupadd --gid 10001 mien \
     && useradd --uid 10001 --gid mien --no-create-home --home-dir /tmp --shell /usr/sbin/nologin mien \
-    && install --directory --owner mien --group mien /prediction_log
+    && install --directory --owner mien --group mien /prediction_log /workspace
 COPY --from=packages /opt/mien /opt/mien
 # The base has no bytecode of the standard library, and where the root is only read none is written:
 # each start would compile what it imports, a quarter of its CPU time.
 RUN python -m compileall -q -x 'idlelib|lib2to3|ensurepip|turtledemo|pydoc_data|tkinter' \
     /usr/local/lib/python3.11
 # Nothing is written but the prediction log and caches, and these go to /tmp, so that the root file system
-# may be read-only. A new volume takes over the owner of /prediction_log.
+# may be read-only. A new volume takes over the owner of /prediction_log, or of /workspace, which is
+# written to where a server follows a team's registry.
 ENV PATH=/opt/mien/bin:$PATH \
     HOME=/tmp \
     HOST=0.0.0.0 \

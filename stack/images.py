@@ -12,7 +12,7 @@ from urllib.request import getproxies
 from stack import ROOT, PromiseError, say
 from stack.engine import Engine
 
-SERVICE, MODEL, TRAIN = "mien-api", "mien-model", "mien-train"
+SERVICE, MODEL, TRAIN, REGISTRY = "mien-api", "mien-model", "mien-train", "mien-registry"
 BUDGETS_MB = {SERVICE: 400, MODEL: 420}
 """ONNX Runtime and numpy are most of it. Torch has no budget: PyPI has it for CUDA alone."""
 CHAMPIONS = "champions"
@@ -39,6 +39,11 @@ def with_models(docker: Engine, home: Path, scratch: Path) -> None:
 def training(docker: Engine) -> None:
     """Build the image for training; raises as `service`."""
     _build(docker, TRAIN, "train", ROOT)
+
+
+def registry(docker: Engine) -> None:
+    """Build MLflow's server; raises as `service`."""
+    _build(docker, REGISTRY, "registry", ROOT)
 
 
 def _build(docker: Engine, name: str, dockerfile: str, context: Path, *options: str) -> None:

@@ -148,6 +148,7 @@ LOCKS = (
     "requirements_classical.txt",
     "requirements_train.txt",
     "requirements_dev.txt",
+    "requirements_registry.txt",
 )
 
 
@@ -161,6 +162,15 @@ def test_a_smaller_installation_is_part_of_the_larger_one() -> None:
     """The same versions for every training: a model of the one is a model of the other."""
     for smaller, larger in pairwise(LOCKS[1:3]):
         assert pins(smaller) <= pins(larger), (smaller, larger)
+
+
+def test_a_registry_is_the_one_that_is_tested() -> None:
+    """The image of MLflow's server has the versions that the tests start."""
+    registry, tests = (
+        {pin.partition(" ;")[0] for pin in pins(f"requirements_{name}.txt")}
+        for name in ("registry", "dev")
+    )
+    assert registry <= tests
 
 
 def test_gestures_are_trained_without_torch() -> None:

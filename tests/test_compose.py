@@ -1,5 +1,6 @@
 """Promises about docker-compose.yml and its test that can be held without a Docker engine."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -16,8 +17,27 @@ from stack import bases, compose, engine
 FILE = ROOT / "docker-compose.yml"
 TEXT = FILE.read_text(encoding="utf-8")
 VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")
-STACK: dict[str, Any] = yaml.safe_load(VARIABLE.sub(lambda found: found[2], TEXT))
+PASSWORD = "0123456789abcdef"
+"""Of docker-compose.scale.yml, which starts with none of its own."""
+
+
+def stack(file: Path) -> dict[str, Any]:
+    """A Compose file with the values that hold where nothing is set but a password."""
+    text = file.read_text(encoding="utf-8").replace(
+        "${POSTGRES_PASSWORD:?set a password}", PASSWORD
+    )
+    return dict(yaml.safe_load(VARIABLE.sub(lambda found: found[2], text)))
+
+
+STACK = stack(FILE)
 SERVICES: dict[str, dict[str, Any]] = STACK["services"]
+FILES = (bases.COMPOSE, bases.SCALE)
+EVERY = {
+    f"{file.name}: {name}": service
+    for file in FILES
+    for name, service in stack(file)["services"].items()
+}
+PROGRAMS = ("docker-compose", "docker compose")
 EACH = pytest.mark.parametrize("name", SERVICES)
 
 
@@ -25,9 +45,8 @@ def binds(name: str) -> list[dict[str, Any]]:
     return [mount for mount in SERVICES[name]["volumes"] if mount["type"] == "bind"]
 
 
-@pytest.mark.parametrize("program", ["docker-compose", "docker compose"])
-def test_both_generations_of_compose_take_it(program: str) -> None:
-    """The old program and the new one read the file without a complaint."""
+def read_by(program: str, file: Path, **environment: str) -> tuple[int, str]:
+    """Status and complaints of a Compose program that reads a file."""
     words = program.split()
     if (
         not shutil.which(words[0])
@@ -35,12 +54,20 @@ def test_both_generations_of_compose_take_it(program: str) -> None:
     ):
         pytest.skip(f"{program} is not installed")
     done = subprocess.run(
-        [*words, "--file", str(FILE), "config", "--quiet"],
+        [*words, "--file", str(file), "config", "--quiet"],
         capture_output=True,
         text=True,
+        env={**os.environ, **environment},
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_both_generations_of_compose_take_it(program: str, file: Path) -> None:
+    """The old program and the new one read the file without a complaint."""
+    assert read_by(program, file, POSTGRES_PASSWORD=PASSWORD) == (0, "")
 
 
 def test_it_has_what_both_generations_know() -> None:
@@ -49,10 +76,10 @@ def test_it_has_what_both_generations_know() -> None:
     assert set(SERVICES) == {"api", "prometheus", "alertmanager", "grafana"}
 
 
-@EACH
+@pytest.mark.parametrize("name", EVERY)
 def test_services_are_confined(name: str) -> None:
     """No writing but to volumes and /tmp, no capabilities, no new rights, limits on everything."""
-    service = SERVICES[name]
+    service = EVERY[name]
     assert service["read_only"] is True
     assert service["tmpfs"][0].startswith("/tmp:size=")
     assert service["cap_drop"] == ["ALL"]

@@ -1,60 +1,65 @@
 """Promises about docker-compose.scale.yml that can be held without a Docker engine."""
 
-import os
 import re
-import shutil
-import subprocess
 from typing import Any
 
 import pytest
-import yaml
 from project import ROOT
-from test_compose import VARIABLE
+from test_compose import PASSWORD, PROGRAMS, read_by, stack
 
 from mien.config import Settings
 from mien.observability.prediction_log.location import PostgresLocation, locate
+from mien.storage.registry_server import RegistryServer
 from mien.storage.workspace import Workspace
+from stack.bases import SCALE
 
-FILE = ROOT / "docker-compose.scale.yml"
-PASSWORD = "0123456789abcdef"
-TEXT = FILE.read_text(encoding="utf-8").replace("${POSTGRES_PASSWORD:?set a password}", PASSWORD)
-STACK: dict[str, Any] = yaml.safe_load(VARIABLE.sub(lambda found: found[2], TEXT))
+STACK = stack(SCALE)
 SERVICES: dict[str, dict[str, Any]] = STACK["services"]
 REPLICAS = ("api_1", "api_2")
-EACH = pytest.mark.parametrize("name", SERVICES)
+PORTS = {"proxy": "127.0.0.1:8000:8080", "registry": "127.0.0.1:5000:5000"}
 
 
-@pytest.mark.parametrize("program", ["docker-compose", "docker compose"])
-def test_both_generations_of_compose_take_it(program: str) -> None:
-    """With a password; without one they refuse, and say what to set."""
-    words = program.split()
-    if (
-        not shutil.which(words[0])
-        or subprocess.run([*words, "version"], capture_output=True, check=False).returncode
-    ):
-        pytest.skip(f"{program} is not installed")
-    command = [*words, "--file", str(FILE), "config", "--quiet"]
-    for password, status in ((PASSWORD, 0), ("", 1)):
-        environment = {**os.environ, "POSTGRES_PASSWORD": password}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        assert min(done.returncode, 1) == status, done.stderr
-        assert ("set a password" in done.stderr) == bool(status)
+def settings_of(name: str) -> Settings:
+    """What a service reads from its environment."""
+    return Settings(**{key: value or "" for key, value in SERVICES[name]["environment"].items()})
 
 
-@EACH
-def test_services_are_confined(name: str) -> None:
-    """As those of docker-compose.yml; only the proxy has a port, on the loopback interface."""
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_it_does_not_start_without_a_password(program: str) -> None:
+    """It says what to set."""
+    status, complaint = read_by(program, SCALE, POSTGRES_PASSWORD="")
+    assert status
+    assert "set a password" in complaint
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_only_proxy_and_registry_have_a_port(name: str) -> None:
+    """On the loopback interface; images of others run as their user, in a version."""
     service = SERVICES[name]
-    assert service["read_only"] is True
-    assert service["tmpfs"][0].startswith("/tmp:size=")
-    assert service["cap_drop"] == ["ALL"]
-    assert service["security_opt"] == ["no-new-privileges:true"]
-    assert {"mem_limit", "cpus", "pids_limit"} <= set(service)
-    assert not {"privileged", "cap_add", "network_mode", "pid", "ipc", "devices"} & set(service)
-    assert service.get("ports", []) == (["127.0.0.1:8000:8080"] if name == "proxy" else [])
-    if name not in REPLICAS:
+    assert service.get("ports", []) == ([PORTS[name]] if name in PORTS else [])
+    if "build" not in service:
         assert int(service["user"].partition(":")[0]) > 0
         assert re.fullmatch(r"[a-z]+:\d+(\.\d+)+", service["image"])
+
+
+def test_replicas_follow_the_registry_of_the_stack() -> None:
+    """By the name that it answers to; its tables are apart from the log's, and its volume too."""
+    settings = settings_of("api_1")
+    server = RegistryServer.at(settings.registry, settings, "MIEN_REGISTRY")
+    registry = SERVICES["registry"]["environment"]
+    assert server.address.removeprefix("http://") in registry["MLFLOW_SERVER_ALLOWED_HOSTS"]
+    location = locate(settings, Workspace(ROOT))
+    assert isinstance(location, PostgresLocation)
+    _, _, database = registry["MLFLOW_BACKEND_STORE_URI"].rpartition("/")
+    assert database != location.address.database
+    (scripts,) = (each for each in SERVICES["postgresql"]["volumes"] if each["type"] == "bind")
+    text = "".join(path.read_text() for path in (ROOT / scripts["source"]).glob("*.sql"))
+    assert f"CREATE DATABASE {database};" in text
+    (files,) = SERVICES["registry"]["volumes"]
+    assert files["target"] == registry["MLFLOW_ARTIFACTS_DESTINATION"]
+    workspaces = [SERVICES[name]["volumes"][0] for name in REPLICAS]
+    assert {each["target"] for each in workspaces} == {"/workspace"}
+    assert len({each["source"] for each in workspaces}) == len(REPLICAS)
 
 
 def test_replicas_share_the_log_and_not_the_spool() -> None:
@@ -62,7 +67,7 @@ def test_replicas_share_the_log_and_not_the_spool() -> None:
     first, second = (SERVICES[name] for name in REPLICAS)
     assert first["environment"] == second["environment"]
     assert set(first["environment"]) <= {field.alias for field in Settings.model_fields.values()}
-    settings = Settings(**{name: value or "" for name, value in first["environment"].items()})
+    settings = settings_of("api_1")
     location = locate(settings, Workspace(ROOT))
     assert isinstance(location, PostgresLocation)
     address, database = location.address, SERVICES["postgresql"]["environment"]

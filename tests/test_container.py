@@ -15,8 +15,10 @@ import pytest
 from packaging.requirements import Requirement
 from project import ROOT
 
-API, TRAIN = (ROOT / "dockerfiles" / f"{name}.Dockerfile" for name in ("api", "train"))
-BOTH = pytest.mark.parametrize("path", [API, TRAIN], ids=lambda path: path.stem)
+API, TRAIN, REGISTRY = (
+    ROOT / "dockerfiles" / f"{name}.Dockerfile" for name in ("api", "train", "registry")
+)
+EVERY = pytest.mark.parametrize("path", [API, TRAIN, REGISTRY], ids=lambda path: path.stem)
 Instruction = tuple[str, str]
 
 
@@ -114,14 +116,14 @@ def test_the_image_with_models_is_the_service_and_an_export() -> None:
     assert "MIEN_HOME=/workspace" in " ".join(arguments(service(), "ENV"))
 
 
-@BOTH
+@EVERY
 def test_images_do_not_run_as_root(path: Path) -> None:
     """The user is a number above 0, as Kubernetes needs it to see that it is not root."""
     (user,) = [user for stage in stages(path) for user in arguments(stage, "USER")]
     assert all(int(number) > 0 for number in user.split(":"))
 
 
-@BOTH
+@EVERY
 def test_images_name_no_address(path: Path) -> None:
     """Packages come from wherever the builder's pip looks; only the loopback is spoken to."""
     text = path.read_text(encoding="utf-8")
@@ -129,13 +131,13 @@ def test_images_name_no_address(path: Path) -> None:
     assert not re.search(r"index-url|find-links|trusted-host|PIP_", text)
 
 
-@BOTH
+@EVERY
 def test_images_need_no_newer_builder(path: Path) -> None:
     """The classic builder takes them: no mounts, no heredocs, no frontend of their own."""
     assert not re.search(r"--mount|<<|^# *syntax", path.read_text(encoding="utf-8"), re.MULTILINE)
 
 
-@BOTH
+@EVERY
 def test_images_are_built_from_files_that_reach_the_builder(path: Path) -> None:
     """Each file that is copied is there, and .dockerignore lets it through."""
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
@@ -155,7 +157,7 @@ def test_what_a_server_recorded_reaches_no_image() -> None:
     assert "champions/predictions.db*" in lines[lines.index("!champions") :]
 
 
-@BOTH
+@pytest.mark.parametrize("path", [API, TRAIN], ids=lambda path: path.stem)
 def test_the_build_tools_are_all_named(path: Path) -> None:
     """The names picked from the lock are what hatchling needs; one missing would end the build."""
     (listed,) = re.findall(r"/\^\(([\w|-]+)\)==/", path.read_text(encoding="utf-8"))

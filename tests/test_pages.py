@@ -29,10 +29,9 @@ WHEEL = "tests/test_wheel.py"
 INSTALLS = "tests/test_installs.py::test_every_installation_of_the_docs_resolves"
 
 STACK = "needs a Docker engine; `python3 tasks.py stack-test` builds these images and this stack"
-ENGINE = "needs a Docker engine; not tried anywhere, as the page says"
 TORCH = "needs PyTorch's own index, which no test asks; tests/test_installs.py compares its address"
 CLUSTER = "needs a Ray cluster on a network; tests/stages/batch/test_on_ray.py kills nodes of one"
-REASONS = (STACK, ENGINE, TORCH, CLUSTER)
+REASONS = (STACK, TORCH, CLUSTER)
 
 WHOLE = {
     "tutorial.md": GUIDES,
@@ -102,7 +101,7 @@ BLOCKS = {
     ("scale.md", "pip install 'mien[serve,ray]'"): INSTALLS,
     ("scale.md", "mien batch photos --out results --engine ray"): CLUSTER,
     ("scale.md", "export MIEN_PREDICTION_LOG"): f"{LONG}::test_a_replica_writes_to_postgresql",
-    ("scale.md", "export POSTGRES_PASSWORD"): ENGINE,
+    ("scale.md", "export POSTGRES_PASSWORD"): STACK,
     ("scale.md", "mlflow server"): f"{LONG}::test_a_registry_of_a_team_is_shared",
     ("scale.md", "export MLFLOW_TRACKING_URI"): f"{LONG}::test_a_registry_of_a_team_is_shared",
     ("scale.md", "mien pull gesture --registry"): f"{LONG}::test_a_registry_of_a_team_is_shared",

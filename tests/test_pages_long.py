@@ -178,7 +178,8 @@ def test_a_registry_of_a_team_is_shared(folder: Path) -> None:
     )
     (folder / "mlflow.db").unlink()
     store = f"sqlite:///{folder}/team.db"
-    start = server.replace("postgresql://mlflow@db/mlflow", store).rstrip()
+    start = server.replace("postgresql+pg8000://mlflow@db/mlflow", store).rstrip()
+    start = start.replace("0.0.0.0", "127.0.0.1").replace("registry:5000", "'127.0.0.1:*'")
     start = start.replace("s3://bucket/mien", f"{folder}/artifacts")
     start += ' --port "$REGISTRY" > registry.log 2>&1 &\nREGISTRY_PID=$!\n'
     wait = pages.serving("true").splitlines()[-1].replace("8000/readyz", "$REGISTRY/health")
