@@ -4,7 +4,8 @@
 
 Server and challenger share no interpreter: the challenger's Python code delays no request, and
 what it does wrong ends its own process alone. On Linux the process has the policy SCHED_IDLE: the
-kernel interrupts it as soon as a thread of the server wakes up.
+kernel interrupts it as soon as a thread of the server wakes up, and ends it before the server where
+memory is short.
 """
 
 import logging
@@ -13,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,14 +30,14 @@ from mien.stages.serve.loading import BundleSource, LoadedModel, run_with_timeou
 from mien.storage.files import sha256_file
 from mien.storage.shadow import Shadow
 from mien.storage.workspace import MANIFEST
-from mien.task import Outcome, Request, Task
+from mien.task import Request, Task
 
 
 @dataclass(frozen=True)
 class ChallengerAnswer:
     """What a challenger says of one request."""
 
-    outcome: Outcome | str
+    outcome: str
     """`ERROR` where it failed."""
     label: str | None = None
     cpu_s: float = 0.0
@@ -134,8 +136,18 @@ def _loaded(task: str, folder: Path) -> LoadedModel:
     logging.getLogger("mien").setLevel(logging.ERROR)
     runtime.tune_malloc()
     loaded = loading.load(BundleSource(tasks.load(task), folder), run_with_timeout)
-    if sys.platform == "linux":
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    else:
-        os.nice(19)
+    _step_back()
     return loaded
+
+
+def _step_back() -> None:
+    """Run only while nothing else needs the processor, and be the first to end without memory; a
+    sandbox may refuse either."""
+    if sys.platform != "win32":
+        with suppress(OSError):
+            os.nice(19)
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        with suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("1000")
