@@ -126,8 +126,8 @@ if Path(sys.prefix).resolve() == VENV.resolve():
         NAME is one of answers, batch, calibration, camera, check, colours, cpu, dashboards, drills,
         emotion, estimate, faces, first_hour, fuzz, gesture, hands, look, loop, monitoring,
         normalization, pages, photos, photosource, pictures, postgresql, processors, scale, screens,
-        sequential, serving, shadow, soak, starter, structure, studio, suspects, together, ui,
-        variants, versions.
+        sequential, serving, shadow, slices, soak, starter, structure, studio, suspects, together,
+        ui, variants, versions.
         """
         _run(context, f"{BIN}/python -m bench.{name}")
 

@@ -62,11 +62,10 @@ class Training:
 
 def main() -> None:
     """Train, evaluate, and write the scores, the learning curves and what they cost."""
-    home = Workspace(config.settings().home / "build" / "bench-emotion")
     source = page.real_data() / SET
     skipped = os.environ.get(SKIP, "").split(",")
     names = [name for name in KINDS if name not in skipped]
-    trainings = [_train(_config(name, source), name, home) for name in names]
+    trainings = [train(name) for name in names]
     parts = [_candidates(trainings, source), *_left_out(names), _scores(trainings), EARLIER]
     parts += [_curve(each) for each in trainings]
     page.write("emotion", "Emotions on real data, on CPU", parts)
@@ -77,14 +76,10 @@ def _left_out(names: Sequence[str]) -> list[str]:
     return [f"NOT MEASURED this time: {', '.join(missing)}."] if missing else []
 
 
-def _config(name: str, source: Path) -> RunConfig:
-    """The committed config of a candidate, for the data as they are shipped."""
-    run = tasks.run_config("emotion" if name == SCRATCH else "emotion_pretrained")
-    levels = dict.fromkeys(FAILED, CheckConfig(level="warn"))
-    return run.model_copy(update={"source": str(source), "checks": levels})
-
-
-def _train(run: RunConfig, name: str, home: Workspace) -> Training:
+def train(name: str) -> Training:
+    """Train and measure a candidate; a finished training is not repeated."""
+    home = Workspace(config.settings().home / "build" / "bench-emotion")
+    run = _config(name)
     own = run.name if name == SCRATCH else f"emotion-{name}"
     params = {**run.params, "candidates": [name]}
     one = run.model_copy(update={"name": own, "params": params})
@@ -93,6 +88,14 @@ def _train(run: RunConfig, name: str, home: Workspace) -> Training:
     origin = bundle.read(folder / name).manifest.lineage.training
     scores = Evaluation.read(folder).candidates[0]
     return Training(name, folder / name, scores, float(origin["cpu_s"]))
+
+
+def _config(name: str) -> RunConfig:
+    """The committed config of a candidate, for the data as they are shipped."""
+    source = page.real_data() / SET
+    run = tasks.run_config("emotion" if name == SCRATCH else "emotion_pretrained")
+    levels = dict.fromkeys(FAILED, CheckConfig(level="warn"))
+    return run.model_copy(update={"source": str(source), "checks": levels})
 
 
 def _candidates(trainings: Sequence[Training], source: Path) -> str:
