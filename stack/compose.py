@@ -30,10 +30,10 @@ VARIABLES = {
     "registry": "REGISTRY_PORT",
 }
 PATIENCE = 900.0
-"""Seconds for every container to be healthy, on a machine that is busy with other work: each
-container's own check says much sooner that it is not."""
+"""Seconds for every container to be healthy, on a machine that is busy with other work."""
 GOOD = ("running healthy", "running")
-LOST = re.compile(r"exited|absent|unhealthy")
+LOST = re.compile(r"exited|absent")
+"""An unhealthy container may only be slow: it has until PATIENCE ends."""
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """No proxy stands between this machine and itself."""
 
