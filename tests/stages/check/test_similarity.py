@@ -141,6 +141,18 @@ def test_equal_hashes_alone_are_not_enough() -> None:
     ) == [list(range(300))]
 
 
+def test_several_limits_give_the_clusters_of_each_alone() -> None:
+    """Frames that come ever closer to five scenes, compared once for three limits in any order."""
+    rng = np.random.default_rng(0)
+    scenes = rng.integers(40, 216, (5, 1, 16, 16))
+    noise = np.linspace(90, 0, 40)[None, :, None, None] * rng.normal(size=(5, 40, 16, 16))
+    seen = _made((scenes + noise).clip(0, 255).reshape(-1, 16, 16), np.zeros(200))
+    limits = (0.6, 0.9, 0.74)
+    alone = [similarity.near_duplicate_images(seen, min_correlation=each) for each in limits]
+    assert similarity.near_duplicate_clusters(seen, limits) == alone
+    assert len({str(each) for each in alone}) == len(limits)
+
+
 def test_one_photo_many_times_is_one_cluster_of_few_pairs() -> None:
     """Three thousand frames of one scene: nearly five million pairs, of which few are kept."""
     rng = np.random.default_rng(0)

@@ -132,20 +132,20 @@ def build_context(task: Task[Any], raw: Path, params: Schema, cache: Path) -> Ch
     exact = similarity.exact_duplicates([samples[index].digest for index in usable])
     duplicates = [tuple(usable[each] for each in cluster) for cluster in exact]
 
-    def merged(min_correlation: float) -> tuple[Cluster, ...]:
-        near = _near_duplicates(samples, stats, images, min_correlation)
+    def merged(near: Sequence[Sequence[int]]) -> tuple[Cluster, ...]:
         among = set(usable)
         groups = [[each for each in group if each in among] for group in (*duplicates, *near)]
         return tuple(map(tuple, merge_clusters(groups, len(samples))))
 
+    near, same = _near_duplicates(samples, stats, images)
     return CheckContext(
         task=task,
         inspection=inspection,
         image_stats=stats,
         stats_row={index: row for row, index in enumerate(images)},
         duplicates=tuple(duplicates),
-        near_duplicates=merged(similarity.NEAR_DUPLICATE_CORRELATION),
-        same_images=merged(similarity.SAME_IMAGE_CORRELATION),
+        near_duplicates=merged(near),
+        same_images=merged(same),
     )
 
 
@@ -229,20 +229,24 @@ def _usable(samples: Sequence[Sample], stats: ImageStats | None, images: list[in
 
 
 def _near_duplicates(
-    samples: Sequence[Sample], stats: ImageStats | None, images: list[int], min_correlation: float
-) -> list[list[int]]:
-    """Clusters of near-duplicate images and of near-duplicate rows, as indices of samples."""
-    clusters: list[list[int]] = []
-    if stats is not None:
-        near = similarity.near_duplicate_images(stats, min_correlation=min_correlation)
-        readable = [[row for row in cluster if stats.readable[row]] for cluster in near]
-        clusters += [[images[row] for row in cluster] for cluster in readable if cluster]
+    samples: Sequence[Sample], stats: ImageStats | None, images: list[int]
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Clusters of near-duplicate images, and of those that are one photo without doubt; both with
+    the clusters of near-duplicate rows; as indices of samples."""
+    row_clusters: list[list[int]] = []
     rows = [index for index, sample in enumerate(samples) if sample.values is not None]
     if rows:
         values = np.array([samples[index].values for index in rows], dtype=np.float64)
         near_rows = similarity.near_duplicate_rows(values)
-        clusters += [[rows[each] for each in cluster] for cluster in near_rows]
-    return clusters
+        row_clusters = [[rows[each] for each in cluster] for cluster in near_rows]
+    if stats is None:
+        return row_clusters, row_clusters
+    limits = (similarity.NEAR_DUPLICATE_CORRELATION, similarity.SAME_IMAGE_CORRELATION)
+    near, same = (
+        [[images[row] for row in cluster if stats.readable[row]] for cluster in clusters]
+        for clusters in similarity.near_duplicate_clusters(stats, limits)
+    )
+    return [*filter(None, near), *row_clusters], [*filter(None, same), *row_clusters]
 
 
 def _groups(context: CheckContext, indices: Sequence[int]) -> list[str]:

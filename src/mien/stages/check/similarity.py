@@ -16,7 +16,7 @@ from typing import Any, AnyStr, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .disjoint_set import DisjointSet, Indices, merge_clusters
+from .disjoint_set import DisjointSet, Indices
 from .image_stats import THUMBNAIL_SIDE, ImageStats
 
 MAX_HASH_DISTANCE = 12
@@ -68,8 +68,18 @@ def near_duplicate_images(
     min_correlation: float = NEAR_DUPLICATE_CORRELATION,
 ) -> list[list[int]]:
     """Clusters of images that look the same, exact duplicates included."""
-    pairs = near_duplicate_pairs(stats, max_hash_distance, min_correlation)
-    return merge_clusters((pair[:2] for pair in pairs), len(stats))
+    return near_duplicate_clusters(stats, (min_correlation,), max_hash_distance)[0]
+
+
+def near_duplicate_clusters(
+    stats: ImageStats,
+    min_correlations: Sequence[float],
+    max_hash_distance: int = MAX_HASH_DISTANCE,
+) -> list[list[list[int]]]:
+    """The clusters of `near_duplicate_images` at each of these correlations, from one comparison
+    of all images."""
+    joined = _join_near(stats, max_hash_distance, min_correlations)
+    return [clusters.clusters() for clusters, _ in joined]
 
 
 def near_duplicate_pairs(
@@ -85,18 +95,7 @@ def near_duplicate_pairs(
     are duplicates only where thumbnail and mean colour are equal. The distance is 1 minus the
     correlation.
     """
-    joined = DisjointSet(len(stats))
-    details, deviation = _details(stats.thumbnail)
-    pairs, indices = _one_per_group(_identical(stats), deviation >= MIN_DETAIL_DEVIATION, joined)
-    hashes = stats.phash[indices]
-    for rows, columns in _candidates(hashes, max_hash_distance, lambda: joined.roots()[indices]):
-        first, second = indices[rows], indices[columns]
-        separate = joined.separate(first, second)
-        first, second = first[separate], second[separate]
-        correlation = _correlation(details, first, second)
-        near = correlation >= min_correlation
-        pairs += _join(joined, first[near], second[near], 1 - correlation[near])
-    return pairs
+    return _join_near(stats, max_hash_distance, (min_correlation,))[0][1]
 
 
 def near_duplicate_rows(
@@ -118,6 +117,33 @@ def near_duplicate_rows(
     for first, second in _close(scaled, max_distance) if len(scaled) else ():
         _join(joined, indices[first], indices[second])
     return joined.clusters()
+
+
+def _join_near(
+    stats: ImageStats, max_hash_distance: int, min_correlations: Sequence[float]
+) -> list[tuple[DisjointSet, list[Pair]]]:
+    """The clusters at each correlation and the pairs that connect them."""
+    details, deviation = _details(stats.thumbnail)
+    identical, usable = _identical(stats), deviation >= MIN_DETAIL_DEVIATION
+    results: list[tuple[DisjointSet, list[Pair]]] = []
+    for _ in min_correlations:
+        joined = DisjointSet(len(stats))
+        pairs, indices = _one_per_group(identical, usable, joined)
+        results.append((joined, pairs))
+    # What is one cluster at the highest correlation is one at all others too.
+    smallest = results[int(np.argmax(min_correlations))][0]
+    candidates = _candidates(
+        stats.phash[indices], max_hash_distance, lambda: smallest.roots()[indices]
+    )
+    for rows, columns in candidates:
+        first, second = indices[rows], indices[columns]
+        separate = smallest.separate(first, second)
+        first, second = first[separate], second[separate]
+        correlation = _correlation(details, first, second)
+        for minimum, (joined, pairs) in zip(min_correlations, results, strict=True):
+            near = (correlation >= minimum) & joined.separate(first, second)
+            pairs += _join(joined, first[near], second[near], 1 - correlation[near])
+    return results
 
 
 def _join(
