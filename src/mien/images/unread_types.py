@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
+from posixpath import splitext
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def unread_notes(
     """A sentence for each kind of files among these that is not read."""
     by_type: dict[UnreadType, list[str]] = {}
     for path in paths:
-        if kind := types.get(PurePath(path).suffix.lower()):
+        if kind := types.get(splitext(path)[1].lower()):
             by_type.setdefault(kind, []).append(path)
     for kind, files in by_type.items():
         yield (

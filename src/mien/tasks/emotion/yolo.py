@@ -11,10 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
-from mien import boxes
 from mien.boxes import Box
 from mien.errors import DataError
 from mien.task import SPLITS, Split
@@ -69,8 +67,9 @@ def clip_box(box: XcYcWh, report_issue: ReportIssue) -> XcYcWh | None:
 
 def corners(box: XcYcWh, width: float = 1.0, height: float = 1.0) -> Box:
     """Left, top, right and bottom of a box in an image of this size."""
-    x1, y1, x2, y2 = boxes.xcycwh_to_xyxy(np.array(box, np.float64)).tolist()
-    return x1 * width, y1 * height, x2 * width, y2 * height
+    cx, cy, w, h = box
+    left, top, right, bottom = cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2
+    return left * width, top * height, right * width, bottom * height
 
 
 def format_label(number: int, box: XcYcWh) -> str:
