@@ -57,7 +57,7 @@ def script(page: str, *firsts: str) -> str:
 def serving(command: str) -> str:
     """A server in the background that is ready, and ends with the shell."""
     return f"""{command} > server.log 2>&1 &
-trap "kill $!" EXIT
+trap "kill $! 2>/dev/null || true" EXIT
 curl -sS -o ready.json --retry 600 --retry-delay 1 --retry-all-errors http://localhost:8000/readyz
 """
 

@@ -16,7 +16,7 @@ import postgresql
 import pytest
 import small
 import yaml
-from project import ROOT, Demo
+from project import ROOT, Demo, free_port
 from reviewed import KEY
 
 from mien.config import RunConfig
@@ -125,9 +125,12 @@ def test_the_doctor_looks_at_each_target(folder: Path) -> None:
 
 
 def test_the_champions_are_exported_and_emulated(served_home: Path, tmp_path: Path) -> None:
-    """What goes into an image is served under the contract of Cloud Run."""
+    """What goes into an image is served under the contract of Cloud Run. A busy machine may break
+    its ten seconds, which is status 1 and in the table."""
     shutil.copytree(served_home, tmp_path / "home")
     script = pages.script("images.md", "mien export", "mien emulate cloud-run --home")
+    command, _, comment = script.rstrip().partition("   #")
+    script = f"{command} || test $? = 1 #{comment}\n"
     out = pages.run(script, tmp_path, MIEN_HOME=str(tmp_path / "home"))
     assert (tmp_path / "champions" / "export.json").is_file()
     assert "cold start" in out
@@ -161,7 +164,9 @@ def test_a_replica_writes_to_postgresql(
     assert address
     script = re.sub("(?m)^(mien serve) .*$", r"\1", script.replace(address[0], _escaped()))
     script = pages.served(script, "mien serve").replace(_escaped(), postgresql_server.url)
-    ask = "curl -sSF file=@hand.jpg http://localhost:8000/predict/gesture\nkill $!; wait $!\n"
+    ask = (
+        "curl -sSF file=@hand.jpg http://localhost:8000/predict/gesture\nkill $!; wait $! || true\n"
+    )
     pages.run(script + draw("gesture", "hand.jpg") + ask, tmp_path, MIEN_HOME=f"{tmp_path}/home")
     assert postgresql_server.count() == 1
 
@@ -181,7 +186,7 @@ def test_a_registry_of_a_team_is_shared(folder: Path) -> None:
     start = server.replace("postgresql+pg8000://mlflow@db/mlflow", store).rstrip()
     start = start.replace("0.0.0.0", "127.0.0.1").replace("registry:5000", "'127.0.0.1:*'")
     start = start.replace("s3://bucket/mien", f"{folder}/artifacts")
-    start += ' --port "$REGISTRY" > registry.log 2>&1 &\nREGISTRY_PID=$!\n'
+    start += ' --workers 1 --port "$REGISTRY" > registry.log 2>&1 &\nREGISTRY_PID=$!\n'
     wait = pages.serving("true").splitlines()[-1].replace("8000/readyz", "$REGISTRY/health")
     serve = pages.serving("mien serve --registry http://registry:5000")
     serve = re.sub("trap .*", 'trap "kill $! $REGISTRY_PID" EXIT', serve)
@@ -195,12 +200,11 @@ mkdir server && cd server
 {pull}{serve}{draw("gesture", "hand.jpg")}
 curl -sSF file=@hand.jpg http://localhost:8000/predict/gesture
 """
-    from project import free_port
-
     port = str(free_port())
     script = script.replace("http://registry:5000", f"http://127.0.0.1:{port}")
     script = script.replace("localhost:REGISTRY", f"127.0.0.1:{port}")
-    out = pages.run(script, folder, REGISTRY=port)
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    out = pages.run(script, folder, REGISTRY=port, **quiet)
     assert "version 1 is champion" in out
     assert re.search(r'"gesture": ?"like"', out)
 
