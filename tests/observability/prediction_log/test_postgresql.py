@@ -15,10 +15,10 @@ from pydantic import SecretStr
 from waiting import until
 
 from mien.errors import PredictionLogError, UnknownPredictionError
-from mien.observability.prediction_log import postgresql, reader
+from mien.observability.prediction_log import postgresql, reader, writer
 from mien.observability.prediction_log.database import DAY_S, PRUNE_INTERVAL_ROWS
 from mien.observability.prediction_log.location import PostgresLocation
-from mien.observability.prediction_log.schema import Feedback
+from mien.observability.prediction_log.schema import Feedback, PredictionRecord
 from mien.observability.prediction_log.shadow import ShadowRecord, ShadowSummary
 from mien.observability.prediction_log.writer import PredictionLog
 from mien.observability.sequential import PairCounts
@@ -56,6 +56,31 @@ def test_feedback_reaches_the_answer_of_another_server(
     assert log.recent_feedback(OURS, 9) == other.recent_feedback(OURS, 9)
     assert log.recent_feedback(OURS, 9) == [Feedback("star", "round")]
     assert log.correct_since(OURS, 0.0) == other.correct_since(OURS, 0.0) == [False]
+
+
+def test_a_record_comes_as_soon_as_another_server_asks(
+    server: Server, location: PostgresLocation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server without other work hears of it, also by a new connection after a failover; the time
+    after which it would have written the record alone is not waited for."""
+    monkeypatch.setattr(writer, "FLUSH_INTERVAL_S", 3600.0)
+    elsewhere = replace(location, spool=tmp_path / "elsewhere" / "spool")
+    with closing(PredictionLog(location)) as log, closing(PredictionLog(elsewhere)) as other:
+        waiting = record()
+        assert log.add(waiting)
+        assert other.find(waiting.trace_id) is None
+
+        def comes(added: PredictionRecord) -> bool:
+            other.want_records()
+            return other.find(added.trace_id) == added
+
+        until(lambda: comes(waiting))
+        server.sql(
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'mien'"
+        )
+        after = record()
+        assert log.add(after)
+        until(lambda: comes(after))
 
 
 def test_windows_have_the_records_of_all_servers(log: PredictionLog, other: PredictionLog) -> None:
@@ -247,7 +272,9 @@ def test_the_estimated_size_is_the_size(server: Server, log: PredictionLog) -> N
     for _ in range(4000):
         log.add(record())
     _, size_bytes = log.size()
-    assert log._database._used_bytes() == pytest.approx(size_bytes, rel=0.25)
+    with log._database_lock.lock:
+        used_bytes = log._database._used_bytes()
+    assert used_bytes == pytest.approx(size_bytes, rel=0.25)
 
 
 def test_old_records_are_deleted(server: Server, location: PostgresLocation) -> None:
@@ -258,7 +285,8 @@ def test_old_records_are_deleted(server: Server, location: PostgresLocation) -> 
         log.add(young)
         assert log.find(old.trace_id) is None
         assert log.find(young.trace_id) == young
-        log._database.prune_if_due(time.time() + 3601)
+        with log._database_lock.lock:
+            log._database.prune_if_due(time.time() + 3601)
     assert server.count() == 1
 
 

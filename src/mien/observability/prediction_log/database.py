@@ -6,7 +6,7 @@
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mien.errors import PredictionLogError
@@ -44,6 +44,8 @@ class Database(ABC):
         self._closed, self._reopen_at, self._reason = False, 0.0, ""
         self.lost_rows = 0
         """Rows that were deleted by somebody else, or that the database cannot store."""
+        self.on_wanted: Callable[[], None] = lambda: None
+        """Called where another server asks for the records of this one."""
         self._rows_since_prune, self._pruned_at = 0, time.time()
 
     def oldest_timestamp(self) -> float:
@@ -71,6 +73,17 @@ class Database(ABC):
     @abstractmethod
     def insert_shadow(self, rows: Sequence[Sequence[Any]]) -> None:
         """Insert answers of challengers, all or none; they are deleted with their predictions."""
+
+    @property
+    def descriptor(self) -> int | None:
+        """What becomes readable where another server asks for records, if anything does."""
+        return None
+
+    def poll(self) -> None:  # noqa: B027 - nobody asks for the records of a file
+        """Read what made `descriptor` readable."""
+
+    def want_records(self) -> None:  # noqa: B027
+        """Ask the other servers to insert the records that they have."""
 
     def prune_if_due(self, now: float) -> None:
         """Delete old rows where the interval has passed."""

@@ -21,6 +21,7 @@ from mien.observability.prediction_log.database import Database, StatementError
 from mien.observability.prediction_log.location import PostgresAddress
 from mien.observability.prediction_log.schema import PredictionRecord
 from mien.observability.prediction_log.shadow import ShadowRecord
+from mien.observability.prediction_log.wakeup import is_readable
 
 STATEMENT_TIMEOUT_S = 2.0
 """After so long PostgreSQL itself ends a statement."""
@@ -48,7 +49,7 @@ def translate(statement: str) -> str:
 
 
 def _insert_statement(table: str, record: type) -> str:
-    """Inserts all rows of a JSON list of lists."""
+    """Inserts all rows of a JSON list of lists, `$1`."""
     columns = fields(record)
     values = ", ".join(
         f"(item ->> {number})::{'double precision' if each.type is float else 'text'}"
@@ -56,13 +57,18 @@ def _insert_statement(table: str, record: type) -> str:
     )
     return (
         f"insert into mien.{table} ({', '.join(each.name for each in columns)}) select {values} "
-        "from jsonb_array_elements(cast(:p0 as jsonb)) with ordinality as list (item, number) "
+        "from jsonb_array_elements($1) with ordinality as list (item, number) "
         "order by number on conflict (trace_id) do nothing"
     )
 
 
-_INSERT = _insert_statement("predictions", PredictionRecord)
-_INSERT_SHADOW = _insert_statement("shadow", ShadowRecord)
+_INSERTS = {
+    "mien_insert": _insert_statement("predictions", PredictionRecord),
+    "mien_insert_shadow": _insert_statement("shadow", ShadowRecord),
+}
+"""Statements that each connection prepares by SQL: executed as one text and not by `prepare` of the
+driver, a batch takes one message there and back, and a fifth less CPU time."""
+_CHANNEL = "mien_wanted"
 _BYTES_OF_A_ROW = (
     "select coalesce(avg(pg_column_size(newest)), 0)::double precision from "
     f"(select * from predictions order by id desc limit {_SAMPLED_ROWS}) as newest"
@@ -111,7 +117,24 @@ class PostgresDatabase(Database):
         return int(self._run(counted, *values)[0][0])
 
     def insert_shadow(self, rows: Sequence[Sequence[Any]]) -> None:
-        self._insert(_INSERT_SHADOW, rows)
+        self._insert("mien_insert_shadow", rows)
+
+    @property
+    def descriptor(self) -> int | None:
+        """Of the socket, which is readable where the server has sent something unasked."""
+        connection = self._connection
+        number = connection._usock.fileno() if connection else -1
+        return number if number >= 0 else None
+
+    def poll(self) -> None:
+        """Read what the server has sent unasked; connect where there is no connection."""
+        descriptor = self.descriptor
+        if descriptor is None or is_readable(descriptor):  # else another thread has read it
+            self._run("select 1")
+
+    def want_records(self) -> None:
+        """Ask all servers for the records that wait in their spools."""
+        self._run(f"notify {_CHANNEL}")
 
     def size(self) -> tuple[int, int]:
         return int(self.execute(schema.COUNT)[0][0]), int(self._run(_SIZE)[0][0])
@@ -121,12 +144,13 @@ class PostgresDatabase(Database):
         self._disconnect()
 
     def _insert_predictions(self, rows: Sequence[Sequence[Any]]) -> None:
-        self._insert(_INSERT, rows)
+        self._insert("mien_insert", rows)
 
     def _insert(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
         """Insert all rows, but those that PostgreSQL cannot store, as a text with a zero byte."""
         try:
-            self._run(statement, to_json(rows).decode())
+            quoted = to_json(rows).decode().replace("'", "''")
+            self._run(f"execute {statement}('{quoted}')")
         except UnstorableError:
             if len(rows) > 1:
                 for row in rows:
@@ -166,10 +190,17 @@ class PostgresDatabase(Database):
 
     def _execute(self, statement: str, values: Sequence[Any]) -> list[Any]:
         connection = self._opened()
-        prepared = self._statements.get(statement)
-        if prepared is None:
-            prepared = self._statements[statement] = connection.prepare(statement)
-        rows: list[Any] = prepared.run(**{f"p{i}": value for i, value in enumerate(values)}) or []
+        rows: list[Any]
+        if values:
+            prepared = self._statements.get(statement)
+            if prepared is None:
+                prepared = self._statements[statement] = connection.prepare(statement)
+            rows = prepared.run(**{f"p{i}": value for i, value in enumerate(values)}) or []
+        else:
+            rows = connection.run(statement) or []
+        if connection.notifications:
+            connection.notifications.clear()
+            self.on_wanted()
         return rows
 
     def _disconnect(self) -> None:
@@ -210,6 +241,11 @@ class PostgresDatabase(Database):
                 raise ConnectionError("the server only reads, as a standby does")
             connection.run(f"set statement_timeout = {1000 * STATEMENT_TIMEOUT_S:.0f}")
             self._prepare(connection)
+            if self._create:
+                connection.run("set standard_conforming_strings = on")
+                for name, statement in _INSERTS.items():
+                    connection.run(f"prepare {name}(jsonb) as {statement}")
+                connection.run(f"listen {_CHANNEL}")
         except BaseException:
             with suppress(Exception):
                 connection.close()

@@ -7,7 +7,7 @@ SQLite file that is deleted while it is in use: a new one begins.
 
 In front of SQLite, one process has the spool. Other servers with the same file insert each record
 at once, and look for a prediction of the first in its spool. In front of PostgreSQL each process
-has a spool, which it empties each `FLUSH_INTERVAL_S`, as other servers wait for its records.
+has a spool, which it empties each `FLUSH_INTERVAL_S`, and at once where another server asks it to.
 
 Locks, in the order in which a thread takes them:
 
@@ -42,6 +42,7 @@ from mien.observability.prediction_log.postgresql import PostgresDatabase
 from mien.observability.prediction_log.schema import Feedback, PredictionRecord
 from mien.observability.prediction_log.shadow import ShadowRecord
 from mien.observability.prediction_log.sqlite import SqliteDatabase
+from mien.observability.prediction_log.wakeup import Wakeup
 from mien.observability.sequential import PairCounts
 
 LOCK_TIMEOUT_S = 1.0
@@ -51,8 +52,8 @@ HUNG_INTERVAL_S, HUNG_LOCK_TIMEOUT_S = 2.0, 0.002
 DRAIN_RETRY_S = 2.0
 FLUSH_ROWS = 256
 """Rows that are inserted together: fewer than one prediction in a hundred meets the work."""
-FLUSH_INTERVAL_S = 1.0
-"""How long a row waits at most for others, where servers share a database that works."""
+FLUSH_INTERVAL_S = 10.0
+"""How long a row waits for others where servers share a database that works, unless one asks."""
 DRAIN_ROUNDS, MAX_SPOOL_BYTES = 3, 1_000_000
 """How often a drain reads the spool again for rows that came meanwhile. Beyond so many bytes the
 last round in front of SQLite keeps the spool locked, as it might else never be empty."""
@@ -111,7 +112,7 @@ class PredictionLog:
         self._failing = self._flush_failing = False
         self._kept_in_a_row = 0
         """Records since the last one that was lost."""
-        self._closing, self._drain_requested = threading.Event(), threading.Event()
+        self._closing = threading.Event()
         self._flush_deadline = float("inf")
         self._database_lock, self._spool_lock = TimeoutLock(), TimeoutLock()
         self._database: Database
@@ -121,6 +122,8 @@ class PredictionLog:
         else:
             self._database = SqliteDatabase(location, max_age_days, max_size_mb)
             self._spool_path = spool.path_of(location)
+        self._drain_requested = Wakeup()
+        self._database.on_wanted = self._drain_requested.set
         self._spool: spool.Spool | None
         self._spool_offset = 0
         """The rows before this offset of the spool are in the database already."""
@@ -138,6 +141,11 @@ class PredictionLog:
     def pending(self) -> int:
         """Records that wait in the spool."""
         return self._pending_rows
+
+    @property
+    def waiting(self) -> int:
+        """Records that the database does not take; 0 where it took the last ones."""
+        return self._pending_rows if self._flush_failing else 0
 
     @property
     def dropped(self) -> int:
@@ -174,6 +182,14 @@ class PredictionLog:
             self._insert_from_other_spool(trace_id)
             rows = self._read(schema.FIND_SINCE, trace_id, oldest)
         return PredictionRecord.from_row(rows[0]) if rows else None
+
+    def want_records(self) -> None:
+        """Let the servers that share the log move the records in their spools at once."""
+        try:
+            with self._database_lock.hold():
+                self._database.want_records()
+        except StatementError as error:
+            raise PredictionLogError(f"The prediction log cannot be read: {error}.") from error
 
     def record_feedback(self, trace_id: str, true_label: str | None, timestamp: float) -> bool:
         """Store the true label of a prediction, in place of an earlier one.
@@ -305,12 +321,22 @@ class PredictionLog:
 
     def _drain_loop(self) -> None:
         while not self._closing.is_set():
-            self._drain_requested.wait(FLUSH_INTERVAL_S if self.shared else None)
-            self._drain_requested.clear()
+            self._wait()
             needed = self._failing or self._pending_rows >= (1 if self.shared else FLUSH_ROWS)
             if needed and not self._try_drain():
                 self._drain_requested.set()
                 self._closing.wait(DRAIN_RETRY_S)
+        self._drain_requested.close()
+
+    def _wait(self) -> None:
+        """Until rows are due, or another server asks for them, as the database then says."""
+        descriptor = self._database.descriptor
+        away = self.shared and descriptor is None
+        interval_s = (DRAIN_RETRY_S if away else FLUSH_INTERVAL_S) if self.shared else None
+        sent = self._drain_requested.wait(interval_s, descriptor)
+        if (sent or away) and not self._closing.is_set():
+            with suppress(PredictionLogError), self._database_lock.lock:
+                self._database.poll()
 
     def _try_drain(self) -> bool:
         try:

@@ -3,6 +3,7 @@
 Knows the prediction log and the labels of the served models; knows nothing of HTTP.
 """
 
+import asyncio
 import time
 from collections.abc import Collection, Mapping
 from typing import Annotated
@@ -10,11 +11,13 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from mien.errors import OtherInstanceError, RequestError, UnknownPredictionError
-from mien.observability.prediction_log.writer import PredictionLog
+from mien.observability.prediction_log.writer import FLUSH_INTERVAL_S, PredictionLog
 from mien.stages.serve.trace_id import is_of_this_instance
 
-ARRIVAL_S = 2.0
+ARRIVAL_S = FLUSH_INTERVAL_S + 2.0
 """Age at which an answer of another server is in the database that both share, if that works."""
+PAUSES_S = (0.05, 0.45, 1.5)
+"""How long to wait for a younger one after each time that the other servers were asked for it."""
 
 
 class FeedbackRequest(BaseModel):
@@ -76,3 +79,12 @@ def record_feedback(
         label=feedback.label,
         correct=record.label == feedback.label,
     )
+
+
+async def wait_for_record(log: PredictionLog, trace_id: str) -> None:
+    """Ask the other servers for a record, and wait until it is there or will not come."""
+    for pause_s in PAUSES_S:
+        await asyncio.to_thread(log.want_records)
+        await asyncio.sleep(pause_s)
+        if await asyncio.to_thread(log.find, trace_id):
+            return

@@ -21,7 +21,12 @@ from mien.stages.serve import errors, fault_injection, openapi, response, status
 from mien.stages.serve.auth import ApiKeyAuth
 from mien.stages.serve.dispatch import Endpoint
 from mien.stages.serve.errors import PROBLEM_TYPES, NotReadyError, RequestTimeoutError
-from mien.stages.serve.feedback import ARRIVAL_S, FeedbackRequest, record_feedback
+from mien.stages.serve.feedback import (
+    ARRIVAL_S,
+    FeedbackRequest,
+    record_feedback,
+    wait_for_record,
+)
 from mien.stages.serve.inference import InferenceService
 from mien.stages.serve.metrics import MEDIA_TYPE
 from mien.stages.serve.protocol import RECEIVED
@@ -150,7 +155,7 @@ async def feedback(request: Request) -> Response:
         except UnknownPredictionError:
             if not log.shared or age_s(sent.trace_id) > ARRIVAL_S:
                 raise
-            await asyncio.sleep(ARRIVAL_S)  # the other server has not written its record yet
+            await wait_for_record(log, sent.trace_id)
             result = await asyncio.to_thread(record_feedback, log, labels, sent)
     if inference.canary.model is not None:
         await asyncio.to_thread(inference.canary.check, result.task)
