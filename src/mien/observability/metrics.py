@@ -192,6 +192,10 @@ _TABLE: dict[tuple[str, Kind, Topic, Unit, str], str] = {
     ("mien_prediction_log_bytes", "gauge", "server", "bytes", ""): (
         "Size of the prediction log on disk."
     ),
+    ("mien_prediction_log_waiting", "gauge", "server", "count", ""): (
+        "Predictions in the spool that the database of the prediction log does not take; 0 while "
+        "it takes them."
+    ),
     ("mien_prediction_log_dropped_total", "counter", "server", "count", ""): (
         "Predictions that could not be written to the prediction log, or were deleted with it."
     ),

@@ -28,7 +28,7 @@ ALERTS = {
     *("MienServerDown", "MienErrorBudgetBurn", "MienLatencyBudgetBurn", "MienSaturated"),
     *("MienNoPredictions", "MienUploadsRejected", "MienClassCollapse", "MienDrift"),
     *("MienLiveAccuracyLow", "MienModelNotLoaded", "MienModelOld", "MienPredictionsNotRecorded"),
-    *("MienModelRefused", "MienShadowOff", "MienCanaryRolledBack"),
+    *("MienModelRefused", "MienShadowOff", "MienCanaryRolledBack", "MienPredictionLogAway"),
 }
 RULES = [
     rule

@@ -118,10 +118,11 @@ class StateCollector(Collector):
         yield ("mien_prediction_log_dropped_total", (), float(self.prediction_log.dropped))
         try:
             rows, size_bytes = self.prediction_log.size()
+            yield ("mien_prediction_log_rows", (), float(rows))
+            yield ("mien_prediction_log_bytes", (), float(size_bytes))
         except PredictionLogError:
-            return  # the prediction log has logged the reason
-        yield ("mien_prediction_log_rows", (), float(rows))
-        yield ("mien_prediction_log_bytes", (), float(size_bytes))
+            pass  # the prediction log has logged the reason
+        yield ("mien_prediction_log_waiting", (), float(self.prediction_log.waiting))
 
     def _registry(self) -> Iterator[Reading]:
         followed = self.follower.tasks if self.follower else {}

@@ -74,7 +74,10 @@ AVAILABILITY = (
     ),
     Panel("Requests in flight", _IN_FLIGHT, "stat", (4, 4)),
     Panel(
-        "Rows of the prediction log", {"rows": total("mien_prediction_log_rows")}, "stat", (4, 4)
+        "Rows of the prediction log",
+        {"rows": latest("mien_prediction_log_rows")},
+        "stat",
+        (4, 4),
     ),
 )
 REQUESTS = (
@@ -160,6 +163,12 @@ PROCESS = (
         "Rows of the prediction log",
         {INSTANCE: total("mien_prediction_log_rows", "instance")},
         size=(12, 8),
+    ),
+    Panel(
+        "Predictions that wait for the database of the log",
+        {INSTANCE: total("mien_prediction_log_waiting", "instance")},
+        size=(12, 8),
+        hides_zero=True,
     ),
     Panel(
         "Rate of predictions that were not recorded",
