@@ -45,12 +45,14 @@ def test_a_cluster_without_login_is_refused(monkeypatch: pytest.MonkeyPatch, add
 def test_without_ray_the_message_names_the_extra(
     tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The plan is there by then, and another engine may go on."""
+    """The plan is there by then, and another engine may go on; Ray would report nothing."""
     draw(tmp_path / "in/a.png")
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")
     with pytest.raises(ConfigError, match=r"pip install 'mien\[ray\]'"):
         score(tmp_path / "in", tmp_path / "out", bundle, engine="ray")
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
     assert score(tmp_path / "in", tmp_path / "out", bundle).rows == 1
 
 
