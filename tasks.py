@@ -124,10 +124,10 @@ if Path(sys.prefix).resolve() == VENV.resolve():
         """Measure what the docs say.
 
         NAME is one of answers, batch, calibration, camera, check, colours, cpu, dashboards, drills,
-        emotion, estimate, faces, first_hour, fuzz, gesture, hands, look, loop, monitoring,
-        normalization, pages, photos, photosource, pictures, postgresql, processors, scale, screens,
-        sequential, serving, shadow, slices, soak, starter, structure, studio, suspects, together,
-        ui, variants, versions.
+        emotion, estimate, faces, first_hour, fuzz, gesture, hands, look, loop, monitoring, nodes,
+        normalization, pages, photos, photosource, pictures, postgresql, processors, replicas,
+        scale, screens, sequential, serving, shadow, slices, soak, starter, structure, studio,
+        suspects, together, ui, variants, versions.
         """
         _run(context, f"{BIN}/python -m bench.{name}")
 

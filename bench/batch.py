@@ -58,7 +58,6 @@ def main() -> None:
         with _champion("emotion", home) as (_, model):
             bundle = model.bundle.folder
         by_engine = engines.rows(several, bundle, Path(scratch), cores, ROUNDS)
-        by_nodes = engines.nodes(several, bundle, Path(scratch), ROUNDS)
     followed = _followed(home)
     parts = [
         f"Files per second with {cores} cores, medians of {ROUNDS} rounds; the ratio is the median "
@@ -73,9 +72,6 @@ def main() -> None:
         "model, listing the files and the start of Ray are not part of the speed; the start of Ray "
         "and of its workers is in the last column.",
         page.table(by_engine),
-        "Ray with one node of one core and with two, on the same machine and in alternation; the "
-        "start of a node and of its worker is not part of the speed.",
-        page.table(by_nodes),
         "## Memory",
         "Peak resident memory of `mien batch` on 96-pixel faces, in MB.",
         page.table(sizes),

@@ -14,8 +14,8 @@ from mien.stages import batch as stage
 from mien.storage.workspace import Workspace
 
 TABLE, LOCAL, SHARDS, RAY = "one table", "parts, local", "shards, processes", "ray"
-_RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token"}
-_QUIET = {"log_to_driver": False, "logging_level": "error"}
+RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token"}
+QUIET = {"log_to_driver": False, "logging_level": "error"}
 
 
 def rows(
@@ -26,12 +26,12 @@ def rows(
     rates: dict[str, list[float]] = {}
     with _shards(folder, bundle, scratch / "shards", cores) as shards, _ray(cores) as start_s:
         ways: dict[str, Callable[[], float]] = {
-            TABLE: lambda: _seconds(folder, scratch / "table.parquet", bundle, cores),
-            LOCAL: lambda: _seconds(folder, scratch / "local", bundle, cores),
+            TABLE: lambda: seconds(folder, scratch / "table.parquet", bundle, cores),
+            LOCAL: lambda: seconds(folder, scratch / "local", bundle, cores),
             SHARDS: shards,
         }
         if start_s is not None:
-            ways[RAY] = lambda: _seconds(folder, scratch / "ray", bundle, cores, "ray")
+            ways[RAY] = lambda: seconds(folder, scratch / "ray", bundle, cores, "ray")
         first = {name: way() for name, way in ways.items()}
         for turn in range(rounds):
             for name in list(ways) if turn % 2 else list(reversed(ways)):
@@ -55,7 +55,7 @@ def rows(
     ]
 
 
-def _seconds(
+def seconds(
     folder: Path, out: Path, bundle: Path, cores: int, engine: stage.Engine = "local"
 ) -> float:
     result = stage.batch(
@@ -64,60 +64,17 @@ def _seconds(
     return result.seconds
 
 
-def nodes(folder: Path, bundle: Path, scratch: Path, rounds: int) -> list[dict[str, object]]:
-    """Files per second of one Ray node of one core and of two, in alternation.
-
-    A node that has just joined scores once before it counts: its worker loads the model.
-    """
-    os.environ |= _RAY_ENVIRONMENT
-    try:
-        import ray
-        from ray.cluster_utils import Cluster
-    except ImportError:
-        return [{"nodes of one core": "ray is not installed"}]
-    files = sum(path.is_file() for path in folder.rglob("*"))
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
-    )
-    ray.init(cluster.address, **_QUIET)
-    rates: dict[int, list[float]] = {1: [], 2: []}
-    try:
-        for _ in range(rounds):
-            for count in rates:
-                second = cluster.add_node(num_cpus=1) if count > 1 else None
-                cluster.wait_for_nodes()
-                for counts in (False, True):
-                    seconds = _seconds(folder, scratch / "nodes", bundle, 1, "ray")
-                    if counts:
-                        rates[count].append(files / seconds)
-                if second:
-                    cluster.remove_node(second)
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-    gains = [two / one for one, two in zip(rates[1], rates[2], strict=True)]
-    return [
-        {
-            "nodes of one core": count,
-            "files": files,
-            "files/s": f"{median(each):.1f}",
-            "relative to one node": f"{median(gains):.2f}" if count > 1 else "1.00",
-        }
-        for count, each in rates.items()
-    ]
-
-
 @contextmanager
 def _ray(cores: int) -> Iterator[float | None]:
     """Ray on this machine and the seconds of its start; None where it is not installed."""
-    os.environ |= _RAY_ENVIRONMENT
+    os.environ |= RAY_ENVIRONMENT
     start = time.perf_counter()
     try:
         import ray
     except ImportError:
         yield None
         return
-    ray.init(address="local", num_cpus=cores, include_dashboard=False, **_QUIET)
+    ray.init(address="local", num_cpus=cores, include_dashboard=False, **QUIET)
     try:
         yield time.perf_counter() - start
     finally:

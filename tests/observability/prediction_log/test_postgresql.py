@@ -189,14 +189,14 @@ def test_no_record_waits_for_the_database_or_is_lost(
         until(lambda: "wait in the spool" in caplog.text)
         with pytest.raises(PredictionLogError):
             log.record_feedback(added[-1].trace_id, "star", NOW)
-        assert log.pending > 0
+        assert log.waiting == log.pending > 0
     finally:
         repair(server)
     until(lambda: server.count() == 50)
     until(lambda: log.pending == 0)
     assert log.recent(OURS, 99) == added
     assert log.record_feedback(added[-1].trace_id, "star", NOW)
-    assert (log.dropped, server.count()) == (0, 50)
+    assert (log.dropped, log.waiting, server.count()) == (0, 0, 50)
 
 
 def test_a_batch_whose_end_was_not_seen_is_stored_once(
