@@ -2,10 +2,14 @@
 
 `python3 tasks.py bench suspects` flips labels of real landmarks and ranks them by each method in
 one run. Of real faces it counts which of the first suspects are copies of a face with another
-label: whether the others are wrong can only be judged by eye, which is not measured here.
+label, and what was judged by eye of them: `suspects_by_eye.csv` has the verdicts of one look at the
+first fifty faces, by one judge, who saw the given label.
 """
 
+import csv
 import tempfile
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +17,7 @@ from numpy.typing import NDArray
 
 from bench import page
 from mien.config import RunConfig
+from mien.reporting.scores import wilson
 from mien.stages import Run
 from mien.stages.check.context import CheckContext, build_context
 from mien.stages.data import fetch
@@ -24,6 +29,8 @@ SEEDS = (0, 1, 2)
 ROWS, FLIPPED, FIRST = 6000, 300, 400
 TARGET = 0.9
 FIRST_FACES = 50
+BY_EYE = Path(__file__).with_name("suspects_by_eye.csv")
+VERDICTS = ("wrong", "unclear", "right")
 
 
 def main() -> None:
@@ -96,10 +103,27 @@ def _faces(source: str, home: Path) -> list[str]:
     return [
         "## Faces of AffectNet",
         "Suspects by the features of the task emotion that have a copy with another label, so that "
-        "one of the two labels is wrong. The precision of the others has to be judged by eye and "
-        "is not measured: no photo of the set may be published.",
+        "one of the two labels is wrong. No photo of the set may be published.",
         page.table(rows),
+        _by_eye(first),
     ]
+
+
+def _by_eye(first: Sequence[str]) -> str:
+    """How many of the first suspects have which verdict."""
+    with BY_EYE.open(newline="", encoding="utf-8") as stream:
+        verdicts = {row["name"]: row["verdict"] for row in csv.DictReader(stream)}
+    counts = Counter(verdicts[name] for name in first if name in verdicts)
+    judged = counts.total()
+    rows = []
+    for verdict in VERDICTS:
+        low, high = wilson(counts[verdict], judged)
+        share = f"{counts[verdict] / judged:.0%} ({low:.0%} to {high:.0%})"
+        rows.append({"given label": verdict, "faces": counts[verdict], "share": share})
+    return (
+        f"Judged by eye, once and by one judge: {judged} of the first {len(first)}."
+        f"\n\n{page.table(rows)}"
+    )
 
 
 def _read(
