@@ -127,7 +127,7 @@ if Path(sys.prefix).resolve() == VENV.resolve():
         emotion, estimate, faces, first_hour, fuzz, gesture, hands, look, loop, monitoring, nodes,
         normalization, pages, photos, photosource, pictures, postgresql, processors, replicas,
         scale, screens, sequential, serving, shadow, slices, soak, starter, structure, studio,
-        suspects, together, ui, variants, versions.
+        suspects, together, tutorial, ui, variants, versions.
         """
         _run(context, f"{BIN}/python -m bench.{name}")
 
