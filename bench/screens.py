@@ -27,6 +27,9 @@ from project import free_port, mien
 FIGURES = ROOT / "reports" / "figures"
 RUN = ("run", "gesture", "--source", "sample", "--force", "for a picture")
 """Forced, so that it also works in a clone with uncommitted changes."""
+_FILLED = """() => [...document.querySelectorAll(".js-plotly-plot")].every(
+    e => Math.abs(e.querySelector(".main-svg").clientWidth - e.clientWidth) < 2)"""
+"""Whether every chart is as wide as its frame, also after the assistant has closed."""
 
 
 def main() -> None:
@@ -50,9 +53,14 @@ def draw_report(chromium: Browser, page: Path) -> None:
 
 def draw_comparison(chromium: Browser, home: Path) -> None:
     """What `mien ui` opens."""
-    # MLflow opens an assistant beside the charts: in a narrow window these are too small.
-    with comparison(home) as address, browser.visiting(chromium, address, 1680) as visit:
-        visit.page.locator(".js-plotly-plot").nth(3).wait_for()
+    with comparison(home) as address, browser.visiting(chromium, address) as visit:
+        visit.page.set_viewport_size({"width": 1280, "height": 1130})
+        # MLflow opens an assistant beside the charts, which then are too small to read.
+        close = visit.page.get_by_role("button", name="Close", exact=True)
+        close.click()
+        close.wait_for(state="hidden")
+        visit.page.locator(".js-plotly-plot").nth(7).wait_for()
+        visit.page.wait_for_function(_FILLED)
         save(visit.page, "mlflow")
 
 

@@ -32,7 +32,8 @@ ADDRESS = "localhost:8000"
 SERVE = "mien serve"
 TERMINAL = """<!doctype html><meta charset="utf-8"><style>
 body {{ margin: 0 }}
-pre {{ box-sizing: border-box; margin: 0; padding: 16px; width: 960px; white-space: pre-wrap;
+pre {{ box-sizing: border-box; margin: 0; padding: 16px; width: 960px;
+  white-space: pre-wrap; overflow-wrap: anywhere;
   background: #1b2428; color: #dfe6e9; font: 14px/1.4 "DejaVu Sans Mono", monospace }}
 b {{ color: #8fd3a8 }}
 </style><pre>{text}</pre>"""
@@ -46,7 +47,7 @@ def main() -> None:
         for step in ("folder", "train", "ask"):
             draw_terminal(chromium, step, shell.run(steps[step]))
         with serving(shell):
-            draw_terminal(chromium, "serve", shell.run(steps["serve"]))
+            shell.run(steps["serve"])
             draw_page(chromium, shell)
             draw_terminal(chromium, "own", shell.run(steps["own"]))
             draw_status(chromium, shell)

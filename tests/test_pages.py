@@ -2,12 +2,14 @@
 
 import ast
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
 import pages
+import prometheus
 import yaml
 from command_line import CommandLine
 from PIL import Image
@@ -69,6 +71,9 @@ BLOCKS = {
         f"{LONG}::test_the_first_commands_of_the_readme_run"
     ),
     ("monitoring.md", "docker-compose up"): STACK,
+    ("monitoring.md", "cp -r prometheus watch"): (
+        f"{HERE}::test_a_prometheus_without_containers_takes_its_config"
+    ),
     ("monitoring.md", "mien drill clean"): STACK,
     ("monitoring.md", "MIEN_FAULT_INJECTION=1"): STACK,
     ("own_project.md", "python3 tasks.py lint"): f"{WHEEL}::test_the_page_on_installation_runs",
@@ -212,6 +217,20 @@ def test_the_requests_of_the_page_are_answered(served_home: Path, tmp_path: Path
     assert "401" in refused
     answer = curl(script[2], f"shop:{key}", served_home, tmp_path)
     assert '"gesture":"like"' in answer.replace(" ", "")
+
+
+def test_a_prometheus_without_containers_takes_its_config(tmp_path: Path) -> None:
+    """As docs/source/monitoring.md has it, but for the last line, which serves until Ctrl-C."""
+    promtool = prometheus.require("promtool")
+    shutil.copytree(prometheus.FOLDER, tmp_path / "prometheus")
+    *lines, last = pages.script("monitoring.md", "cp -r prometheus watch").splitlines()
+    subprocess.run(["bash", "-euc", "\n".join(lines)], cwd=tmp_path, check=True)
+    path = last.split("--config.file ")[1].split()[0]
+    jobs = yaml.safe_load((tmp_path / path).read_text(encoding="utf-8"))["scrape_configs"]
+    targets = {each["job_name"]: each["static_configs"][0]["targets"][0] for each in jobs}
+    assert targets["mien"] == "127.0.0.1:8000"
+    assert last.endswith(targets["prometheus"])
+    subprocess.run([promtool, "check", "config", path], cwd=tmp_path, check=True)
 
 
 def curl(commands: str, keys: str, home: Path, folder: Path, feedback: str = "") -> str:

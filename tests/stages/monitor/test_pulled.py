@@ -126,6 +126,9 @@ def test_a_drill_of_drift_refuses_a_pulled_champion(
         traffic.select("gesture", False, True, workspace)
     with pytest.raises(StackError, match="expected a champion that was trained here, found none"):
         traffic.select(None, False, True, workspace)
+    both = "a champion that is validated on pictures, as one of emotions is, and was trained here"
+    with pytest.raises(StackError, match=both):
+        traffic.select(None, True, True, workspace)
     done = command_line("drill", "flood", "--task", "gesture", home=tmp_path)
     assert done.returncode == 1
     assert "public pretrained model" in done.stderr

@@ -125,6 +125,7 @@ def test_a_file_that_is_gone_is_named(stack: Stack, name: str) -> None:
     found = faults(stack)
     assert found
     assert all(name in fault for fault in found), found
+    assert any("Name the clone with --project" in fault for fault in found)
 
 
 def test_a_metric_that_was_renamed_in_the_server_is_named(stack: Stack) -> None:

@@ -58,7 +58,9 @@ class BatchResult:
         rate = f", {scored / self.seconds:.0f} per second" if scored and self.seconds else ""
         resumed = f", {self.resumed_rows} of them from an earlier run" if self.resumed_rows else ""
         shard = f", shard {self.shard}" if self.shard else ""
-        missing = f"; {self.missing_parts} parts are missing" if self.missing_parts else ""
+        missing = ""
+        if self.missing_parts:
+            missing = f"; parts are missing: {self.missing_parts}. Run the other shards"
         return f"{self.out}{shard}: {self.rows} rows{resumed}{rate}{failed}{missing}"
 
 

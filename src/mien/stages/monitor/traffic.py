@@ -102,9 +102,11 @@ def select(
         requests = load_requests(each, workspace)
         if not needs_images or all(request.is_image for request in requests):
             return requests
-    wanted = " for images" * needs_images + " that was trained here" * needs_reference
+    wanted = ["is validated on pictures, as one of emotions is,"] * needs_images
+    wanted += ["was trained here"] * needs_reference
+    which = " that " * bool(wanted) + " and ".join(wanted)
     raise StackError(
-        f"{workspace.home.resolve()}: expected a champion{wanted}, found none. Name the workspace "
+        f"{workspace.home.resolve()}: expected a champion{which}, found none. Name the workspace "
         "of the stack with --home, or train such a model."
     )
 
