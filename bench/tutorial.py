@@ -131,7 +131,7 @@ def draw_status(chromium: Browser, shell: Shell) -> None:
     """The state of the models, after the second version was promoted."""
     with browser.visiting(chromium, f"http://{shell.site}/status", width=960) as visit:
         visit.page.locator("#tasks .card").get_by_text("version 2").wait_for()
-        visit.page.screenshot(path=FIGURES / "tutorial_status.png", full_page=True)
+        visit.page.locator("#tasks").screenshot(path=FIGURES / "tutorial_status.png")
     console.result("drawn: reports/figures/tutorial_status.png")
 
 

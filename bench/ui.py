@@ -14,7 +14,7 @@ import urllib.request
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-_LIMIT_S = 180
+_LIMIT_S = 900
 _SETTLE_S = 20
 """MLflow's job runners start after its page."""
 

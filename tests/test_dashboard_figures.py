@@ -12,6 +12,7 @@ from project import ROOT
 
 from bench import dashboard_figures as picture
 from bench import dashboard_tiles as tiles
+from bench import dashboards as dashboards_bench
 from bench.dashboard_tiles import Series, Spot, Tile
 from mien.stages.monitor import dashboards
 from mien.stages.monitor.panels import DASHBOARDS
@@ -153,6 +154,30 @@ def test_the_committed_pictures_show_one_story() -> None:
     scored = {row["candidate"] for row in model["panels"]["Scores of every candidate"]["rows"]}
     served = {row["candidate"] for row in overview["panels"]["Served models"]["rows"]}
     assert served < scored
+
+
+def test_the_readme_says_what_the_overview_shows() -> None:
+    """Its caption has the minutes of darkened faces and the number of alerts; each tile agrees
+    with the table or the other picture that has the same number in full."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    overview, model, data = (committed(name)["panels"] for name in ("overview", "model", "data"))
+    alerts = overview["Alerts and their runbooks"]["rows"]
+    words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    minutes = words[round(dashboards_bench.DARK / 60)]
+    count = words[len(alerts)]
+    assert f"after {minutes} minutes of darkened faces: drift, and {count} alerts](" in readme
+    assert overview["Firing alerts"] == {"alerts": str(len(alerts))}
+    assert overview["Served models"] == model["Served models"]
+    for name, share in overview["Drift, as part of its threshold"].items():
+        own = [row for row in data["Drift now"]["rows"] if row["task"] == name.partition(" ")[0]]
+        worst = max(percent(row["score / threshold"]) for row in own)
+        assert percent(share) == pytest.approx(worst, rel=0.05, abs=2)
+    for name, accuracy in overview["Live accuracy"].items():
+        assert percent(accuracy) == pytest.approx(percent(model["Live accuracy"][name]), abs=1)
+
+
+def percent(words: str) -> float:
+    return float(words.removesuffix(" %").replace(",", ""))
 
 
 def committed(name: str) -> dict[str, Any]:
