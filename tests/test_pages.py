@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pages
-import prometheus
 import yaml
 from command_line import CommandLine
 from PIL import Image
@@ -17,6 +16,7 @@ from project import ROOT
 from pydantic import SecretStr
 from waiting import PATIENCE
 
+import prometheus
 from mien import config
 from mien.config import RunConfig
 from mien.stages.serve import app as serve
