@@ -53,12 +53,12 @@ def draw_report(chromium: Browser, page: Path) -> None:
 
 def draw_comparison(chromium: Browser, home: Path) -> None:
     """What `mien ui` opens."""
-    with comparison(home) as address, browser.visiting(chromium, address) as visit:
-        visit.page.set_viewport_size({"width": 1280, "height": 1130})
+    with comparison(home) as address, browser.visiting(chromium, address, 1680) as visit:
         # MLflow opens an assistant beside the charts, which then are too small to read.
         close = visit.page.get_by_role("button", name="Close", exact=True)
         close.click()
         close.wait_for(state="hidden")
+        visit.page.set_viewport_size({"width": 1280, "height": 1130})
         visit.page.locator(".js-plotly-plot").nth(7).wait_for()
         visit.page.wait_for_function(_FILLED)
         save(visit.page, "mlflow")
