@@ -30,6 +30,7 @@ from bench.servers import free_port
 from bench.serving import SMOKE
 from mien import config, tasks
 from mien.model import bundle, cpus
+from mien.reporting import console
 from mien.storage.workspace import CHAMPION, Workspace
 
 sys.path.insert(0, str(ROOT / "tests"))  # the tests have the database to serve with
@@ -59,8 +60,13 @@ class Replica:
         return self._get("/readyz")[0] == 200
 
     def swapped(self) -> bool:
-        name = f'mien_model_reloads_total{{result="loaded",task="{TASK}"}} 1.0'
-        return name in self._get("/metrics")[1]
+        return any(
+            line.startswith("mien_model_reloads_total{")
+            and 'result="loaded"' in line
+            and f'task="{TASK}"' in line
+            and float(line.rpartition(" ")[2]) > 0
+            for line in self._get("/metrics")[1].splitlines()
+        )
 
     def restart(self) -> None:
         """Let it end by itself, and wait until it is ready again."""
@@ -89,6 +95,7 @@ def main() -> None:
     rates: list[dict[str, object]] = []
     changes: list[dict[str, object]] = []
     for count in COUNTS[:2] if smoke else COUNTS:
+        console.info(f"replicas: {count}")
         with ExitStack() as stack:
             home, replicas, port = _behind_proxy(stack, count)
             for kind, wire in wires.items():
@@ -100,6 +107,7 @@ def main() -> None:
                     "the champion is swapped": lambda of=home, each=replicas: _swap(of, each),  # type: ignore[misc]
                 }
                 for name, change in work.items():
+                    console.info(name)
                     slices, took_s = _during(change, port, list(wires.values()))
                     row = {"replicas": count, "meanwhile": name, "s": f"{took_s:.1f}"}
                     changes.append({**row, **_figures(slices)})
