@@ -62,12 +62,20 @@ def test_a_log_gets_a_line_from_time_to_time(
         seconds[0] = 60
         until(lambda: "gesture: train: 1 min" in lines)
         with console.bar("train yolov9-t") as advance:
-            advance(4, 10, "loss 1")
-            seconds[0] = 182
+            seconds[0] = 120
+            advance(1, 10, "loss 2")
+            until(lambda: "train yolov9-t: 1 of 10, loss 2, 1 min" in lines)
+            for step in (2, 3, 4):
+                seconds[0] += 30
+                advance(step, 10, "loss 1")
             until(lambda: "train yolov9-t: 4 of 10, loss 1, about 3 min left" in lines)
+            seconds[0] += 30
             advance(9, 10)
-            until(lambda: "train yolov9-t: 9 of 10, about 14 s left" in lines)
+            until(lambda: "train yolov9-t: 9 of 10, about 15 s left" in lines)
     assert console._blocks == []
+    assert not [line for line in lines if "1 of 10" in line and "left" in line], (
+        "the first step, which loads everything, says nothing of the others"
+    )
 
 
 def test_a_quiet_process_shows_nothing(

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 LINE_INTERVAL_S = 60
 """Seconds between two lines of progress where no terminal is attached."""
+STEPS_TO_ESTIMATE = 2
+"""Steps after the first one that are timed before a line tells the time left. The first one also
+loads libraries and data, and is not counted."""
 _quiet: set[str] = set()
 _displays: "list[Progress]" = []
 _blocks: "list[_Lines]" = []
@@ -146,19 +149,29 @@ class _Lines:
         self._text = text
         self._start = perf_counter()
         self._step, self._total, self._detail = 0, 0, ""
+        self._first, self._first_at, self._step_at = 0, 0.0, 0.0
 
     def __call__(self, step: int, total: int, detail: str = "") -> None:
+        self._step_at = perf_counter()
+        if not self._total:
+            self._first, self._first_at = step, self._step_at
         self._step, self._total, self._detail = step, total, detail
 
     def __str__(self) -> str:
-        seconds, step = perf_counter() - self._start, self._step
-        left = seconds / step * (self._total - step) if step else 0
+        left = self._left()
         parts = [
-            f"{step:,} of {self._total:,}" if step else "",
+            f"{self._step:,} of {self._total:,}" if self._step else "",
             self._detail,
-            f"about {_duration(left)} left" if left > 0 else _duration(seconds),
+            f"about {_duration(left)} left" if left else _duration(perf_counter() - self._start),
         ]
         return f"{self._text}: {', '.join(filter(None, parts))}"
+
+    def _left(self) -> float:
+        """Seconds; 0 where too few steps were timed to know."""
+        timed = self._step - self._first
+        if timed < STEPS_TO_ESTIMATE:
+            return 0.0
+        return (self._step_at - self._first_at) / timed * (self._total - self._step)
 
 
 def _duration(seconds: float) -> str:
