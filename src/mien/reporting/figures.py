@@ -54,9 +54,10 @@ def confusion(matrix: NDArray[np.int64], labels: Sequence[str], path: Path) -> N
     for (row, column), share in np.ndenumerate(shares):
         if matrix[row, column]:
             ink = "white" if share > 0.6 else "black"
-            axes.text(
+            text = axes.text(
                 column, row, f"{share:.0%}"[:-1], ha="center", va="center", color=ink, fontsize=7
             )
+            text.set_in_layout(False)  # it lies within the axes; to measure hundreds takes seconds
     axes.set_xticks(range(len(labels) + 1), [*labels, "nothing"], rotation=90)
     axes.set_yticks(range(len(labels)), labels)
     axes.set(xlabel="answer", ylabel="truth", title="Confusion, % of each true class")
