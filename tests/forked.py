@@ -40,6 +40,7 @@ class Forked:
         self, script: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path
     ) -> None:
         self.returncode: int | None = None
+        self.log = log
         self.pid = int(_ask("start", script, list(arguments), dict(environment), str(log)))
 
     def poll(self) -> int | None:

@@ -103,7 +103,7 @@ def test_a_killed_deployment_is_undone_by_the_next_run(
     process = cloud.start("deploy", "cloud-run", *TARGET, "--image", image("good"))
     until(lambda: most(cloud, "good") == 5)
     process.kill()
-    process.communicate(timeout=PATIENCE)
+    process.wait(PATIENCE)
     assert most(cloud, "good") == 5
     done = deploy("--image", image("good"))
     assert done.returncode == 1
@@ -123,7 +123,8 @@ def test_a_signal_puts_the_old_revision_back(cloud: Cloud, number: signal.Signal
     process = cloud.start("deploy", "cloud-run", *TARGET, "--image", image("good"))
     until(lambda: most(cloud, "good") == 5)
     process.send_signal(number)
-    _, text = process.communicate(timeout=PATIENCE)
+    process.wait(PATIENCE)
+    text = process.log.read_text()
     assert process.returncode != 0
     assert "The old revision is back. Traffic read back: mien-00001-abc 100 %" in text
     assert most(cloud, "good") == 5
@@ -147,7 +148,8 @@ def test_two_deployments_at_once_both_go_back(cloud: Cloud, tmp_path: Path) -> N
     )
     cloud.gcloud("run", "services", "replace", str(file), f"--region={REGION}")
     process.send_signal(signal.SIGCONT)
-    _, text = process.communicate(timeout=PATIENCE)
+    process.wait(PATIENCE)
+    text = process.log.read_text()
     assert process.returncode == 1
     assert "found mien-second: another deployment runs" in text
     assert is_back(cloud)
@@ -160,7 +162,8 @@ def test_a_deployment_whose_tags_another_one_dropped_goes_back(
     process = cloud.start("deploy", "cloud-run", *TARGET, "--image", image("good"))
     until(lambda: most(cloud, "good") == 5)
     second = deploy("--image", image("good"))
-    _, text = process.communicate(timeout=PATIENCE)
+    process.wait(PATIENCE)
+    text = process.log.read_text()
     assert (process.returncode, second.returncode) == (1, 1)
     assert "was interrupted, or still runs" in second.stderr
     assert "Traceback" not in text
@@ -195,7 +198,7 @@ def test_rollback_ends_a_deployment_and_starts_none(cloud: Cloud, deploy: Deploy
     process = cloud.start("deploy", "cloud-run", *TARGET, "--image", image("good"))
     until(lambda: most(cloud, "good") == 5)
     process.kill()
-    process.communicate(timeout=PATIENCE)
+    process.wait(PATIENCE)
     done = deploy("--rollback")
     assert done.returncode == 0
     assert "Traffic read back: mien-00001-abc 100 %" in done.stdout
