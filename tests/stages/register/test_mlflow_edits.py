@@ -21,15 +21,23 @@ from mien.storage.workspace import CHAMPION, Workspace
 from mien.tracking import CHALLENGER, Tracker
 
 
-@pytest.fixture
-def workspace(tmp_path: Path, mlflow_database: Path) -> Workspace:
-    """Two versions: the first, and the champion after it."""
-    shutil.copy(mlflow_database, tmp_path)
-    made = Workspace(tmp_path)
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Path:
+    """A workspace with two versions: the first, and the champion after it. Read only; copy it."""
+    home = tmp_path_factory.mktemp("registered")
+    shutil.copy(mlflow_database, home)
+    made = Workspace(home)
     train(made, "first", 0.8, None)
     train(made, "second", 0.9, (1, 0.8))
     assert made.aliases("gesture") == {CHAMPION: 2}
-    return made
+    return home
+
+
+@pytest.fixture
+def workspace(registered: Path, tmp_path: Path) -> Workspace:
+    """A copy of it, to be edited."""
+    shutil.copytree(registered, tmp_path, dirs_exist_ok=True)
+    return Workspace(tmp_path)
 
 
 def train(
