@@ -54,14 +54,14 @@ if Path(sys.prefix).resolve() == VENV.resolve():
 
     @task
     def test(context: Context, k: str = "") -> None:  # noqa: PT028 - a recipe, not a test
-        """Run the tests: behaviour, style, types, imports, README."""
+        """Run the tests: behaviour, style, imports, README."""
         only = f"-k '{k}'" if k else ""
         command = f"{BIN}/python -m pytest -n {WORKERS} --dist loadgroup -m 'not long' {only}"
         _run(context, command, **ONE_THREAD)
 
     @task
     def test_long(context: Context) -> None:
-        """Run the tests that take minutes: the demo, fire drills, kills, rebuilt detectors, DVC."""
+        """Run the tests that take longer: the demo, fire drills, kills, rebuilds, DVC, types."""
         _run(context, f"{BIN}/python -m pytest -n 2 --dist loadgroup -m long")
 
     @task

@@ -60,8 +60,11 @@ def tool(*command: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.parametrize(
     "command",
-    [("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)],
-    ids=["lint", "format", "types"],
+    [
+        pytest.param(("ruff", "check", "."), id="lint"),
+        pytest.param(("ruff", "format", "--check", "."), id="format"),
+        pytest.param(("mypy",), id="types", marks=pytest.mark.long),  # half a minute
+    ],
 )
 def test_code_passes_its_checkers(command: tuple[str, ...]) -> None:
     """Style, form and strict types hold for the whole project."""

@@ -21,6 +21,8 @@ from mien.storage.registry import UNTRUSTED, user_name
 from mien.storage.workspace import CHAMPION, WORK, Workspace
 from mien.tracking import Tracker, lock, run_of
 
+pytestmark = pytest.mark.long  # the server takes five sixths of the processor time of these tests
+
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Iterator[str]:

@@ -227,12 +227,10 @@ def test_lists_with_any_content_become_rows(
         )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("pattern", "key"),
-    [
-        pytest.param("ann_{split}/{label}.json", "landmarks", marks=pytest.mark.long),
-        ("{split}/{label}.json", "hand_landmarks"),
-    ],
+    [("ann_{split}/{label}.json", "landmarks"), ("{split}/{label}.json", "hand_landmarks")],
 )
 def test_a_whole_run_needs_no_setting(tmp_path: Path, pattern: str, key: str) -> None:
     """From HaGRID's annotations of 2022 and of 2024 to a registered model of their gestures."""
