@@ -88,11 +88,12 @@ def without_times(trials: Trials) -> dict[int, Any]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Home:
-    """Seven trials by two processes on prepared data whose test split was deleted."""
+    """Trials by one process on prepared data whose test split was deleted; another process takes
+    five seconds to start, and the long tests have two."""
     path = tmp_path_factory.mktemp("home")
     shutil.copy(mlflow_database, path)
     file = _prepared(path)
-    return Home(path, file, sweep(config.load(file), Workspace(path), TRIALS, jobs=2))
+    return Home(path, file, sweep(config.load(file), Workspace(path), TRIALS))
 
 
 @pytest.fixture(scope="module")
