@@ -381,10 +381,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise StackError(
-            f"{path}: expected a file of mien's clone, found: {error.strerror}. Name the clone "
-            "with --project, or restore the file with git."
-        ) from None
+        raise StackError(f"{path}: {error.strerror}. Name the clone with --project.") from None
 
 
 CHECKS: dict[str, tuple[Callable[[Stack], Items], set[str]]] = {
