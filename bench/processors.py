@@ -75,7 +75,7 @@ def _make(folder: Path) -> str:
         for label in LABELS:
             pixels = np.asarray(draw_face_image(label).convert("RGB"))
             task.inference.predict(Request(image=pixels), model)
-        inputs = [feeds for _, feeds in model.recorded]
+        inputs = [feeds for _, feeds, _ in model.recorded]
     (name,) = inputs[0]
     np.savez(folder / "inputs.npz", *[feeds[name] for feeds in inputs])
     (folder / "name").write_text(name)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.model.runtime import Model, Session, inference_timer
+from mien.model.runtime import Model, inference_timer, shared_session
 
 from .tflite_to_onnx import INPUT, to_onnx
 
@@ -22,7 +22,7 @@ def of_bundle(model: Model, name: str) -> RunNetwork:
 
 def from_tflite(content: bytes) -> RunNetwork:
     """Convert and open a .tflite file."""
-    session = Session(to_onnx(content))
+    session = shared_session(to_onnx(content))
 
     def run(planes: NDArray[np.float32]) -> list[NDArray[Any]]:
         with inference_timer():

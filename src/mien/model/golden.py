@@ -80,13 +80,13 @@ def write(
     with RecordingModel(bundle.write(folder, manifest)) as model:
         cases = _record(model, predict)
         for name in _networks(model):
-            arrays |= _arrays(model, name, cases[name])
+            arrays |= _arrays(name, cases[name])
             form: Form | Literal["float32"] = (forms or {}).get(name, "float32")
             networks[name] = Network(
                 tolerance=TOLERANCE[form],
                 form=form,
                 cases=len(cases[name]),
-                inputs=tuple(cases[name][0]),
+                inputs=tuple(cases[name][0].feeds),
             )
     golden = Golden(
         processor=" ".join(processor_features()),
@@ -148,21 +148,29 @@ def difference(expected: NDArray[Any], actual: NDArray[Any]) -> float:
     return float(np.max(np.nan_to_num(off, nan=np.inf, posinf=np.inf)))
 
 
+@dataclass(frozen=True)
+class _Case:
+    """What a network was given, by name, and what it answered."""
+
+    feeds: Mapping[str, NDArray[Any]]
+    outputs: Sequence[NDArray[Any]]
+
+
 def _record(
     model: RecordingModel, predict: Sequence[Callable[[Model], object]]
-) -> dict[str, list[Mapping[str, NDArray[Any]]]]:
-    cases: dict[str, list[Mapping[str, NDArray[Any]]]] = {}
+) -> dict[str, list[_Case]]:
+    cases: dict[str, list[_Case]] = {}
     for each in predict:
         model.recorded.clear()
         try:
             each(model)
         except RequestError:
             continue  # a model may take one kind of request alone
-        first: dict[str, Mapping[str, NDArray[Any]]] = {}
-        for name, feeds in model.recorded:
-            first.setdefault(name, feeds)
-        for name, feeds in first.items():
-            cases.setdefault(name, []).append(feeds)
+        first: dict[str, _Case] = {}
+        for name, feeds, outputs in model.recorded:
+            first.setdefault(name, _Case(feeds, outputs))
+        for name, case in first.items():
+            cases.setdefault(name, []).append(case)
     for name in set(_networks(model)) - set(cases):
         raise BundleError(
             f"{model.bundle.folder / name} has no golden answers: expected at least one drawn "
@@ -176,15 +184,12 @@ def _networks(model: Model) -> list[str]:
     return sorted(name for name in model.bundle.manifest.files if name.endswith(".onnx"))
 
 
-def _arrays(
-    model: Model, name: str, cases: Sequence[Mapping[str, NDArray[Any]]]
-) -> dict[str, NDArray[Any]]:
-    """The inputs of a network and its outputs now, as they are named in `golden.npz`."""
+def _arrays(name: str, cases: Sequence[_Case]) -> dict[str, NDArray[Any]]:
+    """The inputs and outputs of a network, as they are named in `golden.npz`."""
     arrays: dict[str, NDArray[Any]] = {}
-    for case, feeds in enumerate(cases):
-        arrays |= {_key(name, case, "in", key): value for key, value in feeds.items()}
-        outputs = model.run(feeds, name)
-        arrays |= {_key(name, case, "out", n): _plain(o) for n, o in enumerate(outputs)}
+    for index, case in enumerate(cases):
+        arrays |= {_key(name, index, "in", key): value for key, value in case.feeds.items()}
+        arrays |= {_key(name, index, "out", n): _plain(o) for n, o in enumerate(case.outputs)}
     return arrays
 
 

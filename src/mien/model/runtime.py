@@ -10,11 +10,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from queue import SimpleQueue
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +91,24 @@ class Session:
         return result
 
 
+def shared_session(model: Path | bytes, digest: str = "") -> Session:
+    """The session of an ONNX model; one for all that have these bytes open, as candidates of a run
+    share the networks that they do not train.
+
+    Args:
+        model: as for `Session`.
+        digest: SHA-256 of the bytes, where it is known.
+    """
+    key = digest or sha256(model if isinstance(model, bytes) else model.read_bytes()).hexdigest()
+    session = _sessions.get(key)
+    if session is None:
+        _sessions[key] = session = Session(model)
+    return session
+
+
+_sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
+
+
 class Model:
     """An open bundle: its preprocessing, its sessions, and what its task keeps with it."""
 
@@ -98,8 +118,8 @@ class Model:
         self.decision = opened.manifest.decision
         """None: scores are as the networks give them."""
         self._sessions = {
-            name: Session(opened.folder / name)
-            for name in opened.manifest.files
+            name: shared_session(opened.folder / name, entry.sha256)
+            for name, entry in opened.manifest.files.items()
             if name.endswith(".onnx")
         }
         self._shared: dict[str, Any] = {}
@@ -148,17 +168,18 @@ class Model:
 
 
 class RecordingModel(Model):
-    """A model that keeps what its networks are given, in `recorded`; for one thread."""
+    """A model that keeps in `recorded` what its networks are given and answer; for one thread."""
 
     def __init__(self, opened: Bundle) -> None:
         super().__init__(opened)
-        self.recorded: list[tuple[str, Mapping[str, NDArray[Any]]]] = []
+        self.recorded: list[tuple[str, Mapping[str, NDArray[Any]], list[NDArray[Any]]]] = []
 
     def run(
         self, feeds: Mapping[str, NDArray[Any]], name: str = "model.onnx"
     ) -> list[NDArray[Any]]:
-        self.recorded.append((name, dict(feeds)))
-        return super().run(feeds, name)
+        outputs = super().run(feeds, name)
+        self.recorded.append((name, dict(feeds), outputs))
+        return outputs
 
 
 def tune_malloc(keep_bytes: int = KEPT_BYTES) -> None:

@@ -156,7 +156,7 @@ def _feeds(task: Task[Any], model: RecordingModel, ready: Path, name: str) -> It
         for place, example in enumerate(_spread(task, ready)):
             model.recorded.clear()
             task.inference.predict(example.request, model)
-            yield from [feeds for network, feeds in model.recorded if network == name]
+            yield from [feeds for network, feeds, _ in model.recorded if network == name]
             advance(place + 1, CALIBRATION)
 
 
