@@ -5,6 +5,7 @@ stay so in the file; ONNX Runtime widens them when it opens it.
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ _NO_ACTIVATION, _RELU, _RELU6 = 0, 1, 3
 """Activations that are part of another operator."""
 
 
+@lru_cache(maxsize=2)
 def to_onnx(content: bytes, *, any_count: bool = False) -> bytes:
     """Convert a .tflite file: images (n, channels, height, width) -> its outputs, in their order.
 

@@ -108,7 +108,11 @@ class Tracker:
                 temporary.write_text(run_id + "\n")
         try:
             with registry_errors():
-                yield TrackedRun(self._client, run_id)
+                tracked = TrackedRun(self._client, run_id)
+                try:
+                    yield tracked
+                finally:
+                    tracked.flush()
                 self._client.set_terminated(run_id, status=_FINISHED)
         except BaseException as error:
             if self._is_active(run_id):
@@ -150,7 +154,9 @@ class Tracker:
         """
         run_id = run_of(work)
         self._require_run(run_id, work)
-        TrackedRun(self._client, run_id).log(0, metrics, {NOTE: description})
+        tracked = TrackedRun(self._client, run_id)
+        tracked.log(0, metrics)
+        tracked.flush({NOTE: description})
         with TemporaryDirectory(prefix="mien-model-") as folder:
             model.write(Path(folder), run_id)
             self._client.log_artifacts(run_id, folder, _MODEL)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from mien.config import settings
@@ -19,7 +20,12 @@ from mien.storage.files import atomic_write
 from mien.storage.registry import refuse_lost, relocate
 
 if TYPE_CHECKING:
+    from mlflow.entities import Metric
     from mlflow.tracking import MlflowClient
+
+WRITE_INTERVAL_S = 1.0
+MAX_METRICS = 1000
+"""Of one transaction; MLflow takes no more."""
 
 
 @contextmanager
@@ -43,24 +49,34 @@ def registry_errors() -> Iterator[None]:
 
 
 class TrackedRun:
-    """An MLflow run that is going on."""
+    """An MLflow run that is going on. Steps within `WRITE_INTERVAL_S` are one transaction."""
 
     def __init__(self, client: "MlflowClient", run_id: str) -> None:
         self._client = client
         self.run_id = run_id
+        self._metrics: list[Metric] = []
+        self._written = monotonic()
 
-    def log(
-        self, step: int, metrics: Mapping[str, float], tags: Mapping[str, str] | None = None
-    ) -> None:
-        """Store the metrics of one step, in one transaction; those that are no number are not."""
-        from mlflow.entities import Metric, RunTag
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Store the metrics of one step; those that are no number are not."""
+        from mlflow.entities import Metric
 
         now = int(datetime.now(UTC).timestamp() * 1000)
         # MLflow stores NaN as 0 and infinity as the largest float.
         finite = {name: float(value) for name, value in metrics.items() if isfinite(value)}
-        rows = [Metric(name, value, now, step) for name, value in finite.items()]
+        self._metrics += [Metric(name, value, now, step) for name, value in finite.items()]
+        if monotonic() - self._written >= WRITE_INTERVAL_S:
+            self.flush()
+
+    def flush(self, tags: Mapping[str, str] | None = None) -> None:
+        """Write what was stored since the last transaction, and tags."""
+        from mlflow.entities import RunTag
+
         named = [RunTag(name, text) for name, text in (tags or {}).items()]
-        self._client.log_batch(self.run_id, metrics=rows, tags=named)
+        for start in range(0, len(self._metrics) or bool(named), MAX_METRICS):
+            part = self._metrics[start : start + MAX_METRICS]
+            self._client.log_batch(self.run_id, metrics=part, tags=() if start else named)
+        self._metrics, self._written = [], monotonic()
 
 
 _QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "ERROR"}

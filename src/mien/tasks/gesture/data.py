@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,9 @@ _DESCRIPTION = {
     "normalized": "fractions of the picture's width and height",
     "wrist_relative": "relative to the wrist",
 }
+
+CACHED_BYTES = 2**22
+"""Of a prepared split that is read once for all candidates; larger ones would fill the memory."""
 
 Counts = dict[str, dict[str, int]]
 """Rows by split and label."""
@@ -184,7 +188,18 @@ def read_split(ready: Path, split: Split) -> LandmarkTable:
         raise DataError(
             f"{ready}: expected {path.name}, found no such file. Prepare the data with `mien data`."
         )
-    return table.read_landmarks(path, (), Counter())
+    status = path.stat()
+    read = _read_cached if status.st_size <= CACHED_BYTES else _read_prepared
+    return read(path, status.st_mtime_ns)
+
+
+def _read_prepared(path: Path, _: int) -> LandmarkTable:
+    rows = table.read_landmarks(path, (), Counter())
+    rows.landmarks.setflags(write=False)  # it may be shared
+    return rows
+
+
+_read_cached = lru_cache(maxsize=len(SPLITS))(_read_prepared)
 
 
 def read_labels(ready: Path) -> tuple[str, ...]:

@@ -105,7 +105,7 @@ def _convert(candidate: str, estimator: Any) -> Any:
         estimator,
         name="gesture",
         initial_types=[(INPUT, FloatTensorType([None, 63]))],
-        options={"zipmap": False},
+        options={id(estimator): {"zipmap": False}},  # a name would be searched in every tree
         target_opset=_OPSET,
     )
 
