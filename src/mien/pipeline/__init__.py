@@ -81,7 +81,8 @@ def run_named(
 def try_out(config: RunConfig, workspace: Workspace, on_choice: Callable[[Path], None]) -> None:
     """Take a run from its source to the folder of its evaluated candidates; register nothing.
 
-    `on_choice` gets that folder as soon as the choice in it is whole, see `stages/evaluate`.
+    `on_choice` gets a folder of the choice alone as soon as it is known, and then that folder, see
+    `stages/evaluate`.
     """
     run = Run.resolve(config, workspace)
     with workspace.locked(config.task):

@@ -114,10 +114,10 @@ def test_unchecked_data_have_no_leak_free_scores() -> None:
     assert measured.measurements.test_leak_free is None
 
 
-def test_the_choice_is_whole_before_the_rest_is_written(
+def test_the_choice_answers_before_the_rest_is_written(
     small_gesture: Workspace, tmp_path: Path
 ) -> None:
-    """The studio serves it from then on: the bundle is the final one, with scores beside it."""
+    """The studio serves it from then on: it answers as the final bundle, which follows."""
     shutil.copytree(small_gesture.home, tmp_path / "home")
     policy = small.ANY.model_copy(update={"max_risk": 0.9})  # evaluated anew
     config = small.GESTURE.model_copy(update={"policy": policy})
@@ -127,13 +127,17 @@ def test_the_choice_is_whole_before_the_rest_is_written(
         choice = Evaluation.read(folder).choice
         assert choice == "logistic_regression"
         assert (folder / DETAILS / f"{choice}.json").is_file()
-        assert not (folder / "samples").exists()
-        seen.append(bundle.read(folder / choice).digest)
+        offered = bundle.read(folder / choice)
+        seen.append(
+            (offered.model_sha256, offered.manifest.decision, "card.md" in offered.manifest.files)
+        )
 
     run = Run.resolve(config, Workspace(tmp_path / "home"))
     folder = evaluate.evaluate(run, on_choice).folder
-    assert seen == [bundle.read(folder / "logistic_regression").digest]
-    assert (folder / "samples").is_dir()
+    final = bundle.read(folder / "logistic_regression")
+    same = (final.model_sha256, final.manifest.decision)
+    assert seen == [(*same, False), (*same, True)]
+    assert Evaluation.read(folder).choice == "logistic_regression"
 
 
 def test_the_card_has_every_section_and_the_slices(small_gesture: Workspace) -> None:

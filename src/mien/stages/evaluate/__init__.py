@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mien.config import Form, TrainedOn
@@ -42,9 +43,10 @@ from mien.tracking import Tracker
 
 from .card import card, draw, reference
 from .data_quality import DataQuality, read_data_quality
-from .measuring import Measured, compare_latency, measure, predict_split
+from .measuring import Measured, compare_latency, measure, predict_split, with_costs
 
 OnChoice = Callable[[Path], None]
+"""Gets a folder that has the bundle of the choice, its evaluation and its details."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,12 @@ class Evaluated:
     fresh: bool
 
 
-def evaluate(run: Run, on_choice: OnChoice = lambda folder: None) -> Evaluated:
+def evaluate(run: Run, on_choice: OnChoice | None = None) -> Evaluated:
     """Measure every candidate of a run and let the policy choose; skip what is already there.
 
-    `on_choice` gets the folder as soon as the choice, its bundle and its details are whole in it;
-    the other candidates, their figures and what MLflow shows follow.
+    `on_choice` gets a folder of the choice alone as soon as it is known, for the time of the call:
+    a bundle that answers as the final one does, without figures, card and reference. The costs of
+    the other candidates, all figures and what MLflow shows follow; then it gets the final folder.
 
     Raises:
         PolicyError: no candidate keeps the policy's limits; the measurements are kept.
@@ -91,7 +94,7 @@ def evaluate(run: Run, on_choice: OnChoice = lambda folder: None) -> Evaluated:
     _measure_champion(run, folder, ready)
     if (evaluation := Evaluation.read(folder)).choice is None:
         raise PolicyError(policy.no_candidate_message(evaluation))
-    if not fresh:
+    if on_choice:
         on_choice(folder)
     return Evaluated(folder, fresh)
 
@@ -114,9 +117,13 @@ def on_other_data(run: Run, ready: Path) -> dict[str, dict[str, float]]:
 
 
 def _measure_all(
-    run: Run, trained: Path, ready: Path, quality: DataQuality | None, target: Path,
-    on_choice: OnChoice,
-) -> None:  # fmt: skip
+    run: Run,
+    trained: Path,
+    ready: Path,
+    quality: DataQuality | None,
+    target: Path,
+    on_choice: OnChoice | None,
+) -> None:
     task = run.task
     bundles = _bundles(trained, run.config.variants)
     leaked = None if quality is None else quality.leaked
@@ -125,31 +132,66 @@ def _measure_all(
     measured = [
         measure(task, each, ready, leaked, run.config.policy, definitions) for each in bundles
     ]
-    rows = [
-        CandidateScores(
-            candidate=each.candidate,
-            decision=each.decision,
-            variant=compare_latency(task, each.bundle, ready, run.config.policy),
-            **dict(each.measurements),
-        )
+    vals = [
+        scores.summary(each.answers["val"], each.bundle.manifest.labels).named()
         for each in measured
     ]
-    if rows and run.config.policy.maximise not in (known := rows[0].val.named()):
-        raise PolicyError(
-            f"policy.maximise is {run.config.policy.maximise!r}; there are: {', '.join(known)}."
-        )
+    if vals and (metric := run.config.policy.maximise) not in vals[0]:
+        raise PolicyError(f"policy.maximise is {metric!r}; there are: {', '.join(vals[0])}.")
+    if on_choice and not run.config.variants:
+        order = sorted(range(len(vals)), key=lambda n: -vals[n][run.config.policy.maximise])
+        measured = _offer_choice(run, measured, order, trained, ready, on_choice)
+    measured = [with_costs(task, each, ready, run.config.policy) for each in measured]
+    rows = [_row(run, each, ready) for each in measured]
     trained_on = next((each.manifest.lineage.trained_on for each in bundles), None)
     evaluation = _choose(run, rows, trained, ready, trained_on).model_copy(
         update={"slices": definitions}
     )
     evaluation.write(target)
     training = _training(ready, quality)
-    for each in sorted(measured, key=lambda each: each.candidate != evaluation.choice):
+    for each in measured:
         _complete(each, evaluation, training, target, run)
-        if each.candidate == evaluation.choice:
-            on_choice(target)
     for each in measured:
         _track(each, target, run, trained)
+
+
+def _offer_choice(
+    run: Run,
+    measured: Sequence[Measured],
+    order: Sequence[int],
+    trained: Path,
+    ready: Path,
+    on_choice: OnChoice,
+) -> list[Measured]:
+    """Give `on_choice` the candidate that the policy will choose: the first in the order of scores
+    that keeps its limits. Returns all, with the costs that were measured for that."""
+    costed = list(measured)
+    for index in order:
+        costed[index] = each = with_costs(run.task, costed[index], ready, run.config.policy)
+        row = _row(run, each, ready)
+        evaluation = _choose(run, [row], trained, ready, each.bundle.manifest.lineage.trained_on)
+        if evaluation.choice is None:
+            continue
+        with TemporaryDirectory(prefix="mien-choice-") as name:
+            target = Path(name)
+            folder = target / each.candidate
+            shutil.copytree(each.bundle.folder, folder, ignore=_but_the_manifest)
+            update = {"decision": each.decision}
+            bundle.write(folder, each.bundle.manifest.model_copy(update=update))
+            _write_details(each, target / DETAILS / f"{each.candidate}.json")
+            evaluation.write(target)
+            on_choice(target)
+        break
+    return costed
+
+
+def _row(run: Run, measured: Measured, ready: Path) -> CandidateScores:
+    return CandidateScores(
+        candidate=measured.candidate,
+        decision=measured.decision,
+        variant=compare_latency(run.task, measured.bundle, ready, run.config.policy),
+        **dict(measured.measurements),
+    )
 
 
 def _training(ready: Path, quality: DataQuality | None) -> dict[str, Any]:

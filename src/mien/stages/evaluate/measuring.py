@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, islice
+from math import inf
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -33,6 +34,8 @@ from . import calibration
 from .cpu_cost import cpu_cost, cpu_ratio
 
 MEASURED: tuple[Split, ...] = ("val", "test")
+NO_COST = CpuRatio(median=0.0, low=0.0, high=inf, pairs=0)
+"""Not measured yet."""
 _WARM_UP = 3
 _SHOWN = 24
 _PICTURES = 10
@@ -111,8 +114,7 @@ def measure(
     policy: Policy,
     definitions: Sequence[SliceDefinition],
 ) -> Measured:
-    """Ask a bundle the splits that count and fit its decision on val; measure its CPU cost until it
-    is clear of the limit, or for a bounded number of requests."""
+    """Ask a bundle the splits that count and fit its decision on val; see `with_costs`, too."""
     with Model(opened) as model:
         samples, mistakes = _FewOfEachLabel(len(model.labels)), WorstMistakes()
         raw: dict[str, Sequence[ScoredPrediction]] = {}
@@ -127,13 +129,24 @@ def measure(
             for split, each in raw.items()
         }
         shown = [(example, prediction.decided(decision)) for example, prediction in samples.shown]
-        latency = _latency(task, model, answers["val"])
-        cost = _cpu_cost(task, model, ready, policy.max_cpu_cost)
+        latency = scores.latency(answers["val"])
         worst = mistakes.decided(decision)
         return Measured(
-            *(model.bundle, answers, shown, latency, cost, leaked, decision, raw, worst),
+            *(model.bundle, answers, shown, latency, NO_COST, leaked, decision, raw, worst),
             slices=definitions,
         )
+
+
+def with_costs(task: Task[Any], measured: Measured, ready: Path, policy: Policy) -> Measured:
+    """Add the latency, also of a picture, and the CPU cost, which is measured until it is clear of
+    the limit, or for a bounded number of requests; unchanged where they are there."""
+    if measured.cpu_cost is not NO_COST:
+        return measured
+    with Model(measured.bundle) as model:
+        model.decision = measured.decision
+        latency = _latency(task, model, measured.answers["val"])
+        cost = _cpu_cost(task, model, ready, policy.max_cpu_cost)
+    return replace(measured, latency=latency, cpu_cost=cost)
 
 
 def compare_latency(

@@ -7,13 +7,15 @@ from contextlib import suppress
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mien.errors import MienError, RequestError
-from mien.model import bundle, runtime
+from mien.model import bundle, lineage, runtime
 from mien.model.runtime import Model
+from mien.reporting import figures
 from mien.storage.files import write_json
 from mien.storage.workspace import Workspace, read_document
 from mien.task import Recordable, RecordedSubject, Request, Task
@@ -32,7 +34,7 @@ from .training import TrainingJob
 Query = Mapping[str, str]
 Reply = Mapping[str, Any] | tuple[str, bytes]
 _RESULT = "result.json"
-_LIBRARIES = ("mlflow.models", "matplotlib.backends.backend_agg")
+_LIBRARIES = ("mlflow.models", "jinja2")
 """What every training imports."""
 
 
@@ -62,8 +64,8 @@ class Studio:
             recordable: how.
             workspace: where.
             train: from a source and the limit on the share of wrong answers; gives the folder of
-                the evaluated bundles to its last argument as soon as the choice is whole, and
-                then writes the rest. It holds the lock of the task.
+                the choice to its last argument as soon as it is known and, when all is measured
+                and written, that of the evaluated bundles. It holds the lock of the task.
             keep: registers the choice of the last training on that source; returns a sentence.
 
         Raises:
@@ -110,6 +112,9 @@ class Studio:
         for name in (*self._recordable.libraries, *_LIBRARIES):
             with suppress(ImportError):
                 import_module(name)
+        lineage.environment()
+        with suppress(ImportError), TemporaryDirectory(prefix="mien-warm-up-") as folder:
+            figures.history([{"score": 0.5}], Path(folder, "any.png"))
 
     def state(self, _: bytes, __: Query) -> Reply:
         """Counts, what is missing, the training, and the newest model."""
@@ -227,13 +232,16 @@ class Studio:
         self._train(self.recording.path, limit, self._adopt)
 
     def _adopt(self, folder: Path) -> None:
-        """Let the service load the choice of a training."""
+        """Let the service load the choice of a training: first a bundle that only answers, then
+        the complete one, which answers alike. The model before is the last that does not."""
         result = read_result(folder)
-        choice = next(row.name for row in result.candidates if row.chosen)
+        choice = bundle.read(folder / next(row.name for row in result.candidates if row.chosen))
         with self._lock:
-            if self.served.is_dir() and bundle.read(self.served).digest[:12] != result.version:
-                bundle.copy(self.served, self._models / "before")
-            bundle.copy(folder / choice, self.served)
+            if self.served.is_dir():
+                served = bundle.read(self.served)
+                if served.model_sha256 != choice.model_sha256:
+                    bundle.copy(self.served, self._models / "before")
+            bundle.copy(choice.folder, self.served)
             write_json(self._models / _RESULT, result.model_dump(mode="json"))
         self.training.model_is_there()
 

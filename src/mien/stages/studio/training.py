@@ -96,8 +96,8 @@ class TrainingJob:
         )
 
     def model_is_there(self) -> None:
-        """The work has made its model, and goes on."""
-        self._model = monotonic() - self._start
+        """The work has made its model, and goes on; later calls are of the same model."""
+        self._model = self._model or monotonic() - self._start
 
     def line(self, text: str) -> None:
         """Add lines to the log."""
