@@ -16,12 +16,12 @@ from mien.stages.serve.extension import Extension
 from mien.stages.serve.loading import BundleSource
 from mien.stages.studio.studio import Studio
 from mien.storage.files import locked
-from mien.storage.workspace import Workspace
+from mien.storage.workspace import CHAMPION, Workspace
 
 NAME = "studio"
 """Of the client whose key is printed, of the page and of the runs."""
 REASON = "kept in the studio"
-"""The reason in the registry's history."""
+"""The reason in the registry's history where there was no champion."""
 _RELOAD_INTERVAL_S = 0.5
 
 
@@ -82,6 +82,8 @@ def open_studio(workspace: Workspace) -> Studio:
         pipeline.try_out(config(source, max_risk), workspace, adopt)
 
     def keep(source: Path) -> str:
-        return pipeline.register_choice(config(source, 0.0), workspace, REASON)[0].summary
+        first = CHAMPION not in workspace.aliases(name)
+        force = REASON if first else None  # a champion is replaced by the policy alone
+        return pipeline.register_choice(config(source, 0.0), workspace, force)[0].summary
 
     return Studio(task, task.recordable, workspace, train, keep)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import browser
@@ -34,6 +35,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(home: Path) -> Iterator[str]:
+    with running(home) as opened:
+        yield opened
+
+
+@contextmanager
+def running(home: Path) -> Iterator[str]:
     """Where `mien studio` says that it is, with its key."""
     command = [sys.executable, "-m", "mien.cli", "studio", "--home", str(home), "--port", "0"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
@@ -172,3 +179,46 @@ def test_a_recording_is_imported_and_photos_are_dropped(address: str, tmp_path: 
         assert page.evaluate(dark) == "rgb(16, 21, 19)"
         assert all("415" in error for error in visit.errors)
         assert visit.foreign == []
+
+
+def import_samples(page: Page, path: Path, labels: str) -> None:
+    """Add samples of labels from a file."""
+    columns = tasks.load("gesture").recordable.columns  # type: ignore[union-attr]
+    Recording(path, columns).add(recorded(labels), "take")
+    page.locator("#csv").set_input_files(path)
+    for label in labels.split():
+        expect(card(page, label).locator(".count")).to_contain_text("12 in session 2")
+
+
+def train(page: Page) -> None:
+    """Once more, maybe: the words of an earlier training stand there until this one begins."""
+    state = page.locator("#training_state")
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(state).not_to_contain_text("Trained in")
+    expect(state).to_contain_text("Trained in", timeout=TRAINING_MS)
+
+
+def test_a_model_of_other_labels_is_compared_and_kept_as_challenger(tmp_path: Path) -> None:
+    """The model before answers beside the new one; as the new one lost a label of the champion, the
+    page says why it is not champion and how it becomes one."""
+    browser.require()
+    home = tmp_path / "home"
+    with running(home) as address, camera(address, tmp_path, "peace", 1) as visit:
+        page = visit.page
+        labels, answers = page.locator("#live_answers h2"), page.locator("#live_answers .label")
+        import_samples(page, tmp_path / "first.csv", "like peace")
+        train(page)
+        expect(labels).to_have_text(["New model"])
+        page.get_by_role("button", name="Keep").click()
+        expect(page.locator("#kept")).to_contain_text("version 1 is champion")
+        card(page, "like").get_by_role("button", name="Delete class").click()
+        import_samples(page, tmp_path / "second.csv", "fist ok")
+        train(page)
+        expect(labels).to_have_text(["New model", "Model before"])
+        expect(answers).to_have_text(["peace", "peace"])
+        page.get_by_role("button", name="Keep").click()
+        kept = page.locator("#kept")
+        expect(kept).to_contain_text("version 2 is challenger")
+        expect(kept).to_contain_text("does not know 1 of the 2 labels of version 1 (like)")
+        expect(kept).to_contain_text("mien promote gesture 2")
+    assert Workspace(home).aliases("gesture") == {"champion": 1, "challenger": 2}
