@@ -80,3 +80,14 @@ def test_the_region_of_a_full_picture_has_its_longer_side(width: int, height: in
     roi = crop.full_picture_roi(np.zeros((height, width, 3), np.uint8))
     assert (roi.x, roi.y, roi.rotation) == (width / 2, height / 2, 0)
     assert roi.side == max(width, height)
+
+
+def test_an_offset_leads_from_one_region_to_the_other() -> None:
+    """Also over the end of a turn; relative, so that both may move and grow together."""
+    one, other = RotatedRoi(40, 30, 20, 3.0), RotatedRoi(50, 20, 10, -3.0)
+    offset = one.within(other)
+    found = other.moved_by(offset)
+    values = (found.x, found.y, found.side, np.cos(found.rotation), np.sin(found.rotation))
+    assert values == pytest.approx((40, 30, 20, np.cos(3.0), np.sin(3.0)))
+    twice = RotatedRoi(100, 40, 20, -3.0).moved_by(offset)
+    assert (twice.x, twice.y, twice.side) == pytest.approx((80, 60, 40))

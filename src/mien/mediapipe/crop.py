@@ -37,6 +37,21 @@ class RotatedRoi:
         """Whether both regions have about the same centre: one hand is in both."""
         return max(abs(self.x - other.x), abs(self.y - other.y)) < other.side / 4
 
+    def within(self, other: "RotatedRoi") -> "RotatedRoi":
+        """This region as another one sees it: in its sides from its centre, relative to its side
+        and rotation."""
+        x, y = self.x - other.x, self.y - other.y
+        cos, sin = np.cos(other.rotation), np.sin(other.rotation)
+        turn = (self.rotation - other.rotation + np.pi) % (2 * np.pi) - np.pi
+        across, down = (x * cos + y * sin) / other.side, (y * cos - x * sin) / other.side
+        return RotatedRoi(float(across), float(down), self.side / other.side, float(turn))
+
+    def moved_by(self, offset: "RotatedRoi") -> "RotatedRoi":
+        """The region that this one sees as `offset`: the inverse of `within`."""
+        x, y, _ = self.to_picture(np.array([offset.x + 0.5, offset.y + 0.5, 0.0]))
+        turn = self.rotation + offset.rotation
+        return RotatedRoi(float(x), float(y), self.side * offset.side, turn)
+
     def to_picture(self, points: NDArray[Any]) -> NDArray[np.float64]:
         """Map points (..., 2 or 3), in sides from the upper left corner, to pixels of the picture.
 

@@ -111,9 +111,13 @@ class HandLandmarker:
         if side < MIN_SIDE:
             return []
         part = np.ascontiguousarray(pixels[top : top + side, left : left + side])
-        shift = np.array([left, top, 0])
-        hands = self.detect_once(part)
-        return [replace(hand, landmarks=hand.landmarks + shift) for hand in hands]
+        return [_shifted(hand, left, top) for hand in self.detect_once(part)]
+
+
+def _shifted(hand: Hand, left: int, top: int) -> Hand:
+    """A hand of a part of the picture, in pixels of the picture."""
+    roi = hand.roi and replace(hand.roi, x=hand.roi.x + left, y=hand.roi.y + top)
+    return replace(hand, landmarks=hand.landmarks + np.array([left, top, 0]), roi=roi)
 
 
 def tiles(width: int, height: int) -> Iterator[tuple[int, int, int]]:

@@ -37,6 +37,8 @@ class Hand:
     """Left or Right, from the person's own point of view."""
     score: float
     """Probability of the handedness, 0..1."""
+    roi: RotatedRoi | None = None
+    """The region of the picture in which the landmark network saw it."""
 
 
 def decode(raw_landmarks: Floats, right_score: float, roi: RotatedRoi) -> Hand:
@@ -50,7 +52,7 @@ def decode(raw_landmarks: Floats, right_score: float, roi: RotatedRoi) -> Hand:
     scale = (INPUT_SIDE, INPUT_SIDE, INPUT_SIDE * DEPTH_SCALE)
     landmarks = roi.to_picture(raw_landmarks.reshape(21, 3) / scale)
     handedness = "Right" if right_score > 0.5 else "Left"
-    return Hand(landmarks, handedness, max(right_score, 1 - right_score))
+    return Hand(landmarks, handedness, max(right_score, 1 - right_score), roi)
 
 
 def remove_duplicates(hands: Sequence[Hand]) -> list[Hand]:

@@ -5,6 +5,7 @@ MediaPipe's video mode detects palms in every frame with fewer hands than the ma
 """
 
 import struct
+from dataclasses import astuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +26,11 @@ SCENE_CHANGE = 0.1
 _THUMBNAIL_SIDE = 16
 _HEAD = struct.Struct("<HHB")
 """Height and width of the last frame, and the frames since palms were detected."""
-_REGION = struct.Struct("<4d")
-"""Centre, side and rotation of a region, in pixels and radians."""
+_REGION = struct.Struct("<8d")
+"""Centre, side and rotation of a region, in pixels and radians, and of its offset."""
+_NO_OFFSET = RotatedRoi(0.0, 0.0, 1.0)
+_MAX_OFFSET = 0.5
+"""In sides and radians; regions of one hand differ by less."""
 
 
 class HandTracker:
@@ -39,6 +43,9 @@ class HandTracker:
     def __init__(self) -> None:
         self._rois: list[RotatedRoi] = []
         """Where the hands of the last frame are expected in the next one."""
+        self._offsets: list[RotatedRoi] = []
+        """How the palm detector's region of each hand differs from that of its landmarks: about the
+        same from frame to frame, but not from hand to hand."""
         self._thumbnail: NDArray[np.uint8] | None = None
         self._size = (0, 0)
         self._frames_since_detection = 0
@@ -63,15 +70,18 @@ class HandTracker:
         tracker._size = (size[0], size[1])
         thumbnail = np.frombuffer(state[_HEAD.size : start], np.uint8)
         tracker._thumbnail = thumbnail.reshape(_THUMBNAIL_SIDE, _THUMBNAIL_SIDE)
-        tracker._rois = [RotatedRoi(*values) for values in _REGION.iter_unpack(state[start:])]
+        regions = list(_REGION.iter_unpack(state[start:]))
+        tracker._rois = [RotatedRoi(*values[:4]) for values in regions]
+        tracker._offsets = [RotatedRoi(*values[4:]) for values in regions]
         return tracker
 
     def to_bytes(self) -> bytes:
-        """The state after a frame, of at most 325 bytes."""
+        """The state after a frame, of at most 389 bytes."""
         if self._thumbnail is None:
             return b""
         head = _HEAD.pack(*self._size, self._frames_since_detection)
-        regions = [_REGION.pack(each.x, each.y, each.side, each.rotation) for each in self._rois]
+        pairs = zip(self._rois, self._offsets, strict=True)
+        regions = [_REGION.pack(*astuple(roi), *astuple(offset)) for roi, offset in pairs]
         return b"".join([head, self._thumbnail.tobytes(), *regions])
 
     def detect(self, pixels: Pixels, landmarker: HandLandmarker) -> list[Hand]:
@@ -89,7 +99,9 @@ class HandTracker:
             others = landmarker.detect_others(pixels, _rois(hands))
             hands = remove_duplicates([*hands, *others])[:MAX_HANDS]
             self._frames_since_detection = 0
-        self._rois = _rois(hands)
+        self._offsets = [self._offset_of(hand) for hand in hands]
+        pairs = zip(_rois(hands), self._offsets, strict=True)
+        self._rois = [roi.moved_by(offset) for roi, offset in pairs]
         self._thumbnail, self._size = thumbnail, size
         return hands
 
@@ -98,6 +110,15 @@ class HandTracker:
         rois = [roi for roi in self._rois if _is_usable(roi, max(pixels.shape[:2]))]
         hands = [landmarker.detect_in_roi(pixels, roi) for roi in rois]
         return remove_duplicates([hand for hand in hands if hand is not None])
+
+    def _offset_of(self, hand: Hand) -> RotatedRoi:
+        """The offset that a hand was tracked with; of a detected one, that of its region."""
+        assert hand.roi is not None
+        pairs = zip(self._rois, self._offsets, strict=True)
+        tracked = next((offset for roi, offset in pairs if roi is hand.roi), None)
+        offset = tracked or hand.roi.within(hand_roi(palm_of(hand.landmarks)))
+        values = (offset.x, offset.y, offset.side - 1, offset.rotation)
+        return offset if all(abs(each) <= _MAX_OFFSET for each in values) else _NO_OFFSET
 
     def _scene_changed(self, thumbnail: NDArray[np.uint8]) -> bool:
         if self._thumbnail is None:
