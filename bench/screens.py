@@ -58,7 +58,7 @@ def draw_comparison(chromium: Browser, home: Path) -> None:
         close = visit.page.get_by_role("button", name="Close", exact=True)
         close.click()
         close.wait_for(state="hidden")
-        visit.page.set_viewport_size({"width": 1280, "height": 1130})
+        visit.page.set_viewport_size({"width": 1280, "height": 1420})
         visit.page.locator(".js-plotly-plot").nth(7).wait_for()
         visit.page.wait_for_function(_FILLED)
         save(visit.page, "mlflow")
