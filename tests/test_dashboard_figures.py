@@ -26,6 +26,7 @@ END = 1_800_000_000.0
 NOT_DRAWN = frozenset(
     {
         "Accuracy, estimated without labels",
+        "Predictions that wait for the database of the log",
         "Time since the registry's champion was confirmed",
     }
 )

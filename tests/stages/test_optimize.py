@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import small
 import yaml
@@ -110,19 +111,21 @@ def test_the_examples_come_from_the_whole_training_split(workspace: Workspace) -
 def test_a_variant_answers_as_its_origin_does(
     workspace: Workspace, made: dict[str, Bundle]
 ) -> None:
-    """Through the session that serves; a drawn face is named alike by all."""
+    """Through the session that serves. The scores of all classes are compared, not the labels: on
+    some processors a detector that has learned for seconds tells no label from another."""
     task = tasks.load("emotion")
     ready = read_latest(workspace.processed("emotion"), small.EMOTION.name, "")
     examples = list(task.data.examples(ready, "val"))
-    said = {}
+    scores = {}
     for name, each in made.items():
-        with runtime.load(each.folder) as model:
-            answers = [task.inference.predict(example.request, model).best for example in examples]
-        said[name] = [best.label if best else None for best in answers]
-    for name in ("yolox-nano-int8", "yolox-nano-fp16"):
-        same = sum(a == b for a, b in zip(said[name], said["yolox-nano"], strict=True))
-        # Not all: a detector that has learned for seconds only is often between two labels.
-        assert same >= 0.75 * len(examples), name
+        with runtime.RecordingModel(bundle.read(each.folder)) as model:
+            for example in examples:
+                task.inference.predict(example.request, model)
+            # Boxes and objectness are before them.
+            scores[name] = np.concatenate([run[0][..., 5:].ravel() for _, _, run in model.recorded])
+    for form, least in (("int8", 0.9), ("fp16", 0.999)):
+        alike = np.corrcoef(scores[f"yolox-nano-{form}"], scores["yolox-nano"])[0, 1]
+        assert alike > least, form
 
 
 def test_a_second_call_does_nothing_and_a_lost_variant_comes_back_byte_for_byte(

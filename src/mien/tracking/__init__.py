@@ -108,11 +108,8 @@ class Tracker:
                 temporary.write_text(run_id + "\n")
         try:
             with registry_errors():
-                tracked = TrackedRun(self._client, run_id)
-                try:
+                with TrackedRun(self._client, run_id) as tracked:
                     yield tracked
-                finally:
-                    tracked.flush()
                 self._client.set_terminated(run_id, status=_FINISHED)
         except BaseException as error:
             if self._is_active(run_id):

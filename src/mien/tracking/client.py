@@ -11,7 +11,7 @@ from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from mien.config import settings
 from mien.errors import RegistryError
@@ -49,13 +49,20 @@ def registry_errors() -> Iterator[None]:
 
 
 class TrackedRun:
-    """An MLflow run that is going on. Steps within `WRITE_INTERVAL_S` are one transaction."""
+    """An MLflow run that is going on. Steps within `WRITE_INTERVAL_S` are one transaction; the end
+    of the context writes the last ones."""
 
     def __init__(self, client: "MlflowClient", run_id: str) -> None:
         self._client = client
         self.run_id = run_id
         self._metrics: list[Metric] = []
         self._written = monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.flush()
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Store the metrics of one step; those that are no number are not."""

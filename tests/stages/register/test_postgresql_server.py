@@ -20,7 +20,7 @@ from command_line import CommandLine
 from evaluated import MODEL
 from project import ROOT, free_port
 from served import Server
-from team_server import Team, registered, team_server
+from team_server import UNCLOSED, Team, collect, registered, team_server
 from waiting import PATIENCE, until
 
 from mien.model import bundle
@@ -29,10 +29,16 @@ from mien.storage.workspace import CHAMPION, Workspace
 from mien.tasks.gesture.params import LIKE
 from mien.tracking import CHALLENGER, Tracker
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("postgresql")]
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("postgresql"), UNCLOSED]
 
 BUCKET = "registry"
 HAND = {"landmarks": [list(point) for point in LIKE]}
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    yield
+    collect()
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from threading import Event, Thread
 import pytest
 from evaluated import MODEL
 from project import free_port
-from team_server import Team, registered, team_server
+from team_server import UNCLOSED, Team, collect, registered, team_server
 from waiting import PATIENCE
 
 from mien.cli.registry import models as list_versions
@@ -21,7 +21,14 @@ from mien.storage.registry import UNTRUSTED, user_name
 from mien.storage.workspace import CHAMPION, WORK, Workspace
 from mien.tracking import Tracker, lock, run_of
 
-pytestmark = pytest.mark.long  # the server takes five sixths of the processor time of these tests
+# The server takes five sixths of the processor time of these tests.
+pytestmark = [pytest.mark.long, UNCLOSED]
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    yield
+    collect()
 
 
 @pytest.fixture(scope="module")

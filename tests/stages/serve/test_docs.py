@@ -85,7 +85,7 @@ def test_feedback_is_shown_as_it_is_sent_and_told() -> None:
     """The examples of the page are documents of the code's schemas."""
     section = PAGE.partition("## Feedback\n")[2].partition("\n## ")[0]
     sent = section.partition("-d '")[2].partition("'")[0]
-    kept = section.partition("as stored:\n")[2].partition("}")[0] + "}"
+    kept = section.partition("as stored:\n\n```json\n")[2].partition("```")[0]
     assert FeedbackRequest.model_validate_json(sent, strict=True).label == "like"
     assert FeedbackResult.model_validate_json(kept).correct
 

@@ -1,9 +1,12 @@
 """Whether an image listens on $PORT, on all interfaces."""
 
+import re
+
 from .. import image
 from ..contract import DoctorCheck, Finding, Installation, failed, ok
 
-_SERVES = "serve"
+_SERVES = re.compile(r"\bserve\b")
+"""Of mien; the server of MLflow listens elsewhere."""
 _OUTSIDE = "HOST=0.0.0.0"
 
 
@@ -12,7 +15,7 @@ def find(subject: Installation) -> Finding:
     serving = [
         each
         for each in image.images(subject.project, subject.image)
-        if _SERVES in " ".join(each.command)
+        if _SERVES.search(" ".join(each.command))
     ]
     if not serving:
         return Finding("skipped", "no dockerfiles/ here, and no --image")
