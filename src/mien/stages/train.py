@@ -90,6 +90,7 @@ def _fit(run: Run, folder: Path, candidate: str, ready: Path, origin: Lineage) -
             fit = task.training.fit(
                 candidate, ready, work, params, run.config.seed, _recorder(tracked.log, advance)
             )
+        tracked.flush()  # a candidate whose bundle is in its place is not trained again
         manifest = bundle.describe(
             run.task.name,
             fit.labels or task.default_labels,
