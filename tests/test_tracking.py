@@ -274,6 +274,23 @@ def test_a_workspace_that_was_moved_finds_its_artifacts(tmp_path: Path) -> None:
         assert others.artifact_location == elsewhere
 
 
+def test_a_copy_of_a_workspace_writes_its_own_artifacts(
+    mlflow_database: Path, tmp_path: Path
+) -> None:
+    """Also in the process that has written those of the original, whose runs have the same ids."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    shutil.copy(mlflow_database, here)
+    run_id = tracked(here, "a")
+    complete(Tracker(here), here / "a")
+    shutil.copytree(here, there)
+    (there / "a" / "bundle" / "model.onnx").write_text("other")
+    Tracker(there).store_bundle(run_id, there / "a" / "bundle")
+    for home, content in ((here, "model"), (there, "other")):
+        (stored,) = home.glob("mlruns/**/bundle/model.onnx")
+        assert stored.read_text() == content
+
+
 def test_a_lost_database_is_no_empty_registry(mlflow_database: Path, tmp_path: Path) -> None:
     """Versions that nobody knows any more would be overwritten, or compared with nothing."""
     (tmp_path / "models" / "g" / "versions" / "1").mkdir(parents=True)

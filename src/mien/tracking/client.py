@@ -116,6 +116,7 @@ def open_client(home: Path, database: Path) -> "MlflowClient":
     logging.getLogger("alembic").setLevel(logging.ERROR)
     from filelock import FileLock
     from mlflow.tracking import MlflowClient
+    from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
     home.mkdir(parents=True, exist_ok=True)
     # Two processes that make the tables at once leave one of them with an error.
@@ -129,6 +130,8 @@ def open_client(home: Path, database: Path) -> "MlflowClient":
             _make(MlflowClient, unfinished)
             unfinished.replace(database)
         relocate(database, home)
+        # MLflow remembers the folders of runs by their ids, which a copy of a workspace has, too.
+        _artifact_repos_cache.clear()
         return _opened(MlflowClient, database)
 
 
