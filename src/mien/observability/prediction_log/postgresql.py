@@ -67,7 +67,7 @@ _INSERTS = {
     "mien_insert_shadow": _insert_statement("shadow", ShadowRecord),
 }
 """Statements that each connection prepares by SQL: executed as one text and not by `prepare` of the
-driver, a batch takes one message there and back, and a fifth less CPU time."""
+driver, a batch takes one message there and back."""
 _CHANNEL = "mien_wanted"
 _BYTES_OF_A_ROW = (
     "select coalesce(avg(pg_column_size(newest)), 0)::double precision from "
