@@ -148,8 +148,8 @@ def _feedback_elsewhere(stack: Stack) -> None:
     """What one replica answered, the other one takes feedback for, in both directions."""
     for first, second in (REPLICAS, REPLICAS[::-1]):
         answer = _ask(stack, first, "/predict/gesture", _hand())
-        told = {"trace_id": answer["trace_id"], "label": answer["gesture"]}
-        result = _ask(stack, second, "/feedback", json.dumps(told).encode())
+        feedback = {"trace_id": answer["trace_id"], "label": answer["gesture"]}
+        result = _ask(stack, second, "/feedback", json.dumps(feedback).encode())
         if result["correct"] is not True:
             raise PromiseError(f"feedback to {second} for {first}'s answer: {result}")
     say("Each replica takes feedback for what the other one answered.")
