@@ -6,7 +6,9 @@ An ordinary invoke file. The part at its foot needs nothing but the standard lib
 """
 
 import ast
+import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -37,10 +39,23 @@ while True:
 """Keeps a core busy until its standard input ends: with the process that started it."""
 
 if Path(sys.prefix).resolve() == VENV.resolve():
-    from invoke import Context, task
+    from invoke import Context, UnexpectedExit, task
 
     def _run(context: Context, command: str, **env: str) -> None:
         context.run(command, echo=True, pty=sys.stdout.isatty(), env=env)
+
+    def _pytest(context: Context, arguments: str, before: str = "", **env: str) -> None:
+        """Run pytest; if tests fail, the last line is the command that runs only these again."""
+        failed = ROOT / ".pytest_cache" / "v" / "cache" / "lastfailed"
+        failed.unlink(missing_ok=True)
+        try:
+            _run(context, f"{before}{BIN}/python -m pytest --dist loadgroup {arguments}", **env)
+        except UnexpectedExit:
+            if failed.exists():
+                names = list(json.loads(failed.read_text(encoding="utf-8")))
+                more = f"  # and {len(names) - 5} more" if len(names) > 5 else ""
+                print("Again: .venv/bin/python -m pytest", shlex.join(names[:5]) + more)
+            raise
 
     @task
     def demo(context: Context, exit: bool = False) -> None:
@@ -56,13 +71,12 @@ if Path(sys.prefix).resolve() == VENV.resolve():
     def test(context: Context, k: str = "") -> None:  # noqa: PT028 - a recipe, not a test
         """Run the tests: behaviour, style, imports, README."""
         only = f"-k '{k}'" if k else ""
-        command = f"{BIN}/python -m pytest -n {WORKERS} --dist loadgroup -m 'not long' {only}"
-        _run(context, command, **ONE_THREAD)
+        _pytest(context, f"-n {WORKERS} -m 'not long' {only}", **ONE_THREAD)
 
     @task
     def test_long(context: Context) -> None:
         """Run the tests that take longer: the demo, fire drills, kills, rebuilds, DVC, types."""
-        _run(context, f"{BIN}/python -m pytest -n 2 --dist loadgroup -m long")
+        _pytest(context, "-n 2 -m long")
 
     @task
     def test_slow(context: Context, k: str = "") -> None:  # noqa: PT028 - a recipe, not a test
@@ -72,9 +86,8 @@ if Path(sys.prefix).resolve() == VENV.resolve():
             for _ in range(2 * (os.cpu_count() or 1))
         ]
         only = f"-k '{k}'" if k else ""
-        command = f"{BIN}/python -m pytest -n {WORKERS} --dist loadgroup -m 'not long' {only}"
         try:
-            _run(context, f"nice -n 10 {command}", **ONE_THREAD)
+            _pytest(context, f"-n {WORKERS} -m 'not long' {only}", "nice -n 10 ", **ONE_THREAD)
         finally:
             for loop in loops:
                 loop.kill()

@@ -8,7 +8,7 @@ from typing import Any
 import postgresql
 import pytest
 import small
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from once import made_once
 from project import REAL, ROOT, Demo, free_port, mien
 
@@ -20,8 +20,15 @@ from mien.tracking import Tracker
 
 pytest_plugins = ["command_line", "expensive", "grouped", "offline"]
 
-# Deadlines measure the machine, not the code; the same examples every time keep CI calm.
-settings.register_profile("mien", deadline=None, derandomize=True, max_examples=50)
+# Deadlines, and how fast examples are drawn, measure the machine, not the code; the same examples
+# every time keep CI calm.
+settings.register_profile(
+    "mien",
+    deadline=None,
+    derandomize=True,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("mien")
 
 

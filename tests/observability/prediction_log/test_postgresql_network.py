@@ -21,9 +21,15 @@ from mien.errors import PredictionLogError
 from mien.observability.prediction_log.location import PostgresLocation
 from mien.observability.prediction_log.writer import PredictionLog
 
+from .conftest import UNCLOSED
 from .records import OURS, record
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("postgresql")]
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.xdist_group("postgresql"),
+    pytest.mark.usefixtures("collected"),
+    UNCLOSED,
+]
 
 
 @pytest.fixture

@@ -13,10 +13,15 @@ from mien.observability.prediction_log import spool, writer
 from mien.observability.prediction_log.location import PostgresLocation
 from mien.observability.prediction_log.writer import PredictionLog
 
+from .conftest import UNCLOSED
 from .faults import FULL, before_insert, frozen, thawed
 from .records import OURS, record
 
-pytestmark = [pytest.mark.xdist_group("postgresql"), pytest.mark.usefixtures("short_waits")]
+pytestmark = [
+    pytest.mark.xdist_group("postgresql"),
+    pytest.mark.usefixtures("short_waits", "collected"),
+    UNCLOSED,
+]
 
 
 def test_each_process_of_a_folder_has_its_spool(

@@ -21,7 +21,7 @@ from .records import NOW, OURS, record
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     label=st.none() | st.text(),
     confidence=numbers,

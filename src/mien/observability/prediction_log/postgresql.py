@@ -222,10 +222,8 @@ class PostgresDatabase(Database):
         return None, ConnectionError("; ".join(reasons))
 
     def _connect_to(self, host: str, port: int) -> Any:
-        from pg8000.native import Connection
-
         secret, local = self._address.password.get_secret_value(), host.startswith("/")
-        connection = Connection(
+        connection = _log_in(
             self._address.user,
             host=None if local else host,
             port=port,
@@ -282,6 +280,22 @@ class PostgresDatabase(Database):
 
 class UnstorableError(StatementError):
     """Rows that PostgreSQL will never take."""
+
+
+def _log_in(user: str, **options: Any) -> Any:
+    """A connection of pg8000, which may leave the socket of a failed login open."""
+    from pg8000.native import Connection
+
+    connection = Connection.__new__(Connection)
+    try:
+        connection.__init__(user, **options)
+    except BaseException:
+        for name in ("_sock", "_usock"):
+            if (opened := getattr(connection, name, None)) is not None:
+                with suppress(OSError):
+                    opened.close()
+        raise
+    return connection
 
 
 def _tls(address: PostgresAddress) -> Any:
