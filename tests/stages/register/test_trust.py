@@ -57,6 +57,15 @@ def test_a_dirty_tree_makes_no_champion(tmp_path: Path) -> None:
     assert last.reason == f"needed tonight. Not trusted: {UNCOMMITTED}."
 
 
+def test_a_reason_of_force_is_recorded_where_none_was_needed(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    evaluated(tmp_path, "first", 0.9, None)
+    register.register(Run.resolve(RUN, workspace))
+    register.promote("gesture", 1, "by hand", workspace, force="needed tonight")
+    last = Tracker(tmp_path).history(MODEL)[-1]
+    assert (last.action, last.reason) == ("promote", "needed tonight")
+
+
 def test_data_outside_the_store_make_no_champion(tmp_path: Path) -> None:
     """Nor does a bundle that does not say what it was trained on."""
     workspace = Workspace(tmp_path)

@@ -311,10 +311,11 @@ def _set_champion(
     if drawings:
         console.info(f"Version {number} of {name}: {drawings}")
     notes = " ".join([f"Not trusted: {issues}."] * bool(issues) + [drawings] * bool(drawings))
+    if force:  # recorded also where nothing had to be forced
+        reason = f"{force[:200]}. {reason}" if reason != BY_HAND else force[:200]
     if issues or (drawings and action == "promote"):
-        more = f" {reason}." if reason != BY_HAND else ""
-        action, reason = f"forced {action}", f"{str(force)[:200]}. {notes}{more}"
-    elif notes:
+        action = f"forced {action}"
+    if notes:
         reason = f"{reason}. {notes}"
     record_commit(tracker, number, manifest)
     tracker.move(name, CHAMPION, number, action, reason)
