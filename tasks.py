@@ -75,7 +75,7 @@ if Path(sys.prefix).resolve() == VENV.resolve():
 
     @task
     def test_long(context: Context) -> None:
-        """Run the tests that take longer: the demo, fire drills, kills, rebuilds, DVC, types."""
+        """Run the tests that take longer: demos, stacks, sweeps, drills, detectors, DVC, types."""
         _pytest(context, "-n 2 -m long")
 
     @task

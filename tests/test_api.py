@@ -59,6 +59,7 @@ def test_what_cannot_be_opened_says_why(fitted_gesture: Path, tmp_path: Path) ->
                 model.predict(pixels)  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 def test_a_run_by_name_registers_a_champion(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,9 @@ from mien.stages.serve import app as serve
 from mien.storage.workspace import WORK, Workspace, read_latest
 from mien.task import Prediction, Request
 
+pytestmark = pytest.mark.long
+
+
 TOLERANCE = 1e-3
 Answer = tuple[str | None, float]
 
@@ -104,7 +107,6 @@ def test_gestures_agree(
     )
 
 
-@pytest.mark.long
 def test_emotions_agree(small_models: Workspace, address: str) -> None:
     """PyTorch, ONNX and HTTP: same label, confidence within 1e-3, every test picture."""
     from mien.tasks.emotion.decode import detect

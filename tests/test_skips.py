@@ -53,6 +53,7 @@ def repeated(report: RunReport) -> list[str]:
     return [stage for stage in report.seconds if stage not in report.skipped]
 
 
+@pytest.mark.long
 def test_a_model_of_a_users_data_knows_real_data(done: Done) -> None:
     """What a model was trained on follows from its data version, into bundle, card and table."""
     folder = done.workspace.version("gesture", 1)
@@ -122,6 +123,7 @@ def test_a_change_repeats_what_depends_on_it(
     assert repeated(done.again()) == []
 
 
+@pytest.mark.long
 def test_other_rows_repeat_everything(done: Done, tmp_path: Path) -> None:
     """A source of the same name and size, one number of which is another one."""
     source = done.path.parent / "hands.csv"

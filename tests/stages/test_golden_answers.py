@@ -42,6 +42,7 @@ def hand(trained: Path) -> Path:
     return trained.parents[5] / "hands.csv"
 
 
+@pytest.mark.long
 def test_training_leaves_golden_answers(trained: Path) -> None:
     """For every network, of what the task itself draws."""
     document = json.loads((trained / golden.GOLDEN).read_text())

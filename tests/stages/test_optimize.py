@@ -21,6 +21,9 @@ from mien.model.evaluation import Evaluation
 from mien.stages import Run, evaluate, optimize, register
 from mien.storage.workspace import DATA, RESULT, VARIANTS, Workspace, read_latest
 
+pytestmark = pytest.mark.long
+
+
 FREE = small.ANY.model_copy(update={"max_score_drop": 0.5, "max_latency_increase": 100})
 """Lets the size decide alone: scores of int8 and times depend on the machine."""
 
@@ -185,7 +188,6 @@ def test_a_variant_that_is_missing_or_of_another_training_is_told(
         evaluate._bundles(tmp_path, ("int8",))
 
 
-@pytest.mark.long
 def test_the_policy_may_make_a_variant_champion(
     workspace: Workspace, made: dict[str, Bundle], tmp_path: Path
 ) -> None:

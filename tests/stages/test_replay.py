@@ -262,6 +262,7 @@ def test_what_cannot_be_replayed_says_why(home: Path) -> None:
         again(home, trace_id)
 
 
+@pytest.mark.long
 def test_a_picture_is_answered_again(small_models: Workspace, tmp_path: Path) -> None:
     """By the champion that was trained for it, file in and file out."""
     home = tmp_path / "home"

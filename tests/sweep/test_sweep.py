@@ -37,6 +37,9 @@ from mien.sweep.trial import TrialContext, TrialResult, run_trial
 from mien.sweep.trial_pool import TrialPool
 from mien.tasks.gesture.sample import write_sample
 
+pytestmark = pytest.mark.long
+
+
 TRIALS = ROUND_SIZE + 3
 """One more than the search space has points."""
 CONFIG = """
@@ -158,7 +161,6 @@ def _interrupt() -> None:
     signal.pthread_kill(main_thread().ident, signal.SIGINT)
 
 
-@pytest.mark.long
 def test_neither_jobs_nor_kill_nor_ctrl_c_change_a_trial(stopped: Stopped, tmp_path: Path) -> None:
     """They are those of a simple loop, one trial after the other."""
     home = stopped.home
@@ -176,7 +178,6 @@ def test_neither_jobs_nor_kill_nor_ctrl_c_change_a_trial(stopped: Stopped, tmp_p
     }
 
 
-@pytest.mark.long
 def test_no_trial_runs_twice(stopped: Stopped) -> None:
     """Trials that were finished at the kill and at Ctrl-C do not run again."""
     killed, interrupted, complete = stopped.killed, stopped.interrupted, stopped.home.complete
@@ -299,7 +300,6 @@ def test_a_killed_process_raises_an_error_with_advice(home: Home) -> None:
     assert set(active_children()) == before
 
 
-@pytest.mark.long
 def test_a_second_machine_goes_on_with_the_trials_of_the_first(
     home: Home, tmp_path: Path, mlflow_database: Path, postgresql_server: postgresql.Server
 ) -> None:

@@ -125,6 +125,7 @@ def test_an_installed_package_gets_no_task(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_a_deleted_folder_takes_its_tests_along(project: Path, tmp_path: Path) -> None:
     """What is left still works: the task is not listed, its tests are not collected."""
     copy = tmp_path / "project"

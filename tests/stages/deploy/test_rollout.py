@@ -83,6 +83,7 @@ def test_a_bad_revision_gets_no_traffic(
     assert set(visitors.statuses) == {200}
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("few_rounds")
 def test_a_revision_that_becomes_slow_keeps_5_percent_at_most(cloud: Cloud, deploy: Deploy) -> None:
     """It answers well at first; the questions of each step find it."""

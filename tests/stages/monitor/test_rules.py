@@ -63,6 +63,7 @@ def test_prometheus_and_alertmanager_take_their_configuration() -> None:
     assert "SUCCESS" in tool("amtool", "check-config", "alertmanager.yml")
 
 
+@pytest.mark.long
 def test_rules_do_what_their_tests_say() -> None:
     """Every alert fires where it must and stays silent near by; every drill raises one alert."""
     files = sorted(str(path.relative_to(FOLDER)) for path in (FOLDER / "tests").glob("*.yml"))
@@ -290,6 +291,7 @@ def server(page: str) -> Iterator[str]:
         there.server_close()
 
 
+@pytest.mark.long
 def test_alerts_fire_on_the_faster_clock(tmp_path: Path) -> None:
     """A real Prometheus scrapes a server whose model is missing: two minutes pass in seconds."""
     with server(SERVER) as target, running({"mien": target}, tmp_path, faster=60) as prometheus:

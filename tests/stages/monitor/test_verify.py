@@ -25,6 +25,9 @@ from mien.stages.monitor.verify import Stack
 from mien.stages.monitor.web import HttpClient, Prometheus
 from mien.storage.workspace import Workspace
 
+pytestmark = pytest.mark.long
+
+
 FASTER = 6
 """A scrape has 2.5 seconds then, which a busy machine keeps; no test here waits for a window."""
 ELSEWHERE = frozenset({"alertmanager", "grafana"})

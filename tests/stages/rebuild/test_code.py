@@ -97,6 +97,7 @@ def test_the_recorded_code_is_provided_or_the_reason_is_given(
     assert len(git(repository, "worktree", "list").splitlines()) == 1
 
 
+@pytest.mark.long
 def test_a_tree_is_dirty_if_anything_differs_or_git_fails(repository: Path) -> None:
     """A changed file, a new one even if the user's git hides it, and a broken index; but not
     dvc.lock, which a pipeline writes."""

@@ -48,6 +48,7 @@ def recorded(path: Path) -> set[str]:
     return set(rows)
 
 
+@pytest.mark.long
 def test_a_kill_loses_no_answer_that_was_received(workspace: Workspace, picture: Draw) -> None:
     """Lost: requests that had no answer yet, and nothing else. Three kills under load, each with a
     restart on the same file: every answer that a client has got can be judged, and the prediction
@@ -91,6 +92,7 @@ def test_a_stop_loses_nothing_for_clients_that_look(workspace: Workspace, pictur
     assert "Traceback" not in server.text()
 
 
+@pytest.mark.long
 def test_a_stop_answers_everybody_until_its_grace_is_over(workspace: Workspace) -> None:
     """Lost: requests that are sent after the grace to a server that is going. Before that they are
     answered, keep-alive connections too, with the word that the connection ends."""
@@ -128,6 +130,7 @@ def test_what_is_in_work_is_finished(workspace: Workspace, number: signal.Signal
     assert (answers, code) == ([200] * 4, 0)
 
 
+@pytest.mark.long
 def test_nobody_can_keep_a_server_from_its_end(workspace: Workspace) -> None:
     """Lost: an upload that its client does not finish, which is refused or cut off. Nor do idle
     connections and half heads hold the server up."""
@@ -206,6 +209,7 @@ def test_a_clock_that_jumps_costs_nothing(
 JSON = {"content-type": "application/json"}
 
 
+@pytest.mark.long
 def test_a_real_clock_that_jumps_costs_nothing(workspace: Workspace, tmp_path: Path) -> None:
     """Lost: nothing. A real process whose clock of the day jumps a day forwards, two days back and
     forwards again under load, by Debian's libfaketime."""
@@ -294,6 +298,7 @@ def hanging(workspace: Workspace, tmp_path: Path) -> Iterator[tuple[Server, Path
         yield found
 
 
+@pytest.mark.long
 def test_a_model_that_hangs_for_long_does_not_take_the_server_with_it(
     hanging: tuple[Server, Path],
 ) -> None:

@@ -265,6 +265,7 @@ def noise() -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.long
 def test_overload_costs_those_that_are_refused_alone(
     workspace: Workspace, noise: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -111,6 +111,7 @@ def test_a_small_disk_costs_the_record_alone(workspace: Workspace, tmp_path: Pat
     assert server.text().count("predictions are not recorded from now on") <= 5
 
 
+@pytest.mark.long
 def test_a_read_only_disk_costs_the_record_alone(workspace: Workspace, tmp_path: Path) -> None:
     """Lost: the record, counted from the first answer on and logged; not one answer, as
     in a container whose file system is read-only."""
@@ -157,6 +158,7 @@ def test_more_clients_than_descriptors(workspace: Workspace) -> None:
     assert load.failed == []
 
 
+@pytest.mark.long
 def test_descriptors_that_run_out_come_back(workspace: Workspace, make_bundle: MakeBundle) -> None:
     """Lost: new connections while the process may open nothing. Those that are there are answered;
     afterwards new ones are, and a champion that was promoted meanwhile is taken."""

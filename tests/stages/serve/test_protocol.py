@@ -137,6 +137,7 @@ def test_an_early_answer_reaches_a_client_that_is_still_sending(
         assert (status, json.loads(body)["type"]) == (413, "/errors/too-large")
 
 
+@pytest.mark.long
 def test_refusals_reach_clients_that_read_after_sending(server_process: ServerProcess) -> None:
     """However slowly they send: a cut after some seconds would destroy the response."""
     key = "0123456789abcdef"
@@ -189,6 +190,7 @@ def ended(line: socket.socket) -> bool:
         return True
 
 
+@pytest.mark.long
 def test_a_connection_goes_on_after_an_early_answer(server_process: ServerProcess) -> None:
     """The rest of the upload has come and is dropped: nothing closes it later."""
     early = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n"

@@ -49,6 +49,7 @@ def server(served_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield started
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["positive", "negative"])
 def test_the_server_keeps_what_its_document_promises(server: Server, mode: str) -> None:
     """Statuses, content types, headers and bodies are those of the document, whether what is sent

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from mien.tasks.emotion import TASK
@@ -39,6 +40,7 @@ def test_evaluation_sees_a_large_photo_as_the_service_does(tmp_path: Path) -> No
     assert np.allclose(example.boxes[0][1], (450.3, 360.2, 1050.7, 1440.8))
 
 
+@pytest.mark.long
 def test_training_sees_a_large_photo_as_the_service_does(tmp_path: Path) -> None:
     """The network is trained on what `predict` gives to it, box included."""
     from mien.tasks.emotion.split_tensors import load_split

@@ -198,6 +198,7 @@ def test_any_text_is_a_label_file(text: str) -> None:
     assert boxes or labels.issues
 
 
+@pytest.mark.long
 def test_the_real_sets_are_told_as_they_are_known_to_be(real_data: Path, tmp_path: Path) -> None:
     """AffectNet has no boxes and two sources; the other set has persons and a messy legend."""
     zipfile.ZipFile(real_data / "emotion" / "affectnet_yolo.zip").extractall(tmp_path / "a")

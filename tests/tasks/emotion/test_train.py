@@ -29,6 +29,7 @@ def test_the_same_training_gives_the_same_bytes(size: str, prepared: Path, tmp_p
     assert (one.out / "model.onnx").read_bytes() != (other.out / "model.onnx").read_bytes()
 
 
+@pytest.mark.long
 def test_an_interrupted_training_resumes_and_ends_the_same(
     prepared: Path, nano: ShortTraining, tmp_path: Path
 ) -> None:
@@ -64,6 +65,7 @@ def test_the_file_accepts_batches_and_contains_no_trace_of_the_machine(nano: Sho
     assert b"/torch/" not in raw
 
 
+@pytest.mark.long
 def test_a_training_without_improvement_stops_early(prepared: Path, tmp_path: Path) -> None:
     """With a learning rate of almost 0, the second epoch is not better than the first: it ends."""
     changes = {"epochs": 6, "pretrain_epochs": 0, "lr": 1e-12, "ema_decay": 0.0}

@@ -318,6 +318,7 @@ def test_pictures_are_predicted_with_the_real_landmarker(trained: Path, tmp_path
             )
 
 
+@pytest.mark.long
 def test_threads_that_predict_at_once_answer_as_one_does(trained: Path, tmp_path: Path) -> None:
     """All threads share the networks."""
     labels = HAGRID_LABELS[::6]

@@ -24,6 +24,7 @@ from mien.tasks.gesture.train import TrainedClassifier, fit, train_classifier, v
 
 PARAMS = Params(accept_images=False, trees=10, boosting_rounds=10)
 CANDIDATES = Params().candidates
+SLOWER = ("random_forest", "svm")
 
 
 def ignore(step: int, total: int, metrics: Any) -> None:
@@ -47,7 +48,10 @@ def test_the_listed_candidates_are_the_four_by_default() -> None:
             parse(Params, {"candidates": wrong}, "params")
 
 
-@pytest.mark.parametrize("candidate", CANDIDATES)
+@pytest.mark.parametrize(
+    "candidate",
+    [pytest.param(name, marks=[pytest.mark.long] * (name in SLOWER)) for name in CANDIDATES],
+)
 def test_the_same_data_and_seed_give_the_same_bytes(
     candidate: str, ready: Path, tmp_path: Path
 ) -> None:

@@ -61,6 +61,7 @@ def test_the_emotion_of_a_face_is_that_of_the_cells_in_its_box() -> None:
     assert pooled[2].tolist() == pytest.approx([0.5, 0.5], abs=1e-4)
 
 
+@pytest.mark.long
 def test_training_learns_boxes_and_emotions_of_two_faces_in_one_image() -> None:
     """After some steps on one image, decoding finds both, each with its own emotion."""
     import torch
@@ -88,6 +89,7 @@ def test_training_learns_boxes_and_emotions_of_two_faces_in_one_image() -> None:
         assert scores[ious.argmax()].argmax() == label
 
 
+@pytest.mark.long
 def test_the_same_training_gives_the_same_bytes_and_resumes(
     public_network: Package, prepared: Path, tmp_path: Path
 ) -> None:
