@@ -39,6 +39,13 @@ COUNT_PIXELS = """(canvas, [red, green, blue]) => {
   return data.reduce((count, _, at) => count + (at % 4 === 0 && same(at)), 0);
 }"""
 
+STEADY_LABELS = """async (labels) => {
+  const { Steady } = await import(new URL("static/steady.js", document.baseURI));
+  const steady = new Steady();
+  const answer = { outcome: "ok", confidence: 0.9, detections: [{ scores: {} }] };
+  return labels.map((label) => steady.add(label, answer).label);
+}"""
+"""What a camera's page shows after each frame."""
 WATCH_FRAMES = """() => {
   const send = window.fetch;
   window.watched = { sizes: [], count: 0, open: 0, most: 0 };
@@ -363,6 +370,41 @@ def test_a_camera_that_is_allowed_too_late_is_switched_off(visit: Visit) -> None
     until(lambda: page.evaluate("held.live() === 1"))
     page.get_by_role("button", name="Stop").click()
     until(lambda: page.evaluate("held.live() === 0"))
+
+
+def test_another_camera_can_be_chosen(chromium: Browser, address: str) -> None:
+    """Where there are two; the first one is switched off."""
+    flags = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream=device-count=2"]
+    two = chromium.browser_type.launch(executable_path=browser.require(), args=flags)
+    with closing(two), browser.visiting(two, address) as visit:
+        page = visit.page
+        used = "() => preview.srcObject.getVideoTracks()[0].getSettings().deviceId"
+        _start_camera(page)
+        choice = page.get_by_role("combobox", name="Camera")
+        expect(choice.locator("option")).to_have_count(2)
+        assert choice.input_value() == page.evaluate(used)
+        page.evaluate("() => { window.first = preview.srcObject.getVideoTracks()[0] }")
+        other = choice.locator("option:not(:checked)").get_attribute("value")
+        choice.select_option(other)
+        until(lambda: page.evaluate("() => first.readyState") == "ended")
+        expect(page.locator("#speed")).to_contain_text(re.compile("frames? per second"))
+        assert page.evaluate(used) == other
+        assert visit.errors + visit.foreign == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown"),
+    [
+        ("like like like fist like like", "like like like like like like"),
+        ("like like fist fist fist", "like like like like fist"),
+        ("like fist like fist", "like like like like"),
+    ],
+    ids=["one wrong frame", "a change", "as many of both"],
+)
+def test_the_label_of_a_camera_is_what_most_frames_say(
+    visit: Visit, labels: str, shown: str
+) -> None:
+    assert visit.page.evaluate(STEADY_LABELS, labels.split()) == shown.split()
 
 
 def test_frames_are_small_and_sent_one_after_the_other(visit: Visit) -> None:
