@@ -6,6 +6,7 @@ of the development environment, and is never left
 in an engine that people use. Grafana is in no package registry: without its image it stays out.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -36,6 +37,7 @@ WASTE = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man",
 """What the true image of the base leaves out as well."""
 PROGRAMS = ("prometheus", "prometheus-alertmanager", "nginx", "busybox-static")
 """Debian's packages of the programs that stand-ins hold; busybox is the rest of their system."""
+ENTRY_POINT = Path(__file__).with_name("postgresql.sh")
 NOBODY = 65534
 
 
@@ -100,13 +102,21 @@ def _is_here(docker: Engine, name: str) -> bool:
 
 
 def _is_stand_in(docker: Engine, name: str) -> bool:
-    found = docker.ask("docker", "image", "inspect", "-f", "{{.Config.Labels}}", name)
-    return LABEL in found.stdout
+    """Whether the engine has the stand-in that this file makes, not one of an earlier state."""
+    form = f'{{{{index .Config.Labels "{LABEL}"}}}}'
+    found = docker.ask("docker", "image", "inspect", "-f", form, name)
+    return found.stdout.strip() == _recipe()
+
+
+def _recipe() -> str:
+    """A digest of what stand-ins are made by."""
+    files = (Path(__file__), ENTRY_POINT)
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
 def _import(docker: Engine, root: Path, name: str, changes: list[str]) -> None:
     """Make an image of a folder; the label marks it as such."""
-    marked = ["LABEL " + LABEL + "=true", *changes]
+    marked = [f"LABEL {LABEL}={_recipe()}", *changes]
     options = [word for change in marked for word in ("--change", change)]
     root.chmod(0o755)
     with subprocess.Popen(["tar", "-C", str(root), "-c", "."], stdout=subprocess.PIPE) as tar:
@@ -202,12 +212,13 @@ def _postgresql(root: Path) -> list[str]:
     _account(root, "postgres", 999, "var/lib/postgresql/data", "var/run/postgresql")
     (root / "var/run/postgresql").chmod(0o3777)  # as there: runc 1.1 gives a tmpfs that mode
     start = root / "opt" / "docker-entrypoint.sh"
-    shutil.copy(Path(__file__).with_name("postgresql.sh"), start)
+    shutil.copy(ENTRY_POINT, start)
     start.chmod(0o755)
     return [
         f'ENTRYPOINT ["/{start.relative_to(root)}"]',
         'CMD ["postgres"]',
         f"ENV PATH=/{programs.relative_to(root)}/bin:/bin PGDATA=/var/lib/postgresql/data",
+        "ENV PGHOST=/var/run/postgresql",  # pg_isready of the true image looks there by itself
     ]
 
 
