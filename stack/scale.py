@@ -25,6 +25,8 @@ SERVICES = ("postgresql", "registry", *REPLICAS, "proxy")
 CLIENTS = 4
 """Of the load; each sends one request after the other."""
 MODEL = "mien-gesture"
+NETWORK = "172.30.86"
+"""Not that of a stack in use."""
 SMALL = ("accept_images=false", "cv_folds=2", "candidates=[logistic_regression]")
 """Params of a training that takes seconds: what is tried is where its model goes."""
 _ASK = """
@@ -42,7 +44,7 @@ def team(docker: Engine, scratch: Path) -> None:
     Raises:
         PromiseError: it does not keep a promise.
     """
-    variables = {"POSTGRES_PASSWORD": token_hex(24)}
+    variables = {"POSTGRES_PASSWORD": token_hex(24), "MIEN_NETWORK": NETWORK}
     with (
         tempfile.TemporaryDirectory(dir=scratch, prefix="team-") as home,
         prepared(docker, SCALE, SERVICES, variables) as stack,
@@ -58,6 +60,7 @@ def team(docker: Engine, scratch: Path) -> None:
             _restarted(stack, load)
             _followed(stack, Path(home), load)
             _alone(stack, load)
+            _shared(stack, load)
         _all_logged(stack, load)
 
 
@@ -117,7 +120,11 @@ def _hand() -> bytes:
 
 def _ask(stack: Stack, replica: str, path: str, body: bytes = b"") -> Any:
     """Ask one replica, past the proxy."""
-    return json.loads(stack.output(replica, "python", "-c", _ASK, path, body.decode()))
+    return json.loads(_text(stack, replica, path, body))
+
+
+def _text(stack: Stack, replica: str, path: str, body: bytes = b"") -> str:
+    return stack.output(replica, "python", "-c", _ASK, path, body.decode())
 
 
 def _train(stack: Stack, home: Path, seed: int) -> None:
@@ -214,6 +221,23 @@ def _alone(stack: Stack, load: _Load) -> None:
         f"Without registry and database, one replica restarted: {len(load.answers) - before} "
         "answers, none failed."
     )
+
+
+def _shared(stack: Stack, load: _Load) -> None:
+    """The proxy still asks both replicas, whatever was restarted."""
+    before = {name: _predictions(stack, name) for name in REPLICAS}
+    load.reach(50)
+    count = {name: _predictions(stack, name) - before[name] for name in REPLICAS}
+    if not all(count.values()):
+        raise PromiseError(f"expected requests at both replicas, found {count}")
+    say(f"The proxy asks both replicas: {count}.")
+
+
+def _predictions(stack: Stack, replica: str) -> int:
+    """How many predictions a replica has made since its start."""
+    lines = _text(stack, replica, "/metrics").splitlines()
+    made = [line.split()[-1] for line in lines if line.startswith("mien_predictions_total{")]
+    return round(sum(map(float, made)))
 
 
 def _all_logged(stack: Stack, load: _Load) -> None:

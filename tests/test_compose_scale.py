@@ -1,6 +1,7 @@
 """Promises about docker-compose.scale.yml that can be held without a Docker engine."""
 
 import re
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from mien.observability.prediction_log.location import PostgresLocation, locate
 from mien.storage.registry_server import RegistryServer
 from mien.storage.workspace import Workspace
 from stack.bases import SCALE
+from stack.scale import NETWORK
 
 STACK = stack(SCALE)
 SERVICES: dict[str, dict[str, Any]] = STACK["services"]
@@ -88,3 +90,15 @@ def test_the_proxy_knows_every_replica() -> None:
     text = (ROOT / mount["source"] / name).read_text(encoding="utf-8")
     assert re.findall(r"server (\w+):8000 ", text) == list(REPLICAS)
     assert "listen 8080;" in text
+
+
+def test_a_replica_keeps_its_address() -> None:
+    """The proxy asks for it once, so that no other container may get it while a replica is away."""
+    (network,) = STACK["networks"]["default"]["ipam"]["config"]
+    subnet = ip_network(network["subnet"])
+    addresses = [
+        ip_address(SERVICES[name]["networks"]["default"]["ipv4_address"]) for name in REPLICAS
+    ]
+    free = list(subnet.hosts())[: len(SERVICES) + 1]  # the gateway and then each of the others
+    assert len({*addresses} & set(subnet.hosts()) - set(free)) == len(REPLICAS)
+    assert not subnet.overlaps(ip_network(f"{NETWORK}.0/24")), "of a stack in use"
