@@ -61,6 +61,7 @@ def team(docker: Engine, scratch: Path) -> None:
             _followed(stack, Path(home), load)
             _alone(stack, load)
             _shared(stack, load)
+        load.reach(0)
         _all_logged(stack, load)
 
 
