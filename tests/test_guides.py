@@ -12,14 +12,23 @@ from typer.main import get_command
 
 from mien.cli import app
 
+BACK = '"model":{"name":"mien-gesture","version":"1"}'
+"""How an answer of the first version ends."""
+
 
 @pytest.mark.long
 def test_every_command_of_the_guides_runs(tmp_path: Path) -> None:
     """From an empty folder to a second version that is promoted, served and undone."""
     shadow = pages.script("shadow.md", "mien shadow gesture 2 --share 0.2")
-    commands = pages.script("tutorial.md") + pages.script("operation.md") + shadow
+    operation = pages.script("operation.md")
+    proof = pages.script("operation.md", "curl")
+    follows = f"until {proof.strip()} | grep '{BACK}'; do sleep 1; done\n"
+    assert BACK in pages.text("operation.md")
+    commands = pages.script("tutorial.md") + operation.replace(proof, follows) + shadow
     output = pages.run(pages.served(commands, "mien serve"), tmp_path)
     assert "version 1 is champion" in output
+    assert "version 1 is champion again, instead of 2" in output
+    assert output.count(BACK) == 2, "the tutorial's answer, and the one after the rollback"
     assert "version 2 is challenger. It does not know 15 of the 18 labels" in output
     assert re.search(r"hand\.jpg: gesture like 0\.\d+", output)
     assert '"gesture":"like"' in output.replace(" ", ""), "what curl printed"

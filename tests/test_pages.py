@@ -44,7 +44,6 @@ WHOLE = {
     "dvc.md": "tests/test_dvc.py::test_every_command_of_the_page_runs",
     "rebuilding.md": f"{LONG}::test_a_model_is_rebuilt_as_the_page_says",
     "doctor.md": f"{LONG}::test_the_doctor_looks_at_each_target",
-    "github.md": INSTALLS,
     "batch.md": f"{HERE}::test_the_batches_of_the_page_are_written",
     "data.md": f"{HERE}::test_versions_are_listed_compared_and_deleted",
     "serving.md": f"{HERE}::test_the_requests_of_the_page_are_answered",
@@ -60,6 +59,8 @@ BLOCKS = {
     ("README.md", "import requests"): "tests/test_readme.py::test_the_examples_answer_as_printed",
     ("README.md", "docker-compose up"): STACK,
     ("README.md", "mien run"): f"{LONG}::test_own_data_are_trained_and_served",
+    ("github.md", "uv pip compile"): INSTALLS,
+    ("github.md", ".venv/bin/mkdocs gh-deploy"): f"{LONG}::test_the_pages_are_published",
     ("images.md", "mien export"): f"{LONG}::test_the_champions_are_exported_and_emulated",
     ("images.md", "mien emulate cloud-run --home"): (
         f"{LONG}::test_the_champions_are_exported_and_emulated"
@@ -75,6 +76,10 @@ BLOCKS = {
         f"{HERE}::test_a_prometheus_without_containers_takes_its_config"
     ),
     ("monitoring.md", "mien drill clean"): STACK,
+    (
+        "monitoring.md",
+        "mien drill drift",
+    ): f"{LONG}::test_a_drill_raises_its_alert_without_containers",
     ("monitoring.md", "MIEN_FAULT_INJECTION=1"): STACK,
     ("own_project.md", "python3 tasks.py lint"): f"{WHEEL}::test_the_page_on_installation_runs",
     ("own_project.md", "pip install 'mien"): f"{WHEEL}::test_the_page_on_installation_runs",

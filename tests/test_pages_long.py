@@ -6,6 +6,7 @@ are replaced by those of the test; configs of the same names in the folder make 
 
 import re
 import shutil
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -18,6 +19,7 @@ import small
 import yaml
 from project import ROOT, Demo, free_port
 from reviewed import KEY
+from served import watched
 
 from mien.config import RunConfig
 from mien.tasks.gesture.sample import write_sample
@@ -59,6 +61,40 @@ def test_the_first_commands_of_the_readme_run(demo: Demo, tmp_path: Path) -> Non
     out = pages.run(script, tmp_path, MIEN_HOME=str(tmp_path / "home"))
     assert out.count("prediction for a drawn picture") == 2
     assert "champion" in out
+
+
+def test_the_pages_are_published(tmp_path: Path) -> None:
+    """Into the branch of a bare repository, which stands for GitHub."""
+    clone, remote = tmp_path / "clone", tmp_path / "remote.git"
+    shutil.copytree(ROOT / "docs", clone / "docs")
+    start = f"""git init -q --bare {remote}
+git init -q && git remote add origin {remote} && git add docs
+git config user.name a && git config user.email a@example.com && git commit -qm pages
+"""
+    publish = pages.script("github.md", ".venv/bin/mkdocs").replace(
+        ".venv/bin/mkdocs", f"{sys.executable} -m mkdocs"
+    )
+    show = f"git --git-dir {remote} ls-tree --name-only -r gh-pages\n"
+    done = subprocess.run(
+        ["bash", "-euc", start + publish + show],
+        cwd=clone, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert {"index.html", "tutorial/index.html", "figures/mlflow.png"} <= set(done.stdout.split())
+
+
+def test_a_drill_raises_its_alert_without_containers(demo: Demo, tmp_path: Path) -> None:
+    """As printed, but for the addresses, and with more requests as Prometheus' clock is faster."""
+    script = pages.script("monitoring.md", "mien drill drift")
+    with watched(demo.home, tmp_path, "emotion") as stack:
+        address = stack.prometheus.address
+        options = f"--api {stack.api.address} --prometheus {address} --rate 25 --hold 7"
+        script = script.replace("drill drift", f"drill drift {options}")
+        script = script.replace("http://localhost:9090", address)
+        out = pages.run(script, tmp_path, MIEN_HOME=str(demo.home))
+    assert re.search(r"drift: MienDrift fired after \d+ s, no other", out)
+    assert '"alertname":"MienDrift"' in out
+    assert "runbooks/#miendrift" in out
 
 
 def test_own_data_are_trained_and_served(folder: Path, few_faces: Path) -> None:
