@@ -27,6 +27,8 @@ from project import free_port, mien
 FIGURES = ROOT / "reports" / "figures"
 RUN = ("run", "gesture", "--source", "sample", "--force", "for a picture")
 """Forced, so that it also works in a clone with uncommitted changes."""
+QUERY = "rollback"
+"""What the reader of docs.png searches."""
 _FILLED = """() => [...document.querySelectorAll(".js-plotly-plot")].every(
     e => Math.abs(e.querySelector(".main-svg").clientWidth - e.clientWidth) < 2)"""
 """Whether every chart is as wide as its frame, also after the assistant has closed."""
@@ -58,7 +60,7 @@ def draw_comparison(chromium: Browser, home: Path) -> None:
         close = visit.page.get_by_role("button", name="Close", exact=True)
         close.click()
         close.wait_for(state="hidden")
-        visit.page.set_viewport_size({"width": 1280, "height": 1420})
+        visit.page.set_viewport_size({"width": 1600, "height": 1420})
         visit.page.locator(".js-plotly-plot").nth(7).wait_for()
         visit.page.wait_for_function(_FILLED)
         save(visit.page, "mlflow")
@@ -78,10 +80,16 @@ def comparison(home: Path) -> Iterator[str]:
 
 
 def draw_docs(chromium: Browser, site: Path) -> None:
-    """The first page of the built docs."""
+    """The built docs while a reader searches in them; the search needs a server, not files."""
     build = ["-m", "mkdocs", "build", "--quiet", "--strict", "-f", "docs/mkdocs.yml", "-d"]
     subprocess.run([sys.executable, *build, str(site)], cwd=ROOT, check=True)
-    with browser.visiting(chromium, (site / "tutorial" / "index.html").as_uri()) as visit:
+    with (
+        browser.serving(site) as address,
+        browser.visiting(chromium, f"{address}/tutorial/") as visit,
+    ):
+        # Typed, as a person does: the theme searches when a key is released.
+        visit.page.locator("input[name=query]").press_sequentially(QUERY)
+        visit.page.locator(".md-search-result__link").first.wait_for()
         save(visit.page, "docs")
 
 
