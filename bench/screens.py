@@ -27,7 +27,7 @@ from project import free_port, mien
 FIGURES = ROOT / "reports" / "figures"
 RUN = ("run", "gesture", "--source", "sample", "--force", "for a picture")
 """Forced, so that it also works in a clone with uncommitted changes."""
-QUERY = "rollback"
+QUERY = "HEIC"
 """What the reader of docs.png searches."""
 _FILLED = """() => [...document.querySelectorAll(".js-plotly-plot")].every(
     e => Math.abs(e.querySelector(".main-svg").clientWidth - e.clientWidth) < 2)"""
@@ -87,6 +87,7 @@ def draw_docs(chromium: Browser, site: Path) -> None:
         browser.serving(site) as address,
         browser.visiting(chromium, f"{address}/tutorial/") as visit,
     ):
+        visit.page.set_viewport_size({"width": 1280, "height": 1200})
         # Typed, as a person does: the theme searches when a key is released.
         visit.page.locator("input[name=query]").press_sequentially(QUERY)
         visit.page.locator(".md-search-result__link").first.wait_for()

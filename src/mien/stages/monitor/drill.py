@@ -163,8 +163,9 @@ def _ready(drill: Drill, stack: DrillTarget, requests: Sequence[LabelledRequest]
         raise StackError(f"The server at {stack.api.address} is not ready; /health has the reason.")
     if firing := stack.prometheus.alerts("firing"):
         raise StackError(
-            f"{', '.join(sorted(firing))} fires already. Fix its cause first, or wait until "
-            "the effects of an earlier drill have passed."
+            f"{', '.join(sorted(firing))} fires already. Fix its cause first. After an earlier "
+            "drill of drift, 1,000 other predictions end it, or a server that is started with "
+            "another MIEN_PREDICTION_LOG; after other drills, some minutes do."
         )
     if drill.needs_images and not all(request.is_image for request in requests):
         raise StackError(
