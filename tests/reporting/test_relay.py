@@ -1,13 +1,40 @@
 """Promises of `mien.reporting.relay`: one process draws what its workers show."""
 
 import io
+import os
+import signal
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
-from waiting import until
+from waiting import PATIENCE, until
 
 from mien.reporting import console, relay
+
+POOL = """
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from threading import Event
+
+from mien.reporting import relay
+
+
+def work():
+    print(os.getpid(), flush=True)
+    Event().wait()
+
+
+if __name__ == "__main__":
+    context = get_context("spawn")
+    queue = context.SimpleQueue()
+    with ProcessPoolExecutor(1, context, initializer=relay.send, initargs=(queue,)) as pool:
+        pool.submit(work).result()
+"""
 
 
 def _work(number: int) -> int:
@@ -34,6 +61,22 @@ def test_lines_and_bars_of_workers_are_drawn_here(
     assert all(f"line {number}" in shown for number in range(2))
     assert "train" in shown
     assert capfd.readouterr() == ("", "")
+
+
+def test_no_worker_outlives_the_process_that_draws(tmp_path: Path) -> None:
+    """One that trains would go on for minutes; all share this pipe, and none holds it any more."""
+    script = tmp_path / "script.py"
+    script.write_text(POOL)
+    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    worker = int(process.stdout.readline())
+    process.terminate()
+    try:
+        process.communicate(timeout=PATIENCE)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
+    assert process.returncode == -signal.SIGTERM
 
 
 def test_a_bar_of_a_worker_moves_and_ends(terminal: io.StringIO) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
+from multiprocessing import parent_process
 from multiprocessing.queues import SimpleQueue
 from threading import Event, Thread
 from time import perf_counter
@@ -45,8 +46,23 @@ class Message:
 
 
 def send(queue: "SimpleQueue[Message]") -> None:
-    """Send the lines and bars of this process from now on; the initializer of a pool."""
+    """Send the lines and bars of this process from now on, and end with the process that draws
+    them; the initializer of a pool."""
+    end_with_parent()
     console.show_on(_Sender(queue))
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it has ended, by a signal too: what waits for a
+    pipe, or trains, would go on for minutes."""
+    parent = parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 @contextmanager

@@ -9,14 +9,13 @@ import signal
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from threading import Thread
 
 from mien.errors import MienError, TrainingError
 from mien.model import cpus
-from mien.reporting import console
+from mien.reporting import console, relay
 
 from .search_space import TrialParams
 from .trial import TrialContext, TrialResult, run_trial
@@ -102,7 +101,7 @@ def run_limited(
 
 def _worker_main(context: TrialContext, pipe: Connection, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_exit_with_parent, daemon=True).start()
+    relay.end_with_parent()
     while True:
         try:
             number, values = pipe.recv()
@@ -113,11 +112,3 @@ def _worker_main(context: TrialContext, pipe: Connection, threads: int) -> None:
         except MienError as error:
             message = error
         pipe.send(message)
-
-
-def _exit_with_parent() -> None:
-    """A process that waits for a pipe or trains would outlive a parent that was killed."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
