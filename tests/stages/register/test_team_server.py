@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 from evaluated import MODEL
@@ -148,6 +149,27 @@ def test_a_killed_holder_stops_nobody_for_good(team: Team, monkeypatch: pytest.M
     register.promote("gesture", 1, "again", team.ada)
     register.promote("gesture", 1, "now", team.bob)
     assert team.locks() == []
+
+
+def test_a_lock_that_is_released_just_then_is_taken(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow finds the lock of another machine, looks for what it is, and finds it no longer."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import ErrorCode
+    from mlflow.tracking import MlflowClient
+
+    registered(team.ada, "first", 0.8)
+    create, errors = MlflowClient.create_registered_model, ["RESOURCE_DOES_NOT_EXIST"]
+
+    def meet(client: Any, name: str, *arguments: Any, **named: Any) -> Any:
+        if errors and name.endswith(".lock"):
+            raise MlflowException(f"{name} not found", ErrorCode.Value(errors.pop()))
+        return create(client, name, *arguments, **named)
+
+    monkeypatch.setattr(MlflowClient, "create_registered_model", meet)
+    register.promote("gesture", 1, "now", team.bob)
+    assert errors == team.locks() == []
 
 
 def test_runs_of_two_workspaces_are_not_mixed_up(team: Team) -> None:
