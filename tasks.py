@@ -267,7 +267,7 @@ def _help() -> None:
 
 def _bootstrap() -> None:
     """Make `.venv` as the lock file says, then run this file again inside it."""
-    _make(VENV, LOCK, "6 GB")
+    _make(VENV, LOCK, "7 GB")
     os.chdir(ROOT)
     # Without bytecode, each of the hundreds of processes that the tests start would compile all
     # that it imports.
@@ -278,7 +278,7 @@ def _bootstrap() -> None:
 def _try(*options: str) -> None:
     """Make the small environment, print what it costs, and run the quick demo in it."""
     start = time.monotonic()
-    _make(TRY_VENV, TRY_LOCK, "0.6 GB")
+    _make(TRY_VENV, TRY_LOCK, "0.7 GB")
     seconds, mine, whole = time.monotonic() - start, _megabytes(TRY_VENV), _megabytes(VENV)
     share = f"; {VENV.name}: {whole} MB, {mine / whole:.1%} of it" if whole else ""
     print(f"installation {seconds:.1f} s, {TRY_VENV.name}: {mine} MB{share}", flush=True)

@@ -9,6 +9,7 @@ Chromium draws what a terminal and a browser would show.
 import html
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -43,14 +44,22 @@ def main() -> None:
     """Run the steps in order, and draw tutorial_*.png."""
     steps = read_steps()
     with tempfile.TemporaryDirectory() as name, browser.running() as chromium:
-        shell = Shell(Path(name), f"localhost:{free_port()}")
+        shell = Shell(Path(name) / "work", f"localhost:{free_port()}")
+        pictures = (
+            Path(name) / "pictures"
+        )  # moved at the end: no model of a changed tree is trusted
+        shell.folder.mkdir()
+        pictures.mkdir()
         for step in ("folder", "train", "ask"):
-            draw_terminal(chromium, step, shell.run(steps[step]))
+            draw_terminal(chromium, pictures / f"tutorial_{step}.png", shell.run(steps[step]))
         with serving(shell):
             shell.run(steps["serve"])
-            draw_page(chromium, shell)
-            draw_terminal(chromium, "own", shell.run(steps["own"]))
-            draw_status(chromium, shell)
+            draw_page(chromium, pictures / "tutorial_page.png", shell)
+            draw_terminal(chromium, pictures / "tutorial_own.png", shell.run(steps["own"]))
+            draw_status(chromium, pictures / "tutorial_status.png", shell)
+        for picture in sorted(pictures.iterdir()):
+            shutil.copy(picture, FIGURES)
+            console.result(f"drawn: {(FIGURES / picture.name).relative_to(ROOT)}")
 
 
 def read_steps() -> dict[str, list[str]]:
@@ -108,31 +117,27 @@ def serving(shell: Shell) -> Iterator[None]:
             process.terminate()
 
 
-def draw_terminal(chromium: Browser, name: str, text: str) -> None:
+def draw_terminal(chromium: Browser, picture: Path, text: str) -> None:
     """Commands in bold, with what they printed."""
     page = chromium.new_page(viewport={"width": 960, "height": 600})
     page.set_content(TERMINAL.format(text=text))
-    target = FIGURES / f"tutorial_{name}.png"
-    page.locator("pre").screenshot(path=target)
+    page.locator("pre").screenshot(path=picture)
     page.close()
-    console.result(f"drawn: {target.relative_to(ROOT)}")
 
 
-def draw_page(chromium: Browser, shell: Shell) -> None:
+def draw_page(chromium: Browser, picture: Path, shell: Shell) -> None:
     """The web page that answers the drawn hand."""
     with browser.visiting(chromium, f"http://{shell.site}/", width=960) as visit:
         visit.page.set_input_files("#file", [shell.folder / "hand.jpg"])
         visit.page.locator(".result[aria-busy=false]").wait_for()
-        visit.page.screenshot(path=FIGURES / "tutorial_page.png", full_page=True)
-    console.result("drawn: reports/figures/tutorial_page.png")
+        visit.page.screenshot(path=picture, full_page=True)
 
 
-def draw_status(chromium: Browser, shell: Shell) -> None:
+def draw_status(chromium: Browser, picture: Path, shell: Shell) -> None:
     """The state of the models, after the second version was promoted."""
     with browser.visiting(chromium, f"http://{shell.site}/status", width=960) as visit:
         visit.page.locator("#tasks .card").get_by_text("version 2").wait_for()
-        visit.page.locator("#tasks").screenshot(path=FIGURES / "tutorial_status.png")
-    console.result("drawn: reports/figures/tutorial_status.png")
+        visit.page.locator("#tasks").screenshot(path=picture)
 
 
 if __name__ == "__main__":
