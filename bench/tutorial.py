@@ -45,9 +45,7 @@ def main() -> None:
     steps = read_steps()
     with tempfile.TemporaryDirectory() as name, browser.running() as chromium:
         shell = Shell(Path(name) / "work", f"localhost:{free_port()}")
-        pictures = (
-            Path(name) / "pictures"
-        )  # moved at the end: no model of a changed tree is trusted
+        pictures = Path(name) / "pictures"
         shell.folder.mkdir()
         pictures.mkdir()
         for step in ("folder", "train", "ask"):
@@ -57,6 +55,7 @@ def main() -> None:
             draw_page(chromium, pictures / "tutorial_page.png", shell)
             draw_terminal(chromium, pictures / "tutorial_own.png", shell.run(steps["own"]))
             draw_status(chromium, pictures / "tutorial_status.png", shell)
+        # At the end: no model of a tree with changes is trusted.
         for picture in sorted(pictures.iterdir()):
             shutil.copy(picture, FIGURES)
             console.result(f"drawn: {(FIGURES / picture.name).relative_to(ROOT)}")
