@@ -47,6 +47,7 @@ def test_an_interrupted_training_resumes_and_ends_the_same(
     assert (tmp_path / "model.onnx").read_bytes() == (nano.out / "model.onnx").read_bytes()
 
 
+@pytest.mark.long
 def test_every_epoch_is_reported_with_its_metrics(nano: ShortTraining) -> None:
     """Losses and a validation score for each epoch of both phases."""
     assert nano.steps == (1, 2, 3)
@@ -55,6 +56,7 @@ def test_every_epoch_is_reported_with_its_metrics(nano: ShortTraining) -> None:
     assert nano.fit.lineage["started_from"] == "scratch"
 
 
+@pytest.mark.long
 def test_the_file_accepts_batches_and_contains_no_trace_of_the_machine(nano: ShortTraining) -> None:
     """Dynamic batch size; no path, date or metadata."""
     session = Session(nano.out / "model.onnx")
