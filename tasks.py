@@ -54,7 +54,8 @@ if Path(sys.prefix).resolve() == VENV.resolve():
             if failed.exists():
                 names = list(json.loads(failed.read_text(encoding="utf-8")))
                 more = f"  # and {len(names) - 5} more" if len(names) > 5 else ""
-                print("Again: .venv/bin/python -m pytest", shlex.join(names[:5]) + more)
+                python = (BIN / "python").relative_to(ROOT)
+                print(f"Again: {python} -m pytest {shlex.join(names[:5])}{more}")
             raise
 
     @task

@@ -225,7 +225,7 @@ def _alone(stack: Stack, load: _Load) -> None:
 
 
 def _shared(stack: Stack, load: _Load) -> None:
-    """The proxy still asks both replicas, whatever was restarted."""
+    """The proxy asks both replicas, also after all the restarts."""
     before = {name: _predictions(stack, name) for name in REPLICAS}
     load.reach(50)
     count = {name: _predictions(stack, name) - before[name] for name in REPLICAS}

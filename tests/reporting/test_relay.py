@@ -64,7 +64,7 @@ def test_lines_and_bars_of_workers_are_drawn_here(
 
 
 def test_no_worker_outlives_the_process_that_draws(tmp_path: Path) -> None:
-    """One that trains would go on for minutes; all share this pipe, and none holds it any more."""
+    """The pipe of their output ends only when all processes have ended."""
     script = tmp_path / "script.py"
     script.write_text(POOL)
     process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE)

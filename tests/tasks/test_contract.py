@@ -47,7 +47,7 @@ def prepared(
 
 @pytest.fixture
 def champion(task: Task[Any], request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A bundle of the task: a trained one, but of emotions one that takes no training."""
+    """A bundle of the task. That of emotions is not trained: a training takes a minute."""
     if task.name == "gesture":
         return small.champion(request.getfixturevalue("small_gesture"), task.name)
     if task.name == "emotion":

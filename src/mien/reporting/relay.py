@@ -53,8 +53,8 @@ def send(queue: "SimpleQueue[Message]") -> None:
 
 
 def end_with_parent() -> None:
-    """End this process when the one that started it has ended, by a signal too: what waits for a
-    pipe, or trains, would go on for minutes."""
+    """End this process as soon as its parent has ended, also if a signal killed the parent.
+    Otherwise a training would go on for minutes."""
     parent = parent_process()
 
     def wait() -> None:

@@ -91,7 +91,7 @@ def _create(client: "MlflowClient", name: str, owner: str) -> bool:
     try:
         client.create_registered_model(name, tags=tags, description=text)
     except MlflowException as error:
-        # MLflow looks for what is there already, and does not find it if it was released just then.
+        # MLflow looks up the model that is in the way; it may have been deleted in between.
         if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"):
             raise
         return False

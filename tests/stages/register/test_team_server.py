@@ -154,7 +154,7 @@ def test_a_killed_holder_stops_nobody_for_good(team: Team, monkeypatch: pytest.M
 def test_a_lock_that_is_released_just_then_is_taken(
     team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """MLflow finds the lock of another machine, looks for what it is, and finds it no longer."""
+    """Between the refusal of MLflow to create the lock and its look at the one that is there."""
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import ErrorCode
     from mlflow.tracking import MlflowClient

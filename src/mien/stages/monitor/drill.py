@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mien.errors import StackError, nearest
+from mien.observability.drift import WINDOW_ROWS
 from mien.reporting import console
 from mien.stages.monitor import traffic
 from mien.stages.monitor.annotation import annotated
@@ -163,9 +164,9 @@ def _ready(drill: Drill, stack: DrillTarget, requests: Sequence[LabelledRequest]
         raise StackError(f"The server at {stack.api.address} is not ready; /health has the reason.")
     if firing := stack.prometheus.alerts("firing"):
         raise StackError(
-            f"{', '.join(sorted(firing))} fires already. Fix its cause first. After an earlier "
-            "drill of drift, 1,000 other predictions end it, or a server that is started with "
-            "another MIEN_PREDICTION_LOG; after other drills, some minutes do."
+            f"{', '.join(sorted(firing))} fires already. Fix its cause first. A drill of drift "
+            f"ends after {WINDOW_ROWS:,} other predictions, or with a server that is started with "
+            "another MIEN_PREDICTION_LOG; after other drills, wait some minutes."
         )
     if drill.needs_images and not all(request.is_image for request in requests):
         raise StackError(
