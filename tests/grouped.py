@@ -21,6 +21,9 @@ def group(item: Any) -> str:
     """The group of a test; "" without such a fixture."""
     fixtures = [each[-1] for each in item._fixtureinfo.name2fixturedefs.values()]
     if folders := [each.baseid for each in fixtures if each.scope == "package"]:
+        packages = {each.nodeid for each in item.iter_parents() if isinstance(each, pytest.Package)}
+        if missing := sorted(set(folders) - packages):  # pytest would keep it to the end of all
+            raise pytest.UsageError(f"{missing[0]} has a fixture of its package: add __init__.py")
         return str(min(folders))
     names = [each.argname for each in fixtures if each.scope == "module"]
     indices = item.callspec.indices if hasattr(item, "callspec") else {}
