@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from threading import Thread
 
 from pydantic import BaseModel, Field, ValidationError
 
 from mien.errors import ConfigError, RetrainError
+from mien.observability import local_server
 
-HOST, PATH = "127.0.0.1", "/alerts"
+PATH = "/alerts"
 MAX_BODY_BYTES = 1_000_000
 MIN_KEY_CHARACTERS = 24
 Ask = Callable[[str], None]
@@ -55,17 +56,11 @@ def listening(task: str, key: str, port: int, ask: Ask) -> Iterator[str]:
             f"MIEN_RETRAIN_KEY: expected {MIN_KEY_CHARACTERS} characters or more, found "
             f"{len(key)}. `openssl rand -hex 32` makes one; Alertmanager sends it as credentials."
         )
-    try:
-        server = ThreadingHTTPServer((HOST, port), partial(_WebhookHandler, task, key, ask))
-    except (OSError, OverflowError) as error:
-        raise ConfigError(
-            f"--listen {port} cannot be used: {error}. Name another one; 0 takes any free one."
-        ) from None
-    server.daemon_threads = True
-    with server:
+    handler = partial(_WebhookHandler, task, key, ask)
+    with local_server.bound(handler, port, "--listen") as server:
         Thread(target=server.serve_forever, daemon=True).start()
         try:
-            yield f"http://{HOST}:{server.server_port}{PATH}"
+            yield f"http://{local_server.HOST}:{server.server_port}{PATH}"
         finally:
             server.shutdown()
 

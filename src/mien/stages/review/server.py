@@ -12,17 +12,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ValidationError
 
-from mien.errors import ConfigError, MienError, RequestError
+from mien.errors import MienError, RequestError
+from mien.observability import local_server
+from mien.observability.local_server import HOST, LocalServer
 
 from .session import LabelRequest, ReviewSession
 
-HOST = "127.0.0.1"
 MAX_BODY_BYTES = 4_096
 _STATIC = Path(__file__).parent / "static"
 _SHARED = Path(__file__).parents[1] / "serve" / "static"
@@ -48,21 +49,15 @@ Query = dict[str, str]
 
 
 @contextmanager
-def listening(session: ReviewSession, port: int) -> Iterator[tuple[ThreadingHTTPServer, str]]:
+def listening(session: ReviewSession, port: int) -> Iterator[tuple[LocalServer, str]]:
     """Bind the port; yields the server, which is to be run, and its address with the key.
 
     Raises:
         ConfigError: the port cannot be used.
     """
     key = secrets.token_urlsafe(24)
-    try:
-        server = ThreadingHTTPServer((HOST, port), partial(_Handler, session, key))
-    except (OSError, OverflowError) as error:
-        raise ConfigError(
-            f"--port {port} cannot be used: {error}. Name another one; 0 takes any free one."
-        ) from None
-    server.daemon_threads = True
-    with server:
+    handler = partial(_Handler, session, key)
+    with local_server.bound(handler, port, "--port") as server:
         yield server, f"http://{HOST}:{server.server_port}/#{key}"
 
 
