@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,43 @@ def test_sigterm_leaves_no_temporary_folder(tmp_path: Path) -> None:
     """Exit status as shells say it: 128 and the signal's number."""
     done = subprocess.run([sys.executable, "-c", _TERMINATED, str(tmp_path)], timeout=PATIENCE)
     assert (done.returncode, list(tmp_path.iterdir())) == (128 + signal.SIGTERM, [])
+
+
+_WORKERS = """
+import os
+from threading import Event
+
+from mien import cli
+from mien.cli import demo
+
+
+def work(name):
+    print(os.getpid(), flush=True)
+    Event().wait()
+
+
+cli.app = lambda: demo.in_processes("train", work)
+
+if __name__ == "__main__":
+    cli.main()
+"""
+
+
+def test_sigterm_ends_the_processes_of_a_demo(tmp_path: Path) -> None:
+    """In the middle of their work; the pipe ends only when all processes have ended."""
+    script = tmp_path / "script.py"
+    script.write_text(_WORKERS)
+    command = [sys.executable, str(script)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.terminate()
+        process.communicate(timeout=PATIENCE)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 128 + signal.SIGTERM
 
 
 def test_a_port_in_use_is_told_before_anything_is_trained(

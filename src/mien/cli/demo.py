@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import Any, TypeVar
 
 from mien import config, pipeline, tasks
@@ -104,8 +104,13 @@ def in_processes(title: str, work: Callable[[str], T]) -> dict[str, T]:
         relay.drawn(f"{title} {' and '.join(names)}", queue),
         ProcessPoolExecutor(workers, context, initializer=relay.send, initargs=(queue,)) as pool,
     ):
-        jobs = {name: pool.submit(work, name) for name in names}
-        return {name: job.result() for name, job in jobs.items()}
+        try:
+            jobs = {name: pool.submit(work, name) for name in names}
+            return {name: job.result() for name, job in jobs.items()}
+        except (KeyboardInterrupt, SystemExit):
+            for worker in active_children():  # the pool would wait for their trainings
+                worker.terminate()
+            raise
 
 
 def _train(name: str, workspace: Workspace, pull: bool) -> TaskReport:
