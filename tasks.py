@@ -170,8 +170,9 @@ if Path(sys.prefix).resolve() == VENV.resolve():
         `--only` stack, scale, model, kubernetes or train; building the image for trainings takes
         longest.
         """
-        options = f"{f'--home {home}' if home else ''} {f'--only {only}' if only else ''}"
-        _run(context, f"{BIN}/python -m stack {options}")
+        given = {"--home": home, "--only": only}
+        options = [word for name, value in given.items() if value for word in (name, value)]
+        _replace(str(BIN / "python"), "-m", "stack", *options)  # SIGTERM must reach it
 
     @task
     def prometheus(context: Context) -> None:

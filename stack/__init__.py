@@ -4,9 +4,10 @@
 
 It needs a Docker engine, or root and Debian's docker.io to start one for the time of the test;
 where neither can be had it says so and ends without an error. `bases.py` has the images that are
-not built here, `engine.py` the engine, `images.py` those that are; `compose.py` the stack and
-`trial.py` what is tried on it; `scale.py` the same for docker-compose.scale.yml; `kubernetes.py`
-runs what deploy/kubernetes calls; `contract.py` is what else is tried on single containers.
+not built here, `engine.py` the engine, `processes.py` how programs end, `images.py` the images
+that are built; `compose.py` the stack and `trial.py` what is tried on it; `scale.py` the same for
+docker-compose.scale.yml; `kubernetes.py` runs what deploy/kubernetes calls; `contract.py` is what
+else is tried on single containers.
 """
 
 import sys

@@ -18,7 +18,8 @@ from typing import Any
 
 from stack import AbsentError, PromiseError, say
 from stack.bases import COMPOSE, images
-from stack.engine import PACKAGES, Engine, undisturbed
+from stack.engine import PACKAGES, Engine
+from stack.processes import undisturbed
 
 PROJECT = "mien-stack-test"
 VARIABLES = {

@@ -2,17 +2,14 @@
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mien.model import cpus
 from stack import PromiseError, say
-from stack.engine import Engine, undisturbed
+from stack.engine import Engine
 from stack.images import MODEL
 
-NETWORK = "mien-stack-test-contract"
 ROUNDS = 2
 """Emulations of each kind, in turns; each has two cold starts, and the best one counts."""
 MAX_RATIO = 1.3
@@ -41,8 +38,8 @@ def cloud_run(docker: Engine, home: Path) -> None:
     Raises:
         PromiseError: a request is lost, a limit is broken, or the start takes longer.
     """
-    with _network(docker):
-        container = ["--image", MODEL, "--network", NETWORK]
+    with docker.network() as network:
+        container = ["--image", MODEL, "--network", network]
         kinds = {"container": container, "process": ["--home", str(home)]}
         rounds = [
             {name: _emulated(docker, *options) for name, options in kinds.items()}
@@ -63,17 +60,6 @@ def cloud_run(docker: Engine, home: Path) -> None:
         )
     if ratio["cpu_s"] > MAX_RATIO:
         raise PromiseError(f"a cold start takes {ratio['cpu_s']:.2f} times that of a process")
-
-
-@contextmanager
-def _network(docker: Engine) -> Iterator[None]:
-    """A network for single containers, which an engine of our own does not have."""
-    docker.run("docker", "network", "create", NETWORK)
-    try:
-        yield
-    finally:
-        with undisturbed():
-            docker.ask("docker", "network", "rm", NETWORK)
 
 
 def _emulated(docker: Engine, *options: str) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import fcntl
 import os
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -18,10 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stack import ROOT, AbsentError, PromiseError, say
+from stack.processes import end, finish, undisturbed
 
 PACKAGES = "apt-get install docker.io docker-compose debootstrap"
 PATIENCE = 60.0
-"""Seconds for an engine to answer, and to stop."""
+"""Seconds for an engine to answer."""
+NETWORK = "mien-stack-test"
 OURS = re.compile(r"DOCKER|\bbr-[0-9a-f]{12}\b")
 """Chains of an engine, and the bridges of its networks."""
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
@@ -40,20 +41,23 @@ class Engine:
         Raises:
             PromiseError: it ended with an error.
         """
-        done = subprocess.run(command, cwd=ROOT, env={**self.environment, **more}, check=False)
+        done = finish(command, ROOT, {**self.environment, **more}, output=None)
         if done.returncode:
             raise PromiseError(f"`{' '.join(command)}` ended with {done.returncode}")
 
     def ask(self, *command: str, **more: str) -> "subprocess.CompletedProcess[str]":
         """Run a command and keep what it writes; its status is for the caller to judge."""
-        return subprocess.run(
-            command,
-            cwd=ROOT,
-            env={**self.environment, **more},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return finish(command, ROOT, {**self.environment, **more})
+
+    @contextmanager
+    def network(self) -> Iterator[str]:
+        """A network for single containers, which an engine of our own does not have."""
+        self.run("docker", "network", "create", NETWORK)
+        try:
+            yield NETWORK
+        finally:
+            with undisturbed():
+                self.ask("docker", "network", "rm", NETWORK)
 
 
 @contextmanager
@@ -75,17 +79,6 @@ def running(scratch: Path) -> Iterator[Engine]:
         # The classic builder: Debian's engine brings no other, and it takes imported images.
         said = {"DOCKER_HOST": socket, "DOCKER_BUILDKIT": "0", "DOCKER_CONFIG": str(scratch)}
         yield Engine(own=True, environment={**os.environ, **said})
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Neither Ctrl-C nor SIGTERM ends what the block does, here or in programs that it starts."""
-    kept = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for each, handler in kept.items():
-            signal.signal(each, handler)
 
 
 @contextmanager
@@ -114,17 +107,8 @@ def _started(scratch: Path) -> Iterator[str]:
         yield socket
     finally:
         with undisturbed():
-            _stop(process)
+            end(process)
             _remove(folder)
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    process.terminate()
-    try:
-        process.wait(PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _remove(folder: Path) -> None:

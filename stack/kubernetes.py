@@ -6,7 +6,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ import yaml
 from mien.storage.workspace import Workspace
 from stack import ROOT, PromiseError, say
 from stack.compose import DIRECT, PATIENCE, free_ports, get
-from stack.engine import Engine, undisturbed
+from stack.engine import Engine
+from stack.processes import undisturbed
 
 FOLDER = ROOT / "deploy" / "kubernetes"
-NETWORK = "mien-stack-test-kubernetes"
 PICTURES = 600
 """More than a part has rows, so that two shards have work."""
 UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
@@ -94,16 +94,15 @@ def serving(docker: Engine) -> None:
     scaler = yaml.safe_load_all((FOLDER / "serving.yaml").read_text(encoding="utf-8"))
     (count,) = (each["spec"]["minReplicas"] for each in scaler if "minReplicas" in each["spec"])
     (port,) = (each["containerPort"] for each in pod.container["ports"])
+    names = [f"mien-stack-test-{number}" for number in range(count)]
     monitor = yaml.safe_load((FOLDER / "service_monitor.yaml").read_text(encoding="utf-8"))
     (scraped,) = (each["path"] for each in monitor["spec"]["endpoints"])
-    with _network(docker), ExitStack() as pods:
-        names = [f"mien-stack-test-{number}" for number in range(count)]
+    with docker.network() as network, _removed(docker, names):
         places = dict(zip(names, free_ports(count), strict=True))
         for name, own in places.items():
             publish = f"--publish=127.0.0.1:{own}:{port}"
-            run = pod.command({}, "--detach", f"--name={name}", f"--network={NETWORK}", publish)
+            run = pod.command({}, "--detach", f"--name={name}", f"--network={network}", publish)
             docker.run(*run)
-            pods.callback(docker.ask, "docker", "rm", "--force", name)
         for name, own in places.items():
             address = f"http://127.0.0.1:{own}"
             _started(docker, name, address, pod.container["startupProbe"])
@@ -139,7 +138,7 @@ def batch(docker: Engine, scratch: Path) -> None:
         claims = {name: _claim(Path(place) / name) for name in ("photos", "results")}
         _draw(claims["photos"])
         names = [f"mien-stack-test-{index}" for index in range(completions)]
-        try:
+        with _removed(docker, names):
             for index, name in enumerate(names):
                 docker.run(*_shard(pod, claims, index, name))
             for name in names:
@@ -148,9 +147,6 @@ def batch(docker: Engine, scratch: Path) -> None:
             docker.ask("docker", "rm", names[0])
             docker.run(*_shard(pod, claims, 0, names[0]))  # as after an eviction
             _ended(docker, names[0])
-        finally:
-            with undisturbed():
-                docker.ask("docker", "rm", "--force", *names)
         if _table(claims["results"] / "photos") != done:
             raise PromiseError("a shard that ran again changed the table")
     say(
@@ -174,6 +170,16 @@ def training(docker: Engine, scratch: Path) -> None:
         if not numbers or not workspace.is_registered("gesture", numbers[0]):
             raise PromiseError(f"training.yaml left no registered model: {numbers}")
     say(f"training.yaml left version {numbers[0]} of mien-gesture in its workspace.")
+
+
+@contextmanager
+def _removed(docker: Engine, names: list[str]) -> Iterator[None]:
+    """Remove containers at the end, whether or not all of them were started."""
+    try:
+        yield
+    finally:
+        with undisturbed():
+            docker.ask("docker", "rm", "--force", *names)
 
 
 def _shard(pod: Pod, claims: Mapping[str, Path], index: int, name: str) -> list[str]:
@@ -249,13 +255,3 @@ def _ended(docker: Engine, name: str) -> None:
 
 def _exit_code(docker: Engine, name: str) -> str:
     return docker.ask("docker", "inspect", "-f", "{{.State.ExitCode}}", name).stdout.strip()
-
-
-@contextmanager
-def _network(docker: Engine) -> Iterator[None]:
-    docker.run("docker", "network", "create", NETWORK)
-    try:
-        yield
-    finally:
-        with undisturbed():
-            docker.ask("docker", "network", "rm", NETWORK)

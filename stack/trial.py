@@ -17,6 +17,7 @@ from typing import IO
 
 from stack import ROOT, PromiseError, say
 from stack.compose import VARIABLES, Stack, get
+from stack.processes import end
 
 REAL = ROOT.parent / "shared" / "data"
 PICTURES = 60
@@ -57,8 +58,7 @@ def _demo(home: Path, out: IO[str]) -> Iterator["subprocess.Popen[bytes]"]:
     try:
         yield process
     finally:
-        process.terminate()
-        process.wait()
+        end(process)
 
 
 def watch(stack: Stack) -> None:
