@@ -8,6 +8,7 @@ from pathlib import Path
 from mien.model import cpus, lineage
 
 ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
 REAL = ROOT.parent / "shared" / "data"
 
 
@@ -35,15 +36,19 @@ def code() -> str:
 
 
 def write(name: str, title: str, parts: Sequence[str]) -> None:
-    """Print the page and write it to docs/source/measured/."""
+    """Print the page, write it to docs/source/measured/, and list a new one in the navigation."""
     head = (
         f"# {title}\n\nMade by `python3 tasks.py bench {name}` on {cpus.available_cpus()} cores, "
         f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {code()}."
     )
     text = "\n\n".join([head, *parts]) + "\n"
-    path = ROOT / "docs" / "source" / "measured" / f"{name}.md"
+    path = DOCS / "source" / "measured" / f"{name}.md"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
+    settings = DOCS / "mkdocs.yml"
+    navigation, place = settings.read_text(encoding="utf-8"), f": measured/{name}.md\n"
+    if place not in navigation:  # measured pages are its last section
+        settings.write_text(f"{navigation}      - {title}{place}", encoding="utf-8")
     print(text)
 
 
