@@ -13,7 +13,7 @@ from public_models import task_with, toy
 from mien import pipeline
 from mien.errors import StackError
 from mien.observability.metrics import METRICS
-from mien.stages.monitor import report, traffic, verify
+from mien.stages.monitor import missing_metrics, report, traffic, verify
 from mien.stages.monitor.report import PromiseResult
 from mien.stages.monitor.verify import Stack
 from mien.stages.monitor.web import HttpClient, HttpResponse, Prometheus
@@ -93,7 +93,7 @@ def test_a_server_without_a_challenger_is_complete() -> None:
         assert [each for each in found if each.failure] == []
         skipped = {each.skipped for each in found if each.skipped}
         assert skipped == {
-            "no version answers after the champion, or its answers have no feedback",
+            missing_metrics.NO_CHALLENGER,
             "no canary is served",
         }
 

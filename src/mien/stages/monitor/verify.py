@@ -17,13 +17,15 @@ from typing import Any
 import yaml
 
 from mien import tasks
-from mien.errors import ConfigError, NoResponseError, StackError, nearest
+from mien.errors import ConfigError, NoResponseError, RegistryError, StackError, nearest
 from mien.observability.metrics import METRICS
 from mien.reporting import console
-from mien.stages.monitor import compose, dashboards, grafana, promql, report
+from mien.stages.monitor import compose, dashboards, grafana, missing_metrics, promql, report
+from mien.stages.monitor.missing_metrics import WINDOW
 from mien.stages.monitor.panels import DASHBOARDS
 from mien.stages.monitor.report import PromiseResult
 from mien.stages.monitor.web import HttpClient, Prometheus, form, seconds
+from mien.storage import shadow
 from mien.storage.workspace import CHAMPION, Workspace
 
 CONFIG = Path("prometheus/prometheus.yml")
@@ -41,25 +43,9 @@ _SOURCE = {
 }
 _PROVIDER = {"type": "file", "path": f"{MOUNT}/dashboards"}
 _MOUNTED = {"source": f"./{SOURCE.parents[1]}", "target": MOUNT}
-WINDOW = "10m"
-"""The window of rates while panels are checked."""
 _REASONS = {
     "mien_live_": "no feedback has been sent yet; POST /feedback, or run `mien drill clean`",
     "mien_drift_": "there is no score under 200 predictions; run `mien drill clean`",
-}
-_OF_TRAINING = (
-    "mien_training_",
-    "mien_model_score",
-    "mien_live_accuracy_floor",
-    "mien_label_share_limit",
-    "mien_drift_score",
-    "mien_drift_threshold",
-)
-"""Metrics that need the evaluation or the training data of a model; a pulled model has neither."""
-_OPTIONAL = {
-    "mien_shadow_": "no version answers after the champion, or its answers have no feedback",
-    "mien_canary_": "no canary is served",
-    "mien_estimated_": "no estimate: too few answers, drift, or a model that is not calibrated",
 }
 _MAX_PRINTED = 3
 """Failures of one check that are printed; the report has all."""
@@ -187,13 +173,37 @@ def _models(stack: Stack) -> Items:
         yield f"champion of {name}", "" if version == str(number) else failure
 
 
+def _shadow(stack: Stack) -> Items:
+    """The challengers of the workspace answer after the champions, and no others."""
+    challengers = missing_metrics.challengers(stack.api)
+    for name in tasks.names():
+        item, path = f"challenger of {name}", shadow.path_of(stack.workspace, name)
+        try:
+            plan = shadow.read(stack.workspace, name)
+        except RegistryError as error:
+            yield item, str(error)
+            continue
+        champion = stack.workspace.aliases(name).get(CHAMPION)
+        expected = str(plan.version) if plan and plan.version != champion else ""
+        version, active = challengers.get(name, ("", False))
+        if version != expected:
+            wanted, actual = (f"version {it}" if it else "none" for it in (expected, version))
+            log = "the server's log has the reason"
+            yield item, f"{path}: expected {wanted} in mien_shadow_active, found {actual}; {log}"
+        elif not version:
+            yield item, "", missing_metrics.NO_CHALLENGER
+        else:
+            again = f"the server's log has the reason, `mien shadow {name} {version}` starts it"
+            yield item, "" if active else f"{path}: version {version} was switched off; {again}"
+
+
 def _metrics(stack: Stack) -> Items:
     """The server exposes exactly the metrics of the table."""
     kinds = dict(re.findall(r"^# TYPE (\S+) (\w+)$", stack.api.get("/metrics").text, re.MULTILINE))
-    pulled = _pulled(stack)
+    served = missing_metrics.served(stack.api)
     for row in METRICS:
         kind = kinds.pop(row.name, None)
-        excuse = "" if kind else pulled.excuse(row.name, pulled.all_models)
+        excuse = "" if kind else served.excuse(row.name, served.all_pulled)
         wrong = f"{row.name} is {kind or 'not exposed'}; {_reason(row.name)}".rstrip("; ")
         yield (row.name, "", excuse) if excuse or kind == row.kind else (row.name, wrong)
     for name in sorted(kinds):
@@ -257,7 +267,7 @@ def _alert_route(stack: Stack) -> Items:
 
 def _panels(stack: Stack) -> Items:
     """Every query of every panel returns numbers."""
-    pulled = _pulled(stack)
+    served = missing_metrics.served(stack.api)
     for board in DASHBOARDS:
         path = SOURCE.parents[1] / "dashboards" / f"{board.name}.json"
         for panel in _read(stack.project / path)["panels"]:
@@ -267,32 +277,8 @@ def _panels(stack: Stack) -> Items:
                 item = f"{board.name}: {panel['title']}"
                 location = f"{path}: panel {panel['title']!r}"
                 # A metric that another model must have is missed by `_metrics`.
-                excuse = failure and pulled.excuse(expr, bool(pulled.tasks))
+                excuse = failure and served.excuse(expr, bool(served.pulled))
                 yield (item, "", excuse) if excuse else (item, failure and f"{location}: {failure}")
-
-
-@dataclass(frozen=True)
-class _Pulled:
-    """The tasks that serve a pulled model, and whether every served model is one."""
-
-    tasks: tuple[str, ...]
-    all_models: bool
-
-    def excuse(self, expr: str, is_enough: bool) -> str:
-        """Why a metric of an expression may be missing; "" if it must be there."""
-        if is_enough and any(name in expr for name in _OF_TRAINING):
-            names = ", ".join(self.tasks)
-            return f"{names}: a public pretrained model, which brings no training data"
-        return next((why for name, why in _OPTIONAL.items() if name in expr), "")
-
-
-def _pulled(stack: Stack) -> _Pulled:
-    try:
-        models = stack.api.get("/health").json()["models"]
-    except StackError:
-        models = []  # a failure of `_server`
-    names = tuple(each["task"] for each in models if each["trained_on"] == "pretrained")
-    return _Pulled(names, bool(names) and len(names) == len(models))
 
 
 def _query_failure(prometheus: Prometheus, expr: str) -> str:
@@ -387,6 +373,7 @@ def _text(path: Path) -> str:
 CHECKS: dict[str, tuple[Callable[[Stack], Items], set[str]]] = {
     "server": (_server, {"api"}),
     "models": (_models, {"api"}),
+    "shadow": (_shadow, {"api"}),
     "metrics": (_metrics, {"api"}),
     "targets": (_targets, {"prometheus"}),
     "rules": (_rules, {"prometheus"}),
