@@ -143,7 +143,8 @@ class LoopDrill:
             trace_id = str(response.json()["trace_id"])
             truth[trace_id] = each.label
             if not self.client.is_right(each, response):
-                wrong.add(trace_id)
+                if response.json()[self.task] is not None:  # nothing is kept without a subject
+                    wrong.add(trace_id)
                 traffic.send_feedback(self.client.api, each, response)
         stored = self._wait_for_samples(wrong) & truth.keys()
         samples.labels(self.task).add(*(_label(each, truth[each]) for each in sorted(stored)))

@@ -1,5 +1,8 @@
 """The loop on a real server: a changed world is learned, and a worse model is never promoted."""
 
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +15,12 @@ from served import Server
 
 from mien import config, pipeline
 from mien.errors import StackError
+from mien.observability.review.store import ReviewStore
 from mien.pipeline import loop_drill
-from mien.pipeline.loop_drill import SEEDS, LoopResult
+from mien.pipeline.loop_drill import SEEDS, LoopDrill, LoopResult, _Client
 from mien.stages.data.folders import DRAWN_MARK
-from mien.stages.monitor.web import HttpClient
+from mien.stages.monitor.traffic import LabelledRequest
+from mien.stages.monitor.web import HttpClient, HttpResponse
 from mien.storage.workspace import Workspace
 from mien.tracking import Tracker
 
@@ -60,6 +65,32 @@ def test_a_changed_world_is_learned_while_every_request_is_answered(
     assert workspace.aliases("gesture")["champion"] == result.version == 2
     reasons = [each.reason for each in Tracker(home).history("mien-gesture")]
     assert reasons[-1].startswith("Better in the shadow: ")
+
+
+@dataclass(frozen=True)
+class Answering(HttpClient):
+    """A server that answers each body with the label of the same name; "none" is no subject."""
+
+    def post(
+        self, path: str, body: bytes, content_type: str, headers: Mapping[str, str] | None = None
+    ) -> HttpResponse:
+        label = None if body == b"none" else body.decode()
+        answer = {"emotion": label, "trace_id": f"{body.hex():0>32}"}
+        return HttpResponse(path, 200, json.dumps(answer).encode())
+
+
+def test_a_wrong_answer_without_a_subject_is_not_waited_for(tmp_path: Path) -> None:
+    """A server keeps nothing of it; a wrong one with a subject is labelled with the truth."""
+    workspace, client = Workspace(tmp_path), _Client(Answering("http://x"), "emotion")
+    settings = config.settings().model_copy(update={"review_key": SecretStr(KEY)})
+    drill = LoopDrill("emotion", workspace, settings, client, 100)
+    sample = workspace.review / "emotion" / f"{b'anger'.hex():0>32}.sample"
+    sample.parent.mkdir(parents=True)
+    sample.touch()
+    requests = [LabelledRequest("/", body, "image/png", "happy") for body in (b"none", b"anger")]
+    assert drill.review(requests) == 1
+    (label,) = ReviewStore(workspace.review, KEY).labels("emotion").latest().values()
+    assert (label.trace_id, label.label) == (sample.stem, "happy")
 
 
 def test_a_worse_version_is_better_in_no_order_and_a_better_one_in_all() -> None:
