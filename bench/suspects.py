@@ -3,7 +3,7 @@
 `python3 tasks.py bench suspects` flips labels of real landmarks and ranks them by each method in
 one run. Of real faces it counts which of the first suspects are copies of a face with another
 label, and what was judged by eye of them: `suspects_by_eye.csv` has the verdicts of one look at the
-first fifty faces, by one judge, who saw the given label.
+first fifty faces, by one reader, who saw the given label.
 """
 
 import csv
@@ -121,8 +121,9 @@ def _by_eye(first: Sequence[str]) -> str:
         share = f"{counts[verdict] / judged:.0%} ({low:.0%} to {high:.0%})"
         rows.append({"given label": verdict, "faces": counts[verdict], "share": share})
     return (
-        f"Judged by eye, once and by one judge: {judged} of the first {len(first)}."
-        f"\n\n{page.table(rows)}"
+        f"By eye, one reader who saw the given label: {judged} of the first {len(first)} suspects. "
+        "These are opinions on faces, from a table in the repository, and no result of this "
+        f"command.\n\n{page.table(rows)}"
     )
 
 
