@@ -20,7 +20,6 @@ from mien.model.runtime import Model
 from mien.storage.workspace import DATA, Workspace, read_latest
 from mien.task import Prediction
 from mien.tasks.gesture import data, landmarks
-from mien.tasks.gesture.rejection import RejectionModel
 from mien.tasks.gesture.rejection_training import fit_rejection
 
 TARGET = 0.05
@@ -155,7 +154,7 @@ def _left_out(ready: Path, seed: int) -> str:
             unseen.append(features[own])
             if name == "train":
                 classes = np.unique(names, return_inverse=True)[1].astype(np.int64)
-        model = RejectionModel.from_json(fit_rejection(others["train"], classes, seed))
+        model = fit_rejection(others["train"], classes, seed)
         threshold = float(np.quantile(model.novelty(others["val"]), 1 - MAX_LOST))
         rejected = model.novelty(np.concatenate(unseen)) > threshold
         lost = model.novelty(others["test"]) > threshold

@@ -19,7 +19,7 @@ CLASSES = np.unique(np.array(LABELS), return_inverse=True)[1].astype(np.int64)
 
 @pytest.fixture(scope="module")
 def rejection() -> RejectionModel:
-    document = json.loads(json.dumps(fit_rejection(FEATURES, CLASSES, 0)))
+    document = json.loads(json.dumps(fit_rejection(FEATURES, CLASSES, 0).as_json()))
     return RejectionModel.from_json(document)
 
 

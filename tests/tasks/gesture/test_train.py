@@ -88,7 +88,7 @@ def test_every_fold_of_every_grid_point_is_recorded(ready: Path, tmp_path: Path)
     assert set(done.preprocessing) == {"preprocessing_version", "outlier_model", "rejection"}
     assert done.preprocessing["preprocessing_version"] == landmarks.NORMALIZATION_VERSION
     training = landmarks.normalize(data.read_split(ready, "train").landmarks)
-    assert done.preprocessing["outlier_model"] == fit_outlier_model(training)
+    assert done.preprocessing["outlier_model"] == fit_outlier_model(training).as_json()
     assert done.preprocessing == json.loads(json.dumps(done.preprocessing)), "plain JSON values"
 
 

@@ -26,6 +26,17 @@ class Bind:
 
 
 @dataclass(frozen=True)
+class _Volume:
+    """What a container mounts."""
+
+    kind: str
+    """bind, volume or tmpfs."""
+    source: str
+    target: str
+    read_only: bool
+
+
+@dataclass(frozen=True)
 class ComposeFile:
     """The services of the file, by name."""
 
@@ -40,16 +51,16 @@ class ComposeFile:
     def binds(self, service: str) -> list[Bind]:
         """The folders that a service mounts."""
         return [
-            Bind(self.project / each["source"], Path(each["target"]))
+            Bind(self.project / each.source, Path(each.target))
             for each in self._volumes(service)
-            if each.get("type") == "bind"
+            if each.kind == "bind"
         ]
 
     def writable(self, service: str) -> list[Path]:
         """Where a service with a read-only root can write: tmpfs and volumes."""
         tmpfs = self.services[service].get("tmpfs") or []
-        volumes = [each for each in self._volumes(service) if not each.get("read_only")]
-        paths = [*([tmpfs] if isinstance(tmpfs, str) else tmpfs), *(v["target"] for v in volumes)]
+        volumes = [each.target for each in self._volumes(service) if not each.read_only]
+        paths = [*([tmpfs] if isinstance(tmpfs, str) else tmpfs), *volumes]
         return [Path(str(path).partition(":")[0]) for path in paths]
 
     def ports(self, service: str) -> list[tuple[int, int]]:
@@ -61,19 +72,20 @@ class ComposeFile:
         matches = [match for text in texts if (match := _PORTS.fullmatch(text))]
         return [(int(match[1]), int(match[2])) for match in matches]
 
-    def _volumes(self, service: str) -> list[dict[str, Any]]:
+    def _volumes(self, service: str) -> list[_Volume]:
         return [_volume(each) for each in self.services.get(service, {}).get("volumes") or []]
 
 
-def _volume(volume: Any) -> dict[str, Any]:
-    """A volume in its long form; the short one is [SOURCE:]TARGET[:OPTIONS]."""
+def _volume(volume: Any) -> _Volume:
+    """A volume of the long form or of the short one, [SOURCE:]TARGET[:OPTIONS]."""
     if isinstance(volume, dict):
-        return volume
+        source, read_only = volume.get("source", ""), bool(volume.get("read_only"))
+        return _Volume(volume.get("type", "volume"), source, volume["target"], read_only)
     first, *rest = str(volume).split(":")
     kind = "bind" if rest and first.startswith((".", "/", "~")) else "volume"
     read_only = "ro" in "".join(rest[1:]).split(",")
     target = rest[0] if rest else first
-    return {"type": kind, "source": first, "target": target, "read_only": read_only}
+    return _Volume(kind, first, target, read_only)
 
 
 def read(project: Path) -> ComposeFile | None:

@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from mien.model import bundle
 from mien.model.bundle import Manifest
 from mien.model.evaluation import CandidateScores, Evaluation
 from mien.reporting import html, leaderboard, scores
-from mien.reporting.details import CandidateDetails
+from mien.reporting.details import CandidateDetails, Curve
 from mien.reporting.model_card import CARD
 from mien.reporting.slices import MIN_EXAMPLES
 from mien.stages import Run
@@ -46,6 +45,18 @@ class CheckSummary:
 
 
 @dataclass(frozen=True)
+class ClassRow:
+    """The scores of one class on the test split."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    support: float
+    curve: Curve
+
+
+@dataclass(frozen=True)
 class CandidatePage:
     """What the page shows of one candidate."""
 
@@ -55,18 +66,18 @@ class CandidatePage:
     card: str
 
     @property
-    def classes(self) -> list[dict[str, Any]]:
+    def classes(self) -> list[ClassRow]:
         """Scores of each class on test, the worst F1 first."""
         columns = scores.per_class(np.array(self.details.confusion, dtype=np.int64))
         rows = [
-            {
-                "label": label,
+            ClassRow(
+                label=label,
+                curve=self.details.curves[index],
                 **{name: float(column[index]) for name, column in columns.items()},
-                "curve": self.details.curves[index],
-            }
+            )
             for index, label in enumerate(self.details.labels)
         ]
-        return sorted(rows, key=lambda row: row["f1"])
+        return sorted(rows, key=lambda row: row.f1)
 
     @property
     def shares(self) -> list[list[float]]:

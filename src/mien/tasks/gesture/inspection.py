@@ -22,7 +22,7 @@ from . import anatomy, checks, data, depth, labels, landmarks, sources, splits, 
 from .checks import CHECKS
 from .columns import POINTS
 from .landmarks import Convention, Floats
-from .outlier_model import GaussianOutlierModel, fit_outlier_model
+from .outlier_model import fit_outlier_model
 from .params import Params
 from .table import LandmarkTable, SourceRow, SourceTable
 
@@ -189,7 +189,7 @@ def _inspect_hands(rows: LandmarkTable, source_table: SourceTable, record: _Hand
     flat = depth.has_no_depth(points)
     record.add(checks.MISSING_DEPTH, [source_table.title] if flat else (), 1)
     if (~impossible).sum() >= _MIN_HANDS:
-        model = GaussianOutlierModel.from_json(fit_outlier_model(features[~impossible]))
+        model = fit_outlier_model(features[~impossible])
         outliers = [
             rows.names[index]
             for index in np.flatnonzero(~impossible)

@@ -21,8 +21,8 @@ _COMPONENTS = 12
 _DIGITS = 6
 
 
-def fit_outlier_model(features: NDArray[np.float32]) -> dict[str, Any]:
-    """Fit normalized hands (n, 63); return mean, components and variances as JSON values."""
+def fit_outlier_model(features: NDArray[np.float32]) -> "GaussianOutlierModel":
+    """Fit normalized hands (n, 63)."""
     rows = features.astype(np.float64)
     mean = rows.mean(axis=0)
     variances, directions = np.linalg.eigh(np.cov(rows - mean, rowvar=False, bias=True))
@@ -32,12 +32,12 @@ def fit_outlier_model(features: NDArray[np.float32]) -> dict[str, Any]:
     components *= np.sign(components[np.arange(len(components)), largest])[:, None]
     # A floor, for hands that do not vary at all along a direction.
     floor = max(float(variances[-1]) * 1e-6, 1e-12)
-    return {
-        "mean": _rounded(mean),
-        "components": [_rounded(row) for row in components],
-        "variances": _rounded(np.maximum(variances[::-1][:_COMPONENTS], floor)),
-        "noise_variance": _rounded(np.maximum(variances[:-_COMPONENTS].mean(), floor)),
-    }
+    return GaussianOutlierModel(
+        mean=_rounded(mean),
+        components=_rounded(components),
+        variances=_rounded(np.maximum(variances[::-1][:_COMPONENTS], floor)),
+        noise_variance=float(_rounded(np.maximum(variances[:-_COMPONENTS].mean(), floor))),
+    )
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,22 @@ class GaussianOutlierModel:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "GaussianOutlierModel":
-        """Make it from the result of `fit_outlier_model`."""
+        """Make it from the values of `as_json`."""
         return cls(
             mean=np.array(document["mean"]),
             components=np.array(document["components"]),
             variances=np.array(document["variances"]),
             noise_variance=float(document["noise_variance"]),
         )
+
+    def as_json(self) -> dict[str, list[Any] | float]:
+        """The fields as JSON values, for a bundle."""
+        return {
+            "mean": self.mean.tolist(),
+            "components": self.components.tolist(),
+            "variances": self.variances.tolist(),
+            "noise_variance": self.noise_variance,
+        }
 
     def distance(self, features: NDArray[np.float32]) -> float:
         """Distance of one normalized hand (63,), divided by 63: about 1 for a common hand."""
@@ -68,6 +77,7 @@ class GaussianOutlierModel:
         return squared / len(features)
 
 
-def _rounded(values: Any) -> Any:
-    """Python floats of few digits: the last ones of an eigenvector depend on the processor."""
-    return np.vectorize(lambda value: float(f"{value:.{_DIGITS}g}"))(values).tolist()
+def _rounded(values: Floats) -> Floats:
+    """Values of few digits: the last ones of an eigenvector depend on the processor."""
+    rounded: Floats = np.vectorize(lambda value: float(f"{value:.{_DIGITS}g}"))(values)
+    return rounded

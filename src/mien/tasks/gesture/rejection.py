@@ -29,11 +29,20 @@ class RejectionModel:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "RejectionModel":
-        """Make it of the JSON values in a bundle."""
+        """Make it from the values of `as_json`."""
         hidden, output = (np.array(each) for each in document["weights"])
         first, second = (np.array(each) for each in document["biases"])
         mean, scale = np.array(document["mean"]), np.array(document["scale"])
         return cls(mean, scale, (hidden, output), (first, second))
+
+    def as_json(self) -> dict[str, list[Any]]:
+        """The fields as JSON values, for a bundle."""
+        return {
+            "mean": self.mean.tolist(),
+            "scale": self.scale.tolist(),
+            "weights": [each.tolist() for each in self.weights],
+            "biases": [each.tolist() for each in self.biases],
+        }
 
     def novelty(self, features: NDArray[np.float32]) -> Floats:
         """Of normalized hands (n, 63): the logarithm of the odds that they show no gesture."""

@@ -6,7 +6,6 @@ half closed and between two gestures. The choice of the parts: decision 0028.
 
 import warnings
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from . import landmarks
 from .hand_shape import shape_features
 from .mixed_hands import mix_fingers
-from .rejection import standardize
+from .rejection import Floats, RejectionModel, standardize
 from .sample import hands_without_gesture
 
 HIDDEN_UNITS = 64
@@ -30,13 +29,13 @@ Features = NDArray[np.float32]
 Classes = NDArray[np.int64]
 
 
-def fit_rejection(features: Features, classes: Classes, seed: int) -> dict[str, Any]:
-    """Fit hands (n, 63) of n classes; JSON values for `RejectionModel.from_json`."""
+def fit_rejection(features: Features, classes: Classes, seed: int) -> RejectionModel:
+    """Fit hands (n, 63) of n classes."""
     return _fit(features.tobytes(), classes.tobytes(), seed)
 
 
 @lru_cache(maxsize=1)  # every candidate of a run has the same
-def _fit(features_bytes: bytes, classes_bytes: bytes, seed: int) -> dict[str, Any]:
+def _fit(features_bytes: bytes, classes_bytes: bytes, seed: int) -> RejectionModel:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
 
@@ -55,12 +54,9 @@ def _fit(features_bytes: bytes, classes_bytes: bytes, seed: int) -> dict[str, An
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         network.fit(standardize(shape_features(rows), mean, scale), targets)
-    return {
-        "mean": _rounded(mean),
-        "scale": _rounded(scale),
-        "weights": [_rounded(each) for each in network.coefs_],
-        "biases": [_rounded(each) for each in network.intercepts_],
-    }
+    hidden, output = map(_rounded, network.coefs_)
+    first, second = map(_rounded, network.intercepts_)
+    return RejectionModel(_rounded(mean), _rounded(scale), (hidden, output), (first, second))
 
 
 def training_hands(features: Features, classes: Classes, seed: int) -> tuple[Features, Classes]:
@@ -88,6 +84,7 @@ def _shake(rows: Features, rng: np.random.Generator) -> Features:
     return landmarks.normalize(hands)
 
 
-def _rounded(values: Any) -> Any:
-    """Python floats of few digits: the last ones depend on the processor."""
-    return np.vectorize(lambda value: float(f"{value:.{_DIGITS}g}"))(values).tolist()
+def _rounded(values: Floats) -> Floats:
+    """Values of few digits: the last ones depend on the processor."""
+    rounded: Floats = np.vectorize(lambda value: float(f"{value:.{_DIGITS}g}"))(values)
+    return rounded

@@ -28,6 +28,7 @@ from .landmarks import Floats
 from .outlier_model import fit_outlier_model
 from .params import Params
 from .predict import RunModel, class_scores, round_scores
+from .rejection import RejectionModel
 from .rejection_training import fit_rejection
 from .table import LandmarkTable
 
@@ -95,8 +96,8 @@ def fit(candidate: str, ready: Path, out: Path, params: Params, seed: int, recor
     return Fit(
         preprocessing={
             "preprocessing_version": landmarks.NORMALIZATION_VERSION,
-            "outlier_model": outlier_model,
-            "rejection": rejection,
+            "outlier_model": outlier_model.as_json(),
+            "rejection": rejection.as_json(),
         },
         history=trained.history,
         lineage={
@@ -112,7 +113,7 @@ def fit(candidate: str, ready: Path, out: Path, params: Params, seed: int, recor
     )
 
 
-def _fit_rejection(features: Features, labels: Sequence[str], seed: int) -> dict[str, Any]:
+def _fit_rejection(features: Features, labels: Sequence[str], seed: int) -> RejectionModel:
     """The model of hands without a gesture, the same for every candidate."""
     classes = np.unique(np.array(labels), return_inverse=True)[1].astype(np.int64)
     return fit_rejection(features, classes, seed)
