@@ -29,7 +29,7 @@ def listening(name: str, folder: Path) -> Iterator[int]:
         return
     session = ReviewSession(ReviewStore(folder, "ab" * 32), "ann")
     with review.listening(session, 0) as (server, address):
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield urlsplit(address).port or 0
         server.shutdown()
 

@@ -52,7 +52,7 @@ def kaggle() -> Iterator[type[_Kaggle]]:
     handler = type("Handler", (_Kaggle,), {"archive": stream.getvalue(), "requests": []})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         handler.port = server.server_port
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield handler
         server.shutdown()
 

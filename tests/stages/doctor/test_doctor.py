@@ -55,7 +55,7 @@ class _Clock(BaseHTTPRequestHandler):
 def answering(ahead: timedelta) -> Iterator[str]:
     handler = type("Clock", (_Clock,), {"ahead": ahead})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
 

@@ -34,7 +34,7 @@ def address() -> Iterator[str]:
     """Where the stand-in answers."""
     Grafana.received.clear()
     with HTTPServer(("127.0.0.1", 0), Grafana) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 

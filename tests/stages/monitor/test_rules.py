@@ -283,7 +283,7 @@ def server(page: str) -> Iterator[str]:
         def log_message(self, *_: object) -> None: ...
 
     there = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=there.serve_forever, daemon=True).start()
+    Thread(target=there.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield f"127.0.0.1:{there.server_port}"
     finally:

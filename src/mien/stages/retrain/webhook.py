@@ -21,6 +21,8 @@ from mien.observability import local_server
 PATH = "/alerts"
 MAX_BODY_BYTES = 1_000_000
 MIN_KEY_CHARACTERS = 24
+POLL_S = 0.1
+"""How soon the end of the block is seen."""
 Ask = Callable[[str], None]
 """Asks for a training because of an alert; raises RetrainError where none begins."""
 
@@ -58,7 +60,7 @@ def listening(task: str, key: str, port: int, ask: Ask) -> Iterator[str]:
         )
     handler = partial(_WebhookHandler, task, key, ask)
     with local_server.bound(handler, port, "--listen") as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(POLL_S,), daemon=True).start()
         try:
             yield f"http://{local_server.HOST}:{server.server_port}{PATH}"
         finally:
