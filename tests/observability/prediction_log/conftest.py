@@ -44,6 +44,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a failure; and no limit for a database that works, on a slow machine either."""
     monkeypatch.setattr(postgresql, "STATEMENT_TIMEOUT_S", PATIENCE)
     monkeypatch.setattr(postgresql, "NETWORK_TIMEOUT_S", PATIENCE)
+    monkeypatch.setattr(writer, "LOCK_TIMEOUT_S", PATIENCE)
     monkeypatch.setattr(postgresql.PostgresDatabase, "reopen_interval_s", 0.1)
     monkeypatch.setattr(writer, "DRAIN_RETRY_S", 0.05)
     monkeypatch.setattr(writer, "FLUSH_INTERVAL_S", 0.02)
