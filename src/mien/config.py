@@ -5,8 +5,9 @@ checked by the task's own schema (`parse`), so a third task needs no edit.
 """
 
 import json
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
@@ -282,6 +283,14 @@ def params_of(schema: type[SchemaT], overrides: Sequence[str]) -> SchemaT:
     if keys := document.keys() - {"params"}:
         raise ConfigError(f"--set: expected params.NAME=VALUE, found {', '.join(sorted(keys))}.")
     return parse(schema, document.get("params", {}), "params")
+
+
+def list_override(key: str, values: Iterable[str]) -> str:
+    """`KEY=[VALUE, ...]` as `--set` reads it; a shell needs quotes around it."""
+    listed = yaml.safe_dump(
+        list(values), default_flow_style=True, width=math.inf, allow_unicode=True
+    )
+    return f"{key}={listed.strip()}"
 
 
 def digest(document: Any) -> str:

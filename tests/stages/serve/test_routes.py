@@ -17,6 +17,7 @@ from mien.model import bundle
 from mien.observability.prediction_log.writer import PredictionLog
 from mien.stages.serve import response as response_json
 from mien.stages.serve.inference import InferencePipeline, InferenceService
+from mien.stages.serve.metrics import LogFormatter
 from mien.stages.serve.uploads import Upload
 from mien.storage.workspace import Workspace
 
@@ -187,6 +188,15 @@ def test_every_request_has_its_line_in_the_log(
         "method": "GET",
         "status": 404,
     }
+
+
+def test_every_other_line_of_the_log_has_its_time_and_level() -> None:
+    """UTC, before the text; also where a record has a traceback."""
+    record = logging.LogRecord("any", logging.WARNING, "", 0, "The disk is %s.", ("full",), None)
+    moment, level, text = LogFormatter().format(record).split(" ", 2)
+    assert datetime.fromisoformat(moment).timestamp() == pytest.approx(record.created, abs=1e-3)
+    assert datetime.fromisoformat(moment).utcoffset() == timedelta(0)
+    assert (level, text) == ("WARNING", "The disk is full.")
 
 
 def test_health_names_every_model(client: TestClient) -> None:

@@ -157,6 +157,9 @@ def test_the_setting_for_an_unknown_class_can_be_pasted(tmp_path: Path) -> None:
     drawn_sets.names(tmp_path, order=(*IDS[:6], "Not, sure", "on"))
     issues = inspect(tmp_path, Params(), tmp_path / "cache").issues["unknown_class"]
     assert issues.setting == "params.ignore_labels=['8', '9', 'not, sure', 'on']"
+    others = Params(ignore_labels=("sad", "on"))
+    more = inspect(tmp_path, others, tmp_path / "cache").issues["unknown_class"]
+    assert more.setting == "params.ignore_labels=['8', '9', 'not, sure', 'on', sad]"
     accepted = Params(ignore_labels=("8", "9", "not, sure", "on"))
     assert not inspect(tmp_path, accepted, tmp_path / "cache").issues["unknown_class"].names
     (tmp_path / "ready").mkdir()

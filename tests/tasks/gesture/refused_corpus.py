@@ -157,7 +157,7 @@ REFUSED: dict[str, Refused] = {
         "a label with fewer rows than a division needs",
         "named with the number of its rows",
         _rare_label,
-        r"found 1 of 'lke' Did you mean 'like'.*ignore_labels=\[no_gesture,none,lke\]",
+        r"found 1 of 'lke' Did you mean 'like'.*ignore_labels=\[no_gesture, none, lke\]",
     ),
     "one_label": Refused(
         "one label only",

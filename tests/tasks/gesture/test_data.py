@@ -121,6 +121,17 @@ def test_a_split_column_is_used(tmp_path: Path) -> None:
     assert [sum(report.counts[split].values()) for split in SPLITS] == [180, 90, 90]
 
 
+def test_the_splits_of_the_source_can_be_left_out(tmp_path: Path) -> None:
+    """With words that are no splits among them; all rows are divided as without the column."""
+    prepared(rows(user=lambda n: n // 4), tmp_path)
+    divided = splits_of(tmp_path / "ready")
+    table = rows(split=lambda n: "extra" if n == 7 else "train", user=lambda n: n // 4)
+    with pytest.raises(DataError, match=r"--set params\.splits=drawn"):
+        prepared(table, tmp_path)
+    prepared(table, tmp_path, Params(splits="drawn"))
+    assert splits_of(tmp_path / "ready") == divided
+
+
 def test_a_split_that_the_source_leaves_out_is_taken_from_train(tmp_path: Path) -> None:
     """Many sets have train and test only; the test rows stay as they are, and a note says so."""
     report = prepared(rows(split=lambda n: "test" if n % 5 == 0 else "train"), tmp_path)
@@ -169,7 +180,7 @@ def test_a_label_with_too_few_rows_is_named_with_their_number_and_the_nearest(
         prepared(table, tmp_path)
     text = str(caught.value)
     assert "2 of 'heart'; 1 of 'peace_invertd' Did you mean 'peace_inverted'" in text
-    assert "--set 'params.ignore_labels=[no_gesture,none,heart,peace_invertd]'" in text
+    assert "--set 'params.ignore_labels=[no_gesture, none, heart, peace_invertd]'" in text
     params = Params(ignore_labels=("no_gesture", "none", "heart", "peace_invertd"))
     assert prepared(table, tmp_path, params).skipped == {"ignored_label": 3}
 
@@ -280,6 +291,7 @@ def test_rows_without_picture_size_are_skipped(tmp_path: Path) -> None:
         row.update({c: str(float(row[c]) / 4000) for c in COLUMNS if c[0] != "z"})
     report = prepared(table, tmp_path)
     assert report.skipped == {"missing_image_size": 3}
+    assert prepared(table, tmp_path, Params(aspect_ratio=1.0)).skipped == {}
 
 
 def test_lost_proportions_need_a_param(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_hands_without_a_gesture_are_left_out_and_rare_labels_refused(tmp_path: 
     document["heart"] = dict(document["other"], labels=["hand_heart"])
     write(document, tmp_path / "raw" / "all.json")
     with pytest.raises(
-        DataError, match=r"1 of 'hand_heart'.*ignore_labels=\[no_gesture,none,hand_heart\]"
+        DataError, match=r"1 of 'hand_heart'.*ignore_labels=\[no_gesture, none, hand_heart\]"
     ):
         prepared(tmp_path)
     params = Params(aspect_ratio=1.0, ignore_labels=("no_gesture", "hand_heart"))

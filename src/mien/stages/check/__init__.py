@@ -23,6 +23,7 @@ from mien.storage.workspace import REPORT, write_latest
 from mien.task import Check
 
 from . import metadata_baseline, page, report, results
+from .checks import spurious_correlation
 from .context import CheckContext, build_context
 from .metadata_baseline import MetadataBaseline
 from .repair import repair as repair_version
@@ -120,8 +121,9 @@ def _repaired_source(store: Store, version: Version) -> str:
 def _write(
     run: Run, checks: Mapping[str, Check[CheckContext]], version: Version, folder: Path
 ) -> None:
+    needs_baseline = checks[spurious_correlation.CHECK.slug].level != "off"
     with (
-        _baseline_process(len(version.items)) as measure_baseline,
+        _baseline_process(len(version.items) if needs_baseline else 0) as measure_baseline,
         run.store.unpacked(version) as raw,
         atomic_dir(folder) as temporary,
     ):

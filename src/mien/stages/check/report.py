@@ -82,7 +82,7 @@ def build(
         repaired=version.parent is not None,
         samples=len(context.samples),
         splits=label_counts(context),
-        metadata_baseline=context.metadata_baseline,
+        metadata_baseline=context.measured_baseline,
         checks=tuple(results),
     )
 
@@ -170,10 +170,11 @@ def error_message(report: CheckReport, page: Path, repaired_source: str = "") ->
 
 
 def _remedy(report: CheckReport, repaired_source: str) -> str:
-    if repaired_source:
-        return f"A repaired version exists: --source {repaired_source}."
     failed = report.in_state("failed")
-    settings = " ".join(f"--set {shlex.quote(each.setting)}" for each in failed)
+    quoted = dict.fromkeys(shlex.quote(each.setting) for each in failed)
+    settings = " ".join(f"--set {each}" for each in quoted)
+    if repaired_source:
+        return f"A repaired version exists: --source {repaired_source}. Or use: {settings}"
     accept = f"use these settings: {settings}"
     if report.repaired or not any(each.fixable for each in failed):
         return f"Correct the source by hand and fetch it again, or {accept}"

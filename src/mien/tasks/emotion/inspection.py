@@ -73,7 +73,7 @@ def inspect(raw: Path, params: Params, cache: Path) -> Inspection:
         check.slug: Issues(tuple(record.issues.get(check.slug, ())), totals.get(check.slug, 0))
         for check in CHECKS
     }
-    setting = ignore_setting(record.unknown_classes)
+    setting = ignore_setting((*params.ignore_labels, *record.unknown_classes))
     hint = " ".join(record.hints[:_MAX_HINTS])
     issues[UNKNOWN_CLASS] = replace(issues[UNKNOWN_CLASS], setting=setting, hint=hint)
     declared = tuple(each for each in data.classes.declared if each not in params.ignore_labels)

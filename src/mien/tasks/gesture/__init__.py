@@ -27,6 +27,7 @@ TASK = Task(
             "aspect_ratio",
             "val_fraction",
             "test_fraction",
+            "splits",
             "ignore_labels",
         ),
         checks=CHECKS,

@@ -56,7 +56,7 @@ def prepare(raw: Path, ready: Path, params: Params, cache: Path) -> DataReport:
     source_tables = sources.read_tables(source, cache)
     labels.require_ignored(params.ignore_labels, source_tables)
     prepared = [_prepare_table(each, params, skipped) for each in source_tables]
-    rows = table.concatenate([each for each, _ in prepared])
+    rows = concatenate([each for each, _ in prepared], params)
     learned = _learned_labels(source_tables, Counter(rows.labels), params)
     assigned, rule = splits.assign_splits(rows, params.val_fraction, params.test_fraction)
     counts: Counts = {split: _count(rows, assigned, split, learned) for split in SPLITS}
@@ -72,6 +72,12 @@ def prepare(raw: Path, ready: Path, params: Params, cache: Path) -> DataReport:
     table_notes = group_notes([note for _, each in prepared for note in each])
     notes = [*table_notes, rule, *sources.notes(source)]
     return DataReport(counts, dict(skipped), (*notes, *labels.notes(learned)))
+
+
+def concatenate(tables: Sequence[LandmarkTable], params: Params) -> LandmarkTable:
+    """All tables as one; without the splits of the source where the params leave them out."""
+    rows = table.concatenate(tables)
+    return rows if params.splits == "source" else replace(rows, splits=("",) * len(rows.splits))
 
 
 def _learned_labels(
@@ -100,6 +106,10 @@ def to_common_frame(
     note = f"{title}: x and y were read as {_DESCRIPTION[convention]} ({reason})."
     rows = _with_subject_sizes(rows, convention)
     sizes = rows.image_sizes if convention == "normalized" else None
+    if sizes is not None and aspect_ratio is not None:  # for rows that lack theirs
+        known = np.isfinite(sizes).all(axis=1, keepdims=True)
+        sizes = np.where(known, sizes, (aspect_ratio, 1.0))
+        rows = replace(rows, image_sizes=sizes)
     if sizes is not None:
         rows = _drop_unusable(rows, np.isfinite(sizes.sum(axis=1)), MISSING_IMAGE_SIZE, skipped)
         note += " They were multiplied by the row's width and height."

@@ -38,8 +38,9 @@ table is ambiguous."""
 _SETTINGS = {
     checks.AMBIGUOUS_UNITS: "params.convention=pixels",
     data.MISSING_IMAGE_SIZE: "params.aspect_ratio=0.75",
+    checks.UNKNOWN_SPLIT: "params.splits=drawn",
 }
-"""Settings with which `prepare` reads such rows too; another value may be the right one."""
+"""Another value may be the right one."""
 
 
 @dataclass
@@ -49,6 +50,8 @@ class _HandRecord:
     issues: dict[str, list[str]] = field(default_factory=dict)
     """Names by slug."""
     totals: Counter[str] = field(default_factory=Counter)
+    settings: dict[str, str] = field(default_factory=lambda: dict(_SETTINGS))
+    """By slug: with it, `prepare` reads such rows too, or leaves them out."""
     rows: list[LandmarkTable] = field(default_factory=list)
     values: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     of_one_label: dict[str, Floats] = field(default_factory=dict)
@@ -91,14 +94,14 @@ def inspect(raw: Path, params: Params, cache: Path) -> Inspection:
             f"no row has a label: expected one in each of {len(rows)} rows. Name them in a column "
             "label, or put photos into folders that have the name of their label."
         )
-    _inspect_labels(rows, record)
+    _inspect_labels(rows, params, record)
     split_of, digests = _splits(record, params)
     samples = tuple(_sample(row, split_of, digests, record.values) for row in rows)
     issues = {
         check.slug: Issues(
             tuple(record.issues.get(check.slug, ())),
             record.totals[check.slug],
-            setting=_SETTINGS.get(check.slug, ""),
+            setting=record.settings.get(check.slug, ""),
         )
         for check in CHECKS
     }
@@ -113,11 +116,13 @@ def label_features(samples: Sequence[Sample]) -> NDArray[np.float32]:
     )
 
 
-def _inspect_labels(rows: Sequence[SourceRow], record: _HandRecord) -> None:
+def _inspect_labels(rows: Sequence[SourceRow], params: Params, record: _HandRecord) -> None:
     """Record the rows of labels that have too few usable rows."""
     usable = Counter(row.label for row in rows if not table.skip_reason(row, ()))
-    rare = [row.name for row in rows if row.label and usable[row.label] < labels.MIN_ROWS]
-    record.add(checks.RARE_LABEL, rare, len(rows))
+    rare = [row for row in rows if row.label and usable[row.label] < labels.MIN_ROWS]
+    record.add(checks.RARE_LABEL, [row.name for row in rare], len(rows))
+    names = sorted({row.label for row in rare})
+    record.settings[checks.RARE_LABEL] = labels.ignore_setting(params.ignore_labels, names)
 
 
 def _inspect_table(source_table: SourceTable, params: Params, record: _HandRecord) -> None:
@@ -126,7 +131,7 @@ def _inspect_table(source_table: SourceTable, params: Params, record: _HandRecor
         return
     convention, usable = _in_one_unit(source_table, usable, params, record)
     aspect_ratio = params.aspect_ratio or source_table.default_aspect_ratio
-    if convention == "normalized" and (source_table.has_image_sizes or aspect_ratio is None):
+    if convention == "normalized" and aspect_ratio is None:
         sized = [
             source_table.has_image_sizes and bool(np.isfinite(row.image_size).all())
             for row in usable
@@ -171,6 +176,7 @@ def _in_one_unit(
     if kinds.count(main) < _MIN_MAJORITY * len(kinds):
         record.add(checks.AMBIGUOUS_UNITS, [source_table.title], 0)
         return None, []
+    record.settings[checks.MIXED_UNITS] = f"params.convention={main}"
     return main, record.passing(checks.MIXED_UNITS, rows, [kind == main for kind in kinds])
 
 
@@ -208,7 +214,7 @@ def _splits(record: _HandRecord, params: Params) -> tuple[Mapping[str, Split], M
     """The split and the digest of each row that `prepare` will have, by name."""
     if not record.rows:
         return {}, {}
-    rows = table.concatenate(record.rows)
+    rows = data.concatenate(record.rows, params)
     digests = dict(zip(rows.names, splits.landmark_hashes(rows), strict=True))
     parsed = dict(zip(rows.names, map(splits.parse_split, rows.splits), strict=True))
     unknown = [name for name, split in parsed.items() if split is None]

@@ -4,10 +4,12 @@ A model learns the labels that its data have. HaGRID's names matter for spelling
 """
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from mien.config import list_override
 from mien.errors import DataError, nearest
 from mien.observability.drift import NO_LABEL
 
@@ -83,11 +85,16 @@ def label_set(
         raise DataError(
             f"expected at least {MIN_ROWS} usable rows of each label, found {described}{more}. "
             "Add rows, correct the labels, or leave such rows out: "
-            f"{_setting(ignore, too_few)}."
+            f"--set {shlex.quote(ignore_setting(ignore, too_few))}."
         )
     if len(labels) < 2:
         raise DataError(f"expected at least two labels, found only {labels[0]!r}. Add rows.")
     return tuple(labels)
+
+
+def ignore_setting(ignore: Iterable[str], more: Iterable[str]) -> str:
+    """The setting that leaves out more labels than are ignored already."""
+    return list_override("params.ignore_labels", dict.fromkeys((*ignore, *more)))
 
 
 def notes(labels: Sequence[str]) -> tuple[str, ...]:
@@ -102,15 +109,11 @@ def notes(labels: Sequence[str]) -> tuple[str, ...]:
     return (f"Labels beside HaGRID's {len(HAGRID_LABELS)}, each a class of its own: {listed}.",)
 
 
-def _setting(ignore: Sequence[str], more: Sequence[str]) -> str:
-    return f"--set 'params.ignore_labels=[{','.join(dict.fromkeys((*ignore, *more)))}]'"
-
-
 def _check_name(label: str, ignore: Sequence[str]) -> None:
     if label == NO_LABEL:
         raise DataError(
             f"label {label!r}: expected another word, because it stands for 'no hand' in metrics. "
-            f"Rename it, or leave it out: {_setting(ignore, [label])}."
+            f"Rename it, or leave it out: --set {shlex.quote(ignore_setting(ignore, [label]))}."
         )
     if len(label) > MAX_LENGTH or not label.isprintable():
         raise DataError(

@@ -53,6 +53,8 @@ class Params(Schema):
     """Share of the rows for validation, where the data have no splits."""
     test_fraction: float = Field(default=0.15, gt=0, lt=0.5)
     """The same for the test split."""
+    splits: Literal["source", "drawn"] = "source"
+    """Whether rows keep the splits that the source names, or all are divided by the fractions."""
     ignore_labels: tuple[str, ...] = NO_GESTURE
     """Labels whose rows are skipped, and counted."""
     candidates: tuple[Candidate, ...] = Field(

@@ -103,7 +103,8 @@ def _parse(text: str, name: str) -> Split:
         raise DataError(
             f"{name}: split: expected train, val or test in every row, found {text!r}."
             f"{nearest(text.lower(), _SPLIT_NAMES)} Complete the column split; without one, "
-            "name each table or its folder by its split."
+            "name each table or its folder by its split. Or divide all rows by the fractions: "
+            "--set params.splits=drawn."
         )
     return split
 

@@ -1,13 +1,11 @@
 """Which boxes of an image a training can use, and why an image is skipped."""
 
-import math
 import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import yaml
-
+from mien.config import list_override
 from mien.errors import DataError, nearest
 
 from .. import label_lines, yolo
@@ -147,8 +145,7 @@ def require_ignored(
 
 def ignore_setting(names: Iterable[str]) -> str:
     """The setting that leaves out the boxes of these classes."""
-    listed: str = yaml.safe_dump(sorted(names), default_flow_style=True, width=math.inf)
-    return f"params.ignore_labels={listed.strip()}"
+    return list_override("params.ignore_labels", sorted(set(names)))
 
 
 def is_ignored(number: int, classes: ClassNames, ignored: Sequence[str]) -> bool:
@@ -169,13 +166,13 @@ def _label(
         raise DataError(
             f"{location}: expected classes 0 to {count - 1}, as in {classes.origin}, found "
             f"{number}. Correct the label file or {classes.origin}, or leave these boxes out: "
-            f"--set {shlex.quote(ignore_setting([str(number)]))}."
+            f"--set {shlex.quote(ignore_setting([*ignored, str(number)]))}."
         )
     label = classes.labels[number]
     if label is None:
         name = classes.written[number]
         raise DataError(
             f"{location}: {unknown(name, classes.origin)} Rename it, or leave its boxes out: "
-            f"--set {shlex.quote(ignore_setting([name]))}."
+            f"--set {shlex.quote(ignore_setting([*ignored, name]))}."
         )
     return label
