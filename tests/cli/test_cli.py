@@ -121,7 +121,7 @@ for path in paths(typer.main.get_command(app)):
 own = {"cli", "errors", "reporting"}
 counts = {"mien.model", "mien.model.cpus"}  # asked before numpy is loaded; standard library alone
 imported = set(sys.modules)
-print(sorted({"numpy", "rich", "pydantic", "yaml"} & imported))
+print(sorted({"json", "logging", "numpy", "pydantic", "rich", "yaml"} & imported))
 mine = {n for n in imported if n.startswith("mien.")} - counts
 print(sorted(n for n in mine if n.split(".")[1] not in own))
 """

@@ -46,7 +46,7 @@ def test_a_document_stays_valid_on_a_terminal(
     terminal = Console(force_terminal=True, width=80, highlight=False, soft_wrap=True)
     monkeypatch.setattr(console, "_out", lambda: terminal)
     value = {"text": "a sentence of many words [bold] " * 9}
-    console.document(json.dumps(value))
+    console.document(value)
     assert json.loads(capsys.readouterr().out) == value
 
 

@@ -27,9 +27,6 @@ from . import data, doctor, shadow, retraining, deployment, emulation  # noqa: F
 def _root(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
-    import logging  # not at the top: `--help` does without
-
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     if version:
         console.result(__version__)
         raise typer.Exit()

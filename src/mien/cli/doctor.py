@@ -1,6 +1,5 @@
 """The commands that check an installation, and the repository."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +27,7 @@ def doctor(
 
     results = stage.examine(stage.installation(project, home, stage.target(target), image))
     if as_json:
-        console.document(json.dumps([each.model_dump() for each in results], indent=1))
+        console.document([each.model_dump() for each in results], indent=1)
     else:
         stage.show(results)
     if not stage.is_healthy(results):

@@ -66,7 +66,7 @@ def emulate_cloud_run(
     )
     report = scenario.run(platform, limits, requests, clients or settings.concurrency)
     if json:
-        console.document(report.model_dump_json(indent=1))
+        console.document(report.model_dump(mode="json"), indent=1)
     else:
         scenario.show(report)
     if report.failures:

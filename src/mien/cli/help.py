@@ -38,6 +38,13 @@ class SectionedGroup(TyperGroup):
 class PlainCommand(TyperCommand):
     """Writes arguments in capitals, as the pages do, and types without Python's words."""
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run it, with warnings as plain lines."""
+        import logging  # not at the top: `--help` does without
+
+        logging.basicConfig(level=logging.WARNING, format="%(message)s")
+        return super().invoke(ctx)
+
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """`TASK [VERSION]` for `{task} [version]`."""
         return [re.sub("[{}]", "", each).upper() for each in super().collect_usage_pieces(ctx)]

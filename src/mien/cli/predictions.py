@@ -1,6 +1,5 @@
 """Commands that predict without a server."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -55,7 +54,7 @@ def predict(
     for path, prediction in stage.predict(files, task, bundle, workspace_at(home)):
         failed |= "error" in prediction
         if as_json:
-            console.document(json.dumps({"file": str(path), **prediction}))
+            console.document({"file": str(path), **prediction})
         else:
             console.result(f"{path}: {format_prediction(prediction)}")
     if failed:
@@ -127,7 +126,7 @@ def replay(
     prediction_log = locate(settings, workspace)
     report = stage.replay(trace_id, workspace, prediction_log, file, bundle)
     if as_json:
-        console.document(json.dumps(report.as_json()))
+        console.document(report.as_json())
     else:
         console.result("\n".join(report.lines()))
     if report.again and not report.again.same:

@@ -1,6 +1,5 @@
 """Commands that rebuild a registered version from its own record."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +36,7 @@ def reproduce(
     outcome = stage.reproduce(model, workspace_at(home), options)
     name = f"{outcome.model} version {outcome.version} ({outcome.candidate})"
     if as_json:
-        console.document(json.dumps(outcome.as_json()))
+        console.document(outcome.as_json())
     else:
         console.result(f"{name}: {outcome.verdict}")
     if not outcome.passed:
@@ -54,7 +53,7 @@ def certify(model: Model, build: Build = False, as_json: Json = False, home: Hom
     name = f"{outcome.model} version {outcome.version} ({outcome.candidate})"
     note = "written to its card" if written else "not written: it could not be rebuilt"
     if as_json:
-        console.document(json.dumps({**outcome.as_json(), "written": written}))
+        console.document({**outcome.as_json(), "written": written})
     else:
         console.result(f"{name}: {outcome.verdict}; {note}")
     if not outcome.passed:

@@ -58,7 +58,7 @@ def shadow(
 
 def _show(compared: "ShadowReport", as_json: bool) -> None:
     if as_json:
-        console.document(compared.model_dump_json())
+        console.document(compared.model_dump(mode="json"))
         return
     agreement = compared.agreement
     agreed = "-"

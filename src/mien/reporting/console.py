@@ -13,7 +13,7 @@ from functools import cache
 from textwrap import TextWrapper
 from threading import Event, Thread
 from time import perf_counter
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -84,9 +84,11 @@ def result(text: str) -> None:
     _out().print(_fit(_out(), text), markup=False)
 
 
-def document(text: str) -> None:
-    """Print a JSON document to standard output; a line break within a text would spoil it."""
-    _out().print(text, markup=False)
+def document(values: Any, indent: int | None = None) -> None:
+    """Print JSON values to standard output; a line break within a text would spoil it."""
+    import json  # not at the top: the help of a command does without
+
+    _out().print(json.dumps(values, indent=indent), markup=False)
 
 
 def failure(text: str) -> None:
