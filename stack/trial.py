@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import IO
 
 from stack import ROOT, PromiseError, say
-from stack.compose import VARIABLES, Stack, get
+from stack.bases import images
+from stack.compose import Stack, get
 from stack.processes import end
 
 REAL = ROOT.parent / "shared" / "data"
@@ -173,7 +174,7 @@ def _targets(stack: Stack) -> None:
 def _verified(stack: Stack) -> None:
     """`mien verify` finds every rule and every panel filled."""
     where = [f"--{name}={stack.address(name)}" for name in stack.services]
-    left_out = [f"--without={name}" for name in VARIABLES if name not in stack.services]
+    left_out = [f"--without={name}" for name in images() if name not in stack.services]
     _mien(stack, "verify", *where, *left_out, f"--out={stack.variables['MIEN_HOME']}/reports")
 
 

@@ -11,6 +11,9 @@ import pytest
 from project import ROOT
 from waiting import PATIENCE, TRAINING_PATIENCE, until
 
+from mien.stages.monitor import compose as monitored
+from stack import compose, trial
+from stack.bases import images
 from stack.engine import Engine
 
 _PROGRAM = """
@@ -57,6 +60,20 @@ def test_the_network_of_single_containers_goes_again(tmp_path: Path) -> None:
     with pytest.raises(KeyError), engine.network() as network:
         raise KeyError
     assert calls.read_text() == f"network create {network}\nnetwork rm {network}\n"
+
+
+def test_verify_is_asked_about_the_services_of_its_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without those that could not be started, and not without services of another stack."""
+    commands: list[tuple[str, ...]] = []
+    monkeypatch.setattr(Engine, "run", lambda _, *command, **more: commands.append(command))
+    started = ("api", *images())
+    ports = dict.fromkeys(compose.VARIABLES.values(), "1")
+    for services in (started, started[:-1]):
+        docker = Engine(own=False, environment={})
+        trial._verified(compose.Stack(docker, (), {**ports, "MIEN_HOME": "."}, services))
+    whole, less = ([word for word in each if "--without" in word] for each in commands)
+    assert (whole, less) == ([], [f"--without={started[-1]}"])
+    assert monitored.PORTS.keys() == set(started)
 
 
 @pytest.mark.long
