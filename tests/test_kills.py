@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -172,6 +173,59 @@ def test_twenty_kills_leave_what_an_undisturbed_run_leaves(
     assert networks(torn) == networks(calm)
     again = run(torn.home)
     assert again.err.count("unchanged, skipped") == 6, again.err
+
+
+@pytest.mark.parametrize("lost", ["run", "database"])
+def test_a_killed_training_whose_run_was_deleted_goes_on(
+    run: Runs, tmp_path: Path, lost: str
+) -> None:
+    """In MLflow's page, or with the whole database: the same command ends with one champion."""
+    home = Workspace(tmp_path / "home")
+    killed = run(home.home, "train", r"INSERT INTO latest_metrics")
+    assert killed.code == -signal.SIGKILL, killed.err
+    (open_run,) = runs_of(home)
+    if lost == "run":
+        Tracker(home.home)._client.delete_run(open_run)
+    else:
+        home.database.unlink()
+    completed = run(home.home)
+    assert completed.code == 0, completed.err
+    whole(home)
+    assert runs_of(home) != [open_run]
+
+
+def test_a_deleted_experiment_or_run_is_named_with_the_command_that_restores_it(
+    run: Runs, tmp_path: Path
+) -> None:
+    """`mien run` ends without a traceback; after that command it goes on where it was."""
+    home = Workspace(tmp_path / "home")
+    killed = run(home.home, "evaluate", r"open .*/mlruns/.*/model\.onnx")
+    assert killed.code == -signal.SIGKILL, killed.err
+    client, (trained,) = Tracker(home.home)._client, runs_of(home)
+    experiment = client.get_run(trained).info.experiment_id
+    for delete, message in (
+        (lambda: client.delete_run(trained), f"Run {trained} was deleted in MLflow"),
+        (lambda: client.delete_experiment(experiment), "The experiment 'gesture' was deleted"),
+    ):
+        delete()
+        refused = run(home.home)
+        assert (refused.code, "Traceback" in refused.err) == (1, False), refused.err
+        assert message in refused.err
+        (restore,) = re.findall(r"Restore it: `(.+?)`", refused.err)
+        folder = Path(sys.executable).parent
+        path = os.pathsep.join([str(folder), os.environ["PATH"]])
+        subprocess.run(restore, shell=True, check=True, env={**os.environ, "PATH": path})
+    completed = run(home.home)
+    assert completed.code == 0, completed.err
+    whole(home)
+    assert runs_of(home) == [trained]
+
+
+def runs_of(workspace: Workspace) -> list[str]:
+    """The runs that were not deleted; reads the file, which a test may delete."""
+    with closing(sqlite3.connect(workspace.database)) as database:
+        rows = database.execute("SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active'")
+        return [run for (run,) in rows]
 
 
 def test_a_loop_that_is_killed_at_every_step_loses_and_promotes_nothing_half(

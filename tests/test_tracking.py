@@ -240,7 +240,8 @@ def test_a_deletion_says_how_to_undo_it(mlflow_database: Path, tmp_path: Path) -
         pass
     run_id = run_of(work)
     tracker._client.delete_run(run_id)
-    with pytest.raises(RegistryError, match=rf"Run {run_id} was deleted.*mlflow runs restore"):
+    restore = rf"Run {run_id} was deleted.*mlflow runs restore --run-id"
+    with pytest.raises(RegistryError, match=restore):
         complete(tracker, work)
     tracker._client.restore_run(run_id)
     complete(tracker, work)

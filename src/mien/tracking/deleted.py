@@ -37,7 +37,7 @@ def require_run(client: "MlflowClient", run_id: str, work: Path, store: str) -> 
     if state != ACTIVE:
         experiment = client.get_run(run_id).info.experiment_id
         require_active(client.get_experiment(experiment), store)
-        restore = _restore(f"runs restore -r {run_id}", store)
+        restore = _restore(f"runs restore --run-id {run_id}", store)
         raise RegistryError(f"Run {run_id} was deleted in MLflow. {restore}.")
 
 
