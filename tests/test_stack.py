@@ -80,6 +80,7 @@ def test_verify_is_asked_about_the_services_of_its_stack(monkeypatch: pytest.Mon
 def test_sigterm_ends_the_test_while_its_sample_is_trained(tmp_path: Path) -> None:
     """Without waiting for the training, of which no process is left."""
     docker, scratch = tmp_path / "docker", tmp_path / "scratch"
+    log = scratch / "demo.log"
     docker.write_text(_DOCKER)
     docker.chmod(0o755)
     process = subprocess.Popen(
@@ -89,11 +90,11 @@ def test_sigterm_ends_the_test_while_its_sample_is_trained(tmp_path: Path) -> No
         start_new_session=True,
     )
     try:
-        until(lambda: list(scratch.rglob("emotion/**/work/*")), patience=TRAINING_PATIENCE)
+        until(lambda: log.exists() and "data" in log.read_text(), patience=TRAINING_PATIENCE)
         process.terminate()
         assert process.wait(PATIENCE) == 128 + signal.SIGTERM
         until(lambda: not _running(process.pid))
-        assert not list(scratch.rglob("emotion/versions")), "it was trained to the end"
+        assert not list(scratch.rglob("models/*/versions")), "it was trained to the end"
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
