@@ -7,8 +7,8 @@ challenger that answers a tenth of the requests, one without. The challenger is 
 champion, so that it costs as much. Requests arrive at random times, at half of the rate that the
 server without a challenger answers; both get the same times. Latency counts from the time at which
 a request was due. A workload takes about five minutes, on Linux with two cores and the real photos;
-MIEN_SHADOW_ONLY="emotion, 640 px" measures one of them, MIEN_BENCH_SMOKE=1 runs it briefly. Prints
-a table and the memory of the challengers' processes, and writes nothing.
+MIEN_SHADOW_ONLY="emotion, 640 px" measures one of them, MIEN_BENCH_SMOKE=1 runs it briefly; both
+print the page, docs/source/measured/shadow.md, without writing it.
 """
 
 import os
@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import load, rounds, servers, workloads
+from bench import load, page, rounds, servers, workloads
 from bench.load import Slice
 from bench.rivals.champions import folder
 from bench.servers import Running, Server
@@ -65,11 +65,31 @@ def main() -> None:
         finally:
             for each in running:
                 each.end()
-    ratios = ["p50, ratio", "p99, ratio", "CPU of all, ratio"]
-    columns = ["requests", "rate", *ratios, "failed, with / without", "<= 3 %"]
-    console.table(f"Champion's answers with a challenger for {SHARE:.0%}", columns, rows)
-    console.info(f"requests for the challengers: {results}")
-    console.info(f"memory of each challenger's process, MB: {memory}")
+    parts = _parts(rows, pairs, seconds, results, memory)
+    if len(asked) < len(NAMES) or os.environ.get(SMOKE):
+        print("\n\n".join(parts))
+    else:
+        page.write("shadow", "What a shadow costs", parts)
+
+
+def _parts(
+    rows: Sequence[dict[str, str]],
+    pairs: int,
+    seconds: float,
+    results: dict[str, int],
+    memory: Sequence[int],
+) -> list[str]:
+    compared = ", ".join(f"{count} {result}" for result, count in sorted(results.items()))
+    return [
+        f"Two servers with one core and one thread each take turns, {pairs} of {seconds:g} seconds "
+        f"each; the challenger of one of them answers {SHARE:.0%} of the requests. Requests arrive "
+        f"at random times at {LOAD:.0%} of the rate that the other one answers. Ratios with a "
+        "challenger to without: median, and in brackets its 95 % interval. The aim is at most "
+        f"{TARGET:g} in p50 and p99, and no failed request.",
+        page.table(rows),
+        f"Requests for the challengers: {compared}. Memory of each challenger's process: "
+        f"{' and '.join(map(str, memory))} MB.",
+    ]
 
 
 def _home(home: Path, bundles: dict[str, Path], shadowed: bool) -> Path:
@@ -91,11 +111,11 @@ def _server(name: str, home: Path) -> Server:
 
 def _measured(
     workload: Workload, alone: Running, shadowed: Running, pairs: int, seconds: float
-) -> list[str]:
+) -> dict[str, str]:
     console.info(workload.name)
     with alone.turn():
         rate = LOAD * load.send(alone.port, alone.wires(workload), 4, seconds / 4).rate
-    ratios: dict[str, list[float]] = {"p50": [], "p99": [], "cpu": []}
+    ratios: dict[str, list[float]] = {"p50": [], "p99": [], "CPU": []}
     refused = {"alone": 0, "shadowed": 0}
     for seed in range(pairs):
         order = (alone, shadowed) if seed % 2 else (shadowed, alone)
@@ -106,12 +126,16 @@ def _measured(
         for name, level in (("p50", 50), ("p99", 99)):
             first, second = (np.percentile(each.latencies, level) for each in (own, other))
             ratios[name].append(float(first / second))
-        ratios["cpu"].append(own.cpu_per_answer_s / other.cpu_per_answer_s)
+        ratios["CPU"].append(own.cpu_per_answer_s / other.cpu_per_answer_s)
     kept = all(rounds.middle(ratios[name])[1] <= TARGET for name in ("p50", "p99"))
     kept = kept and not refused["shadowed"]
-    texts = [_text(values) for values in ratios.values()]
-    failures = f"{refused['shadowed']} / {refused['alone']}"
-    return [workload.name, f"{rate:.0f} a second", *texts, failures, "yes" if kept else "NO"]
+    return {
+        "requests": workload.name,
+        "rate": f"{rate:.0f} a second",
+        **{f"{name}, ratio": _text(values) for name, values in ratios.items()},
+        "failed, with / without": f"{refused['shadowed']} / {refused['alone']}",
+        "at most 3 % more": "yes" if kept else "NO",
+    }
 
 
 def _slice(running: Running, workload: Workload, rate: float, seconds: float, seed: int) -> Slice:
