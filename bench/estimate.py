@@ -56,8 +56,9 @@ def main() -> None:
         "the estimate where any quantity drifts beyond its threshold; its error is given all the "
         "same. A mix of classes repeats answers of the label that it has most. "
         f"*Inside* is the share of {WINDOWS} random windows of {WINDOW_ROWS} answers whose true "
-        "accuracy lies in the interval of the estimate, withheld or not; 95 % are aimed at. "
-        "*Shown in* is the share of these windows with an estimate.",
+        "accuracy lies in the interval of the estimate, withheld or not; 95 % are aimed at. A "
+        "window without an answer that counts is inside, too. *Shown in* is the "
+        "share of these windows with an estimate.",
         *_emotion(source / emotion.SET),
         *_gesture(source / "gesture"),
     ]
