@@ -30,10 +30,8 @@ def failing(
 ) -> tuple[str, Path]:
     """The check that fails, and a config in which it alone is on, and fails at any issue."""
     task, slug = request.param
-    write = SOURCES[task].get(slug)
-    assert write, f"{task}: write a source into gates.py that fails the check {slug}"
     (tmp_path / "set").mkdir()
-    write(tmp_path / "set")
+    SOURCES[task][slug](tmp_path / "set")
     config = {
         "task": task,
         "source": str(tmp_path / "set"),
@@ -52,6 +50,13 @@ class TrainingReached(Exception):  # noqa: N818 - it is no error
     """The data have passed the check and are prepared."""
 
 
+def test_every_check_has_a_source_that_fails_it() -> None:
+    """A new check needs one in `gates.py`, to show that its setting helps."""
+    made = {(task, slug) for task, each in SOURCES.items() for slug in each}
+    assert set(CHECKS) == {each for each in made if each[0] in tasks.names()}
+
+
+@pytest.mark.long
 def test_the_setting_of_a_failed_check_can_be_pasted(
     failing: tuple[str, Path], command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
