@@ -114,9 +114,8 @@ def main() -> None:
     parts = [
         f"{CLIENTS} clients, each sending its next request after an answer, through nginx with "
         f"`deploy/proxy/nginx.conf` to replicas with one prediction log in PostgreSQL; {rounds} "
-        f"rounds of {seconds:g} seconds. All of them share the {cpus.available_cpus()} cores, so "
-        "that more replicas cannot answer more: the figures say what a replica costs. A replica "
-        "has its share of the cores as threads, at least one.",
+        f"rounds of {seconds:g} seconds. All of them share the {cpus.available_cpus()} cores. A "
+        "replica has its share of the cores as threads, at least one.",
         table(rates),
         "## While something changes",
         "The same clients, with requests of both kinds in turn, for as long as it takes. Failed is "
