@@ -10,6 +10,8 @@ from mien.model import cpus, lineage
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 REAL = ROOT.parent / "shared" / "data"
+_CORES = cpus.available_cpus()
+"""Before a bench keeps itself to one of them."""
 
 
 def real_data() -> Path:
@@ -38,7 +40,7 @@ def code() -> str:
 def write(name: str, title: str, parts: Sequence[str]) -> None:
     """Print the page, write it to docs/source/measured/, and list a new one in the navigation."""
     head = (
-        f"# {title}\n\nMade by `python3 tasks.py bench {name}` on {cpus.available_cpus()} cores, "
+        f"# {title}\n\nMade by `python3 tasks.py bench {name}` on {_CORES} cores, "
         f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {code()}."
     )
     text = "\n\n".join([head, *parts]) + "\n"

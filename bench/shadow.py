@@ -50,7 +50,6 @@ def main() -> None:
     if not asked:
         raise SystemExit(f"{ONLY}: expected one of {'; '.join(NAMES)}, found {only}.")
     bundles = {task: folder(task) for task in _TASKS}
-    cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {servers.LOAD_CORE})
     with tempfile.TemporaryDirectory() as temporary:
         scratch, running = Path(temporary), list[Running]()
@@ -66,7 +65,6 @@ def main() -> None:
         finally:
             for each in running:
                 each.end()
-    os.sched_setaffinity(0, cores)
     parts = _parts(rows, pairs, seconds, results, memory)
     if len(asked) < len(NAMES) or os.environ.get(SMOKE):
         print("\n\n".join(parts))
