@@ -5,8 +5,8 @@
 Takes about eight minutes, on Linux, and needs no workspace. Two processes, one for each log, record
 answers at the same moments and at the same rate; each counts its own CPU time, with the thread
 that moves records. PostgreSQL itself is another process. A loop of the lowest priority on each core
-keeps the cores from sleeping: how far one had slept when a record came made more of a difference
-than the log. `--quick` takes a few seconds, to see that it works, and writes no page.
+keeps it from sleeping: a core that has slept is slow at first, and one process pays for both.
+`--quick` takes a few seconds, to see that it works, and writes no page.
 """
 
 import multiprocessing
@@ -22,7 +22,6 @@ from pathlib import Path
 from statistics import median
 
 from bench.page import ROOT, table, write
-from mien.model import cpus
 from mien.observability.prediction_log import writer
 from mien.observability.prediction_log.location import PostgresLocation, PredictionLogLocation
 from mien.observability.prediction_log.schema import PredictionRecord
@@ -48,8 +47,9 @@ def main() -> None:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         shared = PostgresLocation(server.address, scratch / "spool")
         workers = [_worker(location) for location in (scratch / "predictions.db", shared)]
-        for _ in range(cpus.available_cpus()):
-            multiprocessing.get_context("spawn").Process(target=_stay_awake, daemon=True).start()
+        for core in os.sched_getaffinity(0):
+            awake = multiprocessing.get_context("spawn").Process
+            awake(target=_stay_awake, args=(core, os.getpid()), daemon=True).start()
         used: dict[int, list[list[float]]] = {rate: [] for rate in answers}
         for _ in range(turns):
             for rate, count in answers.items():
@@ -105,10 +105,11 @@ def _worker(location: PredictionLogLocation) -> Connection:
     return own
 
 
-def _stay_awake() -> None:
-    """Take what the cores have left, to the end of the program."""
+def _stay_awake(core: int, parent: int) -> None:
+    """Take what a core has left, to the end of the program."""
+    os.sched_setaffinity(0, {core})
     os.nice(19)
-    while True:
+    while os.getppid() == parent:
         pass
 
 

@@ -1,4 +1,4 @@
-"""Promises of the container test that can be held without a Docker engine."""
+"""Tests of the container test that need no Docker engine."""
 
 import os
 import signal
@@ -50,7 +50,7 @@ def test_a_program_that_runs_can_take_down_what_it_started() -> None:
     assert (rest, process.returncode) == ("taken down\n", 128 + signal.SIGTERM)
 
 
-def test_the_network_of_single_containers_goes_again(tmp_path: Path) -> None:
+def test_the_network_of_single_containers_is_removed(tmp_path: Path) -> None:
     """Also after an error."""
     calls = tmp_path / "calls"
     docker = tmp_path / "docker"

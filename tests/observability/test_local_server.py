@@ -53,12 +53,15 @@ def test_a_refusal_arrives_while_the_client_still_sends(name: str, tmp_path: Pat
             assert response.read().endswith(b"}")
 
 
-@pytest.mark.parametrize("limit", ["MAX_DROPPED_BYTES", "MAX_DROP_S"])
-def test_a_client_that_sends_for_ever_is_cut_off(
-    limit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("limit", "other"), [("MAX_DROPPED_BYTES", "MAX_DROP_S"), ("MAX_DROP_S", "MAX_DROPPED_BYTES")]
+)
+def test_a_client_that_sends_without_end_is_cut_off(
+    limit: str, other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By bytes, and by time."""
+    """By bytes, and by time; each limit does it alone."""
     monkeypatch.setattr(local_server, limit, 0)
+    monkeypatch.setattr(local_server, other, 10**9)
     with (
         listening("webhook", tmp_path) as port,
         socket.create_connection(("127.0.0.1", port)) as sent,

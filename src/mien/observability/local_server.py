@@ -24,8 +24,6 @@ MAX_DROP_S = 5.0
 class LocalServer(ThreadingHTTPServer):
     """A thread for each connection; none of them keeps the process from its end."""
 
-    daemon_threads = True
-
     def shutdown_request(self, request: Any) -> None:
         """Drop what the client still sends, and close the connection."""
         with suppress(OSError):  # the client has gone
