@@ -1,4 +1,4 @@
-"""What the help of each command costs in CPU time, beside the import of typer and rich."""
+"""What the help of each command costs in CPU time, compared with the import of typer and rich."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ MIEN = str(Path(sys.executable).with_name("mien"))
 
 
 def main() -> None:
-    """Measure every command beside the reference and write the page."""
+    """Measure every command and the reference in turn, and write the page."""
     rows: list[tuple[float, str, float]] = []
     for shown in _helps(get_command(app), ["mien"]):
         pairs = [(_cpu_s(REFERENCE), _cpu_s([MIEN, *shown.split()[1:]])) for _ in range(ROUNDS)]

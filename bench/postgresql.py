@@ -5,7 +5,7 @@
 Takes about eight minutes, on Linux, and needs no workspace. Two processes, one for each log, record
 answers at the same moments and at the same rate; each counts its own CPU time, with the thread
 that moves records. PostgreSQL itself is another process. A loop of the lowest priority on each core
-keeps it from sleeping: a core that has slept is slow at first, and one process pays for both.
+keeps it from sleeping, because the CPU time of a record also depends on how long its core slept.
 `--quick` takes a few seconds, to see that it works, and writes no page.
 """
 

@@ -46,7 +46,7 @@ def failing(
     return slug, tmp_path / "own.yaml"
 
 
-class TrainingReached(Exception):  # noqa: N818 - it is no error
+class TrainingReachedError(Exception):
     """The data have passed the check and are prepared."""
 
 
@@ -71,7 +71,7 @@ def test_the_setting_of_a_failed_check_can_be_pasted(
         return run_config(config, None, list(overrides))
 
     def trained(*_: object) -> None:
-        raise TrainingReached
+        raise TrainingReachedError
 
     monkeypatch.setattr(pipeline, "fit_candidates", trained)
     with pytest.raises(DataCheckError, match=f"fail 1 check: {slug} ") as refused:
@@ -81,5 +81,5 @@ def test_the_setting_of_a_failed_check_can_be_pasted(
     (value,) = shlex.split(setting)
     passed = command_line(*command, "--set", value, home=home)
     assert passed.returncode == 0, passed.stdout + passed.stderr
-    with pytest.raises(TrainingReached):
+    with pytest.raises(TrainingReachedError):
         pipeline.run(run(value), Workspace(home))

@@ -1,4 +1,4 @@
-"""`mien verify` beside a challenger: what it misses, and what it excuses."""
+"""`mien verify` while a challenger answers: which metrics may be missing, and which may not."""
 
 import json
 import shutil

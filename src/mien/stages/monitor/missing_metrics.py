@@ -22,7 +22,7 @@ _CHALLENGER = {
     "mien_shadow_accuracy_": "no answer of the challenger has feedback",
     "mien_shadow_cpu_": f"the challenger has not answered in the last {WINDOW}",
 }
-"""Metrics that may be missing beside a challenger, and why."""
+"""Metrics that may be missing while a challenger answers, and why."""
 _OPTIONAL = {
     "mien_canary_": "no canary is served",
     "mien_estimated_": "no estimate: too few answers, drift, or a model that is not calibrated",

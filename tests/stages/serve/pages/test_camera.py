@@ -151,7 +151,7 @@ def test_the_label_of_a_camera_is_what_most_frames_say(
 
 
 def test_frames_are_small_and_sent_one_after_the_other(visit: Visit) -> None:
-    """At most 480 pixels, whatever the camera has; none is sent before the last is answered."""
+    """At most 480 pixels for any camera; the next one is sent after the answer to the last one."""
     visit.page.evaluate(WATCH_FRAMES)
     _start_camera(visit.page)
     expect(visit.page.locator("#speed")).to_contain_text(re.compile("frames? per second"))
