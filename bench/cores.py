@@ -1,10 +1,14 @@
-"""Whether the two cores of a bench are cores: threads of one processor slow each other.
+"""The cores of a bench: whether two of them are one, and how none of them falls asleep.
 
-What runs beside a measured server on the other core then takes its time too.
+Threads of one processor slow each other: what runs on the other core then takes time of a measured
+server, too. A core that has nothing to do falls asleep, and wakes slowly.
 """
 
+import multiprocessing
+import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from statistics import median
 
 TURNS = 5
@@ -31,6 +35,22 @@ def crowding(core: int, other: int) -> float:
         beside.kill()
         beside.communicate()
     return median(ratios)
+
+
+def keep_awake(cores: Iterable[int]) -> None:
+    """Let a process of the lowest priority take what each core has left, to the end of this one."""
+    for core in cores:
+        process = multiprocessing.get_context("spawn").Process
+        process(target=_take_what_is_left, args=(core, os.getpid()), daemon=True).start()
+
+
+def _take_what_is_left(core: int, parent: int) -> None:
+    os.sched_setaffinity(0, {core})
+    os.nice(19)
+    if sys.platform == "linux":
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    while os.getppid() == parent:
+        pass
 
 
 def _start(core: int, seconds: float) -> "subprocess.Popen[str]":

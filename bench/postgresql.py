@@ -21,6 +21,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 
+from bench import cores
 from bench.page import ROOT, table, write
 from mien.observability.prediction_log import writer
 from mien.observability.prediction_log.location import PostgresLocation, PredictionLogLocation
@@ -47,9 +48,7 @@ def main() -> None:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         shared = PostgresLocation(server.address, scratch / "spool")
         workers = [_worker(location) for location in (scratch / "predictions.db", shared)]
-        for core in os.sched_getaffinity(0):
-            awake = multiprocessing.get_context("spawn").Process
-            awake(target=_stay_awake, args=(core, os.getpid()), daemon=True).start()
+        cores.keep_awake(os.sched_getaffinity(0))
         used: dict[int, list[list[float]]] = {rate: [] for rate in answers}
         for _ in range(turns):
             for rate, count in answers.items():
@@ -103,14 +102,6 @@ def _worker(location: PredictionLogLocation) -> Connection:
     context.Process(target=_record_all, args=(location, other), daemon=True).start()
     other.close()
     return own
-
-
-def _stay_awake(core: int, parent: int) -> None:
-    """Take what a core has left, to the end of the program."""
-    os.sched_setaffinity(0, {core})
-    os.nice(19)
-    while os.getppid() == parent:
-        pass
 
 
 def _record_all(location: PredictionLogLocation, pipe: Connection) -> None:
