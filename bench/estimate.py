@@ -56,9 +56,9 @@ def main() -> None:
         "the estimate where any quantity drifts beyond its threshold; its error is given all the "
         "same. A mix of classes repeats answers of the label that it has most. "
         f"*Inside* is the share of {WINDOWS} random windows of {WINDOW_ROWS} answers whose true "
-        "accuracy lies in the interval of the estimate, withheld or not; 95 % are aimed at. A "
-        "window without an answer that counts is inside, too. *Shown in* is the "
-        "share of these windows with an estimate.",
+        "accuracy lies in the interval of the estimate, withheld or not; 95 % are aimed at. "
+        "*Shown in* is the share of these windows with an estimate. Windows without an answer that "
+        "counts have no accuracy: they are in neither share, and *empty windows* counts them.",
         *_emotion(source / emotion.SET),
         *_gesture(source / "gesture"),
     ]
@@ -186,13 +186,16 @@ def _mixes(clean: Sequence[Answered]) -> dict[str, list[Answered]]:
 def _row(
     answers: Sequence[Answered], model: Model, reference: Mapping[str, object]
 ) -> dict[str, object]:
-    if not any(each.row.label for each in answers):
-        return {"answers": 0, "shown": "no"}
-    right, guess, shown = _window(answers, model, reference)
+    whole = _window(answers, model, reference)
+    if whole is None:
+        columns = ("right", "estimate", "interval", "error", "largest drift, of its threshold")
+        windows = {"inside": "", "shown in": "", "empty windows": WINDOWS}
+        return {"answers": 0, **dict.fromkeys(columns, ""), "shown": "no", **windows}
+    right, guess, shown = whole
     scores = drift.compare([each.row for each in answers], reference)
     ratios = {name: each.score / each.limit for name, each in scores.items()}
     worst = max(ratios, key=lambda name: ratios[name])
-    inside, withheld = _windows(answers, model, reference)
+    windows = _windows(answers, model, reference)
     return {
         "answers": shown.answers,
         "right": right,
@@ -201,15 +204,15 @@ def _row(
         "error": f"{guess[0] - right:+.4f}",
         "largest drift, of its threshold": f"{worst} {ratios[worst]:.1f}",
         "shown": "no" if shown.accuracy is None else "yes",
-        "inside": f"{inside:.0%}",
-        "shown in": f"{1 - withheld:.0%}",
+        **windows,
     }
 
 
 def _window(
     answers: Sequence[Answered], model: Model, reference: Mapping[str, object]
-) -> tuple[float, tuple[float, float, float], AccuracyEstimate]:
-    """The true accuracy of the answers that count, what is estimated, and what is shown."""
+) -> tuple[float, tuple[float, float, float], AccuracyEstimate] | None:
+    """The true accuracy of the answers that count, what is estimated, and what is shown; None
+    without such an answer."""
     decision = model.decision
     assert decision is not None, "an evaluated bundle"
     rows = [each.row for each in answers]
@@ -220,7 +223,7 @@ def _window(
         and (each.row.outcome != "unsure" or each.row.confidence < decision.min_confidence)
     ]
     if not counted:
-        return 0.0, (0.0, 0.0, 0.0), estimate(rows, decision, drift.compare(rows, reference))
+        return None
     right = float(np.mean([each.row.label == each.truth for each in counted]))
     guess = mean_confidence([each.row.confidence for each in counted], decision.examples)
     return right, guess, estimate(rows, decision, drift.compare(rows, reference))
@@ -228,19 +231,24 @@ def _window(
 
 def _windows(
     answers: Sequence[Answered], model: Model, reference: Mapping[str, object]
-) -> tuple[float, float]:
-    """Of random windows, the share whose truth is in the interval, and the share without one."""
+) -> dict[str, object]:
+    """Of random windows, the share whose truth is in the interval, the share with an estimate,
+    and how many have no answer that counts."""
     chance = np.random.default_rng(1)
     inside: list[bool] = []
-    withheld: list[bool] = []
+    shown_in: list[bool] = []
     for _ in range(WINDOWS):
         order: NDArray[np.int64] = chance.permutation(len(answers))[:WINDOW_ROWS]
-        right, (_, lower, upper), shown = _window(
-            [answers[index] for index in order], model, reference
-        )
-        inside.append(lower <= right <= upper)
-        withheld.append(shown.accuracy is None)
-    return float(np.mean(inside)), float(np.mean(withheld))
+        window = _window([answers[index] for index in order], model, reference)
+        if window is not None:
+            right, (_, lower, upper), shown = window
+            inside.append(lower <= right <= upper)
+            shown_in.append(shown.accuracy is not None)
+    return {
+        "inside": f"{np.mean(inside):.0%}" if inside else "",
+        "shown in": f"{np.mean(shown_in):.0%}" if shown_in else "",
+        "empty windows": WINDOWS - len(inside),
+    }
 
 
 def _summary(rows: Sequence[Mapping[str, object]]) -> str:
@@ -248,9 +256,7 @@ def _summary(rows: Sequence[Mapping[str, object]]) -> str:
     parts = []
     for shown, words in (("yes", "shown"), ("no", "withheld")):
         errors = [
-            abs(float(str(row["error"])))
-            for row in rows
-            if row["shown"] == shown and "error" in row
+            abs(float(str(row["error"]))) for row in rows if row["shown"] == shown and row["error"]
         ]
         mean = f"{np.mean(errors):.3f}, at most {max(errors):.3f}" if errors else "none"
         parts.append(f"{words}: {len(errors)} of {len(rows)}, mean absolute error {mean}")

@@ -86,9 +86,9 @@ def result(text: str) -> None:
 
 def document(values: Any, indent: int | None = None) -> None:
     """Print JSON values to standard output; a line break within a text would spoil it."""
-    import json  # not at the top: the help of a command does without
+    from mien.storage.files import json_text  # not at the top: the help of a command does without
 
-    _out().print(json.dumps(values, indent=indent), markup=False)
+    _out().print(json_text(values, indent=indent), markup=False)
 
 
 def failure(text: str) -> None:

@@ -11,9 +11,11 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from hashlib import file_digest
+from math import isfinite
 from pathlib import Path
 from secrets import token_hex
 from tempfile import mkdtemp
@@ -88,9 +90,30 @@ def write_json(
     path: Path, document: Any, *, sort_keys: bool = False, indent: int | None = 1
 ) -> None:
     """Write JSON values as UTF-8 text; the file is whole or as it was before."""
-    text = json.dumps(document, indent=indent, sort_keys=sort_keys) + "\n"
+    text = json_text(document, sort_keys=sort_keys, indent=indent) + "\n"
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def json_text(
+    document: Any, *, sort_keys: bool = False, indent: int | None = None, ensure_ascii: bool = True
+) -> str:
+    """JSON values as text; NaN and infinity, which JSON does not have, become null."""
+    dumps = partial(
+        json.dumps, sort_keys=sort_keys, indent=indent, ensure_ascii=ensure_ascii, allow_nan=False
+    )
+    try:
+        return dumps(document)
+    except ValueError:
+        return dumps(_without_nan(document))
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_nan(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def sync(path: Path) -> None:

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from mien.observability.prediction_log.schema import COLUMNS, Feedback, PredictionRecord
 
+from .records import record
+
 _numbers = st.floats(allow_nan=False, allow_infinity=False)
 _records = st.builds(
     PredictionRecord,
@@ -22,6 +24,13 @@ def test_a_row_has_the_whole_record(record: PredictionRecord) -> None:
     """What was written is read back."""
     assert len(record.as_row()) == len(COLUMNS.split(", "))
     assert PredictionRecord.from_row(record.as_row()) == record
+
+
+def test_an_input_statistic_that_is_no_number_is_left_out() -> None:
+    """JSON has no NaN: a database refuses the row, or a reader its statistics."""
+    stats = {"a": float("nan"), "b": 2.0, "c": float("inf")}
+    row = record(input_stats=stats).as_row()
+    assert PredictionRecord.from_row(row).input_stats == {"b": 2.0}
 
 
 @pytest.mark.parametrize(

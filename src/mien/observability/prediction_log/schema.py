@@ -7,6 +7,7 @@ those of SQLite; `postgresql.py` translates them.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from math import isfinite
 from typing import Any, Self
 
 from pydantic_core import to_json
@@ -41,11 +42,12 @@ class PredictionRecord:
         return cls(**{**values, "input_stats": json.loads(values["input_stats"])})
 
     def as_row(self) -> tuple[Any, ...]:
-        """The values of the columns; input statistics as JSON."""
+        """The values of the columns; finite input statistics as JSON, which has no others."""
+        stats = {name: value for name, value in self.input_stats.items() if isfinite(value)}
         return (
             *(self.trace_id, self.timestamp, self.task, self.version, self.digest),
             *(self.outcome, self.label, self.confidence),
-            *(to_json(dict(self.input_stats)).decode(), self.latency_s),
+            *(to_json(stats).decode(), self.latency_s),
         )
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import ConfigError
-from mien.storage.files import atomic_write, sync
+from mien.storage.files import atomic_write, json_text, sync
 
 from .inputs import BatchItem
 from .result import BatchIdentity
@@ -99,7 +99,7 @@ class BatchCheckpoint:
         """Write the rows of these items as the next part."""
         ((part,),) = self._query("select coalesce(max(part), 0) + 1 from rows")
         values = (
-            (part, item.name, item.stamp, row["error"] is not None, json.dumps(row))
+            (part, item.name, item.stamp, row["error"] is not None, json_text(row))
             for item, row in zip(items, rows, strict=True)
         )
         with self._database:

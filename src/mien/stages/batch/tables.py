@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import ConfigError
+from mien.storage.files import json_text
 from mien.task import Prediction
 
 from .result import BatchIdentity
@@ -135,7 +136,7 @@ def _write_jsonl(path: Path, rows: Iterator[dict[str, Any]], schema: TableSchema
     with path.open("w", encoding="utf-8") as stream:
         for row in rows:
             cells = {**_to_cells(row, schema), **schema.model}
-            stream.write(json.dumps(cells, ensure_ascii=False) + "\n")
+            stream.write(json_text(cells, ensure_ascii=False) + "\n")
 
 
 def _write_parquet(path: Path, rows: Iterator[dict[str, Any]], schema: TableSchema) -> None:

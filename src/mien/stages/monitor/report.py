@@ -1,12 +1,11 @@
 """The report of `mien verify`, as JSON and as an HTML page."""
 
 import html
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mien.storage.files import atomic_write
+from mien.storage.files import atomic_write, json_text
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def write(results: Sequence[PromiseResult], folder: Path, when: str) -> list[Pat
     )
     title += f", {len(skipped)} skipped" if skipped else ""
     page = _PAGE.format(title=title, when=html.escape(when), rows="\n".join(rows))
-    texts = {"verify.json": json.dumps(document, indent=1) + "\n", "verify.html": page}
+    texts = {"verify.json": json_text(document, indent=1) + "\n", "verify.html": page}
     for name, text in texts.items():
         with atomic_write(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")

@@ -28,7 +28,7 @@ def render(model: LoadedModel, version: str, prediction: Prediction, trace_id: s
         "model": {"name": model.name, "version": version},
         "trace_id": trace_id,
     }
-    return to_json(document)
+    return to_json(document, inf_nan_mode="null")
 
 
 def schema_prefix(task: Task[Any]) -> str:
