@@ -6,7 +6,7 @@
 import ast
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -66,13 +66,13 @@ class Figures:
 
 def measure(source: Path = SOURCE) -> Figures:
     """Compute every figure of a package folder."""
-    names = Counter(name for _, tree in _trees(source) for name in bindings(tree))
+    names = Counter(name for _, nodes in _nodes(source) for name in bindings(nodes))
     filler = sum(count for name, count in names.items() if name.strip("_").lower() in FILLER)
     sizes = [
         (len(path.read_text(encoding="utf-8").splitlines()), _name(path, source))
-        for path, _ in _trees(source)
+        for path in _paths(source)
     ]
-    functions = [function for path, tree in _trees(source) for function in _functions(path, tree)]
+    functions = [function for path, nodes in _nodes(source) for function in _functions(path, nodes)]
     parts = {part for name in names for part in _all_parts(name)}
     return Figures(
         filler_share=filler / max(sum(names.values()), 1),
@@ -86,9 +86,9 @@ def measure(source: Path = SOURCE) -> Figures:
     )
 
 
-def bindings(tree: ast.AST) -> Iterator[str]:
-    """Every name that a file binds: definitions, arguments, assigned names and attributes."""
-    for node in ast.walk(tree):
+def bindings(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """Every name that nodes bind: definitions, arguments, assigned names and attributes."""
+    for node in nodes:
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 yield node.name
@@ -106,16 +106,21 @@ def filler_names(source: Path = SOURCE) -> list[str]:
     """`file: name` of every filler identifier, to find what is left."""
     return [
         f"{_name(path, source)}: {name}"
-        for path, tree in _trees(source)
-        for name in bindings(tree)
+        for path, nodes in _nodes(source)
+        for name in bindings(nodes)
         if name.strip("_").lower() in FILLER
     ]
 
 
 @cache
-def _trees(source: Path) -> tuple[tuple[Path, ast.Module], ...]:
-    paths = sorted(source.rglob("*.py"))
-    return tuple((path, ast.parse(path.read_text(encoding="utf-8"))) for path in paths)
+def _nodes(source: Path) -> tuple[tuple[Path, tuple[ast.AST, ...]], ...]:
+    """Every file with its nodes, outer before inner ones."""
+    trees = ((path, ast.parse(path.read_text(encoding="utf-8"))) for path in _paths(source))
+    return tuple((path, tuple(ast.walk(tree))) for path, tree in trees)
+
+
+def _paths(source: Path) -> list[Path]:
+    return sorted(source.rglob("*.py"))
 
 
 def _name(path: Path, source: Path) -> str:
@@ -124,8 +129,8 @@ def _name(path: Path, source: Path) -> str:
 
 def _repeated_classes(source: Path) -> Iterator[str]:
     files = defaultdict(set)
-    for path, tree in _trees(source):
-        for node in ast.walk(tree):
+    for path, nodes in _nodes(source):
+        for node in nodes:
             if isinstance(node, ast.ClassDef):
                 files[node.name].add(_name(path, source))
     for name, where in sorted(files.items()):
@@ -134,9 +139,9 @@ def _repeated_classes(source: Path) -> Iterator[str]:
 
 
 def _document_reads(source: Path) -> Iterator[str]:
-    for path, tree in _trees(source):
+    for path, nodes in _nodes(source):
         inner: set[int] = set()  # reads that a longer chain of keys has counted
-        for node in ast.walk(tree):
+        for node in nodes:
             match node:
                 case ast.Subscript(
                     value=value, slice=ast.Constant(value=str() as key), ctx=ast.Load()
@@ -165,8 +170,8 @@ def _root(value: ast.expr) -> ast.expr:
     return value
 
 
-def _functions(path: Path, tree: ast.Module) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(tree):
+def _functions(path: Path, nodes: Iterable[ast.AST]) -> Iterator[tuple[int, str]]:
+    for node in nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield (node.end_lineno or node.lineno) - node.lineno + 1, f"{path.name}: {node.name}"
 

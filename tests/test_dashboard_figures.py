@@ -63,6 +63,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Tile]:
     return seen
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("board", DASHBOARDS, ids=lambda board: board.name)
 def test_every_panel_is_drawn_with_its_numbers(
     board: dashboards.Dashboard, drawn: list[Tile], tmp_path: Path

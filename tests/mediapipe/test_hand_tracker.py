@@ -102,7 +102,7 @@ def label(answer: Prediction) -> str:
     return answer.best.label if answer.best else answer.outcome
 
 
-@pytest.mark.parametrize("gesture", ["like", "rock"])
+@pytest.mark.parametrize("gesture", ["like", pytest.param("rock", marks=pytest.mark.long)])
 def test_a_moving_hand_keeps_its_gesture(model: Model, gesture: str) -> None:
     """As frame by frame on 98 % of those frames in which that finds the gesture at all."""
     predict = frame_predictor(TASK, model)

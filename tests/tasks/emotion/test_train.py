@@ -105,6 +105,7 @@ def test_missing_pretrained_weights_are_refused(prepared: Path, tmp_path: Path) 
         train("yolox-nano", prepared, tmp_path / "a", params)
 
 
+@pytest.mark.long
 def test_pretrained_weights_are_used_and_recorded(
     nano: ShortTraining, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

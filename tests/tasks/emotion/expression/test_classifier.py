@@ -31,6 +31,7 @@ def test_the_layer_separates_what_features_separate() -> None:
     assert set(logits.argmax(1)) == {0, 2, 4}
 
 
+@pytest.mark.long
 def test_a_training_gives_the_same_bytes_twice_and_a_bundle_that_predicts(
     public_network: Package, prepared: Path, tmp_path: Path
 ) -> None:
