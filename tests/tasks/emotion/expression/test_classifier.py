@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from mien.model import bundle, runtime
 from mien.task import Request
