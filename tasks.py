@@ -10,6 +10,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -39,10 +40,22 @@ while True:
 """Keeps a core busy until its standard input ends: with the process that started it."""
 
 if Path(sys.prefix).resolve() == VENV.resolve():
-    from invoke import Context, UnexpectedExit, task
+    from invoke import Context, Local, UnexpectedExit, task
+
+    class _Runner(Local):
+        """SIGTERM ends the command, not only this process: it would train or serve on alone."""
+
+        def start(self, command: str, shell: str, env: dict[str, str]) -> None:
+            super().start(command, shell, env)
+            pid = self.pid if self.using_pty else self.process.pid
+            signal.signal(signal.SIGTERM, lambda number, _: os.kill(pid, number))
 
     def _run(context: Context, command: str, **env: str) -> None:
-        context.run(command, echo=True, pty=sys.stdout.isatty(), env=env)
+        context.config.runners.local = _Runner
+        try:
+            context.run(command, echo=True, pty=sys.stdout.isatty(), env=env)
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def _pytest(context: Context, arguments: str, before: str = "", **env: str) -> None:
         """Run pytest; if tests fail, the last line is the command that runs only these again."""
