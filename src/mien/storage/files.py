@@ -100,12 +100,39 @@ def json_text(
 ) -> str:
     """JSON values as text; NaN and infinity, which JSON does not have, become null."""
     dumps = partial(
-        json.dumps, sort_keys=sort_keys, indent=indent, ensure_ascii=ensure_ascii, allow_nan=False
+        json.dumps if indent is None else partial(_indented, indent=indent),
+        sort_keys=sort_keys,
+        ensure_ascii=ensure_ascii,
+        allow_nan=False,
     )
     try:
         return dumps(document)
     except ValueError:
         return dumps(_without_nan(document))
+
+
+def _indented(document: Any, indent: int, sort_keys: bool, **options: Any) -> str:
+    """As `json.dumps` with `indent`, several times faster where lists of numbers are long: the
+    standard library writes indented JSON in Python alone."""
+
+    def render(value: Any, end: str) -> str:
+        start = end + " " * indent
+        if isinstance(value, dict) and value:
+            items = sorted(value.items()) if sort_keys else value.items()
+            pairs = [f"{key_text(key)}: {render(each, start)}" for key, each in items]
+            return "{" + start + f",{start}".join(pairs) + end + "}"
+        if isinstance(value, list | tuple) and value:
+            if any(isinstance(each, dict | list | tuple) for each in value):
+                text = f",{start}".join(render(each, start) for each in value)
+            else:
+                text = json.dumps(value, separators=(f",{start}", ": "), **options)[1:-1]
+            return "[" + start + text + end + "]"
+        return json.dumps(value, **options)
+
+    def key_text(key: Any) -> str:
+        return json.dumps(key if isinstance(key, str) else json.dumps(key, **options), **options)
+
+    return render(document, "\n")
 
 
 def _without_nan(value: Any) -> Any:
