@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -144,6 +145,35 @@ def test_a_request_that_the_model_refuses_is_left_out(tmp_path: Path) -> None:
     golden.write(tmp_path, MANIFEST, [refuse, lambda model: model.run(feeds)])
     with golden.load(tmp_path) as model:
         assert golden.check(model).checked == 1
+
+
+def test_a_network_that_bundles_share_runs_once_for_each_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the file of arrays is the one that numpy writes."""
+    runs: list[str] = []
+    run = Model.run
+
+    def counted(model: Model, feeds: golden.Mapping[str, Any], name: str = "model.onnx") -> Any:
+        runs.append(name)
+        return run(model, feeds, name)
+
+    monkeypatch.setattr(Model, "run", counted)
+    shared = golden.SharedAnswers()
+    feeds = {"x": np.full((1, 2), 0.5, np.float32)}
+    requests = [lambda model: [model.run(feeds, name) for name in ("model.onnx", "second.onnx")]]
+    for factor in (2.0, 3.0):
+        folder = tmp_path / str(factor)
+        folder.mkdir()
+        network(folder / "model.onnx", factor)
+        network(folder / "second.onnx", 5.0)
+        golden.write(folder, MANIFEST, requests, shared=shared)
+        with np.load(folder / golden.ARRAYS) as stored:
+            arrays = dict(stored)
+        assert arrays["model.onnx/0/out/0"].tolist() == [[factor / 2] * 2]
+        np.savez_compressed(tmp_path / "numpy.npz", allow_pickle=False, **arrays)
+        assert (tmp_path / "numpy.npz").read_bytes() == (folder / golden.ARRAYS).read_bytes()
+    assert runs == ["model.onnx", "second.onnx", "model.onnx"]
 
 
 @pytest.mark.parametrize(

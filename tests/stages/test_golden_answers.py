@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
@@ -10,9 +12,14 @@ from golden_bundle import falsify
 
 from mien import config, pipeline
 from mien.errors import BundleError
+from mien.mediapipe.weights import PALM_DETECTOR
 from mien.model import bundle, golden
+from mien.model.runtime import Model
+from mien.stages import Run
 from mien.stages.batch import batch
+from mien.stages.data import data
 from mien.stages.predict import predict
+from mien.stages.train import train
 from mien.storage.workspace import Workspace
 
 
@@ -71,3 +78,31 @@ def test_batch_refuses_a_bundle_that_answers_differently(
         batch(hand, tmp_path / "out.csv", workspace, bundle=altered)
     assert not (tmp_path / "out.csv").exists()
     assert batch(hand, tmp_path / "out.csv", workspace, bundle=trained).failed == 0
+
+
+@pytest.mark.long
+def test_a_training_searches_each_golden_picture_once(
+    tmp_path: Path, mlflow_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All candidates have the same hand landmarker."""
+    searched = []
+    run = Model.run
+
+    def counted(model: Model, feeds: Mapping[str, Any], name: str = "model.onnx") -> Any:
+        if name == PALM_DETECTOR:
+            searched.append(model.bundle.manifest.candidate)
+        return run(model, feeds, name)
+
+    candidates = ("logistic_regression", "svm")
+    tiny_run = config.load(tiny.write(tmp_path))
+    params = {**tiny_run.params, "candidates": candidates, "accept_images": True}
+    shutil.copy(mlflow_database, tmp_path)
+    run_of_two = Run.resolve(tiny_run.model_copy(update={"params": params}), Workspace(tmp_path))
+    data(run_of_two)
+    monkeypatch.setattr(Model, "run", counted)
+    trained = train(run_of_two)
+    assert sorted(trained.fresh) == sorted(candidates)
+    assert searched == ["logistic_regression"] * 2, "the picture and its mirror image"
+    for each in candidates:
+        with golden.load(trained.folder / each) as model:
+            assert golden.check(model).max_difference == 0

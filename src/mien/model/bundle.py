@@ -8,7 +8,7 @@ rebuild need. There is no code and no pickle in it. This file knows neither ONNX
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -114,16 +114,33 @@ def describe(
     )
 
 
-def write(folder: Path, manifest: Manifest) -> Bundle:
+def write(
+    folder: Path, manifest: Manifest, verified: Mapping[str, FileEntry] | None = None
+) -> Bundle:
     """List every file of `folder` in its `bundle.json`, written last and in one move.
+
+    Args:
+        folder: holds every other file of the bundle.
+        manifest: the manifest without its files.
+        verified: entries of files that were hashed before and are not hashed again.
 
     Raises:
         BundleError: the folder holds a link or a file of a kind that a bundle may not hold.
     """
-    files = {name: _entry(folder / name) for name in _contents(folder)}
-    complete = manifest.model_copy(update={"files": files})
-    write_json(folder / MANIFEST, complete.model_dump(mode="json"), sort_keys=True)
-    return read(folder)
+    complete = list_files(folder, manifest, verified)
+    path = folder / MANIFEST
+    write_json(path, complete.model_dump(mode="json"), sort_keys=True)
+    raw = path.read_bytes()
+    return Bundle(folder=folder, manifest=parse(raw, path), digest=sha256(raw).hexdigest())
+
+
+def list_files(
+    folder: Path, manifest: Manifest, verified: Mapping[str, FileEntry] | None = None
+) -> Manifest:
+    """The manifest with an entry for every file of `folder`; arguments and errors as `write`."""
+    entries = verified or {}
+    files = {name: entries.get(name) or _entry(folder / name) for name in _contents(folder)}
+    return manifest.model_copy(update={"files": files})
 
 
 def copy_networks(work: Path, folder: Path) -> None:
@@ -165,8 +182,8 @@ def copy(source: Path, target: Path) -> Bundle:
     """Copy a bundle so that `target` is there whole or not at all, and verify the copy."""
     with atomic_dir(target) as temporary:
         shutil.copytree(source, temporary, dirs_exist_ok=True)
-        read(temporary)
-    return read(target)
+        copied = read(temporary)
+    return replace(copied, folder=target)
 
 
 _REMEDY = "The bundle was altered or damaged; fetch or train it again."

@@ -4,9 +4,11 @@
 inputs on the machine that serves. Knows no task: the stages pass the requests as functions.
 """
 
+import io
+import struct
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +21,7 @@ from mien.errors import BundleError, RequestError
 from mien.model import bundle, runtime
 from mien.model.bundle import Bundle, Manifest
 from mien.model.lineage import processor_features
-from mien.model.runtime import Model, RecordingModel
+from mien.model.runtime import Model, NetworkAnswers, RecordingModel, array_digest
 from mien.storage.files import write_json
 
 GOLDEN = "golden.json"
@@ -56,11 +58,30 @@ class GoldenCheck:
     max_difference: float
 
 
+@dataclass(frozen=True)
+class SharedAnswers:
+    """What bundles of one training share: a network that is in several of them answers each golden
+    input once, and its arrays are compressed once."""
+
+    answers: NetworkAnswers = field(default_factory=dict)
+    _compressed: dict[tuple[str, str], bytes] = field(default_factory=dict)
+
+    def compressed(self, name: str, array: NDArray[Any]) -> bytes:
+        """An array as an `.npz` file of its own."""
+        key = (name, array_digest({name: array}))
+        if key not in self._compressed:
+            file = io.BytesIO()
+            np.savez_compressed(file, allow_pickle=False, **{name: array})
+            self._compressed[key] = file.getvalue()
+        return self._compressed[key]
+
+
 def write(
     folder: Path,
     manifest: Manifest,
     predict: Sequence[Callable[[Model], object]],
     forms: Mapping[str, Form] | None = None,
+    shared: SharedAnswers | None = None,
 ) -> Bundle:
     """Complete a bundle as `bundle.write` does, with golden answers.
 
@@ -71,13 +92,16 @@ def write(
             first input of each network during a request becomes a golden input. A request that
             the model refuses (`RequestError`) is left out.
         forms: the form of each ONNX file that is not float32.
+        shared: of bundles of one training.
 
     Raises:
         BundleError: no request reaches one of the networks: nothing could be checked later.
     """
     arrays: dict[str, NDArray[Any]] = {}
     networks = {}
-    with RecordingModel(bundle.write(folder, manifest)) as model:
+    shared = shared or SharedAnswers()
+    listed = bundle.list_files(folder, manifest)
+    with RecordingModel(Bundle(folder, listed, digest=""), shared.answers) as model:
         cases = _record(model, predict)
         for name in _networks(model):
             arrays |= _arrays(name, cases[name])
@@ -94,8 +118,8 @@ def write(
         networks=networks,
     )
     write_json(folder / GOLDEN, golden.model_dump(mode="json"), sort_keys=True)
-    np.savez_compressed(folder / ARRAYS, allow_pickle=False, **arrays)
-    return bundle.write(folder, manifest)
+    (folder / ARRAYS).write_bytes(_zip([shared.compressed(*each) for each in arrays.items()]))
+    return bundle.write(folder, manifest, listed.files)
 
 
 def load(folder: Path) -> Model:
@@ -178,6 +202,20 @@ def _record(
             "task."
         )
     return cases
+
+
+def _zip(files: Sequence[bytes]) -> bytes:
+    """One zip of zips with one small file each, as if all were written at once: what is compressed
+    is copied. Format: PKWARE's APPNOTE.TXT, 4.3.12 (offset at byte 42) and 4.3.16."""
+    members, directory = b"", b""
+    for each in files:
+        size, start = struct.unpack_from("<2L", each, len(each) - 10)
+        entry = each[start : start + size]
+        directory += entry[:42] + struct.pack("<L", len(members)) + entry[46:]
+        members += each[:start]
+    count, size, start = len(files), len(directory), len(members)
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, size, start, 0)
+    return members + directory + end
 
 
 def _networks(model: Model) -> list[str]:

@@ -167,19 +167,40 @@ class Model:
         self._sessions, self._shared = {}, {}
 
 
+NetworkAnswers = dict[tuple[str, str], list[NDArray[Any]]]
+"""Outputs of networks by the SHA-256 of the network and of its input."""
+
+
 class RecordingModel(Model):
     """A model that keeps in `recorded` what its networks are given and answer; for one thread."""
 
-    def __init__(self, opened: Bundle) -> None:
+    def __init__(self, opened: Bundle, answers: NetworkAnswers | None = None) -> None:
+        """Open a bundle; a network does not run where `answers` has its outputs."""
         super().__init__(opened)
         self.recorded: list[tuple[str, Mapping[str, NDArray[Any]], list[NDArray[Any]]]] = []
+        self._answers = answers
 
     def run(
         self, feeds: Mapping[str, NDArray[Any]], name: str = "model.onnx"
     ) -> list[NDArray[Any]]:
-        outputs = super().run(feeds, name)
+        entry = self.bundle.manifest.files.get(name)
+        if self._answers is None or entry is None:
+            outputs = super().run(feeds, name)
+        else:
+            key = (entry.sha256, array_digest(feeds))
+            outputs = self._answers.get(key) or super().run(feeds, name)
+            self._answers[key] = outputs
         self.recorded.append((name, dict(feeds), outputs))
         return outputs
+
+
+def array_digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 of named arrays."""
+    found = sha256()
+    for name, array in sorted(arrays.items()):
+        found.update(f"{name} {array.dtype} {array.shape} ".encode())
+        found.update(np.ascontiguousarray(array))
+    return found.hexdigest()
 
 
 def tune_malloc(keep_bytes: int = KEPT_BYTES) -> None:

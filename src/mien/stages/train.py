@@ -53,8 +53,9 @@ def train(run: Run) -> Trained:
         root = fingerprint(run)
         trained_on: TrainedOn = "synthetic" if run.store.find(root).synthetic else "real"
         origin = lineage.record(run.config, root, prepared, external_weights, trained_on)
+        shared = golden.SharedAnswers()
         for name in fresh:
-            _fit(run, folder, name, ready, origin)
+            _fit(run, folder, name, ready, origin, shared)
     with atomic_write(folder / DATA) as temporary:
         temporary.write_text(ready.name + "\n", encoding="utf-8")
     write_latest(run.trained, run.config.name, folder.name)
@@ -72,7 +73,14 @@ def _ready(run: Run) -> Path:
     return read_latest(run.processed, run.config.name, remedy)
 
 
-def _fit(run: Run, folder: Path, candidate: str, ready: Path, origin: Lineage) -> None:
+def _fit(
+    run: Run,
+    folder: Path,
+    candidate: str,
+    ready: Path,
+    origin: Lineage,
+    shared: golden.SharedAnswers,
+) -> None:
     task = run.task
     params = run.params
     work = folder / WORK / candidate
@@ -106,7 +114,8 @@ def _fit(run: Run, folder: Path, candidate: str, ready: Path, origin: Lineage) -
         with atomic_dir(folder / candidate) as temporary:
             bundle.copy_networks(work, temporary)
             write_json(temporary / "history.json", [dict(step) for step in fit.history])
-            golden.write(temporary, manifest, task.inference.drawn_predictions())
+            drawn = task.inference.drawn_predictions()
+            golden.write(temporary, manifest, drawn, shared=shared)
 
 
 def _recorder(log: Any, advance: console.Advance) -> Recorder:
