@@ -4,7 +4,8 @@ Options of the libraries that their exporters drop without a word are refused be
 exported file is compared with the original on validation hands after it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -101,13 +102,33 @@ def _convert(candidate: str, estimator: Any) -> Any:
     import skl2onnx
     from skl2onnx.common.data_types import FloatTensorType
 
-    return skl2onnx.to_onnx(
-        estimator,
-        name="gesture",
-        initial_types=[(INPUT, FloatTensorType([None, 63]))],
-        options={id(estimator): {"zipmap": False}},  # a name would be searched in every tree
-        target_opset=_OPSET,
-    )
+    with _trees_not_searched():
+        return skl2onnx.to_onnx(
+            estimator,
+            name="gesture",
+            initial_types=[(INPUT, FloatTensorType([None, 63]))],
+            options={id(estimator): {"zipmap": False}},
+            target_opset=_OPSET,
+        )
+
+
+@contextmanager
+def _trees_not_searched() -> Iterator[None]:
+    """Without it, skl2onnx looks for pipelines in every tree of a forest, for most of its time."""
+    from skl2onnx.common import utils_sklearn
+    from sklearn.ensemble import RandomForestClassifier
+
+    search = utils_sklearn.enumerate_model_names
+
+    def enumerate_models(model: Any, *args: Any, **options: Any) -> Any:
+        is_forest = isinstance(model, RandomForestClassifier)
+        return [("", model)] if is_forest else search(model, *args, **options)
+
+    utils_sklearn.enumerate_model_names = enumerate_models
+    try:
+        yield
+    finally:
+        utils_sklearn.enumerate_model_names = search
 
 
 def _drop_zero_votes(model: Any) -> None:
