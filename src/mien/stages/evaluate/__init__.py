@@ -43,7 +43,7 @@ from mien.tracking import Tracker
 
 from .card import card, draw, reference
 from .data_quality import DataQuality, read_data_quality
-from .measuring import Measured, compare_latency, measure, predict_split, with_costs
+from .measuring import Measured, compare_latency, is_cheap, measure, predict_split, with_costs
 
 OnChoice = Callable[[Path], None]
 """Gets a folder that has the bundle of the choice, its evaluation and its details."""
@@ -86,7 +86,7 @@ def evaluate(run: Run, on_choice: OnChoice | None = None) -> Evaluated:
     fresh = not folder.is_dir()
     if fresh:
         with atomic_dir(folder) as temporary:
-            _measure_all(run, trained, ready, quality, temporary, on_choice)
+            _measure_all(run, bundles, trained, ready, quality, temporary, on_choice)
         _publish(folder, run.reports)
     write_latest(run.evaluated, run.config.name, folder.name)
     if fresh:
@@ -118,6 +118,7 @@ def on_other_data(run: Run, ready: Path) -> dict[str, dict[str, float]]:
 
 def _measure_all(
     run: Run,
+    bundles: Sequence[Bundle],
     trained: Path,
     ready: Path,
     quality: DataQuality | None,
@@ -125,7 +126,6 @@ def _measure_all(
     on_choice: OnChoice | None,
 ) -> None:
     task = run.task
-    bundles = _bundles(trained, run.config.variants)
     leaked = None if quality is None else quality.leaked
     with console.bar("slices of the training data"):
         definitions = slices.define(map(slices.attributes, task.data.examples(ready, "train")))
@@ -167,7 +167,9 @@ def _offer_choice(
     that keeps its limits. Returns all, with the costs that were measured for that."""
     costed = list(measured)
     for index in order:
-        costed[index] = each = with_costs(run.task, costed[index], ready, run.config.policy)
+        if not is_cheap(run.task, costed[index], ready, run.config.policy):
+            costed[index] = with_costs(run.task, costed[index], ready, run.config.policy)
+        each = costed[index]
         row = _row(run, each, ready)
         evaluation = _choose(run, [row], trained, ready, each.bundle.manifest.lineage.trained_on)
         if evaluation.choice is None:
@@ -177,7 +179,8 @@ def _offer_choice(
             folder = target / each.candidate
             shutil.copytree(each.bundle.folder, folder, ignore=_but_the_manifest)
             update = {"decision": each.decision}
-            bundle.write(folder, each.bundle.manifest.model_copy(update=update))
+            manifest = each.bundle.manifest
+            bundle.write(folder, manifest.model_copy(update=update), manifest.files)
             _write_details(each, target / DETAILS / f"{each.candidate}.json")
             evaluation.write(target)
             on_choice(target)
@@ -248,7 +251,7 @@ def _complete(
     complete = manifest.model_copy(update=update)
     text = card(run.task, complete, metrics, training["examples"], run.config.rights)
     (folder / CARD).write_text(text, encoding="utf-8")
-    bundle.write(folder, complete)
+    bundle.write(folder, complete, manifest.files)
     _write_details(measured, target / DETAILS / f"{manifest.candidate}.json")
 
 

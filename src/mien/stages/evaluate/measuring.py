@@ -1,6 +1,7 @@
 """Ask a model the examples of a split through the function that serves, and time it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, islice
@@ -31,15 +32,13 @@ from mien.reporting.scores import ScoredPrediction
 from mien.task import Example, Prediction, Request, Split, Task
 
 from . import calibration
-from .cpu_cost import cpu_cost, cpu_ratio
+from .cpu_cost import WARMUP_PAIRS, cpu_cost, cpu_ratio, is_below
 
 MEASURED: tuple[Split, ...] = ("val", "test")
 NO_COST = CpuRatio(median=0.0, low=0.0, high=inf, pairs=0)
 """Not measured yet."""
 _WARM_UP = 3
 _SHOWN = 24
-_PICTURES = 10
-"""How often the drawn picture is asked for, to time a request with a picture."""
 _COST_EXAMPLES = 20
 """Validation examples whose CPU time is measured, again and again where that is needed."""
 
@@ -144,9 +143,22 @@ def with_costs(task: Task[Any], measured: Measured, ready: Path, policy: Policy)
         return measured
     with Model(measured.bundle) as model:
         model.decision = measured.decision
-        latency = _latency(task, model, measured.answers["val"])
-        cost = _cpu_cost(task, model, ready, policy.max_cpu_cost)
+        latency, cost = _costs(task, model, measured.answers["val"], ready, policy.max_cpu_cost)
     return replace(measured, latency=latency, cpu_cost=cost)
+
+
+def is_cheap(task: Task[Any], measured: Measured, ready: Path, policy: Policy) -> bool:
+    """Whether every kind of request is below the limit on CPU cost, by a test that takes little
+    time; False where only `with_costs` can tell."""
+    with Model(measured.bundle) as model:
+
+        def predict(request: Request) -> None:
+            task.inference.predict(request, model)
+
+        with suppress(RequestError):  # a model that takes no pictures
+            if not is_below(predict, [_picture(task)], policy.max_cpu_cost):
+                return False
+        return is_below(predict, _val_requests(task, ready), policy.max_cpu_cost)
 
 
 def compare_latency(
@@ -207,33 +219,30 @@ class _FewOfEachLabel:
         return list(chain.from_iterable(self._by_label.values()))[:_SHOWN]
 
 
-def _latency(task: Task[Any], model: Model, answers: Sequence[ScoredPrediction]) -> Latency:
-    """Time of one request by the clock; of a picture too, where the model takes pictures."""
-    measured = scores.latency(answers)
-    request = _picture_request(task, model)
-    if request is None:
-        return measured
-    times = []
-    for _ in range(_PICTURES):
+def _costs(
+    task: Task[Any], model: Model, answers: Sequence[ScoredPrediction], ready: Path, limit: float
+) -> tuple[Latency, CpuRatio]:
+    """Time of one request by the clock, also of a picture where the model takes pictures; and the
+    CPU cost of the costlier kind of request: a limit holds for every request."""
+    times_ms: list[float] = []
+
+    def predict(request: Request) -> None:
         start = perf_counter()
         task.inference.predict(request, model)
-        times.append((perf_counter() - start) * 1000)
-    return Latency(
-        p50_ms=measured.p50_ms,
-        p95_ms=max(measured.p95_ms, float(np.percentile(times, 95))),
-        picture_ms=float(np.median(times)),
-    )
+        times_ms.append((perf_counter() - start) * 1000)
 
-
-def _cpu_cost(task: Task[Any], model: Model, ready: Path, limit: float) -> CpuRatio:
-    """CPU cost of the costlier kind of request: a limit holds for every request."""
-    kinds = [_val_requests(task, ready)]
-    if (picture := _picture_request(task, model)) is not None:
-        kinds.append([picture])
-    costs = [
-        cpu_cost(lambda each: task.inference.predict(each, model), kind, limit) for kind in kinds
-    ]
-    return max(costs, key=lambda cost: (cost.low, cost.median))
+    latency = scores.latency(answers)
+    costs = [cpu_cost(predict, _val_requests(task, ready), limit)]
+    times_ms.clear()
+    with suppress(RequestError):  # a model that takes no pictures
+        costs.append(cpu_cost(predict, [_picture(task)], limit))
+        timed = times_ms[WARMUP_PAIRS:]
+        latency = Latency(
+            p50_ms=latency.p50_ms,
+            p95_ms=max(latency.p95_ms, float(np.percentile(timed, 95))),
+            picture_ms=float(np.median(timed)),
+        )
+    return latency, max(costs, key=lambda cost: (cost.low, cost.median))
 
 
 def _val_requests(task: Task[Any], ready: Path) -> list[Request]:
@@ -241,11 +250,6 @@ def _val_requests(task: Task[Any], ready: Path) -> list[Request]:
     return [example.request for example in examples]
 
 
-def _picture_request(task: Task[Any], model: Model) -> Request | None:
-    """The task's drawn picture; None for a model that takes no pictures."""
-    request = Request(image=np.asarray(task.inference.sample_picture().convert("RGB")))
-    try:
-        task.inference.predict(request, model)
-    except RequestError:
-        return None
-    return request
+def _picture(task: Task[Any]) -> Request:
+    """The task's drawn picture."""
+    return Request(image=np.asarray(task.inference.sample_picture().convert("RGB")))
