@@ -199,7 +199,7 @@ def array_digest(arrays: Mapping[str, NDArray[Any]]) -> str:
     found = sha256()
     for name, array in sorted(arrays.items()):
         found.update(f"{name} {array.dtype} {array.shape} ".encode())
-        found.update(np.ascontiguousarray(array))
+        found.update((array.astype(str) if array.dtype == object else array).tobytes())
     return found.hexdigest()
 
 
