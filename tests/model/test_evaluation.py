@@ -1,5 +1,6 @@
 """Promises of `model.evaluation`: what was measured is stored and read back as it was."""
 
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from measured import candidate, scores, variant
 
 from mien.config import Policy
 from mien.errors import MienError
-from mien.model.evaluation import Evaluation
+from mien.model.evaluation import CpuRatio, Evaluation
 from mien.storage.workspace import RESULT
 
 
@@ -29,6 +30,15 @@ def test_an_evaluation_is_read_back_as_it_was(tmp_path: Path) -> None:
     made.write(tmp_path)
     assert Evaluation.read(tmp_path) == made
     assert "map50" not in (tmp_path / RESULT).read_text(), "a score that the task does not have"
+
+
+def test_a_cost_that_was_not_measured_is_read_back(tmp_path: Path) -> None:
+    """Its interval has no end, which JSON cannot say."""
+    cost = CpuRatio(median=0.0, low=0.0, high=inf, pairs=0)
+    made = evaluation().model_copy(update={"candidates": (candidate("net", cpu_cost=cost),)})
+    made.write(tmp_path)
+    assert "Infinity" not in (tmp_path / RESULT).read_text()
+    assert Evaluation.read(tmp_path) == made
 
 
 def test_an_evaluation_knows_its_choice_and_bases() -> None:

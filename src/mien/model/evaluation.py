@@ -1,8 +1,10 @@
 """What an evaluation measured: `evaluation.json`, and the metrics in a bundle."""
 
+from math import inf
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from mien.config import Form, Policy, Schema, TrainedOn
 from mien.model.decision import AnswerDecision
@@ -16,7 +18,13 @@ class CpuRatio(Schema):
     median: float
     low: float
     high: float
+    """Infinity, null in JSON, where it is not known."""
     pairs: int
+
+    @field_validator("high", mode="before")
+    @classmethod
+    def _infinite(cls, value: Any) -> Any:
+        return inf if value is None else value
 
     def exceeds(self, limit: float) -> bool:
         """Whether the whole interval lies above the limit."""
