@@ -43,7 +43,6 @@ PLACES = {
         "tasks/gesture/train.py",
         "tasks/gesture/rejection_training.py",
         "tasks/emotion/expression/linear.py",
-        "stages/check/metadata_baseline.py",
         "stages/suspects/label_quality.py",
     ),
     "lightgbm": "tasks/gesture/train.py",

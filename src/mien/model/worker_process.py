@@ -8,7 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -28,21 +28,14 @@ class WorkerProcess(Generic[Parameters, Result]):
 
     Args:
         function: a function at the top of its module.
-        libraries: modules that it imports at once, while the caller does something else.
-        without: libraries that others would import if they were there, and that are not needed.
     """
 
-    def __init__(
-        self,
-        function: Callable[Parameters, Result],
-        libraries: Sequence[str] = (),
-        without: Sequence[str] = (),
-    ) -> None:
+    def __init__(self, function: Callable[Parameters, Result]) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-c", _START], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         self._send(sys.path)
-        self._send((function.__module__, function.__name__, tuple(libraries), tuple(without)))
+        self._send((function.__module__, function.__name__))
 
     def __call__(self, *arguments: Parameters.args, **named: Parameters.kwargs) -> Result:
         """Run the function.
@@ -88,10 +81,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends this process
     out, sys.stdout = sys.stdout.buffer, sys.stderr  # nothing else may write between the answers
     with suppress(EOFError):
-        module, name, libraries, without = pickle.load(sys.stdin.buffer)
-        sys.modules.update(dict.fromkeys(without))  # None: an import fails
-        for library in libraries:
-            import_module(library)
+        module, name = pickle.load(sys.stdin.buffer)
         function = getattr(import_module(module), name)
         while True:
             arguments, named = pickle.load(sys.stdin.buffer)

@@ -1,15 +1,10 @@
 """Shortcuts: facts that reveal the label differ from facts that do not."""
 
-from contextlib import closing
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.errors import ProcessError
-from mien.model.worker_process import WorkerProcess
-from mien.stages.check import metadata_baseline
 from mien.stages.check.checks import spurious_correlation
 from mien.stages.check.metadata_baseline import Metadata, measure
 
@@ -151,12 +146,3 @@ def test_every_sample_has_facts_and_a_label() -> None:
         measure([{"type": "jpg"}], ["happy", "sad"])
     with pytest.raises(ValueError, match="found 0 rows and 0 labels"):
         measure([], [])
-
-
-def test_another_process_measures_the_same() -> None:
-    """Without the libraries that scikit-learn would import beside itself."""
-    unused = metadata_baseline.UNUSED_LIBRARIES
-    with closing(WorkerProcess(measure, metadata_baseline.LIBRARIES, unused)) as process:
-        assert process(_idle(100), _labels(100)) == measure(_idle(100), _labels(100))
-        with pytest.raises(ProcessError, match=r"exit code 1\b"):
-            process(_idle(100), [])

@@ -8,29 +8,21 @@ no data. Each check is a file of `checks/`, or part of a task's own `checks.py`.
 """
 
 import shutil
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mien.errors import DataCheckError
-from mien.model.worker_process import WorkerProcess
 from mien.stages import Run
 from mien.storage.files import atomic_dir, atomic_write
 from mien.storage.versions import Store, Version
 from mien.storage.workspace import REPORT, write_latest
 from mien.task import Check
 
-from . import metadata_baseline, page, report, results
-from .checks import spurious_correlation
+from . import page, report, results
 from .context import CheckContext, build_context
-from .metadata_baseline import MetadataBaseline
 from .repair import repair as repair_version
 from .report import PAGE
-
-_MANY_FILES = 2_000
-"""Files that take longer to read than a process takes to start."""
 
 
 @dataclass(frozen=True)
@@ -121,14 +113,8 @@ def _repaired_source(store: Store, version: Version) -> str:
 def _write(
     run: Run, checks: Mapping[str, Check[CheckContext]], version: Version, folder: Path
 ) -> None:
-    needs_baseline = checks[spurious_correlation.CHECK.slug].level != "off"
-    with (
-        _baseline_process(len(version.items) if needs_baseline else 0) as measure_baseline,
-        run.store.unpacked(version) as raw,
-        atomic_dir(folder) as temporary,
-    ):
+    with run.store.unpacked(version) as raw, atomic_dir(folder) as temporary:
         context = build_context(run.task, raw, run.data_params, run.cache)
-        context.measure_baseline = measure_baseline
         document = report.build(version, context, results.run_checks(context, checks))
         if context.subject_count_error:
             (temporary / _SUBJECT_COUNT_ERROR).write_text(
@@ -136,19 +122,6 @@ def _write(
             )
         report.write(document, context, temporary)
         page.write(document, context.samples, temporary, run.task.inference.skeleton)
-
-
-@contextmanager
-def _baseline_process(file_count: int) -> Iterator[Callable[..., MetadataBaseline]]:
-    """`metadata_baseline.measure`; of many files in a process that imports scikit-learn while they
-    are read."""
-    libraries = metadata_baseline.LIBRARIES
-    if file_count < _MANY_FILES or all(name in sys.modules for name in libraries):
-        yield metadata_baseline.measure
-        return
-    unused = metadata_baseline.UNUSED_LIBRARIES
-    with closing(WorkerProcess(metadata_baseline.measure, libraries, unused)) as process:
-        yield process
 
 
 def _publish(folder: Path, reports: Path) -> None:

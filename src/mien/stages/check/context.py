@@ -48,8 +48,6 @@ class CheckContext:
     same_images: tuple[Cluster, ...]
     """Near duplicates that are one photo without doubt, not the same person a moment later: only
     these must carry one label."""
-    measure_baseline: Callable[..., MetadataBaseline] = metadata_baseline.measure
-    """That function, or a process that runs it."""
     subjects_required: bool = False
     """Whether a check that stops a training needs the number of subjects."""
     subject_count_error: str = field(default="", init=False)
@@ -74,11 +72,11 @@ class CheckContext:
         if not any(metadata):
             return None
         labels = [self.samples[index].labels[0] for index in indices]
-        return self.measure_baseline(metadata, labels, _groups(self, indices))
+        return metadata_baseline.measure(metadata, labels, _groups(self, indices))
 
     @property
     def measured_baseline(self) -> MetadataBaseline | None:
-        """`metadata_baseline` where a check has asked for it: its libraries take a second."""
+        """`metadata_baseline` where a check has asked for it."""
         measured: MetadataBaseline | None = vars(self).get("metadata_baseline")
         return measured
 

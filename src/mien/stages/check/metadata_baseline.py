@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from . import decision_tree
+from .decision_tree import Column
+
 FOLDS = 5
 MAX_LEAVES = 32
 """Leaves of the tree: enough for a few features of a few values for each label, too few for single
@@ -21,9 +24,6 @@ MAX_SAMPLES = 10_000
 MAX_CATEGORIES = 30
 """Values of a feature with a column of their own, the most common ones; the others share none."""
 Metadata = Mapping[str, str | float]
-LIBRARIES, UNUSED_LIBRARIES = ("sklearn.tree",), ("pandas",)
-"""What `measure` imports, for a second, and what scikit-learn would import with it for tables."""
-_Table = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -66,18 +66,17 @@ def measure(
     folds = _folds(groups, count, rng)[selected]
     classes = np.unique(np.asarray(labels), return_inverse=True)[1][selected]
     rows = [metadata[index] for index in selected]
-    tables = {
-        name: _columns(rows, name) for name in sorted({key for row in metadata for key in row})
-    }
+    names = dict.fromkeys(name for row in metadata for name in row)
+    columns = {name: _column(rows, name) for name in names}
     majority = float(np.bincount(classes).max() / len(classes))
-    if not tables or len(np.unique(folds)) < 2:
+    if not columns or len(np.unique(folds)) < 2:
         return MetadataBaseline(majority, majority, (), majority)
-    alone = [(name, _accuracy(table, classes, folds)) for name, table in tables.items()]
-    together = np.hstack(list(tables.values()))
+    alone = [(name, _accuracy([column], classes, folds)) for name, column in columns.items()]
+    together = list(columns.values())
     return MetadataBaseline(
         accuracy=_accuracy(together, classes, folds),
         majority=majority,
-        by_feature=tuple(sorted(alone, key=lambda each: -each[1])),
+        by_feature=tuple(sorted(alone, key=lambda each: (-each[1], each[0]))),
         chance=_accuracy(together, rng.permutation(classes), folds),
     )
 
@@ -93,36 +92,28 @@ def _folds(groups: Sequence[str] | None, count: int, rng: np.random.Generator) -
     return result
 
 
-def _columns(rows: Sequence[Metadata], name: str) -> _Table:
-    """A feature as columns: a number as itself (NaN where missing), words one-hot."""
+def _column(rows: Sequence[Metadata], name: str) -> Column:
+    """A feature: numbers as they are, NaN where missing; words by their rank, the most common 0."""
     values = [row.get(name) for row in rows]
     if not any(isinstance(value, str) for value in values):
         numbers = np.array([np.nan if value is None else float(value) for value in values])
-        usable = np.abs(numbers) <= np.finfo(np.float32).max  # a tree takes no larger ones
-        return np.where(usable, numbers, np.nan).astype(np.float32)[:, None]
+        usable = np.abs(numbers) <= np.finfo(np.float32).max
+        return np.where(usable, numbers, np.nan).astype(np.float32)
     texts = ["" if value is None else str(value) for value in values]
-    column = {
-        text: index for index, (text, _) in enumerate(Counter(texts).most_common(MAX_CATEGORIES))
+    ranks = {
+        text: rank for rank, (text, _) in enumerate(Counter(texts).most_common(MAX_CATEGORIES))
     }
-    table = np.zeros((len(texts), len(column)), dtype=np.float32)
-    for row, text in enumerate(texts):
-        if text in column:
-            table[row, column[text]] = 1
-    return table
+    return np.array([ranks.get(text, -1) for text in texts])
 
 
-def _accuracy(table: _Table, classes: NDArray[np.intp], folds: NDArray[np.intp]) -> float:
+def _accuracy(
+    columns: Sequence[Column], classes: NDArray[np.intp], folds: NDArray[np.intp]
+) -> float:
     """The accuracy of a tree on each fold, fitted on the other folds."""
-    from sklearn.tree import DecisionTreeClassifier
-
+    min_samples = max(1, min(20, len(classes) // 50))
     correct = 0
     for fold in np.unique(folds):
         held_out = folds == fold
-        tree = DecisionTreeClassifier(
-            max_leaf_nodes=MAX_LEAVES,
-            min_samples_leaf=max(1, min(20, len(classes) // 50)),
-            random_state=0,
-        )
-        tree.fit(table[~held_out], classes[~held_out])
-        correct += int((tree.predict(table[held_out]) == classes[held_out]).sum())
+        predicted = decision_tree.predict(columns, classes, held_out, MAX_LEAVES, min_samples)
+        correct += int((predicted == classes[held_out]).sum())
     return correct / len(classes)
