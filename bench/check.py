@@ -23,6 +23,8 @@ from PIL import Image
 
 from bench import check_pairs, page
 from mien import images, tasks
+from mien.images import statistics
+from mien.images.statistics import THUMBNAIL_SIDE, ImageStats
 from mien.model import cpus
 from mien.stages.check import image_stats, similarity
 from mien.stages.check.context import (
@@ -31,7 +33,7 @@ from mien.stages.check.context import (
     build_context,
     train_leakage,
 )
-from mien.stages.check.image_stats import THUMBNAIL_SIDE, ImageStats, compute_image_stats
+from mien.stages.check.image_stats import compute_image_stats
 from mien.stages.check.metadata_baseline import MetadataBaseline
 from mien.stages.data import sources
 from mien.storage.versions import Store
@@ -196,9 +198,9 @@ def _command(archive: Path, count: int) -> list[str]:
     return [
         f"The whole command on the same images, the best of {ROUNDS}, with "
         f"files {_kept()}. Beyond the parts above it includes, for any number of images: the "
-        f"start of Python, faces counted in {MAX_COUNTED_IMAGES} images, the import of "
-        f"scikit-learn by another process ({_imported('sklearn.tree'):.1f} s; numpy alone "
-        f"{_imported('numpy'):.1f} s), and the report.",
+        f"start of Python, faces counted in {MAX_COUNTED_IMAGES} images, and the report. It does "
+        f"not import scikit-learn, which takes {_imported('sklearn.tree'):.1f} s in a process of "
+        f"its own (numpy alone {_imported('numpy'):.1f} s).",
         page.table(rows),
     ]
 
@@ -210,17 +212,17 @@ def _by_threads(paths: Sequence[Path], min_side: int | None, count: int) -> list
         for start in range(0, len(paths), image_stats.CHUNK_SIZE)
     ]
     with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(lambda chunk: image_stats._compute(chunk, min_side), chunks))
+        return list(pool.map(lambda chunk: statistics.measure(chunk, min_side), chunks))
 
 
 def _hashing(context: CheckContext, rival: ModuleType) -> list[str]:
     pixels = [images.decode(path.read_bytes()) for path in _paths(context)[:HASHED]]
     photos = [Image.fromarray(each) for each in pixels]
-    size, measured = np.zeros((HASHED, 2), np.int64), np.zeros((HASHED, 2))
+    size, brightness = np.zeros((HASHED, 2), np.int64), np.zeros(HASHED)
 
     def own() -> ImageStats:
-        small = np.stack([image_stats._shrink(each) for each in pixels])
-        return image_stats._from_pixels(small, size, measured, [""] * len(pixels))
+        small = np.stack([statistics.shrink(each) for each in photos])
+        return statistics.from_pixels(small, size, brightness, [""] * len(pixels))
 
     ways: dict[str, Way] = {
         "own: hash, thumbnail and mean colour": own,
@@ -312,7 +314,6 @@ def _scale() -> str:
         phash=rng.integers(0, 2**64, count, dtype=np.uint64),
         thumbnail=rng.integers(0, 256, (count, THUMBNAIL_SIDE, THUMBNAIL_SIDE), dtype=np.uint8),
         brightness=np.ones(count),
-        sharpness=np.ones(count),
         errors=("",) * count,
     )
     rows = rng.normal(size=(count, 63))

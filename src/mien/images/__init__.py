@@ -103,6 +103,14 @@ def read(data: bytes, limits: Limits | None = None, min_side: int | None = None)
         TooLargeError: more pixels than the limits allow.
         ImageError: the file is cut off or damaged.
     """
+    image, size = read_image(data, limits, min_side)
+    return DecodedImage(np.asarray(image), size)
+
+
+def read_image(
+    data: bytes, limits: Limits | None = None, min_side: int | None = None
+) -> tuple[Image.Image, tuple[int, int]]:
+    """What `read` returns as an image of Pillow, for those that go on with Pillow, and its size."""
     kind = sniff(data)
     if kind is None or kind not in FORMATS:
         raise ImageTypeError(_unsupported(kind))
@@ -111,7 +119,7 @@ def read(data: bytes, limits: Limits | None = None, min_side: int | None = None)
         image = _decode(file, file.data, kind, limits or Limits(), min_side)
         if file.padded is not None:
             again = _decode(file, file.padded, kind, limits or Limits(), min_side)
-            if not np.array_equal(image.pixels, again.pixels):
+            if not np.array_equal(np.asarray(image[0]), np.asarray(again[0])):
                 raise ValueError("data are missing at its end")
         return image
     except UnidentifiedImageError:
@@ -137,11 +145,7 @@ def image_stats(pixels: Pixels) -> dict[str, float]:
     Both are taken on a thinned copy of at most 256 pixels on the shorter side, so that their cost
     does not grow with the picture.
     """
-    step = math.ceil(min(pixels.shape[:2]) / 256)
-    thin = pixels[::step, ::step]
-    luma = thin[..., 0] * _LUMA[0]  # channel by channel: faster than a product of matrices
-    for channel in (1, 2):
-        luma += thin[..., channel] * _LUMA[channel]
+    luma = _thin_luma(pixels)
     laplacian = luma[1:-1, 1:-1] * np.float32(-4)
     for neighbour in (luma[:-2, 1:-1], luma[2:, 1:-1], luma[1:-1, :-2], luma[1:-1, 2:]):
         laplacian += neighbour
@@ -149,9 +153,25 @@ def image_stats(pixels: Pixels) -> dict[str, float]:
     return {"brightness": float(luma.mean()), "sharpness": sharpness}
 
 
+def brightness(pixels: Pixels) -> float:
+    """The brightness of `image_stats` alone."""
+    return float(_thin_luma(pixels).mean())
+
+
+def _thin_luma(pixels: Pixels) -> NDArray[np.float32]:
+    step = math.ceil(min(pixels.shape[:2]) / 256)
+    thin = pixels[::step, ::step]
+    luma: NDArray[np.float32] = (
+        thin[..., 0] * _LUMA[0]
+    )  # channel by channel: faster than a product of matrices
+    for channel in (1, 2):
+        luma += thin[..., channel] * _LUMA[channel]
+    return luma
+
+
 def _decode(
     file: containers.ImageFile, data: bytes, kind: str, limits: Limits, min_side: int | None
-) -> DecodedImage:
+) -> tuple[Image.Image, tuple[int, int]]:
     with Image.open(io.BytesIO(data), formats=[kind]) as picture:
         sent = picture.size
         times = _reduction(picture, min_side)
@@ -165,8 +185,8 @@ def _decode(
         orientation = containers.orientation(file)
         turn = _TRANSPOSES.get(orientation)
         upright = picture if turn is None else picture.transpose(turn)
-        pixels = np.asarray(colour.to_srgb(upright, file.icc_profile, times))
-        return DecodedImage(pixels, sent[::-1] if orientation >= 5 else sent)
+        image = colour.to_srgb(upright, file.icc_profile, times)
+        return image, sent[::-1] if orientation >= 5 else sent
 
 
 def _check_size(

@@ -13,10 +13,11 @@ import pytest
 from PIL import Image
 
 from mien.errors import ProcessError
+from mien.images.statistics import ImageStats
 from mien.model import worker_process
 from mien.reporting import console
 from mien.stages.check import image_stats
-from mien.stages.check.image_stats import ImageStats, compute_image_stats
+from mien.stages.check.image_stats import compute_image_stats
 
 
 def _noise(seed: int, size: tuple[int, int] = (40, 30)) -> Image.Image:
@@ -140,6 +141,17 @@ def test_a_script_without_a_main_guard_may_look(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
     assert done.stdout == f"{len(paths)}\n"
+
+
+def test_a_process_that_measures_imports_little() -> None:
+    """Neither the stages nor what they import: that would take longer than many images."""
+    program = (
+        "import sys; from mien.model import worker_process; from mien.images import statistics; "
+        "print(*{'mien.stages', 'mien.task', 'pydantic', 'yaml'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
 
 
 def test_every_column_has_a_row_for_each_image() -> None:

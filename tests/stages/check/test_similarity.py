@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
+from mien.images.statistics import ImageStats
 from mien.stages.check import similarity
 from mien.stages.check.disjoint_set import merge_clusters
-from mien.stages.check.image_stats import ImageStats, compute_image_stats
+from mien.stages.check.image_stats import compute_image_stats
 
 Photo = Image.Image
 
@@ -62,7 +63,6 @@ def _made(thumbs: np.ndarray, hashes: np.ndarray) -> ImageStats:
         phash=hashes.astype(np.uint64),
         thumbnail=thumbs.astype(np.uint8),
         brightness=np.zeros(count),
-        sharpness=np.zeros(count),
         errors=("",) * count,
     )
 

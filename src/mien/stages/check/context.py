@@ -14,13 +14,14 @@ import numpy as np
 
 from mien.config import Schema
 from mien.errors import WeightsError
+from mien.images.statistics import ImageStats
 from mien.model import runtime
 from mien.reporting import console
 from mien.task import Inspection, Sample, Split, Task
 
 from . import metadata_baseline, similarity
 from .disjoint_set import merge_clusters
-from .image_stats import ImageStats, compute_image_stats
+from .image_stats import compute_image_stats
 from .metadata_baseline import MetadataBaseline
 
 MAX_COUNTED_IMAGES = 500

@@ -16,8 +16,9 @@ from typing import Any, AnyStr, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.images.statistics import THUMBNAIL_SIDE, ImageStats
+
 from .disjoint_set import DisjointSet, Indices
-from .image_stats import THUMBNAIL_SIDE, ImageStats
 
 MAX_HASH_DISTANCE = 12
 """Bits of 64 in which the hashes of two duplicates may differ (they differ in an even number). Of
