@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import pytest
 from rich.console import Console
@@ -37,6 +38,27 @@ def test_a_terminal_gets_whole_words(terminal: io.StringIO) -> None:
     lines = terminal.getvalue().splitlines()
     assert all(len(line) <= 80 for line in lines if path not in line)
     assert " ".join(lines).split() == sentence.split()
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        "params.learning_rate=0.0005",
+        "--set checks.split_leakage.level=warn",
+        "--set 'params.ignore_labels=[nobody, somebody else]'",
+        "`mien data check emotion --source @1a897c5388f8 --fix`",
+        "'a folder/with spaces/photos.zip'",
+        "(`mien doctor gesture`).",
+    ],
+)
+def test_what_users_copy_is_on_one_line(terminal: io.StringIO, copied: str) -> None:
+    """A setting, a command or a quoted path that fits a line, wherever the line would end; also
+    beside the apostrophes of words."""
+    for start in range(40, 80):
+        console.failure(f"{'x' * (start - 7)} {copied} or the users' own and others' settings.")
+    shown = terminal.getvalue()
+    assert shown.count(copied) == 40
+    assert all(len(line) <= 80 for line in re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines())
 
 
 def test_a_document_stays_valid_on_a_terminal(

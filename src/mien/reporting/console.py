@@ -6,6 +6,7 @@ something is shown: a server starts without it.
 """
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -25,6 +26,10 @@ LINE_INTERVAL_S = 60
 STEPS_TO_ESTIMATE = 2
 """Steps after the first one that are timed before a line tells the time left. The first one also
 loads libraries and data, and is not counted."""
+_COPIED = re.compile(r"""(?<!\S)\(?(?:--set '[^']*'|--set \S+|`[^`]*`|'[^']*')(?!\w)\S*""")
+"""What users copy: a setting, a command, and what is in quotes; with the punctuation around it."""
+_SPACE = "\0"
+"""Stands for a space at which no line may end."""
 _quiet: set[str] = set()
 _displays: "list[Progress]" = []
 _blocks: "list[_Lines]" = []
@@ -249,12 +254,19 @@ def _ignore(step: int, total: int, detail: str = "") -> None:
 
 
 def _fit(console: "Console", text: str) -> str:
-    """A terminal gets lines that end between words; a file gets one line for each sentence."""
+    """A terminal gets lines that end between words, and not within what users copy; a file gets one
+    line for each sentence."""
     if not console.is_terminal:
         return text
-    wrapper = TextWrapper(console.width, break_long_words=False, break_on_hyphens=False)
+    width = console.width
+    wrapper = TextWrapper(width, break_long_words=False, break_on_hyphens=False)
+
+    def keep(match: re.Match[str]) -> str:
+        return match[0].replace(" ", _SPACE) if len(match[0]) <= width else match[0]
+
     lines = (
-        line if len(line) <= console.width else wrapper.fill(line) for line in text.split("\n")
+        line if len(line) <= width else wrapper.fill(_COPIED.sub(keep, line)).replace(_SPACE, " ")
+        for line in text.split("\n")
     )
     return "\n".join(lines)
 
