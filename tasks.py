@@ -96,7 +96,7 @@ if Path(sys.prefix).resolve() == VENV.resolve():
     def test_slow(context: Context, k: str = "") -> None:  # noqa: PT028 - a recipe, not a test
         """Run the tests as a slow machine would: niced, with two busy loops a core beside them.
 
-        Nice 5 weighs a third of a loop: the tests get about a fifth of the cores.
+        Nice 4 weighs less than half of a loop: the tests get about a quarter of the cores.
         """
         loops = [
             subprocess.Popen([sys.executable, "-c", LOOP], stdin=subprocess.PIPE)
@@ -104,7 +104,7 @@ if Path(sys.prefix).resolve() == VENV.resolve():
         ]
         only = f"-k '{k}'" if k else ""
         try:
-            _pytest(context, f"-n {WORKERS} -m 'not long' {only}", "nice -n 5 ", **ONE_THREAD)
+            _pytest(context, f"-n {WORKERS} -m 'not long' {only}", "nice -n 4 ", **ONE_THREAD)
         finally:
             for loop in loops:
                 loop.kill()
