@@ -168,6 +168,29 @@ def test_refusals_reach_clients_that_read_after_sending(server_process: ServerPr
         assert list(pool.map(send, refused.values())) == list(refused)
 
 
+@pytest.mark.parametrize("limit", ["MIEN_MAX_IN_FLIGHT", "MIEN_MAX_CONNECTIONS"])
+def test_a_busy_server_tells_clients_that_read_after_sending(
+    server_process: ServerProcess, limit: str
+) -> None:
+    """Uploads that do not go on hold all places. Another client sends all of its own on a slow
+    line, with pauses as long as an idle connection lives, and reads 503 then."""
+    size, pause = 400_000, threading.Event()
+    kind = b"Content-Type: multipart/form-data; boundary=x"
+    head = b"POST /predict/shape HTTP/1.1\r\nHost: x\r\n%b\r\nContent-Length: %d\r\n\r\n"
+    settings = {limit: "4", "MIEN_KEEP_ALIVE_S": "1"}
+    with server_process(**settings) as server, ExitStack() as places:
+        for _ in range(4):
+            place = places.enter_context(closing(connect(server.address)))
+            place.sendall(head % (kind, size))
+        until(lambda: ask(server.address, post(BODY, b"Connection: close"))[0] == 503)
+        with closing(connect(server.address)) as line:
+            line.sendall(head % (kind, size))
+            for _ in range(2):
+                pause.wait(1.3)
+                line.sendall(b"a" * (size // 2))
+            assert one(line).startswith(b"HTTP/1.1 503")
+
+
 def test_a_refused_upload_has_limits(server_process: ServerProcess) -> None:
     """Of bytes, five of the largest uploads, and of time: beyond them the connection is closed."""
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\n"
