@@ -8,6 +8,7 @@ import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from mien.storage.cache import cache_folder
@@ -102,10 +103,19 @@ def write_hand_landmarker(folder: Path) -> dict[str, str]:
     Raises:
         WeightsError: the weights cannot be downloaded, or have other bytes.
     """
-    read = read_hand_networks()
-    (folder / PALM_DETECTOR).write_bytes(to_onnx(read.palm_detector))
-    (folder / LANDMARK_NETWORK).write_bytes(to_onnx(read.landmark_network))
-    return {"source": read.source, "licence": "Apache-2.0", **HAND_LANDMARKER_WEIGHTS.sha256}
+    path, source = task_file()
+    state = path.stat() if path.is_file() else None
+    palm_detector, landmark_network = _read_onnx(path, state and (state.st_mtime_ns, state.st_size))
+    (folder / PALM_DETECTOR).write_bytes(palm_detector)
+    (folder / LANDMARK_NETWORK).write_bytes(landmark_network)
+    return {"source": source, "licence": "Apache-2.0", **HAND_LANDMARKER_WEIGHTS.sha256}
+
+
+@lru_cache(maxsize=1)  # every candidate of a training has the same
+def _read_onnx(path: Path, _: tuple[int, int] | None) -> tuple[bytes, bytes]:
+    """The two networks of a file, converted; read again when the file has changed."""
+    contents = HAND_LANDMARKER_WEIGHTS.unzip(path, _TASK_FILE_PATHS)
+    return to_onnx(contents[_PALMS]), to_onnx(contents[_LANDMARKS])
 
 
 def task_file() -> tuple[Path, str]:

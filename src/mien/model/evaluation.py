@@ -163,12 +163,13 @@ class Measurements(Schema):
     bundle_mb: float
 
     def headline(self) -> dict[str, float]:
-        """The eight numbers to compare candidates by; of test, but for one of val."""
+        """The eight numbers to compare candidates by; of test, but for one of val. Without the
+        CPU cost where it was not measured."""
         return {
             "accuracy": self.test.accuracy,
             "calibration_error": self.test.calibration_error,
             "coverage": self.test.coverage,
-            "cpu_cost": self.cpu_cost.median,
+            **({"cpu_cost": self.cpu_cost.median} if self.cpu_cost.pairs else {}),
             "macro_f1": self.test.macro_f1,
             "macro_f1_val": self.val.macro_f1,
             "miss_rate": self.test.miss_rate,
@@ -180,7 +181,7 @@ class Measurements(Schema):
         flat = {f"key/{name}": value for name, value in self.headline().items()}
         for name in Measurements.model_fields:
             value = getattr(self, name)
-            if isinstance(value, tuple):
+            if isinstance(value, tuple) or (name == "cpu_cost" and not self.cpu_cost.pairs):
                 continue
             if isinstance(value, Schema):
                 group = _GROUPS.get(name, f"{name}/")

@@ -105,13 +105,7 @@ def write(
         cases = _record(model, predict)
         for name in _networks(model):
             arrays |= _arrays(name, cases[name])
-            form: Form | Literal["float32"] = (forms or {}).get(name, "float32")
-            networks[name] = Network(
-                tolerance=TOLERANCE[form],
-                form=form,
-                cases=len(cases[name]),
-                inputs=tuple(cases[name][0].feeds),
-            )
+            networks[name] = _network(cases[name], (forms or {}).get(name, "float32"))
     golden = Golden(
         processor=" ".join(processor_features()),
         onnxruntime=runtime.version(),
@@ -220,6 +214,11 @@ def _zip(files: Sequence[bytes]) -> bytes:
 
 def _networks(model: Model) -> list[str]:
     return sorted(name for name in model.bundle.manifest.files if name.endswith(".onnx"))
+
+
+def _network(cases: Sequence[_Case], form: Form | Literal["float32"]) -> Network:
+    inputs = tuple(cases[0].feeds)
+    return Network(tolerance=TOLERANCE[form], form=form, cases=len(cases), inputs=inputs)
 
 
 def _arrays(name: str, cases: Sequence[_Case]) -> dict[str, NDArray[Any]]:

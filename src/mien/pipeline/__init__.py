@@ -28,7 +28,6 @@ from mien.storage import shadow as shadow_state
 from mien.storage.versions import Version
 from mien.storage.workspace import CHAMPION, Workspace, read_latest
 from mien.task import Task
-from mien.tracking import Tracker
 
 T = TypeVar("T")
 
@@ -84,11 +83,14 @@ def try_out(config: RunConfig, workspace: Workspace, on_choice: Callable[[Path],
     `on_choice` gets a folder of the choice alone as soon as it is known, and then that folder, see
     `stages/evaluate`.
     """
-    run = Run.resolve(config, workspace)
+    run = Run.resolve(config, workspace, hurried=True)
     with workspace.locked(config.task):
         stage = Stages(config.task)
-        _train_all(run, stage)
-        stage("evaluate", lambda: evaluate(run, on_choice), lambda result: result.fresh)
+        try:
+            _train_all(run, stage)
+            stage("evaluate", lambda: evaluate(run, on_choice), lambda result: result.fresh)
+        finally:
+            run.do_waiting()
 
 
 @dataclass(frozen=True)
@@ -322,7 +324,7 @@ def promote_challenger(task: str, workspace: Workspace, log: PredictionLogLocati
 
 def evaluate_all(run: Run) -> Evaluated:
     """Measure every candidate, and the champion: that of the team's server, where there is one."""
-    refresh_champion(run.task.name, Tracker(run.workspace.home).server, run.workspace)
+    refresh_champion(run.task.name, run.tracker.server, run.workspace)
     return evaluate(run)
 
 

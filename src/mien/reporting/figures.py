@@ -166,7 +166,9 @@ def save(figure: "Figure", path: Path, texts: Mapping[str, str] | None = None) -
     for name, text in (texts or {}).items():
         stored.add_text(name, text)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(path, pnginfo=stored)
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(
+        path, "PNG", pnginfo=stored
+    )
 
 
 def _sample(

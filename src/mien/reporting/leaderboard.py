@@ -26,7 +26,7 @@ def cells(evaluation: Evaluation) -> list[list[str]]:
             f"{row.val.macro_f1:.3f}",
             f"{row.test.macro_f1:.3f}",
             f"{row.test.accuracy:.3f}",
-            f"{row.cpu_cost.median:.2f}",
+            f"{row.cpu_cost.median:.2f}" if row.cpu_cost.pairs else "-",
             f"{row.latency.p50_ms:.2f}",
             f"{row.latency.p95_ms:.2f}",
             f"{row.bundle_mb:.1f}",

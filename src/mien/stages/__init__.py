@@ -4,7 +4,9 @@ The stages of a training take a `Run`: the config resolved once, with all that i
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from mien.storage.cache_keys import stage_key
 from mien.storage.versions import Store
 from mien.storage.workspace import REPORT, Workspace
 from mien.task import Task
-from mien.tracking import TrackedData
+from mien.tracking import TrackedData, Tracker
 
 
 @dataclass(frozen=True)
@@ -27,17 +29,37 @@ class Run:
     params: Schema
     workspace: Workspace
     store: Store
+    later: list[Callable[[], object]] | None = None
+    """What waits, see `when_idle`; None: nothing waits."""
 
     @classmethod
-    def resolve(cls, run: RunConfig, workspace: Workspace) -> "Run":
-        """Resolve a config.
+    def resolve(cls, run: RunConfig, workspace: Workspace, *, hurried: bool = False) -> "Run":
+        """Resolve a config; `hurried` if people wait for the model.
 
         Raises:
             ConfigError: there is no such task, or the config's `params` do not fit it.
         """
         task = tasks.load(run.task)
         params = config.parse(task.training.Params, run.params, "params")
-        return cls(run, task, params, workspace, Store(workspace.raw(task.name), console.bar))
+        store = Store(workspace.raw(task.name), console.bar)
+        return cls(run, task, params, workspace, store, [] if hurried else None)
+
+    def when_idle(self, work: Callable[[], object]) -> None:
+        """Do what the model does not need: now, or in a hurried run by `do_waiting`."""
+        if self.later is None:
+            work()
+        else:
+            self.later.append(work)
+
+    def do_waiting(self) -> None:
+        """Do what waits, in the order of its coming."""
+        while self.later:
+            self.later.pop(0)()
+
+    @cached_property
+    def tracker(self) -> Tracker:
+        """The runs and the registry of the workspace, opened once."""
+        return Tracker(self.workspace.home)
 
     @property
     def data_params(self) -> Schema:

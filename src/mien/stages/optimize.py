@@ -27,7 +27,6 @@ from mien.stages import Run
 from mien.storage.files import atomic_dir, write_json
 from mien.storage.workspace import DATA, REPORT, VARIANTS, WORK, read_latest
 from mien.task import DataReport, Example, Task
-from mien.tracking import Tracker
 
 _TRAINED = "model.onnx"
 CALIBRATION = 128
@@ -91,7 +90,7 @@ def _make(run: Run, source: Bundle, form: Form, ready: Path, target: Path, key: 
     work.mkdir(parents=True, exist_ok=True)
     recorded = source.manifest.lineage.recorded()
     with (
-        Tracker(run.workspace.home).run(run.task.name, target.name, work, {"form": form}, recorded),
+        run.tracker.run(run.task.name, target.name, work, {"form": form}, recorded),
         atomic_dir(target) as temporary,
     ):
         calibrated_on, in_float = _fill(temporary, run.task, source, form, ready)

@@ -7,7 +7,8 @@ work folder, which the task's trainer may use to resume.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +22,7 @@ from mien.stages import Run
 from mien.storage.files import atomic_dir, atomic_write, write_json
 from mien.storage.workspace import DATA, REPORT, WORK, read_latest, write_latest
 from mien.task import Recorder
-from mien.tracking import COMMIT, Tracker
+from mien.tracking import COMMIT, TrackedRun, has_run
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def train(run: Run) -> Trained:
     inputs = (ready.name, params, external_weights, run.config.seed, lineage.lock_hash())
     folder = run.trained / run.key("train", *inputs)
     names = task.training.candidates(params)
-    fresh = tuple(name for name in names if not (folder / name / bundle.MANIFEST).is_file())
+    fresh = tuple(name for name in names if not _is_done(folder, name))
     if fresh:
         prepared = lineage.folder_hash(ready)
         root = fingerprint(run)
@@ -73,6 +74,11 @@ def _ready(run: Run) -> Path:
     return read_latest(run.processed, run.config.name, remedy)
 
 
+def _is_done(folder: Path, candidate: str) -> bool:
+    """Whether its bundle is there and its run is in MLflow, which comes last in a hurried run."""
+    return (folder / candidate / bundle.MANIFEST).is_file() and has_run(folder / WORK / candidate)
+
+
 def _fit(
     run: Run,
     folder: Path,
@@ -84,16 +90,7 @@ def _fit(
     task = run.task
     params = run.params
     work = folder / WORK / candidate
-    work.mkdir(parents=True, exist_ok=True)
-    with Tracker(run.workspace.home).run(
-        run.task.name,
-        candidate,
-        work,
-        run.config.params,
-        origin.recorded(),
-        run.data_set(ready),
-        {COMMIT: origin.code.commit or ""},
-    ) as tracked:
+    with _tracked(run, candidate, work, ready, origin) as tracked:
         with console.bar(f"train {candidate}") as advance:
             fit = task.training.fit(
                 candidate, ready, work, params, run.config.seed, _recorder(tracked.log, advance)
@@ -116,6 +113,48 @@ def _fit(
             write_json(temporary / "history.json", [dict(step) for step in fit.history])
             drawn = task.inference.drawn_predictions()
             golden.write(temporary, manifest, drawn, shared=shared)
+
+
+class _Steps(list[tuple[int, Mapping[str, float]]]):
+    """Steps of a training that MLflow gets later."""
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        self.append((step, metrics))
+
+    def flush(self) -> None:
+        pass
+
+
+@contextmanager
+def _tracked(
+    run: Run, candidate: str, work: Path, ready: Path, origin: Lineage
+) -> Iterator[TrackedRun | _Steps]:
+    """The run of a candidate in MLflow; a hurried run makes it when the training is over."""
+    is_new = not work.is_dir()
+    work.mkdir(parents=True, exist_ok=True)
+    opened = run.tracker.run(
+        run.task.name,
+        candidate,
+        work,
+        run.config.params,
+        origin.recorded(),
+        run.data_set(ready),
+        {COMMIT: origin.code.commit or ""},
+        is_new=is_new,
+    )
+    if run.later is None:
+        with opened as tracked:
+            yield tracked
+        return
+    steps = _Steps()
+    yield steps
+
+    def write() -> None:
+        with opened as tracked:
+            for step, metrics in steps:
+                tracked.log(step, metrics)
+
+    run.when_idle(write)
 
 
 def _recorder(log: Any, advance: console.Advance) -> Recorder:

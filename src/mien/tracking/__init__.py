@@ -31,11 +31,14 @@ from mien.storage.registry_server import bind, from_environment, read_binding
 from mien.storage.workspace import CHAMPION, Workspace
 
 from . import deleted, experiments, page
-from .client import TrackedRun, connect, open_client, registry_errors
+from .client import TrackedRun as TrackedRun
+from .client import connect, open_client, registry_errors
 from .entries import COMMIT as COMMIT
-from .entries import NOTE, SOURCE, USER
+from .entries import NOTE, RUN_FILE, SOURCE, USER
 from .entries import ModelPage as ModelPage
 from .entries import TrackedData as TrackedData
+from .entries import has_run as has_run
+from .entries import run_of as run_of
 from .lock import locked
 
 if TYPE_CHECKING:
@@ -49,7 +52,6 @@ _LINEAGE = "lineage.json"
 _MODEL = "model"
 """The artifact of a run that a version of the registry refers to: bundle, signature, example."""
 BUNDLE_ARTIFACT = f"{_MODEL}/bundle"
-_RUN_FILE = "run.txt"
 _WORK = "mien.work"
 _FINISHED = "FINISHED"
 
@@ -89,26 +91,30 @@ class Tracker:
         lineage: Mapping[str, Any],
         data: TrackedData | None = None,
         tags: Mapping[str, str] | None = None,
+        *,
+        is_new: bool = False,
     ) -> Iterator[TrackedRun]:
         """Open the run of a training, or the one that an interrupted training left in `work`; a
-        new one where that was deleted in MLflow. `lineage` is stored whole, `tags` for searches.
+        new one where that was deleted in MLflow, or `is_new`: no training was ever there. MLflow
+        gets `lineage` whole, `tags` for searches.
 
         Raises:
             RegistryError: the experiment was deleted in MLflow.
         """
-        note = work / _RUN_FILE
+        note = work / RUN_FILE
         run_id = note.read_text().strip() if note.is_file() else ""
         if run_id and self._is_active(run_id):
             self._client.set_tag(run_id, "mien.resumed", "true")
         else:
-            run_id = self._start(task, candidate, work, params, lineage, tags or {})
+            run_id = self._start(task, candidate, work, lineage, tags or {}, is_new)
             if data:
                 self._client.log_inputs(run_id, data.inputs())
             with atomic_write(note) as temporary:
                 temporary.write_text(run_id + "\n")
         try:
             with registry_errors():
-                with TrackedRun(self._client, run_id) as tracked:
+                named = {"candidate": candidate, **params}
+                with TrackedRun(self._client, run_id, named) as tracked:
                     yield tracked
                 self._client.set_terminated(run_id, status=_FINISHED)
         except BaseException as error:
@@ -149,19 +155,27 @@ class Tracker:
         Raises:
             RegistryError: that run was deleted in MLflow.
         """
-        run_id = run_of(work)
-        self._require_run(run_id, work)
-        tracked = TrackedRun(self._client, run_id)
-        tracked.log(0, metrics)
-        tracked.flush({NOTE: description})
+        run_id = self.log_final(work, metrics, {NOTE: description})
         with TemporaryDirectory(prefix="mien-model-") as folder:
             model.write(Path(folder), run_id)
             self._client.log_artifacts(run_id, folder, _MODEL)
         for name, path in {BUNDLE_ARTIFACT: bundle, **(folders or {})}.items():
             self._client.log_artifacts(run_id, str(path), name)
-        # A process that was killed between its last file and its last word left the run open.
-        if self._client.get_run(run_id).info.status == experiments.RUNNING:
+        if self._client.get_run(run_id).info.status == experiments.RUNNING:  # of a kill
             self._client.set_terminated(run_id, status=_FINISHED)
+
+    @registry_errors()
+    def log_final(
+        self, work: Path, metrics: Mapping[str, float], tags: Mapping[str, str] | None = None
+    ) -> str:
+        """Add final metrics and tags to the run that was started in `work`, and return its id;
+        raises as `complete`."""
+        run_id = run_of(work)
+        self._require_run(run_id, work)
+        tracked = TrackedRun(self._client, run_id)
+        tracked.log(0, metrics)
+        tracked.flush(tags)
+        return run_id
 
     @registry_errors()
     def attach(self, work: Path, name: str, folder: Path) -> None:
@@ -341,23 +355,20 @@ class Tracker:
         task: str,
         candidate: str,
         work: Path,
-        params: Mapping[str, Any],
         lineage: Mapping[str, Any],
         tags: Mapping[str, str],
+        is_new: bool,
     ) -> str:
         artifacts = None if self.server else (self._home / ARTIFACTS / task).as_uri()
         number = experiments.find_or_create(self._client, task, artifacts, self._store)
-        from mlflow.entities import Param  # after its client, which makes MLflow quiet
-
-        relative_path = self._work_name(work)
-        run_id = experiments.left_open(self._client, number, f"tags.`{_WORK}` = '{relative_path}'")
+        path = self._work_name(work)
+        query = f"tags.`{_WORK}` = '{path}'"
+        run_id = None if is_new else experiments.left_open(self._client, number, query)
         if run_id is None:
-            named = {_WORK: relative_path, USER: user_name(), SOURCE: "mien", **tags}
+            named = {_WORK: path, USER: user_name(), SOURCE: "mien", **tags}
             run = self._client.create_run(number, run_name=candidate, tags=named)
             run_id = str(run.info.run_id)
         self._client.log_dict(run_id, dict(lineage), _LINEAGE)
-        rows = [Param(name, _text(value)) for name, value in params.items()]
-        self._client.log_batch(run_id, params=[Param("candidate", candidate), *rows])
         return run_id
 
     def _work_name(self, work: Path) -> str:
@@ -387,12 +398,3 @@ class Tracker:
             aliases=tuple(sorted(aliases.get(number, []))),
             tags=tags,
         )
-
-
-def run_of(work: Path) -> str:
-    """Return the id of the run that was started in `work`."""
-    return (work / _RUN_FILE).read_text().strip()
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

@@ -11,13 +11,15 @@ from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from mien.config import settings
 from mien.errors import RegistryError
 from mien.storage.cache import cache_folder
 from mien.storage.files import atomic_write
 from mien.storage.registry import refuse_lost, relocate
+
+from .entries import as_text
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -52,9 +54,13 @@ class TrackedRun:
     """An MLflow run that is going on. Steps within `WRITE_INTERVAL_S` are one transaction; the end
     of the context writes the last ones."""
 
-    def __init__(self, client: "MlflowClient", run_id: str) -> None:
+    def __init__(
+        self, client: "MlflowClient", run_id: str, params: Mapping[str, Any] | None = None
+    ) -> None:
+        """Of a run that was started; `params` are written with the first transaction."""
         self._client = client
         self.run_id = run_id
+        self._params = params or {}
         self._metrics: list[Metric] = []
         self._written = monotonic()
 
@@ -77,13 +83,15 @@ class TrackedRun:
 
     def flush(self, tags: Mapping[str, str] | None = None) -> None:
         """Write what was stored since the last transaction, and tags."""
-        from mlflow.entities import RunTag
+        from mlflow.entities import Param, RunTag
 
+        params = [Param(name, as_text(value)) for name, value in self._params.items()]
         named = [RunTag(name, text) for name, text in (tags or {}).items()]
-        for start in range(0, len(self._metrics) or bool(named), MAX_METRICS):
+        for start in range(0, len(self._metrics) or bool(named or params), MAX_METRICS):
             part = self._metrics[start : start + MAX_METRICS]
-            self._client.log_batch(self.run_id, metrics=part, tags=() if start else named)
-        self._metrics, self._written = [], monotonic()
+            more = {} if start else {"tags": named, "params": params}
+            self._client.log_batch(self.run_id, metrics=part, **more)
+        self._params, self._metrics, self._written = {}, [], monotonic()
 
 
 _QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "ERROR"}

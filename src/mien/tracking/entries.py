@@ -14,6 +14,8 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 NOTE = "mlflow.note.content"
 """Tag of a run: its description, as Markdown."""
 COMMIT, USER, SOURCE = "mlflow.source.git.commit", "mlflow.user", "mlflow.source.name"
+RUN_FILE = "run.txt"
+"""In the folder of a training: the id of its run."""
 _CONTEXTS = {"train": "training", "val": "validation", "test": "testing"}
 
 
@@ -76,3 +78,18 @@ class ModelPage:
             saved_input_example_info={"artifact_path": name, "type": "json_object"},
         )
         model.save(str(folder / "MLmodel"))
+
+
+def has_run(work: Path) -> bool:
+    """Whether a run was started in `work`."""
+    return (work / RUN_FILE).is_file()
+
+
+def run_of(work: Path) -> str:
+    """Return the id of the run that was started in `work`."""
+    return (work / RUN_FILE).read_text().strip()
+
+
+def as_text(value: Any) -> str:
+    """A param as MLflow stores it."""
+    return value if isinstance(value, str) else json.dumps(value)

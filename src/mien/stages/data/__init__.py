@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -90,7 +91,7 @@ def data(run: Run, version: Version | None = None) -> PreparedData:
     write_latest(run.processed, run.config.name, ready.folder.name)
     if ready.fresh:
         show(ready.folder)
-    _publish(ready.folder, run.reports)
+    run.when_idle(partial(_publish, ready.folder, run.reports))
     return ready
 
 
@@ -157,10 +158,14 @@ def read_report(folder: Path) -> DataReport:
 def _write_report(report: DataReport, fingerprint: str, folder: Path) -> None:
     document = {"data_fingerprint": fingerprint, **asdict(report)}
     write_json(folder / REPORT, document)
-    figures.data_report(report, folder / "report.png")
 
 
 def _publish(folder: Path, reports: Path) -> None:
+    """Draw the report, if that was not done, and copy it to where people look."""
+    figure = folder / "report.png"
+    if not figure.is_file():
+        with atomic_write(figure) as temporary:
+            figures.data_report(read_report(folder), temporary)
     for name in ("report.json", "report.png"):
         with atomic_write(reports / f"data_{name}") as temporary:
             shutil.copyfile(folder / name, temporary)

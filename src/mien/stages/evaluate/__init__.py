@@ -39,7 +39,6 @@ from mien.storage.workspace import (
     write_latest,
 )
 from mien.task import SPLITS, DataReport, Task
-from mien.tracking import Tracker
 
 from .card import card, draw, reference
 from .data_quality import DataQuality, read_data_quality
@@ -61,8 +60,9 @@ def evaluate(run: Run, on_choice: OnChoice | None = None) -> Evaluated:
     """Measure every candidate of a run and let the policy choose; skip what is already there.
 
     `on_choice` gets a folder of the choice alone as soon as it is known, for the time of the call:
-    a bundle that answers as the final one does, without figures, card and reference. The costs of
-    the other candidates, all figures and what MLflow shows follow; then it gets the final folder.
+    a bundle that answers as the final one does, without figures, card and reference. These, its
+    costs and what MLflow shows follow; then it gets the final folder. It has no bundles of the
+    other candidates: only their scores are measured, as far as the choice does not need more.
 
     Raises:
         PolicyError: no candidate keeps the policy's limits; the measurements are kept.
@@ -73,6 +73,7 @@ def evaluate(run: Run, on_choice: OnChoice | None = None) -> Evaluated:
     quality = read_data_quality(run, ready)
     bundles = _bundles(trained, run.config.variants)
     digests = [each.digest for each in bundles if each.manifest.lineage.variant]
+    only_choice = on_choice is not None and not run.config.variants
     folder = run.evaluated / run.key(
         "evaluate",
         trained.name,
@@ -82,6 +83,7 @@ def evaluate(run: Run, on_choice: OnChoice | None = None) -> Evaluated:
         run.config.variants,
         digests,
         None if quality is None else (sorted(quality.leaked), dict(quality.completeness)),
+        *(["the choice alone"] if only_choice else []),
     )
     fresh = not folder.is_dir()
     if fresh:
@@ -138,10 +140,15 @@ def _measure_all(
     ]
     if vals and (metric := run.config.policy.maximise) not in vals[0]:
         raise PolicyError(f"policy.maximise is {metric!r}; there are: {', '.join(vals[0])}.")
+    only = None
     if on_choice and not run.config.variants:
         order = sorted(range(len(vals)), key=lambda n: -vals[n][run.config.policy.maximise])
-        measured = _offer_choice(run, measured, order, trained, ready, on_choice)
-    measured = [with_costs(task, each, ready, run.config.policy) for each in measured]
+        measured, only = _offer_choice(run, measured, order, trained, ready, on_choice)
+        run.do_waiting()
+    measured = [
+        with_costs(task, each, ready, run.config.policy) if only in (None, each.candidate) else each
+        for each in measured
+    ]
     rows = [_row(run, each, ready) for each in measured]
     trained_on = next((each.manifest.lineage.trained_on for each in bundles), None)
     evaluation = _choose(run, rows, trained, ready, trained_on).model_copy(
@@ -149,7 +156,9 @@ def _measure_all(
     )
     evaluation.write(target)
     training = _training(ready, quality)
-    for each in measured:
+    names = {only or each.candidate for each in measured} | {evaluation.choice}
+    complete = [each for each in measured if each.candidate in names]
+    for each in complete:
         _complete(each, evaluation, training, target, run)
     for each in measured:
         _track(each, target, run, trained)
@@ -162,9 +171,10 @@ def _offer_choice(
     trained: Path,
     ready: Path,
     on_choice: OnChoice,
-) -> list[Measured]:
+) -> tuple[list[Measured], str | None]:
     """Give `on_choice` the candidate that the policy will choose: the first in the order of scores
-    that keeps its limits. Returns all, with the costs that were measured for that."""
+    that keeps its limits. Returns all, with the costs that were measured for that, and its name;
+    None where there is none."""
     costed = list(measured)
     for index in order:
         if not is_cheap(run.task, costed[index], ready, run.config.policy):
@@ -184,8 +194,8 @@ def _offer_choice(
             _write_details(each, target / DETAILS / f"{each.candidate}.json")
             evaluation.write(target)
             on_choice(target)
-        break
-    return costed
+        return costed, each.candidate
+    return costed, None
 
 
 def _row(run: Run, measured: Measured, ready: Path) -> CandidateScores:
@@ -256,13 +266,18 @@ def _complete(
 
 
 def _track(measured: Measured, target: Path, run: Run, trained: Path) -> None:
-    """Draw samples of one candidate, and complete its run in MLflow."""
+    """Draw samples of one candidate, and complete its run in MLflow; without a complete bundle,
+    add its metrics alone."""
+    work, metrics = trained / WORK / measured.candidate, measured.measurements.flat()
     folder, private = target / measured.candidate, target / "samples" / measured.candidate
+    if not folder.is_dir():
+        run.tracker.log_final(work, metrics)
+        return
     skeleton = run.task.inference.skeleton
     figures.samples(measured.shown, ["sample predictions"], private / "samples.png", skeleton)
-    Tracker(run.workspace.home).complete(
-        trained / WORK / measured.candidate,
-        measured.measurements.flat(),
+    run.tracker.complete(
+        work,
+        metrics,
         folder,
         registry_page.model_page(run.task),
         registry_page.description((folder / CARD).read_text(encoding="utf-8")),

@@ -32,7 +32,7 @@ from mien.reporting.scores import ScoredPrediction
 from mien.task import Example, Prediction, Request, Split, Task
 
 from . import calibration
-from .cpu_cost import WARMUP_PAIRS, cpu_cost, cpu_ratio, is_below
+from .cpu_cost import WARMUP_PAIRS, cpu_cost, cpu_ratio, is_far_below
 
 MEASURED: tuple[Split, ...] = ("val", "test")
 NO_COST = CpuRatio(median=0.0, low=0.0, high=inf, pairs=0)
@@ -148,7 +148,7 @@ def with_costs(task: Task[Any], measured: Measured, ready: Path, policy: Policy)
 
 
 def is_cheap(task: Task[Any], measured: Measured, ready: Path, policy: Policy) -> bool:
-    """Whether every kind of request is below the limit on CPU cost, by a test that takes little
+    """Whether every kind of request is far below the limit on CPU cost, by a test that takes little
     time; False where only `with_costs` can tell."""
     with Model(measured.bundle) as model:
 
@@ -156,9 +156,9 @@ def is_cheap(task: Task[Any], measured: Measured, ready: Path, policy: Policy) -
             task.inference.predict(request, model)
 
         with suppress(RequestError):  # a model that takes no pictures
-            if not is_below(predict, [_picture(task)], policy.max_cpu_cost):
+            if not is_far_below(predict, [_picture(task)], policy.max_cpu_cost):
                 return False
-        return is_below(predict, _val_requests(task, ready), policy.max_cpu_cost)
+        return is_far_below(predict, _val_requests(task, ready), policy.max_cpu_cost)
 
 
 def compare_latency(

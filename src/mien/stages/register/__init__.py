@@ -83,7 +83,7 @@ def register(run: Run, force: str | None = None, hold: str = "") -> Registered:
         RegistryError: nothing was chosen, its card is incomplete, or the champion is not trusted.
     """
     choice = _read_choice(run)
-    tracker = Tracker(run.workspace.home)
+    tracker = run.tracker
     with tracker.exclusive(model_name(run.task.name)):
         return _register(choice, tracker, force, hold)
 

@@ -23,7 +23,6 @@ from mien.stages import Run
 from mien.storage.files import atomic_write
 from mien.storage.workspace import DETAILS, REPORT, WORK, read_document
 from mien.task import DataReport
-from mien.tracking import Tracker
 
 PAGE = "index.html"
 
@@ -106,7 +105,8 @@ def write(
         MienError: the evaluation was written by another version of mien.
     """
     evaluation = Evaluation.read(evaluated)
-    pages = [_candidate(evaluated, each) for each in evaluation.candidates]
+    complete = [each for each in evaluation.candidates if (evaluated / each.candidate).is_dir()]
+    pages = [_candidate(evaluated, each) for each in complete]
     pages.sort(key=lambda each: _order(each.scores, evaluation))
     values = {
         "run": run,
@@ -128,7 +128,7 @@ def write(
         temporary.write_text(html.render(template, values), encoding="utf-8")
     if evaluation.choice:
         work = run.trained / evaluation.trained / WORK / evaluation.choice
-        Tracker(run.workspace.home).attach(work, "report", target.parent)
+        run.tracker.attach(work, "report", target.parent)
     return target
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from mien.config import Schema
 from mien.errors import MienError
 from mien.model import bundle
+from mien.model.bundle import Bundle
 from mien.model.evaluation import Evaluation
 from mien.reporting import scores
 from mien.reporting.details import CandidateDetails
@@ -50,8 +51,8 @@ class StudioResult(Schema):
     doubts: tuple[str, ...]
 
 
-def read_result(folder: Path) -> StudioResult:
-    """The result of the choice in a folder of evaluated bundles.
+def read_result(folder: Path) -> tuple[StudioResult, Bundle]:
+    """The result of the choice in a folder of evaluated bundles, and its bundle.
 
     Raises:
         MienError: nothing was chosen, or a document is of another version.
@@ -62,9 +63,10 @@ def read_result(folder: Path) -> StudioResult:
         raise MienError("No classifier keeps the limits of the policy.")
     path = folder / DETAILS / f"{chosen.candidate}.json"
     details = read_document(CandidateDetails, path, "Train again.")
+    choice = bundle.read(folder / chosen.candidate)
     by_class = scores.per_class(np.array(details.confusion))
-    return StudioResult(
-        version=bundle.read(folder / chosen.candidate).digest[:12],
+    result = StudioResult(
+        version=choice.digest[:12],
         labels=details.labels,
         accuracy=chosen.test.accuracy,
         samples=chosen.test.examples,
@@ -89,3 +91,4 @@ def read_result(folder: Path) -> StudioResult:
         ),
         doubts=tuple(readiness.doubts(details, chosen)),
     )
+    return result, choice

@@ -234,8 +234,7 @@ class Studio:
     def _adopt(self, folder: Path) -> None:
         """Let the service load the choice of a training: first a bundle that only answers, then
         the complete one, which answers alike. The model before is the last that does not."""
-        result = read_result(folder)
-        choice = bundle.read(folder / next(row.name for row in result.candidates if row.chosen))
+        result, choice = read_result(folder)
         with self._lock:
             if self.served.is_dir():
                 served = bundle.read(self.served)

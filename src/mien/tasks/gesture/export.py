@@ -116,12 +116,11 @@ def _convert(candidate: str, estimator: Any) -> Any:
 def _trees_not_searched() -> Iterator[None]:
     """Without it, skl2onnx looks for pipelines in every tree of a forest, for most of its time."""
     from skl2onnx.common import utils_sklearn
-    from sklearn.ensemble import RandomForestClassifier
 
     search = utils_sklearn.enumerate_model_names
 
     def enumerate_models(model: Any, *args: Any, **options: Any) -> Any:
-        is_forest = isinstance(model, RandomForestClassifier)
+        is_forest = type(model).__name__ == "RandomForestClassifier"
         return [("", model)] if is_forest else search(model, *args, **options)
 
     utils_sklearn.enumerate_model_names = enumerate_models
