@@ -106,6 +106,8 @@ _SUBJECT_COUNT_ERROR = "subject_count_error.txt"
 
 
 def _repaired_source(store: Store, version: Version) -> str:
+    if len(store.roots()) == 1:  # it was not repaired; a large manifest takes long to read
+        return ""
     repaired = [each for each in store.versions() if each.parent == version.root]
     return f"@{repaired[-1].short}" if repaired else ""
 

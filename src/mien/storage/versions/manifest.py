@@ -18,6 +18,8 @@ from mien.storage.files import write_json
 FORMAT = 2
 _SHORT = 12
 _DRIVE = re.compile(r"[A-Za-z]:")
+_PLAIN = re.compile(r"(?:\w[\w.-]*/)*\w[\w.-]*", re.ASCII)
+"""Most names: relative paths that need no further look."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,8 @@ def read(path: Path, remedy: str) -> Version:
 
 
 def _relative(name: str) -> str:
+    if _PLAIN.fullmatch(name):
+        return name
     parts = name.replace("\\", "/").split("/")
     if parts[0] == "" or ".." in parts or _DRIVE.match(name) or not {*parts} - {"", "."}:
         raise DataError(
