@@ -156,8 +156,8 @@ if Path(sys.prefix).resolve() == VENV.resolve():
         NAME is one of answers, batch, calibration, camera, check, colours, cpu, dashboards, drills,
         emotion, estimate, faces, first_hour, fuzz, gesture, hands, help, look, loop, monitoring,
         nodes, normalization, pages, photos, photosource, pictures, postgresql, processors,
-        rejection, replicas, scale, screens, sequential, serving, shadow, slices, soak, starter,
-        structure, studio, suspects, together, tutorial, ui, variants, versions.
+        replicas, scale, screens, sequential, serving, shadow, slices, soak, starter, structure,
+        studio, suspects, together, tutorial, ui, variants, versions.
         """
         _run(context, f"{BIN}/python -m bench.{name}")
 

@@ -12,7 +12,7 @@ import numpy as np
 from bench import page
 from bench.emotion import FAILED
 from mien import config, pipeline, tasks
-from mien.config import CheckConfig, RunConfig
+from mien.config import CheckConfig, Policy, RunConfig
 from mien.errors import MienError
 from mien.model import runtime
 from mien.model.evaluation import CandidateScores, Evaluation
@@ -24,6 +24,8 @@ from mien.tasks.gesture.rejection_training import fit_rejection
 
 TARGET = 0.05
 """Expected calibration error that is aimed at."""
+MAX_LOST = Policy().max_rejected
+"""Share of the validation hands of the other gestures that a threshold may cost."""
 
 
 def main() -> None:
@@ -36,15 +38,15 @@ def main() -> None:
         pipeline.run(run, home, "bench")
         parts = [*_calibration("gesture", run, home), "## Hands that show no gesture"]
         with runtime.load(home.version("gesture", home.aliases("gesture")["champion"])) as model:
-            parts.append(photos(model, source / "photos"))
-        parts.append(_left_out(processed(run, home), run))
+            parts.append(_photos(model, source / "photos"))
+        parts.append(_left_out(_processed(run, home), run.seed))
         drawn = _sample(Path(folder) / "sample", source / "photos")
         parts += ["## The model of drawn hands", drawn]
     parts += _emotion()
     page.write("calibration", "Confidence and unsure", parts)
 
 
-def processed(run: RunConfig, home: Workspace) -> Path:
+def _processed(run: RunConfig, home: Workspace) -> Path:
     trained = read_latest(home.trained(run.task), run.name, "")
     return home.processed(run.task) / (trained / DATA).read_text(encoding="utf-8").strip()
 
@@ -104,7 +106,7 @@ def _errors(row: CandidateScores) -> dict[str, object]:
     }
 
 
-def photos(model: Model, folder: Path) -> str:
+def _photos(model: Model, folder: Path) -> str:
     """Photos without a gesture, and the photos with one, through the function that serves."""
     task = tasks.load("gesture")
     counts: dict[str, list[str]] = {}
@@ -132,15 +134,15 @@ def photos(model: Model, folder: Path) -> str:
     )
 
 
-def _sample(folder: Path, pictures: Path) -> str:
+def _sample(folder: Path, photos: Path) -> str:
     """The model that the demo trains and `mien pull gesture` makes, on the photos of people."""
     home = Workspace(folder)
     pipeline.run(tasks.run_config("sample_gesture"), home, "bench")
     with runtime.load(home.version("gesture", home.aliases("gesture")["champion"])) as model:
-        return photos(model, pictures)
+        return _photos(model, photos)
 
 
-def _left_out(ready: Path, run: RunConfig) -> str:
+def _left_out(ready: Path, seed: int) -> str:
     """Each gesture left out of the training: how many of its hands are rejected, all splits."""
     splits = {name: data.read_split(ready, name) for name in ("train", "val", "test")}
     rows = []
@@ -152,8 +154,8 @@ def _left_out(ready: Path, run: RunConfig) -> str:
             unseen.append(features[own])
             if name == "train":
                 classes = np.unique(names, return_inverse=True)[1].astype(np.int64)
-        model = fit_rejection(others["train"], classes, run.seed)
-        threshold = float(np.quantile(model.novelty(others["val"]), 1 - run.policy.max_rejected))
+        model = fit_rejection(others["train"], classes, seed)
+        threshold = float(np.quantile(model.novelty(others["val"]), 1 - MAX_LOST))
         rejected = model.novelty(np.concatenate(unseen)) > threshold
         lost = model.novelty(others["test"]) > threshold
         rows.append((label, len(rejected), rejected.mean(), lost.mean()))
@@ -165,7 +167,7 @@ def _left_out(ready: Path, run: RunConfig) -> str:
     cells.append({"left out": "mean", "rejected": means[0], "lost of the others (test)": means[1]})
     return (
         "One gesture after the other is left out of the training of the rejection model; its "
-        f"threshold costs {run.policy.max_rejected:.1%} of the validation hands of the others.\n\n"
+        f"threshold costs {MAX_LOST:.1%} of the validation hands of the others.\n\n"
         f"{page.table(cells)}"
     )
 
