@@ -382,7 +382,6 @@ class Recordable:
     open_detector: Callable[[], Callable[[Request], RecordedSubject | None]]
     libraries: tuple[str, ...]  # that a training imports, for seconds
     script: tuple[Path, ...]  # `predict.py`, which runs a bundle without mien, and what it imports
-    params: Mapping[str, Any] = field(default_factory=dict)  # for samples of few people
 
 
 @dataclass(frozen=True)

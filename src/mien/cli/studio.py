@@ -70,14 +70,13 @@ def open_studio(workspace: Workspace) -> Studio:
     task = next((each for each in every if each.recordable), None)
     if task is None or task.recordable is None:
         raise ConfigError("The studio: expected a task that can be recorded, found none.")
-    name, recordable = task.name, task.recordable
+    name = task.name
 
     def config(source: Path, max_risk: float) -> RunConfig:
         is_shipped = name in tasks.configs()
         run = tasks.run_config(name) if is_shipped else RunConfig(name=NAME, task=name)
         policy = run.policy.model_copy(update={"max_risk": max(run.policy.max_risk, max_risk)})
-        update = {"name": NAME, "source": str(source), "policy": policy}
-        return run.model_copy(update={**update, "params": {**run.params, **recordable.params}})
+        return run.model_copy(update={"name": NAME, "source": str(source), "policy": policy})
 
     def train(source: Path, max_risk: float, adopt: Callable[[Path], None]) -> None:
         pipeline.try_out(config(source, max_risk), workspace, adopt)
@@ -87,4 +86,4 @@ def open_studio(workspace: Workspace) -> Studio:
         force = REASON if first else None  # a champion is replaced by the policy alone
         return pipeline.register_choice(config(source, 0.0), workspace, force)[0].summary
 
-    return Studio(task, recordable, workspace, train, keep)
+    return Studio(task, task.recordable, workspace, train, keep)

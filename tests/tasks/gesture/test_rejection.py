@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 
 from mien.tasks.gesture import landmarks
-from mien.tasks.gesture.hand_shape import (
-    PARTS,
-    part_distances,
-    reference_parts,
-    shape_features,
-)
+from mien.tasks.gesture.hand_shape import shape_features
 from mien.tasks.gesture.mixed_hands import mix_fingers
 from mien.tasks.gesture.rejection import RejectionModel
 from mien.tasks.gesture.rejection_training import fit_rejection, training_hands
@@ -24,47 +19,8 @@ CLASSES = np.unique(np.array(LABELS), return_inverse=True)[1].astype(np.int64)
 
 @pytest.fixture(scope="module")
 def rejection() -> RejectionModel:
-    """The network alone, as in bundles of before."""
-    return _read_back(fit_rejection(FEATURES, CLASSES, 0, compare_parts=False))
-
-
-def _read_back(model: RejectionModel) -> RejectionModel:
-    return RejectionModel.from_json(json.loads(json.dumps(model.as_json())))
-
-
-def test_a_hand_is_compared_with_the_training_hands_part_by_part(
-    rejection: RejectionModel,
-) -> None:
-    """Beside what the network says, a little finger as in no training hand makes a hand novel."""
-    both = _read_back(fit_rejection(FEATURES, CLASSES, 0))
-    known = landmarks.normalize(landmark_rows(10, 1)[0])
-    hands = known.astype(np.float64).reshape(-1, 21, 3)
-    hands[:, 18:, :2] *= -1.0
-    changed = landmarks.normalize(hands)
-    usual, odd = (np.median(both.novelty(x) - rejection.novelty(x)) for x in (known, changed))
-    assert odd > usual + 2 * np.log(2)
-    assert both.novelty(known[:1])[0] == both.novelty(known)[0], "a batch changes nothing"
-
-
-def test_the_distance_of_a_part_is_that_to_the_third_nearest_hand() -> None:
-    """With `itself`, a hand is no neighbour of its own."""
-    shapes = np.random.default_rng(0).standard_normal((9, 163))
-    references = reference_parts(shapes)
-    distances = part_distances(shapes, references, itself=True)
-    for part, columns in enumerate(PARTS):
-        own = shapes[:, columns]
-        expected = np.sort(np.linalg.norm(own[:, None] - own, axis=2), axis=1)[:, 3]
-        assert distances[:, part] == pytest.approx(expected)
-    assert (part_distances(shapes, references) < distances).all()
-    assert len({int(each) for columns in PARTS for each in columns}) == sum(map(len, PARTS))
-
-
-def test_few_training_hands_are_not_compared_with() -> None:
-    """They do not show how a gesture varies."""
-    few = np.concatenate([np.flatnonzero(each == CLASSES)[:29] for each in (0, 1)])
-    model = fit_rejection(FEATURES[few], CLASSES[few], 0)
-    assert model.training_hands is None
-    assert "training_hands" not in model.as_json()
+    document = json.loads(json.dumps(fit_rejection(FEATURES, CLASSES, 0).as_json()))
+    return RejectionModel.from_json(document)
 
 
 def test_hands_without_a_gesture_are_more_novel_than_those_with_one(

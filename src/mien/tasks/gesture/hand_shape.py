@@ -15,17 +15,6 @@ KNUCKLES = [5, 9, 13, 17]
 TIPS = [4, 8, 12, 16, 20]
 _THUMB_TARGETS = [5, 8, 6, 9, 12, 10, 13, 17]
 """Joints whose distance from the tip of the thumb says what it does."""
-_OFFSETS = (0, 1, 2, 15, 16, 17, 30, 31, 32)
-PARTS = (
-    # Each finger: how straight it is, and its offsets in the picture and in depth.
-    *(np.r_[63 + 5 * i : 68 + 5 * i, [88 + k + 3 * i for k in _OFFSETS]] for i in range(5)),
-    *(np.r_[133 + 6 * i : 139 + 6 * i] for i in range(3)),  # each gap between fingers
-    np.r_[151:159],  # the tip of the thumb
-    np.r_[159:163],  # the palm
-)
-"""Columns of the features that describe one part of the hand."""
-_NEIGHBOUR = 3
-"""A hand is compared with the third nearest one: one odd training hand makes no other common."""
 _TINY = 1e-6
 Floats = NDArray[np.float64]
 Points = NDArray[np.complex128]
@@ -52,30 +41,6 @@ def shape_features(features: NDArray[np.float32]) -> Floats:
         np.abs(plane[:, 17].real - plane[:, 5].real),
     ]
     return np.concatenate([each.reshape(count, -1) for each in parts], axis=1, dtype=np.float64)
-
-
-def reference_parts(shapes: Floats) -> list[Floats]:
-    """Each part of standardized features (n, 163), as `part_distances` compares others with it."""
-    parts = [shapes[:, columns] for columns in PARTS]
-    # The squared distance of x and y is |x|^2 - 2 x y + |y|^2.
-    return [np.vstack([-2 * each.T, (each**2).sum(axis=1)]) for each in parts]
-
-
-def part_distances(shapes: Floats, references: list[Floats], itself: bool = False) -> Floats:
-    """Distance (n, 10) of each part of standardized features (n, 163) to the third nearest hand.
-
-    Args:
-        shapes: of n hands.
-        references: of `reference_parts`, of at least four hands.
-        itself: the hands are the references, and each is left out of its own.
-    """
-    parts = [shapes[:, columns] for columns in PARTS]
-    products = [own @ other[:-1] + other[-1] for own, other in zip(parts, references, strict=True)]
-    squared, nearest = np.stack(products, axis=1), _NEIGHBOUR - 1 + itself
-    squared.partition(nearest, axis=2)
-    norms = np.stack([(each**2).sum(axis=1) for each in parts], axis=1)
-    result: Floats = np.sqrt(np.maximum(squared[:, :, nearest] + norms, 0))
-    return result
 
 
 def _palm_frame(

@@ -67,9 +67,6 @@ class Params(Schema):
     """Trees of the random forest."""
     boosting_rounds: int = Field(default=100, ge=10, le=1000)
     """Boosting rounds of LightGBM."""
-    compare_parts: bool = True
-    """Whether a hand is `unsure` by its distance to the training hands, too; `false` for drawn
-    hands and for those of few people, from which other people's hands differ."""
     accept_images: bool = True
     """Whether the bundle contains the hand landmarker, and so accepts pictures."""
 

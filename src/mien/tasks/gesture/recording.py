@@ -57,5 +57,4 @@ RECORDABLE = Recordable(
     open_detector=open_detector,
     libraries=LIBRARIES,
     script=(_HERE / "standalone.py", _HERE / "hand_shape.py"),
-    params={"compare_parts": False},
 )

@@ -5,16 +5,15 @@ half closed and between two gestures. The choice of the parts: decision 0028.
 """
 
 import warnings
-from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import landmarks
-from .hand_shape import part_distances, reference_parts, shape_features
+from .hand_shape import shape_features
 from .mixed_hands import mix_fingers
-from .rejection import STEP, Floats, RejectionModel, TrainingHands, features_of, standardize
+from .rejection import Floats, RejectionModel, standardize
 from .sample import hands_without_gesture
 
 HIDDEN_UNITS = 64
@@ -25,45 +24,14 @@ alike and with any palms, and drawn."""
 _SHAKEN, _SHAKE = 0.6, 0.06
 """Share of all hands whose landmarks are moved in the picture, and by how much (standard deviation
 of a feature): a hand that is seen a little differently than the training hands is no new one."""
-_MIN_HANDS, _MAX_HANDS = 30, 600
-"""Of each gesture: fewer do not show how it varies, and more make each request dearer."""
-_RARE = 0.9
-"""Quantile of the distances between training hands that counts as 1."""
 _DIGITS = 5
 Features = NDArray[np.float32]
 Classes = NDArray[np.int64]
 
 
-def fit_rejection(
-    features: Features, classes: Classes, seed: int, compare_parts: bool = True
-) -> RejectionModel:
-    """Fit hands (n, 63) of n classes.
-
-    Args:
-        features: normalized hands.
-        classes: of each hand, from 0 on without a gap.
-        seed: decides the mixed hands and the network.
-        compare_parts: compare a hand with the training hands, too, if there are enough of them.
-    """
-    model = _fit(features.tobytes(), classes.tobytes(), seed)
-    if not compare_parts or np.bincount(classes).min() < _MIN_HANDS:
-        return model
-    return replace(model, training_hands=_training_hands(features, classes, seed, model))
-
-
-def _training_hands(
-    features: Features, classes: Classes, seed: int, model: RejectionModel
-) -> TrainingHands:
-    rng = np.random.default_rng(seed)
-    hands, limits = [], []
-    for each in range(int(classes.max()) + 1):
-        own = features[rng.permutation(np.flatnonzero(classes == each))[:_MAX_HANDS]]
-        steps = np.round(own / STEP).astype(np.int16)
-        shapes = standardize(shape_features(features_of(steps)), model.mean, model.scale)
-        distances = part_distances(shapes, reference_parts(shapes), itself=True)
-        hands.append(steps)
-        limits.append(np.maximum(_rounded(np.quantile(distances, _RARE, axis=0)), 1e-3))
-    return TrainingHands(tuple(hands), np.stack(limits))
+def fit_rejection(features: Features, classes: Classes, seed: int) -> RejectionModel:
+    """Fit hands (n, 63) of n classes."""
+    return _fit(features.tobytes(), classes.tobytes(), seed)
 
 
 @lru_cache(maxsize=1)  # every candidate of a run has the same

@@ -8,7 +8,6 @@ The points are those of MediaPipe's hand landmarker, x and y in one unit such as
 import json
 import os
 import sys
-from base64 import b64decode
 from math import exp, log
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,7 @@ from typing import Any
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
 import numpy as np
 import onnxruntime
-from hand_shape import (  # type: ignore[import-not-found]
-    part_distances,
-    reference_parts,
-    shape_features,
-)
+from hand_shape import shape_features  # type: ignore[import-not-found]
 
 BUNDLE = Path(__file__).resolve().parent / "bundle"
 MANIFEST = json.loads((BUNDLE / "bundle.json").read_text(encoding="utf-8"))
@@ -37,27 +32,14 @@ def normalize(points: Any) -> Any:
 
 
 def novelty(features: Any) -> float:
-    """How unlike the gestures the hand is: by a network, and by the training hands if there."""
+    """The logarithm of the odds that the hand shows none of the gestures."""
     model = MANIFEST["preprocessing"]["rejection"]
-    shape = standardize(features, model)
-    hidden = shape @ np.array(model["weights"][0]) + model["biases"][0]
+    shape = (shape_features(features) - model["mean"]) / np.array(model["scale"])
+    hidden = np.clip(shape, -6, 6) @ np.array(model["weights"][0]) + model["biases"][0]
     *gestures, none = (np.maximum(hidden, 0) @ np.array(model["weights"][1]) + model["biases"][1])[
         0
     ]
-    odds = float(none - np.log(np.exp(gestures).sum()))
-    if known := model.get("training_hands"):
-        gesture = int(np.argmax(gestures))
-        steps = np.frombuffer(b64decode(known["hands"][gesture]), "<i2").reshape(-1, 63)
-        hands = standardize(steps.astype(np.float32) / np.float32(2**12), model)
-        distances = part_distances(shape, reference_parts(hands))
-        odds += 2 * log((distances / known["limits"][gesture]).max() + 1e-3)
-    return odds
-
-
-def standardize(features: Any, model: Any) -> Any:
-    """The shape of hands with mean 0 and deviation 1 over the training hands, limited."""
-    shape = (shape_features(features) - model["mean"]) / np.array(model["scale"])
-    return np.clip(shape, -6, 6)
+    return float(none - np.log(np.exp(gestures).sum()))
 
 
 def predict(points: Any) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def fit(candidate: str, ready: Path, out: Path, params: Params, seed: int, recor
         rows = data.read_split(ready, "train")
         features = landmarks.normalize(rows.landmarks)
         outlier_model = fit_outlier_model(features)
-        rejection = _fit_rejection(features, rows.labels, seed, params.compare_parts)
+        rejection = _fit_rejection(features, rows.labels, seed)
     return Fit(
         preprocessing={
             "preprocessing_version": landmarks.NORMALIZATION_VERSION,
@@ -113,12 +113,10 @@ def fit(candidate: str, ready: Path, out: Path, params: Params, seed: int, recor
     )
 
 
-def _fit_rejection(
-    features: Features, labels: Sequence[str], seed: int, compare_parts: bool
-) -> RejectionModel:
+def _fit_rejection(features: Features, labels: Sequence[str], seed: int) -> RejectionModel:
     """The model of hands without a gesture, the same for every candidate."""
     classes = np.unique(np.array(labels), return_inverse=True)[1].astype(np.int64)
-    return fit_rejection(features, classes, seed, compare_parts)
+    return fit_rejection(features, classes, seed)
 
 
 def _export(candidate: str, trained: TrainedClassifier) -> bytes:
