@@ -196,11 +196,11 @@ class RecordingModel(Model):
 
 def array_digest(arrays: Mapping[str, NDArray[Any]]) -> str:
     """SHA-256 of named arrays."""
-    found = sha256()
+    digest = sha256()
     for name, array in sorted(arrays.items()):
-        found.update(f"{name} {array.dtype} {array.shape} ".encode())
-        found.update((array.astype(str) if array.dtype == object else array).tobytes())
-    return found.hexdigest()
+        digest.update(f"{name} {array.dtype} {array.shape} ".encode())
+        digest.update((array.astype(str) if array.dtype == object else array).tobytes())
+    return digest.hexdigest()
 
 
 def tune_malloc(keep_bytes: int = KEPT_BYTES) -> None:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from mien.config import settings
 from mien.errors import RegistryError
-from mien.storage.files import atomic_write
 from mien.storage.registry import (
     ARTIFACTS,
     DIGEST,
@@ -34,7 +33,7 @@ from . import deleted, experiments, page
 from .client import TrackedRun as TrackedRun
 from .client import connect, open_client, registry_errors
 from .entries import COMMIT as COMMIT
-from .entries import NOTE, RUN_FILE, SOURCE, USER
+from .entries import NOTE, SOURCE, USER, remember_run
 from .entries import ModelPage as ModelPage
 from .entries import TrackedData as TrackedData
 from .entries import has_run as has_run
@@ -54,6 +53,10 @@ _MODEL = "model"
 BUNDLE_ARTIFACT = f"{_MODEL}/bundle"
 _WORK = "mien.work"
 _FINISHED = "FINISHED"
+_DELETED = (
+    "Run {} was deleted in MLflow during its training. Run the same command again: it goes on in a "
+    "new run."
+)
 
 
 class Tracker:
@@ -101,30 +104,25 @@ class Tracker:
         Raises:
             RegistryError: the experiment was deleted in MLflow.
         """
-        note = work / RUN_FILE
-        run_id = note.read_text().strip() if note.is_file() else ""
+        run_id = run_of(work) if has_run(work) else ""
         if run_id and self._is_active(run_id):
             self._client.set_tag(run_id, "mien.resumed", "true")
         else:
             run_id = self._start(task, candidate, work, lineage, tags or {}, is_new)
             if data:
                 self._client.log_inputs(run_id, data.inputs())
-            with atomic_write(note) as temporary:
-                temporary.write_text(run_id + "\n")
+            remember_run(work, run_id)
+        first = {"candidate": candidate, **params}
         try:
             with registry_errors():
-                named = {"candidate": candidate, **params}
-                with TrackedRun(self._client, run_id, named) as tracked:
+                with TrackedRun(self._client, run_id, first) as tracked:
                     yield tracked
                 self._client.set_terminated(run_id, status=_FINISHED)
         except BaseException as error:
             if self._is_active(run_id):
                 self._client.set_terminated(run_id, status="FAILED")
             elif isinstance(error, RegistryError):
-                raise RegistryError(
-                    f"Run {run_id} was deleted in MLflow during its training. Run the same "
-                    "command again: it goes on in a new run."
-                ) from error
+                raise RegistryError(_DELETED.format(run_id)) from error
             raise
 
     @property

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mien.storage.files import atomic_write
+
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
@@ -83,6 +85,12 @@ class ModelPage:
 def has_run(work: Path) -> bool:
     """Whether a run was started in `work`."""
     return (work / RUN_FILE).is_file()
+
+
+def remember_run(work: Path, run_id: str) -> None:
+    """Write down that a run was started in `work`."""
+    with atomic_write(work / RUN_FILE) as temporary:
+        temporary.write_text(run_id + "\n")
 
 
 def run_of(work: Path) -> str:

@@ -70,9 +70,9 @@ def predict(
         min_samples: fitted samples of each leaf, at least 1.
     """
 
-    def node(fitted: _Ints, held: _Ints, *by_column: _Ints) -> _Node:
+    def node(fitted: _Ints, others: _Ints, *by_column: _Ints) -> _Node:
         split = _best_split(columns, classes, fitted, by_column, min_samples)
-        return _Node(fitted, held, by_column, split)
+        return _Node(fitted, others, by_column, split)
 
     rows = np.flatnonzero(~held_out)
     by_column = (
@@ -135,22 +135,22 @@ def _number_splits(
         min_samples: on either side.
     """
     missing = np.bincount(classes[np.isnan(values)], minlength=len(total))
-    known = len(values) - int(missing.sum())
-    if not known:
+    present = len(values) - int(missing.sum())
+    if not present:
         return []
-    classes = classes[:known]
-    # Left of each value lie `seen` samples of its own class: a square grows by 2 * seen + 1.
+    classes = classes[:present]
+    # Left of each value lie `rank` samples of its own class: a square grows by 2 * rank + 1.
     order = np.argsort(classes.astype(np.uint16), kind="stable")
-    seen = np.empty(known, dtype=np.intp)
+    rank = np.empty(present, dtype=np.intp)
     sizes = total - missing
-    seen[order] = np.arange(known) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    sums = np.stack((np.arange(1, known + 1), np.cumsum(2 * seen + 1), np.cumsum(total[classes])))
-    last = np.flatnonzero(values[1:known] > values[: known - 1] + _MIN_STEP)  # on the left
+    rank[order] = np.arange(present) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    sums = np.stack((np.arange(1, present + 1), np.cumsum(2 * rank + 1), np.cumsum(total[classes])))
+    last = np.flatnonzero(values[1:present] > values[: present - 1] + _MIN_STEP)  # on the left
     thresholds = (values[last].astype(float) + values[last + 1]) / 2
-    if known == len(values):  # a missing one that was held out follows the most samples
+    if present == len(values):  # a missing one that was held out follows the most samples
         gains = _gains(sums[:, last], total, min_samples)
-        return _best(column, gains, thresholds, 2 * (last + 1) > known)
-    right = _gains(sums[:, np.append(last, known - 1)], total, min_samples)
+        return _best(column, gains, thresholds, 2 * (last + 1) > present)
+    right = _gains(sums[:, np.append(last, present - 1)], total, min_samples)
     sums += np.array([[missing.sum()], [missing @ missing], [missing @ total]])
     sums[1] += 2 * np.cumsum(missing[classes])
     left = _gains(sums[:, last], total, min_samples)

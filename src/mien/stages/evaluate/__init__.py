@@ -61,8 +61,7 @@ def evaluate(run: Run, on_choice: OnChoice | None = None) -> Evaluated:
 
     `on_choice` gets a folder of the choice alone as soon as it is known, for the time of the call:
     a bundle that answers as the final one does, without figures, card and reference. These, its
-    costs and what MLflow shows follow; then it gets the final folder. It has no bundles of the
-    other candidates: only their scores are measured, as far as the choice does not need more.
+    costs and what MLflow shows follow; then it gets the final folder, with scores of the others.
 
     Raises:
         PolicyError: no candidate keeps the policy's limits; the measurements are kept.
@@ -72,8 +71,7 @@ def evaluate(run: Run, on_choice: OnChoice | None = None) -> Evaluated:
     ready = run.processed / (trained / DATA).read_text(encoding="utf-8").strip()
     quality = read_data_quality(run, ready)
     bundles = _bundles(trained, run.config.variants)
-    digests = [each.digest for each in bundles if each.manifest.lineage.variant]
-    only_choice = on_choice is not None and not run.config.variants
+    parts = ["the choice alone"] if on_choice and not run.config.variants else []
     folder = run.evaluated / run.key(
         "evaluate",
         trained.name,
@@ -81,12 +79,11 @@ def evaluate(run: Run, on_choice: OnChoice | None = None) -> Evaluated:
         run.config.policy,
         run.config.rights,
         run.config.variants,
-        digests,
+        [each.digest for each in bundles if each.manifest.lineage.variant],
         None if quality is None else (sorted(quality.leaked), dict(quality.completeness)),
-        *(["the choice alone"] if only_choice else []),
+        *parts,
     )
-    fresh = not folder.is_dir()
-    if fresh:
+    if fresh := not folder.is_dir():
         with atomic_dir(folder) as temporary:
             _measure_all(run, bundles, trained, ready, quality, temporary, on_choice)
         _publish(folder, run.reports)
@@ -134,15 +131,8 @@ def _measure_all(
     measured = [
         measure(task, each, ready, leaked, run.config.policy, definitions) for each in bundles
     ]
-    vals = [
-        scores.summary(each.answers["val"], each.bundle.manifest.labels).named()
-        for each in measured
-    ]
-    if vals and (metric := run.config.policy.maximise) not in vals[0]:
-        raise PolicyError(f"policy.maximise is {metric!r}; there are: {', '.join(vals[0])}.")
-    only = None
+    order, only = _order(run, measured), None
     if on_choice and not run.config.variants:
-        order = sorted(range(len(vals)), key=lambda n: -vals[n][run.config.policy.maximise])
         measured, only = _offer_choice(run, measured, order, trained, ready, on_choice)
         run.do_waiting()
     measured = [
@@ -162,6 +152,17 @@ def _measure_all(
         _complete(each, evaluation, training, target, run)
     for each in measured:
         _track(each, target, run, trained)
+
+
+def _order(run: Run, measured: Sequence[Measured]) -> list[int]:
+    """Indices of the candidates, the best score on the validation split first."""
+    vals = [
+        scores.summary(each.answers["val"], each.bundle.manifest.labels).named()
+        for each in measured
+    ]
+    if vals and (metric := run.config.policy.maximise) not in vals[0]:
+        raise PolicyError(f"policy.maximise is {metric!r}; there are: {', '.join(vals[0])}.")
+    return sorted(range(len(vals)), key=lambda n: -vals[n][run.config.policy.maximise])
 
 
 def _offer_choice(

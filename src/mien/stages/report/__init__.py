@@ -122,8 +122,7 @@ def write(
         "skeleton": run.task.inference.skeleton,
         "min_slice": MIN_EXAMPLES,
     }
-    target = path(run)
-    template = Path(__file__).with_name("run.html")
+    target, template = path(run), Path(__file__).with_name("run.html")
     with atomic_write(target) as temporary:
         temporary.write_text(html.render(template, values), encoding="utf-8")
     if evaluation.choice:

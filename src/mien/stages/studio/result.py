@@ -58,8 +58,7 @@ def read_result(folder: Path) -> tuple[StudioResult, Bundle]:
         MienError: nothing was chosen, or a document is of another version.
     """
     evaluation = Evaluation.read(folder)
-    chosen = evaluation.chosen
-    if chosen is None:
+    if (chosen := evaluation.chosen) is None:
         raise MienError("No classifier keeps the limits of the policy.")
     path = folder / DETAILS / f"{chosen.candidate}.json"
     details = read_document(CandidateDetails, path, "Train again.")
