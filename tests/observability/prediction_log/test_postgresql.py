@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from postgresql import PASSWORD, Server
@@ -184,8 +185,9 @@ def test_no_record_waits_for_the_database_or_is_lost(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Records go to the spool at once, readers get an error, and afterwards each is stored once."""
-    monkeypatch.setattr(postgresql, "STATEMENT_TIMEOUT_S", 1.0)
-    monkeypatch.setattr(postgresql, "NETWORK_TIMEOUT_S", 2.0)
+    if name in ("slow", "hanging"):  # the others are errors at once, on a slow machine, too
+        monkeypatch.setattr(postgresql, "STATEMENT_TIMEOUT_S", 1.0)
+        monkeypatch.setattr(postgresql, "NETWORK_TIMEOUT_S", 2.0)
     with closing(PredictionLog(location)) as log:
         _survive(server, log, caplog, *FAULTS[name])
 
@@ -199,7 +201,7 @@ def _survive(
 ) -> None:
     added = [record() for _ in range(50)]
     assert log.add(added[0])
-    log.size()
+    until(lambda: _in_time(log.size))
     fault(server)
     try:
         assert all(log.add(each) for each in added[1:])
@@ -211,9 +213,17 @@ def _survive(
         repair(server)
     until(lambda: server.count() == 50)
     until(lambda: log.pending == 0)
-    assert log.recent(OURS, 99) == added
-    assert log.record_feedback(added[-1].trace_id, "star", NOW)
+    until(lambda: _in_time(lambda: log.recent(OURS, 99)) == added)
+    until(lambda: _in_time(lambda: log.record_feedback(added[-1].trace_id, "star", NOW)))
     assert (log.dropped, log.waiting, server.count()) == (0, 0, 50)
+
+
+def _in_time(ask: Callable[[], Any]) -> Any:
+    """The answer of the database; None if it took longer than the short limits."""
+    try:
+        return ask()
+    except PredictionLogError:
+        return None
 
 
 def test_a_batch_whose_end_was_not_seen_is_stored_once(
