@@ -164,15 +164,17 @@ def test_the_model_answers_before_its_report_is_written(studio: Studio, folder: 
     )
     slow.recording.add(recorded(), "take")
     slow.start_training(b"", DONE)
-    reached.wait(PATIENCE)
-    shown = state(slow)
-    assert shown["training"]["state"] == "running"
-    assert shown["training"]["model_seconds"] > 0
-    assert shown["result"]["version"] == bundle.read(slow.served).digest[:12]
-    with pytest.raises(RequestError, match="no trained model to keep now"):
-        slow.keep(b"", DONE)
-    go_on.set()
-    slow.training.wait()
+    try:
+        reached.wait(PATIENCE)
+        shown = state(slow)
+        assert shown["training"]["state"] == "running"
+        assert shown["training"]["model_seconds"] > 0
+        assert shown["result"]["version"] == bundle.read(slow.served).digest[:12]
+        with pytest.raises(RequestError, match="no trained model to keep now"):
+            slow.keep(b"", DONE)
+    finally:
+        go_on.set()
+        slow.training.wait()
     assert state(slow)["training"]["state"] == "failed"
     assert state(slow)["result"] == shown["result"]
 

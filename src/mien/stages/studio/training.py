@@ -1,6 +1,7 @@
 """One training at a time, in a thread: its log, its progress and how it ended."""
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -91,7 +92,7 @@ class TrainingJob:
             step=bar.step,
             total=bar.total,
             seconds=round(end - self._start, 1),
-            model_seconds=round(self._model, 1),
+            model_seconds=math.ceil(10 * self._model) / 10,  # never 0 once it is there
             error=self._error,
         )
 
