@@ -94,7 +94,7 @@ if Path(sys.prefix).resolve() == VENV.resolve():
 
     @task
     def test_slow(context: Context, k: str = "") -> None:  # noqa: PT028 - a recipe, not a test
-        """Run the tests as a slow machine would: niced, with two busy loops a core beside them.
+        """Run the tests as a slow machine would: niced, while two busy loops a core run.
 
         Nice 4 weighs less than half of a loop: the tests get about a quarter of the cores.
         """

@@ -52,8 +52,8 @@ def test_a_terminal_gets_whole_words(terminal: io.StringIO) -> None:
     ],
 )
 def test_what_users_copy_is_on_one_line(terminal: io.StringIO, copied: str) -> None:
-    """A setting, a command or a quoted path that fits a line, wherever the line would end; also
-    beside the apostrophes of words."""
+    """A setting, a command or a quoted path that fits a line, wherever the line would end. An
+    apostrophe in a word is no quotation mark."""
     for start in range(40, 80):
         console.failure(f"{'x' * (start - 7)} {copied} or the users' own and others' settings.")
     shown = terminal.getvalue()

@@ -161,9 +161,8 @@ def brightness(pixels: Pixels) -> float:
 def _thin_luma(pixels: Pixels) -> NDArray[np.float32]:
     step = math.ceil(min(pixels.shape[:2]) / 256)
     thin = pixels[::step, ::step]
-    luma: NDArray[np.float32] = (
-        thin[..., 0] * _LUMA[0]
-    )  # channel by channel: faster than a product of matrices
+    # Channel by channel: faster than a product of matrices.
+    luma: NDArray[np.float32] = thin[..., 0] * _LUMA[0]
     for channel in (1, 2):
         luma += thin[..., channel] * _LUMA[channel]
     return luma

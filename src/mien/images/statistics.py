@@ -103,7 +103,7 @@ def from_pixels(
 
 def _phash(luma: NDArray[np.float32]) -> NDArray[np.uint64]:
     """Perceptual hashes of squares (n, 32, 32). One matrix product per image, so that rounding
-    does not depend on the images beside it."""
+    does not depend on the other images."""
     frequency, position = np.arange(_LOW)[:, None], np.arange(_SIDE)[None]
     waves = np.cos(np.pi * (2 * position + 1) * frequency / (2 * _SIDE)).astype(np.float32)
     low = (waves @ luma @ waves.T).reshape(-1, _LOW * _LOW)
